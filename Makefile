@@ -1,0 +1,47 @@
+# Every command of the project; `make check` is what CI runs.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PORT   ?= 8000
+DATA   := examples/data
+
+.PHONY: serve train-demo test lint format check bench clean
+
+# A stamp file per installed set: a second run installs nothing.
+$(VENV)/.serve: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -e '.[train]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.serve
+	$(BIN)/pip install -q -e '.[train,dev]'
+	@touch $@
+
+models/housing: | $(VENV)/.serve
+	$(BIN)/python -m training fit $(DATA)/california_housing_train.csv --target median_house_value \
+	  --test $(DATA)/california_housing_test.csv --pairs longitude:latitude --name housing
+
+train-demo: models/housing
+
+serve: $(VENV)/.serve models/housing
+	$(BIN)/python -m app serve --port $(PORT)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: lint test
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) models build dist *.egg-info

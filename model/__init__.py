@@ -1,0 +1,1 @@
+"""The mathematics: tridiagonal spectral models, their eigensolvers and explanations."""

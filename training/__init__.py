@@ -1,0 +1,1 @@
+"""Training: data, fitting, the command line."""
