@@ -1,0 +1,188 @@
+"""CurveSet: where a row stands on each curve of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from model.features import FloatArray
+
+
+@dataclass(frozen=True)
+class Term:
+    """One feature, or one pair of features: what a contribution is named after.
+
+    Attributes:
+        name: the feature's name, or "a & b".
+        features: positions in the feature space, one or two.
+    """
+
+    name: str
+    features: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A piecewise-linear path through matrices, one matrix per knot, walked by one number.
+
+    The number is u = sum(direction * z[numeric]). With categorical features there is one such path for each
+    combination of their codes; without numeric ones (``knots`` then is a single zero) the curve is a table
+    with a matrix per combination. Its matrices lie in this order: paths by code (the first categorical
+    feature varies slowest), knots ascending within each, and the matrix for "missing" last.
+
+    Attributes:
+        term: position of the term that the curve belongs to.
+        numeric, direction: features that make up u, and their weights.
+        categorical, num_codes: features that choose the path, and how many codes each has.
+        knots: strictly ascending values of u.
+        extend: beyond the outer knots the path goes on as a straight line (otherwise it stays).
+        missing: there is a matrix for rows in which one of the features is missing.
+    """
+
+    term: int
+    numeric: tuple[int, ...] = ()
+    direction: tuple[float, ...] = ()
+    categorical: tuple[int, ...] = ()
+    num_codes: tuple[int, ...] = ()
+    knots: tuple[float, ...] = (0.0,)
+    extend: bool = False
+    missing: bool = False
+
+    @property
+    def num_paths(self) -> int:
+        """How many paths the categorical features choose from; 1 without any."""
+        count = 1
+        for codes in self.num_codes:
+            count *= codes
+        return count
+
+    @property
+    def num_matrices(self) -> int:
+        """Matrices of the curve, the one for "missing" included."""
+        return self.num_paths * len(self.knots) + self.missing
+
+
+class Walk(NamedTuple):
+    """Where rows stand: M(x) = (1 - weights) * matrices[starts] + weights * matrices[starts + 1], per curve.
+
+    Attributes:
+        starts: (N, C) int32, positions in the stacked matrices of all curves.
+        weights: (N, C) float64; in [0, 1] except beyond the ends of a curve that extends.
+        slopes: (N, C) float64, d(weights)/du: 1 / (distance of the two knots), zero where the path stays.
+    """
+
+    starts: NDArray[np.int32]
+    weights: FloatArray
+    slopes: FloatArray
+
+
+@dataclass(frozen=True)
+class CurveSet:
+    """All curves of a model, stacked."""
+
+    curves: tuple[Curve, ...]
+
+    @cached_property
+    def offsets(self) -> NDArray[np.int64]:
+        """(C + 1,): the matrices of curve c are offsets[c]:offsets[c + 1]."""
+        return np.concatenate([[0], np.cumsum([curve.num_matrices for curve in self.curves], dtype=np.int64)])
+
+    @property
+    def num_matrices(self) -> int:
+        """Matrices of all curves together."""
+        return int(self.offsets[-1])
+
+    def walk(self, coordinates: FloatArray) -> Walk:
+        """Coordinates (N, F) -> where each row stands on each curve."""
+        shape = (len(coordinates), len(self.curves))
+        walk = Walk(np.empty(shape, np.int32), np.empty(shape), np.empty(shape))
+        _walk(coordinates, self.numeric, self.direction, *self._choice, *self._knots, self.offsets, *walk)
+        return walk
+
+    @cached_property
+    def term(self) -> NDArray[np.int64]:
+        """(C,): the term of each curve."""
+        return np.array([curve.term for curve in self.curves], np.int64)
+
+    @cached_property
+    def numeric(self) -> NDArray[np.int64]:
+        """(C, 2): the numeric features of each curve, -1 where it has fewer than two."""
+        return _pairs([curve.numeric for curve in self.curves], -1, np.int64)
+
+    @cached_property
+    def direction(self) -> FloatArray:
+        """(C, 2): their weights, 0 where it has fewer than two."""
+        return _pairs([curve.direction for curve in self.curves], 0.0, np.float64)
+
+    @cached_property
+    def _choice(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return (
+            _pairs([curve.categorical for curve in self.curves], -1, np.int64),
+            _pairs([curve.num_codes for curve in self.curves], 1, np.int64),
+        )
+
+    @cached_property
+    def _knots(self) -> tuple[FloatArray, NDArray[np.int64], NDArray[np.bool_]]:
+        lengths = [len(curve.knots) for curve in self.curves]
+        return (
+            np.array([knot for curve in self.curves for knot in curve.knots], np.float64),
+            np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
+            np.array([curve.extend for curve in self.curves], np.bool_),
+        )
+
+
+def _pairs(rows: Sequence[tuple], fill: float, dtype: type) -> NDArray:
+    return np.array([(*row, fill, fill)[:2] for row in rows], dtype).reshape(-1, 2)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _walk(
+    coordinates, numeric, direction, categorical, num_codes, knots, first_knot, extend, offsets,
+    starts, weights, slopes,
+):  # fmt: skip
+    for c in range(len(numeric)):
+        k0, k1 = first_knot[c], first_knot[c + 1]
+        last = k1 - k0 - 1
+        a, b = numeric[c]
+        p, q = categorical[c]
+        for j in range(len(coordinates)):
+            u = 0.0
+            if a >= 0:
+                u = direction[c, 0] * coordinates[j, a]
+            if b >= 0:
+                u += direction[c, 1] * coordinates[j, b]
+            code = 0.0
+            if p >= 0:
+                code = coordinates[j, p]
+            if q >= 0:
+                code = code * num_codes[c, 1] + coordinates[j, q]
+            weight = slope = 0.0
+            if np.isnan(u) or np.isnan(code):
+                start = offsets[c + 1] - 1
+            else:
+                start = offsets[c] + np.int64(code) * (last + 1)
+                if last > 0:
+                    inside = knots[k0] <= u < knots[k1 - 1]
+                    if inside or extend[c]:
+                        # np.searchsorted over a view costs an allocation per row; a bisection by hand does not.
+                        low, high = 0, last
+                        while high - low > 1:
+                            middle = (low + high) // 2
+                            if u >= knots[k0 + middle]:
+                                low = middle
+                            else:
+                                high = middle
+                        slope = 1.0 / (knots[k0 + low + 1] - knots[k0 + low])
+                        weight = (u - knots[k0 + low]) * slope
+                        start += low
+                    elif u >= knots[k1 - 1]:
+                        start += last
+            starts[j, c] = start
+            weights[j, c] = weight
+            slopes[j, c] = slope

@@ -1,0 +1,295 @@
+"""FeatureSpace: named raw features -> the coordinates that walk the curves of a model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+Kind = Literal["numeric", "boolean", "categorical"]
+Transform = Literal["identity", "log"]
+Location = tuple[int | str, ...]
+
+#: A request with a thousand bad cells is explained well enough by its first ones.
+MAX_REPORTED_ERRORS = 20
+
+
+class InvalidRowsError(ValueError):
+    """Rows that are not rows of the model: says where, and what would be right.
+
+    ``errors`` holds ``(loc, msg)`` pairs; ``loc`` is (row,) or (row, feature name or position).
+    """
+
+    def __init__(self, errors: Sequence[tuple[Location, str]], total: int | None = None) -> None:
+        self.errors = tuple(errors)
+        self.total = len(self.errors) if total is None else total
+        loc, msg = self.errors[0]
+        where = "".join(f"[{part!r}]" for part in loc)
+        more = f" (and {self.total - 1} more)" if self.total > 1 else ""
+        super().__init__(f"rows{where}: {msg}{more}")
+
+
+def category_key(value: object) -> str:
+    """The text under which a category is stored: 3, 3.0 and "3" are one category, so are True and "true"."""
+    if isinstance(value, bool | np.bool_):
+        return "true" if value else "false"
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column of a table, and how its values become a coordinate.
+
+    numeric      z = (t(x) - center) / scale, with t the identity or log(max(x, low)).
+    boolean      false -> 0, true -> 1.
+    categorical  the position in ``categories``; ``len(categories)`` for any other value.
+
+    Where ``missing`` is true the model has a matrix of its own for a missing value; elsewhere a missing
+    number counts as the training median and a missing category as unknown.
+
+    Attributes:
+        name: the column's name.
+        kind: numeric, boolean or categorical.
+        typical: the training median or most frequent value, in raw units.
+        transform: what happens to a number before it is standardised.
+        center, scale: of the transformed training values.
+        low, high: the training range in raw units.
+        categories: the training categories as ``category_key`` writes them.
+        missing: whether a missing value has a matrix of its own.
+    """
+
+    name: str
+    kind: Kind
+    typical: float | bool | str | None
+    transform: Transform = "identity"
+    center: float = 0.0
+    scale: float = 1.0
+    low: float = 0.0
+    high: float = 1.0
+    categories: tuple[str, ...] = ()
+    missing: bool = False
+
+    @property
+    def num_codes(self) -> int:
+        """Codes of a categorical feature, the unknown one included; 0 for other kinds."""
+        return len(self.categories) + 1 if self.kind == "categorical" else 0
+
+    @cached_property
+    def codes(self) -> dict[str, float]:
+        """category -> code."""
+        return {category: float(code) for code, category in enumerate(self.categories)}
+
+    def coordinate(self, values: FloatArray) -> FloatArray:
+        """Column values as ``FeatureSpace.encode`` gives them -> coordinates (NaN only if ``missing``)."""
+        if not self.missing:
+            values = np.where(np.isnan(values), self._stand_in, values)
+        if self.kind == "categorical":
+            return values
+        if self.transform == "log":
+            values = np.log(np.maximum(values, self.low))
+        return (values - self.center) / self.scale
+
+    def coordinate_slope(self, values: FloatArray) -> FloatArray:
+        """d(coordinate)/dx for a numeric feature; NaN where the value is missing."""
+        if self.transform == "identity":
+            return np.where(np.isnan(values), np.nan, 1.0 / self.scale)
+        with np.errstate(divide="ignore"):
+            slope = 1.0 / (values * self.scale)
+        # Below the training range the logarithm's argument is held, and so is the coordinate.
+        slope[values < self.low] = 0.0
+        return slope
+
+    @property
+    def _stand_in(self) -> float:
+        """What a missing value counts as where it has no matrix of its own."""
+        if self.kind == "categorical":
+            return float(len(self.categories))
+        return float(self.typical)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class FeatureSpace:
+    """The features of a model in training column order."""
+
+    features: tuple[Feature, ...]
+
+    def __post_init__(self) -> None:
+        names = [feature.name for feature in self.features]
+        if len(set(names)) != len(names):
+            raise ValueError(f"feature names must differ; got {names}")
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names in column order."""
+        return tuple(feature.name for feature in self.features)
+
+    def encode(self, rows: Any) -> FloatArray:
+        """Raw rows -> columns.
+
+        Args:
+            rows: a list of rows, each a mapping by feature name (a missing key is a missing value) or a
+                sequence in column order; or a table with named columns (a pandas DataFrame, or a mapping of
+                name -> values), whose further columns are ignored; or a 2-D array in column order.
+
+        Returns:
+            (N, F) float64: numbers in raw units, 0/1 for booleans, codes for categories, NaN for missing.
+
+        Raises:
+            InvalidRowsError: naming each bad row and feature (the first ``MAX_REPORTED_ERRORS`` of them).
+        """
+        if isinstance(rows, Mapping) or hasattr(rows, "columns"):
+            return self._encode_table(rows)
+        if isinstance(rows, np.ndarray) and rows.ndim == 2:
+            if rows.shape[1] != len(self):
+                raise InvalidRowsError([((), f"a row must have {len(self)} values; got {rows.shape[1]}")])
+            return self._encode_columns(list(rows.T), self.names)
+        return self._encode_rows(rows)
+
+    def coordinates(self, columns: FloatArray) -> FloatArray:
+        """Columns (N, F) as ``encode`` gives them -> what the curves are walked by, (N, F) float64."""
+        out = np.empty_like(columns)
+        for i, feature in enumerate(self.features):
+            out[:, i] = feature.coordinate(columns[:, i])
+        return out
+
+    def _encode_table(self, table: Any) -> FloatArray:
+        present = set(table) if isinstance(table, Mapping) else set(table.columns)
+        absent = [name for name in self.names if name not in present]
+        if absent:
+            raise InvalidRowsError([((), f"the table must have the column {name!r}") for name in absent])
+        return self._encode_columns([np.asarray(table[name]) for name in self.names], self.names)
+
+    def _encode_rows(self, rows: Sequence[Any]) -> FloatArray:
+        kinds = set(map(type, rows))
+        if kinds == {dict}:
+            known = set(self.names)
+            if all(map(known.issuperset, rows)):
+                return self._encode_columns([[r.get(n) for r in rows] for n in self.names], self.names)
+        elif kinds and kinds <= {list, tuple} and set(map(len, rows)) == {len(self)}:
+            return self._encode_columns(list(zip(*rows, strict=True)), tuple(range(len(self))))
+        return self._encode_mixed(rows)
+
+    def _encode_mixed(self, rows: Sequence[Any]) -> FloatArray:
+        """Rows of several shapes, or with something wrong: one at a time, all errors gathered."""
+        errors: list[tuple[Location, str]] = []
+        out = np.empty((len(rows), len(self)))
+        for i, row in enumerate(rows):
+            if isinstance(row, Mapping):
+                keys: tuple[int | str, ...] = self.names
+                values = [row.get(name) for name in self.names]
+                errors += [((i, str(key)), self._unknown(key)) for key in row if key not in self.names]
+            elif isinstance(row, Sequence | np.ndarray) and not isinstance(row, str | bytes):
+                keys, values = tuple(range(len(self))), list(row)
+                if len(values) != len(self):
+                    errors.append(((i,), f"a row must have {len(self)} values; got {len(values)}"))
+                    continue
+            else:
+                got = _describe(row)
+                errors.append(((i,), f"a row must be an object by feature name or an array; got {got}"))
+                continue
+            for j, (feature, key) in enumerate(zip(self.features, keys, strict=True)):
+                out[i, j], message = _encode_cell(feature, values[j])
+                if message:
+                    errors.append(((i, key), message))
+        if errors:
+            raise InvalidRowsError(errors[:MAX_REPORTED_ERRORS], total=len(errors))
+        return out
+
+    def _unknown(self, key: object) -> str:
+        return f"unknown feature; the model's features are {', '.join(self.names)}; got {key!r}"
+
+    def _encode_columns(self, columns: Sequence[Any], keys: Sequence[int | str]) -> FloatArray:
+        count = len(columns[0]) if columns else 0
+        out = np.empty((count, len(self)))
+        errors: list[tuple[Location, str]] = []
+        for j, feature in enumerate(self.features):
+            if _fill_plain(feature, columns[j], out[:, j]):
+                continue
+            for i, value in enumerate(columns[j]):
+                out[i, j], message = _encode_cell(feature, value)
+                if message:
+                    errors.append(((i, keys[j]), message))
+        if errors:
+            raise InvalidRowsError(errors[:MAX_REPORTED_ERRORS], total=len(errors))
+        return out
+
+
+def _fill_plain(feature: Feature, values: Any, out: FloatArray) -> bool:
+    """The quick way for a column of plain numbers or plain texts; False where cells need a look one by one."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iuf":
+        if feature.kind != "numeric":
+            return False
+        out[:] = values
+        return not np.isinf(out).any()
+    types = set(map(type, values))
+    if feature.kind == "numeric" and types <= {int, float}:
+        try:
+            out[:] = values
+        except OverflowError:
+            return False
+        return not np.isinf(out).any()
+    if feature.kind == "categorical" and types == {str}:
+        codes, unknown = feature.codes, float(len(feature.categories))
+        out[:] = [codes.get(value, unknown) for value in values]
+        return True
+    return False
+
+
+def _encode_cell(feature: Feature, value: Any) -> tuple[float, str]:
+    """One value -> (number, "") or (NaN, what is wrong)."""
+    if _is_missing(value):
+        return math.nan, ""
+    if feature.kind == "categorical":
+        if isinstance(value, list | dict | tuple):
+            return math.nan, f"must be a text, a number, a boolean or null; got {_describe(value)}"
+        return feature.codes.get(category_key(value), float(len(feature.categories))), ""
+    if feature.kind == "boolean":
+        code = _BOOLEANS.get(category_key(value).lower())
+        return (
+            (math.nan, f"must be true, false or null; got {_describe(value)}") if code is None else (code, "")
+        )
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
+        return math.nan, f"must be a number or null; got {_describe(value)}"
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if math.isinf(number):
+        return math.nan, "must be a finite number; got an infinity or a number beyond float64"
+    return number, ""
+
+
+_BOOLEANS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}
+
+
+def _is_missing(value: Any) -> bool:
+    if isinstance(value, float | np.floating):
+        return math.isnan(value)
+    # pandas' own marks for a missing value, told by name so that serving needs no pandas.
+    return value is None or type(value).__name__ in ("NAType", "NaTType")
+
+
+def _describe(value: object) -> str:
+    """A received value for a message: short, and in the words of JSON."""
+    if isinstance(value, Mapping):
+        return "an object"
+    if isinstance(value, list | tuple):
+        return "an array"
+    if value is None:
+        return "null"
+    if isinstance(value, bool | np.bool_):
+        return category_key(value)
+    text = repr(value)
+    kind = "the text " if isinstance(value, str) else ""
+    return kind + (text if len(text) <= 60 else text[:57] + "...")

@@ -1,0 +1,163 @@
+"""SpectralModel: rows in, predictions and explanations out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, softmax
+
+from model.ensemble import SpectralEnsemble
+from model.explain import METHODS, Explanation, explain
+from model.features import FeatureSpace, FloatArray
+
+Task = Literal["regression", "binary", "multiclass", "poisson"]
+Link = Literal["identity", "logistic", "softmax", "exp"]
+ClassLabel = str | int | float | bool
+
+#: A task's prediction is link_inverse(score).
+LINKS: dict[Task, Link] = dict(zip(get_args(Task), get_args(Link), strict=True))
+
+
+@dataclass(frozen=True)
+class SpectralModel:
+    """A trained tridiagonal spectral model.
+
+    Attributes:
+        task: regression, binary, multiclass or poisson.
+        target: name of the predicted column.
+        features: the features it takes.
+        ensemble: the members that score.
+        classes: labels of a classifier in the order of its outputs; a binary model scores the second one.
+        card: what else its checkpoint says of it: name, version, metrics, training settings.
+    """
+
+    task: Task
+    target: str
+    features: FeatureSpace
+    ensemble: SpectralEnsemble
+    classes: tuple[ClassLabel, ...] = ()
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        expected = {"binary": 2, "multiclass": len(self.classes)}.get(self.task, 0)
+        if len(self.classes) != expected or (self.task == "multiclass" and expected < 2):
+            raise ValueError(f"a {self.task} model must have {expected or 'no'} classes; got {self.classes}")
+        outputs = len(self.classes) if self.task == "multiclass" else 1
+        if self.ensemble.num_outputs != outputs:
+            raise ValueError(f"a {self.task} model has {outputs} outputs; got {self.ensemble.num_outputs}")
+        _check_curves(self.features, self.ensemble)
+
+    @property
+    def link(self) -> Link:
+        """The link of the task."""
+        return LINKS[self.task]
+
+    def scores(self, columns: FloatArray) -> FloatArray:
+        """Columns (N, F) as ``features.encode`` gives them -> scores (N, O)."""
+        return self.ensemble.scores(self.features.coordinates(columns))
+
+    def predict(self, rows: Any) -> NDArray[Any]:
+        """Rows (see ``FeatureSpace.encode``) -> (N,) predictions: numbers, or class labels.
+
+        Raises:
+            InvalidRowsError: rows that are not rows of this model.
+        """
+        scores = self.scores(self.features.encode(rows))
+        return self.labels(self.probabilities(scores)) if self.classes else self.values(scores)
+
+    def predict_proba(self, rows: Any) -> FloatArray:
+        """Rows -> (N, classes) probabilities, in the order of ``classes``.
+
+        Raises:
+            InvalidRowsError: rows that are not rows of this model.
+            ValueError: the model is no classifier.
+        """
+        if not self.classes:
+            raise ValueError(f"only classifiers have probabilities; this is a {self.task} model")
+        return self.probabilities(self.scores(self.features.encode(rows)))
+
+    def explain(
+        self, rows: Any, method: str = "eigenvector", target: ClassLabel | None = None
+    ) -> Explanation:
+        """Rows -> their scores taken apart (see ``Explanation``).
+
+        Args:
+            rows: as for ``predict``.
+            method: "eigenvector".
+            target: the class whose score to explain; by default the second of two, the predicted of several.
+
+        Raises:
+            InvalidRowsError: rows that are not rows of this model.
+            ValueError: unknown method or class.
+        """
+        columns = self.features.encode(rows)
+        return self.explain_columns(columns, method=method, target=target)
+
+    def explain_columns(
+        self, columns: FloatArray, method: str = "eigenvector", target: ClassLabel | None = None
+    ) -> Explanation:
+        """As ``explain``, for encoded columns (N, F)."""
+        if method not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
+        return explain(self.features, self.ensemble, columns, self._outputs(columns, target))
+
+    def values(self, scores: FloatArray) -> FloatArray:
+        """Scores (N, 1) -> predictions (N,) of a model without classes."""
+        return np.exp(scores[:, 0]) if self.link == "exp" else scores[:, 0]
+
+    def probabilities(self, scores: FloatArray) -> FloatArray:
+        """Scores (N, O) -> (N, classes)."""
+        if self.link == "softmax":
+            return np.asarray(softmax(scores, axis=1))
+        # The smaller one is computed as such, not as 1 - p, which would lose its digits.
+        return np.stack([expit(-scores[:, 0]), expit(scores[:, 0])], axis=1)
+
+    def labels(self, probabilities: FloatArray) -> NDArray[Any]:
+        """(N, classes) -> the most probable class of each row (of equal ones the first)."""
+        return np.array(self.classes)[probabilities.argmax(axis=1)]
+
+    def _outputs(self, columns: FloatArray, target: ClassLabel | None) -> FloatArray:
+        """The combination of outputs that scores the class ``target``, for each row."""
+        if target is not None:
+            if target not in self.classes:
+                allowed = (
+                    f"one of {', '.join(map(repr, self.classes))}" if self.classes else "left out: no classes"
+                )
+                raise ValueError(f"target must be {allowed}; got {target!r}")
+            chosen = np.full(len(columns), self.classes.index(target))
+        elif self.task == "multiclass":
+            chosen = self.scores(columns).argmax(axis=1)
+        else:
+            chosen = np.ones(len(columns), int)
+        if self.task == "multiclass":
+            return np.eye(len(self.classes))[chosen]
+        return np.where(chosen, 1.0, -1.0)[:, None]
+
+
+def _check_curves(features: FeatureSpace, ensemble: SpectralEnsemble) -> None:
+    """A row must never be led to a matrix that is not there: the kernels trust this."""
+    pencil = ensemble.pencil
+    for term in pencil.terms:
+        if not term.features or max(term.features) >= len(features):
+            raise ValueError(f"term {term.name!r} must have features of the model; got {term.features}")
+    for i, curve in enumerate(pencil.curves.curves):
+        term_features = pencil.terms[curve.term].features
+        if not set(curve.numeric + curve.categorical) <= set(term_features):
+            raise ValueError(
+                f"curve {i} must use only features of its term {pencil.terms[curve.term].name!r}"
+            )
+        for feature, codes in zip(curve.categorical, curve.num_codes, strict=True):
+            if features.features[feature].num_codes != codes:
+                raise ValueError(
+                    f"curve {i} must have a path for each of {features.names[feature]!r}'s codes"
+                )
+        if any(features.features[f].kind == "categorical" for f in curve.numeric):
+            raise ValueError(f"curve {i} must walk by numbers, not by categories")
+        if not all(np.diff(curve.knots) > 0):
+            raise ValueError(f"curve {i} must have ascending knots")
+        if not curve.missing and any(features.features[f].missing for f in curve.numeric + curve.categorical):
+            raise ValueError(f"curve {i} must have a matrix for missing values")
