@@ -193,7 +193,7 @@ def _scatter(
 
 @njit(inline="never", error_model="numpy")
 def _eigenpairs(plan: Any, space: Any, count: Any, blocks: Any, scores: Any, slopes: Any) -> None:
-    """Eigenvalues of ``count`` rows; with ``slopes``, d(eigenvalue)/d(entry) takes the place of the matrices."""
+    """Eigenvalues of ``count`` rows; with ``slopes``, the matrices become d(eigenvalue)/d(entry)."""
     n, outputs = plan.dim, plan.num_outputs
     width = blocks // outputs * BLOCK
     flat = space.matrices.reshape(-1)
