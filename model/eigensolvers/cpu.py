@@ -4,13 +4,16 @@ Nothing is validated here. All arrays are C-contiguous float64, diag (M, n), off
 are written in place. Any split of a batch over calls or threads gives the same bits.
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import njit
 
 from .eigenvalues import narrow_tile, tile_eigenvalues
+from .orthogonal import orthogonalise
 from .simd import LANES_F32, LANES_F64, fill, load, square_root, store
+from .sources import source_digest
 from .sturm import BLOCK
 from .tiles import aligned_rows, gather_half, scale_half
 from .transpose import SIDE, store_transposed
@@ -22,14 +25,28 @@ TINY_PIVOT = 2.0**-116
 HUGE_NORM = 2.0**400
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def _solve(
+def _cached(sources: int) -> Any:
+    """The one entry point that is compiled to disk; everything else becomes part of it."""
+
+    @njit(nogil=True, cache=True, error_model="numpy")
+    def solve(
+        diag: Any, off_diag: Any, first: int, count: int, values: Any, vectors: Any, want: bool
+    ) -> None:
+        if sources >= 0:
+            _solve_batch(diag, off_diag, first, count, values, vectors, want)
+
+    return solve
+
+
+@njit(error_model="numpy")
+def _solve_batch(
     diag: Any, off_diag: Any, first: int, count: int, eigenvalues: Any, eigenvectors: Any, want: bool
 ) -> None:
     """Eigenpairs first ... first + count - 1 of every matrix.
 
-    eigenvalues (M, count); eigenvectors (M * count, n), written if `want`. Matrices whose indices are not all
-    proved at the first go wait until they fill a tile, or for the end: hard ones then cost the easy ones nothing.
+    eigenvalues (M, count); eigenvectors (M * count, n), written if `want`. Matrices whose indices are not
+    all proved at the first go wait until they fill a tile, or for the end: hard ones then cost the easy
+    ones nothing.
     """
     total, n = diag.shape
     if n == 1:
@@ -57,7 +74,18 @@ def _solve(
         marks = small[18:20].reshape(-1)
         marks[:] = 0.0
         _solve_tile(
-            diag, off_diag, matrices, used, first, count, again, want, buffer, small, eigenvalues, eigenvectors
+            diag,
+            off_diag,
+            matrices,
+            used,
+            first,
+            count,
+            again,
+            want,
+            buffer,
+            small,
+            eigenvalues,
+            eigenvectors,
         )
         if not again:
             for lane in range(used):
@@ -95,6 +123,7 @@ def _solve_tile(
     unscaled = small[21:23]
     middle = small[20].view(np.float32).reshape(1, LANES_F32)
     targets = np.empty(LANES_F32, np.int64)
+    window_values = np.empty((LANES_F32, count))
     halves = 1 if used <= LANES_F64 else 2
     for half in range(halves):
         lanes = matrices[half * LANES_F64 : (half + 1) * LANES_F64]
@@ -113,13 +142,24 @@ def _solve_tile(
             store(unscaled, half, value)
             store(marks, half, load(marks, half) + load(failed[half], 0))
         for lane in range(used):
-            eigenvalues[matrices[lane], place] = unscaled[lane // LANES_F64, lane % LANES_F64]
+            half, column = lane // LANES_F64, lane % LANES_F64
+            eigenvalues[matrices[lane], place] = unscaled[half, column]
+            window_values[lane, place] = values[half, 0, column]
         if want:
             for lane in range(LANES_F32):
                 targets[lane] = matrices[lane] * count + place
             for half in range(halves):
                 rows_out = targets[half * LANES_F64 : (half + 1) * LANES_F64]
                 _write_vectors(d[half], e[half], n, values[half], facts[half], buffer, rows_out, eigenvectors)
+    if want and count > 1:
+        inside = slice(max(0, -first), min(count, n - first))
+        for lane in range(used):
+            half, column = lane // LANES_F64, lane % LANES_F64
+            if facts[half, 4, column] == 0.0:
+                own = eigenvectors[matrices[lane] * count : (matrices[lane] + 1) * count]
+                orthogonalise(
+                    d[half, :, column], e[half, :, column], window_values[lane, inside], own[inside]
+                )
 
 
 @njit(error_model="numpy")
@@ -161,6 +201,9 @@ def _solve_scalars(
                     eigenvectors[matrix * count + place, 0] = 1.0 + poison
             else:
                 _write_beyond(matrix, count, place, first + place < 0, want, eigenvalues, eigenvectors)
+
+
+_solve = _cached(source_digest(Path(__file__).parent))
 
 
 def solve_eigenvalues(diag: Any, off_diag: Any, eig_idx: int, eigenvalues: Any) -> None:

@@ -54,9 +54,7 @@ def eigvalsh_tridiagonal(
     elif len(d) <= (grain := _grain(d)):
         cpu.solve_eigenvalues(d, e, eig_idx, values)
     else:
-        for_ranges(
-            len(d), grain, lambda i, j: cpu.solve_eigenvalues(d[i:j], e[i:j], eig_idx, values[i:j])
-        )
+        for_ranges(len(d), grain, lambda i, j: cpu.solve_eigenvalues(d[i:j], e[i:j], eig_idx, values[i:j]))
     return (values if dtype is _FLOAT64 else values.astype(dtype)).reshape(shape)[()]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from .simd import any_lane, fill, larger, load, load_half, select, smaller, store
+from .simd import any_lane, fill, larger, load, load_half, select, smaller, store, store_half
 from .sturm import BLOCK, count_below, newton_step
 from .tiles import narrow_half
 
@@ -60,7 +60,9 @@ def bisect_fine(d: Any, e2: Any, eig_idx: int, blocks: int, low: Any, high: Any,
 
 
 @njit(error_model="numpy")
-def refine(d: Any, e2: Any, eig_idx: int, blocks: int, facts: Any, start: Any, reach: Any, again: bool) -> Any:
+def refine(
+    d: Any, e2: Any, eig_idx: int, blocks: int, facts: Any, start: Any, reach: Any, again: bool
+) -> Any:
     """Eigenvalue `eig_idx` of each lane of a float64 half, and a mask of the lanes where its index is not proved.
 
     start +- reach: where the eigenvalue is expected. `again`: bisect where Newton fails, so that nothing is
@@ -102,6 +104,10 @@ def narrow_tile(d: Any, e2: Any, facts: Any, d32: Any, e2_32: Any, frame: Any, h
         store(frame[half], 0, centre)
         store(frame[half], 1, width)
         narrow_half(d[half], e2[half], half, centre, fill(low, 1.0) / width, d32, e2_32)
+    if halves == 1:
+        for i in range(d32.shape[0]):
+            store_half(d32, i, 1, fill(load(d[0], 0), 1.0))
+            store_half(e2_32, i, 1, fill(load(d[0], 0), 1.0))
 
 
 @njit(error_model="numpy")

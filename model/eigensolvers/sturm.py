@@ -39,8 +39,8 @@ def blocks_for(n: int) -> int:
 def count_below(diag: Any, off_diag_squared: Any, shift: Any, blocks: int) -> Any:
     """Eigenvalues below `shift` per lane, as floats.
 
-    diag, off_diag_squared (blocks * BLOCK, lanes): row i of the second couples rows i - 1 and i; its row 0 is unused.
-    shift: Lanes. Returns Lanes.
+    diag, off_diag_squared (blocks * BLOCK, lanes): row i of the second couples rows i - 1 and i; its row 0
+    is unused. shift: Lanes. Returns Lanes.
     """
     before = fill(shift, 0.0)
     p = fill(shift, 1.0)
@@ -48,8 +48,8 @@ def count_below(diag: Any, off_diag_squared: Any, shift: Any, blocks: int) -> An
     history = no_signs(shift)
     count = no_signs(shift)
     for block in range(blocks):
-        # The scale found in the middle of the last block is applied to the coefficients of two rows instead of to
-        # the two p: off the critical path (measured: 10 % of the count).
+        # The scale found in the middle of the last block is applied to the coefficients of two rows instead
+        # of to the two p: off the critical path (measured: 10 % of the count).
         row = block * BLOCK
         following = ((load(diag, row) - shift) * scale) * p - (load(off_diag_squared, row) * scale) * before
         history = push_sign(history, following)

@@ -33,7 +33,8 @@ PAD = 16.0  # diagonal of padding rows, above every scaled eigenvalue: adds no s
 # never underflow in a BLOCK.
 FLOOR_F64 = 2.0**-116
 FLOOR_F32 = 2.0**-54  # the same with the eps of float32: 2^-27 squared
-# A first step of the scaling, for entries so large or small that the whole factor or its inverse is no number.
+# A first step of the scaling, for entries so large or small that the whole factor or its inverse is no
+# number.
 FAR_UP = 2.0**600
 FAR_DOWN = 2.0**-600
 FAR_ABOVE = 2.0**500
@@ -65,8 +66,9 @@ def scale_half(d: Any, e: Any, e2: Any, n: int, facts: Any) -> None:
     """Scale one half in place, square its off-diagonals, pad both, and bracket the spectra.
 
     Row i of e2 couples rows i - 1 and i, as Sturm counts want it. facts (5, LANES_F64) receives: the two
-    factors to multiply a scaled eigenvalue by, one after the other (their product may overflow), the Gershgorin
-    bounds, and zero, or NaN for a matrix that holds a NaN or infinity; such a lane computes nonsense, alone.
+    factors to multiply a scaled eigenvalue by, one after the other (their product may overflow), the
+    Gershgorin bounds, and zero, or NaN for a matrix that holds a NaN or infinity; such a lane computes
+    nonsense, alone.
     """
     like = load(d, 0)
     zero = fill(like, 0.0)

@@ -1,7 +1,7 @@
 """Matrices to lanes and lanes to matrices: 8 x 8 transposes in registers.
 
-Element by element the stores of a tile fall into a different cache line each (measured: 0.43 ns per element at n = 100
-and 0.7 at n = 1000, a quarter of the whole eigenvalue); through registers it is 0.13.
+Element by element the stores of a tile fall into a different cache line each (measured: 0.43 ns per element
+at n = 100 and 0.7 at n = 1000, a quarter of the whole eigenvalue); through registers it is 0.13.
 """
 
 from typing import Any
@@ -90,10 +90,13 @@ def load_transposed(
 
 
 @intrinsic
-def store_transposed(typingctx: Any, tile: Any, tile_row: Any, lane: Any, target: Any, rows: Any, start: Any) -> Any:
+def store_transposed(
+    typingctx: Any, tile: Any, tile_row: Any, lane: Any, target: Any, rows: Any, start: Any
+) -> Any:
     """target[rows[start + j], tile_row + i] = tile[tile_row + i, lane + j] for i, j < SIDE, up to the row's end.
 
-    tile (.., LANES_F64) and target (M, n), C-contiguous float64; rows int64; repeated rows get the same values.
+    tile (.., LANES_F64) and target (M, n), C-contiguous float64; rows int64; repeated rows get the same
+    values.
     """
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:

@@ -21,10 +21,10 @@ def twisted_vector(
 ) -> Any:
     """Eigenvectors of the lanes' matrices for eigenvalues near `shift`.
 
-    diag, off_diag (rows >= n, lanes), row i of the second coupling rows i and i + 1; shift: Lanes;
-    tiny: least |pivot|; huge: largest ||z||^2 believed (beyond it the row is no candidate);
-    work (5, rows, lanes): scratch; vector (rows, lanes): receives z.
-    Returns (gamma, ||z||^2): |gamma| / ||z|| is the residual, gamma / ||z||^2 the Rayleigh correction of the shift.
+    diag, off_diag (rows >= n, lanes), row i of the second coupling rows i and i + 1; shift: Lanes; tiny:
+    least |pivot|; huge: largest ||z||^2 believed (beyond it the row is no candidate); work (5, rows,
+    lanes): scratch; vector (rows, lanes): receives z. Returns (gamma, ||z||^2): |gamma| / ||z|| is the
+    residual, gamma / ||z||^2 the Rayleigh correction of the shift.
     """
     _factorise(diag, off_diag, shift, n, tiny, work)
     gamma, row = _twist_row(off_diag, shift, n, huge, work)
@@ -35,8 +35,9 @@ def twisted_vector(
 def _factorise(diag: Any, off_diag: Any, shift: Any, n: int, tiny: float, work: Any) -> None:
     """Negated pivots from both ends at once: one chain of divisions hides the latency of the other.
 
-    work receives: the multipliers z_i / z_{i+1} from the top and z_{i+1} / z_i from the bottom, the pivots from the
-    top, and for every row the squared norms of the parts of z above (that row included) and below were it the twist.
+    work receives: the multipliers z_i / z_{i+1} from the top and z_{i+1} / z_i from the bottom, the pivots
+    from the top, and for every row the squared norms of the parts of z above (that row included) and below
+    were it the twist.
     """
     above, below, pivots, norms_above, norms_below = work[0], work[1], work[2], work[3], work[4]
     one = fill(shift, 1.0)
