@@ -25,7 +25,7 @@ from training.kernel import Rows
 from training.losses import POISSON, QUANTILE, SOFTMAX, Objective, best_constant
 from training.members import Blueprint, draw_blueprint, training_rows
 from training.pairs import LARGE_GAIN, PairGain, pair_gains, pair_term
-from training.search import COARSE, FINE, MAIN, Workbench
+from training.search import CANDIDATES, COARSE, FINE, MAIN, PLAIN, Workbench
 from training.settings import FitSettings
 from training.table import UserError
 
@@ -114,6 +114,7 @@ def prepare(sample: Sample, settings: FitSettings, rng: np.random.Generator) -> 
         groups=np.array(groups),
         rows=training_rows(blueprint, z, sample.target, sample.weight),
         fold=fold,
+        candidates=CANDIDATES if settings.curves == "piecewise" else PLAIN,
         # An additive model knows no constraint, so members that must keep one cannot start from it.
         additive=None if monotone else additive,
         start=best_constant(*sample.objective.training, sample.target, sample.weight, sample.num_classes),
