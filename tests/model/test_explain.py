@@ -145,7 +145,7 @@ def test_an_unknown_class_or_method_is_refused():
         random_model("binary").explain([], target="maybe")
     with pytest.raises(ValueError, match="target must be left out: no classes; got 'yes'"):
         random_model().explain([], target="yes")
-    with pytest.raises(ValueError, match="method must be one of .*eigenvector.*; got 'magic'"):
+    with pytest.raises(ValueError, match=r"method must be one of .*eigenvector.*; got 'magic'"):
         random_model().explain([], method="magic")
 
 

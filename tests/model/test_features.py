@@ -37,7 +37,18 @@ def table_of(rows):
         {name: [value] for name, value in ROW.items()},
         [dict(reversed(ROW.items()))],
     ],
-    ids=["objects", "tuple", "arrays", "tuples", "row-arrays", "2-D", "frame", "shuffled-frame", "mapping", "reversed"],
+    ids=[
+        "objects",
+        "tuple",
+        "arrays",
+        "tuples",
+        "arrays-1-D",
+        "2-D",
+        "frame",
+        "shuffled",
+        "mapping",
+        "reversed",
+    ],
 )
 def test_every_shape_of_rows_gives_the_same_columns(rows):
     assert FEATURES.encode(rows).tolist() == [COLUMNS]
