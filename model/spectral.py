@@ -158,7 +158,7 @@ def _check_curves(features: FeatureSpace, ensemble: SpectralEnsemble) -> None:
         if curve.num_codes != expected:
             names = " and ".join(repr(features.names[f]) for f in curve.categorical)
             raise ValueError(f"curve {i} must have a path for each of {names}'s codes")
-        if any(features.features[f].kind != "categorical" for f in curve.categorical):
+        if any(features.features[f].num_codes == 0 for f in curve.categorical):
             raise ValueError(f"curve {i} must choose its path by categories")
         if any(features.features[f].kind == "categorical" for f in curve.numeric):
             raise ValueError(f"curve {i} must walk by numbers, not by categories")
