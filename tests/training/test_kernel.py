@@ -23,6 +23,7 @@ from training.losses import HUBER, LOGISTIC, POISSON, SOFTMAX, SQUARED, best_con
 
 KINDS = {"squared": SQUARED, "huber": HUBER, "logistic": LOGISTIC, "softmax": SOFTMAX, "poisson": POISSON}
 DELTA = 0.5
+IDLE = 3  # the curve that is not in use
 
 
 class Problem:
@@ -40,7 +41,10 @@ class Problem:
             if c % 2:
                 flat.append(basis.ravel())
                 at += basis.size
+        # All curves but one are in use; the parameters of the other stay as they are.
+        self.active = np.array([c for c in range(len(sizes)) if c != IDLE])
         self.plan = Plan(
+            active=self.active,
             matrix_offsets=np.cumsum([0, *sizes, 1]),
             param_offsets=np.cumsum([0, *(basis.shape[1] for basis in bases), 1]),
             basis=np.concatenate(flat).astype(np.float32),
@@ -63,12 +67,20 @@ class Problem:
             POISSON: rng.poisson(1.5, count),
         }.get(loss, rng.standard_normal(count))
         walk = CURVES.walk(z)
-        self.rows = Rows(walk.starts, walk.weights.astype(np.float32), target.astype(np.float32))
-        self.sample_weight = rng.uniform(0.5, 1.5, count).astype(np.float32)
+        self.rows = Rows(
+            starts=walk.starts,
+            weights=walk.weights.astype(np.float32),
+            target=target.astype(np.float32),
+            sample_weight=rng.uniform(0.5, 1.5, count).astype(np.float32),
+        )
         params = int(self.plan.param_offsets[-1])
         self.values = 0.2 * rng.standard_normal((params, self.outputs, 2 * dim - 1))
         self.values[-1, :, dim:] += 1.0
         self.values = self.values.astype(np.float32).astype(np.float64)
+        idle = slice(self.plan.param_offsets[IDLE], self.plan.param_offsets[IDLE + 1])
+        self.values[idle] = 0.0
+        self.anchor = (0.1 * rng.standard_normal(self.values.shape)).astype(np.float32).astype(np.float64)
+        self.anchor[idle] = 0.0
         self.offset = rng.standard_normal(self.outputs)
         self.penalty = rng.uniform(0.0, 0.1, params).astype(np.float32)
 
@@ -76,8 +88,11 @@ class Problem:
         blocks = blocks_per_matrix(self.dim, self.outputs)
         params = float_rows(len(self.values) * blocks)
         self.unpacked(params)[:] = self.values
+        anchor = float_rows(len(params))
+        self.unpacked(anchor)[:] = self.anchor
         return Member(
             params=params,
+            anchor=anchor,
             moment_1=float_rows(len(params)),
             moment_2=float_rows(len(params)),
             offset=self.offset.copy(),
@@ -94,7 +109,6 @@ class Problem:
         train_epoch(
             self.plan,
             self.rows,
-            self.sample_weight,
             order,
             batch,
             np.asarray(rates, np.float64),
@@ -106,10 +120,11 @@ class Problem:
     def slow_scores(self, values, offset, chosen):
         """Scores (N, O) of the chosen rows, by dense matrices and LAPACK."""
         flat, at = values[-1], 0
-        for basis, walked in zip(self.bases, self.walked, strict=True):
+        for c, (basis, walked) in enumerate(zip(self.bases, self.walked, strict=True)):
             count = basis.shape[1]
-            table = torch.einsum("rp,poe->roe", basis, values[at : at + count])
-            flat = flat + torch.einsum("nr,roe->noe", walked[chosen], table)
+            if c != IDLE:
+                table = torch.einsum("rp,poe->roe", basis, values[at : at + count])
+                flat = flat + torch.einsum("nr,roe->noe", walked[chosen], table)
             at += count
         n = self.dim
         matrices = torch.diag_embed(flat[..., :n])
@@ -130,7 +145,7 @@ class Problem:
             SOFTMAX: lambda: functional.cross_entropy(scores, target.long(), reduction="none"),
             POISSON: lambda: functional.poisson_nll_loss(scores[:, 0], target, reduction="none"),
         }[self.plan.loss]()
-        return (each * torch.tensor(self.sample_weight, dtype=torch.float64)[chosen]).mean()
+        return (each * torch.tensor(self.rows.sample_weight, dtype=torch.float64)[chosen]).mean()
 
 
 @pytest.mark.parametrize("loss", KINDS.values(), ids=KINDS)
@@ -142,7 +157,7 @@ def test_slopes_of_all_parameters_are_those_of_autograd(loss, dim, count):
     values = torch.tensor(problem.values, requires_grad=True)
     offset = torch.tensor(problem.offset, requires_grad=True)
     problem.slow_loss(values, offset, slice(None)).backward()
-    expected = values.grad.numpy() + problem.penalty[:, None, None] * problem.values
+    expected = values.grad.numpy() + problem.penalty[:, None, None] * (problem.values - problem.anchor)
     # After one step from rest the first moment is (1 - beta_1) times the slope.
     found = problem.unpacked(member.moment_1) / (1.0 - BETA_1)
     # float32 eigenvectors: 6e-8 ||T|| / gap, with ||T|| about 10 and gaps down to about 0.01.
@@ -162,11 +177,12 @@ def test_steps_are_those_of_adam_on_the_penalised_loss(loss):
     # The learning rate is set before every step.
     optimiser = torch.optim.Adam([values, offset], betas=(BETA_1, BETA_2), eps=1e-8)
     penalty = torch.tensor(problem.penalty, dtype=torch.float64)[:, None, None]
+    anchor = torch.tensor(problem.anchor)
     for step, rate in enumerate(rates):
         optimiser.param_groups[0]["lr"] = rate
         optimiser.zero_grad()
         chosen = order[step * batch : (step + 1) * batch]
-        loss_now = problem.slow_loss(values, offset, chosen) + 0.5 * (penalty * values**2).sum()
+        loss_now = problem.slow_loss(values, offset, chosen) + 0.5 * (penalty * (values - anchor) ** 2).sum()
         loss_now.backward()
         optimiser.step()
     assert member.steps[0] == 3
@@ -190,10 +206,13 @@ def test_scores_of_a_member_are_dense_eigenvalues(dim, count, batch):
     np.testing.assert_allclose(scores, expected.numpy(), atol=1e-4)
 
 
-def test_padding_stays_zero():
+def test_padding_and_curves_out_of_use_stay_zero():
     problem = Problem(SQUARED, dim=5, count=40)
     member = problem.member()
     problem.train(member, 20, [0.1, 0.1])
+    first, last = problem.plan.param_offsets[IDLE : IDLE + 2]
+    assert not problem.unpacked(member.params)[first:last].any()
+    assert problem.unpacked(member.params)[:first].all()
     assert BLOCK > 9
     assert not member.params.reshape(len(problem.values), 1, -1)[:, :, 9:].any()
 
