@@ -80,9 +80,7 @@ class SpectralModel:
             raise ValueError(f"only classifiers have probabilities; this is a {self.task} model")
         return self.probabilities(self.scores(self.features.encode(rows)))
 
-    def explain(
-        self, rows: Any, method: str = "eigenvector", target: ClassLabel | None = None
-    ) -> Explanation:
+    def explain(self, rows: Any, method: str = "eigenvector", target: ClassLabel | None = None) -> Explanation:
         """Rows -> their scores taken apart (see ``Explanation``).
 
         Args:
@@ -124,9 +122,7 @@ class SpectralModel:
         """The combination of outputs that scores the class ``target``, for each row."""
         if target is not None:
             if target not in self.classes:
-                allowed = (
-                    f"one of {', '.join(map(repr, self.classes))}" if self.classes else "left out: no classes"
-                )
+                allowed = f"one of {', '.join(map(repr, self.classes))}" if self.classes else "left out: no classes"
                 raise ValueError(f"target must be {allowed}; got {target!r}")
             chosen = np.full(len(columns), self.classes.index(target))
         elif self.task == "multiclass":

@@ -90,9 +90,7 @@ def test_integers_of_any_size_stand_for_numbers():
 
 
 def test_an_array_of_integers_is_read_as_numbers():
-    two = FeatureSpace(
-        (Feature("a", "numeric", 0.0), Feature("b", "categorical", "1", categories=("1", "2")))
-    )
+    two = FeatureSpace((Feature("a", "numeric", 0.0), Feature("b", "categorical", "1", categories=("1", "2"))))
     assert two.encode(np.array([[7, 2], [8, 9]])).tolist() == [[7.0, 1.0], [8.0, 2.0]]
 
 
@@ -145,9 +143,7 @@ def test_an_infinity_in_an_array_is_told_with_its_place():
 def test_an_unknown_feature_is_told_with_the_known_ones():
     ((loc, message),) = errors_of([ROW, {**ROW, "hight": 1}])
     assert loc == (1, "hight")
-    assert message == (
-        "unknown feature; the model's features are width, price, sold, town, kind; got 'hight'"
-    )
+    assert message == ("unknown feature; the model's features are width, price, sold, town, kind; got 'hight'")
 
 
 @pytest.mark.parametrize("count", [0, 4, 6])
@@ -157,9 +153,7 @@ def test_the_wrong_number_of_values_is_told(count):
     assert errors_of(np.ones((2, count))) == [((), message)]
 
 
-@pytest.mark.parametrize(
-    ("row", "got"), [(1.5, "1.5"), (None, "null"), ("abc", "the text 'abc'"), (True, "true")]
-)
+@pytest.mark.parametrize(("row", "got"), [(1.5, "1.5"), (None, "null"), ("abc", "the text 'abc'"), (True, "true")])
 def test_what_is_no_row_is_told(row, got):
     message = f"a row must be an object by feature name or an array; got {got}"
     assert errors_of([ROW, row]) == [((1,), message)]

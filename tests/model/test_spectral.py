@@ -37,9 +37,7 @@ def test_any_eigenvalue_may_be_the_score_and_agrees_with_lapack(eig_idx):
     model = random_model(dim=7, members=1, eig_idx=eig_idx)
     ensemble = model.ensemble
     columns = model.features.encode(random_rows(50))
-    diag, off_diag = ensemble.pencil.matrices(
-        ensemble.pencil.curves.walk(model.features.coordinates(columns))
-    )
+    diag, off_diag = ensemble.pencil.matrices(ensemble.pencil.curves.walk(model.features.coordinates(columns)))
     expected = [
         scipy.linalg.eigh_tridiagonal(d, e, eigvals_only=True)[eig_idx]
         for d, e in zip(diag[:, 0], off_diag[:, 0], strict=True)

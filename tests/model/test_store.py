@@ -119,9 +119,7 @@ def test_a_model_whose_name_is_a_number_is_loaded_by_its_path(store):
     assert load_model(store.root / "2024" / "1").card["version"] == 1
 
 
-@pytest.mark.parametrize(
-    "path", ["boats", "houses/2", "houses/x", "", "houses/1/model.json", "a b", "../store"]
-)
+@pytest.mark.parametrize("path", ["boats", "houses/2", "houses/x", "", "houses/1/model.json", "a b", "../store"])
 def test_a_path_without_a_model_is_told(store, path):
     store.save("houses", random_model())
     (store.root / "a b").mkdir()

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,9 @@ from training.cli import main
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "examples" / "data"
-QUICK = ("--members", "2", "--epochs", "3", "--dim", "5")
+QUICK = ("--members", "2", "--dim", "5", "--budget", "0.3")
+#: How far it is, how it stands, and the time left.
+PROGRESS = re.compile(r" *\d+%  .+  \d+ s left")
 PENGUINS = ("fit", str(DATA / "penguins.csv"), "--target", "species", *QUICK)
 
 
@@ -127,7 +130,7 @@ MISTAKES = {
 
 
 def assert_one_line(mistake, code, out, err):
-    lines = [line for line in err.splitlines() if not line.startswith("epoch ")]
+    lines = [line for line in err.splitlines() if not PROGRESS.fullmatch(line)]
     assert len(lines) == 1, err
     assert lines[0].startswith("error: ")
     assert MISTAKES[mistake][1] in lines[0]
@@ -157,7 +160,7 @@ def test_a_process_says_the_same(mistake, folder):
 def test_a_mistake_is_told_before_the_training_begins(mistake, folder, capfd, monkeypatch):
     monkeypatch.chdir(folder)
     main(MISTAKES[mistake][0])
-    assert "epoch" not in capfd.readouterr().err
+    assert "left" not in capfd.readouterr().err
 
 
 def test_the_last_line_with_json_is_the_result(tmp_path):
@@ -181,8 +184,9 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(tmp_path):
     result = run(*PENGUINS, "--store", tmp_path)
     lines = result.stderr.splitlines()
     assert lines
-    assert all(line.startswith("epoch ") and " s left" in line for line in lines)
-    assert lines[-1].startswith("epoch 3/3")
+    assert all(PROGRESS.fullmatch(line) for line in lines)
+    assert lines[-1].startswith("100%")
+    assert lines[-1].endswith(" 0 s left")
     assert "\x1b" not in result.stderr + result.stdout
     assert "\r" not in result.stderr + result.stdout
     assert f"wrote {tmp_path / 'penguins' / '1'} in " in result.stdout
@@ -222,7 +226,7 @@ def test_every_kind_of_table_gives_the_same_model(tmp_path):
 
 def test_settings_come_from_a_file_and_options_go_first(tmp_path):
     (tmp_path / "fit.toml").write_text(
-        'dim = 7\nmembers = 2\nepochs = 2\npairs = [["sex", "island"]]\nexclude = ["body_mass_g"]\n'
+        'dim = 7\nmembers = 2\nbudget = 0.3\npairs = [["sex", "island"]]\nexclude = ["body_mass_g"]\n'
     )
     result = run(
         *("fit", DATA / "penguins.csv", "--target", "species", "--config", "fit.toml", "--dim", "3"),

@@ -19,10 +19,17 @@ from training.kernel import (
     train_epoch,
     workspace,
 )
-from training.losses import HUBER, LOGISTIC, POISSON, SOFTMAX, SQUARED, best_constant, loss_slopes, losses
+from training.losses import HUBER, LOGISTIC, POISSON, QUANTILE, SOFTMAX, SQUARED, best_constant, loss_slopes, losses
 
-KINDS = {"squared": SQUARED, "huber": HUBER, "logistic": LOGISTIC, "softmax": SOFTMAX, "poisson": POISSON}
-DELTA = 0.5
+KINDS = {
+    "squared": SQUARED,
+    "huber": HUBER,
+    "quantile": QUANTILE,
+    "logistic": LOGISTIC,
+    "softmax": SOFTMAX,
+    "poisson": POISSON,
+}
+DELTA = 0.3  # of Huber's loss, or the quantile
 IDLE = 3  # the curve that is not in use
 
 
@@ -53,7 +60,8 @@ class Problem:
             num_outputs=self.outputs,
             eig_idx=dim // 2,
             loss=loss,
-            huber_delta=DELTA,
+            loss_parameter=DELTA,
+            steps=np.zeros((len(sizes), 3), np.int64),
         )
         self.bases = [torch.tensor(basis.astype(np.float32), dtype=torch.float64) for basis in bases]
         z = np.array([slow_coordinates(row) for row in random_rows(count, seed)])
@@ -139,9 +147,8 @@ class Problem:
         each = {
             SQUARED: lambda: 0.5 * functional.mse_loss(scores[:, 0], target, reduction="none"),
             HUBER: lambda: functional.huber_loss(scores[:, 0], target, delta=DELTA, reduction="none"),
-            LOGISTIC: lambda: functional.binary_cross_entropy_with_logits(
-                scores[:, 0], target, reduction="none"
-            ),
+            QUANTILE: lambda: torch.maximum(DELTA * (target - scores[:, 0]), (DELTA - 1) * (target - scores[:, 0])),
+            LOGISTIC: lambda: functional.binary_cross_entropy_with_logits(scores[:, 0], target, reduction="none"),
             SOFTMAX: lambda: functional.cross_entropy(scores, target.long(), reduction="none"),
             POISSON: lambda: functional.poisson_nll_loss(scores[:, 0], target, reduction="none"),
         }[self.plan.loss]()
@@ -228,9 +235,7 @@ def test_slopes_of_losses_are_central_differences(loss):
         loss_slopes(loss, DELTA, scores[j], target[j], slopes)
         for o in range(outputs):
             step = np.eye(outputs)[o] * h
-            ahead, behind = (
-                losses(loss, DELTA, scores[j : j + 1] + s, target[j : j + 1]) for s in (step, -step)
-            )
+            ahead, behind = (losses(loss, DELTA, scores[j : j + 1] + s, target[j : j + 1]) for s in (step, -step))
             # Rounding eps/h of losses up to e^6, and curvature h^2; at Huber's bend half a step, 1e-6.
             assert abs(slopes[o] - (ahead - behind)[0] / (2 * h)) < 1e-6
 
@@ -251,10 +256,11 @@ def test_losses_and_slopes_of_extreme_scores_are_finite():
 def test_the_best_constant_cannot_be_bettered(loss):
     rng = np.random.default_rng(4)
     target = rng.integers(0, 3 if loss in (SOFTMAX, POISSON) else 2, 5000).astype(float)
-    best = best_constant(loss, target, 3 if loss == SOFTMAX else 2)
+    weight = rng.uniform(0.5, 1.5, 5000)
+    best = best_constant(loss, DELTA, target, weight, 3 if loss == SOFTMAX else 2)
 
     def mean(scores):
-        return losses(loss, DELTA, np.tile(scores, (5000, 1)), target).mean()
+        return np.average(losses(loss, DELTA, np.tile(scores, (5000, 1)), target), weights=weight)
 
     for move in 0.01 * rng.standard_normal((20, len(best))):
         # Half a row in each class moves the constant by 1e-4, and the loss by its square.
