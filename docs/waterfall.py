@@ -1,4 +1,4 @@
-"""Draw the README's picture: one house of the demo's test rows, from its baseline to its prediction.
+"""Draw the README's picture: one of the demo's test rows, from its baseline to its prediction.
 
 python docs/waterfall.py [MODEL] [OUT.svg]     MODEL: models/housing unless told otherwise
 """
@@ -13,15 +13,15 @@ from xml.sax.saxutils import escape
 from model import load_model
 
 ROOT = Path(__file__).parent.parent
-HOUSE = 1  # the second of the test rows
+PLACE = 1  # the second of the test rows
 WIDTH, LEFT, RIGHT, ROW = 760, 250, 30, 30
 UP, DOWN, TOTAL, INK, FAINT = "#2f6f9f", "#c8553d", "#555555", "#222222", "#bbbbbb"
 
 
 def draw(model_path: str, out: Path) -> None:
-    """Write the waterfall of one house as an SVG file."""
+    """Write the waterfall of that row as an SVG file."""
     with (ROOT / "examples/data/california_housing_test.csv").open() as file:
-        house = list(csv.DictReader(file))[HOUSE]
+        house = list(csv.DictReader(file))[PLACE]
     row = {name: float(value) for name, value in house.items() if name != "median_house_value"}
     found = load_model(model_path).explain([row])
     baseline, score = float(found.baseline[0]), float(found.score[0])
@@ -50,7 +50,8 @@ def draw(model_path: str, out: Path) -> None:
         outside = last + 80 > WIDTH  # no room to the right of the bar
         lines += [
             f'<text x="{LEFT - 10}" y="{y + 19}" text-anchor="end" fill="{INK}">{escape(name)}</text>',
-            f'<rect x="{first:.1f}" y="{y + 5}" width="{max(last - first, 1):.1f}" height="{ROW - 10}" fill="{colour}"/>',
+            f'<rect x="{first:.1f}" y="{y + 5}" width="{max(last - first, 1):.1f}" height="{ROW - 10}" '
+            f'fill="{colour}"/>',
             f'<text x="{first - 6 if outside else last + 6:.1f}" y="{y + 19}" fill="{colour}" '
             f'text-anchor="{"end" if outside else "start"}">{text}</text>',
         ]
