@@ -86,7 +86,8 @@ def prepare(sample: Sample, settings: FitSettings, rng: np.random.Generator) -> 
     if not terms:
         raise UserError("no feature varies: there is nothing to predict from")
     fold = assign_folds(sample.target, folds_for(rows), rng)
-    additive, gains = None, []
+    additive: AdditiveModel | None = None
+    gains: list[PairGain] = []
     if settings.curves == "piecewise" and sample.objective.kind != QUANTILE:
         additive, gains = _interactions(sample, settings, fold, rng)
     chosen = _named_pairs(space, settings)

@@ -210,7 +210,8 @@ def rungs_within(bench: Workbench, budget_s: float, members: int) -> tuple[Rung,
     The first round always runs.
     """
     costs = sorted((bench.step_seconds(c) for c in CANDIDATES if bench.suits(c)), reverse=True)
-    spent, chosen = 0.0, []
+    spent = 0.0
+    chosen: list[Rung] = []
     for rung in RUNGS:
         spent += rung.steps * rung.repeats * bench.folds * sum(costs[: rung.candidates])
         if chosen and (spent + members * rung.steps * costs[0]) / BUDGET_CORES > budget_s:
