@@ -72,6 +72,12 @@ class FitSettings:
             value = getattr(self, name)
             _require(value is None or (_whole(value) and value >= 1), f"{name} must be at least 1; got {value!r}")
         _require(_whole(self.seed) and self.seed >= 0, f"seed must be a whole number from 0; got {self.seed!r}")
+        for name in ("features", "exclude"):
+            value = getattr(self, name)
+            _require(
+                isinstance(value, tuple) and all(isinstance(column, str) for column in value),
+                f"{name} must be a list of columns; got {value!r}",
+            )
         _require(self.dim <= 512, f"dim must be at most 512; got {self.dim}")
         k = self.eig_idx
         _require(k is None or (_whole(k) and 0 <= k < self.dim), f"eig_idx must be in [0, {self.dim}); got {k!r}")
@@ -111,6 +117,8 @@ def read_settings(path: Path, overrides: Mapping[str, Any]) -> FitSettings:
         told = tomllib.loads(path.read_text())
     except FileNotFoundError as error:
         raise UserError(f"no file {path}") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid TOML: {error}") from error
     known = {field.name for field in fields(FitSettings)}
@@ -151,11 +159,13 @@ def _pairs(text: object) -> tuple[tuple[str, str], ...] | None:
     entries = text.split(",") if isinstance(text, str) else text
     if not isinstance(entries, list | tuple):
         raise UserError(f"pairs must be like a:b,c:d, or none; got {text!r}")
-    pairs = [tuple(entry.split(":")) if isinstance(entry, str) else tuple(entry) for entry in entries]
+    pairs = [entry.split(":") if isinstance(entry, str) else entry for entry in entries]
     for pair in pairs:
-        if len(pair) != 2 or pair[0] == pair[1] or not all(pair):
-            raise UserError(f"a pair must be two different features, like a:b; got {':'.join(map(str, pair))!r}")
-    return tuple((str(a), str(b)) for a, b in pairs)
+        names = pair if isinstance(pair, list | tuple) and all(isinstance(name, str) for name in pair) else ()
+        if len(names) != 2 or names[0] == names[1] or not all(names):
+            shown = ":".join(names) or pair
+            raise UserError(f"a pair must be two different features, like a:b; got {shown!r}")
+    return tuple((a, b) for a, b in pairs)
 
 
 def _monotone(told: object) -> tuple[tuple[str, str], ...]:

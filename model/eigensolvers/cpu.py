@@ -29,9 +29,7 @@ def _cached(sources: int) -> Any:
     """The one entry point that is compiled to disk; everything else becomes part of it."""
 
     @njit(nogil=True, cache=True, error_model="numpy")
-    def solve(
-        diag: Any, off_diag: Any, first: int, count: int, values: Any, vectors: Any, want: bool
-    ) -> None:
+    def solve(diag: Any, off_diag: Any, first: int, count: int, values: Any, vectors: Any, want: bool) -> None:
         if sources >= 0:
             _solve_batch(diag, off_diag, first, count, values, vectors, want)
 
@@ -157,9 +155,7 @@ def _solve_tile(
             half, column = lane // LANES_F64, lane % LANES_F64
             if facts[half, 4, column] == 0.0:
                 own = eigenvectors[matrices[lane] * count : (matrices[lane] + 1) * count]
-                orthogonalise(
-                    d[half, :, column], e[half, :, column], window_values[lane, inside], own[inside]
-                )
+                orthogonalise(d[half, :, column], e[half, :, column], window_values[lane, inside], own[inside])
 
 
 @njit(error_model="numpy")
@@ -188,9 +184,7 @@ def _write_beyond(
 
 
 @njit(error_model="numpy")
-def _solve_scalars(
-    diag: Any, first: int, count: int, eigenvalues: Any, eigenvectors: Any, want: bool
-) -> None:
+def _solve_scalars(diag: Any, first: int, count: int, eigenvalues: Any, eigenvectors: Any, want: bool) -> None:
     """Matrices of order one are their own eigenvalues."""
     for matrix in range(diag.shape[0]):
         for place in range(count):
@@ -216,9 +210,7 @@ def solve_eigenpairs(diag: Any, off_diag: Any, eig_idx: int, eigenvalues: Any, e
     _solve(diag, off_diag, eig_idx, 1, eigenvalues.reshape(-1, 1), eigenvectors, True)
 
 
-def solve_window(
-    diag: Any, off_diag: Any, eig_idx: int, window: int, eigenvalues: Any, eigenvectors: Any
-) -> None:
+def solve_window(diag: Any, off_diag: Any, eig_idx: int, window: int, eigenvalues: Any, eigenvectors: Any) -> None:
     """eigenvalues (M, 2 window + 1) and eigenvectors (M, 2 window + 1, n) receive the pairs around `eig_idx`.
 
     Places beyond the spectrum hold -inf or +inf and zero vectors.

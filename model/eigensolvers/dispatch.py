@@ -125,9 +125,7 @@ def _validated(diag: Any, off_diag: Any, eig_idx: int, check_finite: bool) -> An
     a = np.asarray(diag)
     b = np.asarray(off_diag)
     if a.ndim == 0 or b.ndim == 0 or a.shape[-1] == 0 or b.shape[-1] != a.shape[-1] - 1:
-        raise ValueError(
-            f"diag must be (..., n) with n >= 1 and off_diag (..., n - 1); got {a.shape} and {b.shape}"
-        )
+        raise ValueError(f"diag must be (..., n) with n >= 1 and off_diag (..., n - 1); got {a.shape} and {b.shape}")
     n = a.shape[-1]
     if not 0 <= eig_idx < n:
         raise ValueError(f"eig_idx must be in [0, {n}); got {eig_idx}")
@@ -141,7 +139,5 @@ def _validated(diag: Any, off_diag: Any, eig_idx: int, check_finite: bool) -> An
     d = np.ascontiguousarray(a, dtype=_FLOAT64).reshape(count, n)
     e = np.ascontiguousarray(b, dtype=_FLOAT64).reshape(count, n - 1)
     if check_finite and not (np.isfinite(d).all() and np.isfinite(e).all()):
-        raise ValueError(
-            "diag and off_diag must be finite; got NaN or infinity (without check_finite they give NaN)"
-        )
+        raise ValueError("diag and off_diag must be finite; got NaN or infinity (without check_finite they give NaN)")
     return d, e, shape, dtype

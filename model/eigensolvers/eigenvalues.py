@@ -16,9 +16,7 @@ from .tiles import narrow_half
 
 EPS = float(np.finfo(np.float64).eps)
 COARSE_STEPS = 20  # float32 resolves 2^-22 of the spectrum's width; below 2^-20 rounding decides the counts
-COARSE_ERROR = (
-    2.0**-20
-)  # backward error of a float32 count, in the width: (3.5 + 2) 2^-23, and a safety of two
+COARSE_ERROR = 2.0**-20  # backward error of a float32 count, in the width: (3.5 + 2) 2^-23, and a safety of two
 NEWTON_STEPS = 3  # 2^-20 of the width -> (gap permitting) 2^-38 -> 2^-74
 # The eigenvalue lies within TOLERANCE * eps * (Gershgorin norm <= sqrt(3) ||T||) of the returned number, as
 # counted.
@@ -60,9 +58,7 @@ def bisect_fine(d: Any, e2: Any, eig_idx: int, blocks: int, low: Any, high: Any,
 
 
 @njit(error_model="numpy")
-def refine(
-    d: Any, e2: Any, eig_idx: int, blocks: int, facts: Any, start: Any, reach: Any, again: bool
-) -> Any:
+def refine(d: Any, e2: Any, eig_idx: int, blocks: int, facts: Any, start: Any, reach: Any, again: bool) -> Any:
     """Eigenvalue `eig_idx` of each lane of a float64 half, and a mask of the lanes where its index is not proved.
 
     start +- reach: where the eigenvalue is expected. `again`: bisect where Newton fails, so that nothing is
