@@ -17,12 +17,7 @@ from .sources import source_digest
 from .sturm import BLOCK
 from .tiles import aligned_rows, gather_half, scale_half
 from .transpose import SIDE, store_transposed
-from .twisted import twisted_vector
-
-# Least pivot of the twisted factorisation: a perturbation of the diagonal by 2^-116 of the largest entry.
-TINY_PIVOT = 2.0**-116
-# ||z||^2 beyond this says that the row is no place to twist at; far from overflow.
-HUGE_NORM = 2.0**400
+from .twisted import HUGE_NORM, TINY_PIVOT, twisted_vector
 
 
 def _cached(sources: int) -> Any:
@@ -166,7 +161,7 @@ def _solve_tile(
 def _write_vectors(
     d: Any, e: Any, n: int, values: Any, facts: Any, buffer: Any, targets: Any, eigenvectors: Any
 ) -> None:
-    """Unit eigenvectors of one half to rows `targets` of eigenvectors (.., n); NaN where the matrix is not finite."""
+    """Unit eigenvectors of one half to rows `targets` of eigenvectors (.., n), or NaN."""
     vector = buffer[13]
     _, norm = twisted_vector(d, e, load(values, 0), n, TINY_PIVOT, HUGE_NORM, buffer[8:13], vector)
     unit = fill(norm, 1.0) / square_root(norm) + load(facts, 4)

@@ -63,7 +63,7 @@ def bisect_fine(d: Any, e2: Any, eig_idx: int, blocks: int, low: Any, high: Any,
 def refine(
     d: Any, e2: Any, eig_idx: int, blocks: int, facts: Any, start: Any, reach: Any, again: bool
 ) -> Any:
-    """Eigenvalue `eig_idx` of each lane of a float64 half, and a mask of the lanes where its index is not proved.
+    """Eigenvalue `eig_idx` of each lane of a half, and a mask of the lanes where the index is not proved.
 
     start +- reach: where the eigenvalue is expected. `again`: bisect where Newton fails, so that nothing is
     left unproved; without it such lanes are only reported.
