@@ -135,7 +135,7 @@ def _threads_and_orders(rounds: int) -> None:
         return solve
 
     print(
-        f"\nEigenvalues, n = 100, batch 4096: threads (x one thread). Then one thread, us per matrix and row"
+        "\nEigenvalues, n = 100, batch 4096: threads (x one thread). Then one thread, us per matrix and row"
     )
     counts = sorted({1, all_threads})
     times = interleaved({str(t): solver(4096, 100, t) for t in counts}, rounds)
