@@ -1,0 +1,141 @@
+"""Service: the parts that answer requests, and the two ways a request is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from fastapi import Request
+
+from app.bodies import read_body
+from app.engine import INLINE_BYTES, Engine
+from app.instances import Asked
+from app.metrics import Metrics
+from app.registry import ModelRegistry, ServedModel, not_ready
+from app.settings import Settings
+from model import CheckpointError, Explanation, ModelStore
+from model.features import FloatArray
+from model.store import ModelNotFoundError
+
+log = logging.getLogger("eigenserve.service")
+
+PredictAnswer = Callable[[ServedModel, FloatArray], bytes]
+ExplainAnswer = Callable[[ServedModel, Explanation, FloatArray], bytes]
+
+
+class Service:
+    """Everything behind the endpoints of one process.
+
+    Attributes:
+        settings: what it was built with.
+        registry: the models.
+        engine: where predictions are computed.
+        metrics: what Prometheus reads.
+        failure: why the models could not be loaded, if so.
+        draining: no new work is wanted.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.registry = ModelRegistry(
+            ModelStore(settings.store), settings.default_model, on_load=self.metrics.model_loaded
+        )
+        self.engine = Engine(settings.max_queue_rows, settings.deadline_s, on_batch=self.metrics.batch)
+        self.metrics.queue(self.engine.load)
+        self.failure: Exception | None = None
+        self.draining = False
+        # Loading never waits behind predictions, and is never done twice at a time.
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are wanted and can be answered."""
+        return self.registry.ready and not self.draining
+
+    def start(self) -> None:
+        """Begin to load the models, and then to watch the store."""
+        self._tasks.append(asyncio.get_running_loop().create_task(self._load_and_watch()))
+
+    async def stop(self) -> None:
+        """Let go of threads and tasks."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.engine.close()
+        self._loader.shutdown(wait=False, cancel_futures=True)
+
+    async def on_loader(self, work: Callable[[], object]) -> None:
+        """Run something that reads the store."""
+        await asyncio.get_running_loop().run_in_executor(self._loader, work)
+
+    async def read(self, request: Request) -> bytes:
+        """A request's body within the limits.
+
+        Raises:
+            Problem: see ``read_body``; 503 while the models are being loaded.
+        """
+        body = await read_body(request, self.settings.max_body_bytes, self.settings.body_timeout_s)
+        if not self.registry.ready:
+            raise not_ready()
+        return body
+
+    async def predict(self, body: bytes, read: Callable[[], Asked], answer: PredictAnswer) -> bytes:
+        """Read what is asked for out of ``body``, score it and write the answer.
+
+        Raises:
+            Problem: whatever ``read`` finds wrong; 503 overloaded; 504 past the deadline.
+        """
+        if len(body) <= INLINE_BYTES:
+            asked = read()
+            self.metrics.predicted(asked, "predict")
+            return answer(asked.served, await self.engine.scores(asked.served, asked.columns))
+
+        def work() -> bytes:
+            asked = read()
+            self.metrics.predicted(asked, "predict")
+            return answer(asked.served, asked.served.model.scores(asked.columns))
+
+        return await self.engine.large(work, estimate_rows(body))
+
+    async def explain(self, body: bytes, read: Callable[[], Asked], answer: ExplainAnswer) -> bytes:
+        """As ``predict``, for explanations."""
+
+        def work() -> bytes:
+            asked = read()
+            self.metrics.predicted(asked, "explain")
+            model = asked.served.model
+            explanation = model.explain_columns(asked.columns, asked.method, asked.target)
+            return answer(asked.served, explanation, model.scores(asked.columns))
+
+        if len(body) <= INLINE_BYTES:
+            return work()
+        return await self.engine.large(work, estimate_rows(body))
+
+    async def _load_and_watch(self) -> None:
+        try:
+            await self.on_loader(self.registry.load_all)
+        except (ModelNotFoundError, CheckpointError) as error:
+            self.failure = error
+            log.error("the models cannot be served", extra={"reason": str(error)})
+            return
+        except Exception as error:
+            self.failure = error
+            log.exception("the models cannot be served")
+            return
+        log.info("ready", extra={"models": list(self.registry.served)})
+        while self.settings.watch_interval_s:
+            await asyncio.sleep(self.settings.watch_interval_s)
+            try:
+                await self.on_loader(self.registry.look)
+            except OSError as error:
+                # A store that cannot be read now may be readable at the next look.
+                log.error("the store cannot be read", extra={"reason": str(error)})
+
+
+def estimate_rows(body: bytes) -> int:
+    """About how many rows a body has, without parsing it: for the queue's account only."""
+    return max(body.count(b"{"), body.count(b"["), len(body) // 256)

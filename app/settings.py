@@ -1,0 +1,81 @@
+"""Settings: every knob of the service, one validated object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "EIGENSERVE_"
+
+
+class Settings(BaseSettings):
+    """What the environment variables ``EIGENSERVE_*`` say; built once, at start.
+
+    ``settings_table`` turns these fields into the table of docs/service.md.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    store: Path = Field(Path("models"), description="folder of the models: STORE/NAME/VERSION")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    workers: int = Field(1, ge=1, le=256, description="server processes")
+    threads: int | None = Field(
+        None, ge=1, le=256, description="threads of the solver, per worker; all cores by default"
+    )
+    default_model: str | None = Field(
+        None, description="model that answers a request naming none; needed only where the store has several"
+    )
+    watch_interval_s: float = Field(
+        2.0, ge=0, description="seconds between looks for new versions in the store; 0 never looks"
+    )
+    max_body_bytes: int = Field(32 * 2**20, ge=1, description="largest request body, after decompression")
+    max_rows: int = Field(100_000, ge=1, description="most rows in one request")
+    max_queue_rows: int = Field(
+        200_000, ge=1, description="rows that may wait for the solver; more are refused with 503"
+    )
+    deadline_s: float = Field(30.0, gt=0, description="seconds until a request is given up with 504")
+    body_timeout_s: float = Field(20.0, gt=0, description="seconds a client has to send a body")
+    drain_timeout_s: float = Field(
+        20.0, gt=0, description="seconds that accepted requests have to finish after SIGTERM"
+    )
+    keep_alive_s: int = Field(75, ge=1, description="seconds an idle connection stays open")
+    max_connections: int = Field(
+        16_384, ge=1, description="open connections per worker; more are closed at once"
+    )
+    api_keys: Annotated[frozenset[str], NoDecode] = Field(
+        frozenset(), description="comma-separated keys that may predict; without any, no key is asked for"
+    )
+    admin_keys: Annotated[frozenset[str], NoDecode] = Field(
+        frozenset(), description="comma-separated keys that may also load and unload models"
+    )
+    access_log: bool = Field(True, description="write one line for every request")
+    log_format: Literal["json", "text"] = Field("json", description="form of the log lines on standard error")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least level that is logged"
+    )
+
+    @field_validator("api_keys", "admin_keys", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return frozenset(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+
+def settings_table() -> str:
+    """The table of all settings, in Markdown."""
+    lines = ["| Variable | Default | Meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        if isinstance(default, frozenset) or default is None:
+            shown = ""
+        elif isinstance(default, bool):
+            shown = f"`{str(default).lower()}`"
+        else:
+            shown = f"`{default}`"
+        lines.append(f"| `{PREFIX}{name.upper()}` | {shown} | {field.description} |")
+    return "\n".join(lines) + "\n"
