@@ -1,0 +1,76 @@
+"""From a table's columns to the features of a model: their kinds and encodings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from model.features import Feature, FeatureSpace, category_key
+
+#: A positive feature more skewed than this is taken by its logarithm. Incomes, prices, areas and counts lie
+#: above, near-symmetric measurements below; the exponential distribution has skewness 2.
+LOG_SKEWNESS = 2.0
+#: With fewer distinct values a knot stands on each, and a logarithm would change nothing.
+MAX_LEVELS = 24
+#: Categories seen less often than this, and less often than in one of 2,000 rows, count as unknown.
+MIN_CATEGORY_ROWS = 2
+RARE_SHARE = 0.0005
+
+
+def infer_features(frame: pd.DataFrame) -> FeatureSpace:
+    """The features of a table, with encodings fitted to its rows."""
+    return FeatureSpace(tuple(_infer(str(name), frame[name]) for name in frame.columns))
+
+
+def _infer(name: str, column: pd.Series) -> Feature:
+    present = column.dropna()
+    missing = bool(column.isna().any()) and len(present) > 0
+    if _is_boolean(present):
+        typical = bool(present.astype(bool).mean() > 0.5)
+        return Feature(name=name, kind="boolean", typical=typical, missing=missing)
+    if pd.api.types.is_numeric_dtype(column):
+        return _numeric(name, present.to_numpy(np.float64), missing)
+    return _categorical(name, present, missing)
+
+
+def _is_boolean(present: pd.Series) -> bool:
+    if pd.api.types.is_bool_dtype(present):
+        return True
+    return len(present) > 0 and present.dtype == object and set(map(type, present)) <= {bool, np.bool_}
+
+
+def _numeric(name: str, values: np.ndarray, missing: bool) -> Feature:
+    values = values[np.isfinite(values)]
+    if len(values) == 0:
+        return Feature(name=name, kind="numeric", typical=0.0)
+    low, high = float(values.min()), float(values.max())
+    typical = float(np.median(values))
+    log = low > 0 and len(np.unique(values)) > MAX_LEVELS and _skewness(values) > LOG_SKEWNESS
+    if log:
+        values = np.log(values)
+    scale = float(values.std())
+    return Feature(
+        name=name,
+        kind="numeric",
+        typical=typical,
+        transform="log" if log else "identity",
+        center=float(values.mean()),
+        scale=scale if scale > 0 else 1.0,
+        low=low,
+        high=high,
+        missing=missing,
+    )
+
+
+def _skewness(values: np.ndarray) -> float:
+    deviations = values - values.mean()
+    variance = float((deviations**2).mean())
+    return float((deviations**3).mean()) / variance**1.5 if variance > 0 else 0.0
+
+
+def _categorical(name: str, present: pd.Series, missing: bool) -> Feature:
+    counts = present.map(category_key).value_counts()
+    floor = max(MIN_CATEGORY_ROWS, RARE_SHARE * len(present))
+    kept = sorted(counts.index[counts >= floor])
+    typical = str(counts.index[0]) if len(counts) else None
+    return Feature(name=name, kind="categorical", typical=typical, categories=tuple(kept), missing=missing)

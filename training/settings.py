@@ -1,0 +1,149 @@
+"""FitSettings: what a fit can be told."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, get_args
+
+from model.spectral import Task
+from training.basis import CurveShape
+from training.table import UserError
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """Settings of a fit; the defaults need no tuning.
+
+    Attributes:
+        task: regression, binary, multiclass or poisson; None to tell it from the target.
+        dim: size n of the tridiagonal matrices.
+        members: spectral neurons per output whose mean is the score.
+        eig_idx: which eigenvalue, from zero; None for the middle one.
+        pairs: pairs of features with a term of their own.
+        features: columns to use; empty for all.
+        exclude: columns to leave out.
+        curves: "piecewise" for a path through matrices per feature, "linear" for the plain affine pencil.
+        epochs: passes over the rows; None for 20, or more where that would be under 1,000 steps.
+        batch: rows in a step; None for an eighth of the rows within 32 and 256.
+        learning_rate: the peak of the one-cycle schedule.
+        decay: AdamW's weight decay.
+        huber_delta: where the loss of a regression turns from square to straight, in standard deviations
+            of the target.
+        validation: share of rows held out to stop by.
+        patience: epochs without a better validation loss after which a fit stops; None for a third of them.
+        seed: of everything random.
+    """
+
+    task: Task | None = None
+    dim: int = 15
+    members: int = 8
+    eig_idx: int | None = None
+    pairs: tuple[tuple[str, str], ...] = ()
+    features: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    curves: CurveShape = "piecewise"
+    epochs: int | None = None
+    batch: int | None = None
+    learning_rate: float = 0.007
+    decay: float = 0.5
+    huber_delta: float = 0.5
+    validation: float = 0.15
+    patience: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.task in (None, *get_args(Task)), f"task must be one of {_list(Task)}; got {self.task!r}")
+        _require(self.curves in get_args(CurveShape), f"curves must be one of {_list(CurveShape)}; got {self.curves!r}")
+        for name in ("dim", "members", "epochs", "batch", "patience"):
+            value = getattr(self, name)
+            _require(value is None or _whole(value) and value >= 1, f"{name} must be at least 1; got {value!r}")
+        _require(_whole(self.seed) and self.seed >= 0, f"seed must be a whole number from 0; got {self.seed!r}")
+        _require(self.dim <= 512, f"dim must be at most 512; got {self.dim}")
+        k = self.eig_idx
+        _require(k is None or _whole(k) and 0 <= k < self.dim, f"eig_idx must be in [0, {self.dim}); got {k!r}")
+        for name, low, high in (
+            ("learning_rate", 0.0, 1.0),
+            ("huber_delta", 0.0, 1e9),
+            ("validation", 0.0, 0.5),
+        ):
+            value = getattr(self, name)
+            _require(_number(value) and low < value <= high, f"{name} must be above {low:g}, at most {high:g}; got {value!r}")
+        _require(_number(self.decay) and 0 <= self.decay <= 100, f"decay must be in [0, 100]; got {self.decay!r}")
+
+    @property
+    def resolved_eig_idx(self) -> int:
+        """The eigenvalue's index: the middle one unless told otherwise."""
+        return self.dim // 2 if self.eig_idx is None else self.eig_idx
+
+
+def read_settings(path: Path, overrides: Mapping[str, Any]) -> FitSettings:
+    """Settings from a TOML file whose keys are the names above; ``overrides`` go first.
+
+    Raises:
+        UserError: no such file, not TOML, an unknown key or a value out of range.
+    """
+    try:
+        told = tomllib.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise UserError(f"no file {path}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid TOML: {error}") from error
+    known = {field.name for field in fields(FitSettings)}
+    for key in told:
+        if key not in known:
+            raise UserError(f"{path}: unknown setting {key!r}; settings are {', '.join(sorted(known))}")
+    return make_settings({**told, **overrides})
+
+
+def make_settings(told: Mapping[str, Any]) -> FitSettings:
+    """Settings from a mapping as TOML or the command line give them.
+
+    Raises:
+        UserError: a value of the wrong type or out of range.
+    """
+    values = dict(told)
+    if values.get("task") == "auto":
+        values["task"] = None
+    if "pairs" in values:
+        values["pairs"] = _pairs(values["pairs"])
+    for key in ("features", "exclude"):
+        if isinstance(values.get(key), list):
+            values[key] = tuple(values[key])
+    try:
+        return replace(FitSettings(), **values)
+    except TypeError as error:
+        raise UserError(f"settings: {error}") from error
+
+
+def _pairs(text: object) -> tuple[tuple[str, str], ...]:
+    """ "a:b,c:d" or [["a", "b"], ...] -> pairs of names."""
+    if text in ("none", "auto", ""):
+        return ()
+    entries = text.split(",") if isinstance(text, str) else text
+    if not isinstance(entries, list | tuple):
+        raise UserError(f"pairs must be like a:b,c:d, or none; got {text!r}")
+    pairs = [tuple(entry.split(":")) if isinstance(entry, str) else tuple(entry) for entry in entries]
+    for pair in pairs:
+        if len(pair) != 2 or pair[0] == pair[1] or not all(pair):
+            raise UserError(f"a pair must be two different features, like a:b; got {':'.join(map(str, pair))!r}")
+    return tuple((str(a), str(b)) for a, b in pairs)
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise UserError(message)
+
+
+def _list(literal: Any) -> str:
+    return ", ".join(get_args(literal))
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,162 @@
+"""Tables: reading them, and telling the target and its task from the features."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from model.features import FloatArray
+from model.spectral import ClassLabel, Task
+
+#: Marks of a missing value in CSV files, besides those that pandas knows; "?" is the UCI repository's.
+MISSING_MARKS = ["?"]
+
+
+class UserError(Exception):
+    """A mistake of the user, told in one line; the command line exits with 2."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be predicted, for N rows.
+
+    Attributes:
+        name: the column.
+        task: the task.
+        values: (N,) float64: the number itself, or the class as its position in ``classes``.
+        classes: labels in the order of the outputs; none for numbers.
+    """
+
+    name: str
+    task: Task
+    values: FloatArray
+    classes: tuple[ClassLabel, ...] = ()
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """A CSV (.csv, .csv.gz), Parquet or Arrow (.arrow, .feather) file as a frame.
+
+    Raises:
+        UserError: no such file, an unknown kind of file, or one that cannot be read as what its name says.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no file {path}")
+    name = path.name.lower()
+    try:
+        if name.endswith((".csv", ".csv.gz")):
+            frame = pd.read_csv(path, na_values=MISSING_MARKS, low_memory=False)
+        elif name.endswith((".parquet", ".pq")):
+            frame = pd.read_parquet(path)
+        elif name.endswith((".arrow", ".feather")):
+            frame = pd.read_feather(path)
+        else:
+            raise UserError(f"{path} must end in .csv, .csv.gz, .parquet, .arrow or .feather")
+    except (ValueError, OSError, pd.errors.ParserError) as error:
+        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    frame.columns = frame.columns.map(str)
+    doubled = frame.columns[frame.columns.duplicated()].tolist()
+    if doubled:
+        raise UserError(f"{path} has more than one column named {doubled[0]!r}")
+    if frame.empty:
+        raise UserError(f"{path} has no rows")
+    return frame
+
+
+def fingerprint(frame: pd.DataFrame) -> str:
+    """A hash of the content of a table: the same rows in the same order give the same text."""
+    rows = pd.util.hash_pandas_object(frame, index=False).to_numpy()
+    names = "\x1f".join(frame.columns).encode()
+    return hashlib.sha256(names + rows.tobytes()).hexdigest()
+
+
+def split_target(
+    frame: pd.DataFrame, name: str, task: Task | None = None, classes: Sequence[ClassLabel] = ()
+) -> tuple[pd.DataFrame, Target, list[str]]:
+    """Separate the target's column from the others.
+
+    Args:
+        frame: the table.
+        name: the target's column.
+        task: the task; None to infer it.
+        classes: the classes that a classifier already has; none to take those of the table.
+
+    Returns:
+        The rows that have a target, without its column; the target; and what the user should be told.
+
+    Raises:
+        UserError: no such column, or a column that cannot be such a target.
+    """
+    column = _required(frame, name)
+    notes = []
+    if column.isna().any():
+        notes.append(f"{int(column.isna().sum())} rows without a {name!r} were left out")
+        frame, column = frame[column.notna()], column[column.notna()]
+    if not classes and column.nunique() < 2:
+        raise UserError(f"target {name!r} must vary; it is {column.iloc[0] if len(column) else 'missing'} in every row")
+    if task is None:
+        task = infer_task(column)
+        notes.append(f"task {task}, told from the values of {name!r} (--task says otherwise)")
+    features = frame.drop(columns=name).reset_index(drop=True)
+    if task in ("binary", "multiclass"):
+        codes, labels = _encode_classes(column, task, classes)
+        return features, Target(name, task, codes, labels), notes
+    return features, Target(name, task, _numbers(column, task)), notes
+
+
+def _required(frame: pd.DataFrame, name: str) -> pd.Series:
+    if name not in frame:
+        raise UserError(f"no column {name!r}; the columns are {', '.join(frame.columns)}")
+    return frame[name]
+
+
+def infer_task(column: pd.Series) -> Task:
+    """The task that the values of a target speak for.
+
+    Text and booleans are classes, so are exactly two different values, and so are the codes 0, 1, ... up to
+    at most 9 without a gap; other numbers are numbers.
+    """
+    distinct = column.nunique()
+    if distinct == 2:
+        return "binary"
+    if not pd.api.types.is_numeric_dtype(column):
+        return "multiclass"
+    codes = pd.api.types.is_integer_dtype(column) and distinct <= 10
+    return "multiclass" if codes and set(column.unique()) == set(range(distinct)) else "regression"
+
+
+def _encode_classes(
+    column: pd.Series, task: Task, classes: Sequence[ClassLabel]
+) -> tuple[FloatArray, tuple[ClassLabel, ...]]:
+    if not classes:
+        classes = sorted(column.unique().tolist())
+        if task == "binary" and len(classes) != 2:
+            raise UserError(f"a binary target must have 2 classes; {column.name!r} has {len(classes)}")
+        if len(classes) > max(50, len(column) // 10):
+            raise UserError(
+                f"target {column.name!r} has {len(classes)} classes in {len(column)} rows: too many to learn"
+            )
+    codes = column.map({label: code for code, label in enumerate(classes)})
+    if codes.isna().any():
+        stranger = column[codes.isna()].iloc[0]
+        raise UserError(f"class {stranger!r} in {column.name!r} is none of the model's: {list(classes)}")
+    return codes.to_numpy(np.float64), tuple(classes)
+
+
+def _numbers(column: pd.Series, task: Task) -> FloatArray:
+    if not pd.api.types.is_numeric_dtype(column):
+        example = column[pd.to_numeric(column, errors="coerce").isna()]
+        shown = example.iloc[0] if len(example) else column.iloc[0]
+        raise UserError(f"a {task} target must be a number; {column.name!r} has {str(shown)!r}")
+    values: NDArray[np.float64] = column.to_numpy(np.float64)
+    if not np.isfinite(values).all():
+        raise UserError(f"a {task} target must be finite; {column.name!r} has an infinity")
+    if task == "poisson" and (values < 0).any():
+        raise UserError(f"a poisson target must be at least 0; {column.name!r} has {values.min():g}")
+    return values
