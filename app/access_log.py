@@ -59,9 +59,7 @@ class AccessLog:
         self._lines: list[bytes] = []
         self._pid = os.getpid()
 
-    def write(
-        self, scope: Scope, status: int, seconds: float, request_id: str, trace_id: str | None
-    ) -> None:
+    def write(self, scope: Scope, status: int, seconds: float, request_id: str, trace_id: str | None) -> None:
         """Note a finished request. The query is left out: clients put secrets there."""
         client = scope.get("client")
         line = {

@@ -72,5 +72,5 @@ def explain_answer(served: ServedModel, explanation: Explanation, scores: FloatA
 
 
 def to_json(document: Any) -> bytes:
-    """JSON bytes: floats in the shortest form that reads back as the same float64, NaN and infinity as null."""
+    """JSON bytes: floats in the shortest form that reads back the same, NaN and infinity as null."""
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)

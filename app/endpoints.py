@@ -13,7 +13,7 @@ from app.bodies import check_media_type, parse_json
 from app.documentation import json_body, problems
 from app.instances import EXPLAIN_KEYS, PREDICT_KEYS, read_request
 from app.model_cards import model_card, model_summary
-from app.problems import Problem
+from app.problems import ProblemError
 from app.registry import not_ready
 from app.service import Service
 
@@ -126,9 +126,11 @@ async def readyz(request: Request) -> Response:
     """200 when the models are loaded and the kernels compiled; 503 before, and while it shuts down."""
     service = service_of(request)
     if service.failure is not None:
-        raise Problem(503, f"the models cannot be served: {service.failure}", headers={"Retry-After": "10"})
+        raise ProblemError(
+            503, f"the models cannot be served: {service.failure}", headers={"Retry-After": "10"}
+        )
     if service.draining:
-        raise Problem(503, "the server is shutting down", headers={"Retry-After": "1"})
+        raise ProblemError(503, "the server is shutting down", headers={"Retry-After": "1"})
     if not service.ready:
         raise not_ready()
     return _json({"status": "ready", "models": list(service.registry.served)})

@@ -1,8 +1,8 @@
 """Engine: when a request is computed, and beside which others.
 
-Small requests are computed on the event loop, all that arrived in the same turn of it together: nothing waits
-for a window to fill, and rows gather just while the loop is busy. Large requests are computed on threads, from
-the parsing of their bytes to the writing of the answer, in the order of their arrival.
+Small requests are computed on the event loop, all that arrived in the same turn of it together: nothing
+waits for a window to fill, and rows gather just while the loop is busy. Large requests are computed on
+threads, from the parsing of their bytes to the writing of the answer, in the order of their arrival.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from app.problems import Problem
+from app.problems import ProblemError
 from app.registry import ServedModel
 from model.features import FloatArray
 
@@ -27,8 +27,8 @@ from model.features import FloatArray
 INLINE_BYTES = 4096
 #: Rows solved together on the event loop. Measured: under a millisecond for the demo model.
 INLINE_ROWS = 64
-#: Large requests computed at a time: while one solves, on all cores and without the interpreter's lock, the next
-#: one's JSON is read.
+#: Large requests computed at a time: while one solves, on all cores and without the interpreter's lock, the
+#: next one's JSON is read.
 LARGE_AT_ONCE = 2
 
 
@@ -98,7 +98,7 @@ class Engine:
         """Run ``work`` on a thread. ``rows`` is an estimate of its size, for the queue's account.
 
         Raises:
-            Problem: 503 when the queue is full; 504 past the deadline.
+            ProblemError: 503 when the queue is full; 504 past the deadline.
         """
         self.admit(rows)
         loop = asyncio.get_running_loop()
@@ -160,14 +160,14 @@ class Engine:
         """Refuse a request that would wait too long.
 
         Raises:
-            Problem: 503 with Retry-After: when the queue will have been worked off.
+            ProblemError: 503 with Retry-After: when the queue will have been worked off.
         """
         wait_s = self.load.wait_s()
         if self.load.queued_rows and (
             self.load.queued_rows + rows > self.max_queue_rows or wait_s > self.deadline_s
         ):
             seconds = max(1, math.ceil(wait_s))
-            raise Problem(
+            raise ProblemError(
                 503,
                 f"overloaded: {self.load.queued_rows} rows are waiting; try again in {seconds} s",
                 headers={"Retry-After": str(seconds)},
@@ -177,8 +177,8 @@ class Engine:
         """Let the threads go when they are done."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _expired(self) -> Problem:
-        return Problem(504, f"no answer within the deadline of {self.deadline_s:g} seconds")
+    def _expired(self) -> ProblemError:
+        return ProblemError(504, f"no answer within the deadline of {self.deadline_s:g} seconds")
 
 
 def _settle(small: _Small, scores: Callable[[FloatArray], FloatArray]) -> None:

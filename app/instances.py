@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from app.problems import Problem, invalid, invalid_all
+from app.problems import ProblemError, invalid, invalid_all
 from app.registry import ModelRegistry, ServedModel
 from model.explain import METHODS
 from model.features import FloatArray, InvalidRowsError, Location
@@ -34,12 +34,14 @@ def read_request(document: Any, keys: frozenset[str], registry: ModelRegistry, m
     """The parsed body of /predict or /explain.
 
     Raises:
-        Problem: 422 naming each fault; 404 unknown model or version; 413 too many rows.
+        ProblemError: 422 naming each fault; 404 unknown model or version; 413 too many rows.
     """
     if not isinstance(document, dict):
         raise invalid(("body",), f'must be an object such as {{"instances": [...]}}; got {_kind(document)}')
     errors: list[tuple[Location, str]] = [
-        ((key,), f"unknown key; the keys are {', '.join(sorted(keys))}") for key in document if key not in keys
+        ((key,), f"unknown key; the keys are {', '.join(sorted(keys))}")
+        for key in document
+        if key not in keys
     ]
     if "instances" not in document:
         errors.append((("instances",), "must be given: a list of rows"))
@@ -71,7 +73,7 @@ def encode(
     """A request's rows as columns; ``loc`` is where in the body they are.
 
     Raises:
-        Problem: 422 naming each fault; 413 too many rows.
+        ProblemError: 422 naming each fault; 413 too many rows.
     """
     if not isinstance(rows, list):
         raise invalid(loc, f"must be a list of rows; got {_kind(rows)}")
@@ -88,17 +90,19 @@ def check_rows(count: int, max_rows: int) -> None:
     """Refuse a request of more rows than one may have.
 
     Raises:
-        Problem: 413.
+        ProblemError: 413.
     """
     if count > max_rows:
-        raise Problem(413, f"a request must have at most {max_rows} rows; got {count}: send several requests")
+        raise ProblemError(
+            413, f"a request must have at most {max_rows} rows; got {count}: send several requests"
+        )
 
 
 def read_target(served: ServedModel, target: Any) -> ClassLabel | None:
     """The class whose score to explain, given as itself or as its text.
 
     Raises:
-        Problem: 422.
+        ProblemError: 422.
     """
     if target is None:
         return None
@@ -112,7 +116,7 @@ def read_target(served: ServedModel, target: Any) -> ClassLabel | None:
     raise invalid(("target",), f"must be one of {', '.join(map(repr, classes))}; got {_kind(target)}")
 
 
-def _located(error: InvalidRowsError, loc: Sequence[int | str]) -> Problem:
+def _located(error: InvalidRowsError, loc: Sequence[int | str]) -> ProblemError:
     return invalid_all([((*loc, *inner), msg) for inner, msg in error.errors], error.total)
 
 

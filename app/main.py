@@ -18,8 +18,8 @@ from app.settings import Settings
 
 DESCRIPTION = """Predictions that are eigenvalues, each explained exactly by its eigenvector.
 
-Every error is `application/problem+json` (RFC 9457). Every answer has an `X-Request-ID`, the client's own if it
-sent one.
+Every error is `application/problem+json` (RFC 9457). Every answer has an `X-Request-ID`, the client's own if
+it sent one.
 """
 
 
@@ -35,7 +35,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        service.start()
+        await service.start()
         yield
         await service.stop()
         if access_log is not None:

@@ -18,7 +18,7 @@ _ROWS = (1, 2, 4, 8, 16, 32, 64, 256, 1024, 4096, 16384, 65536)
 
 
 class Metrics:
-    """The service's counters and histograms. Labels come from routes and loaded models, never from a client."""
+    """The service's counters and histograms. Labels come from routes and models, never from a client."""
 
     def __init__(self) -> None:
         registry = CollectorRegistry()
@@ -34,7 +34,10 @@ class Metrics:
         )
         self.rows = Counter("eigenserve_rows", "Rows answered", ("model", "kind"), registry=registry)
         self.batch_rows = Histogram(
-            "eigenserve_batch_rows", "Rows solved together on the event loop", buckets=_ROWS, registry=registry
+            "eigenserve_batch_rows",
+            "Rows solved together on the event loop",
+            buckets=_ROWS,
+            registry=registry,
         )
         self.solve = Histogram(
             "eigenserve_solve_seconds", "Solving one batch", buckets=_SECONDS, registry=registry
@@ -51,11 +54,12 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
-        self.rejections = Counter(
-            "eigenserve_rejections", "Requests refused", ("reason",), registry=registry
-        )
+        self.rejections = Counter("eigenserve_rejections", "Requests refused", ("reason",), registry=registry)
         self.loads = Counter(
-            "eigenserve_model_loads", "Model versions loaded or refused", ("model", "outcome"), registry=registry
+            "eigenserve_model_loads",
+            "Model versions loaded or refused",
+            ("model", "outcome"),
+            registry=registry,
         )
         self.models = Gauge(
             "eigenserve_model_version",
@@ -74,7 +78,9 @@ class Metrics:
         children = self._children.get(key)
         if children is None:
             # Looking a child up by its labels costs more than counting.
-            known = method if method in ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH") else "other"
+            known = (
+                method if method in ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH") else "other"
+            )
             children = (self.requests.labels(route, known, str(status)), self.latency.labels(route))
             if len(self._children) < 1000:
                 self._children[key] = children
@@ -115,6 +121,7 @@ class Metrics:
         return generate_latest(self._registry)
 
 
+_METHODS = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH")
 _REASONS = {
     401: "key",
     403: "scope",

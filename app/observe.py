@@ -10,7 +10,7 @@ import uuid
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access_log import AccessLog
-from app.problems import Problem, problem_response
+from app.problems import ProblemError, problem_response
 from app.service import Service
 
 log = logging.getLogger("eigenserve.requests")
@@ -32,6 +32,7 @@ class Observer:
         self.access_log = access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, whatever happens in it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -59,7 +60,7 @@ class Observer:
             log.exception("request failed", extra={"request_id": state["request_id"]})
             if status:
                 raise
-            problem = Problem(500, "an internal error; the server's log has it under this request id")
+            problem = ProblemError(500, "an internal error; the server's log has it under this request id")
             response = problem_response(problem, scope["path"], state["request_id"])
             await response(scope, receive, send_with_headers)
         finally:
@@ -71,7 +72,7 @@ class Observer:
 
 
 def _ids(scope: Scope) -> tuple[bytes, str | None]:
-    """The id that the client gave, or one of ours, and the trace that the request belongs to (W3C traceparent)."""
+    """The id that the client gave, or one of ours, and the request's trace (W3C traceparent)."""
     request_id, trace_id = b"", None
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):

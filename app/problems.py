@@ -19,7 +19,7 @@ Location = tuple[int | str, ...]
 
 
 @dataclass
-class Problem(Exception):
+class ProblemError(Exception):
     """An answer other than success.
 
     Attributes:
@@ -38,21 +38,21 @@ class Problem(Exception):
         return self.detail
 
 
-def invalid(loc: Location, msg: str) -> Problem:
+def invalid(loc: Location, msg: str) -> ProblemError:
     """A body with one fault: 422."""
     return invalid_all([(loc, msg)])
 
 
-def invalid_all(errors: Sequence[tuple[Location, str]], total: int | None = None) -> Problem:
+def invalid_all(errors: Sequence[tuple[Location, str]], total: int | None = None) -> ProblemError:
     """A body with faults: 422, the first of them as the detail."""
     loc, msg = errors[0]
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
     count = len(errors) if total is None else total
     more = f" (and {count - 1} more)" if count > 1 else ""
-    return Problem(422, f"{where}: {msg}{more}" if where else f"{msg}{more}", errors)
+    return ProblemError(422, f"{where}: {msg}{more}" if where else f"{msg}{more}", errors)
 
 
-def problem_body(problem: Problem, request_id: str | None) -> bytes:
+def problem_body(problem: ProblemError, request_id: str | None) -> bytes:
     """The JSON of a problem. ``error`` repeats the detail: inference clients look for a text of that name."""
     document: dict[str, Any] = {
         "title": HTTPStatus(problem.status).phrase,
@@ -66,32 +66,37 @@ def problem_body(problem: Problem, request_id: str | None) -> bytes:
     return orjson.dumps(document)
 
 
-def problem_response(problem: Problem, path: str, request_id: str | None) -> Response:
-    """A problem as a response. KServe's clients want application/json on the paths of their protocols."""
+def problem_response(problem: ProblemError, path: str, request_id: str | None) -> Response:
+    """A problem as a response. KServe's clients want application/json on their protocols' paths."""
     plain = path.startswith(("/v1/", "/v2/"))
     media_type = "application/json" if plain or path in ("/v1", "/v2") else MEDIA_TYPE
     return Response(
-        problem_body(problem, request_id), problem.status, headers=dict(problem.headers), media_type=media_type
+        problem_body(problem, request_id),
+        problem.status,
+        headers=dict(problem.headers),
+        media_type=media_type,
     )
 
 
-def _of_http(error: HTTPException, request: Request) -> Problem:
+def _of_http(error: HTTPException, request: Request) -> ProblemError:
     headers = error.headers or {}
     path = request.scope["path"]
     if error.status_code == 404:
-        return Problem(404, f"there is nothing at {path}; the paths are listed at /docs", headers=headers)
+        return ProblemError(
+            404, f"there is nothing at {path}; the paths are listed at /docs", headers=headers
+        )
     if error.status_code == 405:
         allowed = headers.get("Allow", "")
-        return Problem(405, f"{path} answers to {allowed}; got {request.method}", headers=headers)
-    return Problem(error.status_code, str(error.detail), headers=headers)
+        return ProblemError(405, f"{path} answers to {allowed}; got {request.method}", headers=headers)
+    return ProblemError(error.status_code, str(error.detail), headers=headers)
 
 
 #: Every kind of error that a request can end in, and the problem it becomes. What is not here is a 500.
 PROBLEMS: dict[type[Exception], Any] = {
-    Problem: lambda error, request: error,
+    ProblemError: lambda error, request: error,
     InvalidRowsError: lambda error, request: invalid_all(error.errors, error.total),
-    ModelNotFoundError: lambda error, request: Problem(404, str(error)),
-    CheckpointError: lambda error, request: Problem(503, str(error)),
+    ModelNotFoundError: lambda error, request: ProblemError(404, str(error)),
+    CheckpointError: lambda error, request: ProblemError(503, str(error)),
     HTTPException: _of_http,
 }
 

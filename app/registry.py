@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 
-from app.problems import Problem
+from app.problems import ProblemError, invalid
 from model import CheckpointError, ModelStore, SpectralModel
 from model.features import category_key
 from model.store import ModelNotFoundError
@@ -60,7 +60,7 @@ class ModelRegistry:
         """The model that answers a request.
 
         Raises:
-            Problem: 404 no such model or version; 422 none is named and there are several; 503 not ready.
+            ProblemError: 404 no such model or version; 422 none is named and there are several; 503 not ready.
         """
         served = self.served
         if name is None:
@@ -69,14 +69,14 @@ class ModelRegistry:
         if versions is None:
             if not self.ready:
                 raise not_ready()
-            raise Problem(404, f"no model {name!r}; models: {', '.join(served) or 'none'}")
+            raise ProblemError(404, f"no model {name!r}; models: {', '.join(served) or 'none'}")
         if version is None:
             return versions[max(versions)]
         try:
             return versions[int(version)]
         except (KeyError, ValueError):
             have = ", ".join(map(str, sorted(versions)))
-            raise Problem(404, f"no version {version!r} of model {name!r}; versions: {have}") from None
+            raise ProblemError(404, f"no version {version!r} of model {name!r}; versions: {have}") from None
 
     def load_all(self) -> None:
         """Load every model of the store, all its versions.
@@ -122,16 +122,20 @@ class ModelRegistry:
                 try:
                     loaded[version] = have.get(version) or self._read(name, version)
                 except (CheckpointError, ModelNotFoundError) as error:
-                    if self.failures.get((name, version)) != str(error):
-                        log.error("model not loaded", extra={"model": name, "reason": str(error)})
                     failures[name, version] = str(error)
                     self.on_load(name, None)
-            self.failures = MappingProxyType(failures)
+            told, self.failures = self.failures, MappingProxyType(failures)
             if not loaded:
                 raise CheckpointError(failures[name, versions[-1]])
+            for key, why in failures.items():
+                if key not in told:
+                    log.error("version not loaded", extra={"model": name, "version": key[1], "reason": why})
             self._unloaded.discard(name)
             self.served = MappingProxyType(
-                {key: dict(loaded) if key == name else self.served[key] for key in sorted({*self.served, name})}
+                {
+                    key: dict(loaded) if key == name else self.served[key]
+                    for key in sorted({*self.served, name})
+                }
             )
             return loaded[max(loaded)]
 
@@ -179,12 +183,14 @@ class ModelRegistry:
         if not self.ready:
             raise not_ready()
         names = ", ".join(served) or "none"
-        raise Problem(422, f"model: must name one of the models {names}", [(("model",), f"must be one of {names}")])
+        raise ProblemError(
+            422, f"model: must name one of the models {names}", [(("model",), f"must be one of {names}")]
+        )
 
 
-def not_ready() -> Problem:
+def not_ready() -> ProblemError:
     """The answer while models are being loaded."""
-    return Problem(503, "the models are still being loaded", headers={"Retry-After": "1"})
+    return ProblemError(503, "the models are still being loaded", headers={"Retry-After": "1"})
 
 
 def warm_up(served: ServedModel) -> None:

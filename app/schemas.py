@@ -1,6 +1,6 @@
 """Schemas: the contract's bodies as the API's documentation shows them.
 
-They describe; the checking is done by ``app.instances``, which knows the model's features and does not build an
+They describe; the checking is done by ``app.instances``, which knows the model's features and builds no
 object for every cell.
 """
 
@@ -35,18 +35,22 @@ class PredictRequest(BaseModel):
         description="Rows: objects by feature name, or arrays in training column order. "
         "null, or a key left out, is a missing value.",
     )
-    model: str | None = Field(None, description="Name of a model; not needed where one is the default.")
-    version: str | int | None = Field(None, description="A version; the newest by default.")
+    model: str | None = Field(
+        default=None, description="Name of a model; not needed where one is the default."
+    )
+    version: str | int | None = Field(default=None, description="A version; the newest by default.")
 
 
 class ExplainRequest(PredictRequest):
     """Rows to explain."""
 
-    method: str | None = Field(None, description="How to take the score apart.", examples=["eigenvector"])
-    target: str | float | bool | None = Field(
-        None, description="The class whose score to explain; the predicted one by default."
+    method: str | None = Field(
+        default=None, description="How to take the score apart.", examples=["eigenvector"]
     )
-    include: list[str] | None = Field(None, description="Further parts of the answer; none yet.")
+    target: str | float | bool | None = Field(
+        default=None, description="The class whose score to explain; the predicted one by default."
+    )
+    include: list[str] | None = Field(default=None, description="Further parts of the answer; none yet.")
 
 
 class ClassPrediction(BaseModel):

@@ -18,6 +18,7 @@ from app.settings import Settings
 from model import CheckpointError, Explanation, ModelStore
 from model.features import FloatArray
 from model.store import ModelNotFoundError
+from model.threads import set_num_threads
 
 log = logging.getLogger("eigenserve.service")
 
@@ -34,6 +35,8 @@ class Service:
         engine: where predictions are computed.
         metrics: what Prometheus reads.
         failure: why the models could not be loaded, if so.
+        log_failure: whether ``failure`` goes to the log; not where the command line tells it.
+        load_first: whether the server waits for the models before it takes connections.
         draining: no new work is wanted.
     """
 
@@ -46,6 +49,8 @@ class Service:
         self.engine = Engine(settings.max_queue_rows, settings.deadline_s, on_batch=self.metrics.batch)
         self.metrics.queue(self.engine.load)
         self.failure: Exception | None = None
+        self.log_failure = True
+        self.load_first = False
         self.draining = False
         # Loading never waits behind predictions, and is never done twice at a time.
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
@@ -56,9 +61,14 @@ class Service:
         """Whether requests are wanted and can be answered."""
         return self.registry.ready and not self.draining
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Begin to load the models, and then to watch the store."""
-        self._tasks.append(asyncio.get_running_loop().create_task(self._load_and_watch()))
+        if self.settings.threads is not None:
+            set_num_threads(self.settings.threads)
+        loading = asyncio.create_task(self._load())
+        self._tasks = [loading, asyncio.create_task(self._watch(loading))]
+        if self.load_first:
+            await loading
 
     async def stop(self) -> None:
         """Let go of threads and tasks."""
@@ -76,7 +86,7 @@ class Service:
         """A request's body within the limits.
 
         Raises:
-            Problem: see ``read_body``; 503 while the models are being loaded.
+            ProblemError: see ``read_body``; 503 while the models are being loaded.
         """
         body = await read_body(request, self.settings.max_body_bytes, self.settings.body_timeout_s)
         if not self.registry.ready:
@@ -87,7 +97,7 @@ class Service:
         """Read what is asked for out of ``body``, score it and write the answer.
 
         Raises:
-            Problem: whatever ``read`` finds wrong; 503 overloaded; 504 past the deadline.
+            ProblemError: whatever ``read`` finds wrong; 503 overloaded; 504 past the deadline.
         """
         if len(body) <= INLINE_BYTES:
             asked = read()
@@ -115,19 +125,22 @@ class Service:
             return work()
         return await self.engine.large(work, estimate_rows(body))
 
-    async def _load_and_watch(self) -> None:
+    async def _load(self) -> None:
         try:
             await self.on_loader(self.registry.load_all)
         except (ModelNotFoundError, CheckpointError) as error:
             self.failure = error
-            log.error("the models cannot be served", extra={"reason": str(error)})
-            return
+            if self.log_failure:
+                log.error("the models cannot be served", extra={"reason": str(error)})
         except Exception as error:
             self.failure = error
             log.exception("the models cannot be served")
-            return
-        log.info("ready", extra={"models": list(self.registry.served)})
-        while self.settings.watch_interval_s:
+        else:
+            log.info("ready", extra={"models": list(self.registry.served)})
+
+    async def _watch(self, loading: asyncio.Task[None]) -> None:
+        await asyncio.wait([loading])
+        while self.settings.watch_interval_s and self.failure is None:
             await asyncio.sleep(self.settings.watch_interval_s)
             try:
                 await self.on_loader(self.registry.look)

@@ -19,43 +19,49 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
-    store: Path = Field(Path("models"), description="folder of the models: STORE/NAME/VERSION")
-    host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    workers: int = Field(1, ge=1, le=256, description="server processes")
+    store: Path = Field(default=Path("models"), description="folder of the models: STORE/NAME/VERSION")
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    workers: int = Field(default=1, ge=1, le=256, description="server processes")
     threads: int | None = Field(
-        None, ge=1, le=256, description="threads of the solver, per worker; all cores by default"
+        default=None, ge=1, le=256, description="threads of the solver, per worker; all cores by default"
     )
     default_model: str | None = Field(
-        None, description="model that answers a request naming none; needed only where the store has several"
+        default=None,
+        description="model that answers a request naming none; needed only where the store has several",
     )
     watch_interval_s: float = Field(
-        2.0, ge=0, description="seconds between looks for new versions in the store; 0 never looks"
+        default=2.0, ge=0, description="seconds between looks for new versions in the store; 0 never looks"
     )
-    max_body_bytes: int = Field(32 * 2**20, ge=1, description="largest request body, after decompression")
-    max_rows: int = Field(100_000, ge=1, description="most rows in one request")
+    max_body_bytes: int = Field(
+        default=32 * 2**20, ge=1, description="largest request body, after decompression"
+    )
+    max_rows: int = Field(default=100_000, ge=1, description="most rows in one request")
     max_queue_rows: int = Field(
-        200_000, ge=1, description="rows that may wait for the solver; more are refused with 503"
+        default=200_000, ge=1, description="rows that may wait for the solver; more are refused with 503"
     )
-    deadline_s: float = Field(30.0, gt=0, description="seconds until a request is given up with 504")
-    body_timeout_s: float = Field(20.0, gt=0, description="seconds a client has to send a body")
+    deadline_s: float = Field(default=30.0, gt=0, description="seconds until a request is given up with 504")
+    body_timeout_s: float = Field(default=20.0, gt=0, description="seconds a client has to send a body")
     drain_timeout_s: float = Field(
-        20.0, gt=0, description="seconds that accepted requests have to finish after SIGTERM"
+        default=20.0, gt=0, description="seconds that accepted requests have to finish after SIGTERM"
     )
-    keep_alive_s: int = Field(75, ge=1, description="seconds an idle connection stays open")
+    keep_alive_s: int = Field(default=75, ge=1, description="seconds an idle connection stays open")
     max_connections: int = Field(
-        16_384, ge=1, description="open connections per worker; more are closed at once"
+        default=16_384, ge=1, description="open connections per worker; more are closed at once"
     )
     api_keys: Annotated[frozenset[str], NoDecode] = Field(
-        frozenset(), description="comma-separated keys that may predict; without any, no key is asked for"
+        default=frozenset(),
+        description="comma-separated keys that may predict; without any, no key is asked for",
     )
     admin_keys: Annotated[frozenset[str], NoDecode] = Field(
-        frozenset(), description="comma-separated keys that may also load and unload models"
+        default=frozenset(), description="comma-separated keys that may also load and unload models"
     )
-    access_log: bool = Field(True, description="write one line for every request")
-    log_format: Literal["json", "text"] = Field("json", description="form of the log lines on standard error")
+    access_log: bool = Field(default=True, description="write one line for every request")
+    log_format: Literal["json", "text"] = Field(
+        default="json", description="form of the log lines on standard error"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="least level that is logged"
+        default="info", description="least level that is logged"
     )
 
     @field_validator("api_keys", "admin_keys", mode="before")

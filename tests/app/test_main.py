@@ -1,0 +1,60 @@
+"""What the application is built of: imports, settings, documentation."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from server_process import ROOT, ServerProcess
+
+from app.main import create_app
+from app.settings import Settings, settings_table
+
+
+def test_importing_the_service_brings_no_training_library():
+    heavy = "torch", "pandas", "sklearn", "pyarrow", "plotly", "rich", "training"
+    code = f"import app.main, app.cli, app.server, sys; print([m for m in {heavy} if m in sys.modules])"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert answer.stdout.strip() == "[]"
+
+
+def test_the_documentation_has_the_table_of_settings():
+    assert settings_table() in (ROOT / "docs" / "service.md").read_text()
+
+
+def test_settings_come_from_the_environment_and_are_checked(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("EIGENSERVE_MAX_ROWS", "12")
+    monkeypatch.setenv("EIGENSERVE_API_KEYS", "one, two")
+    settings = Settings()
+    assert settings.max_rows == 12
+    assert settings.api_keys == {"one", "two"}
+    with pytest.raises(ValidationError):
+        Settings(port=70000)
+
+
+def test_every_route_documents_its_answers(tmp_path: Path):
+    document = create_app(Settings(store=tmp_path)).openapi()
+    assert "HTTPValidationError" not in str(document)
+    for path in ("/predict", "/explain"):
+        operation = document["paths"][path]["post"]
+        assert {"200", "404", "413", "415", "422", "503", "504"} <= set(operation["responses"])
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]
+        assert "instances" in schema["properties"]
+        assert schema["examples"]
+    assert "422" not in document["paths"]["/models/{name}"]["get"]["responses"]
+
+
+def test_the_docs_page_asks_no_other_host(server: ServerProcess):
+    page = server.client.get("/docs")
+    assert page.status_code == 200
+    assert "http://" not in page.text
+    assert "https://" not in page.text
+    for asset in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"):
+        assert f"/docs/{asset}" in page.text
+        assert len(server.client.get(f"/docs/{asset}").content) > 1000
+    assert server.client.get("/openapi.json").json()["openapi"].startswith("3.1")
