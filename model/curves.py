@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -143,9 +143,19 @@ def _pairs(rows: Sequence[tuple], fill: float, dtype: type) -> NDArray:
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _walk(
-    coordinates, numeric, direction, categorical, num_codes, knots, first_knot, extend, offsets,
-    starts, weights, slopes,
-):  # fmt: skip
+    coordinates: Any,
+    numeric: Any,
+    direction: Any,
+    categorical: Any,
+    num_codes: Any,
+    knots: Any,
+    first_knot: Any,
+    extend: Any,
+    offsets: Any,
+    starts: Any,
+    weights: Any,
+    slopes: Any,
+) -> None:
     for c in range(len(numeric)):
         k0, k1 = first_knot[c], first_knot[c + 1]
         last = k1 - k0 - 1
@@ -170,7 +180,7 @@ def _walk(
                 if last > 0:
                     inside = knots[k0] <= u < knots[k1 - 1]
                     if inside or extend[c]:
-                        # np.searchsorted over a view costs an allocation per row; a bisection by hand does not.
+                        # By hand: np.searchsorted costs an allocation per row here.
                         low, high = 0, last
                         while high - low > 1:
                             middle = (low + high) // 2

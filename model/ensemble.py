@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
 
-from model.eigensolvers import solve_eigenvalues
+from model.eigensolvers.cpu import solve_eigenvalues
 from model.features import FloatArray
 from model.pencil import TridiagonalPencil
 from model.threads import for_ranges
@@ -78,7 +79,7 @@ class SpectralEnsemble:
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _combine(eigenvalues, member_weights, offset, scores):
+def _combine(eigenvalues: Any, member_weights: Any, offset: Any, scores: Any) -> None:
     members = len(member_weights)
     for j in range(len(scores)):
         for o in range(len(offset)):

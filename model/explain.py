@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.eigensolvers import solve_eigenpairs
+from model.eigensolvers.cpu import solve_eigenpairs
 from model.ensemble import CHUNK_ROWS, SpectralEnsemble
 from model.features import FeatureSpace, FloatArray
 from model.threads import for_ranges
@@ -118,7 +118,7 @@ def _explain_chunk(
     pencil, k = ensemble.pencil, ensemble.eig_idx
     walk = pencil.curves.walk(coordinates)
     diag, off_diag = pencil.matrices(walk)
-    heads, n = diag.shape[1:]
+    n = diag.shape[2]
     eigenvalues, eigenvectors = np.empty(diag.shape[:2]), np.empty(diag.shape)
     solve_eigenpairs(
         diag.reshape(-1, n),

@@ -226,7 +226,7 @@ class FeatureSpace:
 
 
 def _fill_plain(feature: Feature, values: Any, out: FloatArray) -> bool:
-    """The quick way for a column of plain numbers or plain texts; False where cells need a look one by one."""
+    """The quick way for plain numbers or plain texts; False where cells need a look one by one."""
     if isinstance(values, np.ndarray) and values.dtype.kind in "iuf":
         if feature.kind != "numeric":
             return False

@@ -1,9 +1,9 @@
-"""TridiagonalPencil: terms and their curves -> the (diag, off_diag) of every head, and back to contributions."""
+"""TridiagonalPencil: terms and their curves -> (diag, off_diag) of every head, and back to contributions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -127,7 +127,7 @@ class Decomposition(NamedTuple):
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=_SUM_FLAGS)
-def _gather(starts, weights, constant, table, out):
+def _gather(starts: Any, weights: Any, constant: Any, table: Any, out: Any) -> None:
     for j in range(len(starts)):
         row = out[j]
         row[:] = constant
@@ -144,7 +144,7 @@ def _gather(starts, weights, constant, table, out):
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=_SUM_FLAGS)
-def _dot(a, b):
+def _dot(a: Any, b: Any) -> Any:
     total = 0.0
     for i in range(len(a)):
         total += a[i] * b[i]
@@ -153,16 +153,29 @@ def _dot(a, b):
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=_SUM_FLAGS)
 def _decompose(
-    starts, weights, steps, term, numeric, direction, constant_diag, constant_off_diag, diag, off_diag, vectors,
-    member_weights, constant, terms, slopes,
-):  # fmt: skip
+    starts: Any,
+    weights: Any,
+    steps: Any,
+    term: Any,
+    numeric: Any,
+    direction: Any,
+    constant_diag: Any,
+    constant_off_diag: Any,
+    diag: Any,
+    off_diag: Any,
+    vectors: Any,
+    member_weights: Any,
+    constant: Any,
+    terms: Any,
+    slopes: Any,
+) -> None:
     dim = vectors.shape[2]
     outputs, members = member_weights.shape
     squares = np.empty(members * dim)
     products = np.empty(members * (dim - 1))
     for j in range(len(vectors)):
         for o in range(outputs):
-            # d(score)/dT of all members of the output side by side, so that each form is one long dot product.
+            # d(score)/dT of all members of the output side by side, so that each form is one dot product.
             for g in range(members):
                 v = vectors[j, o * members + g]
                 w = member_weights[o, g]

@@ -34,8 +34,8 @@ def check_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise ValueError(
-            "a model's name must be 1 to 100 letters, digits, '.', '_' or '-', the first a letter or a digit; "
-            f"got {name!r}"
+            "a model's name must be 1 to 100 letters, digits, '.', '_' or '-', beginning with a letter "
+            f"or a digit; got {name!r}"
         )
     return name
 

@@ -42,20 +42,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m training", description="Train and judge tridiagonal spectral models.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    fit = commands.add_parser("fit", help="train a model from a table", description="Train a model from a table.")
+    fit = commands.add_parser(
+        "fit", help="train a model from a table", description="Train a model from a table."
+    )
     fit.set_defaults(run=_fit)
     fit.add_argument("data", metavar="DATA", type=Path, help="CSV, CSV.gz, Parquet or Arrow file")
     fit.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
-    fit.add_argument("--task", choices=["auto", "regression", "binary", "multiclass", "poisson"], default=argparse.SUPPRESS)
+    fit.add_argument(
+        "--task", choices=["auto", "regression", "binary", "multiclass", "poisson"], default=argparse.SUPPRESS
+    )
     fit.add_argument("--name", help="the model's name in the store (default: the file's name)")
     fit.add_argument("--store", type=Path, help="the store (default: $EIGENSERVE_STORE, or models)")
     fit.add_argument("--test", type=Path, metavar="DATA", help="rows to measure the finished model on")
-    fit.add_argument("--config", type=Path, metavar="FILE.toml", help="settings by name; options here go first")
+    fit.add_argument(
+        "--config", type=Path, metavar="FILE.toml", help="settings by name; options here go first"
+    )
     fit.add_argument("--device", choices=["auto", "cpu"], default="auto", help="where to train")
     fit.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     for name, kind, text in _SETTINGS:
         fit.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help=text)
-    judge = commands.add_parser("evaluate", help="measure a model on a table", description="Measure a model on a table.")
+    judge = commands.add_parser(
+        "evaluate", help="measure a model on a table", description="Measure a model on a table."
+    )
     judge.set_defaults(run=_evaluate)
     judge.add_argument("model", metavar="MODEL", help="STORE/NAME or STORE/NAME/VERSION")
     judge.add_argument("data", metavar="DATA", type=Path)
@@ -101,7 +109,10 @@ def _fit(arguments: argparse.Namespace) -> None:
     model = fitted.model
     if test is not None:
         metrics = evaluate(model, test)
-        card = {**model.card, "metrics": {**model.card["metrics"], "test": {"rows": metrics.rows, **metrics.values}}}
+        card = {
+            **model.card,
+            "metrics": {**model.card["metrics"], "test": {"rows": metrics.rows, **metrics.values}},
+        }
         model = replace(model, card=card)
     saved = _store(arguments.store).save(name, model)
     seconds = time.monotonic() - started
@@ -112,7 +123,11 @@ def _fit(arguments: argparse.Namespace) -> None:
     print(f"wrote {folder} in {seconds:.1f} s")
     if arguments.json:
         result = {"model": name, "version": saved.card["version"], "path": str(folder), "seconds": seconds}
-        print(json.dumps({**result, "task": model.task, "metrics": model.card["metrics"], "notes": fitted.notes}))
+        print(
+            json.dumps(
+                {**result, "task": model.task, "metrics": model.card["metrics"], "notes": fitted.notes}
+            )
+        )
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -154,4 +169,6 @@ def _print_metrics(metrics: dict[str, dict[str, Any]]) -> None:
 def _figure(value: float | int | None) -> str:
     if value is None:
         return "-"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return (
+        f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    )

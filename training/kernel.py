@@ -1,4 +1,4 @@
-"""One member's epoch, fused: gather, eigenpairs, loss, scatter, AdamW. Serial, without the GIL.
+"""One member's epoch, fused: gather, eigenpairs, loss, scatter, Adam. Serial, without the GIL.
 
 A member is trained by one thread alone, so its result does not depend on how many threads there are, and its
 matrices (a few hundred kB in float32) stay in that core's cache. The parameters of one matrix lie in a row of
@@ -8,20 +8,26 @@ BLOCK floats, or several, padded with zeros: diagonal first, then off-diagonal, 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from model.eigensolvers.simd import fill, load, square_root, store
-from model.eigensolvers.training_tile import LANES, SCRATCH_ROWS, training_eigenpairs_tile
+from model.eigensolvers.training_tile import (
+    SCRATCH_TILES,
+    TRAINING_LANES,
+    aligned_tile,
+    padded_rows,
+    training_eigenpairs_tile,
+)
 from training.losses import loss_slopes
 
 Float32 = NDArray[np.float32]
 
 #: Floats in a row of parameters: one value of the vector type, so a matrix of up to dim 16 is one row.
-BLOCK = LANES
+BLOCK = TRAINING_LANES
 BETA_1, BETA_2, ADAM_EPSILON = 0.9, 0.99, 1e-8
 
 
@@ -63,13 +69,50 @@ class Member(NamedTuple):
     steps: NDArray[np.int64]
 
 
+class Workspace(NamedTuple):
+    """Memory of the kernels for one member: its matrices and their slopes, those of a batch, and a tile."""
+
+    table: Float32
+    table_slopes: Float32
+    grad: Float32
+    matrices: Float32
+    diag: Float32
+    off_diag: Float32
+    eigenvalues: Float32
+    vectors: Float32
+    scratch: Float32
+
+
+def float_rows(count: int) -> Float32:
+    """Zeroed (count, BLOCK) float32 on a cache line's boundary."""
+    rows: Float32 = aligned_tile(1, count)[0]
+    return rows
+
+
+def workspace(plan: Plan, batch: int) -> Workspace:
+    """Memory for batches of up to ``batch`` rows."""
+    blocks = blocks_per_matrix(plan.dim, plan.num_outputs)
+    matrices, tile = int(plan.matrix_offsets[-1]) * blocks, padded_rows(plan.dim)
+    return Workspace(
+        table=float_rows(matrices),
+        table_slopes=float_rows(matrices),
+        grad=float_rows(int(plan.param_offsets[-1]) * blocks),
+        matrices=float_rows(batch * blocks),
+        diag=float_rows(tile),
+        off_diag=float_rows(tile),
+        eigenvalues=float_rows(1),
+        vectors=float_rows(tile),
+        scratch=aligned_tile(SCRATCH_TILES, tile),
+    )
+
+
 def blocks_per_matrix(dim: int, num_outputs: int) -> int:
     """Rows of BLOCK floats for the matrices of all outputs."""
     return num_outputs * math.ceil((2 * dim - 1) / BLOCK)
 
 
 @njit(inline="never", error_model="numpy")
-def _expand(plan, params, blocks, table):
+def _expand(plan: Any, params: Any, blocks: Any, table: Any) -> None:
     """Parameters -> the matrices of every curve."""
     for c in range(len(plan.matrix_offsets) - 1):
         first, last = plan.matrix_offsets[c], plan.matrix_offsets[c + 1]
@@ -89,7 +132,7 @@ def _expand(plan, params, blocks, table):
 
 
 @njit(inline="never", error_model="numpy")
-def _reduce(plan, slopes, blocks, zero, grad):
+def _reduce(plan: Any, slopes: Any, blocks: Any, zero: Any, grad: Any) -> None:
     """Slopes of the matrices -> slopes of the parameters: the transpose of ``_expand``."""
     for c in range(len(plan.matrix_offsets) - 1):
         first, last = plan.matrix_offsets[c], plan.matrix_offsets[c + 1]
@@ -103,12 +146,14 @@ def _reduce(plan, slopes, blocks, zero, grad):
             for b in range(blocks):
                 total = zero
                 for r in range(last - first):
-                    total = total + load(slopes, (first + r) * blocks + b) * plan.basis[at + r * (p1 - p0) + p]
+                    total = (
+                        total + load(slopes, (first + r) * blocks + b) * plan.basis[at + r * (p1 - p0) + p]
+                    )
                 store(grad, (p0 + p) * blocks + b, total)
 
 
 @njit(inline="never", error_model="numpy")
-def _gather(rows, order, start, stop, table, blocks, out):
+def _gather(rows: Any, order: Any, start: Any, stop: Any, table: Any, blocks: Any, out: Any) -> None:
     """Sum of the matrices on which each row stands, (rows, blocks)."""
     constant = len(table) // blocks - 1
     for j in range(start, stop):
@@ -126,7 +171,9 @@ def _gather(rows, order, start, stop, table, blocks, out):
 
 
 @njit(inline="never", error_model="numpy")
-def _scatter(rows, order, start, stop, slopes, blocks, table_slopes):
+def _scatter(
+    rows: Any, order: Any, start: Any, stop: Any, slopes: Any, blocks: Any, table_slopes: Any
+) -> None:
     """Add each row's slopes to those of the matrices on which it stands."""
     constant = (len(table_slopes) // blocks - 1) * blocks
     for j in range(start, stop):
@@ -145,42 +192,42 @@ def _scatter(rows, order, start, stop, slopes, blocks, table_slopes):
 
 
 @njit(inline="never", error_model="numpy")
-def _eigenpairs(plan, count, blocks, matrices, tile, scores, slopes):
-    """Matrices of ``count`` rows -> their eigenvalues (count, O) and, in place of them, d(eigenvalue)/d(entry)."""
-    n = plan.dim
-    per_output = blocks // plan.num_outputs
-    width = per_output * BLOCK
-    flat = matrices.reshape(-1)
-    diag, off_diag, scratch, eigenvalues, vectors = tile
-    for o in range(plan.num_outputs):
-        for first in range(0, count, LANES):
-            lanes = min(LANES, count - first)
-            for lane in range(LANES):
-                # Idle lanes repeat the last matrix: any valid one will do.
-                at = ((first + min(lane, lanes - 1)) * plan.num_outputs + o) * width
-                for i in range(n):
-                    diag[i, lane] = flat[at + i]
-                for i in range(1, n):
-                    off_diag[i, lane] = flat[at + n + i - 1]
-            training_eigenpairs_tile(diag, off_diag, n, plan.eig_idx, scratch, eigenvalues, vectors)
+def _eigenpairs(plan: Any, space: Any, count: Any, blocks: Any, scores: Any, slopes: Any) -> None:
+    """Eigenvalues of ``count`` rows; with ``slopes``, the matrices become d(eigenvalue)/d(entry)."""
+    n, outputs = plan.dim, plan.num_outputs
+    width = blocks // outputs * BLOCK
+    flat = space.matrices.reshape(-1)
+    for o in range(outputs):
+        for first in range(0, count, TRAINING_LANES):
+            lanes = min(TRAINING_LANES, count - first)
             for lane in range(lanes):
-                scores[first + lane, o] = eigenvalues[lane]
+                at = ((first + lane) * outputs + o) * width
+                for i in range(n):
+                    space.diag[i, lane] = flat[at + i]
+                for i in range(1, n):
+                    space.off_diag[i, lane] = flat[at + n + i - 1]
+            training_eigenpairs_tile(
+                space.diag, space.off_diag, n, plan.eig_idx, space.scratch, space.eigenvalues, space.vectors
+            )
+            for lane in range(lanes):
+                scores[first + lane, o] = space.eigenvalues[0, lane]
                 if slopes:
-                    at = ((first + lane) * plan.num_outputs + o) * width
+                    at = ((first + lane) * outputs + o) * width
                     for i in range(n):
-                        flat[at + i] = vectors[i, lane] * vectors[i, lane]
+                        flat[at + i] = space.vectors[i, lane] * space.vectors[i, lane]
                     for i in range(n - 1):
-                        flat[at + n + i] = np.float32(2.0) * vectors[i, lane] * vectors[i + 1, lane]
+                        product = space.vectors[i, lane] * space.vectors[i + 1, lane]
+                        flat[at + n + i] = product + product
 
 
 @njit(inline="never", error_model="numpy")
-def _adam(member, grad, penalty, blocks, rate, bias_1, bias_2):
-    """One AdamW step on the rows of parameters; ``penalty`` (P, 2): added slope, and decay, per unit of weight."""
+def _adam(member: Any, grad: Any, penalty: Any, blocks: Any, rate: Any, bias_1: Any, bias_2: Any) -> None:
+    """One Adam step on the rows of parameters; ``penalty`` (P,) times a parameter is added to its slope."""
     b1, b2 = np.float32(BETA_1), np.float32(BETA_2)
     one, step = np.float32(1.0), np.float32(rate / bias_1)
     scale, epsilon = np.float32(1.0 / bias_2), np.float32(ADAM_EPSILON)
     for p in range(len(penalty)):
-        ridge, keep = np.float32(penalty[p, 0]), np.float32(1.0 - rate * penalty[p, 1])
+        ridge = np.float32(penalty[p])
         for r in range(p * blocks, (p + 1) * blocks):
             value = load(member.params, r)
             slope = load(grad, r) + value * ridge
@@ -188,11 +235,11 @@ def _adam(member, grad, penalty, blocks, rate, bias_1, bias_2):
             second = load(member.moment_2, r) * b2 + slope * slope * (one - b2)
             store(member.moment_1, r, first)
             store(member.moment_2, r, second)
-            store(member.params, r, value * keep - first * step / (square_root(second * scale) + epsilon))
+            store(member.params, r, value - first * step / (square_root(second * scale) + epsilon))
 
 
 @njit(inline="never", error_model="numpy")
-def _adam_offset(member, grad, rate, bias_1, bias_2):
+def _adam_offset(member: Any, grad: Any, rate: Any, bias_1: Any, bias_2: Any) -> None:
     for o in range(len(grad)):
         m, v = member.offset_moments[o]
         m = BETA_1 * m + (1.0 - BETA_1) * grad[o]
@@ -201,42 +248,36 @@ def _adam_offset(member, grad, rate, bias_1, bias_2):
         member.offset[o] -= rate / bias_1 * m / (math.sqrt(v / bias_2) + ADAM_EPSILON)
 
 
-@njit(inline="never", error_model="numpy")
-def _tile(n):
-    """Memory for one tile of the eigensolver."""
-    return (
-        np.zeros((n, LANES), np.float32),
-        np.zeros((n, LANES), np.float32),
-        np.zeros((SCRATCH_ROWS, n, LANES), np.float32),
-        np.zeros(LANES, np.float32),
-        np.zeros((n, LANES), np.float32),
-    )
-
-
 @njit(nogil=True, cache=True, error_model="numpy")
-def train_epoch(plan, rows, sample_weight, order, batch, rates, penalty, member):
-    """One pass over the rows in ``order``, a step for each whole batch; returns nothing, changes ``member``.
+def train_epoch(
+    plan: Any,
+    rows: Any,
+    sample_weight: Any,
+    order: Any,
+    batch: Any,
+    rates: Any,
+    penalty: Any,
+    member: Any,
+    space: Any,
+) -> None:
+    """One pass over the rows in ``order``, a step for each whole batch; changes ``member``.
 
-    sample_weight: (N,) float32, of mean one. rates: the learning rate of each step. penalty: (P, 2) float32.
+    sample_weight: (N,) float32, of mean one. rates: the learning rate of each step. penalty: (P,) float32,
+    the strength of the L2 penalty on each parameter.
     """
     outputs, n = plan.num_outputs, plan.dim
     blocks = len(member.params) // len(penalty)
-    table = np.zeros((plan.matrix_offsets[-1] * blocks, BLOCK), np.float32)
-    table_slopes = np.zeros_like(table)
-    grad = np.zeros_like(member.params)
-    matrices = np.zeros((batch * blocks, BLOCK), np.float32)
-    flat = matrices.reshape(-1)
+    flat = space.matrices.reshape(-1)
     width = blocks // outputs * BLOCK
     scores = np.zeros((batch, outputs))
     slopes = np.zeros(outputs)
     offset_grad = np.zeros(outputs)
-    tile = _tile(n)
-    zero = fill(load(table, 0), np.float32(0.0))
+    zero = fill(load(space.table, 0), np.float32(0.0))
     for s in range(len(rates)):
         start, stop = s * batch, (s + 1) * batch
-        _expand(plan, member.params, blocks, table)
-        _gather(rows, order, start, stop, table, blocks, matrices)
-        _eigenpairs(plan, batch, blocks, matrices, tile, scores, True)
+        _expand(plan, member.params, blocks, space.table)
+        _gather(rows, order, start, stop, space.table, blocks, space.matrices)
+        _eigenpairs(plan, space, batch, blocks, scores, True)
         offset_grad[:] = 0.0
         for j in range(batch):
             row = order[start + j]
@@ -249,29 +290,27 @@ def train_epoch(plan, rows, sample_weight, order, batch, rates, penalty, member)
                 at = (j * outputs + o) * width
                 for i in range(2 * n - 1):
                     flat[at + i] *= np.float32(slope)
-        table_slopes[:] = 0.0
-        _scatter(rows, order, start, stop, matrices, blocks, table_slopes)
-        _reduce(plan, table_slopes, blocks, zero, grad)
+        space.table_slopes[:] = np.float32(0.0)
+        _scatter(rows, order, start, stop, space.matrices, blocks, space.table_slopes)
+        _reduce(plan, space.table_slopes, blocks, zero, space.grad)
         member.steps[0] += 1
         bias_1 = 1.0 - BETA_1 ** member.steps[0]
         bias_2 = 1.0 - BETA_2 ** member.steps[0]
-        _adam(member, grad, penalty, blocks, rates[s], bias_1, bias_2)
+        _adam(member, space.grad, penalty, blocks, rates[s], bias_1, bias_2)
         _adam_offset(member, offset_grad, rates[s], bias_1, bias_2)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def member_scores(plan, rows, order, params, offset, scores):
+def member_scores(
+    plan: Any, rows: Any, order: Any, params: Any, offset: Any, space: Any, scores: Any
+) -> None:
     """Scores (len(order), O) of one member on the rows in ``order``, in the precision of training."""
-    outputs = plan.num_outputs
     blocks = len(params) // plan.param_offsets[-1]
-    table = np.zeros((plan.matrix_offsets[-1] * blocks, BLOCK), np.float32)
-    _expand(plan, params, blocks, table)
-    chunk = 8 * LANES
-    matrices = np.zeros((chunk * blocks, BLOCK), np.float32)
-    tile = _tile(plan.dim)
+    _expand(plan, params, blocks, space.table)
+    chunk = len(space.matrices) // blocks
     for start in range(0, len(order), chunk):
         stop = min(start + chunk, len(order))
-        _gather(rows, order, start, stop, table, blocks, matrices)
-        _eigenpairs(plan, stop - start, blocks, matrices, tile, scores[start:stop], False)
+        _gather(rows, order, start, stop, space.table, blocks, space.matrices)
+        _eigenpairs(plan, space, stop - start, blocks, scores[start:stop], False)
         for j in range(start, stop):
             scores[j] += offset

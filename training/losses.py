@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -25,7 +26,7 @@ MAX_LOG_RATE = 30.0
 
 
 @njit(inline="never", error_model="numpy")
-def loss_slopes(kind, delta, scores, target, slopes):
+def loss_slopes(kind: Any, delta: Any, scores: Any, target: Any, slopes: Any) -> None:
     """d(loss)/d(score) of one row into ``slopes``; both are (O,), ``target`` a number or a class code."""
     if kind == SQUARED:
         slopes[0] = scores[0] - target
@@ -72,5 +73,3 @@ def best_constant(kind: int, target: FloatArray, num_classes: int) -> FloatArray
     counts = np.bincount(target.astype(int), minlength=num_classes) + 0.5
     shares = np.log(counts / counts.sum())
     return np.array([shares[1] - shares[0]]) if kind == LOGISTIC else shares
-
-

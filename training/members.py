@@ -13,14 +13,14 @@ from model.ensemble import SpectralEnsemble
 from model.features import FloatArray
 from model.pencil import TridiagonalPencil
 from training.basis import CurveBasis, curve_set
-from training.kernel import BLOCK, Float32, Member, Plan, Rows, blocks_per_matrix
+from training.kernel import BLOCK, Float32, Member, Plan, Rows, blocks_per_matrix, float_rows
 
 #: Spread of the entries of a fresh constant matrix about the chain (diagonal 0, off-diagonal 1). The chain's
 #: eigenvectors reach over the whole matrix, so every entry gets a gradient (measured on California housing:
 #: 1,000 dollars of RMSE better than a random start).
 CHAIN_NOISE = 0.1
-#: Spread of the multiples of the identity that feature matrices start as: nearly an additive model. A fifth of
-#: it is the spread of their single entries.
+#: Spread of the multiples of the identity that feature matrices start as: nearly an additive model. A fifth
+#: of it is the spread of their single entries.
 IDENTITY_SPREAD = 0.1 / np.sqrt(8.0)
 JITTER = 0.2
 
@@ -104,11 +104,12 @@ def new_member(blueprint: Blueprint, offset: FloatArray, rng: np.random.Generato
     entries[-1] = rng.normal(0.0, CHAIN_NOISE, entries[-1].shape)
     entries[-1, :, n:] += 1.0
     draw[~blueprint.trained] = 0.0
-    params: Float32 = np.ascontiguousarray(draw, np.float32).reshape(-1, BLOCK)
+    params = float_rows(draw.size // BLOCK)
+    params[:] = draw.reshape(-1, BLOCK)
     return Member(
         params=params,
-        moment_1=np.zeros_like(params),
-        moment_2=np.zeros_like(params),
+        moment_1=float_rows(len(params)),
+        moment_2=float_rows(len(params)),
         offset=np.array(offset, np.float64),
         offset_moments=np.zeros((outputs, 2)),
         steps=np.zeros(1, np.int64),
@@ -124,8 +125,8 @@ def build_ensemble(
 ) -> SpectralEnsemble:
     """Trained members -> an ensemble that scores shift + scale * (their mean).
 
-    Every term is centred: its mean over ``rows`` moves to the constant matrix, which changes no eigenvalue and
-    makes contributions relative to the average row.
+    Every term is centred: its mean over ``rows`` moves to the constant matrix, which changes no eigenvalue
+    and makes contributions relative to the average row.
 
     Args:
         blueprint: of all members.

@@ -26,10 +26,11 @@ class FitSettings:
         features: columns to use; empty for all.
         exclude: columns to leave out.
         curves: "piecewise" for a path through matrices per feature, "linear" for the plain affine pencil.
-        epochs: passes over the rows; None for 20, or more where that would be under 1,000 steps.
+        epochs: passes over the rows; None for 40, or more where that would be under 1,500 steps.
         batch: rows in a step; None for an eighth of the rows within 32 and 256.
         learning_rate: the peak of the one-cycle schedule.
-        decay: AdamW's weight decay.
+        penalty: strength of the L2 penalty on all matrices but the constant one: penalty/(2 rows) times their
+            squared entries is added to the loss.
         huber_delta: where the loss of a regression turns from square to straight, in standard deviations
             of the target.
         validation: share of rows held out to stop by.
@@ -47,31 +48,48 @@ class FitSettings:
     curves: CurveShape = "piecewise"
     epochs: int | None = None
     batch: int | None = None
-    learning_rate: float = 0.007
-    decay: float = 0.5
+    learning_rate: float = 0.01
+    penalty: float = 2.0
     huber_delta: float = 0.5
     validation: float = 0.15
     patience: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _require(self.task in (None, *get_args(Task)), f"task must be one of {_list(Task)}; got {self.task!r}")
-        _require(self.curves in get_args(CurveShape), f"curves must be one of {_list(CurveShape)}; got {self.curves!r}")
+        _require(
+            self.task in (None, *get_args(Task)), f"task must be one of {_list(Task)}; got {self.task!r}"
+        )
+        _require(
+            self.curves in get_args(CurveShape),
+            f"curves must be one of {_list(CurveShape)}; got {self.curves!r}",
+        )
         for name in ("dim", "members", "epochs", "batch", "patience"):
             value = getattr(self, name)
-            _require(value is None or _whole(value) and value >= 1, f"{name} must be at least 1; got {value!r}")
-        _require(_whole(self.seed) and self.seed >= 0, f"seed must be a whole number from 0; got {self.seed!r}")
+            _require(
+                value is None or (_whole(value) and value >= 1), f"{name} must be at least 1; got {value!r}"
+            )
+        _require(
+            _whole(self.seed) and self.seed >= 0, f"seed must be a whole number from 0; got {self.seed!r}"
+        )
         _require(self.dim <= 512, f"dim must be at most 512; got {self.dim}")
         k = self.eig_idx
-        _require(k is None or _whole(k) and 0 <= k < self.dim, f"eig_idx must be in [0, {self.dim}); got {k!r}")
+        _require(
+            k is None or (_whole(k) and 0 <= k < self.dim), f"eig_idx must be in [0, {self.dim}); got {k!r}"
+        )
         for name, low, high in (
             ("learning_rate", 0.0, 1.0),
             ("huber_delta", 0.0, 1e9),
             ("validation", 0.0, 0.5),
         ):
             value = getattr(self, name)
-            _require(_number(value) and low < value <= high, f"{name} must be above {low:g}, at most {high:g}; got {value!r}")
-        _require(_number(self.decay) and 0 <= self.decay <= 100, f"decay must be in [0, 100]; got {self.decay!r}")
+            _require(
+                _number(value) and low < value <= high,
+                f"{name} must be above {low:g}, at most {high:g}; got {value!r}",
+            )
+        _require(
+            _number(self.penalty) and 0 <= self.penalty <= 1e6,
+            f"penalty must be in [0, 1e6]; got {self.penalty!r}",
+        )
 
     @property
     def resolved_eig_idx(self) -> int:
@@ -128,7 +146,9 @@ def _pairs(text: object) -> tuple[tuple[str, str], ...]:
     pairs = [tuple(entry.split(":")) if isinstance(entry, str) else tuple(entry) for entry in entries]
     for pair in pairs:
         if len(pair) != 2 or pair[0] == pair[1] or not all(pair):
-            raise UserError(f"a pair must be two different features, like a:b; got {':'.join(map(str, pair))!r}")
+            raise UserError(
+                f"a pair must be two different features, like a:b; got {':'.join(map(str, pair))!r}"
+            )
     return tuple((str(a), str(b)) for a, b in pairs)
 
 

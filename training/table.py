@@ -99,7 +99,9 @@ def split_target(
         notes.append(f"{int(column.isna().sum())} rows without a {name!r} were left out")
         frame, column = frame[column.notna()], column[column.notna()]
     if not classes and column.nunique() < 2:
-        raise UserError(f"target {name!r} must vary; it is {column.iloc[0] if len(column) else 'missing'} in every row")
+        raise UserError(
+            f"target {name!r} must vary; it is {column.iloc[0] if len(column) else 'missing'} in every row"
+        )
     if task is None:
         task = infer_task(column)
         notes.append(f"task {task}, told from the values of {name!r} (--task says otherwise)")
@@ -146,7 +148,7 @@ def _encode_classes(
     if codes.isna().any():
         stranger = column[codes.isna()].iloc[0]
         raise UserError(f"class {stranger!r} in {column.name!r} is none of the model's: {list(classes)}")
-    return codes.to_numpy(np.float64), tuple(classes)
+    return np.asarray(codes, np.float64), tuple(classes)
 
 
 def _numbers(column: pd.Series, task: Task) -> FloatArray:
