@@ -43,7 +43,7 @@ async def read_body(request: Request, max_bytes: int, timeout_s: float) -> bytes
     """The body of a request, decompressed.
 
     Raises:
-        ProblemError: 413 too large, before or after decompression; 408 too slow; 415 an unknown content encoding;
+        ProblemError: 413 too large, before or after decompression; 408 too slow; 415 unknown encoding;
             422 not what its encoding says, or ended early.
     """
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
@@ -51,7 +51,7 @@ async def read_body(request: Request, max_bytes: int, timeout_s: float) -> bytes
         raise ProblemError(415, f"the content encoding must be gzip or identity; got {encoding}")
     length = int(request.headers.get("content-length", 0))
     if length > max_bytes and "expect" in request.headers:
-        # The client waits for a go-ahead; without one it sends nothing, and the connection is of no more use.
+        # The client waits for a go-ahead; without one it sends nothing, so the connection ends.
         raise _too_large(max_bytes, {"Connection": "close"})
     chunks: list[bytes] = []
     total, more = 0, True

@@ -106,7 +106,7 @@ def add_handlers(app: FastAPI) -> None:
 
     async def answer(request: Request, error: Exception) -> Response:
         kind = next(kind for kind in type(error).__mro__ if kind in PROBLEMS)
-        problem = PROBLEMS[kind](error, request)  # type: ignore[index]
+        problem = PROBLEMS[kind](error, request)
         return problem_response(problem, request.scope["path"], request.scope["state"].get("request_id"))
 
     for kind in PROBLEMS:

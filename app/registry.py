@@ -60,7 +60,8 @@ class ModelRegistry:
         """The model that answers a request.
 
         Raises:
-            ProblemError: 404 no such model or version; 422 none is named and there are several; 503 not ready.
+            ProblemError: 404 no such model or version; 422 none named where there are several; 503 not
+                ready.
         """
         served = self.served
         if name is None:
@@ -183,9 +184,7 @@ class ModelRegistry:
         if not self.ready:
             raise not_ready()
         names = ", ".join(served) or "none"
-        raise ProblemError(
-            422, f"model: must name one of the models {names}", [(("model",), f"must be one of {names}")]
-        )
+        raise invalid(("model",), f"must be given, one of {names}: no model is the default")
 
 
 def not_ready() -> ProblemError:

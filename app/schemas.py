@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 Cell = float | str | bool | None
 Row = dict[str, Cell] | list[Cell]
 
-_HOUSE = {
+_HOUSE: dict[str, JsonValue] = {
     "longitude": -122.23,
     "latitude": 37.88,
     "housing_median_age": 41.0,
