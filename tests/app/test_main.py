@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 from pydantic import ValidationError
 from server_process import ROOT, ServerProcess
@@ -58,3 +60,19 @@ def test_the_docs_page_asks_no_other_host(server: ServerProcess):
         assert f"/docs/{asset}" in page.text
         assert len(server.client.get(f"/docs/{asset}").content) > 1000
     assert server.client.get("/openapi.json").json()["openapi"].startswith("3.1")
+
+
+def test_nothing_is_predicted_before_the_models_are_loaded(tmp_path: Path):
+    app = create_app(Settings(store=tmp_path))
+
+    async def ask(method: str, path: str) -> httpx.Response:
+        transport = httpx.ASGITransport(app)  # without the lifespan nothing is ever loaded
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.request(method, path, json={"instances": [{}]})
+
+    assert asyncio.run(ask("GET", "/livez")).status_code == 200
+    for method, path in (("GET", "/readyz"), ("POST", "/predict"), ("POST", "/explain")):
+        answer = asyncio.run(ask(method, path))
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"] == "1"
+        assert answer.headers["Content-Type"] == "application/problem+json"
