@@ -6,11 +6,13 @@ FROM ${PYTHON} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 NUMBA_CACHE_DIR=/opt/kernels
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
-WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
 # The dependencies alone first: a change of the code does not install them again.
+WORKDIR /empty
+COPY pyproject.toml README.md LICENSE ./
 RUN mkdir app model training && touch app/__init__.py model/__init__.py training/__init__.py \
     && pip install . && pip uninstall -y eigenserve
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
 COPY model model
 COPY app app
 COPY training training

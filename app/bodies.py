@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from fastapi import Request
@@ -20,37 +20,67 @@ PIECE_BYTES = 2**20
 _GZIP = 16 + zlib.MAX_WBITS
 
 
-def check_media_type(request: Request, *allowed: str) -> str:
-    """The media type of a request, if it is one of ``allowed``; the first of them where it names none.
+class BodyHeaders(NamedTuple):
+    """What a request's headers say of its body.
+
+    Attributes:
+        media_type: in lower case; "" where the client names none.
+        charset: in lower case.
+        encoding: the content encoding.
+        length: the content length; 0 where it is not given.
+        waits: the client sends the body only when it is told to go on.
+    """
+
+    media_type: str = ""
+    charset: str = "utf-8"
+    encoding: str = "identity"
+    length: int = 0
+    waits: bool = False
+
+
+def body_headers(request: Request) -> BodyHeaders:
+    """Read the headers that concern the body, in one pass: this is done for every request."""
+    media_type, charset, encoding, length, waits = BodyHeaders()
+    for name, value in request.scope["headers"]:
+        if name == b"content-type":
+            media_type, _, parameters = value.decode("latin-1").lower().partition(";")
+            if "charset" in parameters:
+                pairs = (part.partition("=") for part in parameters.split(";"))
+                charset = {key.strip(): text.strip(' "') for key, _, text in pairs}.get("charset", charset)
+        elif name == b"content-length":
+            length = int(value)
+        elif name == b"content-encoding":
+            encoding = value.decode("latin-1").strip().lower()
+        elif name == b"expect":
+            waits = True
+    return BodyHeaders(media_type.strip(), charset, encoding, length, waits)
+
+
+def check_media_type(headers: BodyHeaders, *allowed: str) -> str:
+    """The media type of a body, if it is one of ``allowed``; the first of them where the client names none.
 
     Raises:
         ProblemError: 415.
     """
-    header = request.headers.get("content-type", "")
-    found, *parameters = (part.strip().lower() for part in header.split(";"))
-    if not found:
+    if not headers.media_type:
         return allowed[0]
-    if found not in allowed:
-        raise ProblemError(415, f"the content type must be {' or '.join(allowed)}; got {found}")
-    for parameter in parameters:
-        key, _, value = parameter.partition("=")
-        if key == "charset" and value.strip('"') not in ("utf-8", "utf8", "us-ascii"):
-            raise ProblemError(415, f"the charset must be utf-8; got {value}")
-    return found
+    if headers.media_type not in allowed:
+        raise ProblemError(415, f"the content type must be {' or '.join(allowed)}; got {headers.media_type}")
+    if headers.charset not in ("utf-8", "utf8", "us-ascii"):
+        raise ProblemError(415, f"the charset must be utf-8; got {headers.charset}")
+    return headers.media_type
 
 
-async def read_body(request: Request, max_bytes: int, timeout_s: float) -> bytes:
+async def read_body(request: Request, headers: BodyHeaders, max_bytes: int, timeout_s: float) -> bytes:
     """The body of a request, decompressed.
 
     Raises:
         ProblemError: 413 too large, before or after decompression; 408 too slow; 415 unknown encoding;
             422 not what its encoding says, or ended early.
     """
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("identity", "gzip"):
-        raise ProblemError(415, f"the content encoding must be gzip or identity; got {encoding}")
-    length = int(request.headers.get("content-length", 0))
-    if length > max_bytes and "expect" in request.headers:
+    if headers.encoding not in ("identity", "gzip"):
+        raise ProblemError(415, f"the content encoding must be gzip or identity; got {headers.encoding}")
+    if headers.length > max_bytes and headers.waits:
         # The client waits for a go-ahead; without one it sends nothing, so the connection ends.
         raise _too_large(max_bytes, {"Connection": "close"})
     chunks: list[bytes] = []
@@ -78,7 +108,7 @@ async def read_body(request: Request, max_bytes: int, timeout_s: float) -> bytes
     if total > max_bytes:
         raise _too_large(max_bytes, {"Connection": "close"} if more else {})
     body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-    return _inflate(body, max_bytes) if encoding == "gzip" else body
+    return _inflate(body, max_bytes) if headers.encoding == "gzip" else body
 
 
 def parse_json(body: bytes) -> Any:

@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from app import schemas
 from app.answers import explain_answer, predict_answer, to_json
-from app.bodies import check_media_type, parse_json
+from app.bodies import parse_json
 from app.documentation import json_body, problems
 from app.instances import EXPLAIN_KEYS, PREDICT_KEYS, read_request
 from app.model_cards import model_card, model_summary
@@ -38,8 +38,7 @@ def service_of(request: Request) -> Service:
 async def predict(request: Request) -> Response:
     """Answers every row, or says what is wrong with each bad one."""
     service = service_of(request)
-    check_media_type(request, JSON)
-    body = await service.read(request)
+    body, _ = await service.read(request, JSON)
     answer = await service.predict(
         body,
         lambda: read_request(parse_json(body), PREDICT_KEYS, service.registry, service.settings.max_rows),
@@ -59,8 +58,7 @@ async def predict(request: Request) -> Response:
 async def explain(request: Request) -> Response:
     """Takes every row's score apart: baseline + contributions = score."""
     service = service_of(request)
-    check_media_type(request, JSON)
-    body = await service.read(request)
+    body, _ = await service.read(request, JSON)
     answer = await service.explain(
         body,
         lambda: read_request(parse_json(body), EXPLAIN_KEYS, service.registry, service.settings.max_rows),

@@ -14,12 +14,10 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
-
+from app.instances import Asked
 from app.problems import ProblemError
-from app.registry import ServedModel
 from model.features import FloatArray
 
 #: Bodies up to this size are handled on the event loop. Measured with the demo model: parsing, encoding and
@@ -36,8 +34,7 @@ T = TypeVar("T")
 
 
 class _Small(NamedTuple):
-    served: ServedModel
-    columns: FloatArray
+    asked: Asked
     future: asyncio.Future[FloatArray]
 
 
@@ -84,14 +81,18 @@ class Engine:
         default_factory=lambda: ThreadPoolExecutor(LARGE_AT_ONCE, thread_name_prefix="large")
     )
 
-    async def scores(self, served: ServedModel, columns: FloatArray) -> FloatArray:
-        """Scores of a small request's rows, solved together with those that came in the same turn."""
+    async def scores(self, asked: Asked) -> FloatArray:
+        """Scores of a small request's rows, computed together with those that came in the same turn.
+
+        Raises:
+            ProblemError: 422 naming each bad row.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[FloatArray] = loop.create_future()
         if not self._small:
             # Runs after everything that is ready now, so after every request that is already there.
             loop.call_soon(self._solve_small)
-        self._small.append(_Small(served, columns, future))
+        self._small.append(_Small(asked, future))
         return await future
 
     async def large(self, work: Callable[[], T], rows: int) -> T:
@@ -124,37 +125,33 @@ class Engine:
 
     def _solve_small(self) -> None:
         """Solve what waits, up to ``INLINE_ROWS`` rows of one model, and come back for the rest."""
-        first = self._small[0]
+        served = self._small[0].asked.served
         batch: list[_Small] = []
-        rows = 0
-        while self._small and self._small[0].served is first.served and rows < INLINE_ROWS:
+        rows: list[Any] = []
+        while self._small and self._small[0].asked.served is served and len(rows) < INLINE_ROWS:
             small = self._small.popleft()
             # A client that is gone is not computed for.
             if not small.future.done():
                 batch.append(small)
-                rows += len(small.columns)
+                rows.extend(small.asked.rows)
         if self._small:
             asyncio.get_running_loop().call_soon(self._solve_small)
         if not batch:
             return
         started = time.perf_counter()
-        scores = first.served.model.scores
-        if len(batch) == 1:
-            _settle(batch[0], scores)
+        try:
+            scores = served.model.scores(served.model.features.encode(rows))
+        except Exception:
+            # One request's failure is its own: each is tried alone.
+            for small in batch:
+                _settle(small)
         else:
-            try:
-                together = scores(np.concatenate([small.columns for small in batch]))
-            except Exception:
-                # One request's failure is its own: each is tried alone.
-                for small in batch:
-                    _settle(small, scores)
-            else:
-                start = 0
-                for small in batch:
-                    stop = start + len(small.columns)
-                    small.future.set_result(together[start:stop])
-                    start = stop
-        self.on_batch(rows, len(batch), time.perf_counter() - started)
+            start = 0
+            for small in batch:
+                stop = start + len(small.asked.rows)
+                small.future.set_result(scores[start:stop])
+                start = stop
+        self.on_batch(len(rows), len(batch), time.perf_counter() - started)
 
     def admit(self, rows: int) -> None:
         """Refuse a request that would wait too long.
@@ -181,8 +178,8 @@ class Engine:
         return ProblemError(504, f"no answer within the deadline of {self.deadline_s:g} seconds")
 
 
-def _settle(small: _Small, scores: Callable[[FloatArray], FloatArray]) -> None:
+def _settle(small: _Small) -> None:
     try:
-        small.future.set_result(scores(small.columns))
+        small.future.set_result(small.asked.served.model.scores(small.asked.columns()))
     except Exception as error:
         small.future.set_exception(error)

@@ -1,8 +1,7 @@
-"""The contract's requests: {"instances": [...]} and its companions, checked and encoded."""
+"""The contract's requests: {"instances": [...]} and its companions, checked."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from app.problems import ProblemError, invalid, invalid_all
@@ -20,14 +19,27 @@ class Asked(NamedTuple):
 
     Attributes:
         served: the model.
-        columns: its encoded rows.
+        rows: at least one; whether each is a row of the model shows when they are encoded.
         method, target: as for ``SpectralModel.explain``.
+        loc: where in the body the rows are.
     """
 
     served: ServedModel
-    columns: FloatArray
+    rows: Any
     method: str = "eigenvector"
     target: ClassLabel | None = None
+    loc: Location = ("instances",)
+
+    def columns(self) -> FloatArray:
+        """The rows, encoded.
+
+        Raises:
+            ProblemError: 422 naming each fault.
+        """
+        try:
+            return self.served.model.features.encode(self.rows)
+        except InvalidRowsError as error:
+            raise invalid_all([((*self.loc, *loc), msg) for loc, msg in error.errors], error.total) from None
 
 
 def read_request(document: Any, keys: frozenset[str], registry: ModelRegistry, max_rows: int) -> Asked:
@@ -63,30 +75,25 @@ def read_request(document: Any, keys: frozenset[str], registry: ModelRegistry, m
     if document.get("include"):
         raise invalid(("include", 0), f"nothing can be included yet; got {_kind(document['include'][0])}")
     target = read_target(served, document.get("target"))
-    columns = encode(served, document["instances"], max_rows)
-    return Asked(served, columns, method, target)
+    rows = check_rows(document["instances"], max_rows, ("instances",))
+    return Asked(served, rows, method, target)
 
 
-def encode(
-    served: ServedModel, rows: Any, max_rows: int, loc: tuple[int | str, ...] = ("instances",)
-) -> FloatArray:
-    """A request's rows as columns; ``loc`` is where in the body they are.
+def check_rows(rows: Any, max_rows: int, loc: Location) -> list[Any]:
+    """The rows of a body, if they are a list of not too many.
 
     Raises:
-        ProblemError: 422 naming each fault; 413 too many rows.
+        ProblemError: 422, 413.
     """
     if not isinstance(rows, list):
         raise invalid(loc, f"must be a list of rows; got {_kind(rows)}")
     if not rows:
         raise invalid(loc, "must have at least one row; got an empty list")
-    check_rows(len(rows), max_rows)
-    try:
-        return served.model.features.encode(rows)
-    except InvalidRowsError as error:
-        raise _located(error, loc) from None
+    check_count(len(rows), max_rows)
+    return rows
 
 
-def check_rows(count: int, max_rows: int) -> None:
+def check_count(count: int, max_rows: int) -> None:
     """Refuse a request of more rows than one may have.
 
     Raises:
@@ -114,10 +121,6 @@ def read_target(served: ServedModel, target: Any) -> ClassLabel | None:
         if target == key or (target == label and isinstance(target, bool) == isinstance(label, bool)):
             return label
     raise invalid(("target",), f"must be one of {', '.join(map(repr, classes))}; got {_kind(target)}")
-
-
-def _located(error: InvalidRowsError, loc: Sequence[int | str]) -> ProblemError:
-    return invalid_all([((*loc, *inner), msg) for inner, msg in error.errors], error.total)
 
 
 def _kind(value: object) -> str:

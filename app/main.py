@@ -15,6 +15,7 @@ from app.observe import Observer
 from app.problems import add_handlers
 from app.service import Service
 from app.settings import Settings
+from app.short_way import ShortWay
 
 DESCRIPTION = """Predictions that are eigenvalues, each explained exactly by its eigenvector.
 
@@ -54,6 +55,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(router)
     add_documentation(app)
     add_handlers(app)
+    app.add_middleware(ShortWay, routes=router.routes)
     app.add_middleware(Observer, service=service, access_log=access_log)
     return app
 

@@ -100,7 +100,7 @@ class Metrics:
         child = self._row_children.get(key)
         if child is None:
             child = self._row_children[key] = self.rows.labels(*key)
-        child.inc(len(asked.columns))
+        child.inc(len(asked.rows))
 
     def queue(self, load: Load) -> None:
         """Show the rows of a queue."""

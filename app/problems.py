@@ -101,13 +101,14 @@ PROBLEMS: dict[type[Exception], Any] = {
 }
 
 
+async def problem_of(request: Request, error: Exception) -> Response:
+    """The answer to a request that ended in one of the errors of the table."""
+    kind = next(kind for kind in type(error).__mro__ if kind in PROBLEMS)
+    problem = PROBLEMS[kind](error, request)
+    return problem_response(problem, request.scope["path"], request.scope["state"].get("request_id"))
+
+
 def add_handlers(app: FastAPI) -> None:
     """Let ``app`` answer every error of the table with its problem."""
-
-    async def answer(request: Request, error: Exception) -> Response:
-        kind = next(kind for kind in type(error).__mro__ if kind in PROBLEMS)
-        problem = PROBLEMS[kind](error, request)
-        return problem_response(problem, request.scope["path"], request.scope["state"].get("request_id"))
-
     for kind in PROBLEMS:
-        app.add_exception_handler(kind, answer)
+        app.add_exception_handler(kind, problem_of)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from fastapi import Request
 
-from app.bodies import read_body
+from app.bodies import body_headers, check_media_type, read_body
 from app.engine import INLINE_BYTES, Engine
 from app.instances import Asked
 from app.metrics import Metrics
@@ -82,16 +82,18 @@ class Service:
         """Run something that reads the store."""
         await asyncio.get_running_loop().run_in_executor(self._loader, work)
 
-    async def read(self, request: Request) -> bytes:
-        """A request's body within the limits.
+    async def read(self, request: Request, *media_types: str) -> tuple[bytes, str]:
+        """A request's body within the limits, and which of the ``media_types`` it has.
 
         Raises:
-            ProblemError: see ``read_body``; 503 while the models are being loaded.
+            ProblemError: see ``check_media_type`` and ``read_body``; 503 while the models are being loaded.
         """
-        body = await read_body(request, self.settings.max_body_bytes, self.settings.body_timeout_s)
+        headers = body_headers(request)
+        found = check_media_type(headers, *media_types)
+        body = await read_body(request, headers, self.settings.max_body_bytes, self.settings.body_timeout_s)
         if not self.registry.ready:
             raise not_ready()
-        return body
+        return body, found
 
     async def predict(self, body: bytes, read: Callable[[], Asked], answer: PredictAnswer) -> bytes:
         """Read what is asked for out of ``body``, score it and write the answer.
@@ -101,13 +103,14 @@ class Service:
         """
         if len(body) <= INLINE_BYTES:
             asked = read()
+            scores = await self.engine.scores(asked)
             self.metrics.predicted(asked, "predict")
-            return answer(asked.served, await self.engine.scores(asked.served, asked.columns))
+            return answer(asked.served, scores)
 
         def work() -> bytes:
             asked = read()
             self.metrics.predicted(asked, "predict")
-            return answer(asked.served, asked.served.model.scores(asked.columns))
+            return answer(asked.served, asked.served.model.scores(asked.columns()))
 
         return await self.engine.large(work, estimate_rows(body))
 
@@ -117,9 +120,9 @@ class Service:
         def work() -> bytes:
             asked = read()
             self.metrics.predicted(asked, "explain")
-            model = asked.served.model
-            explanation = model.explain_columns(asked.columns, asked.method, asked.target)
-            return answer(asked.served, explanation, model.scores(asked.columns))
+            model, columns = asked.served.model, asked.columns()
+            explanation = model.explain_columns(columns, asked.method, asked.target)
+            return answer(asked.served, explanation, model.scores(columns))
 
         if len(body) <= INLINE_BYTES:
             return work()
