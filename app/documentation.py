@@ -14,9 +14,11 @@ from app.schemas import ProblemDetails
 
 #: What the statuses of errors mean, wherever they occur.
 MEANINGS = {
+    400: "The body is not valid JSON, or not a valid request; `errors` says where",
     401: "No key, or a wrong one",
     403: "The key may not do this",
     404: "No such model or version",
+    406: "None of the media types in Accept can be given",
     408: "The body did not arrive in time",
     413: "The body or the number of rows is too large",
     415: "The media type, charset or encoding is not one of those accepted",
@@ -42,13 +44,27 @@ def problems(*statuses: int, media_type: str = MEDIA_TYPE) -> dict[int | str, di
 
 def json_body(schema: type[BaseModel], *media_types: str) -> dict[str, Any]:
     """The request body of a route that reads it itself, for its ``openapi_extra``."""
-    content = {"schema": schema.model_json_schema()}
+    content = {"schema": _inline(schema.model_json_schema())}
     return {
         "requestBody": {
             "required": True,
             "content": {"application/json": content, **{other: {} for other in media_types}},
         }
     }
+
+
+def _inline(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema without references of its own: those would point into a document it is only part of."""
+    definitions = schema.pop("$defs", {})
+
+    def resolve(node: Any) -> Any:
+        if isinstance(node, dict):
+            if "$ref" in node:
+                return resolve(definitions[node["$ref"].rsplit("/", 1)[1]])
+            return {key: resolve(value) for key, value in node.items()}
+        return [resolve(item) for item in node] if isinstance(node, list) else node
+
+    return dict(resolve(schema))
 
 
 def add_documentation(app: FastAPI) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -11,60 +12,71 @@ from app import schemas
 from app.answers import explain_answer, predict_answer, to_json
 from app.bodies import parse_json
 from app.documentation import json_body, problems
-from app.instances import EXPLAIN_KEYS, PREDICT_KEYS, read_request
+from app.instances import EXPLAIN_KEYS, PREDICT_KEYS, Asked, read_request
 from app.model_cards import model_card, model_summary
 from app.problems import ProblemError
-from app.registry import not_ready
-from app.service import Service
+from app.registry import ServedModel, not_ready
+from app.service import Service, service_of
+from app.tables import (
+    ARROW,
+    CSV,
+    JSON,
+    accepted,
+    explained_columns,
+    predicted_columns,
+    read_table,
+    write_table,
+)
+from model import Explanation
+from model.features import FloatArray
 
 router = APIRouter()
-JSON = "application/json"
-
-
-def service_of(request: Request) -> Service:
-    """The service behind a request."""
-    service: Service = request.app.state.service
-    return service
 
 
 @router.post(
     "/predict",
     response_model=schemas.PredictResponse,
-    responses=problems(404, 408, 413, 415, 422, 503, 504),
-    openapi_extra=json_body(schemas.PredictRequest),
+    responses=problems(404, 406, 408, 413, 415, 422, 503, 504),
+    openapi_extra=json_body(schemas.PredictRequest, CSV, ARROW),
     summary="Predict rows",
     tags=["predictions"],
 )
 async def predict(request: Request) -> Response:
     """Answers every row, or says what is wrong with each bad one."""
     service = service_of(request)
-    body, _ = await service.read(request, JSON)
-    answer = await service.predict(
-        body,
-        lambda: read_request(parse_json(body), PREDICT_KEYS, service.registry, service.settings.max_rows),
-        predict_answer,
-    )
-    return Response(answer, media_type=JSON)
+    body, given = await service.read(request, JSON, CSV, ARROW)
+    wanted = accepted(request, given)
+
+    def answer(served: ServedModel, scores: FloatArray) -> bytes:
+        if wanted == JSON:
+            return predict_answer(served, scores)
+        return write_table(predicted_columns(served, scores), wanted, served)
+
+    read = _reader(service, request, body, given, PREDICT_KEYS)
+    return Response(await service.predict(body, read, answer), media_type=wanted)
 
 
 @router.post(
     "/explain",
     response_model=schemas.ExplainResponse,
-    responses=problems(404, 408, 413, 415, 422, 503, 504),
-    openapi_extra=json_body(schemas.ExplainRequest),
+    responses=problems(404, 406, 408, 413, 415, 422, 503, 504),
+    openapi_extra=json_body(schemas.ExplainRequest, CSV, ARROW),
     summary="Explain rows",
     tags=["predictions"],
 )
 async def explain(request: Request) -> Response:
     """Takes every row's score apart: baseline + contributions = score."""
     service = service_of(request)
-    body, _ = await service.read(request, JSON)
-    answer = await service.explain(
-        body,
-        lambda: read_request(parse_json(body), EXPLAIN_KEYS, service.registry, service.settings.max_rows),
-        explain_answer,
-    )
-    return Response(answer, media_type=JSON)
+    body, given = await service.read(request, JSON, CSV, ARROW)
+    wanted = accepted(request, given)
+
+    def answer(served: ServedModel, explanation: Explanation, scores: FloatArray) -> bytes:
+        if wanted == JSON:
+            return explain_answer(served, explanation, scores)
+        return write_table(explained_columns(served, explanation, scores), wanted, served)
+
+    read = _reader(service, request, body, given, EXPLAIN_KEYS)
+    return Response(await service.explain(body, read, answer), media_type=wanted)
 
 
 @router.get(
@@ -138,6 +150,16 @@ async def readyz(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Counters and histograms in Prometheus' text format."""
     return Response(service_of(request).metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _reader(
+    service: Service, request: Request, body: bytes, media_type: str, keys: frozenset[str]
+) -> Callable[[], Asked]:
+    """How to read a body of this media type, put off until there is a thread for it."""
+    registry, max_rows = service.registry, service.settings.max_rows
+    if media_type == JSON:
+        return lambda: read_request(parse_json(body), keys, registry, max_rows)
+    return lambda: read_table(body, media_type, request.query_params, registry, max_rows)
 
 
 def _json(document: Any) -> Response:

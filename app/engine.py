@@ -87,6 +87,8 @@ class Engine:
         Raises:
             ProblemError: 422 naming each bad row.
         """
+        if not isinstance(asked.rows, list):
+            return asked.served.model.scores(asked.columns())
         loop = asyncio.get_running_loop()
         future: asyncio.Future[FloatArray] = loop.create_future()
         if not self._small:

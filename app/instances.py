@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from app.problems import ProblemError, invalid, invalid_all
 from app.registry import ModelRegistry, ServedModel
@@ -14,12 +16,14 @@ PREDICT_KEYS = frozenset({"instances", "model", "version"})
 EXPLAIN_KEYS = PREDICT_KEYS | {"method", "target", "include"}
 
 
-class Asked(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Asked:
     """What a request asks for: rows of which model, and for an explanation how.
 
     Attributes:
         served: the model.
-        rows: at least one; whether each is a row of the model shows when they are encoded.
+        rows: at least one, as a list of rows or as columns by name; whether each is a row of the model shows
+            when they are encoded.
         method, target: as for ``SpectralModel.explain``.
         loc: where in the body the rows are.
     """
@@ -29,6 +33,11 @@ class Asked(NamedTuple):
     method: str = "eigenvector"
     target: ClassLabel | None = None
     loc: Location = ("instances",)
+
+    @property
+    def count(self) -> int:
+        """How many rows."""
+        return len(next(iter(self.rows.values()))) if isinstance(self.rows, dict) else len(self.rows)
 
     def columns(self) -> FloatArray:
         """The rows, encoded.
@@ -68,15 +77,26 @@ def read_request(document: Any, keys: frozenset[str], registry: ModelRegistry, m
             errors.append(((key,), f"{rule}; got {_kind(value)}"))
     if errors:
         raise invalid_all(errors)
-    served = registry.find(document.get("model"), document.get("version"))
-    method = document.get("method") or "eigenvector"
-    if method not in METHODS:
-        raise invalid(("method",), f"must be one of {', '.join(METHODS)}; got {method!r}")
     if document.get("include"):
         raise invalid(("include", 0), f"nothing can be included yet; got {_kind(document['include'][0])}")
-    target = read_target(served, document.get("target"))
+    served, method, target = read_options(document, registry)
     rows = check_rows(document["instances"], max_rows, ("instances",))
     return Asked(served, rows, method, target)
+
+
+def read_options(
+    options: Mapping[str, Any], registry: ModelRegistry
+) -> tuple[ServedModel, str, ClassLabel | None]:
+    """The model, method and target that a request names, or their defaults.
+
+    Raises:
+        ProblemError: 404 unknown model or version; 422 unknown method or target.
+    """
+    served = registry.find(options.get("model"), options.get("version"))
+    method = options.get("method") or "eigenvector"
+    if method not in METHODS:
+        raise invalid(("method",), f"must be one of {', '.join(METHODS)}; got {method!r}")
+    return served, method, read_target(served, options.get("target"))
 
 
 def check_rows(rows: Any, max_rows: int, loc: Location) -> list[Any]:

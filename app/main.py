@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
 
+from app import endpoints, kserve_v1, mlflow, open_inference
 from app.access_log import AccessLog
 from app.documentation import add_documentation
-from app.endpoints import router
+from app.keys import Keys
 from app.observe import Observer
 from app.problems import add_handlers
 from app.service import Service
 from app.settings import Settings
 from app.short_way import ShortWay
+from app.version import VERSION
 
 DESCRIPTION = """Predictions that are eigenvalues, each explained exactly by its eigenvector.
 
@@ -44,7 +45,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app = FastAPI(
         title="Eigenserve",
-        version=_version(),
+        version=VERSION,
         description=DESCRIPTION,
         lifespan=lifespan,
         docs_url=None,
@@ -52,16 +53,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = service
-    app.include_router(router)
+    routers = (endpoints.router, kserve_v1.router, open_inference.router, mlflow.router)
+    for router in routers:
+        app.include_router(router)
     add_documentation(app)
     add_handlers(app)
-    app.add_middleware(ShortWay, routes=router.routes)
+    app.add_middleware(ShortWay, routes=[route for router in routers for route in router.routes])
+    if settings.api_keys or settings.admin_keys:
+        app.add_middleware(Keys, predict=settings.api_keys, admin=settings.admin_keys)
     app.add_middleware(Observer, service=service, access_log=access_log)
     return app
-
-
-def _version() -> str:
-    try:
-        return version("eigenserve")
-    except PackageNotFoundError:  # run from a source tree that was not installed
-        return "0"

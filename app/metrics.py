@@ -100,7 +100,7 @@ class Metrics:
         child = self._row_children.get(key)
         if child is None:
             child = self._row_children[key] = self.rows.labels(*key)
-        child.inc(len(asked.rows))
+        child.inc(asked.count)
 
     def queue(self, load: Load) -> None:
         """Show the rows of a queue."""
@@ -123,8 +123,10 @@ class Metrics:
 
 _METHODS = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH")
 _REASONS = {
+    400: "invalid",
     401: "key",
     403: "scope",
+    406: "media type",
     408: "slow body",
     413: "too large",
     415: "media type",

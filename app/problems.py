@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from model.features import InvalidRowsError
-from model.store import CheckpointError, ModelNotFoundError
+from model.store import ModelNotFoundError
 
 MEDIA_TYPE = "application/problem+json"
 Location = tuple[int | str, ...]
@@ -67,9 +67,13 @@ def problem_body(problem: ProblemError, request_id: str | None) -> bytes:
 
 
 def problem_response(problem: ProblemError, path: str, request_id: str | None) -> Response:
-    """A problem as a response. KServe's clients want application/json on their protocols' paths."""
-    plain = path.startswith(("/v1/", "/v2/"))
-    media_type = "application/json" if plain or path in ("/v1", "/v2") else MEDIA_TYPE
+    """A problem as a response, with the media type and status that the path's protocol has for it."""
+    plain = path.startswith(("/v1/", "/v2/")) or path in ("/v1", "/v2")
+    # KServe's clients read errors only from application/json.
+    media_type = "application/json" if plain else MEDIA_TYPE
+    if problem.status == 422 and path.startswith("/v2"):
+        # The Open Inference Protocol knows only 400 for a bad request.
+        problem = ProblemError(400, problem.detail, problem.errors, problem.headers)
     return Response(
         problem_body(problem, request_id),
         problem.status,
@@ -96,7 +100,6 @@ PROBLEMS: dict[type[Exception], Any] = {
     ProblemError: lambda error, request: error,
     InvalidRowsError: lambda error, request: invalid_all(error.errors, error.total),
     ModelNotFoundError: lambda error, request: ProblemError(404, str(error)),
-    CheckpointError: lambda error, request: ProblemError(503, str(error)),
     HTTPException: _of_http,
 }
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from fastapi import Request
 
@@ -22,8 +23,9 @@ from model.threads import set_num_threads
 
 log = logging.getLogger("eigenserve.service")
 
-PredictAnswer = Callable[[ServedModel, FloatArray], bytes]
-ExplainAnswer = Callable[[ServedModel, Explanation, FloatArray], bytes]
+T = TypeVar("T")
+PredictAnswer = Callable[[ServedModel, FloatArray], T]
+ExplainAnswer = Callable[[ServedModel, Explanation, FloatArray], T]
 
 
 class Service:
@@ -95,29 +97,29 @@ class Service:
             raise not_ready()
         return body, found
 
-    async def predict(self, body: bytes, read: Callable[[], Asked], answer: PredictAnswer) -> bytes:
+    async def predict(self, body: bytes, read: Callable[[], Asked], answer: PredictAnswer[T]) -> T:
         """Read what is asked for out of ``body``, score it and write the answer.
 
         Raises:
             ProblemError: whatever ``read`` finds wrong; 503 overloaded; 504 past the deadline.
         """
+
+        def work() -> T:
+            asked = read()
+            self.metrics.predicted(asked, "predict")
+            return answer(asked.served, asked.served.model.scores(asked.columns()))
+
         if len(body) <= INLINE_BYTES:
             asked = read()
             scores = await self.engine.scores(asked)
             self.metrics.predicted(asked, "predict")
             return answer(asked.served, scores)
-
-        def work() -> bytes:
-            asked = read()
-            self.metrics.predicted(asked, "predict")
-            return answer(asked.served, asked.served.model.scores(asked.columns()))
-
         return await self.engine.large(work, estimate_rows(body))
 
-    async def explain(self, body: bytes, read: Callable[[], Asked], answer: ExplainAnswer) -> bytes:
+    async def explain(self, body: bytes, read: Callable[[], Asked], answer: ExplainAnswer[T]) -> T:
         """As ``predict``, for explanations."""
 
-        def work() -> bytes:
+        def work() -> T:
             asked = read()
             self.metrics.predicted(asked, "explain")
             model, columns = asked.served.model, asked.columns()
@@ -150,6 +152,12 @@ class Service:
             except OSError as error:
                 # A store that cannot be read now may be readable at the next look.
                 log.error("the store cannot be read", extra={"reason": str(error)})
+
+
+def service_of(request: Request) -> Service:
+    """The service behind a request."""
+    service: Service = request.app.state.service
+    return service
 
 
 def estimate_rows(body: bytes) -> int:
