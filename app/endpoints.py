@@ -53,7 +53,7 @@ async def predict(request: Request) -> Response:
         return write_table(predicted_columns(served, scores), wanted, served)
 
     read = _reader(service, request, body, given, PREDICT_KEYS)
-    return Response(await service.predict(body, read, answer), media_type=wanted)
+    return Response(await service.predict(request, body, read, answer), media_type=wanted)
 
 
 @router.post(
@@ -76,7 +76,7 @@ async def explain(request: Request) -> Response:
         return write_table(explained_columns(served, explanation, scores), wanted, served)
 
     read = _reader(service, request, body, given, EXPLAIN_KEYS)
-    return Response(await service.explain(body, read, answer), media_type=wanted)
+    return Response(await service.explain(request, body, read, answer), media_type=wanted)
 
 
 @router.get(

@@ -11,7 +11,7 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
@@ -69,12 +69,14 @@ class Engine:
     Attributes:
         max_queue_rows: rows that may wait or be computed; more are refused.
         deadline_s: from a request's arrival until it is given up.
+        on_wait: called with the seconds that a large request waited for a thread.
         on_batch: called with (rows, requests, seconds) of everything solved together on the event loop.
     """
 
     max_queue_rows: int
     deadline_s: float
     on_batch: Callable[[int, int, float], None] = lambda rows, requests, seconds: None
+    on_wait: Callable[[float], None] = lambda seconds: None
     load: Load = field(default_factory=Load)
     _small: deque[_Small] = field(default_factory=deque)
     _threads: ThreadPoolExecutor = field(
@@ -97,33 +99,48 @@ class Engine:
         self._small.append(_Small(asked, future))
         return await future
 
-    async def large(self, work: Callable[[], T], rows: int) -> T:
-        """Run ``work`` on a thread. ``rows`` is an estimate of its size, for the queue's account.
+    async def large(self, work: Callable[[], T], rows: int, gone: Callable[[], Awaitable[None]]) -> T:
+        """Run ``work`` on a thread, unless its client is gone or its time is up before a thread is free.
+
+        Args:
+            work: what to do.
+            rows: an estimate of its size, for the queue's account.
+            gone: returns when the client is gone.
 
         Raises:
-            ProblemError: 503 when the queue is full; 504 past the deadline.
+            ProblemError: 503 when the queue is full; 504 past the deadline; 499 for a client that is gone.
         """
         self.admit(rows)
         loop = asyncio.get_running_loop()
-        expires = time.monotonic() + self.deadline_s
+        arrived = time.monotonic()
         self.load.add(rows)
 
         def timed() -> T:
             started = time.monotonic()
-            if started > expires:
+            self.on_wait(started - arrived)
+            if started > arrived + self.deadline_s:
                 raise self._expired()
             result = work()
             self.load.worked(rows, (time.monotonic() - started) / LARGE_AT_ONCE)
             return result
 
-        future = self._threads.submit(timed)
+        task = self._threads.submit(timed)
         # However it ends, it leaves the account when a thread is done with it, or never began.
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self.load.add, -rows))
+        task.add_done_callback(lambda _: loop.call_soon_threadsafe(self.load.add, -rows))
+        answer = asyncio.wrap_future(task)
+        client = asyncio.ensure_future(gone())
         try:
-            async with asyncio.timeout(self.deadline_s):
-                return await asyncio.wrap_future(future)
-        except TimeoutError:
-            raise self._expired() from None
+            either: set[asyncio.Future[Any]] = {answer, client}
+            await asyncio.wait(either, timeout=self.deadline_s, return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                return answer.result()
+            if client.done():
+                raise ProblemError(499, "the client closed the connection before the answer")
+            raise self._expired()
+        finally:
+            # Work that no thread has begun is dropped; what runs, runs to its end.
+            answer.cancel()
+            client.cancel()
 
     def _solve_small(self) -> None:
         """Solve what waits, up to ``INLINE_ROWS`` rows of one model, and come back for the rest."""

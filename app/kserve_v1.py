@@ -51,7 +51,9 @@ async def predict(request: Request, name: str) -> Response:
     def answer(served: ServedModel, scores: FloatArray) -> bytes:
         return to_json({"predictions": predictions(served, scores)})
 
-    return Response(await service.predict(body, lambda: _read(service, name, body), answer), media_type=JSON)
+    return Response(
+        await service.predict(request, body, lambda: _read(service, name, body), answer), media_type=JSON
+    )
 
 
 @router.post(
@@ -69,7 +71,9 @@ async def explain(request: Request, name: str) -> Response:
     def answer(served: ServedModel, explanation: Explanation, scores: FloatArray) -> bytes:
         return to_json({"explanations": explanations(explanation, predictions(served, scores))})
 
-    return Response(await service.explain(body, lambda: _read(service, name, body), answer), media_type=JSON)
+    return Response(
+        await service.explain(request, body, lambda: _read(service, name, body), answer), media_type=JSON
+    )
 
 
 def _read(service: Service, name: str, body: bytes) -> Asked:

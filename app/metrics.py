@@ -131,6 +131,7 @@ _REASONS = {
     413: "too large",
     415: "media type",
     422: "invalid",
+    499: "client gone",
     503: "overloaded",
     504: "deadline",
 }

@@ -62,7 +62,7 @@ async def invocations(request: Request) -> Response:
         chosen = model.probabilities(scores).argmax(axis=1).tolist()
         return to_json({"predictions": [model.classes[c] for c in chosen]})
 
-    return Response(await service.predict(body, read, answer), media_type=JSON)
+    return Response(await service.predict(request, body, read, answer), media_type=JSON)
 
 
 def _read(document: Any, service: Service) -> Asked:

@@ -139,7 +139,7 @@ async def infer(request: Request, name: str) -> Response:
     def answer(served: ServedModel, scores: FloatArray) -> Response:
         return _answer(served, scores, wanted, document.get("id"))
 
-    return await service.predict(body, read, answer)
+    return await service.predict(request, body, read, answer)
 
 
 @router.post(

@@ -14,6 +14,8 @@ from starlette.exceptions import HTTPException
 from model.features import InvalidRowsError
 from model.store import ModelNotFoundError
 
+#: Statuses that no RFC names. 499 is nginx's; only the log and the metrics see it.
+_TITLES = {499: "Client Closed Request"}
 MEDIA_TYPE = "application/problem+json"
 Location = tuple[int | str, ...]
 
@@ -55,7 +57,7 @@ def invalid_all(errors: Sequence[tuple[Location, str]], total: int | None = None
 def problem_body(problem: ProblemError, request_id: str | None) -> bytes:
     """The JSON of a problem. ``error`` repeats the detail: inference clients look for a text of that name."""
     document: dict[str, Any] = {
-        "title": HTTPStatus(problem.status).phrase,
+        "title": _TITLES.get(problem.status) or HTTPStatus(problem.status).phrase,
         "status": problem.status,
         "detail": problem.detail,
         "request_id": request_id,

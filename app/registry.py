@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 
 from app.problems import ProblemError, invalid
@@ -45,6 +46,7 @@ class ModelRegistry:
         failures: (name, version) -> why the version is not served.
         on_load: called with a model's name and the version that was loaded, or None for one that cannot be.
         ready: all models were loaded once.
+        marks: folder with a file for every model that was unloaded on request, which worker processes share.
     """
 
     store: ModelStore
@@ -53,6 +55,7 @@ class ModelRegistry:
     failures: Mapping[tuple[str, int], str] = field(default_factory=dict)
     on_load: Callable[[str, int | None], None] = lambda name, version: None
     ready: bool = False
+    marks: Path | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _unloaded: set[str] = field(default_factory=set)
 
@@ -131,7 +134,7 @@ class ModelRegistry:
             for key, why in failures.items():
                 if key not in told:
                     log.error("version not loaded", extra={"model": name, "version": key[1], "reason": why})
-            self._unloaded.discard(name)
+            self._mark(name, unloaded=False)
             self.served = MappingProxyType(
                 {
                     key: dict(loaded) if key == name else self.served[key]
@@ -149,12 +152,13 @@ class ModelRegistry:
         with self._lock:
             if name not in self.served:
                 raise ModelNotFoundError(f"no model {name!r} is loaded; loaded: {', '.join(self.served)}")
-            self._unloaded.add(name)
+            self._mark(name, unloaded=True)
             self.served = MappingProxyType({key: self.served[key] for key in self.served if key != name})
 
     def look(self) -> None:
-        """Take up what is new in the store and let go what has left it."""
-        names = [name for name in self.store.names() if name not in self._unloaded]
+        """Take up what is new in the store, and let go what has left it or was unloaded elsewhere."""
+        unloaded = self._unloaded if self.marks is None else {path.name for path in self.marks.iterdir()}
+        names = [name for name in self.store.names() if name not in unloaded]
         for name in names:
             versions = set(self.store.versions(name))
             known = set(self.served.get(name, {})) | {v for n, v in self.failures if n == name}
@@ -168,7 +172,14 @@ class ModelRegistry:
         if gone:
             with self._lock:
                 self.served = MappingProxyType({key: self.served[key] for key in self.served if key in names})
-            log.info("models left the store", extra={"models": gone})
+            log.info("models are no longer served", extra={"models": gone})
+
+    def _mark(self, name: str, unloaded: bool) -> None:
+        (self._unloaded.add if unloaded else self._unloaded.discard)(name)
+        if self.marks is not None and unloaded:
+            (self.marks / name).touch()
+        elif self.marks is not None:
+            (self.marks / name).unlink(missing_ok=True)
 
     def _read(self, name: str, version: int) -> ServedModel:
         served = ServedModel(name, version, self.store.load(name, version))

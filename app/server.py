@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import signal
 import socket
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import uvicorn
 
 from app.main import create_app
+from app.protocol import BoundedConfig, BoundedProtocol
 from app.service import Service
 from app.settings import Settings
 
@@ -74,7 +77,11 @@ class Server(uvicorn.Server):
 
 
 def serve(
-    settings: Settings, listener: socket.socket, line: Connection | None = None, load_first: bool = False
+    settings: Settings,
+    listener: socket.socket,
+    line: Connection | None = None,
+    load_first: bool = False,
+    marks: Path | None = None,
 ) -> Exception | None:
     """Serve in this process until a signal ends it.
 
@@ -83,6 +90,7 @@ def serve(
         listener: the bound socket.
         line: to the supervisor, if there is one.
         load_first: load the models before taking connections, which others take meanwhile.
+        marks: folder in which workers tell each other what was unloaded.
 
     Returns:
         None after a signal, or why the models could not be served.
@@ -91,7 +99,8 @@ def serve(
     service: Service = app.state.service
     service.log_failure = False
     service.load_first = load_first
-    config = uvicorn.Config(
+    service.registry.marks = marks
+    config = BoundedConfig(
         app,
         access_log=False,
         log_config=None,
@@ -101,6 +110,18 @@ def serve(
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
         lifespan="on",
         ws="none",
+        http=BoundedProtocol,
     )
+    config.max_connections = settings.max_connections
+    _allow_connections(settings.max_connections)
     Server(config, service, line).run(sockets=[listener])
     return service.failure
+
+
+def _allow_connections(count: int) -> None:
+    """Let the process have that many open files, as far as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + 256
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

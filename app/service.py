@@ -48,7 +48,12 @@ class Service:
         self.registry = ModelRegistry(
             ModelStore(settings.store), settings.default_model, on_load=self.metrics.model_loaded
         )
-        self.engine = Engine(settings.max_queue_rows, settings.deadline_s, on_batch=self.metrics.batch)
+        self.engine = Engine(
+            settings.max_queue_rows,
+            settings.deadline_s,
+            on_batch=self.metrics.batch,
+            on_wait=self.metrics.queue_wait.observe,
+        )
         self.metrics.queue(self.engine.load)
         self.failure: Exception | None = None
         self.log_failure = True
@@ -97,7 +102,9 @@ class Service:
             raise not_ready()
         return body, found
 
-    async def predict(self, body: bytes, read: Callable[[], Asked], answer: PredictAnswer[T]) -> T:
+    async def predict(
+        self, request: Request, body: bytes, read: Callable[[], Asked], answer: PredictAnswer[T]
+    ) -> T:
         """Read what is asked for out of ``body``, score it and write the answer.
 
         Raises:
@@ -114,9 +121,11 @@ class Service:
             scores = await self.engine.scores(asked)
             self.metrics.predicted(asked, "predict")
             return answer(asked.served, scores)
-        return await self.engine.large(work, estimate_rows(body))
+        return await self.engine.large(work, estimate_rows(body), lambda: _gone(request))
 
-    async def explain(self, body: bytes, read: Callable[[], Asked], answer: ExplainAnswer[T]) -> T:
+    async def explain(
+        self, request: Request, body: bytes, read: Callable[[], Asked], answer: ExplainAnswer[T]
+    ) -> T:
         """As ``predict``, for explanations."""
 
         def work() -> T:
@@ -128,7 +137,7 @@ class Service:
 
         if len(body) <= INLINE_BYTES:
             return work()
-        return await self.engine.large(work, estimate_rows(body))
+        return await self.engine.large(work, estimate_rows(body), lambda: _gone(request))
 
     async def _load(self) -> None:
         try:
@@ -158,6 +167,11 @@ def service_of(request: Request) -> Service:
     """The service behind a request."""
     service: Service = request.app.state.service
     return service
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def estimate_rows(body: bytes) -> int:

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 
 from prometheus_client.multiprocess import mark_process_dead
 
@@ -51,6 +52,7 @@ class _Supervisor:
     settings: Settings
     listener: socket.socket
     metrics_folder: str
+    marks: Path
     workers: list[_Worker] = field(default_factory=list)
     stopping: bool = False
     served: bool = False
@@ -66,7 +68,10 @@ class _Supervisor:
         while not self.stopping:
             now = time.monotonic()
             for worker in self.workers:
-                if worker.process is None and worker.start_at <= now:
+                # The first one takes connections at once, so that probes are answered; the others wait until
+                # it is ready, and find the kernels compiled.
+                wanted = self.served or worker is self.workers[0]
+                if worker.process is None and wanted and worker.start_at <= now:
                     self._start(worker)
             lines = {w.line: w for w in self.workers if w.line is not None}
             for ready in wait([*lines, wake], timeout=HEARTBEAT_S / 2):
@@ -89,7 +94,9 @@ class _Supervisor:
         ours, theirs = _context.Pipe()
         # While others serve, a replacement takes connections only when it can answer them.
         worker.process = _context.Process(
-            target=_work, args=(self.settings, self.listener, theirs, self.served), name="eigenserve"
+            target=_work,
+            args=(self.settings, self.listener, theirs, self.served, self.marks),
+            name="eigenserve",
         )
         worker.process.start()
         theirs.close()
@@ -134,6 +141,8 @@ class _Supervisor:
         worker.process, worker.line = None, None
 
     def _end(self) -> None:
+        # First ours, then theirs: a socket left open would take connections that nobody answers.
+        self.listener.close()
         processes = [worker.process for worker in self.workers if worker.process is not None]
         for process in processes:
             process.terminate()
@@ -152,17 +161,22 @@ def supervise(settings: Settings, listener: socket.socket) -> str | None:
     Returns:
         None after a signal, or why no worker could serve.
     """
-    with tempfile.TemporaryDirectory(prefix="eigenserve-metrics-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="eigenserve-metrics-") as folder,
+        tempfile.TemporaryDirectory(prefix="eigenserve-unloaded-") as marks,
+    ):
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        return _Supervisor(settings, listener, folder).run()
+        return _Supervisor(settings, listener, folder, Path(marks)).run()
 
 
-def _work(settings: Settings, listener: socket.socket, line: Connection, load_first: bool) -> None:
+def _work(
+    settings: Settings, listener: socket.socket, line: Connection, load_first: bool, marks: Path
+) -> None:
     """The life of a worker process."""
     configure_logging(settings)
     from app.server import serve
 
-    failure = serve(settings, listener, line=line, load_first=load_first)
+    failure = serve(settings, listener, line=line, load_first=load_first, marks=marks)
     if failure is not None:
         line.send(str(failure))
         sys.exit(2)
