@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -53,7 +54,7 @@ async def invocations(request: Request) -> Response:
     def read() -> Asked:
         if given == CSV:
             return read_table(body, CSV, {}, service.registry, service.settings.max_rows)
-        return _read(parse_json(body), service)
+        return _read(_parse(body), service)
 
     def answer(served: ServedModel, scores: FloatArray) -> bytes:
         model = served.model
@@ -63,6 +64,21 @@ async def invocations(request: Request) -> Response:
         return to_json({"predictions": [model.classes[c] for c in chosen]})
 
     return Response(await service.predict(request, body, read, answer), media_type=JSON)
+
+
+def _parse(body: bytes) -> Any:
+    """JSON in which NaN stands for a missing value: MLflow's client writes it, though it is no JSON."""
+    if b"NaN" not in body:
+        return parse_json(body)
+    try:
+        return json.loads(body, parse_constant=_constant)
+    except (ValueError, RecursionError) as error:
+        raise invalid(("body",), f"must be valid JSON, or NaN in it; {error}") from None
+
+
+def _constant(text: str) -> None:
+    if text != "NaN":
+        raise ValueError(f"{text} is no finite number")
 
 
 def _read(document: Any, service: Service) -> Asked:

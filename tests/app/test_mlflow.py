@@ -54,3 +54,20 @@ def test_a_bad_body_is_refused(server: ServerProcess, body):
     answer = server.client.post("/invocations", json=body)
     assert answer.status_code == 422
     assert answer.json()["errors"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "status"),
+    [
+        ("NaN", 200),
+        ("null", 200),
+        ("Infinity", 422),
+        ("1e999", 422),
+        ("[NaN", 422),
+        ("[" * 100_000 + "NaN", 422),
+    ],
+)
+def test_nan_is_a_missing_value_as_its_client_writes_it(server: ServerProcess, cell: str, status: int):
+    body = f'{{"dataframe_records": [{{"age": {cell}}}]}}'
+    headers = {"Content-Type": "application/json"}
+    assert server.client.post("/invocations", content=body, headers=headers).status_code == status
