@@ -168,7 +168,9 @@ class FeatureSpace:
         absent = [name for name in self.names if name not in present]
         if absent:
             raise InvalidRowsError([((), f"the table must have the column {name!r}") for name in absent])
-        return self._encode_columns([np.asarray(table[name]) for name in self.names], self.names)
+        # A list stays one: as an array, 3.0 beside "Rome" would become the text "3.0".
+        columns = (table[name] for name in self.names)
+        return self._encode_columns([c if isinstance(c, list) else np.asarray(c) for c in columns], self.names)
 
     def _encode_rows(self, rows: Sequence[Any]) -> FloatArray:
         kinds = set(map(type, rows))
