@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import numpy as np
 import pytest
@@ -81,7 +82,12 @@ def test_kserve_client(server: ServerProcess, store: ModelStore, protocol: str):
 
     async def ask() -> None:
         config = kserve.RESTConfig(protocol=protocol)
-        client = kserve.InferenceRESTClient(config)
+        async with AsyncExitStack() as stack:
+            client = kserve.InferenceRESTClient(config)
+            stack.push_async_callback(client.close)
+            await ask_through(client)
+
+    async def ask_through(client) -> None:
         expected = load_model(store.root / "price").predict(ROWS).tolist()
         assert await client.is_model_ready(server.url, "price")
         if protocol == "v1":
@@ -119,7 +125,7 @@ def test_mlflow_client(server: ServerProcess, store: ModelStore):
 def test_open_inference_client(server: ServerProcess, store: ModelStore):
     openapi = pytest.importorskip("open_inference.openapi.client", reason="needs open-inference-openapi")
     types = pytest.importorskip("open_inference.openapi.types")
-    client = openapi.OpenInferenceClient(base_url=server.url)
+    client = openapi.OpenInferenceClient(base_url=server.url, httpx_client=server.client)
     client.check_server_liveness()
     client.check_server_readiness()
     client.check_model_readiness("price")
