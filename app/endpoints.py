@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from app import schemas
@@ -146,7 +147,7 @@ async def readyz(request: Request) -> Response:
     return _json({"status": "ready", "models": list(service.registry.served)})
 
 
-@router.get("/metrics", summary="Metrics for Prometheus", tags=["health"], response_class=Response)
+@router.get("/metrics", summary="Metrics for Prometheus", tags=["health"], response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """Counters and histograms in Prometheus' text format."""
     return Response(service_of(request).metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})

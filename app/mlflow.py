@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 
 from app.answers import to_json
 from app.bodies import parse_json
@@ -24,19 +25,19 @@ router = APIRouter(tags=["MLflow"])
 _LAYOUTS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
-@router.get("/ping", summary="Can it predict?", responses=problems(503))
-@router.get("/health", summary="Can it predict?", responses=problems(503))
+@router.get("/ping", summary="Can it predict?", responses=problems(503), response_class=PlainTextResponse)
+@router.get("/health", summary="Can it predict?", responses=problems(503), response_class=PlainTextResponse)
 async def ping(request: Request) -> Response:
-    """200 with an empty body when the models are loaded."""
+    """200 when the models are loaded."""
     if not service_of(request).ready:
         raise not_ready()
-    return Response(b"\n", media_type=JSON)
+    return PlainTextResponse("\n")
 
 
-@router.get("/version", summary="Version of the server")
+@router.get("/version", summary="Version of the server", response_class=PlainTextResponse)
 async def version() -> Response:
     """The version, as plain text."""
-    return Response(VERSION, media_type="text/plain")
+    return PlainTextResponse(VERSION)
 
 
 @router.post(

@@ -12,7 +12,7 @@ from app.bodies import parse_json
 from app.documentation import json_body, problems
 from app.instances import Asked
 from app.problems import ProblemError, invalid
-from app.registry import ServedModel, not_ready
+from app.registry import ModelRegistry, ServedModel, not_ready
 from app.service import service_of
 from app.tables import JSON
 from app.tensors import label_datatype, output_tensors, read_tensors, to_binary
@@ -61,6 +61,11 @@ async def ready(request: Request) -> Response:
     responses=_problems(404, 503),
     summary="Describe a version of a model",
 )
+async def version_metadata(request: Request, name: str, version: str) -> Response:
+    """Its input and output tensors."""
+    return _metadata(service_of(request).registry, name, version)
+
+
 @router.get(
     "/models/{name}",
     response_model=schemas.ModelMetadata,
@@ -68,9 +73,12 @@ async def ready(request: Request) -> Response:
     summary="Describe a model",
 )
 async def metadata(request: Request, name: str) -> Response:
-    """A model's input and output tensors."""
-    registry = service_of(request).registry
-    served = registry.find(name, request.path_params.get("version"))
+    """Its input and output tensors."""
+    return _metadata(service_of(request).registry, name)
+
+
+def _metadata(registry: ModelRegistry, name: str, version: str | None = None) -> Response:
+    served = registry.find(name, version)
     features = served.model.features.features
     outputs = [{"name": "prediction", "datatype": "FP64", "shape": [-1]}]
     if served.model.classes:
@@ -98,6 +106,12 @@ async def metadata(request: Request, name: str) -> Response:
     responses=_problems(404, 503),
     summary="Can a version of a model predict?",
 )
+async def version_ready(request: Request, name: str, version: str) -> Response:
+    """200 for what is loaded, 404 otherwise."""
+    service_of(request).registry.find(name, version)
+    return _json({"name": name, "ready": True})
+
+
 @router.get(
     "/models/{name}/ready",
     response_model=schemas.ModelReady,
@@ -106,7 +120,7 @@ async def metadata(request: Request, name: str) -> Response:
 )
 async def model_ready(request: Request, name: str) -> Response:
     """200 for what is loaded, 404 otherwise."""
-    service_of(request).registry.find(name, request.path_params.get("version"))
+    service_of(request).registry.find(name)
     return _json({"name": name, "ready": True})
 
 
@@ -117,6 +131,11 @@ async def model_ready(request: Request, name: str) -> Response:
     openapi_extra=json_body(schemas.InferRequest, BINARY),
     summary="Predict with a version of a model",
 )
+async def version_infer(request: Request, name: str, version: str) -> Response:
+    """Tensors in, tensors out, as JSON or in the binary form."""
+    return await _infer(request, name, version)
+
+
 @router.post(
     "/models/{name}/infer",
     response_model=schemas.InferResponse,
@@ -126,9 +145,13 @@ async def model_ready(request: Request, name: str) -> Response:
 )
 async def infer(request: Request, name: str) -> Response:
     """Tensors in, tensors out, as JSON or in the binary form."""
+    return await _infer(request, name)
+
+
+async def _infer(request: Request, name: str, version: str | None = None) -> Response:
     service = service_of(request)
     body, _ = await service.read(request, JSON, BINARY)
-    found = service.registry.find(name, request.path_params.get("version"))
+    found = service.registry.find(name, version)
     document, binary = _split(request, body)
     wanted = _wanted(document, found)
 

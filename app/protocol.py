@@ -11,6 +11,9 @@ from app.problems import MEDIA_TYPE, ProblemError, problem_body
 
 #: Request line and headers together; the usual bound of HTTP servers is 8 to 64 KB.
 MAX_HEADER_BYTES = 65536
+#: Bytes of a body taken before the endpoint has read them. uvicorn stops the client after 64 KB, which
+#: for a body of megabytes means a pause and a turn of the event loop for every 64 KB.
+BODY_BUFFER_BYTES = 2**20
 #: From the opening of a connection, or the first byte of a further request, to the end of its headers.
 HEADER_TIMEOUT_S = 20.0
 
@@ -63,6 +66,18 @@ class BoundedProtocol(HttpToolsProtocol):
         """Start to answer."""
         self._headers_arrived()
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body."""
+        cycle = self.cycle
+        if cycle.response_complete:
+            return
+        cycle.body += body
+        if len(cycle.body) > BODY_BUFFER_BYTES:
+            self.flow.pause_reading()
+        # Waking the endpoint for every packet of a large body would cost more than reading it.
+        if len(cycle.body) > BODY_BUFFER_BYTES // 2:
+            cycle.message_event.set()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP request, and close."""

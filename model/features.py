@@ -169,8 +169,9 @@ class FeatureSpace:
         if absent:
             raise InvalidRowsError([((), f"the table must have the column {name!r}") for name in absent])
         # A list stays one: as an array, 3.0 beside "Rome" would become the text "3.0".
-        columns = (table[name] for name in self.names)
-        return self._encode_columns([c if isinstance(c, list) else np.asarray(c) for c in columns], self.names)
+        columns = [table[name] for name in self.names]
+        columns = [column if isinstance(column, list) else np.asarray(column) for column in columns]
+        return self._encode_columns(columns, self.names)
 
     def _encode_rows(self, rows: Sequence[Any]) -> FloatArray:
         kinds = set(map(type, rows))
