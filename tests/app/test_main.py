@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,8 @@ from server_process import ROOT, ServerProcess
 
 from app.main import create_app
 from app.settings import Settings, settings_table
+
+METRIC = re.compile(r"eigenserve_\w+")
 
 
 def test_importing_the_service_brings_no_training_library():
@@ -37,6 +41,20 @@ def test_settings_come_from_the_environment_and_are_checked(monkeypatch: pytest.
     assert settings.api_keys == {"one", "two"}
     with pytest.raises(ValidationError):
         Settings(port=70000)
+
+
+def test_the_dashboard_shows_only_metrics_that_there_are(server: ServerProcess):
+    board = json.loads((ROOT / "deploy" / "grafana" / "eigenserve.json").read_text())
+    shown = {
+        name for panel in board["panels"] for t in panel["targets"] for name in METRIC.findall(t["expr"])
+    }
+    text = server.client.get("/metrics").text
+    assert len(shown) >= 9
+    for name in shown:
+        assert (
+            f"# TYPE {name.removesuffix('_bucket')} " in text
+            or f"# TYPE {name.removesuffix('_total')} " in text
+        )
 
 
 def test_every_route_documents_its_answers(tmp_path: Path):
