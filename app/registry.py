@@ -42,6 +42,7 @@ class ModelRegistry:
     Attributes:
         store: where the models are.
         default: name of the model that answers requests naming none.
+        keep_versions: how many versions of a model are served, the newest that can be loaded.
         served: name -> version -> model.
         failures: (name, version) -> why the version is not served.
         on_load: called with a model's name and the version that was loaded, or None for one that cannot be.
@@ -51,6 +52,7 @@ class ModelRegistry:
 
     store: ModelStore
     default: str | None = None
+    keep_versions: int = 10
     served: Mapping[str, Mapping[int, ServedModel]] = field(default_factory=dict)
     failures: Mapping[tuple[str, int], str] = field(default_factory=dict)
     on_load: Callable[[str, int | None], None] = lambda name, version: None
@@ -83,7 +85,7 @@ class ModelRegistry:
             raise ProblemError(404, f"no version {version!r} of model {name!r}; versions: {have}") from None
 
     def load_all(self) -> None:
-        """Load every model of the store, all its versions.
+        """Load every model of the store.
 
         Raises:
             ModelNotFoundError: the store is empty, or has no ``default``.
@@ -122,7 +124,9 @@ class ModelRegistry:
                 )
             loaded: dict[int, ServedModel] = {}
             failures = {key: why for key, why in self.failures.items() if key[0] != name}
-            for version in versions:
+            for version in reversed(versions):
+                if len(loaded) == self.keep_versions:
+                    break
                 try:
                     loaded[version] = have.get(version) or self._read(name, version)
                 except (CheckpointError, ModelNotFoundError) as error:
@@ -160,9 +164,9 @@ class ModelRegistry:
         unloaded = self._unloaded if self.marks is None else {path.name for path in self.marks.iterdir()}
         names = [name for name in self.store.names() if name not in unloaded]
         for name in names:
-            versions = set(self.store.versions(name))
-            known = set(self.served.get(name, {})) | {v for n, v in self.failures if n == name}
-            if versions != known:
+            versions, served = self.store.versions(name), self.served.get(name, {})
+            known = [*served, *(version for key, version in self.failures if key == name)]
+            if versions[-1:] > [max(known, default=0)] or not served.keys() <= set(versions):
                 try:
                     newest = self.load(name)
                     log.info("model loaded", extra={"model": name, "version": newest.version})

@@ -20,9 +20,12 @@ from app.settings import Settings
 from model import CheckpointError, Explanation, ModelStore
 from model.features import FloatArray
 from model.store import ModelNotFoundError
-from model.threads import set_num_threads
+from model.threads import num_threads, set_num_threads
 
 log = logging.getLogger("eigenserve.service")
+
+#: A row of JSON is hardly ever longer.
+BYTES_PER_ROW = 256
 
 T = TypeVar("T")
 PredictAnswer = Callable[[ServedModel, FloatArray], T]
@@ -47,7 +50,10 @@ class Service:
         self.settings = settings
         self.metrics = Metrics()
         self.registry = ModelRegistry(
-            ModelStore(settings.store), settings.default_model, on_load=self.metrics.model_loaded
+            ModelStore(settings.store),
+            settings.default_model,
+            settings.keep_versions,
+            on_load=self.metrics.model_loaded,
         )
         self.engine = Engine(
             settings.max_queue_rows,
@@ -71,8 +77,7 @@ class Service:
 
     async def start(self) -> None:
         """Begin to load the models, and then to watch the store."""
-        if self.settings.threads is not None:
-            set_num_threads(self.settings.threads)
+        set_num_threads(self.settings.threads or max(1, num_threads() // self.settings.workers))
         loading = asyncio.create_task(self._load())
         self._tasks = [loading, asyncio.create_task(self._watch(loading))]
         if self.load_first:
@@ -98,6 +103,9 @@ class Service:
         """
         headers = body_headers(request)
         found = check_media_type(headers, *media_types)
+        if headers.length > INLINE_BYTES and not headers.waits:
+            # Refused before it is read: what a refusal costs is missing to those that are accepted.
+            self.engine.admit(headers.length // BYTES_PER_ROW)
         body = await read_body(request, headers, self.settings.max_body_bytes, self.settings.body_timeout_s)
         if not self.registry.ready:
             raise not_ready()
@@ -193,4 +201,4 @@ def estimate_rows(body: bytes) -> int:
     """About how many rows a body has, without parsing it: for the queue's account only."""
     if not body.startswith(b"{"):
         return len(body) // 64
-    return max(body.count(b"{"), body.count(b"["), len(body) // 256)
+    return max(body.count(b"{"), body.count(b"["), len(body) // BYTES_PER_ROW)

@@ -24,7 +24,10 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     workers: int = Field(default=1, ge=1, le=256, description="server processes")
     threads: int | None = Field(
-        default=None, ge=1, le=256, description="threads of the solver, per worker; all cores by default"
+        default=None,
+        ge=1,
+        le=256,
+        description="threads of the solver, per worker; by default the cores, shared among the workers",
     )
     default_model: str | None = Field(
         default=None,
@@ -32,6 +35,9 @@ class Settings(BaseSettings):
     )
     watch_interval_s: float = Field(
         default=2.0, ge=0, description="seconds between looks for new versions in the store; 0 never looks"
+    )
+    keep_versions: int = Field(
+        default=10, ge=1, description="versions of a model that are served, the newest that can be loaded"
     )
     max_body_bytes: int = Field(
         default=32 * 2**20, ge=1, description="largest request body, after decompression"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import time
@@ -64,6 +65,18 @@ def test_a_version_that_appears_is_served_by_itself(own_store: ModelStore, tmp_p
         wait_for(lambda: version(server) == "2")
         own_store.save("other", make_model(seed=3))
         wait_for(lambda: server.client.get("/models/other").status_code == 200)
+
+
+def test_only_the_newest_versions_are_kept(own_store: ModelStore, tmp_path: Path):
+    for seed in range(2, 5):
+        own_store.save("price", make_model(seed=seed))
+    settings = {"EIGENSERVE_KEEP_VERSIONS": "2", "EIGENSERVE_WATCH_INTERVAL_S": "0.1"}
+    with running_server(own_store.root, tmp_path / "log", **settings) as server:
+        assert server.client.get("/models/price").json()["versions"] == ["3", "4"]
+        shutil.rmtree(own_store.root / "price" / "4")
+        wait_for(lambda: server.client.get("/models/price").json()["versions"] == ["2", "3"])
+        shutil.rmtree(own_store.root / "price")
+        wait_for(lambda: server.client.get("/models/price").status_code == 404)
 
 
 def test_a_bad_version_displaces_nothing(own_store: ModelStore, tmp_path: Path):
