@@ -65,9 +65,7 @@ def _bind(settings: Settings) -> socket.socket:
 def _settings(parsed: argparse.Namespace) -> Settings:
     """The environment's settings, with what the command line says instead."""
     given: dict[str, Any] = {
-        key: value
-        for key, value in vars(parsed).items()
-        if key in Settings.model_fields and value is not None
+        key: value for key, value in vars(parsed).items() if key in Settings.model_fields and value is not None
     }
     return Settings(**given)
 

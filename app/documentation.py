@@ -37,9 +37,7 @@ _ASSETS = {
 def problems(*statuses: int, media_type: str = MEDIA_TYPE) -> dict[int | str, dict[str, Any]]:
     """The error answers of a route, for its ``responses``."""
     content = {media_type: {"schema": {"$ref": f"#/components/schemas/{ProblemDetails.__name__}"}}}
-    return {
-        status: {"description": MEANINGS[status], "content": content} for status in sorted({401, *statuses})
-    }
+    return {status: {"description": MEANINGS[status], "content": content} for status in sorted({401, *statuses})}
 
 
 def json_body(schema: type[BaseModel], *media_types: str) -> dict[str, Any]:
@@ -75,9 +73,7 @@ def add_documentation(app: FastAPI) -> None:
         document = generate()
         schemas = document["components"]["schemas"]
         # Every error is a problem; FastAPI's own shape for a 422 is never sent.
-        schemas[ProblemDetails.__name__] = ProblemDetails.model_json_schema(
-            ref_template="#/components/schemas/{model}"
-        )
+        schemas[ProblemDetails.__name__] = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(schemas[ProblemDetails.__name__].pop("$defs", {}))
         schemas.pop("HTTPValidationError", None)
         schemas.pop("ValidationError", None)

@@ -137,9 +137,7 @@ async def readyz(request: Request) -> Response:
     """200 when the models are loaded and the kernels compiled; 503 before, and while it shuts down."""
     service = service_of(request)
     if service.failure is not None:
-        raise ProblemError(
-            503, f"the models cannot be served: {service.failure}", headers={"Retry-After": "10"}
-        )
+        raise ProblemError(503, f"the models cannot be served: {service.failure}", headers={"Retry-After": "10"})
     if service.draining:
         raise ProblemError(503, "the server is shutting down", headers={"Retry-After": "1"})
     if not service.ready:

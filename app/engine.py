@@ -179,9 +179,7 @@ class Engine:
             ProblemError: 503 with Retry-After: when the queue will have been worked off.
         """
         wait_s = self.load.wait_s()
-        if self.load.queued_rows and (
-            self.load.queued_rows + rows > self.max_queue_rows or wait_s > self.deadline_s
-        ):
+        if self.load.queued_rows and (self.load.queued_rows + rows > self.max_queue_rows or wait_s > self.deadline_s):
             seconds = max(1, math.ceil(wait_s))
             raise ProblemError(
                 503,

@@ -60,9 +60,7 @@ def read_request(document: Any, keys: frozenset[str], registry: ModelRegistry, m
     if not isinstance(document, dict):
         raise invalid(("body",), f'must be an object such as {{"instances": [...]}}; got {_kind(document)}')
     errors: list[tuple[Location, str]] = [
-        ((key,), f"unknown key; the keys are {', '.join(sorted(keys))}")
-        for key in document
-        if key not in keys
+        ((key,), f"unknown key; the keys are {', '.join(sorted(keys))}") for key in document if key not in keys
     ]
     if "instances" not in document:
         errors.append((("instances",), "must be given: a list of rows"))
@@ -84,9 +82,7 @@ def read_request(document: Any, keys: frozenset[str], registry: ModelRegistry, m
     return Asked(served, rows, method, target)
 
 
-def read_options(
-    options: Mapping[str, Any], registry: ModelRegistry
-) -> tuple[ServedModel, str, ClassLabel | None]:
+def read_options(options: Mapping[str, Any], registry: ModelRegistry) -> tuple[ServedModel, str, ClassLabel | None]:
     """The model, method and target that a request names, or their defaults.
 
     Raises:
@@ -120,9 +116,7 @@ def check_count(count: int, max_rows: int) -> None:
         ProblemError: 413.
     """
     if count > max_rows:
-        raise ProblemError(
-            413, f"a request must have at most {max_rows} rows; got {count}: send several requests"
-        )
+        raise ProblemError(413, f"a request must have at most {max_rows} rows; got {count}: send several requests")
 
 
 def read_target(served: ServedModel, target: Any) -> ClassLabel | None:

@@ -54,9 +54,7 @@ class Keys:
     def _refusal(self, scope: Scope, path: str) -> ProblemError | None:
         key = _key(Request(scope))
         if key is None or not _among(key, self._predict):
-            detail = (
-                "a key is needed: send Authorization: Bearer KEY" if key is None else "the key is not known"
-            )
+            detail = "a key is needed: send Authorization: Bearer KEY" if key is None else "the key is not known"
             return ProblemError(401, detail, headers={"WWW-Authenticate": "Bearer"})
         if path.startswith(_ADMIN_FOLDER) and not _among(key, self._admin):
             return ProblemError(403, "this key may predict, but not load or unload models")

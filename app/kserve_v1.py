@@ -28,9 +28,7 @@ async def models(request: Request) -> Response:
     return _json({"models": list(service_of(request).registry.served)})
 
 
-@router.get(
-    "/models/{name}", response_model=V1Model, responses=problems(404, 503, media_type=JSON), summary="Ready?"
-)
+@router.get("/models/{name}", response_model=V1Model, responses=problems(404, 503, media_type=JSON), summary="Ready?")
 async def model(request: Request, name: str) -> Response:
     """Whether a model can predict."""
     return _json({"name": service_of(request).registry.find(name).name, "ready": True})
@@ -51,9 +49,7 @@ async def predict(request: Request, name: str) -> Response:
     def answer(served: ServedModel, scores: FloatArray) -> bytes:
         return to_json({"predictions": predictions(served, scores)})
 
-    return Response(
-        await service.predict(request, body, lambda: _read(service, name, body), answer), media_type=JSON
-    )
+    return Response(await service.predict(request, body, lambda: _read(service, name, body), answer), media_type=JSON)
 
 
 @router.post(
@@ -71,9 +67,7 @@ async def explain(request: Request, name: str) -> Response:
     def answer(served: ServedModel, explanation: Explanation, scores: FloatArray) -> bytes:
         return to_json({"explanations": explanations(explanation, predictions(served, scores))})
 
-    return Response(
-        await service.explain(request, body, lambda: _read(service, name, body), answer), media_type=JSON
-    )
+    return Response(await service.explain(request, body, lambda: _read(service, name, body), answer), media_type=JSON)
 
 
 def _read(service: Service, name: str, body: bytes) -> Asked:
@@ -82,9 +76,7 @@ def _read(service: Service, name: str, body: bytes) -> Asked:
     if not isinstance(document, dict) or "instances" not in document:
         raise invalid(("instances",), 'must be given: the body must be {"instances": [...]}')
     served, method, target = read_options({**document, "model": name, "version": None}, service.registry)
-    return Asked(
-        served, check_rows(document["instances"], service.settings.max_rows, ("instances",)), method, target
-    )
+    return Asked(served, check_rows(document["instances"], service.settings.max_rows, ("instances",)), method, target)
 
 
 def _json(document: Any) -> Response:

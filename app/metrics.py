@@ -39,9 +39,7 @@ class Metrics:
             buckets=_ROWS,
             registry=registry,
         )
-        self.solve = Histogram(
-            "eigenserve_solve_seconds", "Solving one batch", buckets=_SECONDS, registry=registry
-        )
+        self.solve = Histogram("eigenserve_solve_seconds", "Solving one batch", buckets=_SECONDS, registry=registry)
         self.queue_wait = Histogram(
             "eigenserve_queue_wait_seconds",
             "Large requests' wait for a thread",
@@ -78,9 +76,7 @@ class Metrics:
         children = self._children.get(key)
         if children is None:
             # Looking a child up by its labels costs more than counting.
-            known = (
-                method if method in ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH") else "other"
-            )
+            known = method if method in ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH") else "other"
             children = (self.requests.labels(route, known, str(status)), self.latency.labels(route))
             if len(self._children) < 1000:
                 self._children[key] = children

@@ -45,9 +45,7 @@ async def live(request: Request) -> Response:
     return _json({"live": True})
 
 
-@router.get(
-    "/health/ready", response_model=schemas.IsReady, responses=_problems(503), summary="Can it predict?"
-)
+@router.get("/health/ready", response_model=schemas.IsReady, responses=_problems(503), summary="Can it predict?")
 async def ready(request: Request) -> Response:
     """200 when the models are loaded."""
     if not service_of(request).ready:
@@ -92,8 +90,7 @@ def _metadata(registry: ModelRegistry, name: str, version: str | None = None) ->
             "versions": [str(number) for number in sorted(registry.served[name])],
             "platform": "eigenserve",
             "inputs": [
-                {"name": feature.name, "datatype": _DATATYPES[feature.kind], "shape": [-1]}
-                for feature in features
+                {"name": feature.name, "datatype": _DATATYPES[feature.kind], "shape": [-1]} for feature in features
             ],
             "outputs": outputs,
         }
@@ -201,9 +198,7 @@ async def load(request: Request, name: str) -> Response:
     return _json({})
 
 
-@router.post(
-    "/repository/models/{name}/unload", responses=_problems(400, 403, 404), summary="Stop serving a model"
-)
+@router.post("/repository/models/{name}/unload", responses=_problems(400, 403, 404), summary="Stop serving a model")
 async def unload(request: Request, name: str) -> Response:
     """Until it is loaded again. Requests that have begun are answered."""
     service = service_of(request)
@@ -224,9 +219,7 @@ def _split(request: Request, body: bytes) -> tuple[dict[str, Any], bytes]:
     binary = b""
     if length is not None:
         if not length.isdecimal() or int(length) > len(body):
-            raise invalid(
-                ("body",), f"{JSON_LENGTH} must be at most the body's {len(body)} bytes; got {length}"
-            )
+            raise invalid(("body",), f"{JSON_LENGTH} must be at most the body's {len(body)} bytes; got {length}")
         body, binary = body[: int(length)], body[int(length) :]
     document = parse_json(body)
     if not isinstance(document, dict):
@@ -264,9 +257,7 @@ def _parameters(owner: dict[str, Any], loc: tuple[int | str, ...]) -> dict[str, 
     return parameters
 
 
-def _answer(
-    served: ServedModel, scores: FloatArray, wanted: dict[str, bool], request_id: str | None
-) -> Response:
+def _answer(served: ServedModel, scores: FloatArray, wanted: dict[str, bool], request_id: str | None) -> Response:
     tensors = output_tensors(served, scores)
     outputs: list[dict[str, Any]] = []
     parts = []

@@ -88,9 +88,7 @@ def _of_http(error: HTTPException, request: Request) -> ProblemError:
     headers = error.headers or {}
     path = request.scope["path"]
     if error.status_code == 404:
-        return ProblemError(
-            404, f"there is nothing at {path}; the paths are listed at /docs", headers=headers
-        )
+        return ProblemError(404, f"there is nothing at {path}; the paths are listed at /docs", headers=headers)
     if error.status_code == 405:
         allowed = headers.get("Allow", "")
         return ProblemError(405, f"{path} answers to {allowed}; got {request.method}", headers=headers)

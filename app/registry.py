@@ -140,10 +140,7 @@ class ModelRegistry:
                     log.error("version not loaded", extra={"model": name, "version": key[1], "reason": why})
             self._mark(name, unloaded=False)
             self.served = MappingProxyType(
-                {
-                    key: dict(loaded) if key == name else self.served[key]
-                    for key in sorted({*self.served, name})
-                }
+                {key: dict(loaded) if key == name else self.served[key] for key in sorted({*self.served, name})}
             )
             return loaded[max(loaded)]
 
@@ -187,7 +184,10 @@ class ModelRegistry:
 
     def _read(self, name: str, version: int) -> ServedModel:
         served = ServedModel(name, version, self.store.load(name, version))
-        warm_up(served)
+        try:
+            warm_up(served)
+        except Exception as error:
+            raise CheckpointError(f"{name} version {version} loads, but cannot predict: {error}") from error
         self.on_load(name, version)
         return served
 

@@ -35,18 +35,14 @@ class PredictRequest(BaseModel):
         description="Rows: objects by feature name, or arrays in training column order. "
         "null, or a key left out, is a missing value.",
     )
-    model: str | None = Field(
-        default=None, description="Name of a model; not needed where one is the default."
-    )
+    model: str | None = Field(default=None, description="Name of a model; not needed where one is the default.")
     version: str | int | None = Field(default=None, description="A version; the newest by default.")
 
 
 class ExplainRequest(PredictRequest):
     """Rows to explain."""
 
-    method: str | None = Field(
-        default=None, description="How to take the score apart.", examples=["eigenvector"]
-    )
+    method: str | None = Field(default=None, description="How to take the score apart.", examples=["eigenvector"])
     target: str | float | bool | None = Field(
         default=None, description="The class whose score to explain; the predicted one by default."
     )

@@ -111,9 +111,7 @@ class Service:
             raise not_ready()
         return body, found
 
-    async def predict(
-        self, request: Request, body: bytes, read: Callable[[], Asked], answer: PredictAnswer[T]
-    ) -> T:
+    async def predict(self, request: Request, body: bytes, read: Callable[[], Asked], answer: PredictAnswer[T]) -> T:
         """Read what is asked for out of ``body``, score it and write the answer.
 
         Raises:
@@ -132,9 +130,7 @@ class Service:
             return answer(asked.served, scores)
         return await self.engine.large(work, estimate_rows(body), lambda: _gone(request))
 
-    async def explain(
-        self, request: Request, body: bytes, read: Callable[[], Asked], answer: ExplainAnswer[T]
-    ) -> T:
+    async def explain(self, request: Request, body: bytes, read: Callable[[], Asked], answer: ExplainAnswer[T]) -> T:
         """As ``predict``, for explanations."""
 
         def work() -> T:
@@ -171,9 +167,9 @@ class Service:
             await asyncio.sleep(self.settings.watch_interval_s)
             try:
                 await self.on_loader(self.registry.look)
-            except OSError as error:
-                # A store that cannot be read now may be readable at the next look.
-                log.error("the store cannot be read", extra={"reason": str(error)})
+            except Exception:
+                # Whatever it is, the next look may find it mended; what is served is not touched.
+                log.exception("the store cannot be read")
 
 
 def service_of(request: Request) -> Service:

@@ -17,7 +17,7 @@ class Settings(BaseSettings):
     ``settings_table`` turns these fields into the table of docs/service.md.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore")
 
     store: Path = Field(default=Path("models"), description="folder of the models: STORE/NAME/VERSION")
     host: str = Field(default="127.0.0.1", description="address to listen on")
@@ -39,9 +39,7 @@ class Settings(BaseSettings):
     keep_versions: int = Field(
         default=10, ge=1, description="versions of a model that are served, the newest that can be loaded"
     )
-    max_body_bytes: int = Field(
-        default=32 * 2**20, ge=1, description="largest request body, after decompression"
-    )
+    max_body_bytes: int = Field(default=32 * 2**20, ge=1, description="largest request body, after decompression")
     max_rows: int = Field(default=100_000, ge=1, description="most rows in one request")
     max_queue_rows: int = Field(
         default=200_000, ge=1, description="rows that may wait for the solver; more are refused with 503"
@@ -63,9 +61,7 @@ class Settings(BaseSettings):
         default=frozenset(), description="comma-separated keys that may also load and unload models"
     )
     access_log: bool = Field(default=True, description="write one line for every request")
-    log_format: Literal["json", "text"] = Field(
-        default="json", description="form of the log lines on standard error"
-    )
+    log_format: Literal["json", "text"] = Field(default="json", description="form of the log lines on standard error")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least level that is logged"
     )

@@ -28,8 +28,7 @@ class ShortWay:
         self.routes = {
             (method, route.path): route
             for route in routes
-            if isinstance(route, APIRoute)
-            and list(inspect.signature(route.endpoint).parameters) == ["request"]
+            if isinstance(route, APIRoute) and list(inspect.signature(route.endpoint).parameters) == ["request"]
             for method in route.methods or ()
             if "{" not in route.path
         }

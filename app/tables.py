@@ -24,9 +24,7 @@ ARROW = "application/vnd.apache.arrow.stream"
 Columns = dict[str, Any]
 
 
-def read_table(
-    body: bytes, media_type: str, query: Mapping[str, str], registry: ModelRegistry, max_rows: int
-) -> Asked:
+def read_table(body: bytes, media_type: str, query: Mapping[str, str], registry: ModelRegistry, max_rows: int) -> Asked:
     """A CSV or Arrow body, and what the query says of model, version, method and target.
 
     Every feature of the model must be a column; further columns are ignored.
@@ -108,9 +106,7 @@ def _read_csv(body: bytes, served: ServedModel) -> Columns:
     header, *rows = lines
     for i, row in enumerate(rows):
         if len(row) != len(header):
-            raise invalid(
-                ("body", i), f"a row must have {len(header)} values as the header has; got {len(row)}"
-            )
+            raise invalid(("body", i), f"a row must have {len(header)} values as the header has; got {len(row)}")
     if len(set(header)) != len(header):
         raise invalid(("body",), f"the columns' names must differ; got {', '.join(header)}")
     columns = dict(zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True))
@@ -143,9 +139,7 @@ def _read_arrow(body: bytes) -> Columns:
         table.validate(full=True)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise invalid(("body",), f"must be an Arrow stream; {error}") from None
-    return {
-        name: _values(column, pyarrow) for name, column in zip(table.column_names, table.columns, strict=True)
-    }
+    return {name: _values(column, pyarrow) for name, column in zip(table.column_names, table.columns, strict=True)}
 
 
 def _values(column: Any, pyarrow: Any) -> Any:
@@ -162,8 +156,7 @@ def _write_csv(columns: Columns) -> bytes:
     writer.writerow(columns)
     # Floats are written in the shortest form that reads back the same; what JSON writes as null is empty.
     writer.writerows(
-        ["" if isinstance(v, float) and not np.isfinite(v) else v for v in row]
-        for row in zip(*values, strict=True)
+        ["" if isinstance(v, float) and not np.isfinite(v) else v for v in row] for row in zip(*values, strict=True)
     )
     return sink.getvalue().encode()
 

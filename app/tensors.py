@@ -17,11 +17,7 @@ from model.features import FloatArray
 #: Datatypes of the protocol -> how their binary form lies in memory. BYTES has a length before every element.
 _LAYOUTS = {
     "BOOL": "<?",
-    **{
-        f"{sign}INT{bits}": f"<{code}{bits // 8}"
-        for sign, code in (("", "i"), ("U", "u"))
-        for bits in (8, 16, 32, 64)
-    },
+    **{f"{sign}INT{bits}": f"<{code}{bits // 8}" for sign, code in (("", "i"), ("U", "u")) for bits in (8, 16, 32, 64)},
     **{f"FP{bits}": f"<f{bits // 8}" for bits in (16, 32, 64)},
 }
 DATATYPES = (*_LAYOUTS, "BYTES")
@@ -65,9 +61,7 @@ def read_tensors(inputs: Any, binary: bytes, served: ServedModel, max_rows: int)
             raise invalid((*loc, "shape"), f"must be [N] or [N, 1] for one feature; got {shape}")
         columns[name] = values
     if used != len(binary):
-        raise invalid(
-            ("inputs",), f"must announce all binary data: {used} of {len(binary)} bytes are announced"
-        )
+        raise invalid(("inputs",), f"must announce all binary data: {used} of {len(binary)} bytes are announced")
     if len({len(values) for values in columns.values()}) > 1:
         raise invalid(("inputs",), "all tensors must have the same number of rows")
     if len(columns) < len(inputs):
@@ -186,9 +180,7 @@ def _texts(part: bytes, count: int, loc: Location) -> list[str]:
 
 def _matrix(values: Any, shape: list[int], num_features: int, loc: Location) -> Any:
     if shape[1] != num_features:
-        raise invalid(
-            (*loc, "shape"), f"must be [N, {num_features}]: the features in column order; got {shape}"
-        )
+        raise invalid((*loc, "shape"), f"must be [N, {num_features}]: the features in column order; got {shape}")
     if isinstance(values, np.ndarray):
         return values.reshape(shape)
     return [values[i : i + num_features] for i in range(0, len(values), num_features)]

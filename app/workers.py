@@ -169,9 +169,7 @@ def supervise(settings: Settings, listener: socket.socket) -> str | None:
         return _Supervisor(settings, listener, folder, Path(marks)).run()
 
 
-def _work(
-    settings: Settings, listener: socket.socket, line: Connection, load_first: bool, marks: Path
-) -> None:
+def _work(settings: Settings, listener: socket.socket, line: Connection, load_first: bool, marks: Path) -> None:
     """The life of a worker process."""
     configure_logging(settings)
     from app.server import serve

@@ -116,9 +116,7 @@ async def _load(port: int, body: bytes, seconds: float) -> tuple[float, float, f
 @contextlib.contextmanager
 def _server(command: list[str], path: Path, port: int, **environment: str) -> Iterator[int]:
     variables = {**os.environ, "BENCHMARK_MODEL": str(path), "PYTHONPATH": str(ROOT), **environment}
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait(port, process, "/readyz" if "litserve" not in " ".join(command) else "/health")
         yield port
@@ -162,9 +160,7 @@ def _wait(port: int, process: subprocess.Popen[bytes], probe: str) -> None:
 
 
 def _post(port: int, path: str, body: bytes, media_type: str) -> bytes:
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}{path}", data=body, headers={"Content-Type": media_type}
-    )
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data=body, headers={"Content-Type": media_type})
     with urllib.request.urlopen(request, timeout=60) as answer:
         return bytes(answer.read())
 
@@ -203,9 +199,7 @@ def _free_port() -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="models/housing")
     parser.add_argument("--litserve-python", metavar="PATH", help="a Python that has litserve and numba")
     parser.add_argument("--quick", action="store_true")

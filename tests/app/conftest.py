@@ -26,13 +26,14 @@ from server_process import ServerProcess, running_server  # noqa: E402
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
-    """Four models; ``price`` has two versions."""
+    """Five models; ``price`` has two versions, and the matrices of ``point`` are numbers."""
     made = ModelStore(tmp_path_factory.mktemp("store"))
     made.save("price", make_model(seed=1))
     made.save("price", make_model(seed=2))
     made.save("choice", make_model("binary", seed=3))
     made.save("level", make_model("multiclass", seed=4))
     made.save("count", make_model("poisson", seed=5))
+    made.save("point", make_model(seed=6, dim=1))
     return made
 
 

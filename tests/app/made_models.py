@@ -33,9 +33,7 @@ CURVES = (
     Curve(3, categorical=(3,), num_codes=(4,), missing=True),
     Curve(4, numeric=(4,), direction=(1.0,), knots=(-2.0, -0.5, 0.5, 2.0), extend=True),
     Curve(5, numeric=(0, 4), direction=(0.6, 0.8), knots=(-1.0, 0.25, 1.0), missing=True),
-    Curve(
-        6, numeric=(1,), direction=(1.0,), categorical=(3,), num_codes=(4,), knots=(-1.0, 1.0), missing=True
-    ),
+    Curve(6, numeric=(1,), direction=(1.0,), categorical=(3,), num_codes=(4,), knots=(-1.0, 1.0), missing=True),
 )
 ROW = {"age": 31, "income": 52000.5, "member": True, "city": "Rome", "rate": -0.125}
 

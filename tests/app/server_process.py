@@ -82,9 +82,7 @@ def running_server(
 ) -> Iterator[ServerProcess]:
     """A server on ``store``; settings as keywords, such as ``EIGENSERVE_MAX_ROWS="10"``."""
     port = free_port()
-    process = start_command(
-        ["serve", "--port", str(port), "--store", str(store), *arguments], environment, log
-    )
+    process = start_command(["serve", "--port", str(port), "--store", str(store), *arguments], environment, log)
     server = ServerProcess(process, f"http://127.0.0.1:{port}", log)
     try:
         if ready:

@@ -21,9 +21,7 @@ HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n
 @pytest.fixture(scope="module")
 def strict(store: ModelStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     log = tmp_path_factory.mktemp("log") / "strict.log"
-    with running_server(
-        store.root, log, EIGENSERVE_DEFAULT_MODEL="price", EIGENSERVE_BODY_TIMEOUT_S="0.5"
-    ) as running:
+    with running_server(store.root, log, EIGENSERVE_DEFAULT_MODEL="price", EIGENSERVE_BODY_TIMEOUT_S="0.5") as running:
         yield running
         assert "Traceback" not in running.log_text()
 

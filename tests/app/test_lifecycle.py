@@ -81,9 +81,7 @@ def test_only_the_newest_versions_are_kept(own_store: ModelStore, tmp_path: Path
 
 def test_a_bad_version_displaces_nothing(own_store: ModelStore, tmp_path: Path):
     with running_server(own_store.root, tmp_path / "log", EIGENSERVE_WATCH_INTERVAL_S="0.1") as server:
-        own_store.save(
-            "price", make_model(seed=2), lambda folder, _: (folder / "model.safetensors").write_bytes(b"x")
-        )
+        own_store.save("price", make_model(seed=2), lambda folder, _: (folder / "model.safetensors").write_bytes(b"x"))
         wait_for(lambda: "version not loaded" in server.log_text())
         assert version(server) == "1"
         assert load_model_anew(server) == 200
@@ -179,9 +177,7 @@ def test_a_killed_worker_costs_only_its_own_requests_and_is_replaced(store: Mode
 
 def test_unloading_reaches_all_workers(store: ModelStore, tmp_path: Path):
     arguments = ("--workers", "2")
-    with running_server(
-        store.root, tmp_path / "log", *arguments, EIGENSERVE_WATCH_INTERVAL_S="0.1"
-    ) as server:
+    with running_server(store.root, tmp_path / "log", *arguments, EIGENSERVE_WATCH_INTERVAL_S="0.1") as server:
 
         def statuses() -> set[int]:
             return {

@@ -45,16 +45,11 @@ def test_settings_come_from_the_environment_and_are_checked(monkeypatch: pytest.
 
 def test_the_dashboard_shows_only_metrics_that_there_are(server: ServerProcess):
     board = json.loads((ROOT / "deploy" / "grafana" / "eigenserve.json").read_text())
-    shown = {
-        name for panel in board["panels"] for t in panel["targets"] for name in METRIC.findall(t["expr"])
-    }
+    shown = {name for panel in board["panels"] for t in panel["targets"] for name in METRIC.findall(t["expr"])}
     text = server.client.get("/metrics").text
     assert len(shown) >= 9
     for name in shown:
-        assert (
-            f"# TYPE {name.removesuffix('_bucket')} " in text
-            or f"# TYPE {name.removesuffix('_total')} " in text
-        )
+        assert f"# TYPE {name.removesuffix('_bucket')} " in text or f"# TYPE {name.removesuffix('_total')} " in text
 
 
 def test_every_route_documents_its_answers(tmp_path: Path):

@@ -43,9 +43,7 @@ def test_numbers_are_predicted_to_the_last_bit(server: ServerProcess, store: Mod
 
 
 @pytest.mark.parametrize(("name", "datatype"), [("choice", "BOOL"), ("level", "BYTES")])
-def test_classes_have_labels_and_probabilities(
-    server: ServerProcess, store: ModelStore, name: str, datatype: str
-):
+def test_classes_have_labels_and_probabilities(server: ServerProcess, store: ModelStore, name: str, datatype: str):
     model = load_model(store.root / name)
     answer = server.client.post(f"/v2/models/{name}/infer", json={"inputs": tensors(ROWS)}).json()
     label, probabilities = answer["outputs"]
@@ -60,9 +58,7 @@ def test_classes_have_labels_and_probabilities(
 def test_data_may_be_nested_and_a_column_may_have_two_axes(server: ServerProcess):
     flat = tensors(ROWS)
     nested = [{**t, "shape": [len(ROWS), 1], "data": [[v] for v in t["data"]]} for t in flat]
-    answers = [
-        server.client.post("/v2/models/price/infer", json={"inputs": i}).json() for i in (flat, nested)
-    ]
+    answers = [server.client.post("/v2/models/price/infer", json={"inputs": i}).json() for i in (flat, nested)]
     assert answers[0] == answers[1]
 
 
@@ -148,9 +144,7 @@ def test_health_and_metadata_answer(server: ServerProcess):
     assert server.client.get("/v2/health/ready").json() == {"ready": True}
     assert "binary_tensor_data" in server.client.get("/v2").json()["extensions"]
     about = server.client.get("/v2/models/level").json()
-    assert [(i["name"], i["datatype"]) for i in about["inputs"]] == [
-        (f.name, DATATYPES[f.kind]) for f in FEATURES
-    ]
+    assert [(i["name"], i["datatype"]) for i in about["inputs"]] == [(f.name, DATATYPES[f.kind]) for f in FEATURES]
     assert [(o["name"], o["shape"]) for o in about["outputs"]] == [
         ("label", [-1]),
         ("probabilities", [-1, 3]),

@@ -71,7 +71,7 @@ BAD_BODIES = [
     ("too large an integer", b'{"instances": [{"age": 1%s}]}' % (b"0" * 400), 422, "infinity", ["body"]),
     ("too many rows", b'{"instances": [' + b"{}," * 5000 + b"{}]}", 413, "at most 5000 rows; got 5001", None),
     ("model is a number", b'{"instances": [{}], "model": 3}', 422, "text", ["model"]),
-    ("unknown model", b'{"instances": [{}], "model": "x"}', 404, "choice, count, level, price", None),
+    ("unknown model", b'{"instances": [{}], "model": "x"}', 404, "choice, count, level, point, price", None),
     ("path for a model", b'{"instances": [{}], "model": "../../etc"}', 404, "no model", None),
     ("version is a list", b'{"instances": [{}], "version": [1]}', 422, "version", ["version"]),
     ("version is true", b'{"instances": [{}], "version": true}', 422, "version", ["version"]),

@@ -99,9 +99,7 @@ def test_an_answer_that_cannot_be_given_is_refused(server: ServerProcess):
 
 def test_the_query_names_what_the_body_cannot(server: ServerProcess):
     for query, status in (("model=nope", 404), ("version=9", 404), ("version=1", 200)):
-        assert (
-            server.client.post(f"/predict?{query}", content=as_csv(ROWS), headers=CSV).status_code == status
-        )
+        assert server.client.post(f"/predict?{query}", content=as_csv(ROWS), headers=CSV).status_code == status
     answer = server.client.post("/explain?model=level&target=x", content=as_csv(ROWS), headers=CSV)
     assert answer.status_code == 422
 
