@@ -54,6 +54,7 @@ CANDIDATES = tuple(
         ((8.0, 8.0, None), True),
         ((2.0, 2.0, None), False),
         ((0.5, 0.5, 0.5), False),
+        ((2.0, None, 2.0), False),
         ((2.0, 2.0, 2.0), False),
         ((4.0, 4.0, 4.0), True),
     )
@@ -206,7 +207,9 @@ class Rung:
 
 
 #: The search in full. Later rounds train longer; two members of a candidate show what averaging them gains.
-RUNGS = (Rung(300, 100, 1), Rung(1200, 4, 2), Rung(4800, 2, 2))
+RUNGS = (Rung(300, 100, 1), Rung(1200, 4, 2), Rung(4800, 2, 2), Rung(16_000, 1, 2))
+#: A round that brings less than this share of the loss is the last one.
+MIN_IMPROVEMENT = 0.004
 
 
 #: Cores that a budget is reckoned on, whatever this machine has: more must not give another model.
@@ -240,7 +243,7 @@ def search(bench: Workbench, rungs: Sequence[Rung], reporter: Reporter) -> list[
         judged.append(Judged(None, 0, scores, bench.loss(scores)))
     running = list(enumerate(bench.suitable()))
     total = sum(rung.steps * rung.repeats * min(rung.candidates, len(running)) for rung in rungs) * bench.folds
-    done = 0
+    done, reached = 0, np.inf
     try:
         for level, rung in enumerate(rungs):
             running = running[: rung.candidates]
@@ -257,6 +260,10 @@ def search(bench: Workbench, rungs: Sequence[Rung], reporter: Reporter) -> list[
                 reporter.advance(done, total, _standing(judged))
             best = sorted(ranking, key=lambda entry: entry[:2])
             running = list({i: (i, candidate) for _, i, candidate in best}.values())
+            if np.isfinite(reached) and reached - best[0][0] < MIN_IMPROVEMENT * abs(reached):
+                reporter.advance(total, total, _standing(judged))
+                break
+            reached = best[0][0]
     except KeyboardInterrupt:
         if not judged:
             raise
