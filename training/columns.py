@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import _check_y, check_array, check_consistent_length, column_or_1d, validate_data
+from sklearn.utils.validation import _check_y, column_or_1d, validate_data
 
 from model.features import FloatArray
 from training.table import Target
@@ -33,14 +33,14 @@ def read_columns(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFra
         TypeError: a sparse matrix, or cells that are no numbers in an array.
     """
     if not isinstance(X, pd.DataFrame):
-        array = validate_data(
-            estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan", skip_check_array=False
-        )
+        array = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
         return pd.DataFrame(array, columns=list(array_names(array.shape[1])))
     validate_data(estimator, X, reset=reset, skip_check_array=True)
     if min(X.shape) == 0:
         raise ValueError(f"found an empty table: {X.shape[0]} rows and {X.shape[1]} columns, at least 1 is required")
-    table = X.set_axis([str(name) for name in X.columns], axis=1).reset_index(drop=True)
+    # scikit-learn knows names only if they are texts; columns named otherwise go by their position.
+    names = getattr(estimator, "feature_names_in_", array_names(X.shape[1]))
+    table = X.set_axis(list(names), axis=1).reset_index(drop=True)
     numbers = table.select_dtypes("number")
     if np.isinf(numbers.to_numpy(np.float64, na_value=np.nan)).any():
         raise ValueError("X contains an infinity: numbers must be finite, or NaN for missing")

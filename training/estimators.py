@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags, check_random_state, compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from model.checkpoint import read_checkpoint, write_checkpoint
 from model.explain import Explanation
@@ -66,7 +66,8 @@ class _SpectralEstimator(BaseEstimator):  # type: ignore[misc]
             NotFittedError: before ``fit``.
             ValueError: rows with other columns than those fitted on, or an infinity.
         """
-        return self._rows(X)[0].predict(self._rows(X)[1])
+        model, rows = self._rows(X)
+        return model.predict(rows)
 
     def explain(self, X: Any, *, target: ClassLabel | None = None) -> Explanation:
         """Scores of N rows taken apart into one contribution per term, exactly.
@@ -110,6 +111,9 @@ class _SpectralEstimator(BaseEstimator):  # type: ignore[misc]
             monotone=dict(settings.get("monotone", ())) or None,
             random_state=settings.get("seed", 0),
         )
+        estimator.n_features_in_ = len(model.features)
+        if model.features.names != array_names(estimator.n_features_in_):
+            estimator.feature_names_in_ = np.array(model.features.names, dtype=object)
         return estimator._adopt(model)
 
     def __sklearn_tags__(self) -> Tags:
@@ -157,21 +161,15 @@ class _SpectralEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _train(self, table: pd.DataFrame, target: Target, sample_weight: Any, settings: FitSettings) -> Self:
         weight = _check_sample_weight(sample_weight, table, dtype=np.float64, ensure_non_negative=True)
-        if len(table) < 2:
-            raise ValueError("at least 2 rows are needed to learn from; got n_samples=1")
         table, target, weight = merge_equal_rows(table, target, weight)
+        if len(table) < 2:
+            raise ValueError("at least 2 different rows with a weight are needed; got 1 sample")
         try:
             fitted = fit_rows(table, target, weight, settings)
         except UserError as error:
             raise ValueError(str(error)) from error
         self.notes_ = list(fitted.notes)
         return self._adopt(fitted.model)
-
-    def _take(self, model: SpectralModel) -> None:
-        self.model_ = model
-        self.n_features_in_ = len(model.features)
-        if model.features.names != array_names(self.n_features_in_):
-            self.feature_names_in_ = np.array(model.features.names, dtype=object)
 
     def _rows(self, X: Any) -> tuple[SpectralModel, pd.DataFrame]:
         check_is_fitted(self)
@@ -228,7 +226,7 @@ class SpectralRegressor(RegressorMixin, _SpectralEstimator):  # type: ignore[mis
         values = read_target(y, len(table))
         if poisson and (values < 0).any():
             raise ValueError(f"targets of the loss poisson must be at least 0; got {values.min():g}")
-        goal = Target(getattr(y, "name", None) or "y", "poisson" if poisson else "regression", values)
+        goal = Target(_name(y), "poisson" if poisson else "regression", values)
         return self._train(table, goal, sample_weight, settings)
 
     def predict_interval(self, X: Any, level: float = 0.9) -> FloatArray:
@@ -251,7 +249,7 @@ class SpectralRegressor(RegressorMixin, _SpectralEstimator):  # type: ignore[mis
             raise ValueError(f"a {model.task} model is for SpectralClassifier")
         if model.task == "poisson":
             self.loss = "poisson"
-        self._take(model)
+        self.model_ = model
         return self
 
 
@@ -303,13 +301,13 @@ class SpectralClassifier(ClassifierMixin, _SpectralEstimator):  # type: ignore[m
         labels = read_target(y, len(table), numeric=False)
         check_classification_targets(labels)
         weight = _check_sample_weight(sample_weight, table, dtype=np.float64, ensure_non_negative=True)
-        classes = np.unique(labels)
-        if len(np.unique(labels[weight > 0])) < 2:
+        classes = np.unique(labels[weight > 0])
+        if len(classes) < 2:
             raise ValueError("at least two classes are needed among rows with a weight; got one class")
         if self.class_weight is not None:
             weight = weight * compute_sample_weight(self.class_weight, labels)
         goal = Target(
-            name=getattr(y, "name", None) or "y",
+            name=_name(y),
             task="binary" if len(classes) == 2 else "multiclass",
             values=np.searchsorted(classes, labels).astype(np.float64),
             classes=tuple(classes.tolist()),
@@ -331,5 +329,11 @@ class SpectralClassifier(ClassifierMixin, _SpectralEstimator):  # type: ignore[m
         if not model.classes:
             raise ValueError(f"a {model.task} model is for SpectralRegressor")
         self.classes_ = np.array(model.classes)
-        self._take(model)
+        self.model_ = model
         return self
+
+
+def _name(y: Any) -> str:
+    """The name of a Series, or "y"."""
+    name = getattr(y, "name", None)
+    return "y" if name is None else str(name)
