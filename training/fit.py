@@ -27,9 +27,9 @@ from training.pairs import pair_term
 from training.prepare import Sample, prepare
 from training.progress import Reporter, Silent
 from training.schema import infer_features
-from training.search import Judged, Workbench, blend, run_jobs, rungs_within, search
+from training.search import RUNGS, Judged, Workbench, blend, run_jobs, rungs_within, search
 from training.settings import FitSettings
-from training.table import Target, UserError, fingerprint, split_target
+from training.table import Target, UserError, fingerprint, positive_column, split_target
 
 MIN_ROWS = 20
 #: Tells the random streams of finished members from those of the search.
@@ -73,7 +73,7 @@ def fit(frame: pd.DataFrame, target: str, settings: FitSettings, reporter: Repor
         raise UserError(f"at least {MIN_ROWS} rows are needed; got {len(table)}")
     weight = _weights(table, goal, settings)
     if settings.exposure is not None:
-        exposure = _positive(table, settings.exposure)
+        exposure = positive_column(table, settings.exposure)
         goal, weight = replace(goal, values=goal.values / exposure), weight * exposure
     table = table.drop(columns=[name for name in (settings.weight, settings.exposure) if name is not None])
     fitted = fit_rows(table, goal, weight, settings, reporter)
@@ -118,13 +118,16 @@ def _fit_rows(
     )
     rng = np.random.default_rng(np.random.SeedSequence(settings.seed))
     bench, gains = prepare(sample, settings, rng)
-    judged = search(bench, rungs_within(bench, settings.budget, settings.members), reporter)
+    # Told how long to train, the search need not find it out: its first round chooses the candidates.
+    rungs = rungs_within(bench, settings.budget, settings.members) if settings.epochs is None else RUNGS[:1]
+    judged = search(bench, rungs, reporter)
     picks = blend(judged, settings.members, bench.loss)
     scores = np.mean([pick.scores for pick in picks], axis=0)
     if goal.classes:
         scale, shift = calibration(sample.objective.kind, scores, sample.target, weight)
     scores = shift + scale * scores
-    model = SpectralModel(goal.task, goal.name, space, refit(bench, picks, scale, shift), goal.classes)
+    ensemble = refit(bench, picks, scale, shift, settings.epochs)
+    model = SpectralModel(goal.task, goal.name, space, ensemble, goal.classes)
     metrics = score_metrics(model, scores, goal, weight)
     card: dict[str, Any] = {
         "metrics": {"out_of_fold": {"rows": metrics.rows, **metrics.values}},
@@ -158,10 +161,18 @@ def _fit_rows(
     )
 
 
-def refit(bench: Workbench, picks: Sequence[Judged], scale: float, shift: float) -> SpectralEnsemble:
-    """Train a member for each pick on all rows and join them; picks of the additive model share one member."""
+def refit(
+    bench: Workbench, picks: Sequence[Judged], scale: float, shift: float, epochs: int | None = None
+) -> SpectralEnsemble:
+    """Train a member for each pick on all rows and join them; picks of the additive model share one member.
+
+    Each trains for as many steps as it was picked with, or for ``epochs`` passes over the rows.
+    """
+    told = None if epochs is None else epochs * max(1, len(bench.fold) // bench.batch)
     trained = [(pick.candidate, pick.steps) for pick in picks if pick.candidate is not None]
-    jobs = [partial(bench.train, candidate, steps, None, (REFIT, i)) for i, (candidate, steps) in enumerate(trained)]
+    jobs = [
+        partial(bench.train, candidate, told or steps, None, (REFIT, i)) for i, (candidate, steps) in enumerate(trained)
+    ]
     members = [(member.params, member.offset) for member in run_jobs(jobs)]
     weights = [1.0 / len(picks)] * len(members)
     if len(trained) < len(picks):
@@ -198,7 +209,7 @@ def _standardiser(goal: Target, weight: FloatArray) -> tuple[float, float]:
 
 def _weights(table: pd.DataFrame, goal: Target, settings: FitSettings) -> FloatArray:
     """(N,) how much each row counts."""
-    weight = np.ones(len(table)) if settings.weight is None else _positive(table, settings.weight)
+    weight = np.ones(len(table)) if settings.weight is None else positive_column(table, settings.weight)
     if settings.class_weight == "balanced":
         if not goal.classes:
             raise UserError(f"class_weight balanced needs classes; the task is {goal.task}")
@@ -207,13 +218,6 @@ def _weights(table: pd.DataFrame, goal: Target, settings: FitSettings) -> FloatA
     if settings.exposure is not None and goal.task != "poisson":
         raise UserError(f"exposure needs the task poisson; the task is {goal.task}")
     return weight
-
-
-def _positive(table: pd.DataFrame, name: str) -> FloatArray:
-    values = table[name].to_numpy(np.float64) if pd.api.types.is_numeric_dtype(table[name]) else np.zeros(1)
-    if not (np.isfinite(values).all() and (values > 0).all()):
-        raise UserError(f"column {name!r} must hold a positive number in every row")
-    return np.asarray(values)
 
 
 def _chosen(frame: pd.DataFrame, target: str, settings: FitSettings) -> pd.DataFrame:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from sklearn.metrics import d2_tweedie_score, log_loss, mean_poisson_deviance, roc_auc_score
 
 from model.features import FloatArray
 from model.spectral import SpectralModel
-from training.table import Target, split_target
+from training.table import Target
 
 
 @dataclass(frozen=True)
@@ -24,17 +23,6 @@ class Metrics:
 
     rows: int
     values: dict[str, float]
-
-
-def evaluate(model: SpectralModel, frame: pd.DataFrame) -> Metrics:
-    """Metrics of ``model`` on a table with its target's column.
-
-    Raises:
-        UserError: no target column, or one that is none of this model.
-        InvalidRowsError: rows that are not rows of this model.
-    """
-    features, target, _ = split_target(frame, model.target, model.task, model.classes)
-    return score_metrics(model, model.scores(model.features.encode(features)), target)
 
 
 def score_metrics(

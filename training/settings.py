@@ -27,6 +27,7 @@ class FitSettings:
         features: columns to use; empty for all.
         exclude: columns to leave out.
         curves: "piecewise" for a path through matrices per feature, "linear" for the plain affine pencil.
+        epochs: passes over the rows in the training of the finished members; None to let the search choose.
         batch: rows in a step; None for an eighth of the rows within 32 and 256.
         learning_rate: the peak of the one-cycle schedule.
         loss: of a regression: auto, squared, huber, absolute or quantile.
@@ -49,6 +50,7 @@ class FitSettings:
     features: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     curves: CurveShape = "piecewise"
+    epochs: int | None = None
     batch: int | None = None
     learning_rate: float = 0.01
     loss: RegressionLoss = "auto"
@@ -66,7 +68,7 @@ class FitSettings:
             self.curves in get_args(CurveShape),
             f"curves must be one of {_list(CurveShape)}; got {self.curves!r}",
         )
-        for name in ("dim", "members", "batch"):
+        for name in ("dim", "members", "epochs", "batch"):
             value = getattr(self, name)
             _require(value is None or (_whole(value) and value >= 1), f"{name} must be at least 1; got {value!r}")
         _require(_whole(self.seed) and self.seed >= 0, f"seed must be a whole number from 0; got {self.seed!r}")
