@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -168,9 +168,22 @@ class FeatureSpace:
         absent = [name for name in self.names if name not in present]
         if absent:
             raise InvalidRowsError([((), f"the table must have the column {name!r}") for name in absent])
-        return self._encode_columns([np.asarray(table[name]) for name in self.names], self.names)
+        columns = [_column(table[name]) for name in self.names]
+        for name, column in zip(self.names, columns, strict=True):
+            if column is None:
+                got = _describe(table[name])
+                message = f"a table's column must be a sequence, and a single row stand in a list; got {got}"
+                raise InvalidRowsError([((name,), message)])
+            if len(column) != len(columns[0]):
+                message = f"columns must have the same length, {len(columns[0])}; got {len(column)}"
+                raise InvalidRowsError([((name,), message)])
+        return self._encode_columns(columns, self.names)
 
-    def _encode_rows(self, rows: Sequence[Any]) -> FloatArray:
+    def _encode_rows(self, rows: Any) -> FloatArray:
+        if not isinstance(rows, Sequence):
+            if not isinstance(rows, Iterable) or getattr(rows, "ndim", 1) == 0:
+                raise InvalidRowsError([((), f"rows must be a list of rows; got {_describe(rows)}")])
+            rows = list(rows)
         kinds = set(map(type, rows))
         if kinds == {dict}:
             known = set(self.names)
@@ -225,6 +238,15 @@ class FeatureSpace:
         return out
 
 
+def _column(values: Any) -> Any:
+    """A table's column as a sequence of its values; None if it is none."""
+    if isinstance(values, list | tuple):
+        return values  # as it is: np.asarray would make one type of a number beside a text
+    dates = getattr(getattr(values, "dtype", None), "kind", "") in ("m", "M")
+    array = np.asarray(values, object if dates else None)
+    return array if array.ndim == 1 else None
+
+
 def _fill_plain(feature: Feature, values: Any, out: FloatArray) -> bool:
     """The quick way for plain numbers or plain texts; False where cells need a look one by one."""
     if isinstance(values, np.ndarray) and values.dtype.kind in "iuf":
@@ -251,7 +273,7 @@ def _encode_cell(feature: Feature, value: Any) -> tuple[float, str]:
     if _is_missing(value):
         return math.nan, ""
     if feature.kind == "categorical":
-        if isinstance(value, list | dict | tuple):
+        if isinstance(value, list | dict | tuple | np.ndarray):
             return math.nan, f"must be a text, a number, a boolean or null; got {_describe(value)}"
         return feature.codes.get(category_key(value), float(len(feature.categories))), ""
     if feature.kind == "boolean":
@@ -282,7 +304,7 @@ def _describe(value: object) -> str:
     """A received value for a message: short, and in the words of JSON."""
     if isinstance(value, Mapping):
         return "an object"
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | np.ndarray):
         return "an array"
     if value is None:
         return "null"

@@ -85,7 +85,8 @@ def main_curves(
     bases: list[CurveBasis] = []
     for i, feature in enumerate(space.features):
         if feature.kind == "categorical":
-            basis = _paths(len(terms), space, (i,), (), np.zeros(1)) if feature.categories else None
+            varies = len(feature.categories) + feature.missing > 1
+            basis = _paths(len(terms), space, (i,), (), np.zeros(1)) if varies else None
         else:
             basis = _main_curve(len(terms), i, coordinates[:, i], feature.missing, shape)
         if basis is not None:
