@@ -22,12 +22,14 @@ class Evaluation:
     Attributes:
         target: of the N rows.
         scores: (N, O).
+        weight: (N,), how much each row counts.
         metrics: of these scores.
         intervals: metric -> (low, high), at 95% confidence.
     """
 
     target: Target
     scores: FloatArray
+    weight: FloatArray
     metrics: Metrics
     intervals: dict[str, Interval]
 
@@ -41,8 +43,9 @@ def evaluate_scores(
     model: SpectralModel, scores: FloatArray, target: Target, weight: FloatArray | None = None
 ) -> Evaluation:
     """Judge scores (N, O) that ``model``, or members like its own, gave to rows with this target."""
+    weight = np.ones(len(scores)) if weight is None else weight
     metrics = score_metrics(model, scores, target, weight)
-    return Evaluation(target, scores, metrics, metric_intervals(model, scores, target, metrics, weight))
+    return Evaluation(target, scores, weight, metrics, metric_intervals(model, scores, target, metrics, weight))
 
 
 def evaluate(model: SpectralModel, frame: pd.DataFrame) -> Evaluation:
