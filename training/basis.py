@@ -221,7 +221,7 @@ def pair_curves(
     """The curves of a pair: a table, a path for each category, or directions in the plane of two numbers."""
     monotone = monotone or {}
     # A boolean chooses a path, too, unless the score must be monotone along it.
-    numeric = tuple(i for i in (a, b) if space.features[i].kind == "numeric" or i in monotone)
+    numeric = tuple(i for i in (a, b) if space.features[i].kind in ("numeric", "datetime") or i in monotone)
     choosing = tuple(i for i in (a, b) if i not in numeric)
     if len(numeric) == 2:
         return _directions(term, space, z, a, b, resolution, monotone)
