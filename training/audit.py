@@ -42,12 +42,13 @@ def audit(table: pd.DataFrame, target: Target) -> list[str]:
     rng = np.random.default_rng(0)
     part = np.sort(rng.permutation(len(table))[:SAMPLE_ROWS])
     sample, values = table.iloc[part].reset_index(drop=True), target.values[part]
-    codes = {name: _codes(sample[name]) for name in table}
+    names = [str(name) for name in table]
+    codes = {name: _codes(sample[name]) for name in names}
     notes: list[str] = []
-    constant = [name for name in table if _is_constant(sample[name]) and _is_constant(table[name])]
+    constant = [name for name in names if _is_constant(sample[name]) and _is_constant(table[name])]
     if constant:
         notes.append(f"{_names(constant)} the same in every row: of no use, --exclude {_option(constant)}")
-    varying = [name for name in table if name not in constant]
+    varying = [name for name in names if name not in constant]
     notes += _duplicates(table, codes, varying)
     ids = [name for name in varying if _is_id(sample[name]) and _is_id(table[name])]
     if ids:

@@ -36,8 +36,8 @@ def figure(data: Sequence[dict[str, Any]], x: str, y: str, **layout: Any) -> Fig
     return {"data": list(data), "layout": {**base, **layout}}
 
 
-def line(x: Sequence[Any], y: Sequence[Any], name: str = "", colour: str = COLOURS[0], **more: Any) -> dict[str, Any]:
-    """A line trace."""
+def line(x: Any, y: Any, name: str = "", colour: str = COLOURS[0], **more: Any) -> dict[str, Any]:
+    """A line trace; ``more`` goes to plotly."""
     return {"type": "scatter", "mode": "lines", "x": x, "y": y, "name": name, "line": {"color": colour}, **more}
 
 
@@ -93,10 +93,17 @@ def effect_chart(effect: Effect, classes: Sequence[str]) -> Figure:
         if not bins.numeric:
             error = {"type": "data", "symmetric": False, "array": high - mean, "arrayminus": mean - low}
             traces.append(
-                {"type": "bar", "x": bins.labels, "y": mean, "name": name, "error_y": error, "marker": {"color": colour}}
+                {
+                    "type": "bar",
+                    "x": bins.labels,
+                    "y": mean,
+                    "name": name,
+                    "error_y": error,
+                    "marker": {"color": colour},
+                }
             )
             continue
-        band = {"line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
+        band: dict[str, Any] = {"line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
         traces += [
             line(bins.labels, low, colour=colour, **band),
             line(bins.labels, high, colour=colour, fill="tonexty", **band),

@@ -181,9 +181,7 @@ def _print_metrics(judged: Mapping[str, Evaluation]) -> None:
     names = list(dict.fromkeys(name for found in judged.values() for name in found.metrics.values))
     table = [["", *(f"{part_name(part)} ({found.metrics.rows:,} rows)" for part, found in judged.items())]]
     for name in names:
-        cells = (
-            interval_text(found.metrics.values.get(name), found.intervals.get(name)) for found in judged.values()
-        )
+        cells = (interval_text(found.metrics.values.get(name), found.intervals.get(name)) for found in judged.values())
         table.append([name, *cells])
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     for row in table:

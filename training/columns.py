@@ -56,10 +56,9 @@ def read_target(y: Any, rows: int, *, numeric: bool = True) -> NDArray[Any]:
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None")
     values = column_or_1d(y, warn=True)
+    values = _check_y(values, y_numeric=numeric)
     if numeric:
-        values = _check_y(values, y_numeric=True).astype(np.float64)
-    else:
-        values = _check_y(values)
+        values = values.astype(np.float64)
     if len(values) != rows:
         raise ValueError(f"X and y must have as many rows; got {rows} and {len(values)}")
     return np.asarray(values)
@@ -83,5 +82,5 @@ def merge_equal_rows(
     return (
         table.iloc[kept].reset_index(drop=True),
         replace(target, values=target.values[kept]),
-        np.bincount(group, weight[counted]),
+        np.bincount(group, weight[counted]).astype(np.float64),
     )

@@ -104,9 +104,7 @@ def measure_effects(model: SpectralModel, columns: FloatArray) -> Effects:
     )
 
 
-def _effect(
-    term: str, features: Sequence[Feature], values: Sequence[FloatArray], contributions: FloatArray
-) -> Effect:
+def _effect(term: str, features: Sequence[Feature], values: Sequence[FloatArray], contributions: FloatArray) -> Effect:
     count = BINS if len(features) == 1 else PAIR_BINS
     bins = tuple(group_values(f, v, count) for f, v in zip(features, values, strict=True))
     names = tuple(feature.name for feature in features)
@@ -148,7 +146,7 @@ def group_values(feature: Feature, values: FloatArray, count: int) -> Bins:
         return Bins(tuple(levels.tolist()), True, np.where(missing, -1, np.searchsorted(levels, values)))
     edges = np.unique(np.quantile(values[~missing], np.linspace(0.0, 1.0, count + 1)[1:-1]))
     group = np.where(missing, -1, np.searchsorted(edges, values, side="right"))
-    used, renumbered = np.unique(group[~missing], return_inverse=True)
+    renumbered = np.unique(group[~missing], return_inverse=True)[1]
     of_row = np.full(len(values), -1)
     of_row[~missing] = renumbered
     sums = np.bincount(renumbered, values[~missing])
