@@ -103,13 +103,17 @@ def effect_chart(effect: Effect, classes: Sequence[str]) -> Figure:
                 }
             )
             continue
-        band: dict[str, Any] = {"line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
+        edge = {"line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
         traces += [
-            line(bins.labels, low, colour=colour, **band),
-            line(bins.labels, high, colour=colour, fill="tonexty", **band),
+            {**line(bins.labels, low), **edge},
+            # Alpha 1/4 as hexadecimal digits.
+            {**line(bins.labels, high), **edge, "fill": "tonexty", "fillcolor": f"{colour}40"},
             line(bins.labels, mean, name, colour, mode="lines+markers", marker={"size": 4}),
         ]
-    axis = {} if bins.numeric else {"type": "category"}
+        if np.isfinite(effect.missing[c]):
+            level, ends = [effect.missing[c]] * 2, [bins.labels[0], bins.labels[-1]]
+            traces.append({**line(ends, level, f"{name}, missing"), "line": {"color": colour, "dash": "dot"}})
+    axis = {"type": "log" if bins.log else "linear" if bins.numeric else "category"}
     return figure(traces, effect.features[0], "contribution", xaxis=axis)
 
 

@@ -34,17 +34,20 @@ def read_columns(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFra
     """
     if not isinstance(X, pd.DataFrame):
         array = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
-        return pd.DataFrame(array, columns=list(array_names(array.shape[1])))
+        return pd.DataFrame(array, columns=_names(estimator, array))
     validate_data(estimator, X, reset=reset, skip_check_array=True)
     if min(X.shape) == 0:
         raise ValueError(f"found an empty table: {X.shape[0]} rows and {X.shape[1]} columns, at least 1 is required")
-    # scikit-learn knows names only if they are texts; columns named otherwise go by their position.
-    names = getattr(estimator, "feature_names_in_", array_names(X.shape[1]))
-    table = X.set_axis(list(names), axis=1).reset_index(drop=True)
+    table = X.set_axis(_names(estimator, X), axis=1).reset_index(drop=True)
     numbers = table.select_dtypes("number")
     if np.isinf(numbers.to_numpy(np.float64, na_value=np.nan)).any():
         raise ValueError("X contains an infinity: numbers must be finite, or NaN for missing")
     return table
+
+
+def _names(estimator: BaseEstimator, X: Any) -> list[str]:
+    """Names fitted on; columns without any, or named by anything but texts, go by their position."""
+    return list(getattr(estimator, "feature_names_in_", array_names(X.shape[1])))
 
 
 def read_target(y: Any, rows: int, *, numeric: bool = True) -> NDArray[Any]:

@@ -31,11 +31,13 @@ class Bins:
     Attributes:
         labels: of the B groups, as shown: numbers' means, or texts.
         numeric: whether labels are numbers.
+        log: whether the feature is taken by its logarithm.
         of_row: (N,), each row's group; -1 where it is in none.
     """
 
     labels: tuple[float | str, ...]
     numeric: bool
+    log: bool
     of_row: NDArray[np.int64]
 
 
@@ -50,6 +52,7 @@ class Effect:
         rows: (B,) or (B2, B1), rows in each group.
         mean, low, high: (C, B): mean and 10% and 90% quantiles of the contribution for each of C classes (1
             unless there are several); for a pair the mean alone, (C, B2, B1). NaN where no row is.
+        missing: (C,), the mean where a single number is missing; NaN where it never is.
     """
 
     term: str
@@ -59,6 +62,7 @@ class Effect:
     mean: FloatArray
     low: FloatArray
     high: FloatArray
+    missing: FloatArray
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,10 @@ def _effect(term: str, features: Sequence[Feature], values: Sequence[FloatArray]
             low[:, k], high[:, k] = np.quantile(found, [0.1, 0.9], axis=1)
     rows = np.bincount(cell, minlength=cells)
     full = (len(contributions), *shape)
-    return Effect(term, names, bins, rows.reshape(shape), *(a.reshape(full) for a in (mean, low, high)))
+    missing = np.full(len(contributions), np.nan)
+    if len(features) == 1 and bins[0].numeric and not inside.all():
+        missing = contributions[:, ~inside].mean(axis=1)
+    return Effect(term, names, bins, rows.reshape(shape), *(a.reshape(full) for a in (mean, low, high)), missing)
 
 
 def group_values(feature: Feature, values: FloatArray, count: int) -> Bins:
@@ -140,14 +147,15 @@ def group_values(feature: Feature, values: FloatArray, count: int) -> Bins:
         position = np.full(len(counts), -1)
         position[kept] = np.arange(len(kept))
         shown = [*labels, "missing"]
-        return Bins(tuple(shown[k] for k in kept), False, position[codes])
+        return Bins(tuple(shown[k] for k in kept), False, False, position[codes])
+    log = feature.transform == "log"
     levels = np.unique(values[~missing])
     if len(levels) <= count:
-        return Bins(tuple(levels.tolist()), True, np.where(missing, -1, np.searchsorted(levels, values)))
+        return Bins(tuple(levels.tolist()), True, log, np.where(missing, -1, np.searchsorted(levels, values)))
     edges = np.unique(np.quantile(values[~missing], np.linspace(0.0, 1.0, count + 1)[1:-1]))
     group = np.where(missing, -1, np.searchsorted(edges, values, side="right"))
     renumbered = np.unique(group[~missing], return_inverse=True)[1]
     of_row = np.full(len(values), -1)
     of_row[~missing] = renumbered
     sums = np.bincount(renumbered, values[~missing])
-    return Bins(tuple((sums / np.bincount(renumbered)).tolist()), True, of_row)
+    return Bins(tuple((sums / np.bincount(renumbered)).tolist()), True, log, of_row)

@@ -22,10 +22,11 @@ POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inli
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 52rem; margin: 0 auto;
        padding: 0 1rem 4rem; }
+h1, h2, h3 { overflow-wrap: anywhere; }
 h1 small { font-weight: normal; color: #666; }
 h2 { margin-top: 2.5rem; border-bottom: 1px solid #ddd; }
 table { border-collapse: collapse; display: block; overflow-x: auto; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #eee; overflow-wrap: anywhere; }
+th, td { text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #eee; white-space: nowrap; }
 pre { background: #f5f5f5; padding: .75rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 li { margin-bottom: .4rem; }
 .figure { width: 100%; }
