@@ -121,6 +121,19 @@ def _required(frame: pd.DataFrame, name: str) -> pd.Series:
     return frame[name]
 
 
+def positive_column(table: pd.DataFrame, name: str) -> FloatArray:
+    """(N,) a column of weights or exposures.
+
+    Raises:
+        UserError: no such column, or one that is not positive in every row.
+    """
+    column = _required(table, name)
+    values = column.to_numpy(np.float64) if pd.api.types.is_numeric_dtype(column) else np.zeros(1)
+    if not (np.isfinite(values).all() and (values > 0).all()):
+        raise UserError(f"column {name!r} must hold a positive number in every row")
+    return np.asarray(values)
+
+
 def infer_task(column: pd.Series) -> Task:
     """The task that the values of a target speak for.
 

@@ -9,7 +9,7 @@ import pytest
 from model import InvalidRowsError, threads
 from model.checkpoint import DOCUMENT, WEIGHTS, read_checkpoint, write_checkpoint
 from training.fit import fit
-from training.metrics import evaluate
+from training.evaluate import evaluate
 from training.settings import make_settings
 from training.table import UserError, read_table
 
@@ -63,7 +63,7 @@ def test_every_task_is_learnt_from_a_slice_of_the_demo_data(name, rows, target, 
     test = frame.drop(train.index)
     fitted = fit(train, target, make_settings({"members": 2, "budget": 1.0, **told}))
     assert fitted.model.task == task
-    metrics = evaluate(fitted.model, test)
+    metrics = evaluate(fitted.model, test).metrics
     assert metrics.rows == len(test)
     assert metrics.values[metric] > bound
     assert fitted.model.card["metrics"]["out_of_fold"][metric] > bound
