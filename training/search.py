@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from model.features import FloatArray
 from model.threads import num_threads
 from training.gam import AdditiveModel
+from training.journal import Journal
 from training.kernel import Float32, Plan, Rows, member_scores, train_epoch, workspace
 from training.losses import losses
 from training.members import Blueprint, identity_params, new_member
@@ -232,11 +233,25 @@ def rungs_within(bench: Workbench, budget_s: float, members: int) -> tuple[Rung,
     return tuple(chosen)
 
 
-def search(bench: Workbench, rungs: Sequence[Rung], reporter: Reporter) -> list[Judged]:
+def search(
+    bench: Workbench, rungs: Sequence[Rung], reporter: Reporter, journal: Journal | None = None
+) -> tuple[list[Judged], bool]:
     """Judge all candidates with few steps, the best of them with more, and so on.
 
     Interrupted, it returns what it has judged so far, unless that is nothing.
+
+    Returns:
+        All that was judged, and whether that is all there was to judge.
     """
+
+    def job(candidate: Candidate, steps: int, key: tuple[int, ...], stop: Event) -> FloatArray:
+        found = journal.scores(key) if journal is not None else None
+        if found is None:
+            found = bench.train(candidate, steps, key[-1], key, stop).scores
+            if journal is not None:
+                journal.keep(key, found)
+        return found
+
     judged: list[Judged] = []
     if bench.additive is not None:
         scores = bench.additive.out_of_fold
@@ -249,11 +264,11 @@ def search(bench: Workbench, rungs: Sequence[Rung], reporter: Reporter) -> list[
             running = running[: rung.candidates]
             ranking = []
             tasks = [(i, c, r, f) for i, c in running for r in range(rung.repeats) for f in range(bench.folds)]
-            results = run_jobs([partial(bench.train, c, rung.steps, f, (level, i, r, f)) for i, c, r, f in tasks])
+            results = run_jobs([partial(job, c, rung.steps, (level, i, r, f)) for i, c, r, f in tasks])
             scores = np.empty((len(bench.fold), bench.blueprint.plan.num_outputs))
             for (i, candidate, _, f), found in zip(tasks, results, strict=True):
                 done += rung.steps
-                scores[bench.fold == f] = found.scores
+                scores[bench.fold == f] = found
                 if f == bench.folds - 1:
                     judged.append(Judged(candidate, rung.steps, scores.copy(), bench.loss(scores)))
                     ranking.append((judged[-1].loss, i, candidate))
@@ -268,7 +283,8 @@ def search(bench: Workbench, rungs: Sequence[Rung], reporter: Reporter) -> list[
         if not judged:
             raise
         reporter.say("stopped: going on with the best so far")
-    return judged
+        return judged, False
+    return judged, True
 
 
 def run_jobs(jobs: Sequence[Callable[[Event], T]]) -> Iterator[T]:
