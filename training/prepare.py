@@ -120,7 +120,7 @@ def prepare(sample: Sample, settings: FitSettings, rng: np.random.Generator) -> 
         start=best_constant(*sample.objective.training, sample.target, sample.weight, sample.num_classes),
         judging=sample.objective.judging,
         batch=settings.batch or int(np.clip(rows // 8, 32, 256)),
-        learning_rate=settings.learning_rate,
+        learning_rate=settings.peak_learning_rate,
         seed=settings.seed,
     )
     return bench, gains

@@ -209,6 +209,10 @@ class Rung:
 RUNGS = (Rung(300, 100, 1), Rung(1200, 4, 2), Rung(4800, 2, 2))
 
 
+#: Cores that a budget is reckoned on, whatever this machine has: more must not give another model.
+BUDGET_CORES = 2
+
+
 def rungs_within(bench: Workbench, budget_s: float, members: int) -> tuple[Rung, ...]:
     """As many rounds of the search as fit, with the training of the finished members, into a budget (seconds).
 
@@ -219,7 +223,7 @@ def rungs_within(bench: Workbench, budget_s: float, members: int) -> tuple[Rung,
     chosen: list[Rung] = []
     for rung in RUNGS:
         spent += rung.steps * rung.repeats * bench.folds * sum(costs[: rung.candidates])
-        if chosen and (spent + members * rung.steps * costs[0]) / num_threads() > budget_s:
+        if chosen and (spent + members * rung.steps * costs[0]) / BUDGET_CORES > budget_s:
             break
         chosen.append(rung)
     return tuple(chosen)
