@@ -25,9 +25,7 @@ PEER_S = 0.2  # time given to a peer per round: slow ones solve a part of the ba
 def run(quick: bool = False) -> None:
     warm_up()
     rounds = 5 if quick else 11
-    print(
-        f"Eigensolvers, middle eigenvalue, float64, normal random entries, {num_threads()} threads, medians"
-    )
+    print(f"Eigensolvers, middle eigenvalue, float64, normal random entries, {num_threads()} threads, medians")
     header = f"{'n':>5} {'batch':>6} {'what':>7} {'us/matrix':>10} {'x SciPy':>8} {'x JAX':>7} {'x dense':>8}"
     print(header + f" {'error':>10} {'of limit':>9}")
     rate = vector_instructions_per_second() * num_threads()
@@ -50,12 +48,10 @@ def _rows(n: int, batch: int, rounds: int, rate: float) -> None:
         "value": lambda: eigvalsh_tridiagonal(diag, off_diag, eig_idx=k),
         "pair": lambda: eigh_tridiagonal(diag, off_diag, eig_idx=k),
         "scipy value": lambda: [
-            scipy_value(d, e, select="i", select_range=index)
-            for d, e in zip(diag[:part], off_diag[:part], strict=True)
+            scipy_value(d, e, select="i", select_range=index) for d, e in zip(diag[:part], off_diag[:part], strict=True)
         ],
         "scipy pair": lambda: [
-            scipy_pair(d, e, select="i", select_range=index)
-            for d, e in zip(diag[:part], off_diag[:part], strict=True)
+            scipy_pair(d, e, select="i", select_range=index) for d, e in zip(diag[:part], off_diag[:part], strict=True)
         ],
     }
     sizes = {"value": batch, "pair": batch, "scipy value": part, "scipy pair": part}
@@ -65,9 +61,7 @@ def _rows(n: int, batch: int, rounds: int, rate: float) -> None:
     times = interleaved(rivals, rounds if n < 1000 and batch < 65536 else 3)
     per_matrix = {name: seconds / sizes[name] for name, seconds in times.items()}
     value, pair = rivals["value"](), rivals["pair"]()
-    truth = np.array(
-        [scipy_value(d, e, select="a")[k] for d, e in zip(diag[:20], off_diag[:20], strict=True)]
-    )
+    truth = np.array([scipy_value(d, e, select="a")[k] for d, e in zip(diag[:20], off_diag[:20], strict=True)])
     scale = np.finfo(float).eps * np.abs(diag[:20]).max(1)
     error = {"value": np.abs(value[:20] - truth) / scale, "pair": _residual(diag, off_diag, pair) / scale}
     # Vector instructions per row and matrix: a count has three and a sign, a Newton step eight, a
@@ -112,9 +106,7 @@ def _jax_rival(diag: Any, off_diag: Any, k: int) -> dict[str, Callable[[], Any]]
     jax.config.update("jax_enable_x64", True)
     solve = jax.jit(
         jax.vmap(
-            lambda d, e: jax.scipy.linalg.eigh_tridiagonal(
-                d, e, eigvals_only=True, select="i", select_range=(k, k)
-            )
+            lambda d, e: jax.scipy.linalg.eigh_tridiagonal(d, e, eigvals_only=True, select="i", select_range=(k, k))
         )
     )
     d, e = jax.numpy.asarray(diag), jax.numpy.asarray(off_diag)
@@ -134,9 +126,7 @@ def _threads_and_orders(rounds: int) -> None:
 
         return solve
 
-    print(
-        "\nEigenvalues, n = 100, batch 4096: threads (x one thread). Then one thread, us per matrix and row"
-    )
+    print("\nEigenvalues, n = 100, batch 4096: threads (x one thread). Then one thread, us per matrix and row")
     counts = sorted({1, all_threads})
     times = interleaved({str(t): solver(4096, 100, t) for t in counts}, rounds)
     print("  ".join(f"{t} threads: x{times['1'] / times[str(t)]:.2f}" for t in counts))
@@ -157,8 +147,7 @@ def _autograd(rounds: int) -> None:
         @staticmethod
         def forward(ctx: Any, d: Any, e: Any, k: int) -> Any:
             pairs = [
-                scipy_pair(a, b, select="i", select_range=(k, k))
-                for a, b in zip(d.numpy(), e.numpy(), strict=True)
+                scipy_pair(a, b, select="i", select_range=(k, k)) for a, b in zip(d.numpy(), e.numpy(), strict=True)
             ]
             ctx.v = torch.from_numpy(np.stack([v[:, 0] for _, v in pairs]))
             return torch.from_numpy(np.array([w[0] for w, _ in pairs]))
@@ -171,18 +160,11 @@ def _autograd(rounds: int) -> None:
     print("\nForward and backward through autograd (us per batch, x SciPy inside autograd)")
     for n, batch in ((15, 50), (15, 4096), (100, 50), (100, 4096)):
         generator = torch.Generator().manual_seed(0)
-        d, e = (
-            torch.randn(batch, m, dtype=torch.float64, generator=generator).requires_grad_()
-            for m in (n, n - 1)
-        )
+        d, e = (torch.randn(batch, m, dtype=torch.float64, generator=generator).requires_grad_() for m in (n, n - 1))
         times = interleaved(
             {
-                "ours": lambda d=d, e=e, n=n: torch.autograd.grad(
-                    differentiable(d, e, eig_idx=n // 2).sum(), (d, e)
-                ),
-                "scipy": lambda d=d, e=e, n=n: torch.autograd.grad(
-                    ThroughSciPy.apply(d, e, n // 2).sum(), (d, e)
-                ),
+                "ours": lambda d=d, e=e, n=n: torch.autograd.grad(differentiable(d, e, eig_idx=n // 2).sum(), (d, e)),
+                "scipy": lambda d=d, e=e, n=n: torch.autograd.grad(ThroughSciPy.apply(d, e, n // 2).sum(), (d, e)),
             },
             max(3, rounds // 2),
         )

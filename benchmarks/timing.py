@@ -5,9 +5,7 @@ from collections.abc import Callable, Mapping
 from statistics import median
 
 
-def interleaved(
-    rivals: Mapping[str, Callable[[], object]], rounds: int, least_s: float = 2e-3
-) -> dict[str, float]:
+def interleaved(rivals: Mapping[str, Callable[[], object]], rounds: int, least_s: float = 2e-3) -> dict[str, float]:
     """Median seconds per call of each rival, measured in turns; a turn repeats short calls for `least_s`."""
     repeats = {}
     for name, call in rivals.items():
