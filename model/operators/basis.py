@@ -42,7 +42,7 @@ class KrylovBasis:
         self.count += len(vectors)
 
     def orthogonalize(self, vector: Tensor) -> Tensor:
-        """The part of a vector (n,) that is orthogonal to the basis (classical Gram-Schmidt, twice if needed)."""
+        """The part of a vector (n,) orthogonal to the basis (classical Gram-Schmidt, again if needed)."""
         before = float(torch.linalg.vector_norm(vector))
         for _ in range(3):
             vector = torch.addmv(vector, self.vectors.T, self.vectors @ vector, alpha=-1.0)

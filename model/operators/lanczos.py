@@ -54,7 +54,8 @@ def lanczos(
         tol: of the residuals, relative.
         reorthogonalize: make each new vector orthogonal to the whole basis. By default yes, for up to 50
             steps and then by restarts. False is the bare recurrence, without restarts: in rounded arithmetic
-            it returns converged eigenvalues again, as ghosts (Paige, 1976).
+            it returns converged eigenvalues again, as ghosts with vectors that are not orthonormal (Paige,
+            1976).
         which: LM, LA or SA.
         seed: of the start; the same on every device.
         max_basis: vectors kept; by default 50, or 2 k + 10 if that is more.

@@ -83,11 +83,10 @@ def as_result(
     eigenvalues: Any, eigenvectors: Tensor, residuals: Any, iterations: int, converged: Any
 ) -> EigenResult:
     """An ``EigenResult`` from float64 figures and vectors, in the vectors' type and on their device."""
-    like = {"dtype": eigenvectors.dtype, "device": eigenvectors.device}
     return EigenResult(
-        eigenvalues=torch.as_tensor(np.array(eigenvalues), **like),
+        eigenvalues=torch.from_numpy(np.array(eigenvalues)).to(eigenvectors),
         eigenvectors=eigenvectors,
-        residuals=torch.as_tensor(np.array(residuals), **like),
+        residuals=torch.from_numpy(np.array(residuals)).to(eigenvectors),
         iterations=iterations,
         converged=torch.as_tensor(np.array(converged, bool), device=eigenvectors.device),
     )
