@@ -79,8 +79,8 @@ class Feature:
 
     @property
     def num_codes(self) -> int:
-        """Codes of a categorical feature, the unknown one included; 0 for other kinds."""
-        return len(self.categories) + 1 if self.kind == "categorical" else 0
+        """Codes of a categorical feature, the unknown one included, or of a boolean; 0 for numbers."""
+        return {"categorical": len(self.categories) + 1, "boolean": 2, "numeric": 0}[self.kind]
 
     @cached_property
     def codes(self) -> dict[str, float]:

@@ -78,7 +78,7 @@ def _names(text: str) -> list[str]:
 _SETTINGS = (
     ("dim", int, "size of the matrices (default 15)"),
     ("members", int, "spectral neurons whose mean is the score (default 8)"),
-    ("pairs", str, "pairs of features with a term of their own: a:b,c:d (default none)"),
+    ("pairs", str, "pairs of features with a term of their own: a:b,c:d, none, or auto (default)"),
     ("epochs", int, "passes over the rows (default: by the number of rows)"),
     ("curves", str, "piecewise (default), or linear for the plain affine pencil"),
     ("seed", int, "of everything random (default 0)"),

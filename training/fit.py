@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from model.curves import Term
+from model.ensemble import SpectralEnsemble
 from model.features import FeatureSpace, FloatArray
 from model.spectral import SpectralModel
-from model.threads import for_ranges
-from training.basis import curves_of
-from training.kernel import Member, Rows, member_scores, train_epoch, workspace
-from training.losses import TASK_LOSSES, best_constant, losses
-from training.members import Blueprint, build_ensemble, draw_blueprint, new_member, training_rows
+from training.basis import (
+    CurveBasis,
+    Resolution,
+    coarse_resolution,
+    curve_set,
+    fine_resolution,
+    main_curves,
+    pair_curves,
+)
+from training.gam import AdditiveModel, design_matrix, fit_additive
+from training.kernel import Float32, Rows
+from training.losses import POISSON, SOFTMAX, TASK_LOSSES, best_constant
+from training.members import Blueprint, build_ensemble, draw_blueprint, identity_params, training_rows
 from training.metrics import score_metrics
+from training.pairs import LARGE_GAIN, PairGain, pair_gains, pair_term
 from training.progress import Reporter, Silent
 from training.schema import infer_features
+from training.search import COARSE, FINE, MAIN, Judged, Workbench, blend, run_jobs, search
 from training.settings import FitSettings
 from training.table import Target, UserError, fingerprint, split_target
 
-#: Fewest epochs and steps of a fit. Measured on California housing: the validation loss is flat from 20 to 80
-#: epochs; small tables need as many steps.
-MIN_EPOCHS, MIN_STEPS = 40, 1500
 MIN_ROWS = 20
+#: Pairs that a fit gives terms to by itself.
+MAX_PAIRS = 6
+#: Optimiser steps of each round of the search, and how many candidates enter it.
+RUNGS = ((300, 100), (1200, 4), (4800, 2))
 
 
 @dataclass(frozen=True)
@@ -55,42 +71,29 @@ def fit(frame: pd.DataFrame, target: str, settings: FitSettings, reporter: Repor
     if len(table) < MIN_ROWS:
         raise UserError(f"at least {MIN_ROWS} rows are needed; got {len(table)}")
     space = infer_features(table)
-    columns = space.encode(table)
-    coordinates = space.coordinates(columns)
+    coordinates = space.coordinates(space.encode(table))
     shift, scale = _standardiser(goal)
-    loss = TASK_LOSSES[goal.task]
-    terms, bases = curves_of(space, coordinates, _pair_positions(space, settings), settings.curves)
-    if not terms:
-        raise UserError("no feature varies: there is nothing to predict from")
-    blueprint = draw_blueprint(
-        terms,
-        bases,
-        dim=settings.dim,
-        eig_idx=settings.resolved_eig_idx,
-        num_outputs=len(goal.classes) if goal.task == "multiclass" else 1,
-        loss=loss,
-        huber_delta=settings.huber_delta,
-    )
-    rows = training_rows(blueprint, coordinates, (goal.values - shift) / scale)
-    splitter, *streams = np.random.SeedSequence(settings.seed).spawn(1 + settings.members)
-    train, held_out = split_rows(goal, settings.validation, np.random.default_rng(splitter))
-    start = best_constant(loss, rows.target[train].astype(np.float64), len(goal.classes))
-    generators = [np.random.default_rng(stream) for stream in streams]
-    members = [new_member(blueprint, start, rng) for rng in generators]
-    trained = train_members(
-        blueprint, rows, train, held_out, members, generators, settings, reporter or Silent()
-    )
-    ensemble = build_ensemble(blueprint, trained.members, rows, scale, shift)
+    standard = Target(target, goal.task, (goal.values - shift) / scale, goal.classes)
+    rng = np.random.default_rng(np.random.SeedSequence(settings.seed))
+    fold = assign_folds(goal.values, folds_for(len(table)), rng)
+    bench, gains = prepare(space, coordinates, standard, fold, settings, rng)
+    judged = search(bench, RUNGS, reporter or Silent())
+    picks = blend(judged, settings.members, bench.loss)
+    ensemble = refit(bench, picks, scale, shift)
     model = SpectralModel(goal.task, target, space, ensemble, goal.classes)
-    scores = model.scores(columns[held_out])
-    metrics = score_metrics(model, scores, Target(target, goal.task, goal.values[held_out], goal.classes))
+    scores = shift + scale * np.mean([pick.scores for pick in picks], axis=0)
+    metrics = score_metrics(model, scores, goal)
     card = {
-        "metrics": {"validation": {"rows": metrics.rows, **metrics.values}},
+        "metrics": {"out_of_fold": {"rows": metrics.rows, **metrics.values}},
         "training": {
             "settings": asdict(settings),
-            "rows": len(train),
-            "epochs_run": trained.epochs_run,
-            "best_epoch": trained.best_epoch,
+            "rows": len(table),
+            "folds": bench.folds,
+            "members": _describe(picks),
+            "pairs": [
+                {"term": pair_term(space, g.pair).name, "gain": g.gain, "standard_errors": g.standard_errors}
+                for g in gains
+            ],
         },
         "data": {"rows": len(table), "sha256": fingerprint(frame)},
         "libraries": {
@@ -101,97 +104,152 @@ def fit(frame: pd.DataFrame, target: str, settings: FitSettings, reporter: Repor
     return Fitted(SpectralModel(goal.task, target, space, ensemble, goal.classes, card), tuple(notes))
 
 
-@dataclass(frozen=True)
-class TrainedMembers:
-    """Members as they were after the epoch with the best validation loss: (params, offset) of each."""
-
-    members: list[tuple[NDArray[np.float32], FloatArray]]
-    epochs_run: int
-    best_epoch: int
+def folds_for(rows: int) -> int:
+    """How many folds: small tables need most of their rows for training."""
+    return 8 if rows < 2000 else 4
 
 
-def train_members(
-    blueprint: Blueprint,
-    rows: Rows,
-    train: NDArray[np.int64],
-    held_out: NDArray[np.int64],
-    members: list[Member],
-    generators: list[np.random.Generator],
+def assign_folds(values: FloatArray, folds: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """(N,) the fold of each row; every fold has its share of all parts of the target's range."""
+    shuffled = rng.permutation(len(values))
+    ranked = shuffled[np.argsort(values[shuffled], kind="stable")]
+    fold = np.empty(len(values), np.int64)
+    for start in range(0, len(values), folds):
+        group = ranked[start : start + folds]
+        fold[group] = rng.permutation(folds)[: len(group)]
+    return fold
+
+
+def prepare(
+    space: FeatureSpace,
+    coordinates: FloatArray,
+    goal: Target,
+    fold: NDArray[np.int64],
     settings: FitSettings,
-    reporter: Reporter,
-) -> TrainedMembers:
-    """Train each member on its own loss, all on the same one-cycle schedule, and keep the best epoch.
+    rng: np.random.Generator,
+) -> tuple[Workbench, list[PairGain]]:
+    """Curves, folds and the additive model: all that candidates are trained on; and the pairs that were tried."""
+    loss = TASK_LOSSES[goal.task]
+    outputs = len(goal.classes) if loss == SOFTMAX else 1
+    weight = np.ones(len(coordinates))
+    terms, bases = main_curves(space, coordinates, settings.curves)
+    if not terms:
+        raise UserError("no feature varies: there is nothing to predict from")
 
-    The validation loss is that of the members' mean.
-    """
-    plan = blueprint.plan
-    batch = min(settings.batch or int(np.clip(len(train) // 8, 32, 256)), len(train))
-    steps = len(train) // batch
-    epochs = settings.epochs or max(MIN_EPOCHS, -(-MIN_STEPS // steps))
-    patience = settings.patience or max(5, epochs // 3)
-    rates = one_cycle(epochs * steps, settings.learning_rate).reshape(epochs, steps)
-    sample_weight = np.ones(len(rows.target), np.float32)
-    penalty = np.full(int(plan.param_offsets[-1]), settings.penalty / len(train), np.float32)
-    penalty[-1] = 0.0  # the constant matrix holds the chain
-    spaces = [workspace(plan, batch) for _ in members]
-    best, best_epoch, kept = np.inf, 0, []
-    scores = np.empty((len(members), len(held_out), plan.num_outputs))
-    target = rows.target[held_out].astype(np.float64)
-    for epoch in range(1, epochs + 1):
-        orders = [rng.permutation(train) for rng in generators]
+    def shape(terms: Sequence[Term], bases: Sequence[CurveBasis]) -> Blueprint:
+        return draw_blueprint(
+            tuple(terms),
+            bases,
+            dim=settings.dim,
+            eig_idx=settings.resolved_eig_idx,
+            num_outputs=outputs,
+            loss=loss,
+            huber_delta=settings.huber_delta,
+        )
 
-        def work(first: int, last: int, epoch: int = epoch, orders: list[NDArray[np.int64]] = orders) -> None:
-            for g in range(first, last):
-                member, space = members[g], spaces[g]
-                train_epoch(
-                    plan, rows, sample_weight, orders[g], batch, rates[epoch - 1], penalty, member, space
-                )
-                member_scores(plan, rows, held_out, member.params, member.offset, space, scores[g])
+    rows = training_rows(shape(terms, bases), coordinates, goal.values, weight)
+    start = best_constant(loss, rows.target.astype(np.float64), len(goal.classes))
+    additive, gains = None, []
+    if settings.curves == "piecewise":
+        rough = np.concatenate([basis.rough for basis in bases])
+        design = design_matrix(bases, rows)
+        additive = fit_additive(design, rough, rows, loss, outputs, fold)
+        if settings.pairs is None:
+            gains = pair_gains(
+                space,
+                coordinates,
+                _residuals(additive.out_of_fold, goal, loss),
+                fold,
+                _importance(space, terms, bases, design, additive),
+                rng,
+            )
+    chosen = _pair_positions(space, settings) or [g.pair for g in gains[:MAX_PAIRS] if g.worthwhile]
+    large = {g.pair for g in gains if g.gain >= LARGE_GAIN} if settings.pairs is None else set(chosen)
+    groups = [MAIN] * len(bases)
+    coarse, fine = coarse_resolution(len(coordinates)), fine_resolution(len(coordinates))
+    for pair in chosen:
+        wanted: list[tuple[int, Resolution]] = [(COARSE, coarse)]
+        numbers = all(space.features[i].kind == "numeric" for i in pair)
+        if fine is not None and numbers and pair in large:
+            wanted.append((FINE, fine))
+        for group, resolution in wanted:
+            added = pair_curves(len(terms), space, coordinates, *pair, resolution)
+            bases += added
+            groups += [group] * len(added)
+        terms.append(pair_term(space, pair))
+    blueprint = shape(terms, bases)
+    bench = Workbench(
+        blueprint=blueprint,
+        groups=np.array(groups),
+        rows=training_rows(blueprint, coordinates, goal.values, weight),
+        fold=fold,
+        additive=additive,
+        start=start,
+        batch=settings.batch or int(np.clip(len(coordinates) // 8, 32, 256)),
+        learning_rate=settings.learning_rate,
+        seed=settings.seed,
+    )
+    return bench, gains
 
-        for_ranges(len(members), 1, work)
-        loss = float(losses(plan.loss, plan.huber_delta, scores.mean(axis=0), target).mean())
-        if not np.isfinite(loss):
-            raise UserError(f"training diverged in epoch {epoch}: try a smaller learning_rate")
-        if loss < best:
-            best, best_epoch = loss, epoch
-            kept = [(member.params.copy(), member.offset.copy()) for member in members]
-        reporter.epoch(epoch, epochs, loss, best)
-        if epoch - best_epoch >= patience:
-            break
-    return TrainedMembers(kept, epoch, best_epoch)
+
+def refit(bench: Workbench, picks: Sequence[Judged], scale: float, shift: float) -> SpectralEnsemble:
+    """Train a member for each pick on all rows and join them; picks of the additive model share one member."""
+    trained = [pick for pick in picks if pick.candidate is not None]
+    jobs = [
+        (lambda p=pick, i=i: bench.train(p.candidate, p.steps, None, (1000, i))[:2])  # type: ignore[misc]
+        for i, pick in enumerate(trained)
+    ]
+    members: list[tuple[Float32, FloatArray]] = run_jobs(jobs, lambda: None)
+    weights = [1.0 / len(picks)] * len(members)
+    if len(trained) < len(picks):
+        assert bench.additive is not None
+        members.append((identity_params(bench.blueprint, bench.additive.coefficients[-1]), bench.additive.offsets[-1]))
+        weights.append(1.0 - sum(weights))
+    return build_ensemble(bench.blueprint, members, np.array(weights), bench.rows, scale, shift)
 
 
-def one_cycle(steps: int, peak: float) -> FloatArray:
-    """Learning rates (steps,): a cosine up from peak/25 over the first 30%, then one down to peak/250,000.
-
-    The schedule of Smith and Topin (arXiv 1708.07120) in the form that PyTorch made common.
-    """
-    low, end = peak / 25.0, peak / 25.0 / 1e4
-    turn = 0.3 * steps - 1.0
-    at = np.arange(steps)
-    up = _cosine(low, peak, np.clip(at / max(turn, 1.0), 0.0, 1.0))
-    down = _cosine(peak, end, np.clip((at - turn) / max(steps - 1.0 - turn, 1.0), 0.0, 1.0))
-    return np.where(at <= turn, up, down)
-
-
-def _cosine(start: float, end: float, share: FloatArray) -> FloatArray:
-    return end + (start - end) / 2.0 * (1.0 + np.cos(np.pi * share))
+def _describe(picks: Sequence[Judged]) -> list[dict[str, Any]]:
+    """What the members are, for the card."""
+    counts = Counter((pick.candidate, pick.steps, pick.loss) for pick in picks)
+    return [
+        {
+            "members": count,
+            "steps": steps,
+            "out_of_fold_loss": loss,
+            "kind": "additive" if candidate is None else "spectral",
+            **({} if candidate is None else asdict(candidate)),
+        }
+        for (candidate, steps, loss), count in counts.items()
+    ]
 
 
-def split_rows(
-    goal: Target, share: float, rng: np.random.Generator
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Positions of rows to train on and to hold out, each spread evenly over the target's values."""
-    count = len(goal.values)
-    shuffled = rng.permutation(count)
-    ranked = shuffled[np.argsort(goal.values[shuffled], kind="stable")]
-    # Of every run of 1/share neighbours in rank, one at random is held out.
-    groups = max(1, round(count * share))
-    edges = np.linspace(0, count, groups + 1).astype(int)
-    held_out = np.array([ranked[rng.integers(a, b)] for a, b in pairwise(edges)])
-    chosen = np.zeros(count, bool)
-    chosen[held_out] = True
-    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+def _residuals(scores: FloatArray, goal: Target, loss: int) -> FloatArray:
+    """(N, O): what the additive model leaves of the target, on the target's scale."""
+    if loss == SOFTMAX:
+        p = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return np.eye(scores.shape[1])[goal.values.astype(int)] - p / p.sum(axis=1, keepdims=True)
+    if loss == POISSON:
+        rate = np.exp(scores[:, 0])
+        return ((goal.values - rate) / np.sqrt(rate + 1e-9))[:, None]
+    expected = scores[:, 0] if goal.task == "regression" else 1.0 / (1.0 + np.exp(-scores[:, 0]))
+    return (goal.values - expected)[:, None]
+
+
+def _importance(
+    space: FeatureSpace,
+    terms: Sequence[Term],
+    bases: Sequence[CurveBasis],
+    design: NDArray[np.float32],
+    additive: AdditiveModel,
+) -> FloatArray:
+    """(F,): the spread of each feature's part of the additive scores."""
+    importance = np.zeros(len(space))
+    edges = np.cumsum([0, *(basis.matrix.shape[1] for basis in bases)])
+    for term, (first, last) in zip(terms, pairwise(edges), strict=True):
+        part = design[:, first:last] @ additive.coefficients[-1][first:last].astype(np.float32)
+        # Never zero: a feature without an effect of its own may still matter in a pair.
+        importance[term.features[0]] = 1e-9 + float(np.sqrt(part.var(axis=0).sum()))
+    return importance
 
 
 def _standardiser(goal: Target) -> tuple[float, float]:
@@ -207,18 +265,17 @@ def _chosen(frame: pd.DataFrame, target: str, settings: FitSettings) -> pd.DataF
         if name not in frame:
             raise UserError(f"no column {name!r}; the columns are {', '.join(frame.columns)}")
     wanted = settings.features or tuple(frame.columns)
-    return frame[
-        [name for name in frame if name == target or (name in wanted and name not in settings.exclude)]
-    ]
+    return frame[[name for name in frame if name == target or (name in wanted and name not in settings.exclude)]]
 
 
 def _pair_positions(space: FeatureSpace, settings: FitSettings) -> list[tuple[int, int]]:
-    if settings.pairs and settings.curves == "linear":
+    named = settings.pairs or ()
+    if named and settings.curves == "linear":
         raise UserError("pairs need piecewise curves: the plain affine pencil (curves linear) has none")
-    for name in (name for pair in settings.pairs for name in pair):
+    for name in (name for pair in named for name in pair):
         if name not in space.names:
             raise UserError(f"pairs: no feature {name!r}; the features are {', '.join(space.names)}")
-    pairs = [(space.names.index(a), space.names.index(b)) for a, b in settings.pairs]
+    pairs = [(space.names.index(a), space.names.index(b)) for a, b in named]
     if len({frozenset(pair) for pair in pairs}) < len(pairs):
         raise UserError("pairs: a pair is named twice")
     return pairs

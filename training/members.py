@@ -19,10 +19,10 @@ from training.kernel import BLOCK, Float32, Member, Plan, Rows, blocks_per_matri
 #: eigenvectors reach over the whole matrix, so every entry gets a gradient (measured on California housing:
 #: 1,000 dollars of RMSE better than a random start).
 CHAIN_NOISE = 0.1
-#: Spread of the multiples of the identity that feature matrices start as: nearly an additive model. A fifth
+#: Spread of the multiples of the identity that feature matrices start as: nearly an additive model. Half
 #: of it is the spread of their single entries.
 IDENTITY_SPREAD = 0.1 / np.sqrt(8.0)
-JITTER = 0.2
+JITTER = 0.5
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Blueprint:
 
     Attributes:
         terms, bases: its terms and their curves.
-        plan: the same as the kernels read it.
+        plan: the same as the kernels read it, with all curves active.
     """
 
     terms: tuple[Term, ...]
@@ -73,6 +73,7 @@ def draw_blueprint(
     matrices = [*(basis.matrix.shape[0] for basis in bases), 1]
     params = [*(basis.matrix.shape[1] for basis in bases), 1]
     plan = Plan(
+        active=np.arange(len(bases)),
         matrix_offsets=np.concatenate([[0], np.cumsum(matrices)]),
         param_offsets=np.concatenate([[0], np.cumsum(params)]),
         basis=np.concatenate([*flat, np.empty(0)]).astype(np.float32),
@@ -86,14 +87,49 @@ def draw_blueprint(
     return Blueprint(terms, tuple(bases), plan)
 
 
-def training_rows(blueprint: Blueprint, coordinates: FloatArray, target: FloatArray) -> Rows:
-    """Where the rows stand, walked by the code that serves, and their target."""
+def training_rows(
+    blueprint: Blueprint, coordinates: FloatArray, target: FloatArray, sample_weight: FloatArray
+) -> Rows:
+    """Where the rows stand, walked by the code that serves, with their targets and weights."""
     walk = blueprint.curves.walk(coordinates)
-    return Rows(walk.starts, walk.weights.astype(np.float32), target.astype(np.float32))
+    mean = sample_weight.mean()
+    return Rows(
+        walk.starts,
+        walk.weights.astype(np.float32),
+        target.astype(np.float32),
+        (sample_weight / mean).astype(np.float32),
+    )
 
 
-def new_member(blueprint: Blueprint, offset: FloatArray, rng: np.random.Generator) -> Member:
-    """A fresh member: the constant matrix a noisy chain, the others jittered multiples of the identity."""
+def identity_params(blueprint: Blueprint, coefficients: FloatArray) -> Float32:
+    """Parameters of the additive model with coefficients (P', O) of the first P' parameters.
+
+    Each matrix is a multiple of the identity, by which it moves the eigenvalue.
+    """
+    n, outputs = blueprint.plan.dim, blueprint.plan.num_outputs
+    params = np.zeros((int(blueprint.plan.param_offsets[-1]), outputs, blocks_per_matrix(n, 1) * BLOCK))
+    params[: len(coefficients), :, :n] = coefficients[:, :, None]
+    return _aligned(params)
+
+
+def _aligned(params: FloatArray) -> Float32:
+    rows = float_rows(params.size // BLOCK)
+    rows[:] = params.reshape(-1, BLOCK)
+    return rows
+
+
+def new_member(
+    blueprint: Blueprint, anchor: Float32, offset: FloatArray, active: NDArray[np.bool_], rng: np.random.Generator
+) -> Member:
+    """A fresh member near an additive model: the constant matrix a noisy chain, the others jittered.
+
+    Args:
+        blueprint: its shape.
+        anchor: the additive model (or zero) about which it starts, and to which the penalty draws it.
+        offset: (O,), where its scores start.
+        active: (P,), which parameters it uses.
+        rng: draws the start.
+    """
     plan = blueprint.plan
     n, outputs = plan.dim, plan.num_outputs
     count = int(plan.param_offsets[-1])
@@ -103,11 +139,12 @@ def new_member(blueprint: Blueprint, offset: FloatArray, rng: np.random.Generato
     entries[:, :, :n] += rng.normal(0.0, IDENTITY_SPREAD, (count, outputs, 1))
     entries[-1] = rng.normal(0.0, CHAIN_NOISE, entries[-1].shape)
     entries[-1, :, n:] += 1.0
-    draw[~blueprint.trained] = 0.0
-    params = float_rows(draw.size // BLOCK)
-    params[:] = draw.reshape(-1, BLOCK)
+    draw[~(blueprint.trained & active)] = 0.0
+    params = _aligned(draw)
+    params += anchor
     return Member(
         params=params,
+        anchor=anchor,
         moment_1=float_rows(len(params)),
         moment_2=float_rows(len(params)),
         offset=np.array(offset, np.float64),
@@ -119,11 +156,12 @@ def new_member(blueprint: Blueprint, offset: FloatArray, rng: np.random.Generato
 def build_ensemble(
     blueprint: Blueprint,
     members: Sequence[tuple[Float32, FloatArray]],
+    member_weights: FloatArray,
     rows: Rows,
     scale: float = 1.0,
     shift: float = 0.0,
 ) -> SpectralEnsemble:
-    """Trained members -> an ensemble that scores shift + scale * (their mean).
+    """Trained members -> an ensemble that scores shift + scale * (their weighted mean).
 
     Every term is centred: its mean over ``rows`` moves to the constant matrix, which changes no eigenvalue
     and makes contributions relative to the average row.
@@ -131,6 +169,7 @@ def build_ensemble(
     Args:
         blueprint: of all members.
         members: (params, offset) of each.
+        member_weights: (G,), with sum 1.
         rows: the rows to centre on.
         scale, shift: of the target.
     """
@@ -157,8 +196,8 @@ def build_ensemble(
             off_diag=curves[:, :, n:],
         ),
         eig_idx=plan.eig_idx,
-        member_weights=np.full(len(members), 1.0 / len(members)),
-        offset=shift + scale * np.mean([offset for _, offset in members], axis=0),
+        member_weights=member_weights,
+        offset=shift + scale * (member_weights @ np.array([offset for _, offset in members])),
     )
 
 

@@ -22,7 +22,7 @@ class FitSettings:
         dim: size n of the tridiagonal matrices.
         members: spectral neurons per output whose mean is the score.
         eig_idx: which eigenvalue, from zero; None for the middle one.
-        pairs: pairs of features with a term of their own.
+        pairs: pairs of features with a term of their own; None to find them.
         features: columns to use; empty for all.
         exclude: columns to leave out.
         curves: "piecewise" for a path through matrices per feature, "linear" for the plain affine pencil.
@@ -42,7 +42,7 @@ class FitSettings:
     dim: int = 15
     members: int = 8
     eig_idx: int | None = None
-    pairs: tuple[tuple[str, str], ...] = ()
+    pairs: tuple[tuple[str, str], ...] | None = None
     features: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     curves: CurveShape = "piecewise"
@@ -136,9 +136,11 @@ def make_settings(told: Mapping[str, Any]) -> FitSettings:
         raise UserError(f"settings: {error}") from error
 
 
-def _pairs(text: object) -> tuple[tuple[str, str], ...]:
+def _pairs(text: object) -> tuple[tuple[str, str], ...] | None:
     """ "a:b,c:d" or [["a", "b"], ...] -> pairs of names."""
-    if text in ("none", "auto", ""):
+    if text in ("auto", None):
+        return None
+    if text in ("none", ""):
         return ()
     entries = text.split(",") if isinstance(text, str) else text
     if not isinstance(entries, list | tuple):
