@@ -57,7 +57,7 @@ class SparseOperator(SymmetricOperator):
         self.size, self.dtype, self.device = matrix.shape[0], dtype, torch.device(device)
         kind = np.float32 if dtype == torch.float32 else np.float64
         self.matrix = scipy.sparse.csr_array(matrix, dtype=kind)
-        self._on_device = None if self.device.type == "cpu" else _csr_tensor(self.matrix, self.device)
+        self._on_device = None if self.device.type == "cpu" else csr_tensor(self.matrix, self.device)
 
     def matvec(self, vector: Tensor) -> Tensor:
         """See ``SymmetricOperator``."""
@@ -101,7 +101,8 @@ class CallableOperator(SymmetricOperator):
         return result.clone() if result.data_ptr() == vector.data_ptr() else result
 
 
-def _csr_tensor(matrix: Any, device: torch.device) -> Tensor:
+def csr_tensor(matrix: Any, device: torch.device) -> Tensor:
+    """A SciPy CSR array as a sparse CSR tensor on a device."""
     with warnings.catch_warnings():
         # PyTorch calls the layout a beta feature once per process; products with it are all that is used.
         warnings.simplefilter("ignore", UserWarning)
