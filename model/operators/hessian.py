@@ -66,16 +66,18 @@ class GaussNewtonOperator(SymmetricOperator):
             cotangent = torch.zeros_like(scores, requires_grad=True)
             (pulled,) = grad(scores, self.parameters, cotangent, create_graph=True)
             (pushed,) = grad(pulled, cotangent, vector)
-            bent = loss_curvature(lambda s, b=batch: self.loss(s, b), scores.detach(), pushed)
+            bent = loss_curvature(self.loss, scores, batch, pushed)
             total += grad(scores, self.parameters, bent)[0]
         return total
 
 
-def loss_curvature(loss: Callable[[Tensor], Tensor], scores: Tensor, direction: Tensor) -> Tensor:
-    """The Hessian of ``loss`` at ``scores`` times ``direction``, both of the scores' shape."""
+def loss_curvature(
+    loss: Callable[[Tensor, Any], Tensor], scores: Tensor, batch: Any, direction: Tensor
+) -> Tensor:
+    """The Hessian of ``loss(scores, batch)`` by the scores, times ``direction`` of their shape."""
     scores = scores.detach().requires_grad_()
     with torch.enable_grad():
-        (slope,) = grad(loss(scores), scores, create_graph=True)
+        (slope,) = grad(loss(scores, batch), scores, create_graph=True)
         if not slope.requires_grad:
             return torch.zeros_like(direction)
         return grad(slope, scores, direction)[0]

