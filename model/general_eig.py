@@ -1,8 +1,8 @@
 """eig: the general eigendecomposition with gradients that stay finite where eigenvalues meet.
 
 Let A X = X B, B block-diagonal with one block B_c for each cluster of eigenvalues that coincide to rounding,
-N its part beside the clusters' means mu_c, and F = X^-1 dA X. Then, to second order (Kato, Perturbation theory
-for linear operators, II.2; Stewart and Sun, Matrix perturbation theory, V.2),
+N its part beside the clusters' means mu_c, and F = X^-1 dA X. Then, to second order (Kato, Perturbation
+theory for linear operators, II.2; Stewart and Sun, Matrix perturbation theory, V.2),
 
     X(A + dA) = X (I + Y),    Y B - B Y = off-diagonal blocks of F + F Y  -  Y times the diagonal blocks of F
     mu_c      = mu_c + trace of the diagonal block c of F + F Y, over its size
@@ -44,7 +44,7 @@ def eig(matrix: Tensor, *, coincide: float | None = None, gauge: Gauge = "check"
 
     Gradients. Those of simple eigenvalues, w_i v_i' with left and right eigenvectors and w_i' v_i = 1, have
     no gaps in them; those of eigenvectors divide by gaps. Eigenvalues within ``coincide`` ||A||_F of each
-    other form a cluster, in chains, and there neither exists in general. Instead, and finite for every matrix:
+    other form a cluster, in chains, and there neither exists in general. Instead, finite for every matrix:
 
     - each eigenvalue of a cluster gets the derivative of the cluster's mean, which is differentiable even
       where the matrix is defective. A function of the cluster's mean gets its gradient; so does any

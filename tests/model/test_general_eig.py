@@ -84,7 +84,7 @@ def test_all_derivatives_are_finite_where_eigenvalues_coincide(name, seed):
 def test_the_sum_of_all_eigenvalues_has_the_trace_s_gradient(name, seed):
     matrix = _turned(DEFECTIVE[name], seed)
     (slope,) = grad(eig(matrix).eigenvalues.real.sum(), matrix)
-    # LAPACK splits a hidden double eigenvalue by sqrt(eps); the projectors are exact for its own halves' mean.
+    # LAPACK splits a hidden double eigenvalue by sqrt(eps); the mean of the halves keeps more digits.
     torch.testing.assert_close(slope, torch.eye(len(matrix), dtype=torch.float64), rtol=0, atol=1e-7)
 
 
