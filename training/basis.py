@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,12 +30,15 @@ class CurveBasis:
         matrix: (num_matrices, P).
         trained: (P,), false for parameters that no row can move: they start at zero.
         rough: (P,), true for those that bend a curve of a single feature.
+        sign: 1 or -1 for a monotone curve, whose parameters are those of ``training.psd_steps`` (``matrix`` is
+            then the identity); 0 for others.
     """
 
     curve: Curve
     matrix: FloatArray
     trained: np.ndarray
     rough: np.ndarray
+    sign: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,10 @@ def fine_resolution(rows: int) -> Resolution | None:
 
 
 def main_curves(
-    space: FeatureSpace, coordinates: FloatArray, shape: CurveShape = "piecewise"
+    space: FeatureSpace,
+    coordinates: FloatArray,
+    shape: CurveShape = "piecewise",
+    monotone: Mapping[int, int] | None = None,
 ) -> tuple[list[Term], list[CurveBasis]]:
     """A term and its curve for each feature that varies.
 
@@ -73,6 +79,7 @@ def main_curves(
         space: the features.
         coordinates: (N, F), the training rows; knots stand at their quantiles.
         shape: "linear" for the affine pencil of the literature, which has no knots to choose.
+        monotone: features -> 1 or -1, along which the score must not fall, or not rise.
     """
     terms: list[Term] = []
     bases: list[CurveBasis] = []
@@ -83,13 +90,29 @@ def main_curves(
             basis = _main_curve(len(terms), i, coordinates[:, i], feature.missing, shape)
         if basis is not None:
             terms.append(Term(feature.name, (i,)))
-            bases.append(basis)
+            bases.append(_constrained(basis, monotone or {}))
     return terms, bases
 
 
 def curve_set(bases: Sequence[CurveBasis]) -> CurveSet:
     """The curves of ``bases``, stacked."""
     return CurveSet(tuple(basis.curve for basis in bases))
+
+
+def _constrained(basis: CurveBasis, monotone: Mapping[int, int]) -> CurveBasis:
+    """The basis itself, or a monotone one if its curve walks along features that must be.
+
+    Raises:
+        ValueError: the curve runs up one of them while it runs down the other.
+    """
+    along = zip(basis.curve.numeric, basis.curve.direction, strict=True)
+    signs = {monotone[i] * (1 if weight > 0 else -1) for i, weight in along if i in monotone and weight != 0.0}
+    if not signs or len(basis.curve.knots) < 2:
+        return basis
+    if len(signs) > 1:
+        raise ValueError("no curve is monotone both ways")
+    count = len(basis.matrix)
+    return CurveBasis(basis.curve, np.eye(count), np.ones(count, bool), np.zeros(count, bool), signs.pop())
 
 
 def choose_knots(values: FloatArray, count: int) -> FloatArray:
@@ -186,19 +209,33 @@ def _paths(
 
 
 def pair_curves(
-    term: int, space: FeatureSpace, z: FloatArray, a: int, b: int, resolution: Resolution
+    term: int,
+    space: FeatureSpace,
+    z: FloatArray,
+    a: int,
+    b: int,
+    resolution: Resolution,
+    monotone: Mapping[int, int] | None = None,
 ) -> list[CurveBasis]:
     """The curves of a pair: a table, a path for each category, or directions in the plane of two numbers."""
-    numeric = tuple(i for i in (a, b) if space.features[i].kind == "numeric")
-    choosing = tuple(i for i in (a, b) if space.features[i].kind != "numeric")
+    monotone = monotone or {}
+    # A boolean chooses a path, too, unless the score must be monotone along it.
+    numeric = tuple(i for i in (a, b) if space.features[i].kind == "numeric" or i in monotone)
+    choosing = tuple(i for i in (a, b) if i not in numeric)
     if len(numeric) == 2:
-        return _directions(term, space, z, a, b, resolution)
+        return _directions(term, space, z, a, b, resolution, monotone)
     knots = choose_knots(z[:, numeric[0]], min(8, resolution.knots)) if numeric else np.zeros(1)
-    return [_paths(term, space, choosing, numeric, knots)]
+    return [_constrained(_paths(term, space, choosing, numeric, knots), monotone)]
 
 
 def _directions(
-    term: int, space: FeatureSpace, z: FloatArray, a: int, b: int, resolution: Resolution
+    term: int,
+    space: FeatureSpace,
+    z: FloatArray,
+    a: int,
+    b: int,
+    resolution: Resolution,
+    monotone: Mapping[int, int],
 ) -> list[CurveBasis]:
     missing = space.features[a].missing or space.features[b].missing
     bases = []
@@ -206,10 +243,12 @@ def _directions(
     turn = 0.5 if resolution.ramps else 0.0
     for angle in np.pi * (np.arange(resolution.directions) + turn) / resolution.directions:
         direction = (float(np.cos(angle)), float(np.sin(angle)))
+        if abs(direction[0]) < 1e-12:
+            direction = (0.0, direction[1])
+        if all(i in monotone for i in (a, b)) and monotone[a] * direction[0] * monotone[b] * direction[1] < 0:
+            continue  # up one feature and down the other: monotone along neither
         knots = choose_knots(z[:, a] * direction[0] + z[:, b] * direction[1], resolution.knots)
-        curve = Curve(
-            term=term, numeric=(a, b), direction=direction, knots=tuple(knots.tolist()), missing=missing
-        )
+        curve = Curve(term=term, numeric=(a, b), direction=direction, knots=tuple(knots.tolist()), missing=missing)
         matrix = _line_and_ramps(knots) if resolution.ramps else np.eye(len(knots))
-        bases.append(_with_missing(curve, matrix))
+        bases.append(_constrained(_with_missing(curve, matrix), monotone))
     return bases

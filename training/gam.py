@@ -44,7 +44,9 @@ class AdditiveModel:
     out_of_fold: FloatArray
 
 
-def design_matrix(bases: Sequence[CurveBasis], rows: Rows, chosen: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+def design_matrix(
+    bases: Sequence[CurveBasis], rows: Rows, chosen: NDArray[np.int64] | None = None
+) -> NDArray[np.float32]:
     """(N, P): how much each parameter adds to each row."""
     parts, at = [], 0
     for c, basis in enumerate(bases):

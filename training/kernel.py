@@ -23,11 +23,14 @@ from model.eigensolvers.training_tile import (
     training_eigenpairs_tile,
 )
 from training.losses import loss_slopes
+from training.psd_steps import expand_steps, reduce_steps
 
 Float32 = NDArray[np.float32]
 
 #: Floats in a row of parameters: one value of the vector type, so a matrix of up to dim 16 is one row.
 BLOCK = TRAINING_LANES
+#: Marks in ``basis_offsets``.
+IDENTITY, MONOTONE = -1, -2
 BETA_1, BETA_2, ADAM_EPSILON = 0.9, 0.99, 1e-8
 
 
@@ -51,21 +54,23 @@ class Plan(NamedTuple):
 
     Curve c has the matrices matrix_offsets[c]:matrix_offsets[c+1] and the parameters
     param_offsets[c]:param_offsets[c+1]; the first are ``basis[basis_offsets[c]:]``, reshaped, times the
-    second. One more parameter and matrix, the last, is the constant matrix, which has no curve.
-    ``active`` lists the curves in use: the others' parameters are zero and stay so.
+    second. Where that is -1 they are one and the same, and where it is -2 they are those of a monotone curve
+    (``training.psd_steps``) of shape ``steps[c]``: paths, knots, sign. One more parameter and
+    matrix, the last, is the constant matrix, which has no curve. ``active`` lists the curves in use: the others'
+    parameters are zero and stay so.
     """
 
     active: NDArray[np.int64]
-
     matrix_offsets: NDArray[np.int64]
     param_offsets: NDArray[np.int64]
     basis: Float32
     basis_offsets: NDArray[np.int64]
+    steps: NDArray[np.int64]
     dim: int
     num_outputs: int
     eig_idx: int
     loss: int
-    huber_delta: float
+    loss_parameter: float
 
 
 class Member(NamedTuple):
@@ -144,6 +149,10 @@ def _expand(plan: Any, params: Any, blocks: Any, table: Any, whole: bool) -> Non
             if whole:
                 for r in range(count * blocks):
                     store(table, first * blocks + r, load(params, p0 * blocks + r))
+            if at == MONOTONE:
+                shape, width = plan.steps[plan.active[a]], blocks // plan.num_outputs * BLOCK
+                flat, out = params.reshape(-1), table.reshape(-1)
+                expand_steps(flat, out, p0, first, shape, plan.dim, plan.num_outputs, width)
             continue
         c = plan.active[a]
         for r in range(first, plan.matrix_offsets[c + 1]):
@@ -174,7 +183,8 @@ def _gather(plan: Any, rows: Any, order: Any, start: Any, stop: Any, table: Any,
 
 
 @njit(inline="never", error_model="numpy")
-def _scatter(plan: Any, rows: Any, order: Any, start: Any, stop: Any, slopes: Any, blocks: Any, table_slopes: Any
+def _scatter(
+    plan: Any, rows: Any, order: Any, start: Any, stop: Any, slopes: Any, blocks: Any, table_slopes: Any
 ) -> None:
     """Add each row's slopes to those of the matrices on which it stands."""
     constant = (len(table_slopes) // blocks - 1) * blocks
@@ -223,13 +233,11 @@ def _eigenpairs(plan: Any, space: Any, count: Any, blocks: Any, scores: Any, slo
 
 
 @njit(inline="never", error_model="numpy")
-def _step(
-    plan: Any, member: Any, space: Any, penalty: Any, blocks: Any, rate: Any, bias_1: Any, bias_2: Any
-) -> None:
+def _step(plan: Any, member: Any, space: Any, penalty: Any, blocks: Any, rate: Any, bias_1: Any, bias_2: Any) -> None:
     """One Adam step on the parameters in use; the penalty draws each to its anchor.
 
-    A curve without a basis has its matrices for parameters: the step reads their slopes, and writes the new
-    matrices and zero slopes, in the same pass over memory.
+    A curve without a basis has its matrices (or as many L) for parameters: the step reads their slopes, and
+    writes the new matrices and zero slopes, in the same pass over memory.
     """
     b1, b2 = np.float32(BETA_1), np.float32(BETA_2)
     one, step = np.float32(1.0), np.float32(rate / bias_1)
@@ -238,6 +246,10 @@ def _step(
     for a in range(len(plan.active) + 1):
         first, p0, count, at = _curve(plan, a)
         matrices = count if at < 0 else plan.matrix_offsets[plan.active[a] + 1] - first
+        if at == MONOTONE:
+            shape, width = plan.steps[plan.active[a]], blocks // plan.num_outputs * BLOCK
+            flat, slopes = member.params.reshape(-1), space.table_slopes.reshape(-1)
+            reduce_steps(flat, slopes, p0, first, shape, plan.dim, plan.num_outputs, width)
         for p in range(count):
             ridge = np.float32(penalty[p0 + p])
             for b in range(blocks):
@@ -305,7 +317,7 @@ def train_epoch(
         for j in range(batch):
             row = order[start + j]
             scores[j] += member.offset
-            loss_slopes(plan.loss, plan.huber_delta, scores[j], np.float64(rows.target[row]), slopes)
+            loss_slopes(plan.loss, plan.loss_parameter, scores[j], np.float64(rows.target[row]), slopes)
             share = rows.sample_weight[row] / batch
             for o in range(outputs):
                 slope = slopes[o] * share
@@ -322,9 +334,7 @@ def train_epoch(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def member_scores(
-    plan: Any, rows: Any, order: Any, params: Any, offset: Any, space: Any, scores: Any
-) -> None:
+def member_scores(plan: Any, rows: Any, order: Any, params: Any, offset: Any, space: Any, scores: Any) -> None:
     """Scores (len(order), O) of one member on the rows in ``order``, in the precision of training."""
     blocks = len(params) // plan.param_offsets[-1]
     _expand(plan, params, blocks, space.table, True)

@@ -97,9 +97,7 @@ def _gain(
     predicted = np.zeros_like(target)
     for f in range(int(fold.max()) + 1):
         held = fold == f
-        outside = np.linalg.solve(
-            gram - design[held].T @ design[held] + ridge, moment - design[held].T @ target[held]
-        )
+        outside = np.linalg.solve(gram - design[held].T @ design[held] + ridge, moment - design[held].T @ target[held])
         predicted[held] = design[held] @ outside
     gains = (target**2 - (target - predicted) ** 2).mean(axis=1, dtype=np.float64)
     error = float(gains.std()) / np.sqrt(len(gains))

@@ -20,11 +20,17 @@ class Reporter(Protocol):
     def advance(self, done: int, total: int, text: str) -> None:
         """``done`` of ``total`` optimiser steps have run; ``text`` says how it stands."""
 
+    def say(self, text: str) -> None:
+        """Tell the user at once."""
+
 
 class Silent:
     """Tells nothing."""
 
     def advance(self, done: int, total: int, text: str) -> None:
+        """Ignore it."""
+
+    def say(self, text: str) -> None:
         """Ignore it."""
 
 
@@ -68,3 +74,10 @@ class FitProgress:
             self._last_line = now
             left = (now - self._started) / done * (total - done)
             print(f"{done / total:4.0%}  {text}  {left:.0f} s left", file=self._stream, flush=True)
+
+    def say(self, text: str) -> None:
+        """Print a line of its own."""
+        if self._bar is not None:
+            self._bar.console.print(text)
+        else:
+            print(text, file=self._stream, flush=True)
