@@ -34,6 +34,7 @@ class Counted(SymmetricOperator):
         self.size, self.dtype, self.device = inner.size, inner.dtype, inner.device
 
     def matvec(self, vector: torch.Tensor) -> torch.Tensor:
+        """Multiply, and count it."""
         self.products += 1
         return self.inner.matvec(vector)
 
@@ -62,19 +63,20 @@ def cases(quick: bool) -> dict[str, tuple[SymmetricOperator, Any, int, float]]:
 
 def run(quick: bool = False) -> None:
     rivals = importlib.util.find_spec("hessian_eigenthings") is not None
+    lanczos(CallableOperator(lambda v: v, 60), 5, max_iter=60)  # compiles the eigensolver
     print("Top eigenpairs (LA): products until all residuals are below tol |lambda|")
     if not rivals:
         print(f"({THEIRS} is not installed: pip install --pre {THEIRS}==1.0.0a5)")
-    print(f"{'operator':>50} {'tol':>6} {'who':>20} {'products':>9} {'s':>7} {'x ours':>7} {'residual':>9} {'error':>9}")
+    print(
+        f"{'operator':>50} {'tol':>6} {'who':>20} {'products':>9} {'s':>7} {'x ours':>7} {'residual':>9} {'error':>9}"
+    )
     for name, (operator, matrix, k, tol) in cases(quick).items():
         _compare(name, operator, matrix, k, tol, rivals)
     _multiplicity()
     _smallest(quick)
 
 
-def _compare(
-    name: str, operator: SymmetricOperator, matrix: Any, k: int, tol: float, rivals: bool
-) -> None:
+def _compare(name: str, operator: SymmetricOperator, matrix: Any, k: int, tol: float, rivals: bool) -> None:
     exact = np.sort(scipy.sparse.linalg.eigsh(matrix, k, which="LA", tol=1e-12, return_eigenvectors=False))[::-1]
 
     def ours(max_basis: int | None) -> tuple[Any, Any, int]:
@@ -131,9 +133,7 @@ def _theirs(operator: SymmetricOperator, k: int, tol: float, steps: int) -> tupl
 
     def attempt(max_iter: int) -> Any:
         rival = LambdaOperator(operator.matvec, operator.size, operator.device, operator.dtype)
-        return their_lanczos(
-            rival, k=k, max_iter=max_iter, tol=tol, which="LA", reorthogonalize=True, seed=0
-        )
+        return their_lanczos(rival, k=k, max_iter=max_iter, tol=tol, which="LA", reorthogonalize=True, seed=0)
 
     found = attempt(steps)
     if bool(found.converged.all()):

@@ -177,9 +177,7 @@ class _Follower:
         # One exchange of neighbours at a time can be located; and it must be narrow, or it is none.
         if moves.max() > 1:
             return point, False
-        narrow = all(
-            self._locate(ranks, here.t, stop)[2] < self.resolution for ranks in _exchanged(here, point)
-        )
+        narrow = all(self._locate(ranks, here.t, stop)[2] < self.resolution for ranks in _exchanged(here, point))
         return point, narrow
 
     def _untangle(

@@ -181,9 +181,7 @@ def _in_gauge(vectors: Tensor, of: Tensor | None = None) -> Tensor:
     """Columns of norm 1 whose largest entry (where ``of`` has it) is real and positive."""
     size = (vectors if of is None else of).detach().abs()
     # The first of equally large ones, rounding aside: otherwise the phase would hang on the last bit.
-    largest = (
-        (size >= (1 - 1e-6) * size.amax(dim=-2, keepdim=True)).to(torch.uint8).argmax(dim=-2, keepdim=True)
-    )
+    largest = (size >= (1 - 1e-6) * size.amax(dim=-2, keepdim=True)).to(torch.uint8).argmax(dim=-2, keepdim=True)
     pivot = vectors.gather(-2, largest)
     return vectors * (pivot.conj() / pivot.abs()) / torch.linalg.vector_norm(vectors, dim=-2, keepdim=True)
 

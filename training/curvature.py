@@ -71,9 +71,7 @@ class Curvature:
             "top": _pairs(self.top),
             "bottom": _pairs(self.bottom),
             "trace": self.spectrum.trace,
-            "trace_standard_error": self.spectrum.trace_error
-            if np.isfinite(self.spectrum.trace_error)
-            else None,
+            "trace_standard_error": self.spectrum.trace_error if np.isfinite(self.spectrum.trace_error) else None,
             "density": {"nodes": self.spectrum.nodes.tolist(), "weights": self.spectrum.weights.tolist()},
             "smallest_gap": self.smallest_gap if np.isfinite(self.smallest_gap) else None,
             "products": self.top.iterations + self.bottom.iterations + self.spectrum.iterations,
@@ -130,9 +128,7 @@ def measure_curvature(
         def tell(done: int, _: int, converged: int) -> None:
             reporter.advance(before + done, total, f"{text}: {converged} of {top}")
 
-        return lanczos(
-            hessian, top, min(MAX_PRODUCTS, 20 * size), TOLERANCE, which=which, seed=seed, progress=tell
-        )
+        return lanczos(hessian, top, min(MAX_PRODUCTS, 20 * size), TOLERANCE, which=which, seed=seed, progress=tell)
 
     largest = end("LA", 0, "largest eigenvalues")
     smallest = end("SA", MAX_PRODUCTS, "smallest eigenvalues")

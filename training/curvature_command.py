@@ -29,9 +29,7 @@ def run(model: SpectralModel, arguments: argparse.Namespace) -> None:
     for name in ("top", "bottom"):
         part = document[name]
         print(f"{name} eigenvalues   residual")
-        for value, residual, converged in zip(
-            part["eigenvalues"], part["residuals"], part["converged"], strict=True
-        ):
+        for value, residual, converged in zip(part["eigenvalues"], part["residuals"], part["converged"], strict=True):
             print(f"{value:>15.6g}   {residual:.1e}{'' if converged else '   not converged'}")
     print(summary(document))
     folder = version_folder(Path(arguments.model), model)

@@ -72,9 +72,7 @@ def block_lanczos(
     device = operator.device if basis_device is None else torch.device(basis_device)
     basis = KrylovBasis(min(max_basis, n), n, operator.dtype, device)
     generator = seeded(seed)
-    block = _orthonormal(
-        random_vectors(block_size, n, operator.dtype, generator).to(device), basis, generator
-    )[0]
+    block = _orthonormal(random_vectors(block_size, n, operator.dtype, generator).to(device), basis, generator)[0]
     projected: FloatArray = np.empty((0, 0))
     iterations, scale = 0, 0.0
     while True:

@@ -21,9 +21,7 @@ class HessianOperator(SymmetricOperator):
     A product costs two backward passes over all batches and the memory of one.
     """
 
-    def __init__(
-        self, loss: Callable[[Tensor, Any], Tensor], parameters: Tensor, batches: Sequence[Any]
-    ) -> None:
+    def __init__(self, loss: Callable[[Tensor, Any], Tensor], parameters: Tensor, batches: Sequence[Any]) -> None:
         self.loss, self.batches = loss, batches
         self.parameters = _flat(parameters)
         self.size, self.dtype, self.device = len(parameters), parameters.dtype, parameters.device
@@ -71,9 +69,7 @@ class GaussNewtonOperator(SymmetricOperator):
         return total
 
 
-def loss_curvature(
-    loss: Callable[[Tensor, Any], Tensor], scores: Tensor, batch: Any, direction: Tensor
-) -> Tensor:
+def loss_curvature(loss: Callable[[Tensor, Any], Tensor], scores: Tensor, batch: Any, direction: Tensor) -> Tensor:
     """The Hessian of ``loss(scores, batch)`` by the scores, times ``direction`` of their shape."""
     scores = scores.detach().requires_grad_()
     with torch.enable_grad():

@@ -48,9 +48,7 @@ class SparseMatrix:
     """
 
     def __init__(self, matrix: Any, dtype: torch.dtype, device: torch.device) -> None:
-        self.scipy = scipy.sparse.csr_array(
-            matrix, dtype=np.float32 if dtype == torch.float32 else np.float64
-        )
+        self.scipy = scipy.sparse.csr_array(matrix, dtype=np.float32 if dtype == torch.float32 else np.float64)
         self._tensor = None if device.type == "cpu" else _csr_tensor(self.scipy, device)
 
     def times(self, dense: Tensor) -> Tensor:
@@ -67,9 +65,7 @@ class SparseOperator(SymmetricOperator):
         ValueError: no square sparse matrix.
     """
 
-    def __init__(
-        self, matrix: Any, *, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu"
-    ) -> None:
+    def __init__(self, matrix: Any, *, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu") -> None:
         if not scipy.sparse.issparse(matrix) or matrix.shape[0] != matrix.shape[1]:
             raise ValueError(f"matrix must be a SciPy sparse matrix (n, n); got {type(matrix).__name__}")
         self.size, self.dtype, self.device = matrix.shape[0], dtype, torch.device(device)
@@ -106,9 +102,7 @@ class CallableOperator(SymmetricOperator):
         """
         result = self.product(vector)
         if result.shape != vector.shape:
-            raise ValueError(
-                f"the product must be a vector of shape {tuple(vector.shape)}; got {tuple(result.shape)}"
-            )
+            raise ValueError(f"the product must be a vector of shape {tuple(vector.shape)}; got {tuple(result.shape)}")
         # A function that returns its argument would let the caller's updates change that vector.
         return result.clone() if result.data_ptr() == vector.data_ptr() else result
 

@@ -79,9 +79,7 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator(device="cpu").manual_seed(seed)
 
 
-def as_result(
-    eigenvalues: Any, eigenvectors: Tensor, residuals: Any, iterations: int, converged: Any
-) -> EigenResult:
+def as_result(eigenvalues: Any, eigenvectors: Tensor, residuals: Any, iterations: int, converged: Any) -> EigenResult:
     """An ``EigenResult`` from float64 figures and vectors, in the vectors' type and on their device."""
     return EigenResult(
         eigenvalues=torch.from_numpy(np.array(eigenvalues)).to(eigenvectors),

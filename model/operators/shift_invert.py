@@ -76,9 +76,7 @@ def factorize(operator: SymmetricOperator, sigma: float) -> Solve:
         return _factorize_dense(operator, sigma)
     if isinstance(operator, SparseOperator):
         return _factorize_sparse(operator, sigma)
-    raise ValueError(
-        f"{type(operator).__name__} has no matrix to factorise: give solve, or a dense or sparse operator"
-    )
+    raise ValueError(f"{type(operator).__name__} has no matrix to factorise: give solve, or a dense or sparse operator")
 
 
 def _factorize_dense(operator: DenseOperator, sigma: float) -> Solve:

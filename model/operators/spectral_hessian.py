@@ -91,9 +91,7 @@ class SpectralHessian(SymmetricOperator):
             out_offset += factors.score_slopes.sum(dim=0)
         return value, result
 
-    def _directional(
-        self, factors: _Factors, batch: Batch, tables: Tensor, offset: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _directional(self, factors: _Factors, batch: Batch, tables: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
         """Derivatives, in the direction given, of the loss's slopes by matrices (B, H, 2n - 1) and scores."""
         loss, u = self.loss, factors.vectors
         count, heads, n = u.shape

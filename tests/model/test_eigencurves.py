@@ -17,9 +17,7 @@ def _issue_path(angle):
     return path
 
 
-@pytest.mark.parametrize(
-    "angle", [lambda t: 0.0, lambda t: 0.7, lambda t: t], ids=["diagonal", "turned", "turning"]
-)
+@pytest.mark.parametrize("angle", [lambda t: 0.0, lambda t: 0.7, lambda t: t], ids=["diagonal", "turned", "turning"])
 @pytest.mark.parametrize("count", [31, 32])  # with and without a point at t = 0 itself
 def test_t_and_exp_t_squared_minus_one_are_two_smooth_curves(angle, count):
     t = np.linspace(-1.0, 1.0, count)
@@ -32,9 +30,7 @@ def test_t_and_exp_t_squared_minus_one_are_two_smooth_curves(angle, count):
     # exp(t^2) - 1 = t at 0 and at 0.746881742308528...
     np.testing.assert_allclose([c.t for c in found.crossings], [0.0, 0.746881742308528], rtol=0, atol=1e-14)
     # Eigenvectors are those of the frame, without a jump.
-    frame = np.array(
-        [[[np.cos(angle(x)), np.sin(angle(x))], [-np.sin(angle(x)), np.cos(angle(x))]] for x in t]
-    )
+    frame = np.array([[[np.cos(angle(x)), np.sin(angle(x))], [-np.sin(angle(x)), np.cos(angle(x))]] for x in t])
     np.testing.assert_allclose(np.abs(np.sum(frame * found.eigenvectors, axis=2)), 1.0, atol=1e-12)
     steps = np.sum(found.eigenvectors[1:] * found.eigenvectors[:-1], axis=2)
     assert steps.min() > 0.9

@@ -40,9 +40,7 @@ def test_agrees_with_torch_where_that_is_defined(dtype):
 
 def test_eigenvectors_are_unit_with_a_real_positive_largest_entry():
     vectors = eig(_random(4, 7, 7).detach()).eigenvectors
-    torch.testing.assert_close(
-        torch.linalg.vector_norm(vectors, dim=-2), torch.ones(4, 7, dtype=torch.float64)
-    )
+    torch.testing.assert_close(torch.linalg.vector_norm(vectors, dim=-2), torch.ones(4, 7, dtype=torch.float64))
     pivot = vectors.gather(-2, vectors.abs().argmax(dim=-2, keepdim=True))
     assert float(pivot.imag.abs().max()) < 1e-15
     assert bool((pivot.real > 0).all())

@@ -34,9 +34,7 @@ def with_spectrum() -> Callable[[Sequence[float]], Tensor]:
 
     def build(eigenvalues: Sequence[float], seed: int = 0) -> Tensor:
         lam = torch.as_tensor(np.array(eigenvalues, np.float64))
-        draw = torch.randn(
-            len(lam), len(lam), dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
-        )
+        draw = torch.randn(len(lam), len(lam), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
         q = torch.linalg.qr(draw).Q
         matrix = (q * lam) @ q.T
         return (matrix + matrix.T) / 2
@@ -49,8 +47,6 @@ def path_laplacian() -> Callable[[int], scipy.sparse.sparray]:
     """n -> the Laplacian of a path with fixed ends; eigenvalues 4 sin^2(j pi / (2 n + 2))."""
 
     def build(n: int) -> scipy.sparse.sparray:
-        return scipy.sparse.diags_array(
-            [-np.ones(n - 1), 2 * np.ones(n), -np.ones(n - 1)], offsets=[-1, 0, 1]
-        )
+        return scipy.sparse.diags_array([-np.ones(n - 1), 2 * np.ones(n), -np.ones(n - 1)], offsets=[-1, 0, 1])
 
     return build

@@ -44,9 +44,7 @@ def small_loss(name: str, rows: int = 40, batch_rows: int = 16) -> SpectralLoss:
     codes[:3] = np.nan
     coordinates = np.column_stack([rng.normal(size=rows), codes])
     target = rng.normal(size=rows)
-    loss = spectral_loss(
-        ensemble, coordinates, target, LOSSES[name], shift=0.3, scale=2.0, batch_rows=batch_rows
-    )
+    loss = spectral_loss(ensemble, coordinates, target, LOSSES[name], shift=0.3, scale=2.0, batch_rows=batch_rows)
     expected = (ensemble.scores(coordinates) - 0.3) / 2.0
     found = torch.cat([loss.scores(loss.parameters, batch) for batch in loss.batches])
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-13)  # the twin scores as the model serves
@@ -75,9 +73,7 @@ def test_eigenpairs_equal_those_of_the_explicit_hessian(name):
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_closed_form_equals_backward_passes(name):
     loss = small_loss(name)
-    vector = torch.randn(
-        len(loss.parameters), dtype=torch.float64, generator=torch.Generator().manual_seed(0)
-    )
+    vector = torch.randn(len(loss.parameters), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for fast, twin in (
         (SpectralHessian(loss), loss.hessian()),
         (SpectralHessian(loss, gauss_newton=True), loss.gauss_newton()),
@@ -134,9 +130,7 @@ def test_a_quadratic_has_its_matrix_as_hessian():
 
 
 def test_a_linear_loss_has_no_hessian():
-    operator = HessianOperator(
-        lambda x, row: (x * row).sum(), torch.ones(3, dtype=torch.float64), [torch.ones(3)]
-    )
+    operator = HessianOperator(lambda x, row: (x * row).sum(), torch.ones(3, dtype=torch.float64), [torch.ones(3)])
     assert not operator.matvec(torch.ones(3, dtype=torch.float64)).any()
 
 

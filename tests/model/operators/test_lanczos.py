@@ -22,9 +22,7 @@ SPECTRA = {
 @pytest.mark.parametrize("family", SPECTRA)
 def test_finds_the_most_wanted_eigenpairs_in_order(family, which, with_spectrum):
     if family == "graded" and which == "SA":
-        pytest.skip(
-            "the small end of a graded spectrum is for shift-invert: its relative gaps are far below eps"
-        )
+        pytest.skip("the small end of a graded spectrum is for shift-invert: its relative gaps are far below eps")
     matrix = with_spectrum(SPECTRA[family])
     found = lanczos(DenseOperator(matrix), 5, max_iter=2000, tol=1e-9, which=which)
     exact = SPECTRA[family]

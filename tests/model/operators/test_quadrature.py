@@ -25,9 +25,7 @@ def test_known_eigenpairs_take_the_variance_away(with_spectrum):
     helped = spectrum(operator, probes=10, steps=30, known=lanczos(operator, 2, tol=1e-10))
     assert helped.trace_error < plain.trace_error / 3
     assert abs(helped.trace - 90.0) < 4 * helped.trace_error
-    np.testing.assert_allclose(
-        helped.distribution(np.array([30.0, 45.0, 60.0])), [300 / 302, 301 / 302, 1], atol=1e-9
-    )
+    np.testing.assert_allclose(helped.distribution(np.array([30.0, 45.0, 60.0])), [300 / 302, 301 / 302, 1], atol=1e-9)
 
 
 def test_the_density_has_area_one(with_spectrum):
