@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from model.features import FloatArray
 from model.operators import EigenResult, Spectrum, lanczos, spectrum
 from model.operators.result import Which
 from model.operators.spectral_hessian import SpectralHessian
 from model.operators.spectral_loss import RowLoss, spectral_loss
 from model.spectral import SpectralModel
-from training.losses import MAX_LOG_RATE
+from training.losses import (
+    HUBER,
+    LOGISTIC,
+    MAX_LOG_RATE,
+    QUANTILE,
+    REGRESSION_LOSSES,
+    SOFTMAX,
+    SQUARED,
+    choose_objective,
+)
 from training.progress import Reporter, Silent
 from training.settings import FitSettings
 from training.table import UserError, split_target
@@ -104,16 +114,18 @@ def measure_curvature(
         InvalidRowsError: rows that are not rows of this model.
     """
     reporter = reporter or Silent()
-    features, target, _ = split_target(frame, model.target, model.task, model.classes)
+    rows = _rows(model, frame)
     shift, scale = 0.0, 1.0
     if model.task == "regression":
-        shift, scale = float(target.values.mean()), float(target.values.std())
+        shift = float(np.average(rows.target, weights=rows.weight))
+        scale = float(np.average((rows.target - shift) ** 2, weights=rows.weight)) ** 0.5
     name, row_loss = choose_loss(model)
     loss = spectral_loss(
         model.ensemble,
-        model.features.coordinates(model.features.encode(features)),
-        (target.values - shift) / scale,
+        model.features.coordinates(model.features.encode(rows.features)),
+        (rows.target - shift) / scale,
         row_loss,
+        row_weights=rows.weight,
         shift=shift,
         scale=scale,
         device=device,
@@ -158,14 +170,52 @@ def choose_loss(model: SpectralModel) -> tuple[str, RowLoss]:
 
     Losses without curvature of their own (absolute, quantile) are replaced by Huber's.
     """
-    if model.task == "regression":
-        settings = {**vars(FitSettings()), **model.card.get("training", {}).get("settings", {})}
-        if settings.get("loss") == "squared":
-            return "squared", lambda scores, target: 0.5 * (scores[:, 0] - target) ** 2
-        return "huber", _huber(settings["huber_delta"])
-    losses: dict[str, RowLoss] = {"binary": _logistic, "multiclass": _softmax, "poisson": _poisson}
-    names = {"binary": "logistic", "multiclass": "softmax", "poisson": "poisson"}
-    return names[model.task], losses[model.task]
+    settings = _settings(model)
+    objective = choose_objective(model.task, settings["loss"], settings["quantile"])
+    kind, parameter = objective.training
+    if kind == SQUARED:
+        return "squared", lambda scores, target: 0.5 * (scores[:, 0] - target) ** 2
+    if kind in (HUBER, QUANTILE):
+        return "huber", _huber(REGRESSION_LOSSES["huber"][1] if kind == QUANTILE else parameter)
+    if kind == LOGISTIC:
+        return "logistic", _logistic
+    return ("softmax", _softmax) if kind == SOFTMAX else ("poisson", _poisson)
+
+
+def _settings(model: SpectralModel) -> dict[str, Any]:
+    """The settings that the model was trained with, as far as its card tells."""
+    return {**asdict(FitSettings()), **model.card.get("training", {}).get("settings", {})}
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """A table as training sees it: features, target and weight (N,)."""
+
+    features: pd.DataFrame
+    target: FloatArray
+    weight: FloatArray
+
+
+def _rows(model: SpectralModel, frame: pd.DataFrame) -> _Rows:
+    """The rows with a target, weighted as in training, but for class weights."""
+    settings = _settings(model)
+    features, target, _ = split_target(frame, model.target, model.task, model.classes)
+    values, weight = target.values, np.ones(len(features))
+    if settings["weight"] is not None:
+        weight = _column(features, settings["weight"])
+    if settings["exposure"] is not None:
+        exposure = _column(features, settings["exposure"])
+        values, weight = values / exposure, weight * exposure
+    return _Rows(features[list(model.features.names)], values, weight)
+
+
+def _column(features: pd.DataFrame, name: str) -> FloatArray:
+    if name not in features:
+        raise UserError(f"no column {name!r}, by which the model was trained; give it")
+    values = pd.to_numeric(features[name], errors="coerce").to_numpy(np.float64)
+    if not (values > 0).all() or not np.isfinite(values).all():
+        raise UserError(f"column {name!r} must hold numbers above 0 only")
+    return np.asarray(values)
 
 
 def _huber(delta: float) -> Callable[[Tensor, Tensor], Tensor]:

@@ -23,11 +23,15 @@ BATCH_ROWS = 2048
 
 
 class Batch(NamedTuple):
-    """Rows: where they stand on the curves, starts and weights (B, C) as in ``Walk``, and target (B,)."""
+    """Rows: where they stand on the curves, starts and weights (B, C) as in ``Walk``; target and share (B,).
+
+    The shares of all rows add up to one.
+    """
 
     starts: Tensor
     weights: Tensor
     target: Tensor
+    share: Tensor
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class SpectralLoss:
 
     def score_loss(self, scores: Tensor, batch: Batch) -> Tensor:
         """The share of the mean loss that a batch with these scores has, a number."""
-        return self.row_loss(scores, batch.target).sum() / self.num_rows
+        return self.row_loss(scores, batch.target) @ batch.share
 
     def loss(self, parameters: Tensor, batch: Batch) -> Tensor:
         """The share of the mean loss that a batch has."""
@@ -103,6 +107,7 @@ def spectral_loss(
     target: FloatArray,
     row_loss: RowLoss,
     *,
+    row_weights: FloatArray | None = None,
     shift: float = 0.0,
     scale: float = 1.0,
     batch_rows: int = BATCH_ROWS,
@@ -115,6 +120,7 @@ def spectral_loss(
         coordinates: as ``FeatureSpace.coordinates`` gives them.
         target: what the scores should be, or the class codes.
         row_loss: of scores and targets.
+        row_weights: (N,), at least zero, by which the mean over rows is weighted; all the same by default.
         shift, scale: the model's scores are shift + scale times those of the loss: matrices and offsets are
             divided accordingly, so that curvature does not depend on the target's unit.
         batch_rows: rows in a batch.
@@ -127,13 +133,14 @@ def spectral_loss(
         raise ValueError(f"there must be rows, with a target each; got {len(coordinates)} and {len(target)}")
     if not scale > 0:
         raise ValueError(f"scale must be above 0; got {scale}")
+    row_weights = np.ones(len(target)) if row_weights is None else row_weights
     pencil = ensemble.pencil
     constant = np.concatenate([pencil.constant_diag, pencil.constant_off_diag], axis=1)
     tables = np.concatenate([np.concatenate([pencil.diag, pencil.off_diag], axis=2), constant[None]])
     offset = (ensemble.offset - shift) / scale
     return SpectralLoss(
         parameters=torch.from_numpy(np.concatenate([tables.ravel() / scale, offset])).to(device),
-        batches=tuple(_batches(ensemble, coordinates, target, batch_rows, device)),
+        batches=tuple(_batches(ensemble, coordinates, target, row_weights / row_weights.sum(), batch_rows, device)),
         row_loss=row_loss,
         num_rows=len(coordinates),
         num_heads=pencil.num_heads,
@@ -147,6 +154,7 @@ def _batches(
     ensemble: SpectralEnsemble,
     coordinates: FloatArray,
     target: FloatArray,
+    share: FloatArray,
     batch_rows: int,
     device: torch.device | str,
 ) -> Iterator[Batch]:
@@ -157,4 +165,5 @@ def _batches(
             starts=torch.from_numpy(walk.starts.astype(np.int64)).to(device),
             weights=torch.from_numpy(walk.weights).to(device),
             target=torch.tensor(target[rows], dtype=torch.float64, device=device),
+            share=torch.tensor(share[rows], dtype=torch.float64, device=device),
         )

@@ -18,7 +18,6 @@ from training.curvature import choose_loss, measure_curvature
 from training.curvature_plot import BEGIN, curvature_figure, with_section, write_curvature
 from training.losses import HUBER, LOGISTIC, POISSON, SOFTMAX, losses
 from training.schema import infer_features
-from training.settings import FitSettings
 from training.table import UserError
 
 KINDS = {"regression": HUBER, "binary": LOGISTIC, "multiclass": SOFTMAX, "poisson": POISSON}
@@ -62,7 +61,7 @@ def test_the_loss_is_the_one_of_training(task):
     scores = rng.normal(size=(50, 3 if task == "multiclass" else 1))
     target = rng.integers(0, 2, 50).astype(float)
     _, row_loss = choose_loss(model)
-    expected = losses(KINDS[task], FitSettings().huber_delta, scores, target)
+    expected = losses(KINDS[task], 0.5, scores, target)
     found = row_loss(torch.from_numpy(scores), torch.from_numpy(target))
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
@@ -91,6 +90,22 @@ def test_figures_do_not_depend_on_the_unit_of_the_target():
     # Rounding of the scaled matrices, through eigenvalues that converged to 1e-3 squared.
     np.testing.assert_allclose(second.top.eigenvalues, first.top.eigenvalues, rtol=1e-6)
     assert second.loss_value == pytest.approx(first.loss_value, rel=1e-9)
+
+
+def test_rows_count_by_their_weight_and_exposure():
+    model, table = _model("poisson")
+    settings = {"training": {"settings": {"weight": "w", "exposure": "e"}}}
+    weighted = replace(model, card=settings)
+    twice = pd.concat([table, table.iloc[:50]])
+    plain = measure_curvature(model, twice, top=2)
+    counted = measure_curvature(weighted, table.assign(w=1.0 + (np.arange(200) < 50), e=1.0), top=2)
+    np.testing.assert_allclose(counted.top.eigenvalues, plain.top.eigenvalues, rtol=1e-6)
+    # A count over three units of exposure is a third of it, three times.
+    exposed = measure_curvature(weighted, table.assign(y=3 * table.y, w=1.0, e=3.0), top=2)
+    once = measure_curvature(model, table, top=2)
+    np.testing.assert_allclose(exposed.top.eigenvalues, once.top.eigenvalues, rtol=1e-6)
+    with pytest.raises(UserError, match="no column 'w'"):
+        measure_curvature(weighted, table)
 
 
 def test_too_many_eigenvalues_are_a_mistake_told():
