@@ -45,7 +45,7 @@ def cases(quick: bool) -> dict[str, tuple[SymmetricOperator, Any, int, float]]:
     random = rng.normal(size=(1000, 1000))
     random = (random + random.T) / 2
     rows = 100_000 if quick else 1_000_000
-    clustered = np.concatenate([np.linspace(0, 1, 20_000), 2 + 0.02 * np.arange(10)])
+    clustered = np.concatenate([np.linspace(0, 1, 20_000), 2 + 0.001 * np.arange(10)])
     band = scipy.sparse.diags_array(
         [np.full(rows - 1, -1.0), rng.exponential(size=rows), np.full(rows - 1, -1.0)], offsets=[-1, 0, 1]
     ).tocsr()
