@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from model.eigensolvers import cpu
+from model.eigensolvers.gradients import eigenvalue_gradients
 from model.eigensolvers.pseudo_inverse import DAMPING, solve_pseudo_inverse
 from model.general_eig import eig as eig
 from model.threads import for_ranges
@@ -46,7 +47,8 @@ def eigvalsh_tridiagonal(diag: Tensor, off_diag: Tensor, *, eig_idx: int) -> Ten
     the gradient is (v_i^2, 2 v_i v_{i+1}). Raises ValueError for shapes that do not match or an eig_idx
     outside [0, n).
     """
-    return eigh_tridiagonal(diag, off_diag, eig_idx=eig_idx).eigenvalues[..., 0]
+    d, e, shape = _batched(diag, off_diag, eig_idx, 0)
+    return _eigenpairs(d, e, eig_idx, 0)[0].reshape(shape).to(diag.dtype)
 
 
 def eigh_tridiagonal(diag: Tensor, off_diag: Tensor, *, eig_idx: int, window: int = 0) -> EigenTensors:
@@ -84,9 +86,15 @@ def _batched(diag: Tensor, off_diag: Tensor, eig_idx: int, window: int) -> tuple
     if shape != off_diag.shape[:-1]:
         shape = torch.broadcast_shapes(shape, off_diag.shape[:-1])  # type: ignore[no-untyped-call]
         diag, off_diag = diag.expand(*shape, n), off_diag.expand(*shape, n - 1)
-    d = diag.to(torch.float64).reshape(shape.numel(), n).contiguous()
-    e = off_diag.to(torch.float64).reshape(shape.numel(), n - 1).contiguous()
+    d, e = _rows(diag, shape.numel(), n), _rows(off_diag, shape.numel(), n - 1)
     return d, e, shape
+
+
+def _rows(t: Tensor, count: int, length: int) -> Tensor:
+    """`t` as contiguous float64 (count, length); itself if it is that: every step is a node of the graph."""
+    if t.dtype is not torch.float64:
+        t = t.to(torch.float64)
+    return (t if t.ndim == 2 else t.reshape(count, length)).contiguous()
 
 
 def _grain(n: int, places: int) -> int:
@@ -99,6 +107,15 @@ def _outer(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         a, b = a[:, 0], b[:, 0]
         return a * b, a[:, :-1] * b[:, 1:] + a[:, 1:] * b[:, :-1]
     return (a * b).sum(1), (a[..., :-1] * b[..., 1:] + a[..., 1:] * b[..., :-1]).sum(1)
+
+
+def _first_order(weights: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """`_outer(weights v, v)` where nobody will differentiate it again."""
+    count, places, n = vectors.shape
+    grad_diag, grad_off = vectors.new_empty((count, n)), vectors.new_empty((count, n - 1))
+    w, v, d, e = (t.numpy() for t in (weights.contiguous(), vectors.detach(), grad_diag, grad_off))
+    for_ranges(count, _grain(n, places), lambda i, j: eigenvalue_gradients(w[i:j], v[i:j], d[i:j], e[i:j]))
+    return grad_diag, grad_off
 
 
 class _Eigenpairs(Function):
@@ -129,6 +146,8 @@ class _Eigenpairs(Function):
     def backward(ctx: Any, *grads: Tensor | None) -> Any:
         grad_values, grad_vectors = grads
         diag, off_diag, values, vectors = ctx.saved_tensors
+        if grad_vectors is None and grad_values is not None and not (torch.is_grad_enabled() or diag.is_cuda):
+            return *_first_order(grad_values, vectors), None, None
         left: Tensor | None = None
         if grad_values is not None:
             left = grad_values[..., None] * vectors

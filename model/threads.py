@@ -39,10 +39,11 @@ def set_num_threads(n: int) -> None:
 def for_ranges(count: int, grain: int, work: Callable[[int, int], None]) -> None:
     """Call work(start, stop) for contiguous ranges that cover [0, count), in parallel.
 
-    Ranges start at multiples of `grain`, so count <= grain runs inline, as does everything when there is one
-    thread. There are up to RANGES_PER_THREAD ranges per thread, taken by whoever is free, the caller's thread
-    included: a thread that the system holds up delays one range only. `work` must give the same results for any
-    split, and may not call `for_ranges`. The first error raised is raised again once all threads have ended.
+    Ranges start at multiples of `grain`, so count <= grain runs inline, as does everything when there is
+    one thread. There are up to RANGES_PER_THREAD ranges per thread, taken by whoever is free, the caller's
+    thread included: a thread that the system holds up delays one range only. `work` must give the same
+    results for any split, and may not call `for_ranges`. The first error raised is raised again once all
+    threads have ended.
     """
     if count <= 0:
         return

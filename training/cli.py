@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -31,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parser().parse_args(argv)
         arguments.run(arguments)
     except (UserError, InvalidRowsError, CheckpointError, ModelNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        # One line, whatever a file or a column is called.
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
@@ -86,6 +88,7 @@ _SETTINGS = (
     ("dim", int, "size of the matrices (default 15)"),
     ("members", int, "spectral neurons whose mean is the score (default 8)"),
     ("pairs", str, "pairs of features with a term of their own: a:b,c:d, none, or auto (default)"),
+    ("epochs", int, "passes over the rows (default: found by the search)"),
     ("budget", float, "seconds that the search may take, about (default 60)"),
     ("loss", str, "of a regression: auto (default), squared, huber, absolute, quantile"),
     ("quantile", float, "which one, for that loss (default 0.5)"),
@@ -113,10 +116,14 @@ def _fit(arguments: argparse.Namespace) -> None:
     told = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
     settings = read_settings(arguments.config, told) if arguments.config else make_settings(told)
     name = _model_name(arguments)
+    _check_writable(_store(arguments.store).root)
     frame = read_table(arguments.data)
     test = read_table(arguments.test) if arguments.test else None
-    if test is not None and arguments.target not in test:
-        raise UserError(f"{arguments.test} has no column {arguments.target!r}")
+    if test is not None:
+        used = settings.features or [column for column in frame if column not in settings.exclude]
+        for column in (arguments.target, *used):
+            if column in frame and column not in test:
+                raise UserError(f"{arguments.test} has no column {column!r}")
     with FitProgress() as progress:
         fitted = fit(frame, arguments.target, settings, progress)
     model = fitted.model
@@ -166,9 +173,14 @@ def _model_name(arguments: argparse.Namespace) -> str:
 
 
 def _store(path: Path | None) -> ModelStore:
-    import os
-
     return ModelStore(path or Path(os.environ.get("EIGENSERVE_STORE", "models")))
+
+
+def _check_writable(root: Path) -> None:
+    """Before a long training, not after it."""
+    nearest = next(path for path in (root.absolute(), *root.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise UserError(f"the store {root} cannot be written: {nearest} is no folder that may be written to")
 
 
 def _print_metrics(metrics: dict[str, dict[str, Any]]) -> None:

@@ -25,7 +25,7 @@ from training.pairs import pair_term
 from training.prepare import Sample, prepare
 from training.progress import Reporter, Silent
 from training.schema import infer_features
-from training.search import Judged, Workbench, blend, run_jobs, rungs_within, search
+from training.search import RUNGS, Judged, Workbench, blend, run_jobs, rungs_within, search
 from training.settings import FitSettings
 from training.table import Target, UserError, fingerprint, split_target
 
@@ -81,13 +81,16 @@ def fit(frame: pd.DataFrame, target: str, settings: FitSettings, reporter: Repor
     )
     rng = np.random.default_rng(np.random.SeedSequence(settings.seed))
     bench, gains = prepare(sample, settings, rng)
-    judged = search(bench, rungs_within(bench, settings.budget, settings.members), reporter)
+    # Told how long to train, the search need not find it out: its first round chooses the candidates.
+    rungs = rungs_within(bench, settings.budget, settings.members) if settings.epochs is None else RUNGS[:1]
+    judged = search(bench, rungs, reporter)
     picks = blend(judged, settings.members, bench.loss)
     scores = np.mean([pick.scores for pick in picks], axis=0)
     if goal.classes:
         scale, shift = calibration(sample.objective.kind, scores, sample.target, weight)
     scores = shift + scale * scores
-    model = SpectralModel(goal.task, target, space, refit(bench, picks, scale, shift), goal.classes)
+    ensemble = refit(bench, picks, scale, shift, settings.epochs)
+    model = SpectralModel(goal.task, target, space, ensemble, goal.classes)
     metrics = score_metrics(model, scores, goal, weight)
     card: dict[str, Any] = {
         "metrics": {"out_of_fold": {"rows": metrics.rows, **metrics.values}},
@@ -114,10 +117,18 @@ def fit(frame: pd.DataFrame, target: str, settings: FitSettings, reporter: Repor
     return Fitted(replace(model, card=card), goal, scores, tuple(notes))
 
 
-def refit(bench: Workbench, picks: Sequence[Judged], scale: float, shift: float) -> SpectralEnsemble:
-    """Train a member for each pick on all rows and join them; picks of the additive model share one member."""
+def refit(
+    bench: Workbench, picks: Sequence[Judged], scale: float, shift: float, epochs: int | None = None
+) -> SpectralEnsemble:
+    """Train a member for each pick on all rows and join them; picks of the additive model share one member.
+
+    Each trains for as many steps as it was picked with, or for ``epochs`` passes over the rows.
+    """
+    told = None if epochs is None else epochs * max(1, len(bench.fold) // bench.batch)
     trained = [(pick.candidate, pick.steps) for pick in picks if pick.candidate is not None]
-    jobs = [partial(bench.train, candidate, steps, None, (REFIT, i)) for i, (candidate, steps) in enumerate(trained)]
+    jobs = [
+        partial(bench.train, candidate, told or steps, None, (REFIT, i)) for i, (candidate, steps) in enumerate(trained)
+    ]
     members = [(member.params, member.offset) for member in run_jobs(jobs)]
     weights = [1.0 / len(picks)] * len(members)
     if len(trained) < len(picks):

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from model.curves import Term
 from model.features import FeatureSpace, FloatArray
+from model.threads import for_ranges
 from training.basis import PROBE, CurveBasis, curve_set, pair_curves
-from training.gam import design_matrix
-from training.kernel import Rows
+from training.gram import basis_matrix, gather, gram
 
 #: Rows that pairs are judged on.
-MAX_ROWS = 8_000
+MAX_ROWS = 20_000
 #: A pair is worth a term if it explains this share of the residuals' variance, and this many standard errors.
 MIN_GAIN = 0.003
 MIN_STANDARD_ERRORS = 2.0
@@ -72,12 +72,16 @@ def pair_gains(
     target = residuals[part]
     target = (target - target.mean(axis=0)) / (target.std(axis=0) + 1e-12)
     wanted = [i for i in np.argsort(-importance, kind="stable")[:MAX_FEATURES] if importance[i] > 0]
-    found = []
-    for a, b in combinations(sorted(int(i) for i in wanted), 2):
-        bases = pair_curves(0, space, z, a, b, PROBE)
-        if sum(len(basis.matrix) for basis in bases) <= MAX_PROBE_MATRICES:
-            found.append(_gain((a, b), bases, z, target, fold))
-    return sorted(found, key=lambda pair: -pair.gain)
+    probes = [(pair, pair_curves(0, space, z, *pair, PROBE)) for pair in combinations(sorted(map(int, wanted)), 2)]
+    probes = [(pair, bases) for pair, bases in probes if sum(len(b.matrix) for b in bases) <= MAX_PROBE_MATRICES]
+    found: list[PairGain | None] = [None] * len(probes)
+
+    def work(start: int, stop: int) -> None:
+        for i in range(start, stop):
+            found[i] = _gain(*probes[i], z, target, fold)
+
+    for_ranges(len(probes), 1, work)
+    return sorted((gain for gain in found if gain is not None), key=lambda gain: -gain.gain)
 
 
 def _gain(
@@ -88,18 +92,19 @@ def _gain(
     fold: NDArray[np.int64],
 ) -> PairGain:
     walk = curve_set(bases).walk(z)
-    nothing = np.empty(0, np.float32)
-    design = design_matrix(bases, Rows(walk.starts, walk.weights.astype(np.float32), nothing, nothing))
-    design -= design.mean(axis=0)
-    target = target.astype(np.float32)
-    gram, moment = design.T @ design, design.T @ target
-    ridge = max(3.0, 0.002 * len(z)) * np.eye(len(gram), dtype=np.float32)
-    predicted = np.zeros_like(target)
-    for f in range(int(fold.max()) + 1):
-        held = fold == f
-        outside = np.linalg.solve(gram - design[held].T @ design[held] + ridge, moment - design[held].T @ target[held])
-        predicted[held] = design[held] @ outside
-    gains = (target**2 - (target - predicted) ** 2).mean(axis=1, dtype=np.float64)
+    starts, weights = walk.starts, walk.weights.astype(np.float32)
+    basis = basis_matrix(bases)
+    ones, size = np.ones(len(z)), len(basis) - 1
+    held = [np.flatnonzero(fold == f) for f in range(int(fold.max()) + 1)]
+    sums = [gram(starts, weights, rows, ones, target, size) for rows in held]
+    whole, moments = sum(s for s, _ in sums), sum(m for _, m in sums)
+    ridge = np.diag(np.append(np.full(basis.shape[1] - 1, max(3.0, 0.002 * len(z))), 1e-6))
+    predicted = np.empty_like(target)
+    for rows, (total, moment) in zip(held, sums, strict=True):
+        outside = basis.T @ (whole - total) @ basis + ridge
+        beta = np.linalg.solve(outside, basis.T @ (moments - moment))
+        predicted[rows] = gather(starts[rows], weights[rows], basis @ beta)
+    gains = (target**2 - (target - predicted) ** 2).mean(axis=1)
     error = float(gains.std()) / np.sqrt(len(gains))
     return PairGain(pair, float(gains.mean()), float(gains.mean()) / error if error > 0 else 0.0)
 

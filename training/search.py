@@ -40,6 +40,8 @@ class Candidate:
     additive_start: bool
 
 
+#: The plain affine pencil of the literature has few parameters and no penalty.
+PLAIN = (Candidate((0.0, None, None), additive_start=False),)
 #: Strong and weak penalties, with and without pairs. Measured on 17 tables: each is the best of some.
 CANDIDATES = tuple(
     Candidate(penalties, start)
@@ -75,6 +77,7 @@ class Workbench:
         groups: (C,), MAIN, COARSE or FINE for each curve.
         rows: where the rows stand.
         fold: (N,), 0 ... folds - 1.
+        candidates: ways to train that come into question.
         additive: the additive model, whose parameters are the first of the blueprint's; None without one.
         start: (O,), scores to start from without it.
         judging: the loss by which candidates are compared, and its parameter.
@@ -85,6 +88,7 @@ class Workbench:
     groups: NDArray[np.int64]
     rows: Rows
     fold: NDArray[np.int64]
+    candidates: Sequence[Candidate]
     additive: AdditiveModel | None
     start: FloatArray
     judging: tuple[int, float]
@@ -97,10 +101,15 @@ class Workbench:
         """How many folds there are."""
         return int(self.fold.max()) + 1
 
-    def suits(self, candidate: Candidate) -> bool:
-        """Whether the curves that it asks for exist, and a start."""
-        wanted = all((self.groups == g).any() for g, p in enumerate(candidate.penalties) if p is not None)
-        return wanted and (self.additive is not None or not candidate.additive_start)
+    def suitable(self) -> list[Candidate]:
+        """The candidates whose curves exist, and whose start."""
+        present = [bool((self.groups == group).any()) for group in (MAIN, COARSE, FINE)]
+        return [
+            candidate
+            for candidate in self.candidates
+            if all(present[group] for group, p in enumerate(candidate.penalties) if p is not None)
+            and (self.additive is not None or not candidate.additive_start)
+        ]
 
     def train(
         self, candidate: Candidate, steps: int, fold: int | None, key: tuple[int, ...], stop: Event
@@ -200,17 +209,21 @@ class Rung:
 RUNGS = (Rung(300, 100, 1), Rung(1200, 4, 2), Rung(4800, 2, 2))
 
 
+#: Cores that a budget is reckoned on, whatever this machine has: more must not give another model.
+BUDGET_CORES = 2
+
+
 def rungs_within(bench: Workbench, budget_s: float, members: int) -> tuple[Rung, ...]:
     """As many rounds of the search as fit, with the training of the finished members, into a budget (seconds).
 
     The first round always runs.
     """
-    costs = sorted((bench.step_seconds(c) for c in CANDIDATES if bench.suits(c)), reverse=True)
+    costs = sorted((bench.step_seconds(c) for c in bench.suitable()), reverse=True)
     spent = 0.0
     chosen: list[Rung] = []
     for rung in RUNGS:
         spent += rung.steps * rung.repeats * bench.folds * sum(costs[: rung.candidates])
-        if chosen and (spent + members * rung.steps * costs[0]) / num_threads() > budget_s:
+        if chosen and (spent + members * rung.steps * costs[0]) / BUDGET_CORES > budget_s:
             break
         chosen.append(rung)
     return tuple(chosen)
@@ -225,7 +238,7 @@ def search(bench: Workbench, rungs: Sequence[Rung], reporter: Reporter) -> list[
     if bench.additive is not None:
         scores = bench.additive.out_of_fold
         judged.append(Judged(None, 0, scores, bench.loss(scores)))
-    running = [(index, c) for index, c in enumerate(CANDIDATES) if bench.suits(c)]
+    running = list(enumerate(bench.suitable()))
     total = sum(rung.steps * rung.repeats * min(rung.candidates, len(running)) for rung in rungs) * bench.folds
     done = 0
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,16 +53,20 @@ def read_table(path: str | Path) -> pd.DataFrame:
     try:
         if name.endswith((".csv", ".csv.gz")):
             frame = pd.read_csv(path, na_values=MISSING_MARKS, low_memory=False)
+            # As it stands in the file: pandas renames a doubled column to x.1.
+            header = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0].dropna()
         elif name.endswith((".parquet", ".pq")):
             frame = pd.read_parquet(path)
         elif name.endswith((".arrow", ".feather")):
             frame = pd.read_feather(path)
         else:
             raise UserError(f"{path} must end in .csv, .csv.gz, .parquet, .arrow or .feather")
-    except (ValueError, OSError, pd.errors.ParserError) as error:
+    except (ValueError, OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     frame.columns = frame.columns.map(str)
-    doubled = frame.columns[frame.columns.duplicated()].tolist()
+    if not name.endswith((".csv", ".csv.gz")):
+        header = frame.columns.to_series()
+    doubled = header[header.duplicated()].tolist()
     if doubled:
         raise UserError(f"{path} has more than one column named {doubled[0]!r}")
     if frame.empty:
