@@ -38,7 +38,7 @@ def block_lanczos(
     """The k most wanted eigenpairs from the Krylov space of ``block_size`` random vectors at once.
 
     It finds eigenvalues of multiplicity up to ``block_size``, and clusters as fast as if they were one; an
-    operator whose ``matmat`` reads its matrix once for all vectors makes it faster than ``lanczos`` where
+    operator whose ``matmat`` reads its matrix once for all vectors can make it faster than ``lanczos`` where
     memory traffic is what costs. For simple, separated eigenvalues it needs more products than ``lanczos``.
 
     Args:
