@@ -54,7 +54,7 @@ def curvature_figure(document: dict[str, Any]) -> go.Figure:
     # Below this a share is less than one eigenvalue in the whole width of a peak.
     floor = 0.1 / document["parameters"]
     figure.add_trace(go.Scatter(x=grid, y=np.maximum(density, floor), mode="lines", name="density"), row=1, col=2)
-    exponents = [e for e in range(-1, 6) if LINEAR_SHARE * 10**e <= 1]
+    exponents = range(6)  # from the linear part, 1e-5 of the reach, to all of it
     ticks = [sign * unit * 10.0**e for sign in (-1, 1) for e in exponents] + [0.0]
     figure.update_xaxes(title="rank", dtick=1, row=1, col=1)
     figure.update_yaxes(title="eigenvalue", row=1, col=1)

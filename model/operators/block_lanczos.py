@@ -103,7 +103,7 @@ def block_lanczos(
             basis.compress(torch.from_numpy(pairs.vectors))
             projected = np.diag(pairs.values)
     vectors = basis.combine(torch.from_numpy(pairs.vectors))
-    return as_result(pairs.values, vectors, residuals, iterations, converged)
+    return as_result(pairs.values, vectors, residuals, iterations, converged, scale)
 
 
 def _bordered(projected: FloatArray, coupling: FloatArray) -> FloatArray:

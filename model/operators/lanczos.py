@@ -100,7 +100,7 @@ def lanczos(
             # Half of the free places for the pairs next in line: they are what the next cycle builds on.
             run.restart(wanted_pairs(run.diag, run.off_diag[:-1], k + (run.count - k) // 2, which))
     vectors = run.basis.combine(torch.from_numpy(pairs.vectors))
-    return as_result(pairs.values, vectors, residuals, run.iterations, converged)
+    return as_result(pairs.values, vectors, residuals, run.iterations, converged, run.scale)
 
 
 class _Run:

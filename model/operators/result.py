@@ -28,7 +28,8 @@ class EigenResult:
         eigenvalues: (k,).
         eigenvectors: (k, n), orthonormal rows; the sign of each is arbitrary, and so is the basis where
             eigenvalues repeat.
-        residuals: (k,), ||A v - lambda v||; there is an eigenvalue within this of each one given.
+        residuals: (k,), ||A v - lambda v||, at least the rounding of a product; there is an eigenvalue within
+            this of each one given.
         iterations: products of the operator with one vector that were spent.
         converged: (k,) bool; a pair that is not is the best there was when the iterations ran out.
     """
@@ -79,8 +80,15 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator(device="cpu").manual_seed(seed)
 
 
-def as_result(eigenvalues: Any, eigenvectors: Tensor, residuals: Any, iterations: int, converged: Any) -> EigenResult:
-    """An ``EigenResult`` from float64 figures and vectors, in the vectors' type and on their device."""
+def as_result(
+    eigenvalues: Any, eigenvectors: Tensor, residuals: Any, iterations: int, converged: Any, scale: float = 0.0
+) -> EigenResult:
+    """An ``EigenResult`` from float64 figures and vectors, in the vectors' type and on their device.
+
+    ``scale`` is ||A||, where residuals are estimates: these fall below the rounding of a product, eps ||A||, and
+    true ones do not.
+    """
+    residuals = np.maximum(residuals, torch.finfo(eigenvectors.dtype).eps * scale)
     return EigenResult(
         eigenvalues=torch.from_numpy(np.array(eigenvalues)).to(eigenvectors),
         eigenvectors=eigenvectors,

@@ -46,6 +46,13 @@ def test_residuals_are_those_of_the_pairs(max_basis, with_spectrum):
     torch.testing.assert_close(vectors @ vectors.T, torch.eye(4, dtype=torch.float64), rtol=0, atol=1e-12)
 
 
+def test_residuals_do_not_claim_more_than_rounding_allows():
+    spectrum = torch.from_numpy(np.append(np.linspace(0, 1, 500), 1e6))
+    found = lanczos(CallableOperator(lambda v: spectrum * v, 501), 1, max_iter=40, tol=0.0)
+    # The estimate is below 1e-100 by then; a product of norm 1e6 is rounded to 1e-10.
+    assert found.residuals[0] >= 2.2e-16 * 1e6 * 0.99
+
+
 def test_agrees_with_arpack_on_a_sparse_matrix():
     draw = scipy.sparse.random_array((2000, 2000), density=0.002, rng=np.random.default_rng(0))
     matrix = (draw + draw.T).tocsr()
