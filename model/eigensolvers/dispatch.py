@@ -103,8 +103,13 @@ def _solve_on_cpu(d: Any, e: Any, eig_idx: int, window: int, values: Any, vector
 
 
 def _solve_on_gpu(d: Any, e: Any, eig_idx: int, window: int, values: Any, vectors: Any) -> None:
-    from .triton_gpu import solve_window  # Triton comes with CUDA builds of torch only
-
+    try:
+        from .triton_gpu import solve_window
+    except ImportError as error:
+        raise ValueError(
+            f"backend 'triton' needs Triton, which comes with CUDA builds of torch ({error}); "
+            "use 'auto' or 'numba'"
+        ) from error
     solve_window(d, e, eig_idx, window, values, vectors)
 
 

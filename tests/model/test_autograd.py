@@ -191,3 +191,23 @@ def test_mistakes_are_named():
         smoothed_eigvalsh_tridiagonal(diag, off_diag, eig_idx=0, smoothing=0)
     with pytest.raises(ValueError, match="floating"):
         eigvalsh_tridiagonal(diag.long(), off_diag, eig_idx=0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_tensors_have_the_same_values_and_derivatives():
+    on_cpu = matrices(40, 9)
+    on_gpu = tuple(t.detach().cuda().requires_grad_() for t in on_cpu)
+    results = []
+    for diag, off_diag in (on_cpu, on_gpu):
+        result = eigh_tridiagonal(diag, off_diag, eig_idx=4, window=1)
+        first = torch.autograd.grad(
+            (result.eigenvalues**2).sum() + (result.eigenvectors**4).sum(),
+            (diag, off_diag),
+            create_graph=True,
+        )
+        second = torch.autograd.grad(sum((g**2).sum() for g in first), (diag, off_diag))
+        results.append([result.eigenvalues, *first, *second])
+    for ours, theirs in zip(*results, strict=True):
+        # Second derivatives divide by squared gaps, here above 1e-2, what rounding and damping leave.
+        assert torch.allclose(ours, theirs.cpu(), rtol=1e-6, atol=1e-6)

@@ -1,5 +1,6 @@
 """The public solvers keep their promises about shapes, dtypes, batches, threads and errors."""
 
+import sys
 import threading
 
 import numpy as np
@@ -149,6 +150,13 @@ def test_single_precision_is_double_precision_rounded():
 def test_mistakes_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         eigh_tridiagonal(**arguments)
+
+
+def test_a_backend_that_is_not_there_is_the_callers_fault(monkeypatch):
+    monkeypatch.setitem(sys.modules, "triton", None)
+    monkeypatch.delitem(sys.modules, "model.eigensolvers.triton_gpu", raising=False)
+    with pytest.raises(ValueError, match="backend 'triton' needs Triton"):
+        eigvalsh_tridiagonal([1.0, 2.0], [0.5], eig_idx=0, backend="triton")
 
 
 def test_warming_up_is_idempotent():
