@@ -26,6 +26,7 @@ from torch.autograd import Function
 from model.eigensolvers import cpu
 from model.eigensolvers.gradients import eigenvalue_gradients
 from model.eigensolvers.pseudo_inverse import DAMPING, solve_pseudo_inverse
+from model.general_eig import eig as eig
 from model.threads import for_ranges
 
 _GRAIN_ROWS = 16384  # as in eigensolvers.dispatch: rows of work worth a second thread
