@@ -112,10 +112,14 @@ def _fit(arguments: argparse.Namespace) -> None:
     told = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
     settings = read_settings(arguments.config, told) if arguments.config else make_settings(told)
     name = _model_name(arguments)
+    _check_writable(_store(arguments.store).root)
     frame = read_table(arguments.data)
     test = read_table(arguments.test) if arguments.test else None
-    if test is not None and arguments.target not in test:
-        raise UserError(f"{arguments.test} has no column {arguments.target!r}")
+    if test is not None:
+        used = settings.features or [column for column in frame if column not in settings.exclude]
+        for column in (arguments.target, *used):
+            if column in frame and column not in test:
+                raise UserError(f"{arguments.test} has no column {column!r}")
     with FitProgress() as progress:
         fitted = fit(frame, arguments.target, settings, progress)
     model = fitted.model
