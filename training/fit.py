@@ -175,7 +175,7 @@ def _fit_rows(
         model=replace(model, card=card),
         target=goal,
         scores=scores,
-        notes=tuple(audit(table, goal)),
+        notes=tuple(audit(table, space, columns, goal)),
         columns=columns,
         weight=weight,
         judged=tuple(judged),
