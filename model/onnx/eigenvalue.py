@@ -8,7 +8,7 @@ counts, and an `If` that bisects in float64 the few lanes for which it fails.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -47,6 +47,13 @@ class ScaledMatrices:
     norm: Tensor
     low: Tensor
     width: Tensor
+
+    def repeated(self, times: int) -> ScaledMatrices:
+        """The lanes, so many times one after the other."""
+        graph = self.diag.graph
+        if times == 1:
+            return self
+        return ScaledMatrices(*(graph.concat([getattr(self, f.name)] * times, 1) for f in fields(self)))
 
 
 def scaled(diag: Tensor, off_diag: Tensor) -> ScaledMatrices:
