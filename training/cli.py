@@ -1,4 +1,4 @@
-"""The command line: fit and evaluate."""
+"""The command line: fit, evaluate and export."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from model.checkpoint import CheckpointError
 from model.features import InvalidRowsError
 from model.store import ModelNotFoundError, ModelStore, check_name, load_model
+from training.export import add_export
 from training.table import UserError
 
 #: Exit code of a user's mistake, as argparse has it.
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("model", metavar="MODEL", help="STORE/NAME or STORE/NAME/VERSION")
     judge.add_argument("data", metavar="DATA", type=Path)
     judge.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    add_export(commands)
     return parser
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from model.onnx.graph import Graph, Tensor
+from model.onnx.graph import Graph
 from model.onnx.sturm import FORMATS, Chains, chains_of, count_below, newton_step
+from model.onnx.tensor import Tensor
 
 #: Bits by which bisection narrows Gershgorin's interval (of length two at most, for norm one) when alone:
 #: what the format can resolve.
@@ -63,7 +64,9 @@ def scaled(diag: Tensor, off_diag: Tensor) -> ScaledMatrices:
     radius = graph.pad_rows(size, 1, 0, 0.0) + graph.pad_rows(size, 0, 1, 0.0)
     low = graph.reduce("ReduceMin", diag - radius, [0])
     high = graph.reduce("ReduceMax", diag + radius, [0])
-    norm = graph.elementwise("Max", graph.elementwise("Abs", low), graph.elementwise("Abs", high), limits.scale)
+    norm = graph.elementwise(
+        "Max", graph.elementwise("Abs", low), graph.elementwise("Abs", high), limits.scale
+    )
     # Minima and maxima may drop a NaN; a sum keeps it, and an infinity minus itself makes one.
     total = graph.reduce("ReduceSum", graph.elementwise("Abs", diag) + radius, [0])
     norm = norm + (total - total)
@@ -89,16 +92,14 @@ def eigenvalue(matrices: ScaledMatrices, eig_idx: Tensor, dim: int) -> Tensor:
 
     def bisected() -> Tensor:
         lanes = graph.gather(graph.apply("NonZero", failed, dtype=np.int64), 1)
-        some = [graph.gather(x, lanes, 1) for x in (matrices.low, matrices.width, eig_idx)]
-        low, width = narrowed(chains.take(lanes), *some, bits)
+        low, width, idx = (graph.gather(x, lanes, 1) for x in (matrices.low, matrices.width, eig_idx))
+        low, width = narrowed(chains.take(lanes), low, width, idx, bits)
         return graph.scatter_elements(shift, graph.unsqueeze(lanes, 0), low + width * 0.5, axis=1)
 
     return graph.branch(any_failed, bisected, lambda: shift, rank=2)
 
 
-def narrowed(
-    chains: Chains, low: Tensor, width: Tensor, eig_idx: Tensor, bits: int
-) -> tuple[Tensor, Tensor]:
+def narrowed(chains: Chains, low: Tensor, width: Tensor, eig_idx: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     """The interval [low, low + width] of each lane, cut down by ``bits`` bits around its eigenvalue."""
     graph = low.graph
     shifts, share, passes = _shifts_per_pass(graph, chains.middle, bits)
@@ -131,8 +132,12 @@ def _shifts_per_pass(graph: Graph, lanes: Tensor, bits: int) -> tuple[Tensor, Te
 def _bracket(matrices: ScaledMatrices, eig_idx: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """Low and high ends of a float64 interval that float32 counts give, (1, L) each."""
     graph = matrices.diag.graph
-    narrow = [graph.cast(x, np.float32) for x in (matrices.diag, matrices.off_diag, matrices.low, matrices.width)]
-    low32, width32 = narrowed(chains_of(narrow[0], narrow[1], dim), narrow[2], narrow[3], eig_idx, FLOAT32_BITS)
+    narrow = [
+        graph.cast(x, np.float32) for x in (matrices.diag, matrices.off_diag, matrices.low, matrices.width)
+    ]
+    low32, width32 = narrowed(
+        chains_of(narrow[0], narrow[1], dim), narrow[2], narrow[3], eig_idx, FLOAT32_BITS
+    )
     low = graph.cast(low32, np.float64) - FLOAT32_SLACK
     return low, low + (graph.cast(width32, np.float64) + 2 * FLOAT32_SLACK)
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.onnx.graph import Tensor
 from model.onnx.sturm import FORMATS, ones_like
+from model.onnx.tensor import Tensor
 
 States = list[Tensor]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from model.onnx.eigenvector import eigenvector
-from model.onnx.graph import Tensor
 from model.onnx.inputs import Columns, coordinate_slopes
 from model.onnx.scores import Spectrum, Tables
+from model.onnx.tensor import Tensor
 from model.onnx.walk import Walk
 from model.spectral import SpectralModel
 

@@ -13,9 +13,10 @@ import onnx
 from onnx import helper
 
 from model.onnx.explanation import explained
-from model.onnx.graph import Graph, Tensor, array_of
+from model.onnx.graph import Graph, array_of
 from model.onnx.inputs import ROWS, Categories, Columns, check_categories, columns_of, input_names
 from model.onnx.scores import entries_of, probabilities_of, scores_of, spectrum, tables_of
+from model.onnx.tensor import Tensor
 from model.onnx.walk import walk
 from model.spectral import SpectralModel
 
@@ -157,8 +158,8 @@ def _metadata(model: SpectralModel, settings: ExportSettings, inputs: Sequence[s
 def _describe(model: SpectralModel) -> str:
     pencil, members = model.ensemble.pencil, len(model.ensemble.member_weights)
     return (
-        f"Tridiagonal spectral model of {model.target} ({model.task}): eigenvalue {model.ensemble.eig_idx} of "
-        f"{pencil.dim} x {pencil.dim} matrices, mean of {members}. One input per feature, each (rows, 1)."
+        f"Tridiagonal spectral model of {model.target} ({model.task}): eigenvalue {model.ensemble.eig_idx} "
+        f"of {pencil.dim} x {pencil.dim} matrices, mean of {members}. One input per feature, each (rows, 1)."
     )
 
 

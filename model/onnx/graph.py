@@ -1,4 +1,4 @@
-"""Graph: ONNX nodes in the making, written as arithmetic on tensors."""
+"""Graph: ONNX nodes in the making."""
 
 from __future__ import annotations
 
@@ -10,68 +10,12 @@ import onnx
 from numpy.typing import DTypeLike, NDArray
 from onnx import helper, numpy_helper
 
+from model.onnx.tensor import Tensor
+
 #: Newer domains of ONNX's own are taken as they were when opset 17 came out.
 ML_OPSET = 2
 
-States = list["Tensor"]
-
-
-class Tensor:
-    """A named value of a graph; arithmetic on it appends nodes to the (sub)graph being written.
-
-    A number beside a tensor becomes a constant of the tensor's type.
-    """
-
-    def __init__(self, graph: Graph, name: str, dtype: DTypeLike) -> None:
-        self.graph = graph
-        self.name = name
-        self.dtype = np.dtype(dtype)
-
-    def _with(self, kind: str, other: Any, dtype: DTypeLike = None, flip: bool = False) -> Tensor:
-        pair = (self, self.graph.like(self, other))
-        return self.graph.apply(kind, *(pair[::-1] if flip else pair), dtype=dtype or self.dtype)
-
-    def __add__(self, other: Any) -> Tensor:
-        return self._with("Add", other)
-
-    def __sub__(self, other: Any) -> Tensor:
-        return self._with("Sub", other)
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return self._with("Sub", other, flip=True)
-
-    def __mul__(self, other: Any) -> Tensor:
-        return self._with("Mul", other)
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return self._with("Div", other)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return self._with("Div", other, flip=True)
-
-    def __neg__(self) -> Tensor:
-        return self.graph.apply("Neg", self, dtype=self.dtype)
-
-    def __lt__(self, other: Any) -> Tensor:
-        return self._with("Less", other, np.bool_)
-
-    def __le__(self, other: Any) -> Tensor:
-        return self._with("LessOrEqual", other, np.bool_)
-
-    def __gt__(self, other: Any) -> Tensor:
-        return self._with("Greater", other, np.bool_)
-
-    def __ge__(self, other: Any) -> Tensor:
-        return self._with("GreaterOrEqual", other, np.bool_)
-
-    def __and__(self, other: Any) -> Tensor:
-        return self._with("And", other)
-
-    def __or__(self, other: Any) -> Tensor:
-        return self._with("Or", other)
-
-    def __invert__(self) -> Tensor:
-        return self.graph.apply("Not", self, dtype=np.bool_)
+States = list[Tensor]
 
 
 class Graph:
@@ -121,7 +65,7 @@ class Graph:
         self._scopes[-1].append(node)
         return out
 
-    def constant(self, values: Any, dtype: DTypeLike = None) -> Tensor:
+    def constant(self, values: Any, dtype: DTypeLike | None = None) -> Tensor:
         """An array known at export."""
         array = np.asarray(values, dtype)
         if array.dtype.kind == "U":
@@ -145,9 +89,7 @@ class Graph:
     def where(self, condition: Tensor, yes: Any, no: Any) -> Tensor:
         """Elementwise choice; one of the two must be a tensor."""
         known = yes if isinstance(yes, Tensor) else no
-        return self.apply(
-            "Where", condition, self.like(known, yes), self.like(known, no), dtype=known.dtype
-        )
+        return self.apply("Where", condition, self.like(known, yes), self.like(known, no), dtype=known.dtype)
 
     def elementwise(self, kind: str, x: Tensor, *others: Any) -> Tensor:
         """An operator of the same type in and out: Abs, Max, Min, Sqrt, Exp, Log, ..."""
@@ -198,6 +140,11 @@ class Graph:
         """``value`` repeated to a shape."""
         return self.apply("Expand", value, shape, dtype=value.dtype)
 
+    def zeros(self, dtype: DTypeLike, shape: Tensor) -> Tensor:
+        """Zeros of a shape."""
+        zero = numpy_helper.from_array(np.zeros(1, dtype))
+        return self.apply("ConstantOfShape", shape, dtype=dtype, value=zero)
+
     def transpose(self, x: Tensor, *order: int) -> Tensor:
         """Axes in another order."""
         return self.apply("Transpose", x, dtype=x.dtype, perm=list(order))
@@ -208,21 +155,15 @@ class Graph:
 
     def concat(self, parts: Sequence[Tensor], axis: int) -> Tensor:
         """Tensors one after the other."""
-        return parts[0] if len(parts) == 1 else self.apply(
-            "Concat", *parts, dtype=parts[0].dtype, axis=axis
-        )
+        return parts[0] if len(parts) == 1 else self.apply("Concat", *parts, dtype=parts[0].dtype, axis=axis)
 
     def pad_rows(self, x: Tensor, before: int, after: int, value: float) -> Tensor:
         """Rows of ``value`` before and after the rows of a matrix."""
-        return self.apply(
-            "Pad", x, self._ints([before, 0, after, 0]), self.like(x, value), dtype=x.dtype
-        )
+        return self.apply("Pad", x, self._ints([before, 0, after, 0]), self.like(x, value), dtype=x.dtype)
 
     def rows(self, x: Tensor, start: int, stop: int) -> Tensor:
         """x[start:stop]."""
-        return self.apply(
-            "Slice", x, self._ints([start]), self._ints([stop]), self._ints([0]), dtype=x.dtype
-        )
+        return self.apply("Slice", x, self._ints([start]), self._ints([stop]), self._ints([0]), dtype=x.dtype)
 
     def gather(self, x: Tensor, positions: Any, axis: int = 0) -> Tensor:
         """x's slices at ``positions`` (a tensor, or numbers known at export) along an axis."""
@@ -264,7 +205,9 @@ class Graph:
         inside = [self._new(value.dtype) for value in states]
         self._scopes.append([])
         after = body(inside)
-        graph = self._subgraph("passes", [step, going, *inside], [going, *after], rank, {step.name, going.name})
+        graph = self._subgraph(
+            "passes", [step, going, *inside], [going, *after], rank, {step.name, going.name}
+        )
         found = [self._new(value.dtype) for value in states]
         # Without the condition, which the standard allows to leave out, onnx.reference runs no pass.
         self._append("Loop", [trips, self.constant(True), *states], found, body=graph)
@@ -321,7 +264,7 @@ def _info(value: Tensor, name: str, rank: int | None) -> onnx.ValueInfoProto:
 
 def _onnx_type(dtype: DTypeLike) -> int:
     kind = np.dtype(dtype)
-    if kind == object or kind.kind == "U":
+    if kind.kind in "OU":
         return int(onnx.TensorProto.STRING)
     return int(helper.np_dtype_to_tensor_dtype(kind))
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.features import Feature, FeatureSpace
-from model.onnx.graph import Graph, Tensor
+from model.onnx.graph import Graph
+from model.onnx.tensor import Tensor
 
 #: How categories come in: as texts, or as ``FeatureSpace.encode`` numbers them.
 Categories = Literal["strings", "codes"]
@@ -60,9 +61,7 @@ def check_categories(features: FeatureSpace, categories: Categories) -> None:
                 )
 
 
-def columns_of(
-    graph: Graph, features: FeatureSpace, names: Sequence[str], categories: Categories
-) -> Columns:
+def columns_of(graph: Graph, features: FeatureSpace, names: Sequence[str], categories: Categories) -> Columns:
     """Inputs for all features, and what they say."""
     rows = []
     for feature, name in zip(features.features, names, strict=True):

@@ -13,7 +13,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from model.ensemble import SpectralEnsemble
 from model.onnx.eigenvalue import ScaledMatrices, eigenvalue, scaled
-from model.onnx.graph import Graph, Tensor
+from model.onnx.graph import Graph
+from model.onnx.tensor import Tensor
 from model.onnx.walk import Walk, hats
 
 

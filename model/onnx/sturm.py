@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from model.onnx.graph import Graph, Tensor
+from model.onnx.tensor import Tensor
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,9 @@ class Chains:
         """Only some lanes, (K,) positions."""
         graph = self.diag.graph
         axes = {"diag": 3, "couplings": 3, "middle": 1, "links": 2}
-        return Chains(**{f.name: graph.gather(getattr(self, f.name), lanes, axes[f.name]) for f in fields(self)})
+        return Chains(
+            **{f.name: graph.gather(getattr(self, f.name), lanes, axes[f.name]) for f in fields(self)}
+        )
 
 
 def chains_of(diag: Tensor, off_diag: Tensor, dim: int) -> Chains:
@@ -123,7 +125,9 @@ def newton_step(chains: Chains, shift: Tensor) -> Tensor:
         return [pivot, rate], [rate]
 
     one = ones_like(shift, 2)
-    (pivots, rates), (all_rates,) = graph.scan(body, [one, one - one], [chains.diag, chains.couplings], rank=3)
+    (pivots, rates), (all_rates,) = graph.scan(
+        body, [one, one - one], [chains.diag, chains.couplings], rank=3
+    )
     ratios = chains.links / pivots
     middle = (chains.middle - shift) - graph.reduce("ReduceSum", ratios, [0], keep=False)
     middle_rate = (graph.reduce("ReduceSum", ratios * rates, [0], keep=False) - 1.0) / middle
@@ -132,7 +136,7 @@ def newton_step(chains: Chains, shift: Tensor) -> Tensor:
 
 
 def ones_like(shifts: Tensor, sequences: int) -> Tensor:
-    """(sequences, *shape of shifts) of ones: the pivots above the first rows, which are coupled to nothing."""
+    """(sequences, *shape of shifts) of ones: what stands for pivots above the first rows."""
     graph = shifts.graph
     one = graph.constant(1.0, shifts.dtype)
     return graph.expand(one, graph.shape(sequences, graph.shape_of(shifts, 0)))

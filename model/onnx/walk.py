@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from model.curves import CurveSet
-from model.onnx.graph import Graph, Tensor
+from model.onnx.graph import Graph
+from model.onnx.tensor import Tensor
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,9 @@ def walk(coordinates: Tensor, curves: CurveSet) -> Walk:
     missing = graph.is_nan(place) | graph.is_nan(code)
     inside = inside & ~missing
     # The same order of operations as the twin's, so that the same bits come out.
-    inverse = 1.0 / np.diff(knots, append=np.inf)
+    distances = np.diff(knots, append=np.inf)
+    distances[last] = np.inf  # from one curve to the next
+    inverse = 1.0 / distances
     slopes = graph.where(inside, graph.gather(graph.constant(inverse), at), 0.0)
     weights = graph.where(inside, (place - graph.gather(graph.constant(knots), at)) * slopes, 0.0)
     at = graph.where(~inside & (place >= last_knot), _each(graph, last), at)
@@ -57,13 +60,12 @@ def walk(coordinates: Tensor, curves: CurveSet) -> Walk:
     return Walk(starts, graph.where(inside, starts + 1, starts), weights, slopes)
 
 
-def hats(walk: Walk, num_matrices: int, dtype: type) -> Tensor:
+def hats(walk: Walk, num_matrices: int, dtype: DTypeLike) -> Tensor:
     """(R, N): how much of each matrix is in each row's sum."""
     graph = walk.starts.graph
     shape = graph.shape(num_matrices, graph.shape_of(walk.starts, 1, 2))
-    zeros = graph.expand(graph.constant(0.0, dtype), shape)
     # Where a path stays both positions are one: the second of the two writings counts, and is one whole.
-    ends = graph.scatter_elements(zeros, walk.ends, graph.cast(walk.weights, dtype))
+    ends = graph.scatter_elements(graph.zeros(dtype, shape), walk.ends, graph.cast(walk.weights, dtype))
     return graph.scatter_elements(ends, walk.starts, graph.cast(1.0 - walk.weights, dtype))
 
 
