@@ -9,8 +9,9 @@ import onnx
 from numpy.typing import NDArray
 
 from model.features import Feature, FeatureSpace, FloatArray
-from model.onnx.export import ExportSettings, Precision, output_names, to_bytes, to_onnx
+from model.onnx.export import ExportSettings, Precision, to_bytes, to_onnx
 from model.onnx.inputs import MISSING_TEXT, input_names
+from model.onnx.sturm import FORMATS
 from model.spectral import SpectralModel
 
 #: What is promised, relative to the size of the row's matrices (in which scores and contributions are sums
@@ -55,7 +56,10 @@ def check_agreement(model: SpectralModel, content: bytes, settings: ExportSettin
         OnnxError: naming the output that differs, by how much, and how much is allowed.
     """
     columns = probe_columns(model.features)
-    found = run(content, graph_inputs(model, columns, settings))
+    try:
+        found = run(content, graph_inputs(model, columns, settings))
+    except Exception as error:  # onnxruntime's exceptions have no base class of their own
+        raise OnnxError(f"onnxruntime cannot run the file: {error}") from error
     differences = compare(model, columns, found, settings)
     for name, ratio in differences.items():
         if not ratio <= 1.0:  # also refuses NaN
@@ -80,7 +84,7 @@ def graph_inputs(
     model: SpectralModel, columns: FloatArray, settings: ExportSettings
 ) -> dict[str, NDArray[Any]]:
     """Columns (N, F) as ``FeatureSpace.encode`` gives them -> the inputs of the graph."""
-    names = input_names(model.features, output_names(model, settings))
+    names = input_names(model.features)
     inputs: dict[str, NDArray[Any]] = {}
     for j, (name, feature) in enumerate(zip(names, model.features.features, strict=True)):
         column = columns[:, j]
@@ -112,7 +116,7 @@ def compare(
 ) -> dict[str, float]:
     """Output -> its largest difference from the model, in units of what is allowed."""
     tolerance = TOLERANCE[settings.precision]
-    norm = _norms(model, columns)
+    norm = np.maximum(_norms(model, columns), FORMATS[np.dtype(settings.precision)].scale)
     scores = model.scores(columns)
     ratios: dict[str, FloatArray] = {}
     if model.classes:
@@ -172,7 +176,7 @@ def _norms(model: SpectralModel, columns: FloatArray) -> FloatArray:
     diag, off_diag = (np.abs(part) for part in pencil.matrices(walk))
     diag[..., 1:] += off_diag
     diag[..., :-1] += off_diag
-    return np.maximum(diag.max(axis=(1, 2)), np.finfo(np.float32).tiny)
+    return np.asarray(diag.max(axis=(1, 2)))
 
 
 def _texts(feature: Feature, codes: FloatArray) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from onnx import helper
 
 from model.onnx.explanation import explained
 from model.onnx.graph import Graph, array_of
-from model.onnx.inputs import ROWS, Categories, Columns, check_categories, columns_of, input_names
+from model.onnx.inputs import OUTPUTS, ROWS, Categories, Columns, check_categories, columns_of, input_names
 from model.onnx.scores import entries_of, probabilities_of, scores_of, spectrum, tables_of
 from model.onnx.tensor import Tensor
 from model.onnx.walk import walk
@@ -25,10 +25,7 @@ Precision = Literal["float64", "float32"]
 #: The oldest opset whose operators are used: 16 brought nothing that is needed, 17 is what the runtimes of
 #: 2022 and later read.
 OLDEST_OPSET = 17
-#: What a file without explanations gives, and what one with them gives besides.
-REGRESSOR_OUTPUTS = ("prediction",)
-CLASSIFIER_OUTPUTS = ("label", "probabilities")
-EXPLANATION_OUTPUTS = ("score", "baseline", "contributions", "sensitivities", "gap")
+#: What a model's card may override.
 DEFAULT_LICENSE = "The weights are the trainer's; the operators around them are Eigenserve's, Apache-2.0"
 
 
@@ -57,12 +54,6 @@ class ExportSettings:
                 raise ValueError(f"{name} must be {' or '.join(allowed)}; got {getattr(self, name)!r}")
 
 
-def output_names(model: SpectralModel, settings: ExportSettings) -> tuple[str, ...]:
-    """The outputs of the file, in order."""
-    predictions = CLASSIFIER_OUTPUTS if model.classes else REGRESSOR_OUTPUTS
-    return predictions + (EXPLANATION_OUTPUTS if settings.explain else ())
-
-
 def to_onnx(model: SpectralModel, settings: ExportSettings | None = None) -> onnx.ModelProto:
     """The model as a graph; the same model and settings give the same graph.
 
@@ -73,9 +64,8 @@ def to_onnx(model: SpectralModel, settings: ExportSettings | None = None) -> onn
     if not len(model.features):
         raise ValueError("a model without features cannot be exported: its graph would have no input")
     check_categories(model.features, settings.categories)
-    outputs = output_names(model, settings)
-    inputs = input_names(model.features, outputs)
-    graph = Graph(settings.opset, reserved=[*inputs, *outputs])
+    inputs = input_names(model.features)
+    graph = Graph(settings.opset, reserved=[*inputs, *OUTPUTS])
     columns = columns_of(graph, model.features, inputs, settings.categories)
     _write(graph, model, columns, settings)
     domains = [helper.make_opsetid(name, version) for name, version in sorted(graph.domains.items())]

@@ -18,6 +18,11 @@ from model.onnx.tensor import Tensor
 Categories = Literal["strings", "codes"]
 #: The axis of the rows, by name.
 ROWS = "rows"
+#: What a file gives, and what one with explanations gives besides. No file has an input of such a name.
+REGRESSOR_OUTPUTS = ("prediction",)
+CLASSIFIER_OUTPUTS = ("label", "probabilities")
+EXPLANATION_OUTPUTS = ("score", "baseline", "contributions", "sensitivities", "gap")
+OUTPUTS = (*REGRESSOR_OUTPUTS, *CLASSIFIER_OUTPUTS, *EXPLANATION_OUTPUTS)
 #: A category that is this text is a missing value.
 MISSING_TEXT = ""
 
@@ -37,12 +42,12 @@ class Columns:
     invalid: Tensor
 
 
-def input_names(features: FeatureSpace, outputs: Sequence[str]) -> list[str]:
-    """The features' names; one that is empty or an output's name gets "feature." in front."""
-    taken = {*outputs, *features.names, ""}
+def input_names(features: FeatureSpace) -> list[str]:
+    """The features' names; one that is empty or the name of an output gets "feature." in front."""
+    taken = {*OUTPUTS, *features.names, ""}
     names = []
     for name in features.names:
-        if name in outputs or not name:
+        if name in OUTPUTS or not name:
             while name in taken:
                 name = "feature." + name
             taken.add(name)
