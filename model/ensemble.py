@@ -38,8 +38,7 @@ class SpectralEnsemble:
         outputs, members = len(self.offset), len(self.member_weights)
         if self.pencil.num_heads != outputs * members:
             raise ValueError(
-                f"{outputs} outputs of {members} members need {outputs * members} heads; "
-                f"got {self.pencil.num_heads}"
+                f"{outputs} outputs of {members} members need {outputs * members} heads; got {self.pencil.num_heads}"
             )
         if not 0 <= self.eig_idx < self.pencil.dim:
             raise ValueError(f"eig_idx must be in [0, {self.pencil.dim}); got {self.eig_idx}")

@@ -79,8 +79,8 @@ class Feature:
 
     @property
     def num_codes(self) -> int:
-        """Codes of a categorical feature, the unknown one included; 0 for other kinds."""
-        return len(self.categories) + 1 if self.kind == "categorical" else 0
+        """Codes of a categorical feature, the unknown one included, or of a boolean; 0 for numbers."""
+        return {"categorical": len(self.categories) + 1, "boolean": 2, "numeric": 0}[self.kind]
 
     @cached_property
     def codes(self) -> dict[str, float]:
@@ -256,9 +256,7 @@ def _encode_cell(feature: Feature, value: Any) -> tuple[float, str]:
         return feature.codes.get(category_key(value), float(len(feature.categories))), ""
     if feature.kind == "boolean":
         code = _BOOLEANS.get(category_key(value).lower())
-        return (
-            (math.nan, f"must be true, false or null; got {_describe(value)}") if code is None else (code, "")
-        )
+        return (math.nan, f"must be true, false or null; got {_describe(value)}") if code is None else (code, "")
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
         return math.nan, f"must be a number or null; got {_describe(value)}"
     try:

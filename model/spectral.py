@@ -80,9 +80,7 @@ class SpectralModel:
             raise ValueError(f"only classifiers have probabilities; this is a {self.task} model")
         return self.probabilities(self.scores(self.features.encode(rows)))
 
-    def explain(
-        self, rows: Any, method: str = "eigenvector", target: ClassLabel | None = None
-    ) -> Explanation:
+    def explain(self, rows: Any, method: str = "eigenvector", target: ClassLabel | None = None) -> Explanation:
         """Rows -> their scores taken apart (see ``Explanation``).
 
         Args:
@@ -124,9 +122,7 @@ class SpectralModel:
         """The combination of outputs that scores the class ``target``, for each row."""
         if target is not None:
             if target not in self.classes:
-                allowed = (
-                    f"one of {', '.join(map(repr, self.classes))}" if self.classes else "left out: no classes"
-                )
+                allowed = f"one of {', '.join(map(repr, self.classes))}" if self.classes else "left out: no classes"
                 raise ValueError(f"target must be {allowed}; got {target!r}")
             chosen = np.full(len(columns), self.classes.index(target))
         elif self.task == "multiclass":
@@ -147,14 +143,10 @@ def _check_curves(features: FeatureSpace, ensemble: SpectralEnsemble) -> None:
     for i, curve in enumerate(pencil.curves.curves):
         term_features = pencil.terms[curve.term].features
         if not set(curve.numeric + curve.categorical) <= set(term_features):
-            raise ValueError(
-                f"curve {i} must use only features of its term {pencil.terms[curve.term].name!r}"
-            )
+            raise ValueError(f"curve {i} must use only features of its term {pencil.terms[curve.term].name!r}")
         for feature, codes in zip(curve.categorical, curve.num_codes, strict=True):
             if features.features[feature].num_codes != codes:
-                raise ValueError(
-                    f"curve {i} must have a path for each of {features.names[feature]!r}'s codes"
-                )
+                raise ValueError(f"curve {i} must have a path for each of {features.names[feature]!r}'s codes")
         if any(features.features[f].kind == "categorical" for f in curve.numeric):
             raise ValueError(f"curve {i} must walk by numbers, not by categories")
         if not all(np.diff(curve.knots) > 0):

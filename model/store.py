@@ -53,9 +53,7 @@ class ModelStore:
         """Models that have a version, in alphabetical order."""
         if not self.root.is_dir():
             return []
-        return sorted(
-            p.name for p in self.root.iterdir() if _NAME.fullmatch(p.name) and self.versions(p.name)
-        )
+        return sorted(p.name for p in self.root.iterdir() if _NAME.fullmatch(p.name) and self.versions(p.name))
 
     def versions(self, name: str) -> list[int]:
         """Versions of a model, ascending; none for an unknown one."""

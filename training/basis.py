@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +13,8 @@ from model.features import FeatureSpace, FloatArray
 from training.schema import MAX_LEVELS
 
 CurveShape = Literal["piecewise", "linear"]
+#: Levels of a column with many ties that get a knot of their own.
+MAX_SPIKES = 128
 
 
 @dataclass(frozen=True)
@@ -27,41 +29,69 @@ class CurveBasis:
         curve: the curve.
         matrix: (num_matrices, P).
         trained: (P,), false for parameters that no row can move: they start at zero.
+        rough: (P,), true for those that bend a curve of a single feature.
+        sign: 1 or -1 for a monotone curve, whose parameters are those of ``training.psd_steps`` (``matrix`` is
+            then the identity); 0 for others.
     """
 
     curve: Curve
     matrix: FloatArray
     trained: np.ndarray
+    rough: np.ndarray
+    sign: int = 0
 
 
-def curves_of(
+@dataclass(frozen=True)
+class Resolution:
+    """How finely a pair of numbers is resolved: evenly spread directions, and knots along each.
+
+    Ramps suit few knots; many are better trained each by itself.
+    """
+
+    directions: int
+    knots: int
+    ramps: bool
+
+
+#: For finding pairs.
+PROBE = Resolution(4, 12, ramps=True)
+
+
+def coarse_resolution(rows: int) -> Resolution:
+    """For pairs of any kind."""
+    return Resolution(2, 6, True) if rows < 1000 else Resolution(4, 8, True) if rows < 2000 else Resolution(4, 16, True)
+
+
+def fine_resolution(rows: int) -> Resolution | None:
+    """For a pair that explains much, such as a place on a map; None where rows are too few."""
+    return None if rows < 2000 else Resolution(8, 24, False) if rows < 5000 else Resolution(16, 64, False)
+
+
+def main_curves(
     space: FeatureSpace,
     coordinates: FloatArray,
-    pairs: Sequence[tuple[int, int]] = (),
     shape: CurveShape = "piecewise",
-) -> tuple[tuple[Term, ...], tuple[CurveBasis, ...]]:
-    """Terms for all features that vary and for the given pairs, each with its curves.
+    monotone: Mapping[int, int] | None = None,
+) -> tuple[list[Term], list[CurveBasis]]:
+    """A term and its curve for each feature that varies.
 
     Args:
         space: the features.
         coordinates: (N, F), the training rows; knots stand at their quantiles.
-        pairs: positions of features to pair.
-        shape: "linear" for the affine pencil of the literature, which has no pairs and no knots to choose.
+        shape: "linear" for the affine pencil of the literature, which has no knots to choose.
+        monotone: features -> 1 or -1, along which the score must not fall, or not rise.
     """
     terms: list[Term] = []
     bases: list[CurveBasis] = []
     for i, feature in enumerate(space.features):
         if feature.kind == "categorical":
-            found = [_table(len(terms), space, (i,))] if feature.categories else []
+            basis = _paths(len(terms), space, (i,), (), np.zeros(1)) if feature.categories else None
         else:
-            found = _main_curve(len(terms), i, coordinates[:, i], feature.missing, shape)
-        if found:
+            basis = _main_curve(len(terms), i, coordinates[:, i], feature.missing, shape)
+        if basis is not None:
             terms.append(Term(feature.name, (i,)))
-            bases += found
-    for a, b in pairs:
-        bases += _pair_curves(len(terms), space, coordinates, a, b)
-        terms.append(Term(f"{space.names[a]} & {space.names[b]}", (a, b)))
-    return tuple(terms), tuple(bases)
+            bases.append(_constrained(basis, monotone or {}))
+    return terms, bases
 
 
 def curve_set(bases: Sequence[CurveBasis]) -> CurveSet:
@@ -69,9 +99,42 @@ def curve_set(bases: Sequence[CurveBasis]) -> CurveSet:
     return CurveSet(tuple(basis.curve for basis in bases))
 
 
-def quantile_knots(values: FloatArray, count: int) -> FloatArray:
-    """Up to ``count`` ascending knots at quantiles of the values, the ends included."""
-    return np.unique(np.quantile(values, np.linspace(0.0, 1.0, count)))
+def _constrained(basis: CurveBasis, monotone: Mapping[int, int]) -> CurveBasis:
+    """The basis itself, or a monotone one if its curve walks along features that must be.
+
+    Raises:
+        ValueError: the curve runs up one of them while it runs down the other.
+    """
+    along = zip(basis.curve.numeric, basis.curve.direction, strict=True)
+    signs = {monotone[i] * (1 if weight > 0 else -1) for i, weight in along if i in monotone and weight != 0.0}
+    if not signs or len(basis.curve.knots) < 2:
+        return basis
+    if len(signs) > 1:
+        raise ValueError("no curve is monotone both ways")
+    count = len(basis.matrix)
+    return CurveBasis(basis.curve, np.eye(count), np.ones(count, bool), np.zeros(count, bool), signs.pop())
+
+
+def choose_knots(values: FloatArray, count: int) -> FloatArray:
+    """Ascending knots: every level where there are few, else about ``count`` quantiles.
+
+    Where ties swallow quantiles (a column that is mostly zero, say) each frequent level gets a knot, too, and
+    the most frequent ones get knots on their neighbours, so that they can stand out as spikes.
+    """
+    values = values[np.isfinite(values)]
+    levels, counts = np.unique(values, return_counts=True)
+    if len(levels) <= MAX_LEVELS:
+        return levels
+    knots = np.unique(np.quantile(values, np.linspace(0.0, 1.0, count)))
+    if len(knots) >= 0.85 * count:
+        return knots
+    frequent = levels[counts > max(5, 0.0005 * len(values))]
+    if len(frequent) > MAX_SPIKES:
+        frequent = levels[np.argsort(-counts, kind="stable")[:MAX_SPIKES]]
+    top = np.flatnonzero(counts > 0.02 * len(values))
+    beside = levels[np.clip(np.concatenate([top - 1, top + 1]), 0, len(levels) - 1)]
+    spread = np.quantile(levels, np.linspace(0.0, 1.0, count))
+    return np.unique(np.concatenate([knots, frequent, levels[top], beside, spread]))
 
 
 def main_knots(rows: int) -> int:
@@ -79,19 +142,14 @@ def main_knots(rows: int) -> int:
     return 8 if rows < 1000 else 12 if rows < 5000 else 16
 
 
-def _main_curve(term: int, i: int, z: FloatArray, missing: bool, shape: CurveShape) -> list[CurveBasis]:
-    z = z[np.isfinite(z)]
-    levels = np.unique(z)
-    if len(levels) < 2 and not missing:
-        return []
-    if len(levels) < 2:
-        knots = levels if len(levels) else np.zeros(1)
-    elif shape == "linear":
+def _main_curve(term: int, i: int, z: FloatArray, missing: bool, shape: CurveShape) -> CurveBasis | None:
+    knots = choose_knots(z, main_knots(len(z)))
+    if len(knots) < 2 and not missing:
+        return None
+    if len(knots) == 0:
+        knots = np.zeros(1)
+    elif len(knots) > 1 and shape == "linear":
         knots = np.array([-1.0, 1.0])
-    elif len(levels) <= MAX_LEVELS:
-        knots = levels
-    else:
-        knots = quantile_knots(z, main_knots(len(z)))
     curve = Curve(
         term=term,
         numeric=(i,),
@@ -100,13 +158,13 @@ def _main_curve(term: int, i: int, z: FloatArray, missing: bool, shape: CurveSha
         extend=shape == "linear",
         missing=missing,
     )
-    return [_with_missing(curve, _line_and_ramps(knots))]
+    return _with_missing(curve, _line_and_ramps(knots), rough=np.arange(max(1, len(knots))) > 0)
 
 
 def _line_and_ramps(knots: FloatArray) -> FloatArray:
-    """(K, K): a line through zero, and for each but one of the steps between knots a ramp from -1/2 to 1/2.
+    """(K, K): a line through zero, and a ramp from -1/2 to 1/2 for each step between knots.
 
-    For two knots the line alone would leave out the constant, which the constant matrices hold anyway.
+    For two knots the line alone: the constant matrices hold the rest.
     """
     line = 0.5 * knots[:, None]
     if len(knots) <= 2:
@@ -115,72 +173,82 @@ def _line_and_ramps(knots: FloatArray) -> FloatArray:
     return np.hstack([line, ramps])
 
 
-def _with_missing(curve: Curve, matrix: FloatArray, trained: np.ndarray | None = None) -> CurveBasis:
+def _with_missing(
+    curve: Curve, matrix: FloatArray, trained: np.ndarray | None = None, rough: np.ndarray | None = None
+) -> CurveBasis:
     """The basis of a curve; its matrix for "missing", if it has one, is a parameter of its own."""
-    if trained is None:
-        trained = np.ones(matrix.shape[1], bool)
+    params = matrix.shape[1]
+    trained = np.ones(params, bool) if trained is None else trained
+    rough = np.zeros(params, bool) if rough is None else rough[:params]
     if curve.missing:
-        rows, params = matrix.shape
-        matrix = np.block([[matrix, np.zeros((rows, 1))], [np.zeros((1, params)), np.ones((1, 1))]])
-        trained = np.append(trained, True)
-    return CurveBasis(curve, matrix, trained)
-
-
-def _table(term: int, space: FeatureSpace, categorical: tuple[int, ...]) -> CurveBasis:
-    return _paths(term, space, categorical, (), np.zeros(1))
+        matrix = np.block([[matrix, np.zeros((len(matrix), 1))], [np.zeros((1, params)), np.ones((1, 1))]])
+        trained, rough = np.append(trained, True), np.append(rough, False)
+    return CurveBasis(curve, matrix, trained, rough)
 
 
 def _paths(
-    term: int, space: FeatureSpace, categorical: tuple[int, ...], numeric: tuple[int, ...], knots: FloatArray
+    term: int, space: FeatureSpace, choosing: tuple[int, ...], numeric: tuple[int, ...], knots: FloatArray
 ) -> CurveBasis:
     """One path per combination of categories, a parameter per matrix; unknown categories stay at zero."""
-    chosen = [space.features[i] for i in categorical]
+    chosen = [space.features[i] for i in choosing]
     known = np.ones(1, bool)
     for feature in chosen:
-        known = np.logical_and.outer(known, np.arange(feature.num_codes) < len(feature.categories)).ravel()
+        unknown = feature.kind == "categorical"
+        known = np.logical_and.outer(known, np.arange(feature.num_codes) < feature.num_codes - unknown).ravel()
     curve = Curve(
         term=term,
         numeric=numeric,
         direction=(1.0,) * len(numeric),
-        categorical=categorical,
+        categorical=choosing,
         num_codes=tuple(feature.num_codes for feature in chosen),
         knots=tuple(knots.tolist()),
-        missing=any(space.features[i].missing for i in categorical + numeric),
+        missing=any(space.features[i].missing for i in choosing + numeric),
     )
     trained = np.repeat(known, len(knots))
     return _with_missing(curve, np.eye(len(trained)), trained)
 
 
-def _pair_curves(term: int, space: FeatureSpace, z: FloatArray, a: int, b: int) -> list[CurveBasis]:
-    numeric = tuple(i for i in (a, b) if space.features[i].kind != "categorical")
-    categorical = tuple(i for i in (a, b) if space.features[i].kind == "categorical")
-    if not numeric:
-        return [_table(term, space, categorical)]
-    if categorical:
-        values = z[:, numeric[0]]
-        values = values[np.isfinite(values)]
-        levels = np.unique(values)
-        knots = levels if len(levels) <= MAX_LEVELS else quantile_knots(values, main_knots(len(values)) // 2)
-        return [_paths(term, space, categorical, numeric, knots)]
-    return _directions(term, space, z, a, b)
+def pair_curves(
+    term: int,
+    space: FeatureSpace,
+    z: FloatArray,
+    a: int,
+    b: int,
+    resolution: Resolution,
+    monotone: Mapping[int, int] | None = None,
+) -> list[CurveBasis]:
+    """The curves of a pair: a table, a path for each category, or directions in the plane of two numbers."""
+    monotone = monotone or {}
+    # A boolean chooses a path, too, unless the score must be monotone along it.
+    numeric = tuple(i for i in (a, b) if space.features[i].kind == "numeric" or i in monotone)
+    choosing = tuple(i for i in (a, b) if i not in numeric)
+    if len(numeric) == 2:
+        return _directions(term, space, z, a, b, resolution, monotone)
+    knots = choose_knots(z[:, numeric[0]], min(8, resolution.knots)) if numeric else np.zeros(1)
+    return [_constrained(_paths(term, space, choosing, numeric, knots), monotone)]
 
 
-def pair_resolution(rows: int) -> tuple[int, int]:
-    """Directions, and knots along each, of a pair of numbers."""
-    return (16, 64) if rows >= 5000 else (8, 24) if rows >= 2000 else (4, 8)
-
-
-def _directions(term: int, space: FeatureSpace, z: FloatArray, a: int, b: int) -> list[CurveBasis]:
-    """Curves along evenly spread directions in the plane of two numbers, a parameter per knot."""
-    count, num_knots = pair_resolution(len(z))
+def _directions(
+    term: int,
+    space: FeatureSpace,
+    z: FloatArray,
+    a: int,
+    b: int,
+    resolution: Resolution,
+    monotone: Mapping[int, int],
+) -> list[CurveBasis]:
     missing = space.features[a].missing or space.features[b].missing
     bases = []
-    for angle in np.pi * np.arange(count) / count:
+    # Ramps along the axes would repeat the features' own curves, so few directions are turned between them.
+    turn = 0.5 if resolution.ramps else 0.0
+    for angle in np.pi * (np.arange(resolution.directions) + turn) / resolution.directions:
         direction = (float(np.cos(angle)), float(np.sin(angle)))
-        u = z[:, a] * direction[0] + z[:, b] * direction[1]
-        knots = quantile_knots(u[np.isfinite(u)], num_knots)
-        curve = Curve(
-            term=term, numeric=(a, b), direction=direction, knots=tuple(knots.tolist()), missing=missing
-        )
-        bases.append(_with_missing(curve, np.eye(len(knots))))
+        if abs(direction[0]) < 1e-12:
+            direction = (0.0, direction[1])
+        if all(i in monotone for i in (a, b)) and monotone[a] * direction[0] * monotone[b] * direction[1] < 0:
+            continue  # up one feature and down the other: monotone along neither
+        knots = choose_knots(z[:, a] * direction[0] + z[:, b] * direction[1], resolution.knots)
+        curve = Curve(term=term, numeric=(a, b), direction=direction, knots=tuple(knots.tolist()), missing=missing)
+        matrix = _line_and_ramps(knots) if resolution.ramps else np.eye(len(knots))
+        bases.append(_constrained(_with_missing(curve, matrix), monotone))
     return bases

@@ -43,9 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m training", description="Train and judge tridiagonal spectral models.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    fit = commands.add_parser(
-        "fit", help="train a model from a table", description="Train a model from a table."
-    )
+    fit = commands.add_parser("fit", help="train a model from a table", description="Train a model from a table.")
     fit.set_defaults(run=_fit)
     fit.add_argument("data", metavar="DATA", type=Path, help="CSV, CSV.gz, Parquet or Arrow file")
     fit.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
@@ -55,9 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--name", help="the model's name in the store (default: the file's name)")
     fit.add_argument("--store", type=Path, help="the store (default: $EIGENSERVE_STORE, or models)")
     fit.add_argument("--test", type=Path, metavar="DATA", help="rows to measure the finished model on")
-    fit.add_argument(
-        "--config", type=Path, metavar="FILE.toml", help="settings by name; options here go first"
-    )
+    fit.add_argument("--config", type=Path, metavar="FILE.toml", help="settings by name; options here go first")
     fit.add_argument("--device", choices=["auto", "cpu"], default="auto", help="where to train")
     fit.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     for name, kind, text in _SETTINGS:
@@ -80,8 +76,14 @@ def _names(text: str) -> list[str]:
 _SETTINGS = (
     ("dim", int, "size of the matrices (default 15)"),
     ("members", int, "spectral neurons whose mean is the score (default 8)"),
-    ("pairs", str, "pairs of features with a term of their own: a:b,c:d (default none)"),
-    ("epochs", int, "passes over the rows (default: by the number of rows)"),
+    ("pairs", str, "pairs of features with a term of their own: a:b,c:d, none, or auto (default)"),
+    ("budget", float, "seconds that the search may take, about (default 60)"),
+    ("loss", str, "of a regression: auto (default), squared, huber, absolute, quantile"),
+    ("quantile", float, "which one, for that loss (default 0.5)"),
+    ("monotone", str, "features along which the score never falls or never rises: f=+,g=-"),
+    ("weight", str, "column that says how much each row counts"),
+    ("exposure", str, "column of exposures, for the task poisson"),
+    ("class-weight", str, "balanced, or none (default)"),
     ("curves", str, "piecewise (default), or linear for the plain affine pencil"),
     ("seed", int, "of everything random (default 0)"),
     ("features", _names, "columns to use: a,b,c (default: all)"),
@@ -98,7 +100,7 @@ def _fit(arguments: argparse.Namespace) -> None:
     from training.table import read_table
 
     started = time.monotonic()
-    names = [name for name, *_ in _SETTINGS] + ["task"]
+    names = [name.replace("-", "_") for name, *_ in _SETTINGS] + ["task"]
     told = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
     settings = read_settings(arguments.config, told) if arguments.config else make_settings(told)
     name = _model_name(arguments)
@@ -125,11 +127,7 @@ def _fit(arguments: argparse.Namespace) -> None:
     print(f"wrote {folder} in {seconds:.1f} s")
     if arguments.json:
         result = {"model": name, "version": saved.card["version"], "path": str(folder), "seconds": seconds}
-        print(
-            json.dumps(
-                {**result, "task": model.task, "metrics": model.card["metrics"], "notes": fitted.notes}
-            )
-        )
+        print(json.dumps({**result, "task": model.task, "metrics": model.card["metrics"], "notes": fitted.notes}))
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -171,6 +169,4 @@ def _print_metrics(metrics: dict[str, dict[str, Any]]) -> None:
 def _figure(value: float | int | None) -> str:
     if value is None:
         return "-"
-    return (
-        f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-    )
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"

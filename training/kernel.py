@@ -23,20 +23,30 @@ from model.eigensolvers.training_tile import (
     training_eigenpairs_tile,
 )
 from training.losses import loss_slopes
+from training.psd_steps import expand_steps, reduce_steps
 
 Float32 = NDArray[np.float32]
 
 #: Floats in a row of parameters: one value of the vector type, so a matrix of up to dim 16 is one row.
 BLOCK = TRAINING_LANES
+#: Marks in ``basis_offsets``.
+IDENTITY, MONOTONE = -1, -2
 BETA_1, BETA_2, ADAM_EPSILON = 0.9, 0.99, 1e-8
 
 
 class Rows(NamedTuple):
-    """Training rows as the kernels read them: starts (N, C) int32, weights (N, C) and target (N,) float32."""
+    """Training rows as the kernels read them.
+
+    Attributes:
+        starts, weights: (N, C) int32 and float32, where each row stands on each curve.
+        target: (N,) float32.
+        sample_weight: (N,) float32, of mean one.
+    """
 
     starts: NDArray[np.int32]
     weights: Float32
     target: Float32
+    sample_weight: Float32
 
 
 class Plan(NamedTuple):
@@ -44,24 +54,36 @@ class Plan(NamedTuple):
 
     Curve c has the matrices matrix_offsets[c]:matrix_offsets[c+1] and the parameters
     param_offsets[c]:param_offsets[c+1]; the first are ``basis[basis_offsets[c]:]``, reshaped, times the
-    second. One more parameter and matrix, the last, is the constant matrix.
+    second. Where that is -1 they are one and the same, and where it is -2 they are those of a monotone curve
+    (``training.psd_steps``) of shape ``steps[c]``: paths, knots, sign. One more parameter and
+    matrix, the last, is the constant matrix, which has no curve. ``active`` lists the curves in use: the others'
+    parameters are zero and stay so.
     """
 
+    active: NDArray[np.int64]
     matrix_offsets: NDArray[np.int64]
     param_offsets: NDArray[np.int64]
     basis: Float32
     basis_offsets: NDArray[np.int64]
+    steps: NDArray[np.int64]
     dim: int
     num_outputs: int
     eig_idx: int
     loss: int
-    huber_delta: float
+    loss_parameter: float
 
 
 class Member(NamedTuple):
-    """What is trained, with its optimiser's state: ``params`` (P * blocks, BLOCK) and ``offset`` (O,)."""
+    """What is trained, with its optimiser's state.
+
+    Attributes:
+        params: (P * blocks, BLOCK).
+        anchor: what the penalty draws ``params`` to: zero, or an additive model's.
+        offset: (O,).
+    """
 
     params: Float32
+    anchor: Float32
     moment_1: Float32
     moment_2: Float32
     offset: NDArray[np.float64]
@@ -70,11 +92,11 @@ class Member(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """Memory of the kernels for one member: its matrices and their slopes, those of a batch, and a tile."""
+    """Memory of the kernels for one member: its matrices and their slopes (zero between
+    steps), those of a batch, and a tile."""
 
     table: Float32
     table_slopes: Float32
-    grad: Float32
     matrices: Float32
     diag: Float32
     off_diag: Float32
@@ -96,7 +118,6 @@ def workspace(plan: Plan, batch: int) -> Workspace:
     return Workspace(
         table=float_rows(matrices),
         table_slopes=float_rows(matrices),
-        grad=float_rows(int(plan.param_offsets[-1]) * blocks),
         matrices=float_rows(batch * blocks),
         diag=float_rows(tile),
         off_diag=float_rows(tile),
@@ -111,56 +132,47 @@ def blocks_per_matrix(dim: int, num_outputs: int) -> int:
     return num_outputs * math.ceil((2 * dim - 1) / BLOCK)
 
 
+@njit(inline="always", error_model="numpy")
+def _curve(plan: Any, a: int) -> Any:
+    """The a-th curve in use: (first matrix, first parameter, parameters, where its basis begins); then the constant."""
+    c = plan.active[a] if a < len(plan.active) else len(plan.matrix_offsets) - 2
+    p0 = plan.param_offsets[c]
+    return plan.matrix_offsets[c], p0, plan.param_offsets[c + 1] - p0, plan.basis_offsets[c]
+
+
 @njit(inline="never", error_model="numpy")
-def _expand(plan: Any, params: Any, blocks: Any, table: Any) -> None:
-    """Parameters -> the matrices of every curve."""
-    for c in range(len(plan.matrix_offsets) - 1):
-        first, last = plan.matrix_offsets[c], plan.matrix_offsets[c + 1]
-        p0, p1 = plan.param_offsets[c], plan.param_offsets[c + 1]
-        at = plan.basis_offsets[c]
+def _expand(plan: Any, params: Any, blocks: Any, table: Any, whole: bool) -> None:
+    """Parameters -> matrices, of all curves in use if ``whole``, else of those with a basis."""
+    for a in range(len(plan.active) + 1):
+        first, p0, count, at = _curve(plan, a)
         if at < 0:
-            for r in range((last - first) * blocks):
-                store(table, first * blocks + r, load(params, p0 * blocks + r))
+            if whole:
+                for r in range(count * blocks):
+                    store(table, first * blocks + r, load(params, p0 * blocks + r))
+            if at == MONOTONE:
+                shape, width = plan.steps[plan.active[a]], blocks // plan.num_outputs * BLOCK
+                flat, out = params.reshape(-1), table.reshape(-1)
+                expand_steps(flat, out, p0, first, shape, plan.dim, plan.num_outputs, width)
             continue
-        for r in range(first, last):
+        c = plan.active[a]
+        for r in range(first, plan.matrix_offsets[c + 1]):
             for b in range(blocks):
                 total = load(params, p0 * blocks + b) * plan.basis[at]
-                for p in range(1, p1 - p0):
+                for p in range(1, count):
                     total = total + load(params, (p0 + p) * blocks + b) * plan.basis[at + p]
                 store(table, r * blocks + b, total)
-            at += p1 - p0
+            at += count
 
 
 @njit(inline="never", error_model="numpy")
-def _reduce(plan: Any, slopes: Any, blocks: Any, zero: Any, grad: Any) -> None:
-    """Slopes of the matrices -> slopes of the parameters: the transpose of ``_expand``."""
-    for c in range(len(plan.matrix_offsets) - 1):
-        first, last = plan.matrix_offsets[c], plan.matrix_offsets[c + 1]
-        p0, p1 = plan.param_offsets[c], plan.param_offsets[c + 1]
-        at = plan.basis_offsets[c]
-        if at < 0:
-            for r in range((last - first) * blocks):
-                store(grad, p0 * blocks + r, load(slopes, first * blocks + r))
-            continue
-        for p in range(p1 - p0):
-            for b in range(blocks):
-                total = zero
-                for r in range(last - first):
-                    total = (
-                        total + load(slopes, (first + r) * blocks + b) * plan.basis[at + r * (p1 - p0) + p]
-                    )
-                store(grad, (p0 + p) * blocks + b, total)
-
-
-@njit(inline="never", error_model="numpy")
-def _gather(rows: Any, order: Any, start: Any, stop: Any, table: Any, blocks: Any, out: Any) -> None:
+def _gather(plan: Any, rows: Any, order: Any, start: Any, stop: Any, table: Any, blocks: Any, out: Any) -> None:
     """Sum of the matrices on which each row stands, (rows, blocks)."""
     constant = len(table) // blocks - 1
     for j in range(start, stop):
         row = order[j]
         for b in range(blocks):
             total = load(table, constant * blocks + b)
-            for c in range(rows.starts.shape[1]):
+            for c in plan.active:
                 here = np.int64(rows.starts[row, c]) * blocks + b
                 first = load(table, here)
                 total = total + first
@@ -172,7 +184,7 @@ def _gather(rows: Any, order: Any, start: Any, stop: Any, table: Any, blocks: An
 
 @njit(inline="never", error_model="numpy")
 def _scatter(
-    rows: Any, order: Any, start: Any, stop: Any, slopes: Any, blocks: Any, table_slopes: Any
+    plan: Any, rows: Any, order: Any, start: Any, stop: Any, slopes: Any, blocks: Any, table_slopes: Any
 ) -> None:
     """Add each row's slopes to those of the matrices on which it stands."""
     constant = (len(table_slopes) // blocks - 1) * blocks
@@ -181,7 +193,7 @@ def _scatter(
         for b in range(blocks):
             slope = load(slopes, (j - start) * blocks + b)
             store(table_slopes, constant + b, load(table_slopes, constant + b) + slope)
-            for c in range(rows.starts.shape[1]):
+            for c in plan.active:
                 here = np.int64(rows.starts[row, c]) * blocks + b
                 weight = rows.weights[row, c]
                 if weight != np.float32(0.0):
@@ -221,21 +233,46 @@ def _eigenpairs(plan: Any, space: Any, count: Any, blocks: Any, scores: Any, slo
 
 
 @njit(inline="never", error_model="numpy")
-def _adam(member: Any, grad: Any, penalty: Any, blocks: Any, rate: Any, bias_1: Any, bias_2: Any) -> None:
-    """One Adam step on the rows of parameters; ``penalty`` (P,) times a parameter is added to its slope."""
+def _step(plan: Any, member: Any, space: Any, penalty: Any, blocks: Any, rate: Any, bias_1: Any, bias_2: Any) -> None:
+    """One Adam step on the parameters in use; the penalty draws each to its anchor.
+
+    A curve without a basis has its matrices (or as many L) for parameters: the step reads their slopes, and
+    writes the new matrices and zero slopes, in the same pass over memory.
+    """
     b1, b2 = np.float32(BETA_1), np.float32(BETA_2)
     one, step = np.float32(1.0), np.float32(rate / bias_1)
     scale, epsilon = np.float32(1.0 / bias_2), np.float32(ADAM_EPSILON)
-    for p in range(len(penalty)):
-        ridge = np.float32(penalty[p])
-        for r in range(p * blocks, (p + 1) * blocks):
-            value = load(member.params, r)
-            slope = load(grad, r) + value * ridge
-            first = load(member.moment_1, r) * b1 + slope * (one - b1)
-            second = load(member.moment_2, r) * b2 + slope * slope * (one - b2)
-            store(member.moment_1, r, first)
-            store(member.moment_2, r, second)
-            store(member.params, r, value - first * step / (square_root(second * scale) + epsilon))
+    zero = fill(load(space.table, 0), np.float32(0.0))
+    for a in range(len(plan.active) + 1):
+        first, p0, count, at = _curve(plan, a)
+        matrices = count if at < 0 else plan.matrix_offsets[plan.active[a] + 1] - first
+        if at == MONOTONE:
+            shape, width = plan.steps[plan.active[a]], blocks // plan.num_outputs * BLOCK
+            flat, slopes = member.params.reshape(-1), space.table_slopes.reshape(-1)
+            reduce_steps(flat, slopes, p0, first, shape, plan.dim, plan.num_outputs, width)
+        for p in range(count):
+            ridge = np.float32(penalty[p0 + p])
+            for b in range(blocks):
+                r = (p0 + p) * blocks + b
+                if at < 0:
+                    slope = load(space.table_slopes, (first + p) * blocks + b)
+                else:
+                    slope = zero
+                    for m in range(matrices):
+                        here = load(space.table_slopes, (first + m) * blocks + b)
+                        slope = slope + here * plan.basis[at + m * count + p]
+                value = load(member.params, r)
+                slope = slope + (value - load(member.anchor, r)) * ridge
+                mean = load(member.moment_1, r) * b1 + slope * (one - b1)
+                square = load(member.moment_2, r) * b2 + slope * slope * (one - b2)
+                value = value - mean * step / (square_root(square * scale) + epsilon)
+                store(member.moment_1, r, mean)
+                store(member.moment_2, r, square)
+                store(member.params, r, value)
+                if at < 0:
+                    store(space.table, (first + p) * blocks + b, value)
+        for m in range(matrices * blocks):
+            store(space.table_slopes, first * blocks + m, zero)
 
 
 @njit(inline="never", error_model="numpy")
@@ -252,7 +289,6 @@ def _adam_offset(member: Any, grad: Any, rate: Any, bias_1: Any, bias_2: Any) ->
 def train_epoch(
     plan: Any,
     rows: Any,
-    sample_weight: Any,
     order: Any,
     batch: Any,
     rates: Any,
@@ -262,8 +298,8 @@ def train_epoch(
 ) -> None:
     """One pass over the rows in ``order``, a step for each whole batch; changes ``member``.
 
-    sample_weight: (N,) float32, of mean one. rates: the learning rate of each step. penalty: (P,) float32,
-    the strength of the L2 penalty on each parameter.
+    rates: the learning rate of each step. penalty: (P,) float32, the strength of the L2 penalty that draws each
+    parameter to its anchor.
     """
     outputs, n = plan.num_outputs, plan.dim
     blocks = len(member.params) // len(penalty)
@@ -272,45 +308,40 @@ def train_epoch(
     scores = np.zeros((batch, outputs))
     slopes = np.zeros(outputs)
     offset_grad = np.zeros(outputs)
-    zero = fill(load(space.table, 0), np.float32(0.0))
     for s in range(len(rates)):
         start, stop = s * batch, (s + 1) * batch
-        _expand(plan, member.params, blocks, space.table)
-        _gather(rows, order, start, stop, space.table, blocks, space.matrices)
+        _expand(plan, member.params, blocks, space.table, s == 0)
+        _gather(plan, rows, order, start, stop, space.table, blocks, space.matrices)
         _eigenpairs(plan, space, batch, blocks, scores, True)
         offset_grad[:] = 0.0
         for j in range(batch):
             row = order[start + j]
             scores[j] += member.offset
-            loss_slopes(plan.loss, plan.huber_delta, scores[j], np.float64(rows.target[row]), slopes)
-            share = sample_weight[row] / batch
+            loss_slopes(plan.loss, plan.loss_parameter, scores[j], np.float64(rows.target[row]), slopes)
+            share = rows.sample_weight[row] / batch
             for o in range(outputs):
                 slope = slopes[o] * share
                 offset_grad[o] += slope
                 at = (j * outputs + o) * width
                 for i in range(2 * n - 1):
                     flat[at + i] *= np.float32(slope)
-        space.table_slopes[:] = np.float32(0.0)
-        _scatter(rows, order, start, stop, space.matrices, blocks, space.table_slopes)
-        _reduce(plan, space.table_slopes, blocks, zero, space.grad)
+        _scatter(plan, rows, order, start, stop, space.matrices, blocks, space.table_slopes)
         member.steps[0] += 1
         bias_1 = 1.0 - BETA_1 ** member.steps[0]
         bias_2 = 1.0 - BETA_2 ** member.steps[0]
-        _adam(member, space.grad, penalty, blocks, rates[s], bias_1, bias_2)
+        _step(plan, member, space, penalty, blocks, rates[s], bias_1, bias_2)
         _adam_offset(member, offset_grad, rates[s], bias_1, bias_2)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def member_scores(
-    plan: Any, rows: Any, order: Any, params: Any, offset: Any, space: Any, scores: Any
-) -> None:
+def member_scores(plan: Any, rows: Any, order: Any, params: Any, offset: Any, space: Any, scores: Any) -> None:
     """Scores (len(order), O) of one member on the rows in ``order``, in the precision of training."""
     blocks = len(params) // plan.param_offsets[-1]
-    _expand(plan, params, blocks, space.table)
+    _expand(plan, params, blocks, space.table, True)
     chunk = len(space.matrices) // blocks
     for start in range(0, len(order), chunk):
         stop = min(start + chunk, len(order))
-        _gather(rows, order, start, stop, space.table, blocks, space.matrices)
+        _gather(plan, rows, order, start, stop, space.table, blocks, space.matrices)
         _eigenpairs(plan, space, stop - start, blocks, scores[start:stop], False)
         for j in range(start, stop):
             scores[j] += offset

@@ -13,16 +13,31 @@ from model.ensemble import SpectralEnsemble
 from model.features import FloatArray
 from model.pencil import TridiagonalPencil
 from training.basis import CurveBasis, curve_set
-from training.kernel import BLOCK, Float32, Member, Plan, Rows, blocks_per_matrix, float_rows
+from training.kernel import (
+    BLOCK,
+    IDENTITY,
+    MONOTONE,
+    Float32,
+    Member,
+    Plan,
+    Rows,
+    blocks_per_matrix,
+    float_rows,
+)
+from training.psd_steps import step_matrices
 
 #: Spread of the entries of a fresh constant matrix about the chain (diagonal 0, off-diagonal 1). The chain's
 #: eigenvectors reach over the whole matrix, so every entry gets a gradient (measured on California housing:
 #: 1,000 dollars of RMSE better than a random start).
 CHAIN_NOISE = 0.1
-#: Spread of the multiples of the identity that feature matrices start as: nearly an additive model. A fifth
+#: Spread of the multiples of the identity that feature matrices start as: nearly an additive model. Half
 #: of it is the spread of their single entries.
 IDENTITY_SPREAD = 0.1 / np.sqrt(8.0)
-JITTER = 0.2
+JITTER = 0.5
+#: Rise of a fresh monotone curve over all its knots, in standard deviations of the target.
+START_RISE = 0.2
+#: Rise that every step of a finished one has at least: far above rounding, far below what matters.
+LEAST_RISE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -31,7 +46,7 @@ class Blueprint:
 
     Attributes:
         terms, bases: its terms and their curves.
-        plan: the same as the kernels read it.
+        plan: the same as the kernels read it, with all curves active.
     """
 
     terms: tuple[Term, ...]
@@ -57,43 +72,85 @@ def draw_blueprint(
     eig_idx: int,
     num_outputs: int,
     loss: int,
-    huber_delta: float,
+    loss_parameter: float,
 ) -> Blueprint:
     """The blueprint of members with these terms and curves."""
     flat: list[FloatArray] = []
     basis_offsets, at = [], 0
     for basis in bases:
         rows, params = basis.matrix.shape
-        identity = rows == params and np.array_equal(basis.matrix, np.eye(rows))
-        basis_offsets.append(-1 if identity else at)
-        if not identity:
+        if basis.sign:
+            basis_offsets.append(MONOTONE)
+        elif rows == params and np.array_equal(basis.matrix, np.eye(rows)):
+            basis_offsets.append(IDENTITY)
+        else:
+            basis_offsets.append(at)
             flat.append(basis.matrix.ravel())
             at += rows * params
-    basis_offsets.append(-1)
+    basis_offsets.append(IDENTITY)
     matrices = [*(basis.matrix.shape[0] for basis in bases), 1]
     params = [*(basis.matrix.shape[1] for basis in bases), 1]
     plan = Plan(
+        active=np.arange(len(bases)),
         matrix_offsets=np.concatenate([[0], np.cumsum(matrices)]),
         param_offsets=np.concatenate([[0], np.cumsum(params)]),
         basis=np.concatenate([*flat, np.empty(0)]).astype(np.float32),
         basis_offsets=np.array(basis_offsets, np.int64),
+        steps=np.array([(b.curve.num_paths, len(b.curve.knots), b.sign) for b in bases], np.int64).reshape(-1, 3),
         dim=dim,
         num_outputs=num_outputs,
         eig_idx=eig_idx,
         loss=loss,
-        huber_delta=huber_delta,
+        loss_parameter=loss_parameter,
     )
     return Blueprint(terms, tuple(bases), plan)
 
 
-def training_rows(blueprint: Blueprint, coordinates: FloatArray, target: FloatArray) -> Rows:
-    """Where the rows stand, walked by the code that serves, and their target."""
+def training_rows(blueprint: Blueprint, coordinates: FloatArray, target: FloatArray, sample_weight: FloatArray) -> Rows:
+    """Where the rows stand, walked by the code that serves, with their targets and weights."""
     walk = blueprint.curves.walk(coordinates)
-    return Rows(walk.starts, walk.weights.astype(np.float32), target.astype(np.float32))
+    mean = sample_weight.mean()
+    return Rows(
+        walk.starts,
+        walk.weights.astype(np.float32),
+        target.astype(np.float32),
+        (sample_weight / mean).astype(np.float32),
+    )
 
 
-def new_member(blueprint: Blueprint, offset: FloatArray, rng: np.random.Generator) -> Member:
-    """A fresh member: the constant matrix a noisy chain, the others jittered multiples of the identity."""
+def identity_params(blueprint: Blueprint, coefficients: FloatArray) -> Float32:
+    """Parameters of the additive model with coefficients (P', O) of the first P' parameters.
+
+    Each matrix is a multiple of the identity, by which it moves the eigenvalue.
+    """
+    n, outputs = blueprint.plan.dim, blueprint.plan.num_outputs
+    params = np.zeros((int(blueprint.plan.param_offsets[-1]), outputs, blocks_per_matrix(n, 1) * BLOCK))
+    params[: len(coefficients), :, :n] = coefficients[:, :, None]
+    return _aligned(params)
+
+
+def _aligned(params: FloatArray) -> Float32:
+    rows = float_rows(params.size // BLOCK)
+    rows[:] = params.reshape(-1, BLOCK)
+    return rows
+
+
+def new_member(
+    blueprint: Blueprint,
+    anchor: Float32,
+    offset: FloatArray,
+    active: NDArray[np.bool_],
+    rng: np.random.Generator,
+) -> Member:
+    """A fresh member near an additive model: the constant matrix a noisy chain, the others jittered.
+
+    Args:
+        blueprint: its shape.
+        anchor: the additive model (or zero) about which it starts, and to which the penalty draws it.
+        offset: (O,), where its scores start.
+        active: (P,), which parameters it uses.
+        rng: draws the start.
+    """
     plan = blueprint.plan
     n, outputs = plan.dim, plan.num_outputs
     count = int(plan.param_offsets[-1])
@@ -103,11 +160,15 @@ def new_member(blueprint: Blueprint, offset: FloatArray, rng: np.random.Generato
     entries[:, :, :n] += rng.normal(0.0, IDENTITY_SPREAD, (count, outputs, 1))
     entries[-1] = rng.normal(0.0, CHAIN_NOISE, entries[-1].shape)
     entries[-1, :, n:] += 1.0
-    draw[~blueprint.trained] = 0.0
-    params = float_rows(draw.size // BLOCK)
-    params[:] = draw.reshape(-1, BLOCK)
+    for basis, first in zip(blueprint.bases, plan.param_offsets[:-2], strict=True):
+        if basis.sign:
+            _start_steps(basis, draw[first : first + len(basis.matrix), :, : 2 * n - 1], n)
+    draw[~(blueprint.trained & active)] = 0.0
+    params = _aligned(draw)
+    params += anchor
     return Member(
         params=params,
+        anchor=anchor,
         moment_1=float_rows(len(params)),
         moment_2=float_rows(len(params)),
         offset=np.array(offset, np.float64),
@@ -116,14 +177,24 @@ def new_member(blueprint: Blueprint, offset: FloatArray, rng: np.random.Generato
     )
 
 
+def _start_steps(basis: CurveBasis, entries: FloatArray, n: int) -> None:
+    """Let a monotone curve start as a gentle rise: at L = 0 its slopes would be zero, too."""
+    knots = len(basis.curve.knots)
+    steps = np.arange(basis.curve.num_paths * knots) % knots > 0
+    drawn = entries[: len(steps)][steps]
+    drawn[..., :n] = np.sqrt(START_RISE / (knots - 1)) * (1.0 + drawn[..., :n])
+    entries[: len(steps)][steps] = drawn
+
+
 def build_ensemble(
     blueprint: Blueprint,
     members: Sequence[tuple[Float32, FloatArray]],
+    member_weights: FloatArray,
     rows: Rows,
     scale: float = 1.0,
     shift: float = 0.0,
 ) -> SpectralEnsemble:
-    """Trained members -> an ensemble that scores shift + scale * (their mean).
+    """Trained members -> an ensemble that scores shift + scale * (their weighted mean).
 
     Every term is centred: its mean over ``rows`` moves to the constant matrix, which changes no eigenvalue
     and makes contributions relative to the average row.
@@ -131,6 +202,7 @@ def build_ensemble(
     Args:
         blueprint: of all members.
         members: (params, offset) of each.
+        member_weights: (G,), with sum 1.
         rows: the rows to centre on.
         scale, shift: of the target.
     """
@@ -138,7 +210,7 @@ def build_ensemble(
     tables = []
     for params, _ in members:
         matrices = np.asarray(params, np.float64).reshape(int(plan.param_offsets[-1]), outputs, -1)
-        tables.append(_expand(blueprint, scale * matrices[:, :, : 2 * n - 1]))
+        tables.append(scale * _expand(blueprint, matrices[:, :, : 2 * n - 1]))
     table = np.stack(tables, axis=2)  # (R + 1, O, G, 2n - 1)
     table = table.reshape(len(table), outputs * len(members), 2 * n - 1)
     curves, constant = table[:-1], table[-1].copy()
@@ -157,8 +229,8 @@ def build_ensemble(
             off_diag=curves[:, :, n:],
         ),
         eig_idx=plan.eig_idx,
-        member_weights=np.full(len(members), 1.0 / len(members)),
-        offset=shift + scale * np.mean([offset for _, offset in members], axis=0),
+        member_weights=member_weights,
+        offset=shift + scale * (member_weights @ np.array([offset for _, offset in members])),
     )
 
 
@@ -167,7 +239,16 @@ def _expand(blueprint: Blueprint, params: FloatArray) -> FloatArray:
     at, parts = 0, []
     for basis in blueprint.bases:
         count = basis.matrix.shape[1]
-        parts.append(np.tensordot(basis.matrix, params[at : at + count], axes=1))
+        own = params[at : at + count]
+        if basis.sign:
+            path_rows = basis.curve.num_paths * len(basis.curve.knots)
+            rise = LEAST_RISE / len(basis.curve.knots)
+            own = np.concatenate(
+                [step_matrices(own[:path_rows], len(basis.curve.knots), basis.sign, rise), own[path_rows:]]
+            )
+            parts.append(own)
+        else:
+            parts.append(np.tensordot(basis.matrix, own, axes=1))
         at += count
     return np.concatenate([*parts, params[at:]])
 

@@ -15,16 +15,22 @@ LINE_INTERVAL_S = 2.0
 
 
 class Reporter(Protocol):
-    """Told of each epoch."""
+    """Told how far a fit has come."""
 
-    def epoch(self, done: int, total: int, loss: float, best: float) -> None:
-        """``done`` of ``total`` epochs have run; the validation loss now, and the best so far."""
+    def advance(self, done: int, total: int, text: str) -> None:
+        """``done`` of ``total`` optimiser steps have run; ``text`` says how it stands."""
+
+    def say(self, text: str) -> None:
+        """Tell the user at once."""
 
 
 class Silent:
     """Tells nothing."""
 
-    def epoch(self, done: int, total: int, loss: float, best: float) -> None:
+    def advance(self, done: int, total: int, text: str) -> None:
+        """Ignore it."""
+
+    def say(self, text: str) -> None:
         """Ignore it."""
 
 
@@ -43,7 +49,7 @@ class FitProgress:
             self._bar = Progress(
                 TextColumn("fit"),
                 BarColumn(),
-                TextColumn("epoch {task.completed:.0f}/{task.total:.0f}  {task.description}"),
+                TextColumn("{task.percentage:3.0f}%  {task.description}"),
                 TimeRemainingColumn(),
                 console=console,
             )
@@ -57,14 +63,20 @@ class FitProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def epoch(self, done: int, total: int, loss: float, best: float) -> None:
-        """Show an epoch, its loss, and the time left."""
-        text = f"validation loss {loss:.5g} (best {best:.5g})"
+    def advance(self, done: int, total: int, text: str) -> None:
+        """Show the share done, how it stands, and the time left."""
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total, description=text)
             return
         now = time.monotonic()
-        if done in (1, total) or now - self._last_line >= LINE_INTERVAL_S:
+        if done == total or now - self._last_line >= LINE_INTERVAL_S:
             self._last_line = now
             left = (now - self._started) / done * (total - done)
-            print(f"epoch {done}/{total}  {text}  {left:.0f} s left", file=self._stream, flush=True)
+            print(f"{done / total:4.0%}  {text}  {left:.0f} s left", file=self._stream, flush=True)
+
+    def say(self, text: str) -> None:
+        """Print a line of its own."""
+        if self._bar is not None:
+            self._bar.console.print(text)
+        else:
+            print(text, file=self._stream, flush=True)

@@ -6,10 +6,11 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from model.spectral import Task
 from training.basis import CurveShape
+from training.losses import RegressionLoss
 from training.table import UserError
 
 
@@ -22,19 +23,21 @@ class FitSettings:
         dim: size n of the tridiagonal matrices.
         members: spectral neurons per output whose mean is the score.
         eig_idx: which eigenvalue, from zero; None for the middle one.
-        pairs: pairs of features with a term of their own.
+        pairs: pairs of features with a term of their own; None to find them.
         features: columns to use; empty for all.
         exclude: columns to leave out.
         curves: "piecewise" for a path through matrices per feature, "linear" for the plain affine pencil.
-        epochs: passes over the rows; None for 40, or more where that would be under 1,500 steps.
         batch: rows in a step; None for an eighth of the rows within 32 and 256.
         learning_rate: the peak of the one-cycle schedule.
-        penalty: strength of the L2 penalty on all matrices but the constant one: penalty/(2 rows) times their
-            squared entries is added to the loss.
-        huber_delta: where the loss of a regression turns from square to straight, in standard deviations
-            of the target.
-        validation: share of rows held out to stop by.
-        patience: epochs without a better validation loss after which a fit stops; None for a third of them.
+        loss: of a regression: auto, squared, huber, absolute or quantile.
+        quantile: which one, for the loss of that name.
+        monotone: (feature, "+" or "-"): the score must never fall, or never rise, along it.
+        weight: column that says how much each row counts.
+        exposure: column of a Poisson model's exposures; it then predicts counts per unit of exposure.
+        class_weight: "balanced" to let all classes count the same; probabilities are then those of a
+            population with equally many of each.
+        budget: seconds that the search for a configuration may take, about, on cores like those it was
+            measured on.
         seed: of everything random.
     """
 
@@ -42,53 +45,52 @@ class FitSettings:
     dim: int = 15
     members: int = 8
     eig_idx: int | None = None
-    pairs: tuple[tuple[str, str], ...] = ()
+    pairs: tuple[tuple[str, str], ...] | None = None
     features: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     curves: CurveShape = "piecewise"
-    epochs: int | None = None
     batch: int | None = None
     learning_rate: float = 0.01
-    penalty: float = 2.0
-    huber_delta: float = 0.5
-    validation: float = 0.15
-    patience: int | None = None
+    loss: RegressionLoss = "auto"
+    quantile: float = 0.5
+    monotone: tuple[tuple[str, str], ...] = ()
+    weight: str | None = None
+    exposure: str | None = None
+    class_weight: Literal["none", "balanced"] = "none"
+    budget: float = 60.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _require(
-            self.task in (None, *get_args(Task)), f"task must be one of {_list(Task)}; got {self.task!r}"
-        )
+        _require(self.task in (None, *get_args(Task)), f"task must be one of {_list(Task)}; got {self.task!r}")
         _require(
             self.curves in get_args(CurveShape),
             f"curves must be one of {_list(CurveShape)}; got {self.curves!r}",
         )
-        for name in ("dim", "members", "epochs", "batch", "patience"):
+        for name in ("dim", "members", "batch"):
             value = getattr(self, name)
-            _require(
-                value is None or (_whole(value) and value >= 1), f"{name} must be at least 1; got {value!r}"
-            )
-        _require(
-            _whole(self.seed) and self.seed >= 0, f"seed must be a whole number from 0; got {self.seed!r}"
-        )
+            _require(value is None or (_whole(value) and value >= 1), f"{name} must be at least 1; got {value!r}")
+        _require(_whole(self.seed) and self.seed >= 0, f"seed must be a whole number from 0; got {self.seed!r}")
         _require(self.dim <= 512, f"dim must be at most 512; got {self.dim}")
         k = self.eig_idx
-        _require(
-            k is None or (_whole(k) and 0 <= k < self.dim), f"eig_idx must be in [0, {self.dim}); got {k!r}"
-        )
+        _require(k is None or (_whole(k) and 0 <= k < self.dim), f"eig_idx must be in [0, {self.dim}); got {k!r}")
         for name, low, high in (
             ("learning_rate", 0.0, 1.0),
-            ("huber_delta", 0.0, 1e9),
-            ("validation", 0.0, 0.5),
+            ("quantile", 0.0, 1.0),
+            ("budget", 0.0, 1e9),
         ):
             value = getattr(self, name)
             _require(
                 _number(value) and low < value <= high,
                 f"{name} must be above {low:g}, at most {high:g}; got {value!r}",
             )
+
         _require(
-            _number(self.penalty) and 0 <= self.penalty <= 1e6,
-            f"penalty must be in [0, 1e6]; got {self.penalty!r}",
+            self.loss in get_args(RegressionLoss),
+            f"loss must be one of {_list(RegressionLoss)}; got {self.loss!r}",
+        )
+        _require(
+            self.class_weight in ("none", "balanced"),
+            f"class_weight must be none or balanced; got {self.class_weight!r}",
         )
 
     @property
@@ -125,6 +127,8 @@ def make_settings(told: Mapping[str, Any]) -> FitSettings:
     values = dict(told)
     if values.get("task") == "auto":
         values["task"] = None
+    if "monotone" in values:
+        values["monotone"] = _monotone(values["monotone"])
     if "pairs" in values:
         values["pairs"] = _pairs(values["pairs"])
     for key in ("features", "exclude"):
@@ -136,9 +140,11 @@ def make_settings(told: Mapping[str, Any]) -> FitSettings:
         raise UserError(f"settings: {error}") from error
 
 
-def _pairs(text: object) -> tuple[tuple[str, str], ...]:
+def _pairs(text: object) -> tuple[tuple[str, str], ...] | None:
     """ "a:b,c:d" or [["a", "b"], ...] -> pairs of names."""
-    if text in ("none", "auto", ""):
+    if text in ("auto", None):
+        return None
+    if text in ("none", ""):
         return ()
     entries = text.split(",") if isinstance(text, str) else text
     if not isinstance(entries, list | tuple):
@@ -146,10 +152,23 @@ def _pairs(text: object) -> tuple[tuple[str, str], ...]:
     pairs = [tuple(entry.split(":")) if isinstance(entry, str) else tuple(entry) for entry in entries]
     for pair in pairs:
         if len(pair) != 2 or pair[0] == pair[1] or not all(pair):
-            raise UserError(
-                f"a pair must be two different features, like a:b; got {':'.join(map(str, pair))!r}"
-            )
+            raise UserError(f"a pair must be two different features, like a:b; got {':'.join(map(str, pair))!r}")
     return tuple((str(a), str(b)) for a, b in pairs)
+
+
+def _monotone(told: object) -> tuple[tuple[str, str], ...]:
+    """ "f=+,g=-" or {"f": "+"} -> pairs of name and direction."""
+    entries: list[tuple[Any, ...]]
+    if isinstance(told, str):
+        entries = [tuple(entry.rsplit("=", 1)) for entry in told.split(",") if entry]
+    elif isinstance(told, Mapping):
+        entries = list(told.items())
+    else:
+        entries = [tuple(entry) for entry in told] if isinstance(told, list | tuple) else [(told,)]
+    for entry in entries:
+        if len(entry) != 2 or entry[1] not in ("+", "-"):
+            raise UserError(f"monotone must be like f=+,g=-; got {'='.join(map(str, entry))!r}")
+    return tuple((str(name), str(direction)) for name, direction in entries)
 
 
 def _require(holds: bool, message: str) -> None:

@@ -99,9 +99,7 @@ def split_target(
         notes.append(f"{int(column.isna().sum())} rows without a {name!r} were left out")
         frame, column = frame[column.notna()], column[column.notna()]
     if not classes and column.nunique() < 2:
-        raise UserError(
-            f"target {name!r} must vary; it is {column.iloc[0] if len(column) else 'missing'} in every row"
-        )
+        raise UserError(f"target {name!r} must vary; it is {column.iloc[0] if len(column) else 'missing'} in every row")
     if task is None:
         task = infer_task(column)
         notes.append(f"task {task}, told from the values of {name!r} (--task says otherwise)")

@@ -4,15 +4,19 @@ Nothing is validated here. All arrays are C-contiguous float64, diag (M, n), off
 are written in place. Any split of a batch over calls or threads gives the same bits.
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import njit
 
 from .eigenvalues import narrow_tile, tile_eigenvalues
-from .simd import LANES_F32, LANES_F64, load
+from .orthogonal import orthogonalise
+from .simd import LANES_F32, LANES_F64, fill, load, square_root, store
+from .sources import source_digest
 from .sturm import BLOCK
-from .tiles import aligned_rows, gather_tile, scale_half
+from .tiles import aligned_rows, gather_half, scale_half
+from .transpose import SIDE, store_transposed
 from .twisted import twisted_vector
 
 # Least pivot of the twisted factorisation: a perturbation of the diagonal by 2^-116 of the largest entry.
@@ -21,63 +25,185 @@ TINY_PIVOT = 2.0**-116
 HUGE_NORM = 2.0**400
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def _solve(
-    diag: Any, off_diag: Any, first: int, count: int, eigenvalues: Any, eigenvectors: Any, want: bool
-) -> None:
-    """Eigenpairs first ... first + count - 1 of every matrix; eigenvectors (M, count, n) if `want`."""
-    matrices_count, n = diag.shape
-    rows = -(-n // BLOCK) * BLOCK
-    buffer = aligned_rows(6 + (10 if want else 0), rows)
-    d = buffer[0:2]
-    e = buffer[2:4]
-    e2 = buffer[4:6]
-    small = aligned_rows(16, 1)
-    frame = aligned_rows(2, 2)
-    facts = aligned_rows(2, 5)
-    values = small[0:2]
-    d32 = aligned_rows(1, rows).reshape(-1).view(np.float32).reshape(rows, LANES_F32)
-    e2_32 = aligned_rows(1, rows).reshape(-1).view(np.float32).reshape(rows, LANES_F32)
-    middle = small[2].reshape(-1).view(np.float32).reshape(1, LANES_F32)
-    matrices = np.empty(LANES_F32, np.int64)
-    for tile in range(0, matrices_count, LANES_F32):
-        used = min(LANES_F32, matrices_count - tile)
-        for lane in range(LANES_F32):
-            matrices[lane] = tile + min(lane, used - 1)
-        gather_tile(diag, off_diag, matrices, d, e)
-        for half in range(2):
-            scale_half(d[half], e[half], e2[half], n, facts[half])
-        narrow_tile(d, e2, facts, d32, e2_32, frame)
-        for place in range(count):
-            eig_idx = first + place
-            if eig_idx < 0 or eig_idx >= n:
-                for lane in range(used):
-                    eigenvalues[tile + lane, place] = -np.inf if eig_idx < 0 else np.inf
-                    if want:
-                        eigenvectors[tile + lane, place, :] = 0.0
-                continue
-            tile_eigenvalues(d, e2, facts, frame, d32, e2_32, middle, eig_idx, values)
-            for lane in range(used):
-                half = lane // LANES_F64
-                column = lane % LANES_F64
-                fact = facts[half, :, column]
-                eigenvalues[tile + lane, place] = values[half, 0, column] * fact[0] * fact[1] + fact[4]
-            if want:
-                for half in range(2):
-                    if half * LANES_F64 < used:
-                        _write_vectors(
-                            d[half], e[half], n, load(values[half], 0), buffer[6:10], buffer[10],
-                            eigenvectors[tile + half * LANES_F64 : tile + used, place], facts[half, 4],
-                        )  # fmt: skip
+def _cached(sources: int) -> Any:
+    """The one entry point that is compiled to disk; everything else becomes part of it."""
+
+    @njit(nogil=True, cache=True, error_model="numpy")
+    def solve(
+        diag: Any, off_diag: Any, first: int, count: int, values: Any, vectors: Any, want: bool
+    ) -> None:
+        if sources >= 0:
+            _solve_batch(diag, off_diag, first, count, values, vectors, want)
+
+    return solve
 
 
 @njit(error_model="numpy")
-def _write_vectors(d: Any, e: Any, n: int, shift: Any, work: Any, vector: Any, out: Any, poison: Any) -> None:
-    """Unit eigenvectors of one half into out (lanes used, n); NaN where poison is."""
-    twisted_vector(d, e, shift, n, TINY_PIVOT, HUGE_NORM, work, vector)
-    for lane in range(min(LANES_F64, out.shape[0])):
-        for i in range(n):
-            out[lane, i] = vector[i, lane] + poison[lane]
+def _solve_batch(
+    diag: Any, off_diag: Any, first: int, count: int, eigenvalues: Any, eigenvectors: Any, want: bool
+) -> None:
+    """Eigenpairs first ... first + count - 1 of every matrix.
+
+    eigenvalues (M, count); eigenvectors (M * count, n), written if `want`. Matrices whose indices are not
+    all proved at the first go wait until they fill a tile, or for the end: hard ones then cost the easy
+    ones nothing.
+    """
+    total, n = diag.shape
+    if n == 1:
+        _solve_scalars(diag, first, count, eigenvalues, eigenvectors, want)
+        return
+    rows = -(-n // BLOCK) * BLOCK
+    buffer = aligned_rows(8 + (6 if want else 0), rows)
+    small = aligned_rows(23, 1).reshape(23, LANES_F64)
+    matrices = np.empty(LANES_F32, np.int64)
+    waiting = np.empty(2 * LANES_F32, np.int64)
+    waiting_count = 0
+    start = 0
+    while start < total or waiting_count > 0:
+        again = start >= total or waiting_count >= LANES_F32
+        if again:
+            used = min(LANES_F32, waiting_count)
+            waiting_count -= used
+            for lane in range(LANES_F32):
+                matrices[lane] = waiting[waiting_count + min(lane, used - 1)]
+        else:
+            used = min(LANES_F32, total - start)
+            for lane in range(LANES_F32):
+                matrices[lane] = start + min(lane, used - 1)
+            start += used
+        marks = small[18:20].reshape(-1)
+        marks[:] = 0.0
+        _solve_tile(
+            diag,
+            off_diag,
+            matrices,
+            used,
+            first,
+            count,
+            again,
+            want,
+            buffer,
+            small,
+            eigenvalues,
+            eigenvectors,
+        )
+        if not again:
+            for lane in range(used):
+                if marks[lane] > 0.0:
+                    waiting[waiting_count] = matrices[lane]
+                    waiting_count += 1
+
+
+@njit(error_model="numpy")
+def _solve_tile(
+    diag: Any,
+    off_diag: Any,
+    matrices: Any,
+    used: int,
+    first: int,
+    count: int,
+    again: bool,
+    want: bool,
+    buffer: Any,
+    small: Any,
+    eigenvalues: Any,
+    eigenvectors: Any,
+) -> None:
+    """Solve one tile, write its first `used` lanes, and mark in small[18:20] those that failed anywhere."""
+    n = diag.shape[1]
+    rows = buffer.shape[1]
+    d, e, e2 = buffer[0:2], buffer[2:4], buffer[4:6]
+    d32 = buffer[6].reshape(-1).view(np.float32).reshape(rows, LANES_F32)
+    e2_32 = buffer[7].reshape(-1).view(np.float32).reshape(rows, LANES_F32)
+    facts = small[0:10].reshape(2, 5, LANES_F64)
+    frame = small[10:14].reshape(2, 2, LANES_F64)
+    values = small[14:16].reshape(2, 1, LANES_F64)
+    failed = small[16:18].reshape(2, 1, LANES_F64)
+    marks = small[18:20]
+    unscaled = small[21:23]
+    middle = small[20].view(np.float32).reshape(1, LANES_F32)
+    targets = np.empty(LANES_F32, np.int64)
+    window_values = np.empty((LANES_F32, count))
+    halves = 1 if used <= LANES_F64 else 2
+    for half in range(halves):
+        lanes = matrices[half * LANES_F64 : (half + 1) * LANES_F64]
+        gather_half(diag, off_diag, lanes, d[half], e[half])
+        scale_half(d[half], e[half], e2[half], n, facts[half])
+    narrow_tile(d, e2, facts, d32, e2_32, frame, halves)
+    for place in range(count):
+        eig_idx = first + place
+        if eig_idx < 0 or eig_idx >= n:
+            for lane in range(used):
+                _write_beyond(matrices[lane], count, place, eig_idx < 0, want, eigenvalues, eigenvectors)
+            continue
+        tile_eigenvalues(d, e2, facts, frame, d32, e2_32, middle, eig_idx, again, halves, values, failed)
+        for half in range(halves):
+            value = load(values[half], 0) * load(facts[half], 0) * load(facts[half], 1) + load(facts[half], 4)
+            store(unscaled, half, value)
+            store(marks, half, load(marks, half) + load(failed[half], 0))
+        for lane in range(used):
+            half, column = lane // LANES_F64, lane % LANES_F64
+            eigenvalues[matrices[lane], place] = unscaled[half, column]
+            window_values[lane, place] = values[half, 0, column]
+        if want:
+            for lane in range(LANES_F32):
+                targets[lane] = matrices[lane] * count + place
+            for half in range(halves):
+                rows_out = targets[half * LANES_F64 : (half + 1) * LANES_F64]
+                _write_vectors(d[half], e[half], n, values[half], facts[half], buffer, rows_out, eigenvectors)
+    if want and count > 1:
+        inside = slice(max(0, -first), min(count, n - first))
+        for lane in range(used):
+            half, column = lane // LANES_F64, lane % LANES_F64
+            if facts[half, 4, column] == 0.0:
+                own = eigenvectors[matrices[lane] * count : (matrices[lane] + 1) * count]
+                orthogonalise(
+                    d[half, :, column], e[half, :, column], window_values[lane, inside], own[inside]
+                )
+
+
+@njit(error_model="numpy")
+def _write_vectors(
+    d: Any, e: Any, n: int, values: Any, facts: Any, buffer: Any, targets: Any, eigenvectors: Any
+) -> None:
+    """Unit eigenvectors of one half to rows `targets` of eigenvectors (.., n); NaN where the matrix is not finite."""
+    vector = buffer[13]
+    _, norm = twisted_vector(d, e, load(values, 0), n, TINY_PIVOT, HUGE_NORM, buffer[8:13], vector)
+    unit = fill(norm, 1.0) / square_root(norm) + load(facts, 4)
+    for i in range(n):
+        store(vector, i, load(vector, i) * unit)
+    for i in range(0, n, SIDE):
+        for lane in range(0, LANES_F64, SIDE):
+            store_transposed(vector, i, lane, eigenvectors, targets, lane)
+
+
+@njit(error_model="numpy")
+def _write_beyond(
+    matrix: int, count: int, place: int, under: bool, want: bool, eigenvalues: Any, eigenvectors: Any
+) -> None:
+    """A place of the window outside the spectrum."""
+    eigenvalues[matrix, place] = -np.inf if under else np.inf
+    if want:
+        eigenvectors[matrix * count + place, :] = 0.0
+
+
+@njit(error_model="numpy")
+def _solve_scalars(
+    diag: Any, first: int, count: int, eigenvalues: Any, eigenvectors: Any, want: bool
+) -> None:
+    """Matrices of order one are their own eigenvalues."""
+    for matrix in range(diag.shape[0]):
+        for place in range(count):
+            if first + place == 0:
+                poison = diag[matrix, 0] * 0.0
+                eigenvalues[matrix, place] = diag[matrix, 0] + poison
+                if want:
+                    eigenvectors[matrix * count + place, 0] = 1.0 + poison
+            else:
+                _write_beyond(matrix, count, place, first + place < 0, want, eigenvalues, eigenvectors)
+
+
+_solve = _cached(source_digest(Path(__file__).parent))
 
 
 def solve_eigenvalues(diag: Any, off_diag: Any, eig_idx: int, eigenvalues: Any) -> None:
@@ -87,8 +213,7 @@ def solve_eigenvalues(diag: Any, off_diag: Any, eig_idx: int, eigenvalues: Any) 
 
 def solve_eigenpairs(diag: Any, off_diag: Any, eig_idx: int, eigenvalues: Any, eigenvectors: Any) -> None:
     """eigenvalues (M,) and eigenvectors (M, n) receive eigenpair `eig_idx` of every matrix."""
-    count, n = diag.shape
-    _solve(diag, off_diag, eig_idx, 1, eigenvalues.reshape(-1, 1), eigenvectors.reshape(count, 1, n), True)
+    _solve(diag, off_diag, eig_idx, 1, eigenvalues.reshape(-1, 1), eigenvectors, True)
 
 
 def solve_window(
@@ -98,10 +223,11 @@ def solve_window(
 
     Places beyond the spectrum hold -inf or +inf and zero vectors.
     """
-    _solve(diag, off_diag, eig_idx - window, 2 * window + 1, eigenvalues, eigenvectors, True)
+    vectors = eigenvectors.reshape(-1, diag.shape[1])
+    _solve(diag, off_diag, eig_idx - window, 2 * window + 1, eigenvalues, vectors, True)
 
 
-_NO_VECTORS = np.empty((0, 1, 0))
+_NO_VECTORS = np.empty((0, 0))
 
 
 def warm_up() -> None:

@@ -1,6 +1,7 @@
 """The public solvers: validation, broadcasting and the choice of a backend, once, before any kernel runs."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +12,8 @@ from model.threads import for_ranges
 from . import cpu, reference
 
 Backend = Literal["auto", "scipy", "numba", "triton"]
-_BACKENDS = ("auto", "scipy", "numba", "triton")
+_FLOAT32 = np.dtype(np.float32)
+_FLOAT64 = np.dtype(np.float64)
 
 # Work worth a second thread: measured 20 us to wake one, and about 3 ns per row and matrix.
 _GRAIN_ROWS = 16384
@@ -44,22 +46,16 @@ def eigvalsh_tridiagonal(
     Raises ValueError for shapes that do not match, an eig_idx outside [0, n), an unknown or unusable
     backend, or entries that are not finite where asked.
     """
-    d, e, shape, dtype = _validated(diag, off_diag, eig_idx, 0, check_finite)
+    d, e, shape, dtype = _validated(diag, off_diag, eig_idx, check_finite)
     values = np.empty(len(d))
     chosen = _choose(backend)
-    if chosen == "numba":
-        if len(d) <= _grain(d):
-            cpu.solve_eigenvalues(d, e, eig_idx, values)
-        else:
-            for_ranges(
-                len(d),
-                _grain(d),
-                lambda i, j: cpu.solve_eigenvalues(d[i:j], e[i:j], eig_idx, values[i:j]),
-            )
+    if chosen != "numba":
+        _solvers[chosen](d, e, eig_idx, 0, values.reshape(-1, 1), np.empty((len(d), 1, d.shape[1])))
+    elif len(d) <= (grain := _grain(d)):
+        cpu.solve_eigenvalues(d, e, eig_idx, values)
     else:
-        vectors = np.empty((len(d), 1, d.shape[1]))
-        _run(chosen, d, e, eig_idx, 0, values.reshape(-1, 1), vectors)
-    return values.astype(dtype, copy=False).reshape(shape)[()]
+        for_ranges(len(d), grain, lambda i, j: cpu.solve_eigenvalues(d[i:j], e[i:j], eig_idx, values[i:j]))
+    return (values if dtype is _FLOAT64 else values.astype(dtype)).reshape(shape)[()]
 
 
 def eigh_tridiagonal(
@@ -81,29 +77,34 @@ def eigh_tridiagonal(
     """
     if window < 0:
         raise ValueError(f"window must be at least 0; got {window}")
-    d, e, shape, dtype = _validated(diag, off_diag, eig_idx, window, check_finite)
-    values = np.empty((len(d), 2 * window + 1))
-    vectors = np.empty((len(d), 2 * window + 1, d.shape[1]))
-    _run(_choose(backend), d, e, eig_idx, window, values, vectors)
-    return EigenResult(
-        values.astype(dtype, copy=False).reshape(*shape, 2 * window + 1),
-        vectors.astype(dtype, copy=False).reshape(*shape, 2 * window + 1, d.shape[1]),
-    )
+    d, e, shape, dtype = _validated(diag, off_diag, eig_idx, check_finite)
+    places = 2 * window + 1
+    values = np.empty((len(d), places))
+    vectors = np.empty((len(d), places, d.shape[1]))
+    _solvers[_choose(backend)](d, e, eig_idx, window, values, vectors)
+    if dtype is not _FLOAT64:
+        values, vectors = values.astype(dtype), vectors.astype(dtype)
+    return EigenResult(values.reshape(*shape, places), vectors.reshape(*shape, places, d.shape[1]))
 
 
-def _run(backend: str, d: Any, e: Any, eig_idx: int, window: int, values: Any, vectors: Any) -> None:
-    if backend == "scipy":
-        reference.solve_window(d, e, eig_idx, window, values, vectors)
-    elif backend == "numba":
+def _solve_on_cpu(d: Any, e: Any, eig_idx: int, window: int, values: Any, vectors: Any) -> None:
+    if len(d) <= (grain := _grain(d)):
+        cpu.solve_window(d, e, eig_idx, window, values, vectors)
+    else:
         for_ranges(
             len(d),
-            _grain(d),
+            grain,
             lambda i, j: cpu.solve_window(d[i:j], e[i:j], eig_idx, window, values[i:j], vectors[i:j]),
         )
-    else:
-        from .triton_gpu import solve_window as solve_window_on_gpu
 
-        solve_window_on_gpu(d, e, eig_idx, window, values, vectors)
+
+def _solve_on_gpu(d: Any, e: Any, eig_idx: int, window: int, values: Any, vectors: Any) -> None:
+    from .triton_gpu import solve_window  # Triton comes with CUDA builds of torch only
+
+    solve_window(d, e, eig_idx, window, values, vectors)
+
+
+_solvers = {"numba": _solve_on_cpu, "scipy": reference.solve_window, "triton": _solve_on_gpu}
 
 
 def _grain(d: Any) -> int:
@@ -112,13 +113,14 @@ def _grain(d: Any) -> int:
 
 
 def _choose(backend: str) -> str:
-    if backend not in _BACKENDS:
-        raise ValueError(f"backend must be one of {', '.join(_BACKENDS)}; got {backend!r}")
     # NumPy arrays live in main memory: moving them to a GPU and back costs more than solving them here.
-    return "numba" if backend == "auto" else backend
+    chosen = "numba" if backend == "auto" else backend
+    if chosen not in _solvers:
+        raise ValueError(f"backend must be one of auto, {', '.join(_solvers)}; got {backend!r}")
+    return chosen
 
 
-def _validated(diag: Any, off_diag: Any, eig_idx: int, window: int, check_finite: bool) -> Any:
+def _validated(diag: Any, off_diag: Any, eig_idx: int, check_finite: bool) -> Any:
     """C-contiguous float64 (M, n) and (M, n - 1), the batch shape, and the dtype of the result."""
     a = np.asarray(diag)
     b = np.asarray(off_diag)
@@ -129,19 +131,17 @@ def _validated(diag: Any, off_diag: Any, eig_idx: int, window: int, check_finite
     n = a.shape[-1]
     if not 0 <= eig_idx < n:
         raise ValueError(f"eig_idx must be in [0, {n}); got {eig_idx}")
-    dtype = np.float32 if a.dtype == b.dtype == np.float32 else np.float64
+    dtype = _FLOAT32 if a.dtype is b.dtype is _FLOAT32 else _FLOAT64
     if a.shape[:-1] != b.shape[:-1]:
         shape = np.broadcast_shapes(a.shape[:-1], b.shape[:-1])
         a = np.broadcast_to(a, (*shape, n))
         b = np.broadcast_to(b, (*shape, n - 1))
     shape = a.shape[:-1]
-    count = 1
-    for length in shape:
-        count *= length
-    d = np.ascontiguousarray(a, dtype=np.float64).reshape(count, n)
-    e = np.ascontiguousarray(b, dtype=np.float64).reshape(count, n - 1)
+    count = prod(shape)
+    d = np.ascontiguousarray(a, dtype=_FLOAT64).reshape(count, n)
+    e = np.ascontiguousarray(b, dtype=_FLOAT64).reshape(count, n - 1)
     if check_finite and not (np.isfinite(d).all() and np.isfinite(e).all()):
         raise ValueError(
-            "diag and off_diag must be finite; got NaN or infinity (drop check_finite to get NaN out)"
+            "diag and off_diag must be finite; got NaN or infinity (without check_finite they give NaN)"
         )
     return d, e, shape, dtype

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from .simd import any_lane, fill, larger, load, load_half, select, smaller, store
-from .sturm import count_below, newton_step
+from .simd import any_lane, fill, larger, load, load_half, select, smaller, store, store_half
+from .sturm import BLOCK, count_below, newton_step
 from .tiles import narrow_half
 
 EPS = float(np.finfo(np.float64).eps)
@@ -43,43 +43,59 @@ def bisect_coarse(d32: Any, e2_32: Any, eig_idx: int, blocks: int, middle: Any) 
 
 
 @njit(error_model="numpy")
-def bisect_fine(d: Any, e2: Any, eig_idx: int, blocks: int, low: Any, high: Any) -> Any:
-    """Bisect in float64 until the midpoint stands still; low must count <= eig_idx, high > eig_idx."""
+def bisect_fine(d: Any, e2: Any, eig_idx: int, blocks: int, low: Any, high: Any, spacing: Any) -> Any:
+    """Bisect in float64 to brackets no wider than `spacing`; low must count <= eig_idx, high > eig_idx.
+
+    A lane that is done stands still while others go on.
+    """
     for _ in range(FINE_STEPS):
+        active = high - low > spacing
+        if not any_lane(active):
+            break
         shift = (low + high) * 0.5
         below = count_below(d, e2, shift, blocks) <= eig_idx
-        low = select(below, shift, low)
-        high = select(below, high, shift)
+        low = select(active & below, shift, low)
+        high = select(active, select(below, high, shift), high)
     return (low + high) * 0.5
 
 
 @njit(error_model="numpy")
-def refine(d: Any, e2: Any, eig_idx: int, blocks: int, low: Any, high: Any, start: Any, reach: Any) -> Any:
-    """Eigenvalue `eig_idx` of each lane of a float64 half, index verified.
+def refine(
+    d: Any, e2: Any, eig_idx: int, blocks: int, facts: Any, start: Any, reach: Any, again: bool
+) -> Any:
+    """Eigenvalue `eig_idx` of each lane of a float64 half, and a mask of the lanes where its index is not proved.
 
-    low, high: Gershgorin bounds; start +- reach: where the eigenvalue is expected.
+    start +- reach: where the eigenvalue is expected. `again`: bisect where Newton fails, so that nothing is
+    left unproved; without it such lanes are only reported.
     """
-    norm = larger(high, fill(low, 0.0) - low)
+    low = load(facts, 2)
+    high = load(facts, 3)
+    zero = fill(start, 0.0)
+    norm = larger(high, zero - low)
     value = start
     for _ in range(NEWTON_STEPS):
         value = value + newton_step(d, e2, value, blocks)
         value = smaller(larger(value, start - reach), start + reach)
     tolerance = norm * (TOLERANCE * EPS)
-    right = (count_below(d, e2, value - tolerance, blocks) <= eig_idx) & (
+    proved = (count_below(d, e2, value - tolerance, blocks) <= eig_idx) & (
         count_below(d, e2, value + tolerance, blocks) > eig_idx
     )
-    wrong = select(right, fill(low, 0.0), fill(low, 1.0)) > 0.0
-    if any_lane(wrong):
+    # A matrix that is not finite stays unproved for good: nothing to do again.
+    failed = select(proved, zero, fill(zero, 1.0) + load(facts, 4)) > 0.0
+    if again and any_lane(failed):
         pad = norm * (8.0 * EPS) + EPS
-        bisected = bisect_fine(d, e2, eig_idx, blocks, low - pad, high + pad)
-        value = select(right, value, bisected)
-    return value
+        left = start - reach
+        right = start + reach
+        left = select(count_below(d, e2, left, blocks) <= eig_idx, left, low - pad)
+        right = select(count_below(d, e2, right, blocks) > eig_idx, right, high + pad)
+        value = select(failed, bisect_fine(d, e2, eig_idx, blocks, left, right, tolerance), value)
+    return value, failed
 
 
 @njit(error_model="numpy")
-def narrow_tile(d: Any, e2: Any, facts: Any, d32: Any, e2_32: Any, frame: Any) -> None:
+def narrow_tile(d: Any, e2: Any, facts: Any, d32: Any, e2_32: Any, frame: Any, halves: int) -> None:
     """Make the float32 twin of a tile; frame (2, 2, LANES_F64) receives centres and half-widths."""
-    for half in range(2):
+    for half in range(halves):
         low = load(facts[half], 2)
         high = load(facts[half], 3)
         centre = (low + high) * 0.5
@@ -88,19 +104,37 @@ def narrow_tile(d: Any, e2: Any, facts: Any, d32: Any, e2_32: Any, frame: Any) -
         store(frame[half], 0, centre)
         store(frame[half], 1, width)
         narrow_half(d[half], e2[half], half, centre, fill(low, 1.0) / width, d32, e2_32)
+    if halves == 1:
+        for i in range(d32.shape[0]):
+            store_half(d32, i, 1, fill(load(d[0], 0), 1.0))
+            store_half(e2_32, i, 1, fill(load(d[0], 0), 1.0))
 
 
 @njit(error_model="numpy")
 def tile_eigenvalues(
-    d: Any, e2: Any, facts: Any, frame: Any, d32: Any, e2_32: Any, middle: Any, eig_idx: int, values: Any
+    d: Any,
+    e2: Any,
+    facts: Any,
+    frame: Any,
+    d32: Any,
+    e2_32: Any,
+    middle: Any,
+    eig_idx: int,
+    again: bool,
+    halves: int,
+    values: Any,
+    failed: Any,
 ) -> None:
-    """Eigenvalue `eig_idx` of the scaled matrices of a tile; values (2, 1, LANES_F64) receives them."""
-    blocks = d.shape[1] // 8
+    """Eigenvalue `eig_idx` of the scaled matrices of a tile.
+
+    values and failed (2, 1, LANES_F64) receive it and whether (1.0) it has to be found `again`.
+    """
+    blocks = d.shape[1] // BLOCK
     bisect_coarse(d32, e2_32, eig_idx, blocks, middle)
-    for half in range(2):
+    for half in range(halves):
         width = load(frame[half], 1)
         start = load_half(middle, 0, half) * width + load(frame[half], 0)
         reach = width * (COARSE_ERROR + 2.0**-COARSE_STEPS)
-        low = load(facts[half], 2)
-        high = load(facts[half], 3)
-        store(values[half], 0, refine(d[half], e2[half], eig_idx, blocks, low, high, start, reach))
+        value, wrong = refine(d[half], e2[half], eig_idx, blocks, facts[half], start, reach, again)
+        store(values[half], 0, value)
+        store(failed[half], 0, select(wrong, fill(value, 1.0), fill(value, 0.0)))

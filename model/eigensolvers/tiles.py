@@ -14,6 +14,7 @@ from .simd import (
     LANES_F32,
     LANES_F64,
     absolute,
+    any_lane,
     fill,
     inverse_power_of_two,
     larger,
@@ -23,6 +24,7 @@ from .simd import (
     store,
     store_half,
 )
+from .transpose import SIDE, load_transposed
 
 # Entries are scaled so that the largest of a matrix lies in [1, 2): then |lambda| < 6 and e^2 < 4.
 PAD = 16.0  # diagonal of padding rows, above every scaled eigenvalue: adds no sign change
@@ -31,8 +33,12 @@ PAD = 16.0  # diagonal of padding rows, above every scaled eigenvalue: adds no s
 # never underflow in a BLOCK.
 FLOOR_F64 = 2.0**-116
 FLOOR_F32 = 2.0**-54  # the same with the eps of float32: 2^-27 squared
-FAR_UP = 2.0**600  # first step of the scaling, for entries beyond 2^+-400, whose one-step factor is no number
+# A first step of the scaling, for entries so large or small that the whole factor or its inverse is no
+# number.
+FAR_UP = 2.0**600
 FAR_DOWN = 2.0**-600
+FAR_ABOVE = 2.0**500
+FAR_BELOW = 2.0**-400
 
 
 @njit(error_model="numpy")
@@ -45,68 +51,66 @@ def aligned_rows(arrays: int, rows: int) -> Any:
 
 
 @njit(error_model="numpy")
-def gather_tile(diag: Any, off_diag: Any, matrices: Any, d: Any, e: Any) -> None:
-    """Copy matrices[lane] to lane `lane` of d, e (2, rows, LANES_F64); e row i couples rows i - 1 and i."""
+def gather_half(diag: Any, off_diag: Any, matrices: Any, d: Any, e: Any) -> None:
+    """Copy matrices[lane] to lane `lane` of d, e (rows, LANES_F64); row i of e couples rows i and i + 1."""
     n = diag.shape[1]
-    rows = d.shape[1]
-    for lane in range(LANES_F32):
-        half = lane // LANES_F64
-        column = lane % LANES_F64
-        matrix = matrices[lane]
-        for i in range(n):
-            d[half, i, column] = diag[matrix, i]
-        for i in range(n - 1):
-            e[half, i + 1, column] = off_diag[matrix, i]
-        e[half, 0, column] = 0.0
-        for i in range(n, rows):
-            d[half, i, column] = PAD
-            e[half, i, column] = 0.0
+    for lane in range(0, LANES_F64, SIDE):
+        for i in range(0, n, SIDE):
+            load_transposed(diag, matrices, lane, i, d, i)
+        for i in range(0, n - 1, SIDE):
+            load_transposed(off_diag, matrices, lane, i, e, i)
 
 
 @njit(error_model="numpy")
 def scale_half(d: Any, e: Any, e2: Any, n: int, facts: Any) -> None:
-    """Scale one half in place, square its off-diagonals, and bracket its spectra.
+    """Scale one half in place, square its off-diagonals, pad both, and bracket the spectra.
 
-    facts (5, LANES_F64) receives: the two factors to multiply a scaled eigenvalue by (one may not be a
-    number in range), the Gershgorin bounds, and NaN for a matrix that holds a NaN or infinity (which is
-    then replaced by zeros).
+    Row i of e2 couples rows i - 1 and i, as Sturm counts want it. facts (5, LANES_F64) receives: the two
+    factors to multiply a scaled eigenvalue by, one after the other (their product may overflow), the
+    Gershgorin bounds, and zero, or NaN for a matrix that holds a NaN or infinity; such a lane computes
+    nonsense, alone.
     """
     like = load(d, 0)
-    largest = fill(like, 0.0)
-    poison = fill(like, 0.0)
-    for i in range(n):
-        largest = larger(absolute(load(d, i)), larger(absolute(load(e, i)), largest))
-        poison = poison + (load(d, i) * 0.0 + load(e, i) * 0.0)
-    finite = poison == 0.0
-    far = select(largest > FAR_UP * 2.0**-100, fill(like, FAR_DOWN), fill(like, 1.0))
-    far = select(largest < FAR_DOWN * 2.0**200, fill(like, FAR_UP), far)
-    near = inverse_power_of_two(largest * far)
     zero = fill(like, 0.0)
+    largest = absolute(like)
+    poison = like * 0.0
+    for i in range(1, n):
+        row = load(d, i)
+        off_row = load(e, i - 1)
+        largest = larger(absolute(row), larger(absolute(off_row), largest))
+        poison = poison + (row * 0.0 + off_row * 0.0)
+    far = select(largest > FAR_ABOVE, fill(like, FAR_DOWN), fill(like, 1.0))
+    far = select(largest < FAR_BELOW, fill(like, FAR_UP), far)
+    if any_lane((largest > FAR_ABOVE) | (largest < FAR_BELOW)):
+        for i in range(n):
+            store(d, i, load(d, i) * far)
+            store(e, i, load(e, i) * far)
+    near = inverse_power_of_two(largest * far)
     low = fill(like, np.inf)
     high = fill(like, -np.inf)
-    left = zero
-    current_e = zero
-    for i in range(n):
-        left = current_e
-        current_d = select(finite, load(d, i) * far * near, zero)
-        store(d, i, current_d)
-        current_e = zero
-        if i + 1 < n:
-            following = select(finite, load(e, i + 1) * far * near, zero)
-            store(e, i + 1, following)
-            store(e2, i + 1, larger(following * following, fill(like, FLOOR_F64)))
-            current_e = absolute(following)
-        radius = left + current_e
-        low = smaller(current_d - radius, low)
-        high = larger(current_d + radius, high)
+    before = zero
     store(e2, 0, zero)
-    for i in range(n, e2.shape[0]):
+    for i in range(n - 1):
+        row = load(d, i) * near
+        off_row = load(e, i) * near
+        store(d, i, row)
+        store(e, i, off_row)
+        store(e2, i + 1, larger(off_row * off_row, fill(like, FLOOR_F64)))
+        after = absolute(off_row)
+        radius = before + after
+        low = smaller(row - radius, low)
+        high = larger(row + radius, high)
+        before = after
+    row = load(d, n - 1) * near
+    store(d, n - 1, row)
+    for i in range(n, d.shape[0]):
+        store(d, i, fill(like, PAD))
         store(e2, i, zero)
     store(facts, 0, inverse_power_of_two(near))
     store(facts, 1, inverse_power_of_two(far))
-    store(facts, 2, low)
-    store(facts, 3, high)
-    store(facts, 4, select(finite, zero, fill(like, np.nan)))
+    store(facts, 2, smaller(row - before, low))
+    store(facts, 3, larger(row + before, high))
+    store(facts, 4, select(poison == 0.0, zero, fill(like, np.nan)))
 
 
 @njit(error_model="numpy")

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from .eigenvalues import bisect_coarse
-from .simd import ALIGNMENT, LANES_F32, absolute, fill, larger, load, smaller, store
+from .simd import ALIGNMENT, LANES_F32, absolute, fill, larger, load, smaller, square_root, store
 from .sturm import BLOCK
 from .twisted import twisted_vector
 
@@ -51,9 +51,9 @@ def training_eigenpairs_tile(d: Any, e: Any, n: int, eig_idx: int, scratch: Any,
     and zero off-diagonals included.
     """
     rows = padded_rows(n)
-    ds = scratch[0]
-    es = scratch[1]
-    e2 = scratch[2]
+    diag = scratch[0]
+    off_diag = scratch[1]
+    squared = scratch[2]
     like = load(d, 0)
     zero = fill(like, 0.0)
     low = fill(like, np.float32(np.inf))
@@ -67,23 +67,24 @@ def training_eigenpairs_tile(d: Any, e: Any, n: int, eig_idx: int, scratch: Any,
         high = larger(load(d, i) + radius, high)
     centre = (low + high) * 0.5
     # Below a millionth of the entries the width is rounding noise; the last term keeps a zero matrix from
-    # dividing by 0.
+    # dividing by zero.
     width = larger((high - low) * 0.5, larger(absolute(centre) * 1e-6, fill(like, 1e-30)))
     stretch = fill(like, 1.0) / width
-    store(es, 0, zero)
-    store(e2, 0, zero)
+    store(squared, 0, zero)
     for i in range(n):
-        store(ds, i, (load(d, i) - centre) * stretch)
+        store(diag, i, (load(d, i) - centre) * stretch)
         if i > 0:
             scaled = load(e, i) * stretch
-            store(es, i, scaled)
-            store(e2, i, larger(scaled * scaled, fill(like, _FLOOR)))
+            store(off_diag, i - 1, scaled)
+            store(squared, i, larger(scaled * scaled, fill(like, _FLOOR)))
     for i in range(n, rows):
-        store(ds, i, fill(like, _PAD))
-        store(e2, i, zero)
-    bisect_coarse(ds, e2, eig_idx, rows // BLOCK, lam)
+        store(diag, i, fill(like, _PAD))
+        store(squared, i, zero)
+    bisect_coarse(diag, squared, eig_idx, rows // BLOCK, lam)
     value = load(lam, 0)
-    gamma, scale = twisted_vector(ds, es, value, n, _TINY_PIVOT, _HUGE_NORM, scratch[3:7], v)
-    correction = gamma * scale * scale
-    correction = smaller(larger(correction, fill(like, -_REACH)), fill(like, _REACH))
+    gamma, norm = twisted_vector(diag, off_diag, value, n, _TINY_PIVOT, _HUGE_NORM, scratch[3:8], v)
+    correction = smaller(larger(gamma / norm, fill(like, -_REACH)), fill(like, _REACH))
     store(lam, 0, centre + (value + correction) * width)
+    unit = fill(like, 1.0) / square_root(norm)
+    for i in range(n):
+        store(v, i, load(v, i) * unit)

@@ -9,6 +9,7 @@ in rows where z is huge elsewhere.
 
 from typing import Any
 
+import numpy as np
 from numba import njit
 
 from .simd import absolute, fill, load, select, square_root, store
@@ -20,66 +21,109 @@ def twisted_vector(
 ) -> Any:
     """Eigenvectors of the lanes' matrices for eigenvalues near `shift`.
 
-    diag, off_diag (rows >= n, lanes), row i of the second coupling rows i - 1 and i; shift: Lanes; tiny:
-    least |pivot|; huge: largest ||z||^2 believed (beyond it the row is no candidate); work (4, rows,
-    lanes): scratch; vector (rows, lanes): receives z / ||z||. Returns (gamma, 1 / ||z||): the residual is
-    their product, and gamma / ||z||^2 the Rayleigh correction of the shift.
+    diag, off_diag (rows >= n, lanes), row i of the second coupling rows i and i + 1; shift: Lanes; tiny:
+    least |pivot|; huge: largest ||z||^2 believed (beyond it the row is no candidate); work (5, rows,
+    lanes): scratch; vector (rows, lanes): receives z. Returns (gamma, ||z||^2): |gamma| / ||z|| is the
+    residual, gamma / ||z||^2 the Rayleigh correction of the shift.
     """
-    down, top_pivot, top_norm, up = work[0], work[1], work[2], work[3]
+    _factorise(diag, off_diag, shift, n, tiny, work)
+    gamma, row = _twist_row(off_diag, shift, n, huge, work)
+    return gamma, _solve_outward(row, n, work, vector)
+
+
+@njit(error_model="numpy")
+def _factorise(diag: Any, off_diag: Any, shift: Any, n: int, tiny: float, work: Any) -> None:
+    """Negated pivots from both ends at once: one chain of divisions hides the latency of the other.
+
+    work receives: the multipliers z_i / z_{i+1} from the top and z_{i+1} / z_i from the bottom, the pivots
+    from the top, and for every row the squared norms of the parts of z above (that row included) and below
+    were it the twist.
+    """
+    above, below, pivots, norms_above, norms_below = work[0], work[1], work[2], work[3], work[4]
     one = fill(shift, 1.0)
-    zero = fill(shift, 0.0)
-    pivot = load(diag, 0) - shift
+    least = fill(shift, tiny)
+    pivot = shift - load(diag, 0)
+    tail_pivot = shift - load(diag, n - 1)
     norm = one
+    tail_norm = one
     for i in range(n - 1):
-        store(top_pivot, i, pivot)
-        store(top_norm, i, norm)
-        pivot = select(absolute(pivot) < tiny, fill(shift, tiny), pivot)
-        e = load(off_diag, i + 1)
-        ratio = e / pivot
-        store(down, i, ratio)
+        j = n - 2 - i
+        store(pivots, i, pivot)
+        store(norms_above, i, norm)
+        store(norms_below, j + 1, tail_norm)
+        e = load(off_diag, i)
+        tail_e = load(off_diag, j)
+        ratio = e / select(absolute(pivot) < tiny, least, pivot)
+        tail_ratio = tail_e / select(absolute(tail_pivot) < tiny, least, tail_pivot)
+        store(above, i, ratio)
+        store(below, j, tail_ratio)
         norm = one + ratio * ratio * norm
-        pivot = (load(diag, i + 1) - shift) - e * ratio
-    best_gamma = pivot
-    best_norm = select(norm < huge, norm, fill(shift, huge))
+        tail_norm = one + tail_ratio * tail_ratio * tail_norm
+        pivot = (shift - load(diag, i + 1)) - e * ratio
+        tail_pivot = (shift - load(diag, j)) - tail_e * tail_ratio
+    store(pivots, n - 1, pivot)
+    store(norms_above, n - 1, norm)
+    store(norms_below, 0, tail_norm)
+
+
+@njit(error_model="numpy")
+def _twist_row(off_diag: Any, shift: Any, n: int, huge: float, work: Any) -> Any:
+    """gamma and (as a float) the row that minimises gamma^2 / ||z||^2."""
+    below, pivots, norms_above, norms_below = work[1], work[2], work[3], work[4]
+    best_gamma = load(pivots, n - 1)
+    best_square = fill(shift, np.inf)
+    best_norm = fill(shift, 1.0)
     best_row = fill(shift, n - 1.0)
-    pivot = load(diag, n - 1) - shift
-    norm = one
-    row = fill(shift, n - 1.0)
-    for step in range(1, n):
-        i = n - 1 - step
-        row = row - 1.0
-        pivot = select(absolute(pivot) < tiny, fill(shift, tiny), pivot)
-        e = load(off_diag, i + 1)
-        ratio = e / pivot
-        store(up, i + 1, ratio)
-        norm = one + ratio * ratio * norm
-        drop = e * ratio
-        gamma = load(top_pivot, i) - drop
-        whole = load(top_norm, i) + norm - 1.0
-        better = (gamma * gamma * best_norm < best_gamma * best_gamma * whole) & (whole < huge)
-        better = better | ((best_norm >= huge) & (whole < huge))
+    row = fill(shift, 0.0)
+    for i in range(n):
+        gamma = load(pivots, i)
+        if i + 1 < n:
+            gamma = gamma - load(off_diag, i) * load(below, i)
+        norm = load(norms_above, i) + load(norms_below, i) - 1.0
+        square = gamma * gamma
+        better = (square * best_norm < best_square * norm) & (norm < huge)
         best_gamma = select(better, gamma, best_gamma)
-        best_norm = select(better, whole, best_norm)
+        best_square = select(better, square, best_square)
+        best_norm = select(better, norm, best_norm)
         best_row = select(better, row, best_row)
-        pivot = (load(diag, i) - shift) - drop
-    row = fill(shift, n - 1.0)
-    z = zero
-    for step in range(n):
-        i = n - 1 - step
-        if step > 0:
-            z = select(row < best_row, zero - load(down, i) * z, zero)
-        z = select(row == best_row, one, z)
-        store(vector, i, z)
-        row = row - 1.0
-    total = zero
-    row = zero
-    z = zero
-    for i in range(n):
-        z = select(row > best_row, zero - load(up, i) * z, load(vector, i)) if i > 0 else load(vector, 0)
-        store(vector, i, z)
-        total = total + z * z
         row = row + 1.0
-    scale = one / square_root(total)
-    for i in range(n):
-        store(vector, i, load(vector, i) * scale)
-    return best_gamma, scale
+    return fill(shift, 0.0) - best_gamma, best_row
+
+
+@njit(error_model="numpy")
+def _solve_outward(twist: Any, n: int, work: Any, vector: Any) -> Any:
+    """z from the twist row to both ends, both ways in one loop; returns ||z||^2.
+
+    The upward and the downward walk cross half way: the first to come stores its part, the second adds to it.
+    """
+    above, below = work[0], work[1]
+    one = fill(twist, 1.0)
+    zero = fill(twist, 0.0)
+    down = select(twist == zero, one, zero)
+    up = select(twist == fill(twist, n - 1.0), one, zero)
+    store(vector, 0, down)
+    total = down
+    if n > 1:
+        store(vector, n - 1, zero)
+    row = zero
+    tail_row = fill(twist, n - 1.0)
+    for i in range(1, n):
+        j = n - 1 - i
+        row = row + 1.0
+        tail_row = tail_row - 1.0
+        here = twist == row
+        tail_here = twist == tail_row
+        down = select(here, one, load(below, i - 1) * down)
+        up = select(tail_here, one, load(above, j) * up)
+        # The twist row itself is written by the downward walk alone.
+        tail_part = select(tail_here, zero, up)
+        total = total + down * down + tail_part * tail_part
+        if i < j:
+            store(vector, i, down)
+            store(vector, j, tail_part)
+        elif i == j:
+            store(vector, i, down + tail_part)
+        else:
+            store(vector, i, load(vector, i) + down)
+            store(vector, j, load(vector, j) + tail_part)
+    return total

@@ -1,0 +1,209 @@
+"""From a table to a workbench: folds, the additive model, pairs and curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, softmax
+
+from model.curves import Term
+from model.features import FeatureSpace, FloatArray
+from training.basis import (
+    CurveBasis,
+    Resolution,
+    coarse_resolution,
+    fine_resolution,
+    main_curves,
+    pair_curves,
+)
+from training.gam import AdditiveModel, design_matrix, fit_additive
+from training.losses import POISSON, QUANTILE, SOFTMAX, Objective, best_constant
+from training.members import Blueprint, draw_blueprint, training_rows
+from training.pairs import LARGE_GAIN, PairGain, pair_gains, pair_term
+from training.search import COARSE, FINE, MAIN, Workbench
+from training.settings import FitSettings
+from training.table import UserError
+
+#: Pairs that a fit gives terms to by itself.
+MAX_PAIRS = 6
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Rows to learn from.
+
+    Attributes:
+        space: their features.
+        coordinates: (N, F).
+        target: (N,), standardised for a regression, class codes for a classifier.
+        weight: (N,).
+        num_classes: 0 unless it is a classifier's.
+        objective: what to minimise.
+    """
+
+    space: FeatureSpace
+    coordinates: FloatArray
+    target: FloatArray
+    weight: FloatArray
+    num_classes: int
+    objective: Objective
+
+    @property
+    def num_outputs(self) -> int:
+        """One per class for softmax, else one."""
+        return self.num_classes if self.objective.kind == SOFTMAX else 1
+
+
+def folds_for(rows: int) -> int:
+    """How many folds: small tables need most of their rows for training."""
+    return 8 if rows < 2000 else 4
+
+
+def assign_folds(values: FloatArray, folds: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """(N,) the fold of each row; every fold has its share of all parts of the target's range."""
+    shuffled = rng.permutation(len(values))
+    ranked = shuffled[np.argsort(values[shuffled], kind="stable")]
+    fold = np.empty(len(values), np.int64)
+    for start in range(0, len(values), folds):
+        group = ranked[start : start + folds]
+        fold[group] = rng.permutation(folds)[: len(group)]
+    return fold
+
+
+def prepare(sample: Sample, settings: FitSettings, rng: np.random.Generator) -> tuple[Workbench, list[PairGain]]:
+    """All that candidates are trained on, and the pairs that were tried.
+
+    Raises:
+        UserError: settings that do not fit the table.
+    """
+    space, z, rows = sample.space, sample.coordinates, len(sample.target)
+    monotone = _monotone_signs(space, settings)
+    terms, bases = main_curves(space, z, settings.curves, monotone)
+    if not terms:
+        raise UserError("no feature varies: there is nothing to predict from")
+    fold = assign_folds(sample.target, folds_for(rows), rng)
+    additive: AdditiveModel | None = None
+    gains: list[PairGain] = []
+    if settings.curves == "piecewise" and sample.objective.kind != QUANTILE:
+        additive, gains = _interactions(sample, settings, fold, rng)
+    chosen = _named_pairs(space, settings)
+    large = set(chosen)
+    if settings.pairs is None:
+        worthwhile = [g for g in gains if g.worthwhile][:MAX_PAIRS]
+        chosen, large = [g.pair for g in worthwhile], {g.pair for g in worthwhile if g.gain >= LARGE_GAIN}
+    groups = [MAIN] * len(bases)
+    coarse, fine = coarse_resolution(rows), fine_resolution(rows)
+    for pair in chosen:
+        wanted: list[tuple[int, Resolution]] = [(COARSE, coarse)]
+        numbers = all(space.features[i].kind == "numeric" for i in pair)
+        if fine is not None and numbers and pair in large:
+            wanted.append((FINE, fine))
+        for group, resolution in wanted:
+            added = pair_curves(len(terms), space, z, *pair, resolution, monotone)
+            bases += added
+            groups += [group] * len(added)
+        terms.append(pair_term(space, pair))
+    blueprint = _draw(sample, settings, terms, bases)
+    bench = Workbench(
+        blueprint=blueprint,
+        groups=np.array(groups),
+        rows=training_rows(blueprint, z, sample.target, sample.weight),
+        fold=fold,
+        # An additive model knows no constraint, so members that must keep one cannot start from it.
+        additive=None if monotone else additive,
+        start=best_constant(*sample.objective.training, sample.target, sample.weight, sample.num_classes),
+        judging=sample.objective.judging,
+        batch=settings.batch or int(np.clip(rows // 8, 32, 256)),
+        learning_rate=settings.learning_rate,
+        seed=settings.seed,
+    )
+    return bench, gains
+
+
+def _draw(sample: Sample, settings: FitSettings, terms: Sequence[Term], bases: Sequence[CurveBasis]) -> Blueprint:
+    loss, parameter = sample.objective.training
+    return draw_blueprint(
+        tuple(terms),
+        bases,
+        dim=settings.dim,
+        eig_idx=settings.resolved_eig_idx,
+        num_outputs=sample.num_outputs,
+        loss=loss,
+        loss_parameter=parameter,
+    )
+
+
+def _interactions(
+    sample: Sample, settings: FitSettings, fold: NDArray[np.int64], rng: np.random.Generator
+) -> tuple[AdditiveModel, list[PairGain]]:
+    """The additive model in the features' own curves, and what pairs explain of its residuals."""
+    terms, bases = main_curves(sample.space, sample.coordinates)
+    rows = training_rows(_draw(sample, settings, terms, bases), sample.coordinates, sample.target, sample.weight)
+    rough = np.concatenate([basis.rough for basis in bases])
+    design = design_matrix(bases, rows)
+    additive = fit_additive(design, rough, rows, sample.objective.kind, sample.num_outputs, fold)
+    if settings.pairs is not None:
+        return additive, []
+    residuals = _residuals(additive.out_of_fold, sample)
+    importance = _importance(len(sample.space), terms, bases, design, additive)
+    return additive, pair_gains(sample.space, sample.coordinates, residuals, fold, importance, rng)
+
+
+def _residuals(scores: FloatArray, sample: Sample) -> FloatArray:
+    """(N, O): what the additive model leaves of the target, on the target's scale."""
+    kind, target = sample.objective.kind, sample.target
+    if kind == SOFTMAX:
+        return np.eye(scores.shape[1])[target.astype(int)] - softmax(scores, axis=1)
+    if kind == POISSON:
+        rate = np.exp(scores[:, 0])
+        return ((target - rate) / np.sqrt(rate + 1e-9))[:, None]
+    expected = scores[:, 0] if sample.num_classes == 0 else expit(scores[:, 0])
+    return (target - expected)[:, None]
+
+
+def _importance(
+    num_features: int,
+    terms: Sequence[Term],
+    bases: Sequence[CurveBasis],
+    design: NDArray[np.float32],
+    additive: AdditiveModel,
+) -> FloatArray:
+    """(F,): the spread of each feature's part of the additive scores; 0 for a constant feature."""
+    importance = np.zeros(num_features)
+    edges = np.cumsum([0, *(basis.matrix.shape[1] for basis in bases)])
+    for term, (first, last) in zip(terms, pairwise(edges), strict=True):
+        part = design[:, first:last] @ additive.coefficients[-1][first:last].astype(np.float32)
+        # Never zero: a feature without an effect of its own may still matter in a pair.
+        importance[term.features[0]] = 1e-9 + float(np.sqrt(part.var(axis=0).sum()))
+    return importance
+
+
+def _monotone_signs(space: FeatureSpace, settings: FitSettings) -> Mapping[int, int]:
+    signs = {}
+    for name, direction in settings.monotone:
+        if name not in space.names:
+            raise UserError(f"monotone: no feature {name!r}; the features are {', '.join(space.names)}")
+        index = space.names.index(name)
+        if space.features[index].kind == "categorical":
+            raise UserError(f"monotone: {name!r} is categorical; only numbers and booleans have a direction")
+        signs[index] = 1 if direction == "+" else -1
+    if signs and settings.curves == "linear":
+        raise UserError("monotone features need piecewise curves")
+    return signs
+
+
+def _named_pairs(space: FeatureSpace, settings: FitSettings) -> list[tuple[int, int]]:
+    named = settings.pairs or ()
+    if named and settings.curves == "linear":
+        raise UserError("pairs need piecewise curves: the plain affine pencil (curves linear) has none")
+    for name in (name for pair in named for name in pair):
+        if name not in space.names:
+            raise UserError(f"pairs: no feature {name!r}; the features are {', '.join(space.names)}")
+    pairs = [(space.names.index(a), space.names.index(b)) for a, b in named]
+    if len({frozenset(pair) for pair in pairs}) < len(pairs):
+        raise UserError("pairs: a pair is named twice")
+    return pairs
