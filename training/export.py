@@ -47,9 +47,7 @@ def export(arguments: argparse.Namespace) -> None:
 
         from model.onnx import ExportSettings, OnnxError, onnx_bytes
     except ImportError as error:
-        raise UserError(
-            f"export needs onnx and onnxruntime: pip install 'eigenserve[onnx]' ({error})"
-        ) from error
+        raise UserError(f"export needs onnx and onnxruntime: pip install 'eigenserve[onnx]' ({error})") from error
     model = load_model(arguments.model)
     out: Path = arguments.out
     try:

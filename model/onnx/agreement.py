@@ -80,9 +80,7 @@ def run(content: bytes, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[An
     return dict(zip(names, session.run(names, inputs), strict=True))
 
 
-def graph_inputs(
-    model: SpectralModel, columns: FloatArray, settings: ExportSettings
-) -> dict[str, NDArray[Any]]:
+def graph_inputs(model: SpectralModel, columns: FloatArray, settings: ExportSettings) -> dict[str, NDArray[Any]]:
     """Columns (N, F) as ``FeatureSpace.encode`` gives them -> the inputs of the graph."""
     names = input_names(model.features)
     inputs: dict[str, NDArray[Any]] = {}
@@ -133,9 +131,7 @@ def compare(
     else:
         expected = model.values(scores)
         relative = model.link == "exp"
-        allowed = tolerance * (
-            np.maximum(1.0, norm) * expected if relative else np.maximum(norm, np.abs(expected))
-        )
+        allowed = tolerance * (np.maximum(1.0, norm) * expected if relative else np.maximum(norm, np.abs(expected)))
         ratios["prediction"] = np.abs(found["prediction"][:, 0] - expected) / allowed
     if settings.explain:
         ratios.update(_compare_explanations(model, columns, found, norm, settings.precision))

@@ -64,9 +64,7 @@ def scaled(diag: Tensor, off_diag: Tensor) -> ScaledMatrices:
     radius = graph.pad_rows(size, 1, 0, 0.0) + graph.pad_rows(size, 0, 1, 0.0)
     low = graph.reduce("ReduceMin", diag - radius, [0])
     high = graph.reduce("ReduceMax", diag + radius, [0])
-    norm = graph.elementwise(
-        "Max", graph.elementwise("Abs", low), graph.elementwise("Abs", high), limits.scale
-    )
+    norm = graph.elementwise("Max", graph.elementwise("Abs", low), graph.elementwise("Abs", high), limits.scale)
     # Minima and maxima may drop a NaN; a sum keeps it, and an infinity minus itself makes one.
     total = graph.reduce("ReduceSum", graph.elementwise("Abs", diag) + radius, [0])
     norm = norm + (total - total)
@@ -132,12 +130,8 @@ def _shifts_per_pass(graph: Graph, lanes: Tensor, bits: int) -> tuple[Tensor, Te
 def _bracket(matrices: ScaledMatrices, eig_idx: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """Low and high ends of a float64 interval that float32 counts give, (1, L) each."""
     graph = matrices.diag.graph
-    narrow = [
-        graph.cast(x, np.float32) for x in (matrices.diag, matrices.off_diag, matrices.low, matrices.width)
-    ]
-    low32, width32 = narrowed(
-        chains_of(narrow[0], narrow[1], dim), narrow[2], narrow[3], eig_idx, FLOAT32_BITS
-    )
+    narrow = [graph.cast(x, np.float32) for x in (matrices.diag, matrices.off_diag, matrices.low, matrices.width)]
+    low32, width32 = narrowed(chains_of(narrow[0], narrow[1], dim), narrow[2], narrow[3], eig_idx, FLOAT32_BITS)
     low = graph.cast(low32, np.float64) - FLOAT32_SLACK
     return low, low + (graph.cast(width32, np.float64) + 2 * FLOAT32_SLACK)
 

@@ -33,9 +33,7 @@ def eigenvector(diag: Tensor, off_diag: Tensor, shift: Tensor, dim: int) -> Tens
     first = graph.gather(both, 0) + limits.pivot
     one = ones_like(shift, 2)
     one = graph.apply("Squeeze", one, graph.constant([1], np.int64), dtype=one.dtype)
-    _, (ratios, drops, norms) = graph.scan(
-        eliminate, [first, one], [graph.rows(both, 1, dim), couplings], rank=2
-    )
+    _, (ratios, drops, norms) = graph.scan(eliminate, [first, one], [graph.rows(both, 1, dim), couplings], rank=2)
     nothing = graph.unsqueeze(one - one, 0)
     drops = graph.concat([nothing, drops], 0)
     # ||z||^2 is what both runs add to the one of the row where they meet.

@@ -88,7 +88,5 @@ def _sensitivities(model: SpectralModel, columns: Columns, walk: Walk, steps: Te
         for feature, weight in zip(curve.numeric, curve.direction, strict=True):
             if feature in numeric:
                 directions[numeric.index(feature), c] = weight
-    by_coordinate = graph.matmul(
-        graph.constant(directions, steps.dtype), steps * graph.cast(walk.slopes, steps.dtype)
-    )
+    by_coordinate = graph.matmul(graph.constant(directions, steps.dtype), steps * graph.cast(walk.slopes, steps.dtype))
     return by_coordinate * graph.cast(coordinate_slopes(columns, model.features), steps.dtype)

@@ -121,8 +121,7 @@ def _metadata(model: SpectralModel, settings: ExportSettings, inputs: Sequence[s
     """What a reader of the file needs to know, as texts; lists and objects are JSON."""
     card, pencil = model.card, model.ensemble.pencil
     features = [
-        {"input": name, **asdict(feature)}
-        for name, feature in zip(inputs, model.features.features, strict=True)
+        {"input": name, **asdict(feature)} for name, feature in zip(inputs, model.features.features, strict=True)
     ]
     facts: dict[str, Any] = {
         "name": str(card.get("name", "")),

@@ -50,9 +50,7 @@ class Graph:
 
     def proto(self, name: str, doc: str) -> onnx.GraphProto:
         """The finished graph."""
-        return helper.make_graph(
-            self._scopes[0], name, self._inputs, self._outputs, self._initializers, doc_string=doc
-        )
+        return helper.make_graph(self._scopes[0], name, self._inputs, self._outputs, self._initializers, doc_string=doc)
 
     # Nodes.
 
@@ -211,17 +209,13 @@ class Graph:
         inside = [self._new(value.dtype) for value in states]
         self._scopes.append([])
         after = body(inside)
-        graph = self._subgraph(
-            "passes", [step, going, *inside], [going, *after], rank, {step.name, going.name}
-        )
+        graph = self._subgraph("passes", [step, going, *inside], [going, *after], rank, {step.name, going.name})
         found = [self._new(value.dtype) for value in states]
         # Without the condition, which the standard allows to leave out, onnx.reference runs no pass.
         self._append("Loop", [trips, self.constant(True), *states], found, body=graph)
         return found
 
-    def branch(
-        self, condition: Tensor, yes: Callable[[], Tensor], no: Callable[[], Tensor], rank: int
-    ) -> Tensor:
+    def branch(self, condition: Tensor, yes: Callable[[], Tensor], no: Callable[[], Tensor], rank: int) -> Tensor:
         """The value of ``yes()`` or ``no()``, only one of which is computed; ``condition``: one boolean."""
         graphs = []
         for name, write in (("yes", yes), ("no", no)):

@@ -68,9 +68,7 @@ class Chains:
         """Only some lanes, (K,) positions."""
         graph = self.diag.graph
         axes = {"diag": 3, "couplings": 3, "middle": 1, "links": 2}
-        return Chains(
-            **{f.name: graph.gather(getattr(self, f.name), lanes, axes[f.name]) for f in fields(self)}
-        )
+        return Chains(**{f.name: graph.gather(getattr(self, f.name), lanes, axes[f.name]) for f in fields(self)})
 
 
 def chains_of(diag: Tensor, off_diag: Tensor, dim: int) -> Chains:
@@ -125,9 +123,7 @@ def newton_step(chains: Chains, shift: Tensor) -> Tensor:
         return [pivot, rate], [rate]
 
     one = ones_like(shift, 2)
-    (pivots, rates), (all_rates,) = graph.scan(
-        body, [one, one - one], [chains.diag, chains.couplings], rank=3
-    )
+    (pivots, rates), (all_rates,) = graph.scan(body, [one, one - one], [chains.diag, chains.couplings], rank=3)
     ratios = chains.links / pivots
     middle = (chains.middle - shift) - graph.reduce("ReduceSum", ratios, [0], keep=False)
     middle_rate = (graph.reduce("ReduceSum", ratios * rates, [0], keep=False) - 1.0) / middle

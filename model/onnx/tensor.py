@@ -24,9 +24,7 @@ class Tensor:
 
     def _with(self, kind: str, other: Any, dtype: DTypeLike | None = None, flip: bool = False) -> Tensor:
         pair = (self, self.graph.like(self, other))
-        return self.graph.apply(
-            kind, *(pair[::-1] if flip else pair), dtype=self.dtype if dtype is None else dtype
-        )
+        return self.graph.apply(kind, *(pair[::-1] if flip else pair), dtype=self.dtype if dtype is None else dtype)
 
     def __add__(self, other: Any) -> Tensor:
         return self._with("Add", other)

@@ -179,9 +179,7 @@ def test_every_opset_runs_in_both_runtimes(runtime, opset):
 def test_small_and_large_matrices_and_the_ends_of_the_spectrum(dim, eig_idx):
     model, settings = random_model(dim=dim, eig_idx=eig_idx, members=1), ExportSettings(explain=True)
     rows = random_rows(50)
-    assert_agrees(
-        model, model.features.encode(rows), run(onnx_bytes(model, settings), raw_inputs(rows)), settings
-    )
+    assert_agrees(model, model.features.encode(rows), run(onnx_bytes(model, settings), raw_inputs(rows)), settings)
 
 
 def test_the_score_is_the_baseline_and_the_contributions():
