@@ -26,8 +26,24 @@ from model.onnx import (  # noqa: E402
 )
 from model.onnx.export import to_bytes  # noqa: E402
 
-#: The newest opset that the installed onnxruntime runs without a warning, from its release notes on.
-OPSETS = [17, 18, 21, min(onnx.defs.onnx_opset_version(), 26)]
+
+def newest_opset():
+    """The newest opset that both the installed onnx and the installed onnxruntime know."""
+    for opset in range(onnx.defs.onnx_opset_version(), 17, -1):
+        info = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.DOUBLE, [1])
+        graph = onnx.helper.make_graph([], "same", [info], [info])
+        domain = [onnx.helper.make_opsetid("", opset)]
+        try:
+            version = onnx.helper.find_min_ir_version_for(domain)
+            proto = onnx.helper.make_model(graph, opset_imports=domain, ir_version=version)
+            onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+        except Exception:  # onnxruntime's have no base class of their own
+            continue
+        return opset
+    return 17
+
+
+OPSETS = sorted({17, 18, 21, newest_opset()})
 FEATURES = FeatureSpace(
     (
         Feature("area", "numeric", 3.0, center=2.5, scale=1.5, low=0.0, high=6.0),
@@ -168,6 +184,8 @@ def test_every_opset_runs_in_both_runtimes(runtime, opset):
     if runtime == "onnxruntime":
         found = run(content, raw_inputs(rows))
     else:
+        if onnx.version.version.split(".") < ["1", "22"]:
+            pytest.skip("the Scan of onnx.reference sees outer values from onnx 1.22 on")
         evaluator = reference.ReferenceEvaluator(proto)
         # It computes in NumPy, which warns of the divisions by zero that the graph means.
         with np.errstate(all="ignore"):
