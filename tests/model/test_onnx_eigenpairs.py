@@ -10,12 +10,14 @@ from model.features import Feature, FeatureSpace
 from model.pencil import TridiagonalPencil
 from model.spectral import SpectralModel
 
-pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from model.onnx import ExportSettings, graph_inputs, to_onnx
-from model.onnx.agreement import compare, run
-from model.onnx.export import to_bytes
+from model.onnx import ExportSettings, graph_inputs, to_onnx  # noqa: E402
+from model.onnx.agreement import compare, run  # noqa: E402
+from model.onnx.export import to_bytes  # noqa: E402
+from model.onnx.graph import Graph  # noqa: E402
+from model.onnx.scores import spectrum  # noqa: E402
 
 COUNT = 40
 
@@ -74,8 +76,9 @@ def zero(rng, d, e):
     return 0.0 * d, 0.0 * e
 
 
-def minus_zero_diagonal(rng, d, e):
-    return -0.0 * np.ones_like(d), e
+def ramp(rng, d, e):
+    """Eigenvectors so local that most of their entries underflow."""
+    return np.arange(float(d.shape[1])) * np.ones_like(d), np.full_like(e, 1e-5)
 
 
 def weakly_coupled(rng, d, e):
@@ -99,7 +102,7 @@ FAMILIES = [
     glued_wilkinson,
     toeplitz,
     zero,
-    minus_zero_diagonal,
+    ramp,
     weakly_coupled,
     symmetric_about_zero,
 ]
@@ -165,3 +168,38 @@ def test_a_model_of_one_by_one_matrices_is_a_plain_sum(precision):
     assert (found["prediction"] == values).all()
     assert (found["contributions"] == values).all()
     assert np.isposinf(found["gap"]).all()
+
+
+def solver(dim, eig_idx, precision):
+    """A file that takes matrices themselves: entries (2 dim - 1, lanes), diagonals first."""
+    graph = Graph(17, reserved=["entries", "value", "gap"])
+    entries = graph.input("entries", precision, [2 * dim - 1, "lanes"], "")
+    found = spectrum(entries, dim, eig_idx, with_gap=True)
+    graph.output("value", found.value, [1, "lanes"], "")
+    graph.output("gap", found.gap, [1, "lanes"], "")
+    domains = [onnx.helper.make_opsetid("", 17)]
+    return to_bytes(onnx.helper.make_model(graph.proto("solver", ""), opset_imports=domains, ir_version=8))
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+@pytest.mark.parametrize("dim", [1, 2, 7])
+def test_a_matrix_that_holds_nan_or_infinity_gives_nan_and_touches_no_other(dim, precision):
+    clean = np.random.default_rng(0).standard_normal((2 * dim - 1, 6)).astype(precision)
+    spoilt = clean.copy()
+    spoilt[0, 1], spoilt[-1, 3], spoilt[dim // 2, 4] = np.nan, np.inf, -np.inf
+    content = solver(dim, dim // 2, precision)
+    expected, got = (run(content, {"entries": values}) for values in (clean, spoilt))
+    for name in ("value", "gap"):
+        bad = [1, 3, 4] if dim > 1 or name == "gap" else [1]
+        assert np.isnan(got[name][0, bad]).all()
+        assert np.array_equal(got[name][0, [0, 2, 5]], expected[name][0, [0, 2, 5]])
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_a_diagonal_of_minus_zero_counts_as_zero(precision):
+    """Between uncoupled blocks a pivot of -0 in place of +0 has the wrong reciprocal, at a shift of zero."""
+    entries = np.full((11, COUNT), -0.0, precision)
+    entries[[6, 8, 10]] = [[1.0], [0.5], [0.25]]  # couplings of rows 0 and 1, 2 and 3, 4 and 5
+    for eig_idx, expected in enumerate([-1.0, -0.5, -0.25, 0.25, 0.5, 1.0]):
+        found = run(solver(6, eig_idx, precision), {"entries": entries})["value"]
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
