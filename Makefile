@@ -17,13 +17,13 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.serve
 	$(BIN)/pip install -q -e '.[train,dev]'
 	@touch $@
 
-models/housing: | $(VENV)/.serve
+models/housing/1: | $(VENV)/.serve
 	$(BIN)/python -m training fit $(DATA)/california_housing_train.csv --target median_house_value \
 	  --test $(DATA)/california_housing_test.csv --pairs longitude:latitude --name housing
 
-train-demo: models/housing
+train-demo: models/housing/1
 
-serve: $(VENV)/.serve models/housing
+serve: $(VENV)/.serve models/housing/1
 	$(BIN)/python -m app serve --port $(PORT)
 
 test: $(VENV)/.dev

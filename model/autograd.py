@@ -2,51 +2,67 @@
 
 With A v = lambda v, v a unit vector and A+ the pseudo-inverse of T - lambda I:
 
-    d lambda = v' dT v                                  no gap in it: bounded, and at a repeated eigenvalue an element
+    d lambda = v' dT v                                  no gap in it: bounded, and at a repeated eigenvalue
+    an element
                                                         of the Clarke subdifferential
-    d v      = -A+ dT v                                 1 / gap in it: damped as `eigensolvers.pseudo_inverse` says,
+    d v      = -A+ dT v                                 1 / gap in it: damped as
+    `eigensolvers.pseudo_inverse` says,
                                                         so finite, and zero between eigenvalues that agree
     d (A+ b) = A+ db - A+ dT A+ b + d lambda A+ A+ b    (Golub and Pereyra, 1973)
                + A+ A+ dT v (v'b) + v (v' dT A+ A+ b)
 
-Each is a sum of outer products with dT, so a gradient with respect to T needs two vectors a, b: a_i b_i for the
-diagonal and a_i b_{i+1} + a_{i+1} b_i for the off-diagonal.
+Each is a sum of outer products with dT, so a gradient with respect to T needs two vectors a, b: a_i b_i for
+the diagonal and a_i b_{i+1} + a_{i+1} b_i for the off-diagonal.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from model.eigensolvers import EigenResult, cpu
+from model.eigensolvers import cpu
+from model.eigensolvers.gradients import eigenvalue_gradients
 from model.eigensolvers.pseudo_inverse import DAMPING, solve_pseudo_inverse
+from model.general_eig import eig as eig
 from model.threads import for_ranges
 
 _GRAIN_ROWS = 16384  # as in eigensolvers.dispatch: rows of work worth a second thread
 
 
+@dataclass(frozen=True, slots=True)
+class EigenTensors:
+    """Eigenpairs, ascending: eigenvalues (..., 2 window + 1), unit eigenvectors (..., 2 window + 1, n)."""
+
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+
+
 def eigvalsh_tridiagonal(diag: Tensor, off_diag: Tensor, *, eig_idx: int) -> Tensor:
     """Eigenvalue `eig_idx` of each matrix: diag (..., n), off_diag (..., n - 1) -> (...), differentiable.
 
-    As `model.eigensolvers.eigvalsh_tridiagonal`, on the device and in the floating dtype of the tensors; the
-    gradient is (v_i^2, 2 v_i v_{i+1}). Raises ValueError for shapes that do not match or an eig_idx outside [0, n).
+    As `model.eigensolvers.eigvalsh_tridiagonal`, on the device and in the floating dtype of the tensors;
+    the gradient is (v_i^2, 2 v_i v_{i+1}). Raises ValueError for shapes that do not match or an eig_idx
+    outside [0, n).
     """
-    return eigh_tridiagonal(diag, off_diag, eig_idx=eig_idx).eigenvalues[..., 0]
+    d, e, shape = _batched(diag, off_diag, eig_idx, 0)
+    return _eigenpairs(d, e, eig_idx, 0)[0].reshape(shape).to(diag.dtype)
 
 
-def eigh_tridiagonal(diag: Tensor, off_diag: Tensor, *, eig_idx: int, window: int = 0) -> EigenResult:
+def eigh_tridiagonal(diag: Tensor, off_diag: Tensor, *, eig_idx: int, window: int = 0) -> EigenTensors:
     """Eigenpairs around `eig_idx`, differentiable: (..., 2 window + 1) and (..., 2 window + 1, n).
 
-    As `model.eigensolvers.eigh_tridiagonal`. A vector's sign is arbitrary but does not change under small changes of
-    the matrix unless the solver's twist row changes; use expressions that do not depend on it. Gradients of vectors
-    divide by gaps; a gap g counts as (g^2 + delta^2) / g with delta = 2^-26 max |T_ij|: they are finite always, and
-    leave out the direction of an eigenvalue that agrees to rounding.
+    As `model.eigensolvers.eigh_tridiagonal`. A vector's sign is arbitrary but does not change under small
+    changes of the matrix unless the solver's twist row changes; use expressions that do not depend on it.
+    Gradients of vectors divide by gaps; a gap g counts as (g^2 + delta^2) / g with delta = 2^-26 max
+    |T_ij|: they are finite always, and leave out the direction of an eigenvalue that agrees to rounding.
     """
     d, e, shape = _batched(diag, off_diag, eig_idx, window)
-    values, vectors = _Eigenpairs.apply(d, e, eig_idx, window)
+    values, vectors = _eigenpairs(d, e, eig_idx, window)
     places = 2 * window + 1
-    return EigenResult(
+    return EigenTensors(
         values.to(diag.dtype).reshape(*shape, places),
         vectors.to(diag.dtype).reshape(*shape, places, d.shape[-1]),
     )
@@ -68,11 +84,17 @@ def _batched(diag: Tensor, off_diag: Tensor, eig_idx: int, window: int) -> tuple
         raise ValueError(f"diag and off_diag must be floating; got {diag.dtype} and {off_diag.dtype}")
     shape = diag.shape[:-1]
     if shape != off_diag.shape[:-1]:
-        shape = torch.broadcast_shapes(shape, off_diag.shape[:-1])
+        shape = torch.broadcast_shapes(shape, off_diag.shape[:-1])  # type: ignore[no-untyped-call]
         diag, off_diag = diag.expand(*shape, n), off_diag.expand(*shape, n - 1)
-    d = diag.to(torch.float64).reshape(shape.numel(), n).contiguous()
-    e = off_diag.to(torch.float64).reshape(shape.numel(), n - 1).contiguous()
+    d, e = _rows(diag, shape.numel(), n), _rows(off_diag, shape.numel(), n - 1)
     return d, e, shape
+
+
+def _rows(t: Tensor, count: int, length: int) -> Tensor:
+    """`t` as contiguous float64 (count, length); itself if it is that: every step is a node of the graph."""
+    if t.dtype is not torch.float64:
+        t = t.to(torch.float64)
+    return (t if t.ndim == 2 else t.reshape(count, length)).contiguous()
 
 
 def _grain(n: int, places: int) -> int:
@@ -85,6 +107,15 @@ def _outer(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         a, b = a[:, 0], b[:, 0]
         return a * b, a[:, :-1] * b[:, 1:] + a[:, 1:] * b[:, :-1]
     return (a * b).sum(1), (a[..., :-1] * b[..., 1:] + a[..., 1:] * b[..., :-1]).sum(1)
+
+
+def _first_order(weights: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """`_outer(weights v, v)` where nobody will differentiate it again."""
+    count, places, n = vectors.shape
+    grad_diag, grad_off = vectors.new_empty((count, n)), vectors.new_empty((count, n - 1))
+    w, v, d, e = (t.numpy() for t in (weights.contiguous(), vectors.detach(), grad_diag, grad_off))
+    for_ranges(count, _grain(n, places), lambda i, j: eigenvalue_gradients(w[i:j], v[i:j], d[i:j], e[i:j]))
+    return grad_diag, grad_off
 
 
 class _Eigenpairs(Function):
@@ -115,11 +146,13 @@ class _Eigenpairs(Function):
     def backward(ctx: Any, *grads: Tensor | None) -> Any:
         grad_values, grad_vectors = grads
         diag, off_diag, values, vectors = ctx.saved_tensors
+        if grad_vectors is None and grad_values is not None and not (torch.is_grad_enabled() or diag.is_cuda):
+            return *_first_order(grad_values, vectors), None, None
         left: Tensor | None = None
         if grad_values is not None:
             left = grad_values[..., None] * vectors
         if grad_vectors is not None:
-            moved = _PseudoInverse.apply(diag, off_diag, values, vectors, grad_vectors)
+            moved = _pseudo_inverse(diag, off_diag, values, vectors, grad_vectors)
             left = -moved if left is None else left - moved
         if left is None:
             return None, None, None, None
@@ -133,7 +166,9 @@ class _PseudoInverse(Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, diag: Tensor, off_diag: Tensor, values: Tensor, vectors: Tensor, rhs: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, diag: Tensor, off_diag: Tensor, values: Tensor, vectors: Tensor, rhs: Tensor
+    ) -> Tensor:
         rhs = rhs.contiguous()
         if diag.is_cuda:
             out = _pseudo_inverse_dense(diag, off_diag, values, vectors, rhs)
@@ -154,7 +189,7 @@ class _PseudoInverse(Function):
         diag, off_diag, values, vectors, rhs, x = ctx.saved_tensors
 
         def invert(b: Tensor) -> Tensor:
-            return _PseudoInverse.apply(diag, off_diag, values, vectors, b)  # type: ignore[no-any-return]
+            return _pseudo_inverse(diag, off_diag, values, vectors, b)
 
         def dot(a: Tensor, b: Tensor) -> Tensor:
             return (a * b).sum(-1, keepdim=True)
@@ -170,8 +205,15 @@ class _PseudoInverse(Function):
         return grad_diag, grad_off, None, None, y
 
 
-def _pseudo_inverse_dense(diag: Tensor, off_diag: Tensor, values: Tensor, vectors: Tensor, rhs: Tensor) -> Tensor:
-    """The readable twin of `solve_pseudo_inverse`, by dense complex solves: for CUDA tensors and for tests."""
+# torch leaves Function.apply without types; everything calls these.
+_eigenpairs: Callable[[Tensor, Tensor, int, int], tuple[Tensor, Tensor]] = _Eigenpairs.apply
+_pseudo_inverse: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor] = _PseudoInverse.apply
+
+
+def _pseudo_inverse_dense(
+    diag: Tensor, off_diag: Tensor, values: Tensor, vectors: Tensor, rhs: Tensor
+) -> Tensor:
+    """The readable twin of `solve_pseudo_inverse`, by dense complex solves: for CUDA and for tests."""
     size = torch.cat([diag, off_diag], -1).abs().amax(-1)
     inside = torch.isfinite(values) & (size[:, None] > 0)
     shift = torch.where(inside, values, 0.0) + 1j * DAMPING * torch.where(size > 0, size, 1.0)[:, None]
@@ -183,18 +225,21 @@ def _pseudo_inverse_dense(diag: Tensor, off_diag: Tensor, values: Tensor, vector
     return torch.where(inside[..., None], x, torch.where(torch.isnan(values), torch.nan, 0.0)[..., None])
 
 
-def smoothed_eigvalsh_tridiagonal(diag: Tensor, off_diag: Tensor, *, eig_idx: int, smoothing: float) -> Tensor:
+def smoothed_eigvalsh_tridiagonal(
+    diag: Tensor, off_diag: Tensor, *, eig_idx: int, smoothing: float
+) -> Tensor:
     """The Moreau-smoothed eigenvalue `eig_idx`: (..., n), (..., n - 1) -> (...), with a Lipschitz gradient.
 
-    The sum of the r largest eigenvalues is a convex maximum over 0 <= q_j <= 1, sum q_j = r of sum q_j lambda_j; its
-    Moreau envelope subtracts smoothing / 2 ||q||^2 inside the maximum, and an eigenvalue is the difference of two such
-    sums, r = n - eig_idx and r - 1 (A. Shtoff, "When Eigenvalues Collide", 2026-07-01). The result is a weighted mean
-    of neighbouring eigenvalues and a correction, gradient sum over j of w_j v_j v_j' with w_j >= 0, sum w_j = 1; each
-    of the two sums has a gradient with Lipschitz constant 1 / smoothing. Unlike in the source, only a window of
-    neighbours is computed, widened until weights of 0 below and 1 above prove that the rest cannot matter.
+    The sum of the r largest eigenvalues is a convex maximum over 0 <= q_j <= 1, sum q_j = r of sum q_j
+    lambda_j; its Moreau envelope subtracts smoothing / 2 ||q||^2 inside the maximum, and an eigenvalue is
+    the difference of two such sums, r = n - eig_idx and r - 1 (A. Shtoff, "When Eigenvalues Collide",
+    2026-07-01). The result is a weighted mean of neighbouring eigenvalues and a correction, gradient sum
+    over j of w_j v_j v_j' with w_j >= 0, sum w_j = 1; each of the two sums has a gradient with Lipschitz
+    constant 1 / smoothing. Unlike in the source, only a window of neighbours is computed, widened until
+    weights of 0 below and 1 above prove that the rest cannot matter.
 
-    smoothing is in units of the eigenvalues; as it goes to 0 the result goes to the eigenvalue. Raises ValueError as
-    `eigvalsh_tridiagonal` does, and for a smoothing that is not positive.
+    smoothing is in units of the eigenvalues; as it goes to 0 the result goes to the eigenvalue. Raises
+    ValueError as `eigvalsh_tridiagonal` does, and for a smoothing that is not positive.
     """
     if not smoothing > 0:
         raise ValueError(f"smoothing must be positive; got {smoothing}")
@@ -206,7 +251,7 @@ def _smoothed(diag: Tensor, off_diag: Tensor, eig_idx: int, smoothing: float, wi
     """Smoothed eigenvalues (M,), starting with `window` neighbours on either side."""
     everything = max(eig_idx, diag.shape[-1] - 1 - eig_idx)
     window = min(window, everything)
-    values, _ = _Eigenpairs.apply(diag, off_diag, eig_idx, window)
+    values, _ = _eigenpairs(diag, off_diag, eig_idx, window)
     result, sufficient = _envelope_difference(values, smoothing)
     if window < everything and not bool(sufficient.all()):
         rows = torch.nonzero(~sufficient)[:, 0]
@@ -216,13 +261,14 @@ def _smoothed(diag: Tensor, off_diag: Tensor, eig_idx: int, smoothing: float, wi
 
 
 def _envelope_difference(values: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
-    """Difference of the two envelopes from a window (M, 2 w + 1), and whether the window was wide enough (M,)."""
+    """Difference of the two envelopes from a window (M, 2 w + 1), and whether it was wide enough (M,)."""
     places = values.shape[1]
     window = places // 2
     centre = values[:, window : window + 1].detach()
     y = (values - centre) / smoothing
     inside = torch.isfinite(values)
-    # Places beyond the spectrum must get weight 0 below and 1 above: any number so far from the others does that.
+    # Places beyond the spectrum must get weight 0 below and 1 above: any number so far from the others does
+    # that.
     low = y.detach().where(inside, torch.inf).amin(1, keepdim=True) - places - 2
     high = y.detach().where(inside, -torch.inf).amax(1, keepdim=True) + places + 2
     y = torch.where(inside, y, torch.where(values < 0, low, high))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -49,9 +48,11 @@ def write_checkpoint(folder: Path, model: SpectralModel) -> None:
         "member_weights": model.ensemble.member_weights.tolist(),
         "offset": model.ensemble.offset.tolist(),
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        "document_sha256": "",
     }
-    document["document_sha256"] = _digest(document)
-    (folder / DOCUMENT).write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
+    content = json.dumps(document, indent=1, allow_nan=False).encode() + b"\n"
+    signed = b'"document_sha256": "%s"' % hashlib.sha256(content).hexdigest().encode()
+    (folder / DOCUMENT).write_bytes(signed.join(content.rsplit(b'"document_sha256": ""', 1)))
 
 
 def read_checkpoint(folder: Path) -> SpectralModel:
@@ -61,11 +62,12 @@ def read_checkpoint(folder: Path) -> SpectralModel:
         CheckpointError: a missing, damaged or foreign file, wrong shapes, NaN or infinity, or a format of
             the future.
     """
+    content = _read(folder / DOCUMENT)
     try:
-        document = json.loads(_read(folder / DOCUMENT))
+        document = json.loads(content)
         if not isinstance(document, dict):
             raise ValueError("must be a JSON object")
-    except ValueError as error:  # JSON and text decoding errors are ValueErrors
+    except (ValueError, RecursionError) as error:  # JSON and text decoding errors are ValueErrors
         raise CheckpointError(f"{folder / DOCUMENT} is damaged: {error}") from error
     found = document.pop("format_version", None)
     if found != FORMAT_VERSION:
@@ -74,11 +76,12 @@ def read_checkpoint(folder: Path) -> SpectralModel:
             "upgrade Eigenserve, or train the model again"
         )
     try:
-        model = _model(document, _read(folder / WEIGHTS), folder)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+        if not _is_signed(content, document.pop("document_sha256")):
+            raise CheckpointError(f"{folder / DOCUMENT} does not match its document_sha256: it was changed")
+        return _model(document, _read(folder / WEIGHTS), folder)
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
         problem = f"has no {error}" if isinstance(error, KeyError) else f"is damaged: {error}"
         raise CheckpointError(f"{folder / DOCUMENT} {problem}") from error
-    return model
 
 
 def _read(path: Path) -> bytes:
@@ -90,36 +93,34 @@ def _read(path: Path) -> bytes:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _digest(document: Mapping[str, Any]) -> str:
-    """The hash of a document's content, whatever its layout."""
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+def _is_signed(content: bytes, digest: object) -> bool:
+    """Whether ``digest`` is the hash of the document's bytes, those of the digest itself left out."""
+    unsigned = content.replace(str(digest).encode(), b"", 1)
+    return hashlib.sha256(unsigned).hexdigest() == digest
 
 
 def _model(document: dict[str, Any], weights: bytes, folder: Path) -> SpectralModel:
-    digest = document.pop("document_sha256")
-    content = {"format_version": FORMAT_VERSION, **document}
     if hashlib.sha256(weights).hexdigest() != document.pop("weights_sha256"):
         raise CheckpointError(
             f"{folder / WEIGHTS} does not match the sha256 in {DOCUMENT}: it is damaged or incomplete"
         )
+    terms = tuple(_make(Term, term) for term in document.pop("terms"))
+    curves = CurveSet(tuple(_make(Curve, curve) for curve in document.pop("curves")))
     try:
         tensors = safetensors.numpy.load(weights)
-        pencil = TridiagonalPencil(
-            terms=tuple(_make(Term, term) for term in document.pop("terms")),
-            curves=CurveSet(tuple(_make(Curve, curve) for curve in document.pop("curves"))),
-            **{name: tensors[name] for name in TENSORS},
-        )
+        pencil = TridiagonalPencil(terms, curves, **{name: tensors[name] for name in TENSORS})
     except KeyError as error:
         raise CheckpointError(f"{folder / WEIGHTS} has no tensor {error}") from error
     except (SafetensorError, ValueError) as error:
         raise CheckpointError(f"{folder / WEIGHTS} is damaged: {error}") from error
-    task, link = document.pop("task"), document.pop("link")
+    task, link, target = document.pop("task"), document.pop("link"), document.pop("target")
     if LINKS.get(task) != link:
         raise ValueError(f"task {task!r} with link {link!r} is no known pair")
-    model = SpectralModel(
+    if not isinstance(target, str):
+        raise ValueError(f"target must be the name of a column; got {target!r}")
+    return SpectralModel(
         task=task,
-        target=document.pop("target"),
+        target=target,
         features=FeatureSpace(tuple(_make(Feature, feature) for feature in document.pop("features"))),
         ensemble=SpectralEnsemble(
             pencil=pencil,
@@ -130,10 +131,6 @@ def _model(document: dict[str, Any], weights: bytes, folder: Path) -> SpectralMo
         classes=tuple(document.pop("classes")),
         card=document,
     )
-    # Last, so that a more telling message about the content comes first.
-    if _digest(content) != digest:
-        raise CheckpointError(f"{folder / DOCUMENT} does not match its document_sha256: it was changed")
-    return model
 
 
 def _make(kind: type[Any], fields: dict[str, Any]) -> Any:

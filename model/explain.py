@@ -122,7 +122,7 @@ def _explain_chunk(
     eigenvalues, eigenvectors = np.empty(diag.shape[:2]), np.empty(diag.shape)
     solve_eigenpairs(
         diag.reshape(-1, n),
-        off_diag.reshape(-1, n - 1),
+        off_diag.reshape(eigenvalues.size, n - 1),
         k,
         eigenvalues.reshape(-1),
         eigenvectors.reshape(-1, n),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -11,8 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from model.cells import Kind, category_key, describe, encode_cell
+
 FloatArray = NDArray[np.float64]
-Kind = Literal["numeric", "boolean", "categorical"]
 Transform = Literal["identity", "log"]
 Location = tuple[int | str, ...]
 
@@ -35,20 +35,12 @@ class InvalidRowsError(ValueError):
         super().__init__(f"rows{where}: {msg}{more}")
 
 
-def category_key(value: object) -> str:
-    """The text under which a category is stored: 3, 3.0 and "3" are one category, so are True and "true"."""
-    if isinstance(value, bool | np.bool_):
-        return "true" if value else "false"
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
-
-
 @dataclass(frozen=True)
 class Feature:
     """One column of a table, and how its values become a coordinate.
 
     numeric      z = (t(x) - center) / scale, with t the identity or log(max(x, low)).
+    datetime     days since 1970-01-01 UTC, then as a number.
     boolean      false -> 0, true -> 1.
     categorical  the position in ``categories``; ``len(categories)`` for any other value.
 
@@ -57,7 +49,7 @@ class Feature:
 
     Attributes:
         name: the column's name.
-        kind: numeric, boolean or categorical.
+        kind: numeric, datetime, boolean or categorical.
         typical: the training median or most frequent value, in raw units.
         transform: what happens to a number before it is standardised.
         center, scale: of the transformed training values.
@@ -79,8 +71,8 @@ class Feature:
 
     @property
     def num_codes(self) -> int:
-        """Codes of a categorical feature, the unknown one included, or of a boolean; 0 for numbers."""
-        return {"categorical": len(self.categories) + 1, "boolean": 2, "numeric": 0}[self.kind]
+        """Codes of a categorical feature, the unknown one included, or of a boolean; 0 for others."""
+        return {"categorical": len(self.categories) + 1, "boolean": 2}.get(self.kind, 0)
 
     @cached_property
     def codes(self) -> dict[str, float]:
@@ -168,9 +160,22 @@ class FeatureSpace:
         absent = [name for name in self.names if name not in present]
         if absent:
             raise InvalidRowsError([((), f"the table must have the column {name!r}") for name in absent])
-        return self._encode_columns([np.asarray(table[name]) for name in self.names], self.names)
+        columns = [_column(table[name]) for name in self.names]
+        for name, column in zip(self.names, columns, strict=True):
+            if column is None:
+                got = describe(table[name])
+                message = f"a table's column must be a sequence, and a single row stand in a list; got {got}"
+                raise InvalidRowsError([((name,), message)])
+            if len(column) != len(columns[0]):
+                message = f"columns must have the same length, {len(columns[0])}; got {len(column)}"
+                raise InvalidRowsError([((name,), message)])
+        return self._encode_columns(columns, self.names)
 
-    def _encode_rows(self, rows: Sequence[Any]) -> FloatArray:
+    def _encode_rows(self, rows: Any) -> FloatArray:
+        if not isinstance(rows, Sequence):
+            if not isinstance(rows, Iterable) or getattr(rows, "ndim", 1) == 0:
+                raise InvalidRowsError([((), f"rows must be a list of rows; got {describe(rows)}")])
+            rows = list(rows)
         kinds = set(map(type, rows))
         if kinds == {dict}:
             known = set(self.names)
@@ -195,11 +200,11 @@ class FeatureSpace:
                     errors.append(((i,), f"a row must have {len(self)} values; got {len(values)}"))
                     continue
             else:
-                got = _describe(row)
+                got = describe(row)
                 errors.append(((i,), f"a row must be an object by feature name or an array; got {got}"))
                 continue
             for j, (feature, key) in enumerate(zip(self.features, keys, strict=True)):
-                out[i, j], message = _encode_cell(feature, values[j])
+                out[i, j], message = encode_cell(feature.kind, feature.codes, values[j])
                 if message:
                     errors.append(((i, key), message))
         if errors:
@@ -217,12 +222,21 @@ class FeatureSpace:
             if _fill_plain(feature, columns[j], out[:, j]):
                 continue
             for i, value in enumerate(columns[j]):
-                out[i, j], message = _encode_cell(feature, value)
+                out[i, j], message = encode_cell(feature.kind, feature.codes, value)
                 if message:
                     errors.append(((i, keys[j]), message))
         if errors:
             raise InvalidRowsError(errors[:MAX_REPORTED_ERRORS], total=len(errors))
         return out
+
+
+def _column(values: Any) -> Any:
+    """A table's column as a sequence of its values; None if it is none."""
+    if isinstance(values, list | tuple):
+        return values  # as it is: np.asarray would make one type of a number beside a text
+    dates = getattr(getattr(values, "dtype", None), "kind", "") in ("m", "M")
+    array = np.asarray(values, object if dates else None)
+    return array if array.ndim == 1 else None
 
 
 def _fill_plain(feature: Feature, values: Any, out: FloatArray) -> bool:
@@ -246,48 +260,4 @@ def _fill_plain(feature: Feature, values: Any, out: FloatArray) -> bool:
     return False
 
 
-def _encode_cell(feature: Feature, value: Any) -> tuple[float, str]:
-    """One value -> (number, "") or (NaN, what is wrong)."""
-    if _is_missing(value):
-        return math.nan, ""
-    if feature.kind == "categorical":
-        if isinstance(value, list | dict | tuple):
-            return math.nan, f"must be a text, a number, a boolean or null; got {_describe(value)}"
-        return feature.codes.get(category_key(value), float(len(feature.categories))), ""
-    if feature.kind == "boolean":
-        code = _BOOLEANS.get(category_key(value).lower())
-        return (math.nan, f"must be true, false or null; got {_describe(value)}") if code is None else (code, "")
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
-        return math.nan, f"must be a number or null; got {_describe(value)}"
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if math.isinf(number):
-        return math.nan, "must be a finite number; got an infinity or a number beyond float64"
-    return number, ""
-
-
-_BOOLEANS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}
-
-
-def _is_missing(value: Any) -> bool:
-    if isinstance(value, float | np.floating):
-        return math.isnan(value)
-    # pandas' own marks for a missing value, told by name so that serving needs no pandas.
-    return value is None or type(value).__name__ in ("NAType", "NaTType")
-
-
-def _describe(value: object) -> str:
-    """A received value for a message: short, and in the words of JSON."""
-    if isinstance(value, Mapping):
-        return "an object"
-    if isinstance(value, list | tuple):
-        return "an array"
-    if value is None:
-        return "null"
-    if isinstance(value, bool | np.bool_):
-        return category_key(value)
-    text = repr(value)
-    kind = "the text " if isinstance(value, str) else ""
-    return kind + (text if len(text) <= 60 else text[:57] + "...")
+__all__ = ["Feature", "FeatureSpace", "FloatArray", "InvalidRowsError", "Kind", "category_key"]

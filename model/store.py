@@ -16,7 +16,7 @@ from model.spectral import SpectralModel
 __all__ = ["CheckpointError", "ModelNotFoundError", "ModelStore", "check_name", "load_model"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_VERSION = re.compile(r"[1-9]\d{0,8}")
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class ModelNotFoundError(LookupError):
@@ -144,10 +144,10 @@ def load_model(path: str | os.PathLike[str]) -> SpectralModel:
         ModelNotFoundError: nothing there.
         CheckpointError: something there that is damaged.
     """
-    folder = Path(path)
+    folder = Path(path).resolve()
     name, version = folder.name, None
     if _VERSION.fullmatch(name) and folder.is_dir() and not ModelStore(folder.parent).versions(name):
         folder, version = folder.parent, int(name)
-    if not folder.is_dir():
+    if not folder.is_dir() or not _NAME.fullmatch(folder.name):
         raise ModelNotFoundError(f"no model at {path}: MODEL is STORE/NAME or STORE/NAME/VERSION")
     return ModelStore(folder.parent).load(folder.name, version)

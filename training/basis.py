@@ -85,7 +85,8 @@ def main_curves(
     bases: list[CurveBasis] = []
     for i, feature in enumerate(space.features):
         if feature.kind == "categorical":
-            basis = _paths(len(terms), space, (i,), (), np.zeros(1)) if feature.categories else None
+            varies = len(feature.categories) + feature.missing > 1
+            basis = _paths(len(terms), space, (i,), (), np.zeros(1)) if varies else None
         else:
             basis = _main_curve(len(terms), i, coordinates[:, i], feature.missing, shape)
         if basis is not None:
@@ -220,7 +221,7 @@ def pair_curves(
     """The curves of a pair: a table, a path for each category, or directions in the plane of two numbers."""
     monotone = monotone or {}
     # A boolean chooses a path, too, unless the score must be monotone along it.
-    numeric = tuple(i for i in (a, b) if space.features[i].kind == "numeric" or i in monotone)
+    numeric = tuple(i for i in (a, b) if space.features[i].kind in ("numeric", "datetime") or i in monotone)
     choosing = tuple(i for i in (a, b) if i not in numeric)
     if len(numeric) == 2:
         return _directions(term, space, z, a, b, resolution, monotone)

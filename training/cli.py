@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from model.checkpoint import CheckpointError
 from model.features import InvalidRowsError
+from model.spectral import SpectralModel
 from model.store import ModelNotFoundError, ModelStore, check_name, load_model
 from training.export import add_export
 from training.table import UserError
+
+if TYPE_CHECKING:
+    from training.evaluate import Evaluation
 
 #: Exit code of a user's mistake, as argparse has it.
 USER_ERROR = 2
@@ -30,9 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     try:
         arguments = _parser().parse_args(argv)
+        arguments.command_line = shlex.join(["python", "-m", "training", *(sys.argv[1:] if argv is None else argv)])
         arguments.run(arguments)
     except (UserError, InvalidRowsError, CheckpointError, ModelNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        # One line, whatever a file or a column is called.
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
@@ -54,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--store", type=Path, help="the store (default: $EIGENSERVE_STORE, or models)")
     fit.add_argument("--test", type=Path, metavar="DATA", help="rows to measure the finished model on")
     fit.add_argument("--config", type=Path, metavar="FILE.toml", help="settings by name; options here go first")
+    fit.add_argument("--resume", action="store_true", help="go on with a search that was stopped")
     fit.add_argument("--device", choices=["auto", "cpu"], default="auto", help="where to train")
     fit.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     for name, kind, text in _SETTINGS:
@@ -65,6 +74,17 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("model", metavar="MODEL", help="STORE/NAME or STORE/NAME/VERSION")
     judge.add_argument("data", metavar="DATA", type=Path)
     judge.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    bend = commands.add_parser(
+        "curvature",
+        help="measure how flat a model's minimum is",
+        description="Eigenvalues, trace and density of the Hessian of a model's loss on a table.",
+    )
+    bend.set_defaults(run=_curvature)
+    bend.add_argument("model", metavar="MODEL", help="STORE/NAME or STORE/NAME/VERSION")
+    bend.add_argument("data", metavar="DATA", type=Path)
+    bend.add_argument("--top", type=int, default=5, metavar="K", help="eigenvalues at each end (default 5)")
+    bend.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
+    bend.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     add_export(commands)
     return parser
 
@@ -77,6 +97,7 @@ _SETTINGS = (
     ("dim", int, "size of the matrices (default 15)"),
     ("members", int, "spectral neurons whose mean is the score (default 8)"),
     ("pairs", str, "pairs of features with a term of their own: a:b,c:d, none, or auto (default)"),
+    ("epochs", int, "passes over the rows (default: found by the search)"),
     ("budget", float, "seconds that the search may take, about (default 60)"),
     ("loss", str, "of a regression: auto (default), squared, huber, absolute, quantile"),
     ("quantile", float, "which one, for that loss (default 0.5)"),
@@ -93,53 +114,75 @@ _SETTINGS = (
 
 def _fit(arguments: argparse.Namespace) -> None:
     # Imported here so that --help and a mistyped option answer at once.
+    from training.evaluate import evaluate, evaluate_scores
     from training.fit import fit
-    from training.metrics import evaluate
+    from training.journal import journal_of
     from training.progress import FitProgress
+    from training.report import report_html
     from training.settings import make_settings, read_settings
-    from training.table import read_table
+    from training.table import fingerprint, read_table
 
     started = time.monotonic()
     names = [name.replace("-", "_") for name, *_ in _SETTINGS] + ["task"]
     told = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
     settings = read_settings(arguments.config, told) if arguments.config else make_settings(told)
-    name = _model_name(arguments)
+    name, store = _model_name(arguments), _store(arguments.store)
+    _check_writable(store.root)
     frame = read_table(arguments.data)
     test = read_table(arguments.test) if arguments.test else None
-    if test is not None and arguments.target not in test:
-        raise UserError(f"{arguments.test} has no column {arguments.target!r}")
-    with FitProgress() as progress:
-        fitted = fit(frame, arguments.target, settings, progress)
-    model = fitted.model
     if test is not None:
-        metrics = evaluate(model, test)
-        card = {
-            **model.card,
-            "metrics": {**model.card["metrics"], "test": {"rows": metrics.rows, **metrics.values}},
-        }
-        model = replace(model, card=card)
-    saved = _store(arguments.store).save(name, model)
+        used = settings.features or [column for column in frame if column not in settings.exclude]
+        for column in (arguments.target, *used):
+            if column in frame and column not in test:
+                raise UserError(f"{arguments.test} has no column {column!r}")
+    journal = journal_of(store.root / name, fingerprint(frame), arguments.target, settings)
+    if not arguments.resume:
+        journal.clear()
+    with FitProgress() as progress:
+        fitted = fit(frame, arguments.target, settings, progress, journal)
+    model = fitted.model
+    judged = {"out_of_fold": evaluate_scores(model, fitted.scores, fitted.target, fitted.weight)}
+    if test is not None:
+        judged["test"] = evaluate(model, test)
+    metrics = {part: found.card for part, found in judged.items()}
+    confidence = {part: found.intervals for part, found in judged.items()}
+    model = replace(model, card={**model.card, "metrics": metrics, "confidence_95": confidence})
+
+    def add_report(folder: Path, named: SpectralModel) -> None:
+        (folder / "report.html").write_text(report_html(named, fitted, judged, arguments.command_line))
+
+    saved = store.save(name, model, add_report)
+    if fitted.complete:
+        journal.clear()
     seconds = time.monotonic() - started
-    folder = _store(arguments.store).root / name / str(saved.card["version"])
+    folder = store.root / name / str(saved.card["version"])
     for note in fitted.notes:
         print(f"note: {note}")
-    _print_metrics(model.card["metrics"])
-    print(f"wrote {folder} in {seconds:.1f} s")
+    _print_metrics(judged)
+    print(f"wrote {folder} in {seconds:.1f} s; see {folder / 'report.html'}")
     if arguments.json:
         result = {"model": name, "version": saved.card["version"], "path": str(folder), "seconds": seconds}
-        print(json.dumps({**result, "task": model.task, "metrics": model.card["metrics"], "notes": fitted.notes}))
+        result |= {"task": model.task, "metrics": metrics, "confidence_95": confidence, "notes": fitted.notes}
+        print(json.dumps(result))
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from training.metrics import evaluate
+    from training.evaluate import evaluate
     from training.table import read_table
 
     model = load_model(arguments.model)
-    metrics = evaluate(model, read_table(arguments.data))
-    found = {arguments.data.name: {"rows": metrics.rows, **metrics.values}}
-    _print_metrics(found)
+    found = evaluate(model, read_table(arguments.data))
+    _print_metrics({arguments.data.name: found})
     if arguments.json:
-        print(json.dumps({"model": model.card["name"], "version": model.card["version"], "metrics": found}))
+        result = {"model": model.card["name"], "version": model.card["version"]}
+        name = arguments.data.name
+        print(json.dumps({**result, "metrics": {name: found.card}, "confidence_95": {name: found.intervals}}))
+
+
+def _curvature(arguments: argparse.Namespace) -> None:
+    from training.curvature_command import run
+
+    run(load_model(arguments.model), arguments)
 
 
 def _model_name(arguments: argparse.Namespace) -> str:
@@ -151,22 +194,25 @@ def _model_name(arguments: argparse.Namespace) -> str:
 
 
 def _store(path: Path | None) -> ModelStore:
-    import os
-
     return ModelStore(path or Path(os.environ.get("EIGENSERVE_STORE", "models")))
 
 
-def _print_metrics(metrics: dict[str, dict[str, Any]]) -> None:
-    names = list(dict.fromkeys(name for values in metrics.values() for name in values))
-    rows = [["", *names]]
-    for part, values in metrics.items():
-        rows.append([part, *(_figure(values.get(name)) for name in names)])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+def _check_writable(root: Path) -> None:
+    """Before a long training, not after it."""
+    nearest = next(path for path in (root.absolute(), *root.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise UserError(f"the store {root} cannot be written: {nearest} is no folder that may be written to")
 
 
-def _figure(value: float | int | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+def _print_metrics(judged: Mapping[str, Evaluation]) -> None:
+    """A line per metric, a column per part of the rows; in brackets the 95% confidence interval."""
+    from training.wording import interval_text, part_name
+
+    names = list(dict.fromkeys(name for found in judged.values() for name in found.metrics.values))
+    table = [["", *(f"{part_name(part)} ({found.metrics.rows:,} rows)" for part, found in judged.items())]]
+    for name in names:
+        cells = (interval_text(found.metrics.values.get(name), found.intervals.get(name)) for found in judged.values())
+        table.append([name, *cells])
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    for row in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

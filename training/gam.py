@@ -16,6 +16,7 @@ from scipy.special import expit, softmax
 
 from model.features import FloatArray
 from training.basis import CurveBasis
+from training.gram import basis_matrix, gather, gram
 from training.kernel import Rows
 from training.losses import HUBER, LOGISTIC, MAX_LOG_RATE, POISSON, SOFTMAX, SQUARED, losses
 
@@ -24,7 +25,7 @@ RAMP_PENALTIES = (1.0, 4.0, 16.0, 64.0, 256.0, 4096.0)
 LINE_PENALTIES = (0.3, 3.0)
 #: Newton steps (the squared loss needs one), and the change at which they stop.
 MAX_NEWTON_STEPS = 12
-NEWTON_TOLERANCE = 1e-3
+NEWTON_TOLERANCE = 1e-2
 #: Rows on which penalties are compared; more would change the choice little.
 MAX_CHOICE_ROWS = 10_000
 
@@ -44,98 +45,87 @@ class AdditiveModel:
     out_of_fold: FloatArray
 
 
-def design_matrix(
-    bases: Sequence[CurveBasis], rows: Rows, chosen: NDArray[np.int64] | None = None
-) -> NDArray[np.float32]:
-    """(N, P): how much each parameter adds to each row."""
-    parts, at = [], 0
-    for c, basis in enumerate(bases):
-        starts = rows.starts[:, c] if chosen is None else rows.starts[chosen, c]
-        weights = (rows.weights[:, c] if chosen is None else rows.weights[chosen, c])[:, None]
-        matrix = np.vstack([basis.matrix, np.zeros((1, basis.matrix.shape[1]))]).astype(np.float32)
-        parts.append((1.0 - weights) * matrix[starts - at] + weights * matrix[starts - at + 1])
-        at += len(basis.matrix)
-    return np.concatenate(parts, axis=1)
-
-
 def fit_additive(
-    design: NDArray[np.float32],
-    rough: NDArray[np.bool_],
-    rows: Rows,
-    loss: int,
-    num_outputs: int,
-    fold: NDArray[np.int64],
+    bases: Sequence[CurveBasis], rows: Rows, loss: int, num_outputs: int, fold: NDArray[np.int64]
 ) -> AdditiveModel:
     """Fit a ridge GAM, its penalties chosen by out-of-fold loss.
 
     Args:
-        design: (N, P) of the main curves.
-        rough: (P,), parameters that bend a curve (ramps) and bear the stronger penalty.
-        rows: targets and weights.
+        bases: curves of single features; parameters that bend them bear a penalty of their own.
+        rows: where the rows stand, their targets and weights.
         loss: of ``training.losses``.
         num_outputs: O.
         fold: (N,), 0 ... folds - 1.
     """
-    loss = SQUARED if loss == HUBER else loss
-    problem = _Problem(design, rows.target.astype(np.float64), rows.sample_weight.astype(np.float64), loss, num_outputs)
-    stride = -(-len(design) // MAX_CHOICE_ROWS)
-    part = np.arange(0, len(design), stride)
-    small = problem.rows(part)
-    lines = LINE_PENALTIES if loss == SQUARED else LINE_PENALTIES[:1]
-    ramps = RAMP_PENALTIES if loss == SQUARED else RAMP_PENALTIES[1:5]
-    best, chosen = np.inf, (0.0, 0.0)
-    for line in lines:
-        for ramp in ramps:
-            # The strength that fits many rows is felt as a smaller one by a part of them.
-            penalty = np.append(np.where(rough, ramp, line) / stride, 1e-6)
-            score = small.out_of_fold_loss(penalty, fold[part])
-            if score < best:
-                best, chosen = score, (line, ramp)
-    penalty = np.append(np.where(rough, chosen[1], chosen[0]), 1e-6)
-    whole = problem.solve(penalty)
-    folds = int(fold.max()) + 1
-    solutions = [problem.rows(np.flatnonzero(fold != f)).solve(penalty, whole) for f in range(folds)]
-    out_of_fold = np.empty((len(design), num_outputs))
-    for f, solution in enumerate(solutions):
-        held = fold == f
-        out_of_fold[held] = problem.rows(np.flatnonzero(held)).scores(solution)
+    problem = _Problem(
+        rows.starts,
+        rows.weights,
+        rows.target.astype(np.float64),
+        rows.sample_weight.astype(np.float64),
+        basis_matrix(bases),
+        SQUARED if loss == HUBER else loss,
+        num_outputs,
+    )
+    everything = np.arange(len(fold))
+    penalty = _choose_penalty(problem, np.concatenate([basis.rough for basis in bases]), fold)
+    whole = problem.solve(everything, penalty)
+    out_of_fold = np.empty((len(fold), num_outputs))
+    solutions = []
+    for f in range(int(fold.max()) + 1):
+        solutions.append(problem.solve(np.flatnonzero(fold != f), penalty, whole))
+        held = np.flatnonzero(fold == f)
+        out_of_fold[held] = problem.scores(held, solutions[-1])
     stacked = np.stack([*solutions, whole])
     return AdditiveModel(stacked[:, :-1], stacked[:, -1], out_of_fold)
 
 
+def _choose_penalty(problem: _Problem, rough: NDArray[np.bool_], fold: NDArray[np.int64]) -> FloatArray:
+    """(P + 1,) the penalties of the least out-of-fold loss, judged on some of the rows where there are many."""
+    stride = -(-len(fold) // MAX_CHOICE_ROWS)
+    part = np.arange(0, len(fold), stride)
+    exact = problem.loss == SQUARED
+    best, chosen = np.inf, np.empty(0)
+    start: FloatArray | None = None
+    for line in LINE_PENALTIES if exact else LINE_PENALTIES[:1]:
+        for ramp in RAMP_PENALTIES if exact else RAMP_PENALTIES[1:5]:
+            penalty = np.append(np.where(rough, ramp, line), 1e-6)
+            total = 0.0
+            # A strength that suits all rows is felt as a smaller one by a part of them.
+            start = None if exact else problem.solve(part, penalty / stride, start)
+            for f in range(int(fold.max()) + 1):
+                beta = problem.solve(part[fold[part] != f], penalty / stride, start)
+                held = part[fold[part] == f]
+                loss = losses(problem.loss, 0.0, problem.scores(held, beta), problem.target[held])
+                total += float((problem.weight[held] * loss).sum())
+            if total < best:
+                best, chosen = total, penalty
+    return chosen
+
+
 @dataclass(frozen=True)
 class _Problem:
-    """A generalised linear model: minimise the weighted loss of design @ beta plus a ridge penalty."""
+    """A generalised linear model in the parameters of curves, with a ridge penalty."""
 
-    design: NDArray[np.float32]
+    starts: NDArray[np.int32]
+    weights: NDArray[np.float32]
     target: FloatArray
     weight: FloatArray
+    basis: FloatArray
     loss: int
     num_outputs: int
 
-    def rows(self, chosen: NDArray[np.int64]) -> _Problem:
-        return _Problem(self.design[chosen], self.target[chosen], self.weight[chosen], self.loss, self.num_outputs)
+    def scores(self, rows: NDArray[np.int64], beta: FloatArray) -> FloatArray:
+        return gather(self.starts[rows], self.weights[rows], self.basis @ beta)
 
-    def scores(self, beta: FloatArray) -> FloatArray:
-        return self.design @ beta[:-1].astype(np.float32) + beta[-1]
-
-    def out_of_fold_loss(self, penalty: FloatArray, fold: NDArray[np.int64]) -> float:
-        total = 0.0
-        start = self.solve(penalty) if self.loss != SQUARED else None
-        for f in range(int(fold.max()) + 1):
-            held = self.rows(np.flatnonzero(fold == f))
-            beta = self.rows(np.flatnonzero(fold != f)).solve(penalty, start)
-            total += float((held.weight * losses(self.loss, 0.0, held.scores(beta), held.target)).sum())
-        return total
-
-    def solve(self, penalty: FloatArray, start: FloatArray | None = None) -> FloatArray:
-        """Coefficients (P + 1, O), the offset last."""
+    def solve(self, rows: NDArray[np.int64], penalty: FloatArray, start: FloatArray | None = None) -> FloatArray:
+        """Coefficients (P + 1, O) on some rows, the offset last."""
         beta = np.zeros((len(penalty), self.num_outputs)) if start is None else start.copy()
         for _ in range(MAX_NEWTON_STEPS):
             change = 0.0
             for o in range(self.num_outputs):
-                slopes, curvature = self._derivatives(self.scores(beta), o)
-                step = self._newton_step(slopes, curvature, penalty, beta[:, o])
+                scores = gather(self.starts, self.weights, self.basis @ beta)
+                slopes, curvature = self._derivatives(scores, o)
+                step = self._newton_step(rows, slopes, curvature, penalty, beta[:, o])
                 beta[:, o] -= step
                 change = max(change, float(np.abs(step).max()))
             if self.loss == SQUARED or change < NEWTON_TOLERANCE:
@@ -156,17 +146,17 @@ class _Problem:
         return p - (self.target == o), p * (1.0 - p)
 
     def _newton_step(
-        self, slopes: FloatArray, curvature: FloatArray, penalty: FloatArray, beta: FloatArray
+        self,
+        rows: NDArray[np.int64],
+        slopes: FloatArray,
+        curvature: FloatArray,
+        penalty: FloatArray,
+        beta: FloatArray,
     ) -> FloatArray:
         # A floor under the curvature keeps steps finite where all probabilities are certain.
-        bend = (self.weight * np.maximum(curvature, 1e-4)).astype(np.float32)
-        pull = self.weight * slopes
-        scaled = self.design * bend[:, None]
-        size = len(penalty)
-        hessian = np.empty((size, size))
-        hessian[:-1, :-1] = self.design.T @ scaled
-        hessian[-1, :-1] = hessian[:-1, -1] = scaled.sum(axis=0, dtype=np.float64)
-        hessian[-1, -1] = bend.sum(dtype=np.float64)
-        hessian[np.diag_indices(size)] += penalty
-        gradient = np.append(self.design.T @ pull.astype(np.float32), pull.sum()) + penalty * beta
-        return np.asarray(cho_solve(cho_factor(hessian), gradient))
+        bend = self.weight * np.maximum(curvature, 1e-4)
+        pull = (self.weight * slopes)[:, None]
+        total, moment = gram(self.starts, self.weights, rows, bend, pull, len(self.basis) - 1)
+        hessian = self.basis.T @ total @ self.basis
+        hessian[np.diag_indices(len(hessian))] += penalty
+        return np.asarray(cho_solve(cho_factor(hessian), self.basis.T @ moment[:, 0] + penalty * beta))

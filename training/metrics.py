@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
-from sklearn.metrics import d2_tweedie_score, log_loss, mean_poisson_deviance, roc_auc_score
+from numpy.typing import NDArray
+from scipy.special import xlogy
 
 from model.features import FloatArray
 from model.spectral import SpectralModel
-from training.table import Target, split_target
+from training.table import Target
+
+#: Probabilities are held above this before their logarithm, so that one sure mistake is not an infinite loss.
+TINY = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -26,17 +29,6 @@ class Metrics:
     values: dict[str, float]
 
 
-def evaluate(model: SpectralModel, frame: pd.DataFrame) -> Metrics:
-    """Metrics of ``model`` on a table with its target's column.
-
-    Raises:
-        UserError: no target column, or one that is none of this model.
-        InvalidRowsError: rows that are not rows of this model.
-    """
-    features, target, _ = split_target(frame, model.target, model.task, model.classes)
-    return score_metrics(model, model.scores(model.features.encode(features)), target)
-
-
 def score_metrics(
     model: SpectralModel, scores: FloatArray, target: Target, weight: FloatArray | None = None
 ) -> Metrics:
@@ -48,8 +40,7 @@ def score_metrics(
     elif model.task == "poisson":
         predicted = model.values(scores)
         values = {
-            "deviance": float(mean_poisson_deviance(target.values, predicted, sample_weight=weight)),
-            "d2": float(d2_tweedie_score(target.values, predicted, power=1, sample_weight=weight)),
+            **_deviance(predicted, target.values, weight),
             **_errors(predicted, target.values, weight),
         }
     else:
@@ -65,15 +56,41 @@ def _errors(predicted: FloatArray, target: FloatArray, weight: FloatArray) -> di
     return {**errors, "r2": 1.0 - square / spread} if spread > 0 else errors
 
 
+def _deviance(predicted: FloatArray, target: FloatArray, weight: FloatArray) -> dict[str, float]:
+    def mean_deviance(rate: FloatArray | float) -> float:
+        return float(np.average(2.0 * (xlogy(target, target / rate) - target + rate), weights=weight))
+
+    values = {"deviance": mean_deviance(predicted)}
+    rate = float(np.average(target, weights=weight))
+    alone = mean_deviance(rate) if rate > 0 else 0.0
+    return {**values, "d2": 1.0 - values["deviance"] / alone} if alone > 0 else values
+
+
 def _classifier_metrics(probabilities: FloatArray, codes: np.ndarray, weight: FloatArray) -> dict[str, float]:
-    classes = np.arange(probabilities.shape[1])
+    # By hand, since a bootstrap asks for them hundreds of times, and scikit-learn checks its input each time.
+    given = probabilities[np.arange(len(codes)), codes]
     values = {
-        "log_loss": float(log_loss(codes, probabilities, labels=classes, sample_weight=weight)),
+        "log_loss": float(np.average(-np.log(np.maximum(given, TINY)), weights=weight)),
         "accuracy": float(np.average(probabilities.argmax(axis=1) == codes, weights=weight)),
     }
-    if len(np.unique(codes)) == len(classes):
-        ranking = probabilities[:, 1] if len(classes) == 2 else probabilities
-        values["auc"] = float(roc_auc_score(codes, ranking, multi_class="ovr", labels=classes, sample_weight=weight))
-    if len(classes) == 2:
+    classes = probabilities.shape[1]
+    if len(np.unique(codes)) == classes:
+        ranked = range(1, 2) if classes == 2 else range(classes)
+        values["auc"] = float(np.mean([area_under_roc(probabilities[:, c], codes == c, weight) for c in ranked]))
+    if classes == 2:
         values["brier"] = float(np.average((probabilities[:, 1] - codes) ** 2, weights=weight))
     return values
+
+
+def area_under_roc(score: FloatArray, positive: NDArray[np.bool_], weight: FloatArray) -> float:
+    """The probability that a positive row scores higher than a negative one, ties counting half.
+
+    score, positive and weight are (N,); there must be rows of both kinds.
+    """
+    order = np.argsort(score)
+    score, positive, weight = score[order], positive[order], weight[order]
+    negatives = np.concatenate([[0.0], np.cumsum(np.where(positive, 0.0, weight))])
+    first = np.searchsorted(score, score[positive], side="left")
+    past = np.searchsorted(score, score[positive], side="right")
+    below = 0.5 * (negatives[first] + negatives[past])
+    return float(np.average(below, weights=weight[positive]) / negatives[-1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +19,15 @@ from training.basis import (
     main_curves,
     pair_curves,
 )
-from training.gam import AdditiveModel, design_matrix, fit_additive
+from training.gam import AdditiveModel, fit_additive
+from training.gram import basis_matrix, gather
+from training.kernel import Rows
 from training.losses import POISSON, QUANTILE, SOFTMAX, Objective, best_constant
 from training.members import Blueprint, draw_blueprint, training_rows
-from training.pairs import LARGE_GAIN, PairGain, pair_gains, pair_term
-from training.search import COARSE, FINE, MAIN, Workbench
+from training.pairs import PairGain, find_pairs, pair_term
+from training.search import CANDIDATES, COARSE, FINE, MAIN, PLAIN, Workbench
 from training.settings import FitSettings
 from training.table import UserError
-
-#: Pairs that a fit gives terms to by itself.
-MAX_PAIRS = 6
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def assign_folds(values: FloatArray, folds: int, rng: np.random.Generator) -> ND
 
 
 def prepare(sample: Sample, settings: FitSettings, rng: np.random.Generator) -> tuple[Workbench, list[PairGain]]:
-    """All that candidates are trained on, and the pairs that were tried.
+    """All that candidates are trained on, and the pairs that were found.
 
     Raises:
         UserError: settings that do not fit the table.
@@ -93,8 +91,7 @@ def prepare(sample: Sample, settings: FitSettings, rng: np.random.Generator) -> 
     chosen = _named_pairs(space, settings)
     large = set(chosen)
     if settings.pairs is None:
-        worthwhile = [g for g in gains if g.worthwhile][:MAX_PAIRS]
-        chosen, large = [g.pair for g in worthwhile], {g.pair for g in worthwhile if g.gain >= LARGE_GAIN}
+        chosen, large = [gain.pair for gain in gains], {gain.pair for gain in gains if gain.large}
     groups = [MAIN] * len(bases)
     coarse, fine = coarse_resolution(rows), fine_resolution(rows)
     for pair in chosen:
@@ -113,12 +110,13 @@ def prepare(sample: Sample, settings: FitSettings, rng: np.random.Generator) -> 
         groups=np.array(groups),
         rows=training_rows(blueprint, z, sample.target, sample.weight),
         fold=fold,
+        candidates=CANDIDATES if settings.curves == "piecewise" else PLAIN,
         # An additive model knows no constraint, so members that must keep one cannot start from it.
         additive=None if monotone else additive,
         start=best_constant(*sample.objective.training, sample.target, sample.weight, sample.num_classes),
         judging=sample.objective.judging,
         batch=settings.batch or int(np.clip(rows // 8, 32, 256)),
-        learning_rate=settings.learning_rate,
+        learning_rate=settings.peak_learning_rate,
         seed=settings.seed,
     )
     return bench, gains
@@ -143,14 +141,12 @@ def _interactions(
     """The additive model in the features' own curves, and what pairs explain of its residuals."""
     terms, bases = main_curves(sample.space, sample.coordinates)
     rows = training_rows(_draw(sample, settings, terms, bases), sample.coordinates, sample.target, sample.weight)
-    rough = np.concatenate([basis.rough for basis in bases])
-    design = design_matrix(bases, rows)
-    additive = fit_additive(design, rough, rows, sample.objective.kind, sample.num_outputs, fold)
+    additive = fit_additive(bases, rows, sample.objective.kind, sample.num_outputs, fold)
     if settings.pairs is not None:
         return additive, []
     residuals = _residuals(additive.out_of_fold, sample)
-    importance = _importance(len(sample.space), terms, bases, design, additive)
-    return additive, pair_gains(sample.space, sample.coordinates, residuals, fold, importance, rng)
+    importance = _importance(len(sample.space), terms, bases, rows, additive)
+    return additive, find_pairs(sample.space, sample.coordinates, residuals, fold, importance, rng)
 
 
 def _residuals(scores: FloatArray, sample: Sample) -> FloatArray:
@@ -169,14 +165,15 @@ def _importance(
     num_features: int,
     terms: Sequence[Term],
     bases: Sequence[CurveBasis],
-    design: NDArray[np.float32],
+    rows: Rows,
     additive: AdditiveModel,
 ) -> FloatArray:
     """(F,): the spread of each feature's part of the additive scores; 0 for a constant feature."""
     importance = np.zeros(num_features)
-    edges = np.cumsum([0, *(basis.matrix.shape[1] for basis in bases)])
-    for term, (first, last) in zip(terms, pairwise(edges), strict=True):
-        part = design[:, first:last] @ additive.coefficients[-1][first:last].astype(np.float32)
+    table = basis_matrix(bases)[:, :-1] @ additive.coefficients[-1]
+    for c, term in enumerate(terms):
+        # With a zero for the constant, one curve's part of the scores.
+        part = gather(rows.starts[:, c : c + 1], rows.weights[:, c : c + 1], table)
         # Never zero: a feature without an effect of its own may still matter in a pair.
         importance[term.features[0]] = 1e-9 + float(np.sqrt(part.var(axis=0).sum()))
     return importance

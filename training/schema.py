@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
+from model.cells import days_since_epoch
 from model.features import Feature, FeatureSpace, category_key
 
 #: A positive feature more skewed than this is taken by its logarithm. Incomes, prices, areas and counts lie
@@ -30,6 +33,9 @@ def _infer(name: str, column: pd.Series) -> Feature:
         return Feature(name=name, kind="boolean", typical=typical, missing=missing)
     if pd.api.types.is_numeric_dtype(column):
         return _numeric(name, present.to_numpy(np.float64), missing)
+    if _is_datetime(present):
+        days = np.array([days_since_epoch(value) for value in present])
+        return replace(_numeric(name, days, missing, may_log=False), kind="datetime")
     return _categorical(name, present, missing)
 
 
@@ -39,13 +45,31 @@ def _is_boolean(present: pd.Series) -> bool:
     return len(present) > 0 and present.dtype == object and set(map(type, present)) <= {bool, np.bool_}
 
 
-def _numeric(name: str, values: np.ndarray, missing: bool) -> Feature:
+def _is_datetime(present: pd.Series) -> bool:
+    """Dates and times, or texts that all are in ISO 8601 (told by some of them)."""
+    if pd.api.types.is_datetime64_any_dtype(present):
+        return True
+    sample = present.iloc[:: max(1, len(present) // 200)]
+    try:
+        for value in sample:
+            # "2024" alone is ISO 8601, too, but more likely a category.
+            if not isinstance(value, str) or len(value) < len("2024-01-01"):
+                return False
+            days_since_epoch(value)
+        for value in present:
+            days_since_epoch(value)
+    except ValueError:
+        return False
+    return len(sample) > 0
+
+
+def _numeric(name: str, values: np.ndarray, missing: bool, may_log: bool = True) -> Feature:
     values = values[np.isfinite(values)]
     if len(values) == 0:
         return Feature(name=name, kind="numeric", typical=0.0)
     low, high = float(values.min()), float(values.max())
     typical = float(np.median(values))
-    log = low > 0 and len(np.unique(values)) > MAX_LEVELS and _skewness(values) > LOG_SKEWNESS
+    log = may_log and low > 0 and len(np.unique(values)) > MAX_LEVELS and _skewness(values) > LOG_SKEWNESS
     if log:
         values = np.log(values)
     scale = float(values.std())

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from model.features import FloatArray
 from model.threads import num_threads
 from training.gam import AdditiveModel
+from training.journal import Journal
 from training.kernel import Float32, Plan, Rows, member_scores, train_epoch, workspace
 from training.losses import losses
 from training.members import Blueprint, identity_params, new_member
@@ -40,6 +41,8 @@ class Candidate:
     additive_start: bool
 
 
+#: The plain affine pencil of the literature has few parameters and no penalty.
+PLAIN = (Candidate((0.0, None, None), additive_start=False),)
 #: Strong and weak penalties, with and without pairs. Measured on 17 tables: each is the best of some.
 CANDIDATES = tuple(
     Candidate(penalties, start)
@@ -52,6 +55,7 @@ CANDIDATES = tuple(
         ((8.0, 8.0, None), True),
         ((2.0, 2.0, None), False),
         ((0.5, 0.5, 0.5), False),
+        ((2.0, None, 2.0), False),
         ((2.0, 2.0, 2.0), False),
         ((4.0, 4.0, 4.0), True),
     )
@@ -75,6 +79,7 @@ class Workbench:
         groups: (C,), MAIN, COARSE or FINE for each curve.
         rows: where the rows stand.
         fold: (N,), 0 ... folds - 1.
+        candidates: ways to train that come into question.
         additive: the additive model, whose parameters are the first of the blueprint's; None without one.
         start: (O,), scores to start from without it.
         judging: the loss by which candidates are compared, and its parameter.
@@ -85,6 +90,7 @@ class Workbench:
     groups: NDArray[np.int64]
     rows: Rows
     fold: NDArray[np.int64]
+    candidates: Sequence[Candidate]
     additive: AdditiveModel | None
     start: FloatArray
     judging: tuple[int, float]
@@ -97,10 +103,15 @@ class Workbench:
         """How many folds there are."""
         return int(self.fold.max()) + 1
 
-    def suits(self, candidate: Candidate) -> bool:
-        """Whether the curves that it asks for exist, and a start."""
-        wanted = all((self.groups == g).any() for g, p in enumerate(candidate.penalties) if p is not None)
-        return wanted and (self.additive is not None or not candidate.additive_start)
+    def suitable(self) -> list[Candidate]:
+        """The candidates whose curves exist, and whose start."""
+        present = [bool((self.groups == group).any()) for group in (MAIN, COARSE, FINE)]
+        return [
+            candidate
+            for candidate in self.candidates
+            if all(present[group] for group, p in enumerate(candidate.penalties) if p is not None)
+            and (self.additive is not None or not candidate.additive_start)
+        ]
 
     def train(
         self, candidate: Candidate, steps: int, fold: int | None, key: tuple[int, ...], stop: Event
@@ -197,7 +208,13 @@ class Rung:
 
 
 #: The search in full. Later rounds train longer; two members of a candidate show what averaging them gains.
-RUNGS = (Rung(300, 100, 1), Rung(1200, 4, 2), Rung(4800, 2, 2))
+RUNGS = (Rung(300, 100, 1), Rung(1200, 4, 2), Rung(4800, 2, 2), Rung(16_000, 1, 2))
+#: A round that brings less than this share of the loss is the last one.
+MIN_IMPROVEMENT = 0.004
+
+
+#: Cores that a budget is reckoned on, whatever this machine has: more must not give another model.
+BUDGET_CORES = 2
 
 
 def rungs_within(bench: Workbench, budget_s: float, members: int) -> tuple[Rung, ...]:
@@ -205,50 +222,69 @@ def rungs_within(bench: Workbench, budget_s: float, members: int) -> tuple[Rung,
 
     The first round always runs.
     """
-    costs = sorted((bench.step_seconds(c) for c in CANDIDATES if bench.suits(c)), reverse=True)
+    costs = sorted((bench.step_seconds(c) for c in bench.suitable()), reverse=True)
     spent = 0.0
     chosen: list[Rung] = []
     for rung in RUNGS:
         spent += rung.steps * rung.repeats * bench.folds * sum(costs[: rung.candidates])
-        if chosen and (spent + members * rung.steps * costs[0]) / num_threads() > budget_s:
+        if chosen and (spent + members * rung.steps * costs[0]) / BUDGET_CORES > budget_s:
             break
         chosen.append(rung)
     return tuple(chosen)
 
 
-def search(bench: Workbench, rungs: Sequence[Rung], reporter: Reporter) -> list[Judged]:
+def search(
+    bench: Workbench, rungs: Sequence[Rung], reporter: Reporter, journal: Journal | None = None
+) -> tuple[list[Judged], bool]:
     """Judge all candidates with few steps, the best of them with more, and so on.
 
     Interrupted, it returns what it has judged so far, unless that is nothing.
+
+    Returns:
+        All that was judged, and whether that is all there was to judge.
     """
+
+    def job(candidate: Candidate, steps: int, key: tuple[int, ...], stop: Event) -> FloatArray:
+        found = journal.scores(key) if journal is not None else None
+        if found is None:
+            found = bench.train(candidate, steps, key[-1], key, stop).scores
+            if journal is not None:
+                journal.keep(key, found)
+        return found
+
     judged: list[Judged] = []
     if bench.additive is not None:
         scores = bench.additive.out_of_fold
         judged.append(Judged(None, 0, scores, bench.loss(scores)))
-    running = [(index, c) for index, c in enumerate(CANDIDATES) if bench.suits(c)]
+    running = list(enumerate(bench.suitable()))
     total = sum(rung.steps * rung.repeats * min(rung.candidates, len(running)) for rung in rungs) * bench.folds
-    done = 0
+    done, reached = 0, np.inf
     try:
         for level, rung in enumerate(rungs):
             running = running[: rung.candidates]
             ranking = []
             tasks = [(i, c, r, f) for i, c in running for r in range(rung.repeats) for f in range(bench.folds)]
-            results = run_jobs([partial(bench.train, c, rung.steps, f, (level, i, r, f)) for i, c, r, f in tasks])
+            results = run_jobs([partial(job, c, rung.steps, (level, i, r, f)) for i, c, r, f in tasks])
             scores = np.empty((len(bench.fold), bench.blueprint.plan.num_outputs))
             for (i, candidate, _, f), found in zip(tasks, results, strict=True):
                 done += rung.steps
-                scores[bench.fold == f] = found.scores
+                scores[bench.fold == f] = found
                 if f == bench.folds - 1:
                     judged.append(Judged(candidate, rung.steps, scores.copy(), bench.loss(scores)))
                     ranking.append((judged[-1].loss, i, candidate))
                 reporter.advance(done, total, _standing(judged))
             best = sorted(ranking, key=lambda entry: entry[:2])
             running = list({i: (i, candidate) for _, i, candidate in best}.values())
+            if np.isfinite(reached) and reached - best[0][0] < MIN_IMPROVEMENT * abs(reached):
+                reporter.advance(total, total, _standing(judged))
+                break
+            reached = best[0][0]
     except KeyboardInterrupt:
         if not judged:
             raise
         reporter.say("stopped: going on with the best so far")
-    return judged
+        return judged, False
+    return judged, True
 
 
 def run_jobs(jobs: Sequence[Callable[[Event], T]]) -> Iterator[T]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,16 +53,20 @@ def read_table(path: str | Path) -> pd.DataFrame:
     try:
         if name.endswith((".csv", ".csv.gz")):
             frame = pd.read_csv(path, na_values=MISSING_MARKS, low_memory=False)
+            # As it stands in the file: pandas renames a doubled column to x.1.
+            header = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0].dropna()
         elif name.endswith((".parquet", ".pq")):
             frame = pd.read_parquet(path)
         elif name.endswith((".arrow", ".feather")):
             frame = pd.read_feather(path)
         else:
             raise UserError(f"{path} must end in .csv, .csv.gz, .parquet, .arrow or .feather")
-    except (ValueError, OSError, pd.errors.ParserError) as error:
+    except (ValueError, OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     frame.columns = frame.columns.map(str)
-    doubled = frame.columns[frame.columns.duplicated()].tolist()
+    if not name.endswith((".csv", ".csv.gz")):
+        header = frame.columns.to_series()
+    doubled = header[header.duplicated()].tolist()
     if doubled:
         raise UserError(f"{path} has more than one column named {doubled[0]!r}")
     if frame.empty:
@@ -114,6 +119,19 @@ def _required(frame: pd.DataFrame, name: str) -> pd.Series:
     if name not in frame:
         raise UserError(f"no column {name!r}; the columns are {', '.join(frame.columns)}")
     return frame[name]
+
+
+def positive_column(table: pd.DataFrame, name: str) -> FloatArray:
+    """(N,) a column of weights or exposures.
+
+    Raises:
+        UserError: no such column, or one that is not positive in every row.
+    """
+    column = _required(table, name)
+    values = column.to_numpy(np.float64) if pd.api.types.is_numeric_dtype(column) else np.zeros(1)
+    if not (np.isfinite(values).all() and (values > 0).all()):
+        raise UserError(f"column {name!r} must hold a positive number in every row")
+    return np.asarray(values)
 
 
 def infer_task(column: pd.Series) -> Task:

@@ -17,12 +17,7 @@ from .sources import source_digest
 from .sturm import BLOCK
 from .tiles import aligned_rows, gather_half, scale_half
 from .transpose import SIDE, store_transposed
-from .twisted import twisted_vector
-
-# Least pivot of the twisted factorisation: a perturbation of the diagonal by 2^-116 of the largest entry.
-TINY_PIVOT = 2.0**-116
-# ||z||^2 beyond this says that the row is no place to twist at; far from overflow.
-HUGE_NORM = 2.0**400
+from .twisted import HUGE_NORM, TINY_PIVOT, twisted_vector
 
 
 def _cached(sources: int) -> Any:
@@ -30,68 +25,62 @@ def _cached(sources: int) -> Any:
 
     @njit(nogil=True, cache=True, error_model="numpy")
     def solve(
-        diag: Any, off_diag: Any, first: int, count: int, values: Any, vectors: Any, want: bool
+        diag: Any, off_diag: Any, first: int, count: int, eigenvalues: Any, eigenvectors: Any, want: bool
     ) -> None:
-        if sources >= 0:
-            _solve_batch(diag, off_diag, first, count, values, vectors, want)
+        """Eigenpairs first ... first + count - 1 of every matrix.
+
+        eigenvalues (M, count); eigenvectors (M * count, n), written if `want`. Matrices whose indices are not
+        all proved at the first go wait until they fill a tile, or for the end: hard ones then cost easy ones
+        nothing.
+        """
+        if sources < 0:  # only so that the digest is captured
+            return
+        total, n = diag.shape
+        if n == 1:
+            _solve_scalars(diag, first, count, eigenvalues, eigenvectors, want)
+            return
+        rows = -(-n // BLOCK) * BLOCK
+        buffer = aligned_rows(8 + (6 if want else 0), rows)
+        small = aligned_rows(23, 1).reshape(23, LANES_F64)
+        matrices = np.empty(LANES_F32, np.int64)
+        waiting = np.empty(2 * LANES_F32, np.int64)
+        waiting_count = 0
+        start = 0
+        while start < total or waiting_count > 0:
+            again = start >= total or waiting_count >= LANES_F32
+            if again:
+                used = min(LANES_F32, waiting_count)
+                waiting_count -= used
+                for lane in range(LANES_F32):
+                    matrices[lane] = waiting[waiting_count + min(lane, used - 1)]
+            else:
+                used = min(LANES_F32, total - start)
+                for lane in range(LANES_F32):
+                    matrices[lane] = start + min(lane, used - 1)
+                start += used
+            marks = small[18:20].reshape(-1)
+            marks[:] = 0.0
+            _solve_tile(
+                diag,
+                off_diag,
+                matrices,
+                used,
+                first,
+                count,
+                again,
+                want,
+                buffer,
+                small,
+                eigenvalues,
+                eigenvectors,
+            )
+            if not again:
+                for lane in range(used):
+                    if marks[lane] > 0.0:
+                        waiting[waiting_count] = matrices[lane]
+                        waiting_count += 1
 
     return solve
-
-
-@njit(error_model="numpy")
-def _solve_batch(
-    diag: Any, off_diag: Any, first: int, count: int, eigenvalues: Any, eigenvectors: Any, want: bool
-) -> None:
-    """Eigenpairs first ... first + count - 1 of every matrix.
-
-    eigenvalues (M, count); eigenvectors (M * count, n), written if `want`. Matrices whose indices are not
-    all proved at the first go wait until they fill a tile, or for the end: hard ones then cost the easy
-    ones nothing.
-    """
-    total, n = diag.shape
-    if n == 1:
-        _solve_scalars(diag, first, count, eigenvalues, eigenvectors, want)
-        return
-    rows = -(-n // BLOCK) * BLOCK
-    buffer = aligned_rows(8 + (6 if want else 0), rows)
-    small = aligned_rows(23, 1).reshape(23, LANES_F64)
-    matrices = np.empty(LANES_F32, np.int64)
-    waiting = np.empty(2 * LANES_F32, np.int64)
-    waiting_count = 0
-    start = 0
-    while start < total or waiting_count > 0:
-        again = start >= total or waiting_count >= LANES_F32
-        if again:
-            used = min(LANES_F32, waiting_count)
-            waiting_count -= used
-            for lane in range(LANES_F32):
-                matrices[lane] = waiting[waiting_count + min(lane, used - 1)]
-        else:
-            used = min(LANES_F32, total - start)
-            for lane in range(LANES_F32):
-                matrices[lane] = start + min(lane, used - 1)
-            start += used
-        marks = small[18:20].reshape(-1)
-        marks[:] = 0.0
-        _solve_tile(
-            diag,
-            off_diag,
-            matrices,
-            used,
-            first,
-            count,
-            again,
-            want,
-            buffer,
-            small,
-            eigenvalues,
-            eigenvectors,
-        )
-        if not again:
-            for lane in range(used):
-                if marks[lane] > 0.0:
-                    waiting[waiting_count] = matrices[lane]
-                    waiting_count += 1
 
 
 @njit(error_model="numpy")
@@ -166,7 +155,7 @@ def _solve_tile(
 def _write_vectors(
     d: Any, e: Any, n: int, values: Any, facts: Any, buffer: Any, targets: Any, eigenvectors: Any
 ) -> None:
-    """Unit eigenvectors of one half to rows `targets` of eigenvectors (.., n); NaN where the matrix is not finite."""
+    """Unit eigenvectors of one half to rows `targets` of eigenvectors (.., n), or NaN."""
     vector = buffer[13]
     _, norm = twisted_vector(d, e, load(values, 0), n, TINY_PIVOT, HUGE_NORM, buffer[8:13], vector)
     unit = fill(norm, 1.0) / square_root(norm) + load(facts, 4)

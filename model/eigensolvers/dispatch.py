@@ -55,7 +55,9 @@ def eigvalsh_tridiagonal(
         cpu.solve_eigenvalues(d, e, eig_idx, values)
     else:
         for_ranges(len(d), grain, lambda i, j: cpu.solve_eigenvalues(d[i:j], e[i:j], eig_idx, values[i:j]))
-    return (values if dtype is _FLOAT64 else values.astype(dtype)).reshape(shape)[()]
+    if dtype is not _FLOAT64:
+        values = values.astype(dtype)
+    return values if len(shape) == 1 else values.reshape(shape)[()]
 
 
 def eigh_tridiagonal(
@@ -84,7 +86,9 @@ def eigh_tridiagonal(
     _solvers[_choose(backend)](d, e, eig_idx, window, values, vectors)
     if dtype is not _FLOAT64:
         values, vectors = values.astype(dtype), vectors.astype(dtype)
-    return EigenResult(values.reshape(*shape, places), vectors.reshape(*shape, places, d.shape[1]))
+    if len(shape) != 1:
+        values, vectors = values.reshape(*shape, places), vectors.reshape(*shape, places, d.shape[1])
+    return EigenResult(values, vectors)
 
 
 def _solve_on_cpu(d: Any, e: Any, eig_idx: int, window: int, values: Any, vectors: Any) -> None:
@@ -99,8 +103,13 @@ def _solve_on_cpu(d: Any, e: Any, eig_idx: int, window: int, values: Any, vector
 
 
 def _solve_on_gpu(d: Any, e: Any, eig_idx: int, window: int, values: Any, vectors: Any) -> None:
-    from .triton_gpu import solve_window  # Triton comes with CUDA builds of torch only
-
+    try:
+        from .triton_gpu import solve_window
+    except ImportError as error:
+        raise ValueError(
+            f"backend 'triton' needs Triton, which comes with CUDA builds of torch ({error}); "
+            "use 'auto' or 'numba'"
+        ) from error
     solve_window(d, e, eig_idx, window, values, vectors)
 
 
@@ -137,11 +146,16 @@ def _validated(diag: Any, off_diag: Any, eig_idx: int, check_finite: bool) -> An
         a = np.broadcast_to(a, (*shape, n))
         b = np.broadcast_to(b, (*shape, n - 1))
     shape = a.shape[:-1]
-    count = prod(shape)
-    d = np.ascontiguousarray(a, dtype=_FLOAT64).reshape(count, n)
-    e = np.ascontiguousarray(b, dtype=_FLOAT64).reshape(count, n - 1)
+    d, e = _rows(a, n), _rows(b, n - 1)
     if check_finite and not (np.isfinite(d).all() and np.isfinite(e).all()):
         raise ValueError(
             "diag and off_diag must be finite; got NaN or infinity (without check_finite they give NaN)"
         )
     return d, e, shape, dtype
+
+
+def _rows(a: Any, length: int) -> Any:
+    """`a` as C-contiguous float64 (M, length); itself if it is that, for calls that last microseconds."""
+    if not (a.dtype is _FLOAT64 and a.flags.c_contiguous):
+        a = np.ascontiguousarray(a, dtype=_FLOAT64)
+    return a if a.ndim == 2 else a.reshape(1 if a.ndim == 1 else prod(a.shape[:-1]), length)

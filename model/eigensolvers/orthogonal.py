@@ -27,7 +27,7 @@ def orthogonalise(d: Any, e: Any, values: Any, vectors: Any) -> None:
     d (n,), e (.., n - 1): entries, the largest in [1, 2); values (count,) ascending; vectors (count, n)
     unit vectors.
     """
-    count, n = vectors.shape
+    count = vectors.shape[0]
     for place in range(1, count):
         leader = place
         while leader > 0 and values[place] - values[leader - 1] < CLOSE:
@@ -44,7 +44,7 @@ def orthogonalise(d: Any, e: Any, values: Any, vectors: Any) -> None:
 
 @njit(error_model="numpy")
 def _remove(vectors: Any, leader: int, place: int) -> float:
-    """Subtract from vectors[place] its parts along leader ... place - 1; returns the square of what is left."""
+    """Subtract from vectors[place] its parts along leader ... place - 1; returns what is left, squared."""
     n = vectors.shape[1]
     for other in range(leader, place):
         overlap = 0.0
@@ -101,7 +101,7 @@ def _significant(e: float) -> float:
 
 @njit(error_model="numpy")
 def _solve_shifted(d: Any, e: Any, shift: float, x: Any) -> None:
-    """x <- (T - shift I)^-1 x by elimination with partial pivoting; vanishing pivots are lifted to rounding."""
+    """x <- (T - shift I)^-1 x by elimination with pivoting; vanishing pivots are lifted to rounding."""
     n = x.shape[0]
     pivots, upper, upper2 = np.empty(n), np.zeros(n), np.zeros(n)
     pivot = d[0] - shift

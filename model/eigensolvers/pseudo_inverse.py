@@ -1,8 +1,9 @@
 """The pseudo-inverse of T - lambda I applied to a vector: what derivatives of eigenvectors are made of.
 
-With A = T - lambda I, the real part of (A - i delta)^-1 b is sum over j of mu_j / (mu_j^2 + delta^2) u_j (u_j'b), over
-the eigenpairs (mu_j, u_j) of A: the pseudo-inverse, with 1 / gap damped to gap / (gap^2 + delta^2). One complex
-tridiagonal solve, no full spectrum, and finite for every matrix: where eigenvalues agree the damped factor vanishes.
+With A = T - lambda I, the real part of (A - i delta)^-1 b is sum over j of mu_j / (mu_j^2 + delta^2) u_j
+(u_j'b), over the eigenpairs (mu_j, u_j) of A: the pseudo-inverse, with 1 / gap damped to gap / (gap^2 +
+delta^2). One complex tridiagonal solve, no full spectrum, and finite for every matrix: where eigenvalues
+agree the damped factor vanishes.
 """
 
 from pathlib import Path
@@ -13,8 +14,9 @@ from numba import njit
 
 from .sources import source_digest
 
-# delta in units of the largest entry of T: sqrt(eps), so that a gap of 1e-3 ||T|| is damped by 2e-10 of itself, while
-# rounding in the direction of v, amplified by 1 / delta, stays at sqrt(eps) before it is projected away.
+# delta in units of the largest entry of T: sqrt(eps), so that a gap of 1e-3 ||T|| is damped by 2e-10 of
+# itself, while rounding in the direction of v, amplified by 1 / delta, stays at sqrt(eps) before it is
+# projected away.
 DAMPING = 2.0**-26
 
 
@@ -65,9 +67,13 @@ def _apply(diag: Any, off_diag: Any, value: float, vector: Any, rhs: Any, out: A
 
 @njit(error_model="numpy")
 def _eliminate(diag: Any, off_diag: Any, shift: complex, x: Any) -> None:
-    """x <- (T - shift I)^-1 x by elimination with partial pivoting; the imaginary shift keeps pivots from zero."""
+    """x <- (T - shift I)^-1 x by elimination with pivoting; the imaginary shift keeps pivots from zero."""
     n = x.shape[0]
-    pivots, upper, upper2 = (np.empty(n, np.complex128), np.zeros(n, np.complex128), np.zeros(n, np.complex128))
+    pivots, upper, upper2 = (
+        np.empty(n, np.complex128),
+        np.zeros(n, np.complex128),
+        np.zeros(n, np.complex128),
+    )
     pivot = diag[0] - shift
     right = complex(off_diag[0], 0.0) if n > 1 else 0j
     for i in range(n - 1):

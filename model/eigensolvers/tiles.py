@@ -11,7 +11,6 @@ from numba import njit
 
 from .simd import (
     ALIGNMENT,
-    LANES_F32,
     LANES_F64,
     absolute,
     any_lane,

@@ -12,7 +12,13 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from .simd import absolute, fill, load, select, square_root, store
+from .simd import absolute, fill, load, select, store
+
+# Least pivot in float64, for matrices whose largest entry lies in [1, 2): moves the diagonal by 2^-116.
+TINY_PIVOT = 2.0**-116
+# ||z||^2 beyond this says that a row is no place to twist at; far from overflow even when multiplied by
+# gamma^2.
+HUGE_NORM = 2.0**400
 
 
 @njit(error_model="numpy")

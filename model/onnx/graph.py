@@ -124,10 +124,7 @@ class Graph:
         return self.concat(parts, axis=0)
 
     def reshape(self, x: Tensor, *lengths: int) -> Tensor:
-        """Lengths as numpy has them (-1: what is left); 0 is a length of zero only where -1 is absent.
-
-        An axis that may be empty needs ``reshape_to``: -1 cannot be told from an empty tensor.
-        """
+        """``x`` in a shape known now, -1 for what is left; a shape with the batch in it needs ``reshape_to``."""
         return self.apply("Reshape", x, self._ints(lengths), dtype=x.dtype)
 
     def reshape_to(self, x: Tensor, shape: Tensor) -> Tensor:

@@ -1,5 +1,8 @@
 """Ranges cover the whole count once, on any number of threads, and errors come back."""
 
+import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -26,7 +29,7 @@ def test_ranges_cover_everything_once_in_whole_grains(count, grain):
     threads.for_ranges(count, grain, work)
     assert [i for start, stop in sorted(seen) for i in range(start, stop)] == list(range(count))
     assert all(start % grain == 0 for start, _ in seen)
-    assert len(seen) <= 3
+    assert len(seen) <= 3 * threads.RANGES_PER_THREAD
 
 
 @pytest.mark.usefixtures("three_threads")
@@ -41,3 +44,23 @@ def test_an_error_in_any_range_is_raised_once_all_have_ended():
     with pytest.raises(ArithmeticError, match="first"):
         threads.for_ranges(3, 1, work)
     assert sorted(done) == [1, 2]
+
+
+FORKING = """
+import os, warnings
+from model import threads
+warnings.simplefilter("ignore")  # Python 3.12 warns of forks after threads; that they work here is the point
+threads.set_num_threads(2)
+threads.for_ranges(64, 1, lambda start, stop: None)
+child = os.fork()
+if child == 0:
+    seen = []
+    threads.for_ranges(64, 1, lambda start, stop: seen.append(stop - start))
+    os._exit(0 if sum(seen) == 64 else 1)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_forked_child_makes_threads_of_its_own():
+    assert subprocess.run([sys.executable, "-c", FORKING], timeout=60, check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""The matrices every solver must get right: name -> one (diag (M, n), off_diag (M, n - 1)) of a given order."""
+"""The matrices every solver must get right: name -> order n -> diag (M, n), off_diag (M, n - 1)."""
 
 from collections.abc import Callable
 

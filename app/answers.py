@@ -1,0 +1,76 @@
+"""Answers: scores and explanations as the contract's JSON, every number to its last bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from app.registry import ServedModel
+from model import Explanation
+from model.features import FloatArray
+
+
+def predictions(served: ServedModel, scores: FloatArray) -> Any:
+    """Scores (N, O) -> the contract's P of every row, ready for ``to_json``."""
+    model = served.model
+    if not model.classes:
+        return model.values(scores)
+    probabilities = model.probabilities(scores)
+    chosen = probabilities.argmax(axis=1).tolist()
+    return [
+        {"label": model.classes[c], "probabilities": dict(zip(served.class_keys, row, strict=True))}
+        for c, row in zip(chosen, probabilities.tolist(), strict=True)
+    ]
+
+
+def predict_answer(served: ServedModel, scores: FloatArray) -> bytes:
+    """The answer of /predict."""
+    return to_json(
+        {
+            "model": served.name,
+            "version": str(served.version),
+            "predictions": predictions(served, scores),
+        }
+    )
+
+
+def explanations(explanation: Explanation, predicted: Any) -> list[dict[str, Any]]:
+    """An explanation and the P of its rows -> the contract's entry for every row."""
+    terms, features = explanation.terms, explanation.features
+    return [
+        {
+            "prediction": prediction,
+            "score": score,
+            "baseline": baseline,
+            "contributions": dict(zip(terms, contributions, strict=True)),
+            "sensitivities": dict(zip(features, sensitivities, strict=True)),
+            "gap": gap,
+        }
+        for prediction, score, baseline, contributions, sensitivities, gap in zip(
+            predicted if isinstance(predicted, list) else predicted.tolist(),
+            explanation.score.tolist(),
+            explanation.baseline.tolist(),
+            explanation.contributions.tolist(),
+            explanation.sensitivities.tolist(),
+            explanation.gap.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def explain_answer(served: ServedModel, explanation: Explanation, scores: FloatArray) -> bytes:
+    """The answer of /explain."""
+    return to_json(
+        {
+            "model": served.name,
+            "version": str(served.version),
+            "method": explanation.method,
+            "explanations": explanations(explanation, predictions(served, scores)),
+        }
+    )
+
+
+def to_json(document: Any) -> bytes:
+    """JSON bytes: floats in the shortest form that reads back the same, NaN and infinity as null."""
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)

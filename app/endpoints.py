@@ -1,0 +1,165 @@
+"""The contract's endpoints: predictions, explanations, models, health, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from app import schemas
+from app.answers import explain_answer, predict_answer, to_json
+from app.bodies import parse_json
+from app.documentation import json_body, problems
+from app.instances import EXPLAIN_KEYS, PREDICT_KEYS, Asked, read_request
+from app.model_cards import model_card, model_summary
+from app.problems import ProblemError
+from app.registry import ServedModel, not_ready
+from app.service import Service, service_of
+from app.tables import (
+    ARROW,
+    CSV,
+    JSON,
+    accepted,
+    explained_columns,
+    predicted_columns,
+    read_table,
+    write_table,
+)
+from model import Explanation
+from model.features import FloatArray
+
+router = APIRouter()
+
+
+@router.post(
+    "/predict",
+    response_model=schemas.PredictResponse,
+    responses=problems(404, 406, 408, 413, 415, 422, 503, 504),
+    openapi_extra=json_body(schemas.PredictRequest, CSV, ARROW),
+    summary="Predict rows",
+    tags=["predictions"],
+)
+async def predict(request: Request) -> Response:
+    """Answers every row, or says what is wrong with each bad one."""
+    service = service_of(request)
+    body, given = await service.read(request, JSON, CSV, ARROW)
+    wanted = accepted(request, given)
+
+    def answer(served: ServedModel, scores: FloatArray) -> bytes:
+        if wanted == JSON:
+            return predict_answer(served, scores)
+        return write_table(predicted_columns(served, scores), wanted, served)
+
+    read = _reader(service, request, body, given, PREDICT_KEYS)
+    return Response(await service.predict(request, body, read, answer), media_type=wanted)
+
+
+@router.post(
+    "/explain",
+    response_model=schemas.ExplainResponse,
+    responses=problems(404, 406, 408, 413, 415, 422, 503, 504),
+    openapi_extra=json_body(schemas.ExplainRequest, CSV, ARROW),
+    summary="Explain rows",
+    tags=["predictions"],
+)
+async def explain(request: Request) -> Response:
+    """Takes every row's score apart: baseline + contributions = score."""
+    service = service_of(request)
+    body, given = await service.read(request, JSON, CSV, ARROW)
+    wanted = accepted(request, given)
+
+    def answer(served: ServedModel, explanation: Explanation, scores: FloatArray) -> bytes:
+        if wanted == JSON:
+            return explain_answer(served, explanation, scores)
+        return write_table(explained_columns(served, explanation, scores), wanted, served)
+
+    read = _reader(service, request, body, given, EXPLAIN_KEYS)
+    return Response(await service.explain(request, body, read, answer), media_type=wanted)
+
+
+@router.get(
+    "/models",
+    response_model=schemas.ModelList,
+    responses=problems(),
+    summary="List the models",
+    tags=["models"],
+)
+async def models(request: Request) -> Response:
+    """Every model that is served, by its default version."""
+    registry = service_of(request).registry
+    newest = [versions[max(versions)] for versions in registry.served.values()]
+    return _json({"models": [model_summary(served, registry) for served in newest]})
+
+
+@router.get(
+    "/models/{name}",
+    response_model=schemas.ModelCard,
+    responses=problems(404, 503),
+    summary="Show a model",
+    tags=["models"],
+)
+async def model(request: Request, name: str) -> Response:
+    """The newest version's features, metrics and structure."""
+    registry = service_of(request).registry
+    return _json(model_card(registry.find(name), registry))
+
+
+@router.get(
+    "/models/{name}/versions/{version}",
+    response_model=schemas.ModelCard,
+    responses=problems(404, 503),
+    summary="Show a version of a model",
+    tags=["models"],
+)
+async def model_version(request: Request, name: str, version: str) -> Response:
+    """One version's features, metrics and structure."""
+    registry = service_of(request).registry
+    return _json(model_card(registry.find(name, version), registry))
+
+
+@router.get("/livez", response_model=schemas.Alive, summary="Is the process alive?", tags=["health"])
+async def livez() -> Response:
+    """Always 200: a process that cannot answer this should be restarted."""
+    return _json({"status": "alive"})
+
+
+@router.get(
+    "/readyz",
+    response_model=schemas.Ready,
+    responses={503: problems(503)[503]},
+    summary="Can it predict?",
+    tags=["health"],
+)
+async def readyz(request: Request) -> Response:
+    """200 when the models are loaded and the kernels compiled; 503 before, and while it shuts down."""
+    service = service_of(request)
+    if service.failure is not None:
+        raise ProblemError(503, f"the models cannot be served: {service.failure}", headers={"Retry-After": "10"})
+    if service.draining:
+        raise ProblemError(503, "the server is shutting down", headers={"Retry-After": "1"})
+    if not service.ready:
+        raise not_ready()
+    return _json({"status": "ready", "models": list(service.registry.served)})
+
+
+@router.get("/metrics", summary="Metrics for Prometheus", tags=["health"], response_class=PlainTextResponse)
+async def metrics(request: Request) -> Response:
+    """Counters and histograms in Prometheus' text format."""
+    return Response(service_of(request).metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _reader(
+    service: Service, request: Request, body: bytes, media_type: str, keys: frozenset[str]
+) -> Callable[[], Asked]:
+    """How to read a body of this media type, put off until there is a thread for it."""
+    registry, max_rows = service.registry, service.settings.max_rows
+    if media_type == JSON:
+        return lambda: read_request(parse_json(body), keys, registry, max_rows)
+    return lambda: read_table(body, media_type, request.query_params, registry, max_rows)
+
+
+def _json(document: Any) -> Response:
+    return Response(to_json(document), media_type=JSON)

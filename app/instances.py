@@ -1,0 +1,151 @@
+"""The contract's requests: {"instances": [...]} and its companions, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.problems import ProblemError, invalid, invalid_all
+from app.registry import ModelRegistry, ServedModel
+from model.explain import METHODS
+from model.features import FloatArray, InvalidRowsError, Location
+from model.spectral import ClassLabel
+
+PREDICT_KEYS = frozenset({"instances", "model", "version"})
+EXPLAIN_KEYS = PREDICT_KEYS | {"method", "target", "include"}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request asks for: rows of which model, and for an explanation how.
+
+    Attributes:
+        served: the model.
+        rows: at least one, as a list of rows or as columns by name; whether each is a row of the model shows
+            when they are encoded.
+        method, target: as for ``SpectralModel.explain``.
+        loc: where in the body the rows are.
+    """
+
+    served: ServedModel
+    rows: Any
+    method: str = "eigenvector"
+    target: ClassLabel | None = None
+    loc: Location = ("instances",)
+
+    @property
+    def count(self) -> int:
+        """How many rows."""
+        return len(next(iter(self.rows.values()))) if isinstance(self.rows, dict) else len(self.rows)
+
+    def columns(self) -> FloatArray:
+        """The rows, encoded.
+
+        Raises:
+            ProblemError: 422 naming each fault.
+        """
+        try:
+            return self.served.model.features.encode(self.rows)
+        except InvalidRowsError as error:
+            raise invalid_all([((*self.loc, *loc), msg) for loc, msg in error.errors], error.total) from None
+
+
+def read_request(document: Any, keys: frozenset[str], registry: ModelRegistry, max_rows: int) -> Asked:
+    """The parsed body of /predict or /explain.
+
+    Raises:
+        ProblemError: 422 naming each fault; 404 unknown model or version; 413 too many rows.
+    """
+    if not isinstance(document, dict):
+        raise invalid(("body",), f'must be an object such as {{"instances": [...]}}; got {_kind(document)}')
+    errors: list[tuple[Location, str]] = [
+        ((key,), f"unknown key; the keys are {', '.join(sorted(keys))}") for key in document if key not in keys
+    ]
+    if "instances" not in document:
+        errors.append((("instances",), "must be given: a list of rows"))
+    for key, kinds, rule in (
+        ("model", (str,), "must be a model's name, as text"),
+        ("version", (str, int), 'must be a version, as "1" or 1'),
+        ("method", (str,), f"must be one of {', '.join(METHODS)}"),
+        ("include", (list,), "must be a list"),
+    ):
+        value = document.get(key)
+        if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
+            errors.append(((key,), f"{rule}; got {_kind(value)}"))
+    if errors:
+        raise invalid_all(errors)
+    if document.get("include"):
+        raise invalid(("include", 0), f"nothing can be included yet; got {_kind(document['include'][0])}")
+    served, method, target = read_options(document, registry)
+    rows = check_rows(document["instances"], max_rows, ("instances",))
+    return Asked(served, rows, method, target)
+
+
+def read_options(options: Mapping[str, Any], registry: ModelRegistry) -> tuple[ServedModel, str, ClassLabel | None]:
+    """The model, method and target that a request names, or their defaults.
+
+    Raises:
+        ProblemError: 404 unknown model or version; 422 unknown method or target.
+    """
+    served = registry.find(options.get("model"), options.get("version"))
+    method = options.get("method") or "eigenvector"
+    if method not in METHODS:
+        raise invalid(("method",), f"must be one of {', '.join(METHODS)}; got {method!r}")
+    return served, method, read_target(served, options.get("target"))
+
+
+def check_rows(rows: Any, max_rows: int, loc: Location) -> list[Any]:
+    """The rows of a body, if they are a list of not too many.
+
+    Raises:
+        ProblemError: 422, 413.
+    """
+    if not isinstance(rows, list):
+        raise invalid(loc, f"must be a list of rows; got {_kind(rows)}")
+    if not rows:
+        raise invalid(loc, "must have at least one row; got an empty list")
+    check_count(len(rows), max_rows)
+    return rows
+
+
+def check_count(count: int, max_rows: int) -> None:
+    """Refuse a request of more rows than one may have.
+
+    Raises:
+        ProblemError: 413.
+    """
+    if count > max_rows:
+        raise ProblemError(413, f"a request must have at most {max_rows} rows; got {count}: send several requests")
+
+
+def read_target(served: ServedModel, target: Any) -> ClassLabel | None:
+    """The class whose score to explain, given as itself or as its text.
+
+    Raises:
+        ProblemError: 422.
+    """
+    if target is None:
+        return None
+    classes = served.model.classes
+    if not classes:
+        raise invalid(("target",), f"must be left out: {served.name} is a {served.model.task} model")
+    for label, key in zip(classes, served.class_keys, strict=True):
+        # 1 == True in Python, but not in JSON.
+        if target == key or (target == label and isinstance(target, bool) == isinstance(label, bool)):
+            return label
+    raise invalid(("target",), f"must be one of {', '.join(map(repr, classes))}; got {_kind(target)}")
+
+
+def _kind(value: object) -> str:
+    """A received value in the words of JSON."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "an array"
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,65 @@
+"""create_app: the whole service as one ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from app import endpoints, kserve_v1, mlflow, open_inference
+from app.access_log import AccessLog
+from app.documentation import add_documentation
+from app.keys import Keys
+from app.observe import Observer
+from app.problems import add_handlers
+from app.service import Service
+from app.settings import Settings
+from app.short_way import ShortWay
+from app.version import VERSION
+
+DESCRIPTION = """Predictions that are eigenvalues, each explained exactly by its eigenvector.
+
+Every error is `application/problem+json` (RFC 9457). Every answer has an `X-Request-ID`, the client's own if
+it sent one.
+"""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Build the service; its models are loaded when it starts.
+
+    Args:
+        settings: by default those of the environment.
+    """
+    settings = settings or Settings()
+    service = Service(settings)
+    access_log = AccessLog(as_json=settings.log_format == "json") if settings.access_log else None
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        yield
+        await service.stop()
+        if access_log is not None:
+            access_log.flush()
+
+    app = FastAPI(
+        title="Eigenserve",
+        version=VERSION,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.service = service
+    routers = (endpoints.router, kserve_v1.router, open_inference.router, mlflow.router)
+    for router in routers:
+        app.include_router(router)
+    add_documentation(app)
+    add_handlers(app)
+    app.add_middleware(ShortWay, routes=[route for router in routers for route in router.routes])
+    if settings.api_keys or settings.admin_keys:
+        app.add_middleware(Keys, predict=settings.api_keys, admin=settings.admin_keys)
+    app.add_middleware(Observer, service=service, access_log=access_log)
+    return app

@@ -1,0 +1,82 @@
+"""What every request goes through: its id, its time, its line in the log, and its place in the metrics."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.access_log import AccessLog
+from app.problems import ProblemError, problem_response
+from app.service import Service
+
+log = logging.getLogger("eigenserve.requests")
+
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+_TRACE = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
+_SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+)
+
+
+class Observer:
+    """ASGI middleware around everything else."""
+
+    def __init__(self, app: ASGIApp, service: Service, access_log: AccessLog | None) -> None:
+        self.app = app
+        self.service = service
+        self.access_log = access_log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, whatever happens in it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request_id, trace_id = _ids(scope)
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id.decode()
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = message["headers"]
+                headers.append((b"x-request-id", request_id))
+                headers.extend(_SECURITY_HEADERS)
+                if self.service.draining:
+                    headers.append((b"connection", b"close"))
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_headers)
+        except Exception:
+            # A defect of ours: the cause goes to the log under the id that the client gets.
+            log.exception("request failed", extra={"request_id": state["request_id"]})
+            if status:
+                raise
+            problem = ProblemError(500, "an internal error; the server's log has it under this request id")
+            response = problem_response(problem, scope["path"], state["request_id"])
+            await response(scope, receive, send_with_headers)
+        finally:
+            seconds = time.perf_counter() - started
+            route = getattr(scope.get("route"), "path", "none")
+            self.service.metrics.request(route, scope["method"], status, seconds)
+            if self.access_log is not None:
+                self.access_log.write(scope, status, seconds, state["request_id"], trace_id)
+
+
+def _ids(scope: Scope) -> tuple[bytes, str | None]:
+    """The id that the client gave, or one of ours, and the request's trace (W3C traceparent)."""
+    request_id, trace_id = b"", None
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            request_id = value
+        elif name == b"traceparent" and (match := _TRACE.fullmatch(value)):
+            trace_id = match[1].decode()
+    return request_id or uuid.uuid4().hex.encode(), trace_id

@@ -1,0 +1,117 @@
+"""Problems: every error the service answers with, and the one table that says how (RFC 9457)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+from model.features import InvalidRowsError
+from model.store import ModelNotFoundError
+
+#: Statuses that no RFC names. 499 is nginx's; only the log and the metrics see it.
+_TITLES = {499: "Client Closed Request"}
+MEDIA_TYPE = "application/problem+json"
+Location = tuple[int | str, ...]
+
+
+@dataclass
+class ProblemError(Exception):
+    """An answer other than success.
+
+    Attributes:
+        status: the HTTP status.
+        detail: what is wrong and what to do, for a person.
+        errors: (loc, msg) of each fault in a body.
+        headers: further headers of the answer.
+    """
+
+    status: int
+    detail: str
+    errors: Sequence[tuple[Location, str]] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+def invalid(loc: Location, msg: str) -> ProblemError:
+    """A body with one fault: 422."""
+    return invalid_all([(loc, msg)])
+
+
+def invalid_all(errors: Sequence[tuple[Location, str]], total: int | None = None) -> ProblemError:
+    """A body with faults: 422, the first of them as the detail."""
+    loc, msg = errors[0]
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
+    count = len(errors) if total is None else total
+    more = f" (and {count - 1} more)" if count > 1 else ""
+    return ProblemError(422, f"{where}: {msg}{more}" if where else f"{msg}{more}", errors)
+
+
+def problem_body(problem: ProblemError, request_id: str | None) -> bytes:
+    """The JSON of a problem. ``error`` repeats the detail: inference clients look for a text of that name."""
+    document: dict[str, Any] = {
+        "title": _TITLES.get(problem.status) or HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": problem.detail,
+        "request_id": request_id,
+        "error": problem.detail,
+    }
+    if problem.errors:
+        document["errors"] = [{"loc": loc, "msg": msg} for loc, msg in problem.errors]
+    return orjson.dumps(document)
+
+
+def problem_response(problem: ProblemError, path: str, request_id: str | None) -> Response:
+    """A problem as a response, with the media type and status that the path's protocol has for it."""
+    plain = path.startswith(("/v1/", "/v2/")) or path in ("/v1", "/v2")
+    # KServe's clients read errors only from application/json.
+    media_type = "application/json" if plain else MEDIA_TYPE
+    if problem.status == 422 and path.startswith("/v2"):
+        # The Open Inference Protocol knows only 400 for a bad request.
+        problem = ProblemError(400, problem.detail, problem.errors, problem.headers)
+    return Response(
+        problem_body(problem, request_id),
+        problem.status,
+        headers=dict(problem.headers),
+        media_type=media_type,
+    )
+
+
+def _of_http(error: HTTPException, request: Request) -> ProblemError:
+    headers = error.headers or {}
+    path = request.scope["path"]
+    if error.status_code == 404:
+        return ProblemError(404, f"there is nothing at {path}; the paths are listed at /docs", headers=headers)
+    if error.status_code == 405:
+        allowed = headers.get("Allow", "")
+        return ProblemError(405, f"{path} answers to {allowed}; got {request.method}", headers=headers)
+    return ProblemError(error.status_code, str(error.detail), headers=headers)
+
+
+#: Every kind of error that a request can end in, and the problem it becomes. What is not here is a 500.
+PROBLEMS: dict[type[Exception], Any] = {
+    ProblemError: lambda error, request: error,
+    InvalidRowsError: lambda error, request: invalid_all(error.errors, error.total),
+    ModelNotFoundError: lambda error, request: ProblemError(404, str(error)),
+    HTTPException: _of_http,
+}
+
+
+async def problem_of(request: Request, error: Exception) -> Response:
+    """The answer to a request that ended in one of the errors of the table."""
+    kind = next(kind for kind in type(error).__mro__ if kind in PROBLEMS)
+    problem = PROBLEMS[kind](error, request)
+    return problem_response(problem, request.scope["path"], request.scope["state"].get("request_id"))
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Let ``app`` answer every error of the table with its problem."""
+    for kind in PROBLEMS:
+        app.add_exception_handler(kind, problem_of)

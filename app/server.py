@@ -1,0 +1,125 @@
+"""Server: uvicorn for one process, with a shutdown that loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import uvicorn
+
+from app.main import create_app
+from app.protocol import BoundedConfig, BoundedProtocol
+from app.service import Service
+from app.settings import Settings
+
+#: After SIGTERM, how long an idle connection may still bring the request that its client was just sending.
+#: Every answer in this time closes its connection.
+LINGER_S = 0.5
+#: Ticks of uvicorn's main loop in a heartbeat: one every 0.1 s.
+HEARTBEAT_TICKS = 10
+
+
+class Server(uvicorn.Server):
+    """A server that drains on SIGTERM or SIGINT and whose process then ends by itself.
+
+    Attributes:
+        service: what it serves.
+        line: to the supervisor, if there is one: "ready" once, "alive" every second.
+    """
+
+    def __init__(self, config: uvicorn.Config, service: Service, line: Connection | None) -> None:
+        super().__init__(config)
+        self.service = service
+        self.line = line
+        self._told_ready = False
+
+    async def on_tick(self, counter: int) -> bool:
+        """Stop when asked to, when there is nothing to serve, and when the supervisor is gone."""
+        if self.line is not None:
+            try:
+                if self.service.ready and not self._told_ready:
+                    self._told_ready = True
+                    self.line.send("ready")
+                elif counter % HEARTBEAT_TICKS == 0:
+                    self.line.send("alive")
+            except OSError:
+                return True
+        return await super().on_tick(counter) or self.service.failure is not None
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept no more connections, answer what is under way, then close."""
+        self.service.draining = True
+        for server in self.servers:
+            server.close()
+        ends = time.monotonic() + LINGER_S
+        while self.server_state.connections and time.monotonic() < ends and not self.force_exit:
+            await asyncio.sleep(0.02)
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take the signals while serving. uvicorn would raise them again afterwards: exit code 143."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def serve(
+    settings: Settings,
+    listener: socket.socket,
+    line: Connection | None = None,
+    load_first: bool = False,
+    marks: Path | None = None,
+) -> Exception | None:
+    """Serve in this process until a signal ends it.
+
+    Args:
+        settings: of the service.
+        listener: the bound socket.
+        line: to the supervisor, if there is one.
+        load_first: load the models before taking connections, which others take meanwhile.
+        marks: folder in which workers tell each other what was unloaded.
+
+    Returns:
+        None after a signal, or why the models could not be served.
+    """
+    app = create_app(settings)
+    service: Service = app.state.service
+    service.log_failure = False
+    service.load_first = load_first
+    service.registry.marks = marks
+    config = BoundedConfig(
+        app,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=settings.keep_alive_s,
+        timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
+        lifespan="on",
+        ws="none",
+        http=BoundedProtocol,
+    )
+    config.max_connections = settings.max_connections
+    _allow_connections(settings.max_connections)
+    Server(config, service, line).run(sockets=[listener])
+    return service.failure
+
+
+def _allow_connections(count: int) -> None:
+    """Let the process have that many open files, as far as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + 256
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -1,0 +1,89 @@
+"""Settings: every knob of the service, one validated object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "EIGENSERVE_"
+
+
+class Settings(BaseSettings):
+    """What the environment variables ``EIGENSERVE_*`` say; built once, at start.
+
+    ``settings_table`` turns these fields into the table of docs/service.md.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore")
+
+    store: Path = Field(default=Path("models"), description="folder of the models: STORE/NAME/VERSION")
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    workers: int = Field(default=1, ge=1, le=256, description="server processes")
+    threads: int | None = Field(
+        default=None,
+        ge=1,
+        le=256,
+        description="threads of the solver, per worker; by default the cores, shared among the workers",
+    )
+    default_model: str | None = Field(
+        default=None,
+        description="model that answers a request naming none; needed only where the store has several",
+    )
+    watch_interval_s: float = Field(
+        default=2.0, ge=0, description="seconds between looks for new versions in the store; 0 never looks"
+    )
+    keep_versions: int = Field(
+        default=10, ge=1, description="versions of a model that are served, the newest that can be loaded"
+    )
+    max_body_bytes: int = Field(default=32 * 2**20, ge=1, description="largest request body, after decompression")
+    max_rows: int = Field(default=100_000, ge=1, description="most rows in one request")
+    max_queue_rows: int = Field(
+        default=200_000, ge=1, description="rows that may wait for the solver; more are refused with 503"
+    )
+    deadline_s: float = Field(default=30.0, gt=0, description="seconds until a request is given up with 504")
+    body_timeout_s: float = Field(default=20.0, gt=0, description="seconds a client has to send a body")
+    drain_timeout_s: float = Field(
+        default=20.0, gt=0, description="seconds that accepted requests have to finish after SIGTERM"
+    )
+    keep_alive_s: int = Field(default=75, ge=1, description="seconds an idle connection stays open")
+    max_connections: int = Field(
+        default=16_384, ge=1, description="open connections per worker; more are closed at once"
+    )
+    api_keys: Annotated[frozenset[str], NoDecode] = Field(
+        default=frozenset(),
+        description="comma-separated keys that may predict; without any, no key is asked for",
+    )
+    admin_keys: Annotated[frozenset[str], NoDecode] = Field(
+        default=frozenset(), description="comma-separated keys that may also load and unload models"
+    )
+    access_log: bool = Field(default=True, description="write one line for every request")
+    log_format: Literal["json", "text"] = Field(default="json", description="form of the log lines on standard error")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least level that is logged"
+    )
+
+    @field_validator("api_keys", "admin_keys", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return frozenset(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+
+def settings_table() -> str:
+    """The table of all settings, in Markdown."""
+    lines = ["| Variable | Default | Meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        if isinstance(default, frozenset) or default is None:
+            shown = ""
+        elif isinstance(default, bool):
+            shown = f"`{str(default).lower()}`"
+        else:
+            shown = f"`{default}`"
+        lines.append(f"| `{PREFIX}{name.upper()}` | {shown} | {field.description} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,79 @@
+"""The command line: a mistake is one clear line and exit code 2."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+from server_process import free_port, start_command
+
+from model import ModelStore
+
+
+def run(tmp_path: Path, *arguments: str, **environment: str) -> tuple[int, str]:
+    log = tmp_path / "stderr"
+    process = start_command(list(arguments), environment, log)
+    try:
+        return process.wait(60), log.read_text()
+    finally:
+        process.kill()
+
+
+def check(code: int, error: str, *says: str):
+    assert code == 2
+    assert error.count("\n") == 1
+    assert error.startswith("error: ")
+    for text in says:
+        assert text in error
+
+
+def test_a_missing_or_empty_store_is_named(tmp_path: Path):
+    missing = tmp_path / "none"
+    check(*run(tmp_path, "serve", "--store", str(missing)), str(missing), "python -m training fit")
+    missing.mkdir()
+    check(*run(tmp_path, "serve", "--store", str(missing)), "has no model")
+
+
+def test_a_port_in_use_is_named(tmp_path: Path, store: ModelStore):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        check(*run(tmp_path, "serve", "--store", str(store.root), "--port", port), port, "in use")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, store: ModelStore, workers: str):
+    shutil.copytree(store.root / "price" / "1", tmp_path / "models" / "price" / "1")
+    weights = tmp_path / "models" / "price" / "1" / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    code, error = run(
+        tmp_path,
+        *("serve", "--store", str(tmp_path / "models"), "--port", str(free_port()), "--workers", workers),
+    )
+    check(code, error, str(weights), "damaged")
+
+
+def test_an_unknown_default_model_is_named(tmp_path: Path, store: ModelStore):
+    answer = run(
+        tmp_path,
+        *("serve", "--store", str(store.root), "--port", str(free_port())),
+        EIGENSERVE_DEFAULT_MODEL="nope",
+    )
+    check(*answer, "'nope'", "price")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "says"),
+    [
+        (["--port", "99999"], {}, "--port"),
+        (["--workers", "none"], {}, "--workers"),
+        ([], {"EIGENSERVE_MAX_ROWS": "0"}, "EIGENSERVE_MAX_ROWS"),
+        ([], {"EIGENSERVE_LOG_LEVEL": "loud"}, "EIGENSERVE_LOG_LEVEL"),
+        (["--host", "203.0.113.1"], {}, "203.0.113.1"),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path: Path, store: ModelStore, arguments, environment, says):
+    check(*run(tmp_path, "serve", "--store", str(store.root), *arguments, **environment), says)

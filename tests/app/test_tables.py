@@ -1,0 +1,139 @@
+"""Bodies and answers as CSV and as Arrow streams."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from made_models import FEATURES, make_rows
+from server_process import ServerProcess
+
+NAMES = [feature.name for feature in FEATURES]
+ROWS = [{name: row.get(name) for name in NAMES} for row in make_rows(40, seed=3)]
+CSV = {"Content-Type": "text/csv"}
+
+
+def as_csv(rows: list[dict]) -> bytes:
+    sink = io.StringIO()
+    writer = csv.DictWriter(sink, ["note", *NAMES])
+    writer.writeheader()
+    writer.writerows({"note": "x, y", **row} for row in rows)
+    return sink.getvalue().encode()
+
+
+def as_json(server: ServerProcess, path: str, model: str) -> list:
+    body = server.client.post(path, json={"instances": ROWS, "model": model}).json()
+    return body["predictions" if path == "/predict" else "explanations"]
+
+
+def flat(explained: dict) -> dict:
+    """An explanation of the JSON answer as the columns of a table."""
+    row = {"prediction": explained["prediction"]}
+    for part in ("contributions", "sensitivities"):
+        row.update({f"{part}.{key}": value for key, value in explained[part].items()})
+    row.update({key: explained[key] for key in ("score", "baseline", "gap")})
+    return row
+
+
+def test_csv_is_answered_with_csv_to_the_last_bit(server: ServerProcess):
+    answer = server.client.post("/predict?model=price", content=as_csv(ROWS), headers=CSV)
+    assert answer.headers["Content-Type"].startswith("text/csv")
+    header, *lines = answer.text.splitlines()
+    assert header == "prediction"
+    assert list(map(float, lines)) == as_json(server, "/predict", "price")
+
+
+def test_csv_may_be_answered_with_json(server: ServerProcess):
+    for accept in ("application/json", "application/json, text/csv;q=0.5"):
+        headers = {**CSV, "Accept": accept}
+        answer = server.client.post("/predict?model=level", content=as_csv(ROWS), headers=headers)
+        assert answer.json()["predictions"] == as_json(server, "/predict", "level")
+
+
+def test_json_may_be_answered_with_csv(server: ServerProcess):
+    body = {"instances": ROWS, "model": "choice"}
+    answer = server.client.post("/predict", json=body, headers={"Accept": "text/csv"})
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    for row, expected in zip(rows, as_json(server, "/predict", "choice"), strict=True):
+        assert json.loads(row["label"]) == expected["label"]
+        shares = {key: float(row[f"probabilities.{key}"]) for key in ("false", "true")}
+        assert shares == expected["probabilities"]
+
+
+def test_an_explanation_is_a_table_too(server: ServerProcess):
+    answer = server.client.post("/explain", content=as_csv(ROWS), headers=CSV)
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    for row, expected in zip(rows, as_json(server, "/explain", "price"), strict=True):
+        assert {key: float(text) if text else None for key, text in row.items()} == flat(expected)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "names of the columns"),
+        (b"age,income,member,city,rate\n", "at least one row"),
+        (b"age,income,member,city\n1,2,true,Rome\n", "'rate'"),
+        (b"age,age,member,city,rate\n1,2,true,Rome,1\n", "differ"),
+        (b"age,income,member,city,rate\n1,2,true,Rome\n", "5 values"),
+        (b"age,income,member,city,rate\nold,2,true,Rome,1\n", "'old'"),
+        (b"age,income,member,city,rate\ninf,2,true,Rome,1\n", "finite"),
+        (b"age,income,member,city,rate\n1,2,perhaps,Rome,1\n", "true, false"),
+        (b'age,income,member,city,rate\n1,2,true,"Rome,1\n', "CSV"),
+        (b"age,income,member,city,rate\n1,2,true,R\xff,1\n", "UTF-8"),
+        (b"\x00\x01\x02", "at least one row"),
+    ],
+)
+def test_bad_csv_is_refused_with_where_and_what(server: ServerProcess, body: bytes, says: str):
+    answer = server.client.post("/predict", content=body, headers=CSV)
+    assert answer.status_code == 422
+    assert says in answer.text
+
+
+def test_an_answer_that_cannot_be_given_is_refused(server: ServerProcess):
+    answer = server.client.post("/predict", json={"instances": ROWS}, headers={"Accept": "image/png"})
+    assert answer.status_code == 406
+
+
+def test_the_query_names_what_the_body_cannot(server: ServerProcess):
+    for query, status in (("model=nope", 404), ("version=9", 404), ("version=1", 200)):
+        assert server.client.post(f"/predict?{query}", content=as_csv(ROWS), headers=CSV).status_code == status
+    answer = server.client.post("/explain?model=level&target=x", content=as_csv(ROWS), headers=CSV)
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize("count", [5, 3000])
+@pytest.mark.parametrize("path", ["/predict", "/explain"])
+def test_arrow_is_answered_with_arrow_to_the_last_bit(server: ServerProcess, path: str, count: int):
+    pyarrow = pytest.importorskip("pyarrow")
+    ipc = pytest.importorskip("pyarrow.ipc")
+    rows = [{name: row.get(name) for name in NAMES} for row in make_rows(count, seed=4)]
+    table = pyarrow.Table.from_pylist(rows)
+    sink = io.BytesIO()
+    with ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    headers = {"Content-Type": "application/vnd.apache.arrow.stream"}
+    answer = server.client.post(path, content=sink.getvalue(), headers=headers)
+    assert answer.status_code == 200
+    with ipc.open_stream(answer.content) as reader:
+        got = reader.read_all()
+    assert got.schema.metadata == {b"model": b"price", b"version": b"2"}
+    body = server.client.post(path, json={"instances": rows}).json()
+    if path == "/predict":
+        assert got["prediction"].to_pylist() == body["predictions"]
+    else:
+        expected = [flat(explained) for explained in body["explanations"]]
+        for name in got.column_names:
+            want = np.array([row[name] for row in expected], dtype=float)
+            assert np.array_equal(got[name].to_numpy(), want, equal_nan=True), name
+
+
+@pytest.mark.parametrize("body", [b"", b"nonsense", b"\xff\xff\xff\xff\x00\x00\x00\x00", b"\x10" * 1000])
+def test_a_bad_arrow_stream_is_refused(server: ServerProcess, body: bytes):
+    pytest.importorskip("pyarrow")
+    headers = {"Content-Type": "application/vnd.apache.arrow.stream"}
+    answer = server.client.post("/predict", content=body, headers=headers)
+    assert answer.status_code == 422
+    assert server.client.get("/readyz").status_code == 200

@@ -1,0 +1,279 @@
+"""A fit learns every task from the demo data, tells what it did, and gives the same bytes every time."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from model import InvalidRowsError, threads
+from model.checkpoint import DOCUMENT, WEIGHTS, read_checkpoint, write_checkpoint
+from training.fit import fit
+from training.evaluate import evaluate
+from training.settings import make_settings
+from training.table import UserError, read_table
+
+DATA = Path(__file__).parents[2] / "examples" / "data"
+ADULT = ["Age", "EducationNum", "MaritalStatus", "HoursPerWeek"]
+#: Small and quick, for tests of anything but quality.
+QUICK = {"members": 2, "dim": 5, "budget": 0.3}
+
+
+def table(name, rows=None, seed=0):
+    frame = read_table(DATA / name)
+    return frame if rows is None else frame.sample(rows, random_state=seed, ignore_index=True)
+
+
+def quick(frame, target, **told):
+    return fit(frame, target, make_settings({**QUICK, **told})).model
+
+
+def simple(rows=200, seed=0, **columns):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal(rows)
+    return pd.DataFrame({"x": x, "y": 2.0 * x + rng.standard_normal(rows), **columns})
+
+
+def assert_explains(model, frame):
+    found = model.explain(frame)
+    total = found.baseline + found.contributions.sum(axis=1)
+    assert (np.abs(total - found.score) <= 1e-9 * np.maximum(1.0, np.abs(found.score))).all()
+    return found
+
+
+# A test set is worth having only if the model has not seen it: each fit gets half of a slice. The bounds lie
+# halfway between knowing nothing and what the fit reaches.
+@pytest.mark.parametrize(
+    ("name", "rows", "target", "told", "task", "metric", "bound"),
+    [
+        ("california_housing_train.csv", 2000, "median_house_value", {}, "regression", "r2", 0.6),
+        ("titanic.csv", None, "survived", {"exclude": ["alive"]}, "binary", "auc", 0.8),
+        ("adult.csv.gz", 1000, "Income", {"features": ADULT, "pairs": "none"}, "binary", "auc", 0.75),
+        ("penguins.csv", None, "species", {}, "multiclass", "accuracy", 0.95),
+        (
+            *("titanic.csv", None, "sibsp"),
+            *({"task": "poisson", "exclude": ["alone"]}, "poisson", "d2", 0.1),
+        ),
+    ],
+    ids=["housing", "titanic", "adult", "penguins", "siblings"],
+)
+def test_every_task_is_learnt_from_a_slice_of_the_demo_data(name, rows, target, told, task, metric, bound):
+    frame = table(name, rows)
+    train = frame.sample(frac=0.5, random_state=1)
+    test = frame.drop(train.index)
+    fitted = fit(train, target, make_settings({"members": 2, "budget": 1.0, **told}))
+    assert fitted.model.task == task
+    metrics = evaluate(fitted.model, test).metrics
+    assert metrics.rows == len(test)
+    assert metrics.values[metric] > bound
+    assert fitted.model.card["metrics"]["out_of_fold"][metric] > bound
+    found = assert_explains(fitted.model, test)
+    # Every feature that varies, a categorical one too, has one contribution under its own name.
+    chosen = told.get("features", train.columns)
+    varying = [c for c in chosen if c != target and c not in told.get("exclude", ())]
+    single = [term for term in found.terms if " & " not in term]
+    assert set(single) <= set(varying)
+    assert len(found.terms) == len(set(found.terms))
+    assert len(single) >= len(varying) - 2
+
+
+def test_a_fit_gives_the_same_bytes_on_any_number_of_threads(tmp_path):
+    frame = table("penguins.csv")
+    try:
+        for number in (1, 2, 3, 7):
+            threads.set_num_threads(number)
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            write_checkpoint(folder, quick(frame, "species", members=3, pairs="bill_length_mm:island"))
+    finally:
+        threads._threads = None
+    for name in (DOCUMENT, WEIGHTS):
+        assert len({(tmp_path / str(number) / name).read_bytes() for number in (1, 2, 3, 7)}) == 1
+
+
+def test_a_fit_leaves_the_ambient_generators_alone():
+    np.random.seed(5)  # noqa: NPY002
+    expected = np.random.random()  # noqa: NPY002
+    np.random.seed(5)  # noqa: NPY002
+    quick(simple(), "y")
+    assert np.random.random() == expected  # noqa: NPY002
+
+
+def test_another_seed_gives_another_model():
+    # Linear curves: where an additive model is the best, no random number is left in it.
+    frame = simple()
+    one, other = (quick(frame, "y", seed=seed, curves="linear").predict(frame) for seed in (0, 1))
+    assert not np.array_equal(one, other)
+    # Both learn the same line, whose noise is 1.
+    assert np.abs(one - other).mean() < 1.0
+
+
+@pytest.mark.parametrize(("dim", "members"), [(1, 1), (2, 1), (17, 2), (33, 1)])
+@pytest.mark.parametrize("curves", ["piecewise", "linear"])
+def test_any_size_is_trained_saved_and_explained(tmp_path, dim, members, curves):
+    frame = simple()
+    model = quick(frame, "y", dim=dim, members=members, curves=curves)
+    write_checkpoint(tmp_path, model)
+    back = read_checkpoint(tmp_path)
+    assert np.array_equal(back.predict(frame), model.predict(frame))
+    assert_explains(back, frame)
+    assert back.ensemble.pencil.dim == dim
+    assert np.corrcoef(model.predict(frame), frame["y"])[0, 1] > 0.8
+
+
+def test_pairs_of_every_kind_get_a_term_of_their_own():
+    frame = table("titanic.csv").drop(columns="alive")
+    pairs = ("age & fare", "sex & age", "sex & embarked", "alone & age")
+    model = quick(frame, "survived", pairs="age:fare,sex:age,sex:embarked,alone:age")
+    assert assert_explains(model, frame).terms[-4:] == pairs
+
+
+def test_a_pair_learns_what_two_single_features_cannot():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.standard_normal((2000, 2)), columns=["a", "b"])
+    frame["y"] = frame.a * frame.b
+    alone = fit(frame, "y", make_settings({"members": 1, "dim": 1, "pairs": "none", "budget": 0.3})).model
+    paired = fit(frame, "y", make_settings({"members": 1, "dim": 1, "pairs": "a:b", "budget": 0.3})).model
+    assert alone.card["metrics"]["out_of_fold"]["r2"] < 0.2
+    assert paired.card["metrics"]["out_of_fold"]["r2"] > 0.8
+
+
+def test_terms_have_mean_zero_so_that_the_baseline_is_the_average_rows():
+    frame = table("penguins.csv")
+    pencil = quick(frame, "species").ensemble.pencil
+    model = quick(frame, "species")
+    walk = pencil.curves.walk(model.features.coordinates(model.features.encode(frame.dropna(subset=["species"]))))
+    for first, last, place in zip(
+        pencil.curves.offsets[:-1], pencil.curves.offsets[1:], range(len(pencil.curves.curves)), strict=True
+    ):
+        shares = np.zeros(last - first + 1)
+        np.add.at(shares, walk.starts[:, place] - first, 1 - walk.weights[:, place])
+        np.add.at(shares, walk.starts[:, place] - first + 1, walk.weights[:, place])
+        mean = np.tensordot(shares[:-1] / len(walk.starts), pencil.diag[first:last], axes=1)
+        # Weights are held in float32 while training, the mean row's among them.
+        np.testing.assert_allclose(mean, 0.0, atol=1e-6)
+
+
+def test_missing_values_unknown_categories_and_numbers_beyond_training_are_answered():
+    model = quick(table("titanic.csv").drop(columns="alive"), "survived")
+    rows = [{}, {"deck": "Z", "sex": "x", "age": -1e300, "fare": 1e300}, {"embarked": None, "age": None}]
+    assert np.isfinite(model.predict_proba(rows)).all()
+    assert_explains(model, rows)
+
+
+def test_columns_that_tell_nothing_have_no_term():
+    frame = simple(same=1.0, empty=np.nan, none=None, ident=[f"id{i}" for i in range(200)])
+    model = quick(frame, "y")
+    assert assert_explains(model, frame).terms == ("x",)
+    assert np.isfinite(model.predict([{"x": 1.0, "same": 7, "empty": 3, "none": "c"}])).all()
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-3, 1e6, 1e12])
+@pytest.mark.parametrize("shift", [0.0, 1e3])
+def test_a_target_or_feature_of_any_scale_is_learnt_as_well(scale, shift):
+    frame = simple()
+    scaled = (frame + shift) * scale
+    expected = quick(frame, "y").card["metrics"]["out_of_fold"]["r2"]
+    model = quick(scaled, "y")
+    # The rounding of the shifted numbers, and with it another path of the optimiser.
+    assert abs(model.card["metrics"]["out_of_fold"]["r2"] - expected) < 0.05
+    found = model.explain(scaled)
+    total = found.baseline + found.contributions.sum(axis=1)
+    # Summing numbers as large as the target rounds by eps times their size.
+    assert np.abs(total - found.score).max() <= 1e-13 * np.abs(scaled["y"]).max()
+
+
+def test_rows_without_a_target_are_left_out_and_told():
+    frame = simple()
+    frame.loc[:9, "y"] = np.nan
+    fitted = fit(frame, "y", make_settings(QUICK))
+    assert any("10 rows without a 'y' were left out" in note for note in fitted.notes)
+    assert fitted.model.card["training"]["rows"] == 190
+
+
+def test_the_card_says_how_the_model_was_made():
+    card = quick(simple(), "y", seed=7).card
+    assert card["training"]["settings"]["seed"] == 7
+    assert card["metrics"]["out_of_fold"]["rows"] == card["training"]["rows"] == 200
+    assert len(card["data"]["sha256"]) == 64
+    assert {"eigenserve", "numpy", "numba"} <= set(card["libraries"])
+
+
+def test_labels_of_classes_keep_their_types():
+    for labels in ([0, 1], [False, True], ["no", "yes"], [0.5, 2.5]):
+        frame = simple()
+        frame["y"] = [labels[int(y > 0)] for y in frame.y]
+        model = quick(frame, "y")
+        assert (model.task, list(model.classes)) == ("binary", labels)
+        assert set(model.predict(frame).tolist()) <= set(labels)
+
+
+@pytest.mark.parametrize(
+    ("frame", "target", "told", "message"),
+    [
+        (simple(), "z", {}, "no column 'z'; the columns are x, y"),
+        (simple(10), "y", {}, "at least 20 rows are needed; got 10"),
+        (simple(y=1.0), "y", {}, "target 'y' must vary; it is 1.0 in every row"),
+        (simple(y=np.nan), "y", {}, "target 'y' must vary; it is missing in every row"),
+        (simple(x=1.0), "y", {}, "no feature varies"),
+        (simple(y=["a", "b"] * 100), "y", {"task": "regression"}, "must be a number; 'y' has 'a'"),
+        (simple(), "y", {"task": "poisson"}, "a poisson target must be at least 0; 'y' has -"),
+        (simple(), "y", {"task": "binary"}, "a binary target must have 2 classes; 'y' has 200"),
+        (simple(), "y", {"task": "multiclass"}, "200 classes in 200 rows"),
+        (simple(y=[np.inf, 1.0] * 100), "y", {"task": "regression"}, "must be finite"),
+        (simple(), "y", {"features": ["z"]}, "no column 'z'"),
+        (simple(), "y", {"exclude": ["z"]}, "no column 'z'"),
+        (simple(), "y", {"exclude": ["x"]}, "no feature varies"),
+        (simple(), "y", {"pairs": "x:z"}, "pairs: no feature 'z'"),
+        (simple(), "y", {"pairs": "x:y"}, "pairs: no feature 'y'"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_told(frame, target, told, message):
+    with pytest.raises(UserError, match=message) as caught:
+        quick(frame, target, **told)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_infinity_among_the_rows_is_told_with_its_place():
+    frame = simple()
+    frame.loc[7, "x"] = -np.inf
+    with pytest.raises(InvalidRowsError, match=r"rows\[7\]\['x'\]: must be a finite number"):
+        quick(frame, "y")
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"dim": 0}, "dim must be at least 1; got 0"),
+        ({"dim": 1000}, "dim must be at most 512; got 1000"),
+        ({"dim": 2.5}, "dim must be"),
+        ({"dim": True}, "dim must be"),
+        ({"members": 0}, "members must be at least 1"),
+        ({"batch": -1}, "batch must be at least 1"),
+        ({"budget": 0}, "budget must be"),
+        ({"loss": "hinge"}, "loss must be one of"),
+        ({"class_weight": "heavy"}, "class_weight must be"),
+        ({"monotone": "x"}, "monotone must be like"),
+        ({"monotone": "x=up"}, "monotone must be like"),
+        ({"monotone": 7}, "monotone must be like"),
+        ({"seed": -1}, "seed must be"),
+        ({"task": "ranking"}, "task must be one of"),
+        ({"curves": "round"}, "curves must be one of"),
+        ({"learning_rate": 0.0}, "learning_rate must be"),
+        ({"learning_rate": float("nan")}, "learning_rate must be"),
+        ({"pairs": "a"}, "a pair must be two different features"),
+        ({"pairs": "a:a"}, "a pair must be two different features"),
+        ({"pairs": "a:b:c"}, "a pair must be two different features"),
+        ({"pairs": 7}, "pairs must be like"),
+        ({"pairs": [7]}, "pair"),
+        ({"features": 7}, "features must be"),
+        ({"features": "x"}, "features must be"),
+        ({"exclude": [7]}, "exclude must be"),
+        ({"colour": 1}, "colour"),
+    ],
+    ids=str,
+)
+def test_a_setting_that_cannot_be_is_told(told, message):
+    with pytest.raises(UserError, match=message) as caught:
+        make_settings(told)
+    assert "\n" not in str(caught.value)
