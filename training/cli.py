@@ -1,4 +1,4 @@
-"""The command line: fit, evaluate and export."""
+"""The command line: fit, evaluate, curvature and export."""
 
 from __future__ import annotations
 

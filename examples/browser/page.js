@@ -17,6 +17,8 @@ function control(feature) {
       const shown = feature.kind === "boolean" ? { 1: "true", 0: "false" }[choice] : choice;
       input.append(new Option(shown, choice));
     }
+  } else if (feature.kind === "datetime") {
+    input.type = "datetime-local";
   } else {
     input.type = "number";
     input.step = "any";
@@ -24,7 +26,9 @@ function control(feature) {
     input.title = `${number.format(feature.low)} to ${number.format(feature.high)} in training`;
   }
   input.name = feature.name;
-  input.value = typeof feature.typical === "boolean" ? Number(feature.typical) : (feature.typical ?? "");
+  if (typeof feature.typical === "boolean") input.value = Number(feature.typical);
+  else if (feature.kind === "datetime") input.value = new Date(feature.typical * 86_400_000).toISOString().slice(0, 16);
+  else input.value = feature.typical ?? "";
   label.append(input);
   return label;
 }

@@ -44,13 +44,19 @@ export class SpectralModel {
     if (feature.kind === "categorical" && this.texts) {
       return new ort.Tensor("string", [missing ? "" : String(value)], [1, 1]);
     }
-    let number = missing ? NaN : Number(value);
+    let number = missing ? NaN : feature.kind === "datetime" ? days(value) : Number(value);
     if (feature.kind === "categorical" && !missing) {
       const code = feature.categories.indexOf(String(value));
       number = code < 0 ? feature.categories.length : code;
     }
     return new ort.Tensor("float64", Float64Array.of(number), [1, 1]);
   }
+}
+
+/** ISO 8601 text -> days since 1970-01-01; one without a zone counts as UTC. */
+function days(text) {
+  const zoned = /(Z|[+-]\d\d:?\d\d)$/.test(text) || !text.includes("T");
+  return Date.parse(zoned ? text : `${text}Z`) / 86_400_000;
 }
 
 /** 64-bit integers (class labels) as numbers. */

@@ -98,7 +98,7 @@ def probe_columns(features: FeatureSpace) -> FloatArray:
     rng = np.random.default_rng(PROBE_SEED)
     columns = np.empty((PROBES, len(features)))
     for j, feature in enumerate(features.features):
-        if feature.kind == "numeric":
+        if feature.kind in ("numeric", "datetime"):
             low, high, odd = feature.low, feature.high, ODD_SHARE * (feature.high - feature.low)
             columns[:, j] = rng.uniform(low - odd, high + odd, PROBES)
         elif feature.kind == "boolean":

@@ -107,8 +107,9 @@ def describe(feature: Feature, text: bool) -> str:
     """An input in words, for the graph's own documentation."""
     if feature.kind == "boolean":
         return "1 for true, 0 for false, NaN if missing"
-    if feature.kind == "numeric":
-        return f"number, NaN if missing; {feature.low:g} to {feature.high:g} in training"
+    if feature.kind in ("numeric", "datetime"):
+        unit = "number" if feature.kind == "numeric" else "days since 1970-01-01 UTC"
+        return f"{unit}, NaN if missing; {feature.low:g} to {feature.high:g} in training"
     missing = "the empty text if missing" if text else "NaN if missing"
     return f"category as {'text' if text else 'its position in the metadata'}, {missing}"
 

@@ -52,11 +52,12 @@ FEATURES = FeatureSpace(
         Feature("score", "categorical", "b", categories=("a", "b", "3"), missing=True),
         Feature("", "categorical", "y", categories=("x", "y")),
         Feature("rooms", "numeric", 4.0, "log", center=1.0, scale=0.5, low=1.0, high=9.0),
+        Feature("sold", "datetime", 19000.0, center=19000.0, scale=500.0, low=18000.0, high=20000.0, missing=True),
     )
 )
 TERMS = tuple(
     Term(" & ".join(FEATURES.names[i] for i in features), features)
-    for features in [(0,), (1,), (2,), (3,), (4,), (0, 1), (3, 4), (4, 5), (1, 3)]
+    for features in [(0,), (1,), (2,), (3,), (4,), (0, 1), (3, 4), (4, 5), (1, 3), (6,)]
 )
 #: Every kind of curve: extended or not, with missing values or not, one knot or many, one path or many.
 CURVES = CurveSet(
@@ -80,6 +81,8 @@ CURVES = CurveSet(
             knots=(-1.0, 1.0),
             missing=True,
         ),
+        Curve(9, numeric=(6,), direction=(1.0,), knots=(-1.0, 0.0, 1.0), missing=True),
+        Curve(2, categorical=(2,), num_codes=(2,), missing=True),
     )
 )
 CLASSES = {"binary": (False, True), "multiclass": ("red", "green", "blue")}
@@ -119,6 +122,7 @@ def random_rows(count, seed=1):
         "score": [["a", "b", "3", "other"][i] for i in rng.integers(0, 4, count)],
         "": [["x", "y", "z"][i] for i in rng.integers(0, 3, count)],
         "rooms": [*rng.uniform(-1, 12, count)],
+        "sold": [str(np.datetime64(int(day), "D")) for day in rng.integers(17000, 21000, count)],
     }
     for name, values in columns.items():
         columns[name] = [None if rng.random() < 0.15 else value for value in values]
@@ -132,6 +136,9 @@ def raw_inputs(rows):
     for name, values in rows.items():
         if name in ("score", ""):
             column = np.array(["" if value is None else value for value in values], object)
+        elif name == "sold":
+            column = np.array(["NaT" if value is None else value for value in values], "datetime64[D]")
+            column = np.where(np.isnat(column), math.nan, column.astype(np.float64))
         else:
             column = np.array([math.nan if value is None else value for value in values], np.float64)
         inputs[names.get(name, name)] = column[:, None]
@@ -193,7 +200,7 @@ def test_every_opset_runs_in_both_runtimes(runtime, opset):
     assert_agrees(model, model.features.encode(rows), found, settings)
 
 
-@pytest.mark.parametrize(("dim", "eig_idx"), [(2, 0), (2, 1), (3, 2), (45, 0), (45, 15), (46, 45)])
+@pytest.mark.parametrize(("dim", "eig_idx"), [(1, 0), (2, 0), (2, 1), (3, 2), (45, 0), (45, 15), (46, 45)])
 def test_small_and_large_matrices_and_the_ends_of_the_spectrum(dim, eig_idx):
     model, settings = random_model(dim=dim, eig_idx=eig_idx, members=1), ExportSettings(explain=True)
     rows = random_rows(50)
@@ -283,7 +290,7 @@ def test_a_code_that_is_none_counts_as_unknown():
     model, settings = random_model(), ExportSettings(categories="codes")
     columns = model.features.encode(random_rows(3))
     columns[:, 3] = [3.0, -1.0, 17.0]
-    columns[1:, [0, 1, 2, 4, 5]] = columns[0, [0, 1, 2, 4, 5]]
+    columns[1:, [0, 1, 2, 4, 5, 6]] = columns[0, [0, 1, 2, 4, 5, 6]]
     found = run(onnx_bytes(model, settings), graph_inputs(model, columns, settings))["prediction"]
     assert (found == found[0]).all()
 

@@ -28,6 +28,7 @@ FEATURES = FeatureSpace(
         Feature("area", "numeric", 3.0, center=2.5, scale=1.5, low=0.0, high=6.0),
         Feature("income", "numeric", 30.0, "log", center=3.0, scale=0.8, low=2.0, high=900.0, missing=True),
         Feature("garden", "boolean", True, missing=True),
+        Feature("sold", "datetime", 19000.25, center=19000.0, scale=500.0, low=18000.0, high=20000.0),
         Feature("town & street", "categorical", "Łódź", categories=("Łódź", '"b"', "3"), missing=True),
     )
 )
@@ -36,12 +37,13 @@ CURVES = CurveSet(
         Curve(0, numeric=(0,), direction=(1.0,), knots=(-1.5, -0.2, 0.0, 0.7, 1.9)),
         Curve(1, numeric=(1,), direction=(1.0,), knots=(-1.0, 2.0), extend=True, missing=True),
         Curve(2, numeric=(2,), direction=(1.0,), knots=(0.0, 1.0), missing=True),
-        Curve(3, categorical=(3,), num_codes=(4,), missing=True),
+        Curve(3, numeric=(3,), direction=(1.0,), knots=(-1.0, 0.0, 1.0)),
+        Curve(4, categorical=(4,), num_codes=(4,), missing=True),
     )
 )
 #: Rows as typed into the form one after the other; "" is missing, what is left out stays as it was.
 TYPED = [
-    {"area": "4.25", "town & street": '"b"'},
+    {"area": "4.25", "sold": "2023-05-17T18:30", "town & street": '"b"'},
     {"income": "", "garden": "0", "town & street": ""},
     {"area": "-7", "income": "1e6", "garden": "", "town & street": "3"},
 ]
@@ -108,6 +110,7 @@ def test_the_page_shows_what_the_model_says(task, site, address):
     said = json.loads(done.stdout)
     assert said["troubles"] == []
     row = {feature.name: feature.typical for feature in model.features.features}
+    row["sold"] = "2022-01-08T06:00"  # 19000.25 days
     for changes, found in zip(TYPED, said["found"], strict=True):
         row = {**row, **{key: as_value(model, key, value) for key, value in changes.items()}}
         explanation = model.explain([row])
@@ -135,4 +138,4 @@ def as_value(model, name, typed):
     if typed == "":
         return None
     kind = model.features.features[model.features.names.index(name)].kind
-    return {"numeric": float, "boolean": lambda text: text == "1", "categorical": str}[kind](typed)
+    return {"numeric": float, "datetime": str, "boolean": lambda text: text == "1", "categorical": str}[kind](typed)
