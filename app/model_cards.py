@@ -43,7 +43,7 @@ def model_card(served: ServedModel, registry: ModelRegistry) -> dict[str, Any]:
 
 
 def _feature(feature: Feature) -> dict[str, Any]:
-    numeric = feature.kind == "numeric"
+    numeric = feature.kind in ("numeric", "datetime")
     return {
         "name": feature.name,
         "kind": feature.kind,

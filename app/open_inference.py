@@ -25,7 +25,8 @@ router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
 
 BINARY = "application/octet-stream"
 JSON_LENGTH = "inference-header-content-length"
-_DATATYPES = {"numeric": "FP64", "boolean": "BOOL", "categorical": "BYTES"}
+#: By kind of feature. A date or time is an ISO 8601 text.
+DATATYPES = {"numeric": "FP64", "boolean": "BOOL", "datetime": "BYTES", "categorical": "BYTES"}
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -90,7 +91,7 @@ def _metadata(registry: ModelRegistry, name: str, version: str | None = None) ->
             "versions": [str(number) for number in sorted(registry.served[name])],
             "platform": "eigenserve",
             "inputs": [
-                {"name": feature.name, "datatype": _DATATYPES[feature.kind], "shape": [-1]} for feature in features
+                {"name": feature.name, "datatype": DATATYPES[feature.kind], "shape": [-1]} for feature in features
             ],
             "outputs": outputs,
         }

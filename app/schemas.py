@@ -114,10 +114,10 @@ class FeatureCard(BaseModel):
     """One feature of a model."""
 
     name: str
-    kind: str = Field(description="numeric, boolean or categorical")
+    kind: str = Field(description="numeric, datetime, boolean or categorical")
     typical: float | bool | str | None = Field(description="Training median or most frequent value.")
-    low: float | None = Field(description="Least training value of a number.")
-    high: float | None = Field(description="Largest training value of a number.")
+    low: float | None = Field(description="Least training value of a number, or of a time in days since 1970.")
+    high: float | None = Field(description="Largest training value, in the same unit.")
     categories: list[str] | None = Field(description="Training categories of a categorical feature.")
     missing: bool = Field(description="Whether a missing value has a meaning of its own to the model.")
 

@@ -2,9 +2,9 @@
 
 import argparse
 
-from benchmarks import eigensolver
+from benchmarks import eigensolver, service
 
-BENCHMARKS = {"eigensolver": eigensolver.run}
+BENCHMARKS = {"eigensolver": eigensolver.run, "service": service.run}
 
 
 def main() -> None:

@@ -36,6 +36,9 @@ JSON, ARROW = "application/json", "application/vnd.apache.arrow.stream"
 def run(quick: bool = False, model: str = "models/housing", litserve_python: str | None = None) -> None:
     """Measure and print the tables."""
     path = Path(model).resolve()
+    if not path.is_dir():
+        print(f"service: left out, there is no model at {path}; train one with `make train-demo`")
+        return
     rounds, seconds = (3, 2.0) if quick else (5, 4.0)
     small = json.dumps({"instances": _rows(path, 1)}).encode()
     with contextlib.ExitStack() as stack:

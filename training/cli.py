@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--store", type=Path, help="the store (default: $EIGENSERVE_STORE, or models)")
     fit.add_argument("--test", type=Path, metavar="DATA", help="rows to measure the finished model on")
     fit.add_argument("--config", type=Path, metavar="FILE.toml", help="settings by name; options here go first")
+    fit.add_argument("--resume", action="store_true", help="go on with a search that was stopped")
     fit.add_argument("--device", choices=["auto", "cpu"], default="auto", help="where to train")
     fit.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     for name, kind, text in _SETTINGS:
@@ -102,17 +103,18 @@ def _fit(arguments: argparse.Namespace) -> None:
     # Imported here so that --help and a mistyped option answer at once.
     from training.evaluate import evaluate, evaluate_scores
     from training.fit import fit
+    from training.journal import journal_of
     from training.progress import FitProgress
     from training.report import report_html
     from training.settings import make_settings, read_settings
-    from training.table import read_table
+    from training.table import fingerprint, read_table
 
     started = time.monotonic()
     names = [name.replace("-", "_") for name, *_ in _SETTINGS] + ["task"]
     told = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
     settings = read_settings(arguments.config, told) if arguments.config else make_settings(told)
-    name = _model_name(arguments)
-    _check_writable(_store(arguments.store).root)
+    name, store = _model_name(arguments), _store(arguments.store)
+    _check_writable(store.root)
     frame = read_table(arguments.data)
     test = read_table(arguments.test) if arguments.test else None
     if test is not None:
@@ -120,8 +122,11 @@ def _fit(arguments: argparse.Namespace) -> None:
         for column in (arguments.target, *used):
             if column in frame and column not in test:
                 raise UserError(f"{arguments.test} has no column {column!r}")
+    journal = journal_of(store.root / name, fingerprint(frame), arguments.target, settings)
+    if not arguments.resume:
+        journal.clear()
     with FitProgress() as progress:
-        fitted = fit(frame, arguments.target, settings, progress)
+        fitted = fit(frame, arguments.target, settings, progress, journal)
     model = fitted.model
     judged = {"out_of_fold": evaluate_scores(model, fitted.scores, fitted.target, fitted.weight)}
     if test is not None:
@@ -133,9 +138,11 @@ def _fit(arguments: argparse.Namespace) -> None:
     def add_report(folder: Path, named: SpectralModel) -> None:
         (folder / "report.html").write_text(report_html(named, fitted, judged, arguments.command_line))
 
-    saved = _store(arguments.store).save(name, model, add_report)
+    saved = store.save(name, model, add_report)
+    if fitted.complete:
+        journal.clear()
     seconds = time.monotonic() - started
-    folder = _store(arguments.store).root / name / str(saved.card["version"])
+    folder = store.root / name / str(saved.card["version"])
     for note in fitted.notes:
         print(f"note: {note}")
     _print_metrics(judged)

@@ -20,6 +20,7 @@ from model.features import FloatArray
 from model.spectral import SpectralModel
 from training.audit import audit
 from training.calibrate import calibration, interval_radii
+from training.journal import Journal
 from training.losses import choose_objective
 from training.members import build_ensemble, identity_params
 from training.metrics import score_metrics
@@ -48,6 +49,7 @@ class Fitted:
         columns: (N, F), the training rows as the model's feature space encodes them.
         weight: (N,), how much each row counted.
         judged: what the search tried, in the order in which it did.
+        complete: false if the search was interrupted.
     """
 
     model: SpectralModel
@@ -57,13 +59,21 @@ class Fitted:
     columns: FloatArray
     weight: FloatArray
     judged: tuple[Judged, ...]
+    complete: bool
 
 
-def fit(frame: pd.DataFrame, target: str, settings: FitSettings, reporter: Reporter | None = None) -> Fitted:
+def fit(
+    frame: pd.DataFrame,
+    target: str,
+    settings: FitSettings,
+    reporter: Reporter | None = None,
+    journal: Journal | None = None,
+) -> Fitted:
     """Train a model that predicts the column ``target`` from the others.
 
     The same table, settings and machine give the same model, bit for bit, whatever the number of threads.
-    Interrupted (Ctrl-C), it goes on with the best candidates so far.
+    Interrupted (Ctrl-C), it goes on with the best candidates so far. A ``journal`` keeps what the search has
+    finished, and hands it back to a fit of the same table, target and settings.
 
     Raises:
         UserError: a table or a setting that cannot be trained on.
@@ -76,13 +86,18 @@ def fit(frame: pd.DataFrame, target: str, settings: FitSettings, reporter: Repor
         exposure = positive_column(table, settings.exposure)
         goal, weight = replace(goal, values=goal.values / exposure), weight * exposure
     table = table.drop(columns=[name for name in (settings.weight, settings.exposure) if name is not None])
-    fitted = fit_rows(table, goal, weight, settings, reporter)
+    fitted = fit_rows(table, goal, weight, settings, reporter, journal)
     card = {**fitted.model.card, "data": {"rows": len(frame), "sha256": fingerprint(frame)}}
     return replace(fitted, model=replace(fitted.model, card=card), notes=(*notes, *fitted.notes))
 
 
 def fit_rows(
-    table: pd.DataFrame, goal: Target, weight: FloatArray, settings: FitSettings, reporter: Reporter | None = None
+    table: pd.DataFrame,
+    goal: Target,
+    weight: FloatArray,
+    settings: FitSettings,
+    reporter: Reporter | None = None,
+    journal: Journal | None = None,
 ) -> Fitted:
     """As ``fit``, for rows whose target and weights are at hand already.
 
@@ -92,6 +107,7 @@ def fit_rows(
         weight: (N,), positive.
         settings: those that name columns, and ``task``, are ignored.
         reporter: told how far it has come.
+        journal: of the search.
 
     Raises:
         UserError: a table or a setting that cannot be trained on.
@@ -99,11 +115,16 @@ def fit_rows(
     # The matrices are small, so that BLAS gains nothing by threads: on busy cores they wait for each other
     # (measured: 200 rows in 8.7 s instead of 0.4 s), and the last digits would depend on how many there are.
     with threadpool_limits(1, user_api="blas"):
-        return _fit_rows(table, goal, weight, settings, reporter or Silent())
+        return _fit_rows(table, goal, weight, settings, reporter or Silent(), journal)
 
 
 def _fit_rows(
-    table: pd.DataFrame, goal: Target, weight: FloatArray, settings: FitSettings, reporter: Reporter
+    table: pd.DataFrame,
+    goal: Target,
+    weight: FloatArray,
+    settings: FitSettings,
+    reporter: Reporter,
+    journal: Journal | None,
 ) -> Fitted:
     space = infer_features(table)
     columns = space.encode(table)
@@ -120,7 +141,7 @@ def _fit_rows(
     bench, gains = prepare(sample, settings, rng)
     # Told how long to train, the search need not find it out: its first round chooses the candidates.
     rungs = rungs_within(bench, settings.budget, settings.members) if settings.epochs is None else RUNGS[:1]
-    judged = search(bench, rungs, reporter)
+    judged, complete = search(bench, rungs, reporter, journal)
     picks = blend(judged, settings.members, bench.loss)
     scores = np.mean([pick.scores for pick in picks], axis=0)
     if goal.classes:
@@ -158,6 +179,7 @@ def _fit_rows(
         columns=columns,
         weight=weight,
         judged=tuple(judged),
+        complete=complete,
     )
 
 

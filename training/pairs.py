@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from model.curves import Term
 from model.features import FeatureSpace, FloatArray
 from model.threads import for_ranges
-from training.basis import PROBE, CurveBasis, curve_set, pair_curves
+from training.basis import PROBE, CurveBasis, curve_set, fine_resolution, pair_curves
 from training.gram import basis_matrix, gather, gram
 
 #: Rows that pairs are judged on.
@@ -20,9 +20,12 @@ MAX_ROWS = 20_000
 #: A pair is worth a term if it explains this share of the residuals' variance, and this many standard errors.
 MIN_GAIN = 0.003
 MIN_STANDARD_ERRORS = 2.0
-#: Above it a pair is worth a fine resolution (measured: longitude & latitude of California housing reaches 0.3,
-#: others stay below 0.03).
+#: Above it a pair is worth a fine resolution (measured: longitude & latitude of California
+#: housing reaches 0.06, its others stay below 0.02).
 LARGE_GAIN = 0.03
+#: Pairs that a fit gives terms to by itself, and those that stay in question after each choice.
+MAX_PAIRS = 6
+RECONSIDERED = 16
 #: With more features, only pairs of the most important ones are tried.
 MAX_FEATURES = 16
 #: Matrices of one pair at most: beyond, a table of categories has more parameters than rows to learn from.
@@ -35,7 +38,7 @@ class PairGain:
 
     Attributes:
         pair: positions of the features.
-        gain: share of the residuals' variance, out of fold.
+        gain: share of the variance of the additive model's residuals, out of fold.
         standard_errors: the gain in units of its standard error.
     """
 
@@ -48,8 +51,13 @@ class PairGain:
         """Large enough, and surely not chance."""
         return self.gain >= MIN_GAIN and self.standard_errors >= MIN_STANDARD_ERRORS
 
+    @property
+    def large(self) -> bool:
+        """So much that it may deserve a fine resolution."""
+        return self.gain >= LARGE_GAIN
 
-def pair_gains(
+
+def find_pairs(
     space: FeatureSpace,
     coordinates: FloatArray,
     residuals: FloatArray,
@@ -57,7 +65,9 @@ def pair_gains(
     importance: FloatArray,
     rng: np.random.Generator,
 ) -> list[PairGain]:
-    """All pairs, or those of the most important features, by falling gain.
+    """Pairs worth a term, one after the other: each by what it explains once those before it have.
+
+    Without that order, a strong pair lends its gain to every other pair of one of its features.
 
     Args:
         space: the features.
@@ -69,28 +79,57 @@ def pair_gains(
     """
     part = np.sort(rng.permutation(len(fold))[:MAX_ROWS])
     z, fold = coordinates[part], fold[part]
-    target = residuals[part]
-    target = (target - target.mean(axis=0)) / (target.std(axis=0) + 1e-12)
+    left = residuals[part] - residuals[part].mean(axis=0)
+    variance = float((left**2).mean())
+    if variance == 0.0:
+        return []
     wanted = [i for i in np.argsort(-importance, kind="stable")[:MAX_FEATURES] if importance[i] > 0]
-    probes = [(pair, pair_curves(0, space, z, *pair, PROBE)) for pair in combinations(sorted(map(int, wanted)), 2)]
-    probes = [(pair, bases) for pair, bases in probes if sum(len(b.matrix) for b in bases) <= MAX_PROBE_MATRICES]
-    found: list[PairGain | None] = [None] * len(probes)
+    probes = {pair: pair_curves(0, space, z, *pair, PROBE) for pair in combinations(sorted(map(int, wanted)), 2)}
+    probes = {
+        pair: bases
+        for pair, bases in probes.items()
+        if 0 < sum(len(basis.matrix) for basis in bases) <= MAX_PROBE_MATRICES
+    }
+    found: list[PairGain] = []
+    while probes and len(found) < MAX_PAIRS:
+        ranking = sorted(_gains(probes, z, left, fold, variance), key=lambda gain: -gain.gain)
+        best = ranking[0]
+        if not best.worthwhile:
+            break
+        found.append(best)
+        bases = probes[best.pair]
+        finest = fine_resolution(len(fold))
+        if best.large and finest is not None:
+            bases = pair_curves(0, space, z, *best.pair, finest)
+        left = left - _predict(bases, z, left, fold)
+        # Gains fall as others are taken, so pairs far down the list need no second look.
+        probes = {gain.pair: probes[gain.pair] for gain in ranking[1:RECONSIDERED] if gain.gain > 0}
+    return found
 
-    def work(start: int, stop: int) -> None:
-        for i in range(start, stop):
-            found[i] = _gain(*probes[i], z, target, fold)
 
-    for_ranges(len(probes), 1, work)
-    return sorted((gain for gain in found if gain is not None), key=lambda gain: -gain.gain)
-
-
-def _gain(
-    pair: tuple[int, int],
-    bases: Sequence[CurveBasis],
+def _gains(
+    probes: Mapping[tuple[int, int], Sequence[CurveBasis]],
     z: FloatArray,
     target: FloatArray,
     fold: NDArray[np.int64],
-) -> PairGain:
+    variance: float,
+) -> list[PairGain]:
+    listed = list(probes.items())
+    found: list[PairGain | None] = [None] * len(listed)
+
+    def work(start: int, stop: int) -> None:
+        for i in range(start, stop):
+            pair, bases = listed[i]
+            better = (target**2 - (target - _predict(bases, z, target, fold)) ** 2).mean(axis=1) / variance
+            error = float(better.std()) / np.sqrt(len(better))
+            found[i] = PairGain(pair, float(better.mean()), float(better.mean()) / error if error > 0 else 0.0)
+
+    for_ranges(len(listed), 1, work)
+    return [gain for gain in found if gain is not None]
+
+
+def _predict(bases: Sequence[CurveBasis], z: FloatArray, target: FloatArray, fold: NDArray[np.int64]) -> FloatArray:
+    """(N, O): the target by a ridge regression in these curves, each row by the fit that has not seen it."""
     walk = curve_set(bases).walk(z)
     starts, weights = walk.starts, walk.weights.astype(np.float32)
     basis = basis_matrix(bases)
@@ -104,9 +143,7 @@ def _gain(
         outside = basis.T @ (whole - total) @ basis + ridge
         beta = np.linalg.solve(outside, basis.T @ (moments - moment))
         predicted[rows] = gather(starts[rows], weights[rows], basis @ beta)
-    gains = (target**2 - (target - predicted) ** 2).mean(axis=1)
-    error = float(gains.std()) / np.sqrt(len(gains))
-    return PairGain(pair, float(gains.mean()), float(gains.mean()) / error if error > 0 else 0.0)
+    return predicted
 
 
 def pair_term(space: FeatureSpace, pair: tuple[int, int]) -> Term:

@@ -24,13 +24,10 @@ from training.gram import basis_matrix, gather
 from training.kernel import Rows
 from training.losses import POISSON, QUANTILE, SOFTMAX, Objective, best_constant
 from training.members import Blueprint, draw_blueprint, training_rows
-from training.pairs import LARGE_GAIN, PairGain, pair_gains, pair_term
+from training.pairs import PairGain, find_pairs, pair_term
 from training.search import CANDIDATES, COARSE, FINE, MAIN, PLAIN, Workbench
 from training.settings import FitSettings
 from training.table import UserError
-
-#: Pairs that a fit gives terms to by itself.
-MAX_PAIRS = 6
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ def assign_folds(values: FloatArray, folds: int, rng: np.random.Generator) -> ND
 
 
 def prepare(sample: Sample, settings: FitSettings, rng: np.random.Generator) -> tuple[Workbench, list[PairGain]]:
-    """All that candidates are trained on, and the pairs that were tried.
+    """All that candidates are trained on, and the pairs that were found.
 
     Raises:
         UserError: settings that do not fit the table.
@@ -94,8 +91,7 @@ def prepare(sample: Sample, settings: FitSettings, rng: np.random.Generator) -> 
     chosen = _named_pairs(space, settings)
     large = set(chosen)
     if settings.pairs is None:
-        worthwhile = [g for g in gains if g.worthwhile][:MAX_PAIRS]
-        chosen, large = [g.pair for g in worthwhile], {g.pair for g in worthwhile if g.gain >= LARGE_GAIN}
+        chosen, large = [gain.pair for gain in gains], {gain.pair for gain in gains if gain.large}
     groups = [MAIN] * len(bases)
     coarse, fine = coarse_resolution(rows), fine_resolution(rows)
     for pair in chosen:
@@ -150,7 +146,7 @@ def _interactions(
         return additive, []
     residuals = _residuals(additive.out_of_fold, sample)
     importance = _importance(len(sample.space), terms, bases, rows, additive)
-    return additive, pair_gains(sample.space, sample.coordinates, residuals, fold, importance, rng)
+    return additive, find_pairs(sample.space, sample.coordinates, residuals, fold, importance, rng)
 
 
 def _residuals(scores: FloatArray, sample: Sample) -> FloatArray:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from model.features import FloatArray
 from model.threads import num_threads
 from training.gam import AdditiveModel
+from training.journal import Journal
 from training.kernel import Float32, Plan, Rows, member_scores, train_epoch, workspace
 from training.losses import losses
 from training.members import Blueprint, identity_params, new_member
@@ -54,6 +55,7 @@ CANDIDATES = tuple(
         ((8.0, 8.0, None), True),
         ((2.0, 2.0, None), False),
         ((0.5, 0.5, 0.5), False),
+        ((2.0, None, 2.0), False),
         ((2.0, 2.0, 2.0), False),
         ((4.0, 4.0, 4.0), True),
     )
@@ -206,7 +208,9 @@ class Rung:
 
 
 #: The search in full. Later rounds train longer; two members of a candidate show what averaging them gains.
-RUNGS = (Rung(300, 100, 1), Rung(1200, 4, 2), Rung(4800, 2, 2))
+RUNGS = (Rung(300, 100, 1), Rung(1200, 4, 2), Rung(4800, 2, 2), Rung(16_000, 1, 2))
+#: A round that brings less than this share of the loss is the last one.
+MIN_IMPROVEMENT = 0.004
 
 
 #: Cores that a budget is reckoned on, whatever this machine has: more must not give another model.
@@ -229,39 +233,58 @@ def rungs_within(bench: Workbench, budget_s: float, members: int) -> tuple[Rung,
     return tuple(chosen)
 
 
-def search(bench: Workbench, rungs: Sequence[Rung], reporter: Reporter) -> list[Judged]:
+def search(
+    bench: Workbench, rungs: Sequence[Rung], reporter: Reporter, journal: Journal | None = None
+) -> tuple[list[Judged], bool]:
     """Judge all candidates with few steps, the best of them with more, and so on.
 
     Interrupted, it returns what it has judged so far, unless that is nothing.
+
+    Returns:
+        All that was judged, and whether that is all there was to judge.
     """
+
+    def job(candidate: Candidate, steps: int, key: tuple[int, ...], stop: Event) -> FloatArray:
+        found = journal.scores(key) if journal is not None else None
+        if found is None:
+            found = bench.train(candidate, steps, key[-1], key, stop).scores
+            if journal is not None:
+                journal.keep(key, found)
+        return found
+
     judged: list[Judged] = []
     if bench.additive is not None:
         scores = bench.additive.out_of_fold
         judged.append(Judged(None, 0, scores, bench.loss(scores)))
     running = list(enumerate(bench.suitable()))
     total = sum(rung.steps * rung.repeats * min(rung.candidates, len(running)) for rung in rungs) * bench.folds
-    done = 0
+    done, reached = 0, np.inf
     try:
         for level, rung in enumerate(rungs):
             running = running[: rung.candidates]
             ranking = []
             tasks = [(i, c, r, f) for i, c in running for r in range(rung.repeats) for f in range(bench.folds)]
-            results = run_jobs([partial(bench.train, c, rung.steps, f, (level, i, r, f)) for i, c, r, f in tasks])
+            results = run_jobs([partial(job, c, rung.steps, (level, i, r, f)) for i, c, r, f in tasks])
             scores = np.empty((len(bench.fold), bench.blueprint.plan.num_outputs))
             for (i, candidate, _, f), found in zip(tasks, results, strict=True):
                 done += rung.steps
-                scores[bench.fold == f] = found.scores
+                scores[bench.fold == f] = found
                 if f == bench.folds - 1:
                     judged.append(Judged(candidate, rung.steps, scores.copy(), bench.loss(scores)))
                     ranking.append((judged[-1].loss, i, candidate))
                 reporter.advance(done, total, _standing(judged))
             best = sorted(ranking, key=lambda entry: entry[:2])
             running = list({i: (i, candidate) for _, i, candidate in best}.values())
+            if np.isfinite(reached) and reached - best[0][0] < MIN_IMPROVEMENT * abs(reached):
+                reporter.advance(total, total, _standing(judged))
+                break
+            reached = best[0][0]
     except KeyboardInterrupt:
         if not judged:
             raise
         reporter.say("stopped: going on with the best so far")
-    return judged
+        return judged, False
+    return judged, True
 
 
 def run_jobs(jobs: Sequence[Callable[[Event], T]]) -> Iterator[T]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import gzip
 import json
 import struct
+from typing import get_args
 
 import numpy as np
 import pytest
 from made_models import FEATURES, make_rows
 from server_process import ServerProcess
 
+from app import open_inference
 from model import ModelStore, load_model
+from model.cells import Kind
 
 ROWS = make_rows(6, seed=8)
 NAMES = [feature.name for feature in FEATURES]
@@ -151,6 +154,10 @@ def test_health_and_metadata_answer(server: ServerProcess):
     ]
     for path in ("/v2/models/price/ready", "/v2/models/price/versions/1/ready"):
         assert server.client.get(path).json() == {"name": "price", "ready": True}
+
+
+def test_every_kind_of_feature_has_a_datatype():
+    assert set(open_inference.DATATYPES) == set(get_args(Kind))
 
 
 @pytest.mark.parametrize(
