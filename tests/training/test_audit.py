@@ -70,9 +70,7 @@ def test_columns_that_say_the_same_in_other_words_are_found():
     assert notes[1].startswith("'letters' is the same as 'b'")
 
 
-@pytest.mark.parametrize(
-    "leak", [np.exp, lambda y: (y - y.mean()) ** 3 + 0.001 * y], ids=["a curve", "a steep curve"]
-)
+@pytest.mark.parametrize("leak", [np.exp, lambda y: (y - y.mean()) ** 3 + 0.001 * y], ids=["a curve", "a steep curve"])
 def test_a_column_that_gives_the_target_away_is_found(leak):
     frame = sound().assign(leak=lambda t: leak(t["y"]))
     found = [note for note in notes_on(frame) if "alone explains" in note]
