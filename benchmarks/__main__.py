@@ -2,9 +2,9 @@
 
 import argparse
 
-from benchmarks import eigensolver, service
+from benchmarks import eigensolver, operators, service
 
-BENCHMARKS = {"eigensolver": eigensolver.run, "service": service.run}
+BENCHMARKS = {"eigensolver": eigensolver.run, "operators": operators.run, "service": service.run}
 
 
 def main() -> None:

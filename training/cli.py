@@ -73,6 +73,17 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("model", metavar="MODEL", help="STORE/NAME or STORE/NAME/VERSION")
     judge.add_argument("data", metavar="DATA", type=Path)
     judge.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    bend = commands.add_parser(
+        "curvature",
+        help="measure how flat a model's minimum is",
+        description="Eigenvalues, trace and density of the Hessian of a model's loss on a table.",
+    )
+    bend.set_defaults(run=_curvature)
+    bend.add_argument("model", metavar="MODEL", help="STORE/NAME or STORE/NAME/VERSION")
+    bend.add_argument("data", metavar="DATA", type=Path)
+    bend.add_argument("--top", type=int, default=5, metavar="K", help="eigenvalues at each end (default 5)")
+    bend.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
+    bend.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     return parser
 
 
@@ -164,6 +175,12 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         result = {"model": model.card["name"], "version": model.card["version"]}
         name = arguments.data.name
         print(json.dumps({**result, "metrics": {name: found.card}, "confidence_95": {name: found.intervals}}))
+
+
+def _curvature(arguments: argparse.Namespace) -> None:
+    from training.curvature_command import run
+
+    run(load_model(arguments.model), arguments)
 
 
 def _model_name(arguments: argparse.Namespace) -> str:

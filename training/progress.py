@@ -1,4 +1,4 @@
-"""What a fit tells while it runs: a bar on a terminal, plain lines elsewhere."""
+"""What a fit or another long run tells while it lasts: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class Silent:
 class FitProgress:
     """Progress on a stream: a bar if it is a terminal, a line every two seconds otherwise."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None, label: str = "fit") -> None:
+        self._label = label
         self._stream = sys.stderr if stream is None else stream
         self._bar: Progress | None = None
         self._started = time.monotonic()
@@ -47,7 +48,7 @@ class FitProgress:
         console = Console(file=self._stream)
         if console.is_terminal:
             self._bar = Progress(
-                TextColumn("fit"),
+                TextColumn(self._label),
                 BarColumn(),
                 TextColumn("{task.percentage:3.0f}%  {task.description}"),
                 TimeRemainingColumn(),

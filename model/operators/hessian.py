@@ -1,0 +1,85 @@
+"""Hessian and Gauss-Newton operators of any loss that torch can differentiate twice, in mini-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import grad
+
+from model.operators.operator import SymmetricOperator
+
+
+class HessianOperator(SymmetricOperator):
+    """The Hessian of sum over batches of ``loss(parameters, batch)``, at ``parameters`` (n,).
+
+    A loss that is a sum over rows, divided by the number of all rows, gives the Hessian of the mean whatever
+    the sizes of the batches; a mean per batch would weigh the rows of a short last batch more.
+
+    A product costs two backward passes over all batches and the memory of one.
+    """
+
+    def __init__(self, loss: Callable[[Tensor, Any], Tensor], parameters: Tensor, batches: Sequence[Any]) -> None:
+        self.loss, self.batches = loss, batches
+        self.parameters = _flat(parameters)
+        self.size, self.dtype, self.device = len(parameters), parameters.dtype, parameters.device
+
+    def matvec(self, vector: Tensor) -> Tensor:
+        """See ``SymmetricOperator``."""
+        total = torch.zeros_like(vector)
+        for batch in self.batches:
+            (slope,) = grad(self.loss(self.parameters, batch), self.parameters, create_graph=True)
+            if slope.requires_grad:  # a loss that is linear in the parameters has no Hessian
+                total += grad(slope, self.parameters, vector)[0]
+        return total
+
+
+class GaussNewtonOperator(SymmetricOperator):
+    """The generalised Gauss-Newton matrix of sum over batches of ``loss(scores(parameters, batch), batch)``.
+
+    It is sum of J' L J, J the Jacobian of the scores and L the loss's Hessian with respect to them:
+    positive semidefinite for a loss that is convex in the scores, and the Hessian itself where the scores
+    are linear in the parameters or fit perfectly (Schraudolph, 2002).
+    """
+
+    def __init__(
+        self,
+        scores: Callable[[Tensor, Any], Tensor],
+        loss: Callable[[Tensor, Any], Tensor],
+        parameters: Tensor,
+        batches: Sequence[Any],
+    ) -> None:
+        self.scores, self.loss, self.batches = scores, loss, batches
+        self.parameters = _flat(parameters)
+        self.size, self.dtype, self.device = len(parameters), parameters.dtype, parameters.device
+
+    def matvec(self, vector: Tensor) -> Tensor:
+        """See ``SymmetricOperator``."""
+        total = torch.zeros_like(vector)
+        for batch in self.batches:
+            scores = self.scores(self.parameters, batch)
+            # J'c is linear in c, so its derivative by c in the direction of ``vector`` is J times it.
+            cotangent = torch.zeros_like(scores, requires_grad=True)
+            (pulled,) = grad(scores, self.parameters, cotangent, create_graph=True)
+            (pushed,) = grad(pulled, cotangent, vector)
+            bent = loss_curvature(self.loss, scores, batch, pushed)
+            total += grad(scores, self.parameters, bent)[0]
+        return total
+
+
+def loss_curvature(loss: Callable[[Tensor, Any], Tensor], scores: Tensor, batch: Any, direction: Tensor) -> Tensor:
+    """The Hessian of ``loss(scores, batch)`` by the scores, times ``direction`` of their shape."""
+    scores = scores.detach().requires_grad_()
+    with torch.enable_grad():
+        (slope,) = grad(loss(scores, batch), scores, create_graph=True)
+        if not slope.requires_grad:
+            return torch.zeros_like(direction)
+        return grad(slope, scores, direction)[0]
+
+
+def _flat(parameters: Tensor) -> Tensor:
+    if parameters.ndim != 1:
+        raise ValueError(f"parameters must be one vector (n,); got shape {tuple(parameters.shape)}")
+    return parameters.detach().clone().requires_grad_()
