@@ -117,7 +117,7 @@ def _duplicates(table: pd.DataFrame, codes: dict[str, FloatArray], names: list[s
         if same:
             yield (
                 f"{_names(same)} the same as {first!r}, in these or other words: effects are split between them "
-                f"at random, --exclude {_option(same)}"
+                f"arbitrarily, --exclude {_option(same)}"
             )
 
 

@@ -70,15 +70,7 @@ def test_columns_that_say_the_same_in_other_words_are_found():
     assert notes[1].startswith("'letters' is the same as 'b'")
 
 
-@pytest.mark.parametrize(
-    "leak",
-    [
-        lambda y: np.exp(y),
-        lambda y: (y - y.mean()) ** 3 + 0.001 * y,
-        lambda y: pd.cut(y, 40, labels=False).map("bin {}".format),
-    ],
-    ids=["a curve", "a steep curve", "categories"],
-)
+@pytest.mark.parametrize("leak", [np.exp, lambda y: (y - y.mean()) ** 3 + 0.001 * y], ids=["a curve", "a steep curve"])
 def test_a_column_that_gives_the_target_away_is_found(leak):
     frame = sound().assign(leak=lambda t: leak(t["y"]))
     found = [note for note in notes_on(frame) if "alone explains" in note]
