@@ -17,7 +17,7 @@ from scipy.special import expit, softmax
 from model.features import FloatArray
 from training.basis import CurveBasis
 from training.gram import basis_matrix, gather, gram
-from training.kernel import Rows
+from training.layout import Rows
 from training.losses import HUBER, LOGISTIC, MAX_LOG_RATE, POISSON, SOFTMAX, SQUARED, best_constant, losses
 
 #: Ridge penalties on ramps and on lines, categories and missing values.

@@ -13,7 +13,7 @@ from model.ensemble import SpectralEnsemble
 from model.features import FloatArray
 from model.pencil import TridiagonalPencil
 from training.basis import CurveBasis, curve_set
-from training.kernel import (
+from training.layout import (
     BLOCK,
     IDENTITY,
     MONOTONE,

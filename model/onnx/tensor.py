@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-if TYPE_CHECKING:
-    from model.onnx.graph import Graph
+
+class NodeWriter(Protocol):
+    """What a tensor asks of the graph that it belongs to."""
+
+    def apply(self, kind: str, *inputs: Tensor, dtype: DTypeLike, **attributes: Any) -> Tensor:
+        """One node with one output of type ``dtype``."""
+
+    def like(self, tensor: Tensor, value: Any) -> Tensor:
+        """``value`` itself if it is a tensor, else a constant of the type of ``tensor``."""
 
 
 class Tensor:
@@ -17,7 +24,7 @@ class Tensor:
     A number beside a tensor becomes a constant of the tensor's type.
     """
 
-    def __init__(self, graph: Graph, name: str, dtype: DTypeLike) -> None:
+    def __init__(self, graph: NodeWriter, name: str, dtype: DTypeLike) -> None:
         self.graph = graph
         self.name = name
         self.dtype = np.dtype(dtype)
