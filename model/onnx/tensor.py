@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 
-class NodeWriter(Protocol):
-    """What a tensor asks of the graph that it belongs to."""
-
-    def apply(self, kind: str, *inputs: Tensor, dtype: DTypeLike, **attributes: Any) -> Tensor:
-        """One node with one output of type ``dtype``."""
-
-    def like(self, tensor: Tensor, value: Any) -> Tensor:
-        """``value`` itself if it is a tensor, else a constant of the type of ``tensor``."""
-
-
 class Tensor:
     """A named value of a graph; arithmetic on it appends nodes to the (sub)graph being written.
 
-    A number beside a tensor becomes a constant of the tensor's type.
+    A number beside a tensor becomes a constant of the tensor's type. ``graph`` is a ``model.onnx.graph.Graph``; its type
+    is not named here, since graphs are made of tensors and modules import one way.
     """
 
-    def __init__(self, graph: NodeWriter, name: str, dtype: DTypeLike) -> None:
+    def __init__(self, graph: Any, name: str, dtype: DTypeLike) -> None:
         self.graph = graph
         self.name = name
         self.dtype = np.dtype(dtype)
