@@ -228,21 +228,21 @@ def _decompose(
                 constants[j, o] += sum_lanes(own_0 * load(forms, form) + own_1 * load(forms, form + 1))
             for run in runs:
                 t, p, q = run[2], run[3], run[4]
-                towards = direction[run[0] : run[1]]
+                # Unsigned, or every index is first looked at for being negative.
+                start, stop = np.uintp(run[0]), np.uintp(run[1])
                 for j in range(count):
-                    own_starts, own_weights = starts[j, run[0] : run[1]], weights[j, run[0] : run[1]]
-                    own_steps = steps[j, run[0] : run[1]]
                     form = 2 * (j * blocks + b)
                     form_0, form_1 = load(forms, form), load(forms, form + 1)
                     values = rises = by_p = by_q = zero
-                    for i in range(len(own_starts)):
-                        row = 2 * (place * matrices + own_starts[i])
+                    for c in range(start, stop):
+                        row = 2 * (place * matrices + starts[j, c])
                         value = load(lanes, row) * form_0 + load(lanes, row + 1) * form_1
                         rise = load(lanes, row + 2) * form_0 + load(lanes, row + 3) * form_1 - value
+                        step = steps[j, c]
                         values = values + value
-                        rises = rises + rise * own_weights[i]
-                        by_p = by_p + rise * (towards[i, 0] * own_steps[i])
-                        by_q = by_q + rise * (towards[i, 1] * own_steps[i])
+                        rises = rises + rise * weights[j, c]
+                        by_p = by_p + rise * (direction[c, np.uintp(0)] * step)
+                        by_q = by_q + rise * (direction[c, np.uintp(1)] * step)
                     terms[j, t, o] += sum_lanes(values + rises)
                     if p >= 0:
                         slopes[j, p, o] += sum_lanes(by_p)
