@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.eigensolvers.cpu import solve_eigenpairs
+from model.eigensolvers.cpu import solve_eigenpairs_and_gaps
 from model.ensemble import CHUNK_ROWS, SpectralEnsemble
 from model.features import FeatureSpace, FloatArray
 from model.threads import for_ranges
@@ -32,7 +32,8 @@ class Explanation:
         contributions: (N, T).
         sensitivities: (N, F'), d(score)/dx in raw units; NaN where the value is missing, the derivative
             from the right at a knot.
-        gap: (N,), the smallest distance of a member's eigenvalue to its neighbours (infinite for dim 1).
+        gap: (N,), the smallest distance of a member's eigenvalue to its neighbours, to one part in 128, and zero
+            below four roundings of the largest matrix entries (infinite for dim 1).
     """
 
     method: str
@@ -69,7 +70,7 @@ def explain(
     constant = np.empty((count, num_outputs))
     terms = np.empty((count, len(ensemble.pencil.terms), num_outputs))
     slopes = np.zeros((count, len(features), num_outputs))
-    gap = np.full(count, np.inf)
+    gap = np.empty(count)
 
     def work(start: int, stop: int) -> None:
         for first in range(start, stop, CHUNK_ROWS):
@@ -119,19 +120,17 @@ def _explain_chunk(
     walk = pencil.curves.walk(coordinates)
     diag, off_diag = pencil.matrices(walk)
     n = diag.shape[2]
-    eigenvalues, eigenvectors = np.empty(diag.shape[:2]), np.empty(diag.shape)
-    solve_eigenpairs(
+    eigenvalues, eigenvectors, gaps = np.empty(diag.shape[:2]), np.empty(diag.shape), np.empty(diag.shape[:2])
+    solve_eigenpairs_and_gaps(
         diag.reshape(-1, n),
         off_diag.reshape(eigenvalues.size, n - 1),
         k,
         eigenvalues.reshape(-1),
         eigenvectors.reshape(-1, n),
+        gaps.reshape(-1),
     )
+    gaps.min(axis=1, out=gap)
     ensemble.combine(eigenvalues, scores)
     weights = np.tile(ensemble.member_weights, (ensemble.num_outputs, 1))
     constant[:], terms[:], chunk_slopes = pencil.decompose(walk, eigenvectors, weights)
     slopes[:, : chunk_slopes.shape[1]] = chunk_slopes
-    for neighbour in (k - 1, k + 1):
-        if 0 <= neighbour < n:
-            distances = np.abs(ensemble.eigenvalues(diag, off_diag, neighbour) - eigenvalues)
-            np.minimum(gap, distances.min(axis=1), out=gap)

@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from .eigenvalues import narrow_tile, tile_eigenvalues
+from .gaps import tile_gaps
 from .orthogonal import orthogonalise
 from .simd import LANES_F32, LANES_F64, fill, load, square_root, store
 from .sources import source_digest
@@ -25,11 +26,19 @@ def _cached(sources: int) -> Any:
 
     @njit(nogil=True, cache=True, error_model="numpy")
     def solve(
-        diag: Any, off_diag: Any, first: int, count: int, eigenvalues: Any, eigenvectors: Any, want: bool
+        diag: Any,
+        off_diag: Any,
+        first: int,
+        count: int,
+        eigenvalues: Any,
+        eigenvectors: Any,
+        want: bool,
+        gaps: Any,
     ) -> None:
         """Eigenpairs first ... first + count - 1 of every matrix.
 
-        eigenvalues (M, count); eigenvectors (M * count, n), written if `want`. Matrices whose indices are not
+        eigenvalues (M, count); eigenvectors (M * count, n), written if `want`; gaps (M, count), written if
+        it holds any. Matrices whose indices are not
         all proved at the first go wait until they fill a tile, or for the end: hard ones then cost easy ones
         nothing.
         """
@@ -41,7 +50,7 @@ def _cached(sources: int) -> Any:
             return
         rows = -(-n // BLOCK) * BLOCK
         buffer = aligned_rows(8 + (6 if want else 0), rows)
-        small = aligned_rows(23, 1).reshape(23, LANES_F64)
+        small = aligned_rows(25, 1).reshape(25, LANES_F64)
         matrices = np.empty(LANES_F32, np.int64)
         waiting = np.empty(2 * LANES_F32, np.int64)
         waiting_count = 0
@@ -73,6 +82,7 @@ def _cached(sources: int) -> Any:
                 small,
                 eigenvalues,
                 eigenvectors,
+                gaps,
             )
             if not again:
                 for lane in range(used):
@@ -97,6 +107,7 @@ def _solve_tile(
     small: Any,
     eigenvalues: Any,
     eigenvectors: Any,
+    gaps: Any,
 ) -> None:
     """Solve one tile, write its first `used` lanes, and mark in small[18:20] those that failed anywhere."""
     n = diag.shape[1]
@@ -110,6 +121,7 @@ def _solve_tile(
     failed = small[16:18].reshape(2, 1, LANES_F64)
     marks = small[18:20]
     unscaled = small[21:23]
+    scaled_gaps = small[23:25].reshape(2, 1, LANES_F64)
     middle = small[20].view(np.float32).reshape(1, LANES_F32)
     targets = np.empty(LANES_F32, np.int64)
     window_values = np.empty((LANES_F32, count))
@@ -134,6 +146,13 @@ def _solve_tile(
             half, column = lane // LANES_F64, lane % LANES_F64
             eigenvalues[matrices[lane], place] = unscaled[half, column]
             window_values[lane, place] = values[half, 0, column]
+        if gaps.size > 0:
+            tile_gaps(d, e2, facts, frame, d32, e2_32, middle, eig_idx, halves, values, scaled_gaps)
+            for half in range(halves):
+                gap = load(scaled_gaps[half], 0) * load(facts[half], 0) * load(facts[half], 1)
+                store(unscaled, half, gap + load(facts[half], 4))
+            for lane in range(used):
+                gaps[matrices[lane], place] = unscaled[lane // LANES_F64, lane % LANES_F64]
         if want:
             for lane in range(LANES_F32):
                 targets[lane] = matrices[lane] * count + place
@@ -193,12 +212,25 @@ _solve = _cached(source_digest(Path(__file__).parent))
 
 def solve_eigenvalues(diag: Any, off_diag: Any, eig_idx: int, eigenvalues: Any) -> None:
     """eigenvalues (M,) receives eigenvalue `eig_idx` of every matrix."""
-    _solve(diag, off_diag, eig_idx, 1, eigenvalues.reshape(-1, 1), _NO_VECTORS, False)
+    _solve(diag, off_diag, eig_idx, 1, eigenvalues.reshape(-1, 1), _NONE, False, _NONE)
 
 
 def solve_eigenpairs(diag: Any, off_diag: Any, eig_idx: int, eigenvalues: Any, eigenvectors: Any) -> None:
     """eigenvalues (M,) and eigenvectors (M, n) receive eigenpair `eig_idx` of every matrix."""
-    _solve(diag, off_diag, eig_idx, 1, eigenvalues.reshape(-1, 1), eigenvectors, True)
+    _solve(diag, off_diag, eig_idx, 1, eigenvalues.reshape(-1, 1), eigenvectors, True, _NONE)
+
+
+def solve_eigenpairs_and_gaps(
+    diag: Any, off_diag: Any, eig_idx: int, eigenvalues: Any, eigenvectors: Any, gaps: Any
+) -> None:
+    """As `solve_eigenpairs`, and gaps (M,) receives the distance to the nearest other eigenvalue.
+
+    A gap is within 1/128 of itself (measured: within half of that), and zero where it is less than four eps
+    of the matrix's norm; of a matrix of order one it is infinite. Costs XXX.
+    """
+    gaps[:] = np.inf
+    own = gaps.reshape(-1, 1) if diag.shape[1] > 1 else _NONE
+    _solve(diag, off_diag, eig_idx, 1, eigenvalues.reshape(-1, 1), eigenvectors, True, own)
 
 
 def solve_window(diag: Any, off_diag: Any, eig_idx: int, window: int, eigenvalues: Any, eigenvectors: Any) -> None:
@@ -207,10 +239,10 @@ def solve_window(diag: Any, off_diag: Any, eig_idx: int, window: int, eigenvalue
     Places beyond the spectrum hold -inf or +inf and zero vectors.
     """
     vectors = eigenvectors.reshape(-1, diag.shape[1])
-    _solve(diag, off_diag, eig_idx - window, 2 * window + 1, eigenvalues, vectors, True)
+    _solve(diag, off_diag, eig_idx - window, 2 * window + 1, eigenvalues, vectors, True, _NONE)
 
 
-_NO_VECTORS = np.empty((0, 0))
+_NONE = np.empty((0, 0))
 
 
 def warm_up() -> None:

@@ -280,6 +280,25 @@ square_root = _unary("sqrt")
 
 
 @intrinsic
+def sum_lanes(typingctx: Any, value: Any) -> Any:
+    """The sum of all lanes, in one fixed order for every machine: halves are added until one is left."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        part, count = args[0], args[0].type.count
+        while count > 1:
+            count //= 2
+            halves = [
+                ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(first, first + count)))
+                for first in (0, count)
+            ]
+            low, high = (builder.shuffle_vector(part, part, half) for half in halves)
+            part = builder.fadd(low, high)
+        return builder.extract_element(part, ir.IntType(32)(0))
+
+    return value.dtype(value), codegen
+
+
+@intrinsic
 def smaller(typingctx: Any, a: Any, b: Any) -> Any:
     """a where a < b, else b (so b where either is NaN)."""
     return a(a, a), lambda context, builder, sig, args: builder.select(builder.fcmp_ordered("<", *args), *args)

@@ -111,7 +111,9 @@ def test_the_gap_is_the_smallest_distance_to_a_neighbour_over_the_members(eig_id
     for j, row in enumerate(rows):
         constant, parts = slow_matrices(model.ensemble.pencil, slow_coordinates(row))
         distances = np.diff(np.linalg.eigvalsh(constant + sum(parts)), axis=1)
-        assert abs(found.gap[j] - distances[:, max(eig_idx - 1, 0) : eig_idx + 1].min()) <= 1e-13
+        # One part in 128 is what the gap promises.
+        gap = distances[:, max(eig_idx - 1, 0) : eig_idx + 1].min()
+        assert abs(found.gap[j] - gap) <= gap / 128
 
 
 def test_a_matrix_of_one_number_has_no_neighbours():
