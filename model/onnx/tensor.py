@@ -11,8 +11,8 @@ from numpy.typing import DTypeLike
 class Tensor:
     """A named value of a graph; arithmetic on it appends nodes to the (sub)graph being written.
 
-    A number beside a tensor becomes a constant of the tensor's type. ``graph`` is a ``model.onnx.graph.Graph``; its type
-    is not named here, since graphs are made of tensors and modules import one way.
+    A number beside a tensor becomes a constant of the tensor's type. ``graph`` is a ``model.onnx.graph.Graph``; its
+    type is not named here, since graphs are made of tensors and modules import one way.
     """
 
     def __init__(self, graph: Any, name: str, dtype: DTypeLike) -> None:
