@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from app import schemas
 from app.answers import explain_answer, predict_answer, to_json
 from app.bodies import parse_json
-from app.documentation import json_body, problems
+from app.documentation import download, json_body, problems
+from app.downloads import download_response
 from app.instances import EXPLAIN_KEYS, PREDICT_KEYS, Asked, read_request
 from app.model_cards import model_card, model_summary
+from app.onnx_files import MEDIA_TYPE as ONNX
+from app.onnx_files import Precision
 from app.problems import ProblemError
 from app.registry import ServedModel, not_ready
 from app.service import Service, service_of
@@ -122,6 +125,28 @@ async def model_version(request: Request, name: str, version: str) -> Response:
 
 @router.get("/livez", response_model=schemas.Alive, summary="Is the process alive?", tags=["health"])
 async def livez() -> Response:
+@router.get(
+    "/models/{name}/versions/{version}/model.onnx",
+    response_class=Response,
+    responses={**download(ONNX, "The file"), **problems(404, 422, 500, 501, 503, 504)},
+    summary="Get a version of a model as an ONNX file",
+    tags=["models"],
+)
+async def model_onnx(
+    request: Request,
+    name: str,
+    version: str,
+    explain: Annotated[bool, Query(description="With explanations.")] = False,
+    precision: Annotated[Precision, Query(description="Of the matrices and of what comes out.")] = "float64",
+) -> Response:
+    """Raw features in, predictions out, in standard operators; checked against the model by onnxruntime."""
+    service = service_of(request)
+    served = service.registry.find(name, version)
+    made = await service.onnx_files.get(served, explain, precision)
+    names = {"Content-Disposition": f'attachment; filename="{served.name}-{served.version}.onnx"'}
+    return download_response(request, made, names)
+
+
     """Always 200: a process that cannot answer this should be restarted."""
     return _json({"status": "alive"})
 
