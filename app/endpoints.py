@@ -27,6 +27,7 @@ from app.tables import (
     JSON,
     accepted,
     explained_columns,
+    interval_columns,
     predicted_columns,
     read_table,
     write_table,
@@ -51,10 +52,11 @@ async def predict(request: Request) -> Response:
     body, given = await service.read(request, JSON, CSV, ARROW)
     wanted = accepted(request, given)
 
-    def answer(served: ServedModel, scores: FloatArray) -> bytes:
+    def answer(asked: Asked, scores: FloatArray) -> bytes:
         if wanted == JSON:
-            return predict_answer(served, scores)
-        return write_table(predicted_columns(served, scores), wanted, served)
+            return predict_answer(asked, scores)
+        columns = {**predicted_columns(asked.served, scores), **interval_columns(asked, scores)}
+        return write_table(columns, wanted, asked.served)
 
     read = _reader(service, request, body, given, PREDICT_KEYS)
     return Response(await service.predict(request, body, read, answer), media_type=wanted)
@@ -123,8 +125,6 @@ async def model_version(request: Request, name: str, version: str) -> Response:
     return _json(model_card(registry.find(name, version), registry))
 
 
-@router.get("/livez", response_model=schemas.Alive, summary="Is the process alive?", tags=["health"])
-async def livez() -> Response:
 @router.get(
     "/models/{name}/versions/{version}/model.onnx",
     response_class=Response,
@@ -147,6 +147,8 @@ async def model_onnx(
     return download_response(request, made, names)
 
 
+@router.get("/livez", response_model=schemas.Alive, summary="Is the process alive?", tags=["health"])
+async def livez() -> Response:
     """Always 200: a process that cannot answer this should be restarted."""
     return _json({"status": "alive"})
 

@@ -29,7 +29,7 @@ log = logging.getLogger("eigenserve.service")
 BYTES_PER_ROW = 256
 
 T = TypeVar("T")
-PredictAnswer = Callable[[ServedModel, FloatArray], T]
+PredictAnswer = Callable[[Asked, FloatArray], T]
 ExplainAnswer = Callable[[ServedModel, Explanation, FloatArray], T]
 
 
@@ -125,13 +125,13 @@ class Service:
         def work() -> T:
             asked = read()
             self.metrics.predicted(asked, "predict")
-            return answer(asked.served, asked.served.model.scores(asked.columns()))
+            return answer(asked, asked.served.model.scores(asked.columns()))
 
         if len(body) <= INLINE_BYTES:
             asked = read()
             scores = await self.engine.scores(asked)
             self.metrics.predicted(asked, "predict")
-            return answer(asked.served, scores)
+            return answer(asked, scores)
         return await self.engine.large(work, estimate_rows(body), lambda: _gone(request))
 
     async def explain(self, request: Request, body: bytes, read: Callable[[], Asked], answer: ExplainAnswer[T]) -> T:
