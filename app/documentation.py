@@ -17,7 +17,7 @@ MEANINGS = {
     400: "The body is not valid JSON, or not a valid request; `errors` says where",
     401: "No key, or a wrong one",
     403: "The key may not do this",
-    404: "No such model or version",
+    404: "No such model or version, or it has no such file",
     406: "None of the media types in Accept can be given",
     408: "The body did not arrive in time",
     413: "The body or the number of rows is too large",

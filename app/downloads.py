@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 from fastapi import Request, Response
 
@@ -16,11 +15,11 @@ class Download:
 
     content: bytes
     media_type: str
+    #: The quoted sha256 of the content, a strong validator (RFC 9110). Made with the file, off the event loop.
+    etag: str = field(init=False)
 
-    @cached_property
-    def etag(self) -> str:
-        """The quoted sha256 of the content (RFC 9110, a strong validator)."""
-        return f'"{hashlib.sha256(self.content).hexdigest()}"'
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "etag", f'"{hashlib.sha256(self.content).hexdigest()}"')
 
 
 def download_response(request: Request, download: Download, headers: Mapping[str, str] | None = None) -> Response:

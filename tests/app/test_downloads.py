@@ -1,4 +1,4 @@
-"""Files handed out whole: models as ONNX."""
+"""Files handed out whole: models as ONNX, and their reports."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from app.registry import ServedModel
 from model import ModelStore
 
 ONNX = "/models/price/versions/2/model.onnx"
+PAGE = "<!doctype html><title>Größe</title><script>document.title += 1</script>"
 
 
 def ask(files: OnnxFiles, served: ServedModel, explain: bool = False) -> bytes:
@@ -127,3 +128,37 @@ def test_files_are_made_once_and_kept_within_a_bound(monkeypatch: pytest.MonkeyP
     ask(files, a)
     ask(files, replace(b))  # the same name and version, loaded again
     assert made[3:] == [("a", False), ("b", False)]
+
+
+@pytest.fixture
+def reported(tmp_path: Path) -> ModelStore:
+    """A model whose second version has a report."""
+    made = ModelStore(tmp_path / "store")
+    made.save("price", make_model())
+    made.save("price", make_model(), lambda folder, _: (folder / "report.html").write_text(PAGE, encoding="utf-8"))
+    return made
+
+
+def test_a_report_is_served_as_a_page_that_asks_no_host_for_anything(reported: ModelStore, tmp_path: Path):
+    with running_server(reported.root, tmp_path / "log") as running:
+        answer = running.client.get("/models/price/versions/2/report")
+        assert answer.status_code == 200
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert answer.content == PAGE.encode()
+        policy = dict(part.strip().partition(" ")[::2] for part in answer.headers["Content-Security-Policy"].split(";"))
+        assert policy["default-src"] == "'none'"
+        assert policy["script-src"] == policy["style-src"] == "'unsafe-inline'"
+        assert policy["sandbox"] == "allow-scripts"
+        assert "connect-src" not in policy
+        known = {"If-None-Match": answer.headers["ETag"]}
+        assert running.client.get("/models/price/versions/2/report", headers=known).status_code == 304
+        (reported.root / "price" / "2" / "report.html").write_text("<p>with curvature</p>")
+        assert running.client.get("/models/price/versions/2/report", headers=known).text == "<p>with curvature</p>"
+        for path, says in (
+            ("price/versions/1", "version 1 of model 'price' has no report"),
+            ("price/versions/3", "versions: 1, 2"),
+            ("nobody/versions/1", "no model 'nobody'"),
+        ):
+            missing = running.client.get(f"/models/{path}/report")
+            assert missing.status_code == 404
+            assert says in missing.json()["detail"]
