@@ -79,12 +79,7 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
             ValueError: a level that the model keeps no intervals of, or a loss that has none.
         """
         model, rows = self._rows(X)
-        radii = model.card.get("intervals", {})
-        if f"{level:g}" not in radii:
-            raise ValueError(f"level must be one of {', '.join(radii) or 'none: no intervals are kept'}; got {level}")
-        predicted = model.predict(rows)
-        radius = radii[f"{level:g}"]
-        return np.stack([predicted - radius, predicted + radius], axis=1)
+        return model.predict_interval(rows, level)
 
     def _adopt(self, model: SpectralModel) -> Self:
         if model.classes:
