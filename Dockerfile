@@ -31,10 +31,10 @@ VOLUME /models
 
 FROM build AS build-training
 ENV PIP_NO_CACHE_DIR=1
-# The CPU build of torch: a tenth of the size of the one with CUDA.
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# A package index with the CPU build of torch, a tenth of the size of the one with CUDA, if you name one.
+ARG TORCH_INDEX=
 RUN python -m ensurepip --upgrade >/dev/null \
-    && python -m pip install --extra-index-url ${TORCH_INDEX} "torch==2.13.0" \
+    && python -m pip install ${TORCH_INDEX:+--extra-index-url ${TORCH_INDEX}} "torch==2.13.0" \
     && cd /src && python -m pip install ".[train]"
 
 FROM base AS training
