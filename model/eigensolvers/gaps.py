@@ -80,8 +80,6 @@ def tile_gaps(
         if any_lane(small):
             # Lanes whose gap is not small have a bracket of no width and stand still.
             reach = select(small, width * (2.0 * SMALL), zero)
-            low_f64, high_f64 = _bisect_radius(
-                d[half], e2[half], eig_idx, blocks, value, zero, reach, least, STEPS_F64
-            )
+            low_f64, high_f64 = _bisect_radius(d[half], e2[half], eig_idx, blocks, value, zero, reach, least, STEPS_F64)
             gap = select(small, (low_f64 + high_f64) * 0.5, gap)
         store(gaps[half], 0, select(gap > least, gap, zero))
