@@ -165,7 +165,9 @@ def _solve_tile(
             half, column = lane // LANES_F64, lane % LANES_F64
             if facts[half, 4, column] == 0.0:
                 own = eigenvectors[matrices[lane] * count : (matrices[lane] + 1) * count]
-                orthogonalise(d[half, :, column], e[half, :, column], window_values[lane, inside], own[inside])
+                orthogonalise(
+                    d[half, :, column], e[half, :, column], window_values[lane, inside], own[inside]
+                )
 
 
 @njit(error_model="numpy")
@@ -194,7 +196,9 @@ def _write_beyond(
 
 
 @njit(error_model="numpy")
-def _solve_scalars(diag: Any, first: int, count: int, eigenvalues: Any, eigenvectors: Any, want: bool) -> None:
+def _solve_scalars(
+    diag: Any, first: int, count: int, eigenvalues: Any, eigenvectors: Any, want: bool
+) -> None:
     """Matrices of order one are their own eigenvalues."""
     for matrix in range(diag.shape[0]):
         for place in range(count):
@@ -225,15 +229,18 @@ def solve_eigenpairs_and_gaps(
 ) -> None:
     """As `solve_eigenpairs`, and gaps (M,) receives the distance to the nearest other eigenvalue.
 
-    A gap is within 1/128 of itself (measured: within half of that), and zero where it is less than four eps
-    of the matrix's norm; of a matrix of order one it is infinite. Costs XXX.
+    A gap is within 1/128 of itself, and zero where it is less than four eps of the matrix's norm; of a
+    matrix of order one it is infinite. Measured at n = 15: 1.4 times the time of `solve_eigenpairs`; the
+    two neighbours' eigenvalues would make it 2.4 times.
     """
     gaps[:] = np.inf
     own = gaps.reshape(-1, 1) if diag.shape[1] > 1 else _NONE
     _solve(diag, off_diag, eig_idx, 1, eigenvalues.reshape(-1, 1), eigenvectors, True, own)
 
 
-def solve_window(diag: Any, off_diag: Any, eig_idx: int, window: int, eigenvalues: Any, eigenvectors: Any) -> None:
+def solve_window(
+    diag: Any, off_diag: Any, eig_idx: int, window: int, eigenvalues: Any, eigenvectors: Any
+) -> None:
     """eigenvalues (M, 2 window + 1) and eigenvectors (M, 2 window + 1, n) receive the pairs around `eig_idx`.
 
     Places beyond the spectrum hold -inf or +inf and zero vectors.
