@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PORT   ?= 8000
 DATA   := examples/data
 
-.PHONY: serve train-demo test lint format check bench clean
+.PHONY: serve train-demo test lint format check bench bench-accuracy clean
 
 # A stamp file per installed set: a second run installs nothing.
 $(VENV)/.serve: pyproject.toml
@@ -42,6 +42,11 @@ check: lint test
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
+
+# Hours on two cores; it goes on where it stopped. Passive: on busy cores OpenMP threads that spin wait for each other.
+bench-accuracy: $(VENV)/.dev
+	$(BIN)/pip install -q -r benchmarks/requirements-accuracy.txt
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks.accuracy --out build/accuracy.json
 
 clean:
 	rm -rf $(VENV) models build dist *.egg-info

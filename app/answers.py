@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from app.instances import Asked
 from app.registry import ServedModel
 from model import Explanation
 from model.features import FloatArray
@@ -24,15 +25,17 @@ def predictions(served: ServedModel, scores: FloatArray) -> Any:
     ]
 
 
-def predict_answer(served: ServedModel, scores: FloatArray) -> bytes:
+def predict_answer(asked: Asked, scores: FloatArray) -> bytes:
     """The answer of /predict."""
-    return to_json(
-        {
-            "model": served.name,
-            "version": str(served.version),
-            "predictions": predictions(served, scores),
-        }
-    )
+    served = asked.served
+    document = {
+        "model": served.name,
+        "version": str(served.version),
+        "predictions": predictions(served, scores),
+    }
+    if asked.interval is not None:
+        document["intervals"] = served.model.intervals(scores, asked.interval)
+    return to_json(document)
 
 
 def explanations(explanation: Explanation, predicted: Any) -> list[dict[str, Any]]:

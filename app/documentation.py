@@ -17,12 +17,14 @@ MEANINGS = {
     400: "The body is not valid JSON, or not a valid request; `errors` says where",
     401: "No key, or a wrong one",
     403: "The key may not do this",
-    404: "No such model or version",
+    404: "No such model or version, or it has no such file",
     406: "None of the media types in Accept can be given",
     408: "The body did not arrive in time",
     413: "The body or the number of rows is too large",
     415: "The media type, charset or encoding is not one of those accepted",
     422: "The body is not valid JSON, or not a valid request; `errors` says where",
+    500: "The server made something that it must not hand out",
+    501: "Needs a package that is not installed on this server",
     503: "Not ready, or overloaded; try again after the seconds in Retry-After",
     504: "No answer within the deadline",
 }
@@ -38,6 +40,16 @@ def problems(*statuses: int, media_type: str = MEDIA_TYPE) -> dict[int | str, di
     """The error answers of a route, for its ``responses``."""
     content = {media_type: {"schema": {"$ref": f"#/components/schemas/{ProblemDetails.__name__}"}}}
     return {status: {"description": MEANINGS[status], "content": content} for status in sorted({401, *statuses})}
+
+
+def download(media_type: str, description: str) -> dict[int | str, dict[str, Any]]:
+    """The answers of a route that hands out a file, for its ``responses``."""
+    etag = {"ETag": {"description": "The quoted sha256 of the file.", "schema": {"type": "string"}}}
+    content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
+    return {
+        200: {"description": description, "content": content, "headers": etag},
+        304: {"description": "The client has this file: If-None-Match names its ETag", "headers": etag},
+    }
 
 
 def json_body(schema: type[BaseModel], *media_types: str) -> dict[str, Any]:

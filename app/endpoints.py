@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from app import schemas
 from app.answers import explain_answer, predict_answer, to_json
 from app.bodies import parse_json
-from app.documentation import json_body, problems
+from app.documentation import download, json_body, problems
+from app.downloads import Download, download_response
 from app.instances import EXPLAIN_KEYS, PREDICT_KEYS, Asked, read_request
 from app.model_cards import model_card, model_summary
+from app.onnx_files import MEDIA_TYPE as ONNX
+from app.onnx_files import Precision
 from app.problems import ProblemError
-from app.registry import ServedModel, not_ready
+from app.registry import ModelRegistry, ServedModel, not_ready
 from app.service import Service, service_of
 from app.tables import (
     ARROW,
@@ -24,6 +28,7 @@ from app.tables import (
     JSON,
     accepted,
     explained_columns,
+    interval_columns,
     predicted_columns,
     read_table,
     write_table,
@@ -32,6 +37,14 @@ from model import Explanation
 from model.features import FloatArray
 
 router = APIRouter()
+
+HTML = "text/html"
+#: A report has its scripts and styles in it and asks no host for anything. In a sandbox it is no page of this
+#: server's, either: what a store's reports do cannot reach the API with the reader's credentials.
+REPORT_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox allow-scripts"
+)
 
 
 @router.post(
@@ -48,10 +61,11 @@ async def predict(request: Request) -> Response:
     body, given = await service.read(request, JSON, CSV, ARROW)
     wanted = accepted(request, given)
 
-    def answer(served: ServedModel, scores: FloatArray) -> bytes:
+    def answer(asked: Asked, scores: FloatArray) -> bytes:
         if wanted == JSON:
-            return predict_answer(served, scores)
-        return write_table(predicted_columns(served, scores), wanted, served)
+            return predict_answer(asked, scores)
+        columns = {**predicted_columns(asked.served, scores), **interval_columns(asked, scores)}
+        return write_table(columns, wanted, asked.served)
 
     read = _reader(service, request, body, given, PREDICT_KEYS)
     return Response(await service.predict(request, body, read, answer), media_type=wanted)
@@ -120,6 +134,46 @@ async def model_version(request: Request, name: str, version: str) -> Response:
     return _json(model_card(registry.find(name, version), registry))
 
 
+@router.get(
+    "/models/{name}/versions/{version}/model.onnx",
+    response_class=Response,
+    responses={**download(ONNX, "The file"), **problems(404, 422, 500, 501, 503, 504)},
+    summary="Get a version of a model as an ONNX file",
+    tags=["models"],
+)
+async def model_onnx(
+    request: Request,
+    name: str,
+    version: str,
+    explain: Annotated[bool, Query(description="With explanations.")] = False,
+    precision: Annotated[Precision, Query(description="Of the matrices and of what comes out.")] = "float64",
+) -> Response:
+    """Raw features in, predictions out, in standard operators; checked against the model by onnxruntime."""
+    service = service_of(request)
+    served = service.registry.find(name, version)
+    made = await service.onnx_files.get(served, explain, precision)
+    names = {"Content-Disposition": f'attachment; filename="{served.name}-{served.version}.onnx"'}
+    return download_response(request, made, names)
+
+
+@router.get(
+    "/models/{name}/versions/{version}/report",
+    response_class=Response,
+    responses={**download(HTML, "The page"), **problems(404, 503)},
+    summary="Read the report of a version of a model",
+    tags=["models"],
+)
+async def model_report(request: Request, name: str, version: str) -> Response:
+    """What training found: metrics, effects and settings, on one page that needs nothing else."""
+    registry = service_of(request).registry
+    served = registry.find(name, version)
+    # Read each time: the curvature of a model may be added to its report later.
+    page = await asyncio.to_thread(_report, registry, served)
+    if page is None:
+        raise ProblemError(404, f"version {served.version} of model {served.name!r} has no report")
+    return download_response(request, page, {"Content-Security-Policy": REPORT_POLICY})
+
+
 @router.get("/livez", response_model=schemas.Alive, summary="Is the process alive?", tags=["health"])
 async def livez() -> Response:
     """Always 200: a process that cannot answer this should be restarted."""
@@ -159,6 +213,11 @@ def _reader(
     if media_type == JSON:
         return lambda: read_request(parse_json(body), keys, registry, max_rows)
     return lambda: read_table(body, media_type, request.query_params, registry, max_rows)
+
+
+def _report(registry: ModelRegistry, served: ServedModel) -> Download | None:
+    content = registry.store.report(served.name, served.version)
+    return None if content is None else Download(content, HTML)
 
 
 def _json(document: Any) -> Response:

@@ -12,8 +12,9 @@ from model.explain import METHODS
 from model.features import FloatArray, InvalidRowsError, Location
 from model.spectral import ClassLabel
 
-PREDICT_KEYS = frozenset({"instances", "model", "version"})
-EXPLAIN_KEYS = PREDICT_KEYS | {"method", "target", "include"}
+KEYS = frozenset({"instances", "model", "version"})
+PREDICT_KEYS = KEYS | {"interval"}
+EXPLAIN_KEYS = KEYS | {"method", "target", "include"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Asked:
         rows: at least one, as a list of rows or as columns by name; whether each is a row of the model shows
             when they are encoded.
         method, target: as for ``SpectralModel.explain``.
+        interval: the level of the intervals to give beside predictions; None for none.
         loc: where in the body the rows are.
     """
 
@@ -32,6 +34,7 @@ class Asked:
     rows: Any
     method: str = "eigenvector"
     target: ClassLabel | None = None
+    interval: float | None = None
     loc: Location = ("instances",)
 
     @property
@@ -77,22 +80,24 @@ def read_request(document: Any, keys: frozenset[str], registry: ModelRegistry, m
         raise invalid_all(errors)
     if document.get("include"):
         raise invalid(("include", 0), f"nothing can be included yet; got {_kind(document['include'][0])}")
-    served, method, target = read_options(document, registry)
+    served, method, target, interval = read_options(document, registry)
     rows = check_rows(document["instances"], max_rows, ("instances",))
-    return Asked(served, rows, method, target)
+    return Asked(served, rows, method, target, interval)
 
 
-def read_options(options: Mapping[str, Any], registry: ModelRegistry) -> tuple[ServedModel, str, ClassLabel | None]:
-    """The model, method and target that a request names, or their defaults.
+def read_options(
+    options: Mapping[str, Any], registry: ModelRegistry
+) -> tuple[ServedModel, str, ClassLabel | None, float | None]:
+    """The model, method, target and interval that a request names, or their defaults.
 
     Raises:
-        ProblemError: 404 unknown model or version; 422 unknown method or target.
+        ProblemError: 404 unknown model or version; 422 unknown method, target or level of interval.
     """
     served = registry.find(options.get("model"), options.get("version"))
     method = options.get("method") or "eigenvector"
     if method not in METHODS:
         raise invalid(("method",), f"must be one of {', '.join(METHODS)}; got {method!r}")
-    return served, method, read_target(served, options.get("target"))
+    return served, method, read_target(served, options.get("target")), read_level(served, options.get("interval"))
 
 
 def check_rows(rows: Any, max_rows: int, loc: Location) -> list[Any]:
@@ -135,6 +140,22 @@ def read_target(served: ServedModel, target: Any) -> ClassLabel | None:
         if target == key or (target == label and isinstance(target, bool) == isinstance(label, bool)):
             return label
     raise invalid(("target",), f"must be one of {', '.join(map(repr, classes))}; got {_kind(target)}")
+
+
+def read_level(served: ServedModel, level: Any) -> float | None:
+    """The level of the intervals asked for, if the model keeps them for it.
+
+    Raises:
+        ProblemError: 422 naming the levels there are.
+    """
+    if level is None:
+        return None
+    levels = served.model.interval_levels
+    if not levels:
+        raise invalid(("interval",), f"must be left out: {served.name} keeps no intervals")
+    if isinstance(level, bool) or level not in levels:
+        raise invalid(("interval",), f"must be one of {', '.join(f'{have:g}' for have in levels)}; got {_kind(level)}")
+    return float(level)
 
 
 def _kind(value: object) -> str:

@@ -46,8 +46,8 @@ async def predict(request: Request, name: str) -> Response:
     service = service_of(request)
     body, _ = await service.read(request, JSON)
 
-    def answer(served: ServedModel, scores: FloatArray) -> bytes:
-        return to_json({"predictions": predictions(served, scores)})
+    def answer(asked: Asked, scores: FloatArray) -> bytes:
+        return to_json({"predictions": predictions(asked.served, scores)})
 
     return Response(await service.predict(request, body, lambda: _read(service, name, body), answer), media_type=JSON)
 
@@ -75,7 +75,8 @@ def _read(service: Service, name: str, body: bytes) -> Asked:
     document = parse_json(body)
     if not isinstance(document, dict) or "instances" not in document:
         raise invalid(("instances",), 'must be given: the body must be {"instances": [...]}')
-    served, method, target = read_options({**document, "model": name, "version": None}, service.registry)
+    options = {**document, "model": name, "version": None, "interval": None}
+    served, method, target, _ = read_options(options, service.registry)
     return Asked(served, check_rows(document["instances"], service.settings.max_rows, ("instances",)), method, target)
 
 

@@ -13,7 +13,7 @@ from app.bodies import parse_json
 from app.documentation import json_body, problems
 from app.instances import Asked, check_count, check_rows
 from app.problems import Location, invalid
-from app.registry import ServedModel, not_ready
+from app.registry import not_ready
 from app.schemas import InvocationsRequest, V1Predictions
 from app.service import Service, service_of
 from app.tables import CSV, JSON, read_table
@@ -57,8 +57,8 @@ async def invocations(request: Request) -> Response:
             return read_table(body, CSV, {}, service.registry, service.settings.max_rows)
         return _read(_parse(body), service)
 
-    def answer(served: ServedModel, scores: FloatArray) -> bytes:
-        model = served.model
+    def answer(asked: Asked, scores: FloatArray) -> bytes:
+        model = asked.served.model
         if not model.classes:
             return to_json({"predictions": model.values(scores)})
         chosen = model.probabilities(scores).argmax(axis=1).tolist()

@@ -17,10 +17,8 @@ log = logging.getLogger("eigenserve.requests")
 
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _TRACE = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
-_SECURITY_HEADERS = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"cache-control", b"no-store"),
-)
+_NO_SNIFF = (b"x-content-type-options", b"nosniff")
+_NO_STORE = (b"cache-control", b"no-store")
 
 
 class Observer:
@@ -48,7 +46,10 @@ class Observer:
                 status = message["status"]
                 headers = message["headers"]
                 headers.append((b"x-request-id", request_id))
-                headers.extend(_SECURITY_HEADERS)
+                headers.append(_NO_SNIFF)
+                # Only files that a client may keep say otherwise.
+                if not any(name == b"cache-control" for name, _ in headers):
+                    headers.append(_NO_STORE)
                 if self.service.draining:
                     headers.append((b"connection", b"close"))
             await send(message)

@@ -157,8 +157,8 @@ async def _infer(request: Request, name: str, version: str | None = None) -> Res
         rows = read_tensors(document.get("inputs"), binary, found, service.settings.max_rows)
         return Asked(found, rows, loc=("inputs",))
 
-    def answer(served: ServedModel, scores: FloatArray) -> Response:
-        return _answer(served, scores, wanted, document.get("id"))
+    def answer(asked: Asked, scores: FloatArray) -> Response:
+        return _answer(asked.served, scores, wanted, document.get("id"))
 
     return await service.predict(request, body, read, answer)
 

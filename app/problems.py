@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from model.features import InvalidRowsError
@@ -99,6 +100,7 @@ def _of_http(error: HTTPException, request: Request) -> ProblemError:
 PROBLEMS: dict[type[Exception], Any] = {
     ProblemError: lambda error, request: error,
     InvalidRowsError: lambda error, request: invalid_all(error.errors, error.total),
+    RequestValidationError: lambda error, request: invalid_all([(e["loc"], e["msg"]) for e in error.errors()]),
     ModelNotFoundError: lambda error, request: ProblemError(404, str(error)),
     HTTPException: _of_http,
 }

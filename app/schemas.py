@@ -25,8 +25,8 @@ _HOUSE: dict[str, JsonValue] = {
 }
 
 
-class PredictRequest(BaseModel):
-    """Rows to predict."""
+class RowsRequest(BaseModel):
+    """Rows, and the model they are for."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"instances": [_HOUSE]}]})
 
@@ -39,7 +39,17 @@ class PredictRequest(BaseModel):
     version: str | int | None = Field(default=None, description="A version; the newest by default.")
 
 
-class ExplainRequest(PredictRequest):
+class PredictRequest(RowsRequest):
+    """Rows to predict."""
+
+    interval: float | None = Field(
+        default=None,
+        description="A level: answer with an interval for every row that holds the target with this probability, "
+        "on average over rows. One of the levels in the model's card; only regressions have them.",
+    )
+
+
+class ExplainRequest(RowsRequest):
     """Rows to explain."""
 
     method: str | None = Field(default=None, description="How to take the score apart.", examples=["eigenvector"])
@@ -66,6 +76,9 @@ class PredictResponse(BaseModel):
     version: str
     predictions: list[Prediction] = Field(
         description="null only where the number is too large for float64", examples=[[452600.0]]
+    )
+    intervals: list[tuple[float | None, float | None]] | None = Field(
+        default=None, description="[low, high] of every row; only where an interval is asked for."
     )
 
 

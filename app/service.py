@@ -15,6 +15,7 @@ from app.bodies import body_headers, check_media_type, read_body
 from app.engine import INLINE_BYTES, Engine
 from app.instances import Asked
 from app.metrics import Metrics
+from app.onnx_files import OnnxFiles
 from app.registry import ModelRegistry, ServedModel, not_ready
 from app.settings import Settings
 from model import CheckpointError, Explanation, ModelStore
@@ -28,7 +29,7 @@ log = logging.getLogger("eigenserve.service")
 BYTES_PER_ROW = 256
 
 T = TypeVar("T")
-PredictAnswer = Callable[[ServedModel, FloatArray], T]
+PredictAnswer = Callable[[Asked, FloatArray], T]
 ExplainAnswer = Callable[[ServedModel, Explanation, FloatArray], T]
 
 
@@ -40,6 +41,7 @@ class Service:
         registry: the models.
         engine: where predictions are computed.
         metrics: what Prometheus reads.
+        onnx_files: models as ONNX files.
         failure: why the models could not be loaded, if so.
         log_failure: whether ``failure`` goes to the log; not where the command line tells it.
         load_first: whether the server waits for the models before it takes connections.
@@ -61,6 +63,7 @@ class Service:
             on_batch=self.metrics.batch,
             on_wait=self.metrics.queue_wait.observe,
         )
+        self.onnx_files = OnnxFiles(settings.deadline_s)
         self.metrics.queue(self.engine.load)
         self.failure: Exception | None = None
         self.log_failure = True
@@ -89,6 +92,7 @@ class Service:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.engine.close()
+        self.onnx_files.close()
         self._loader.shutdown(wait=False, cancel_futures=True)
 
     async def on_loader(self, work: Callable[[], object]) -> None:
@@ -121,13 +125,13 @@ class Service:
         def work() -> T:
             asked = read()
             self.metrics.predicted(asked, "predict")
-            return answer(asked.served, asked.served.model.scores(asked.columns()))
+            return answer(asked, asked.served.model.scores(asked.columns()))
 
         if len(body) <= INLINE_BYTES:
             asked = read()
             scores = await self.engine.scores(asked)
             self.metrics.predicted(asked, "predict")
-            return answer(asked.served, scores)
+            return answer(asked, scores)
         return await self.engine.large(work, estimate_rows(body), lambda: _gone(request))
 
     async def explain(self, request: Request, body: bytes, read: Callable[[], Asked], answer: ExplainAnswer[T]) -> T:

@@ -25,20 +25,20 @@ Columns = dict[str, Any]
 
 
 def read_table(body: bytes, media_type: str, query: Mapping[str, str], registry: ModelRegistry, max_rows: int) -> Asked:
-    """A CSV or Arrow body, and what the query says of model, version, method and target.
+    """A CSV or Arrow body, and what the query says of model, version, method, target and interval.
 
     Every feature of the model must be a column; further columns are ignored.
 
     Raises:
         ProblemError: 404, 413, 415 or 422, as for JSON.
     """
-    served, method, target = read_options(dict(query), registry)
+    served, method, target, interval = read_options(_options(query), registry)
     columns = _read_csv(body, served) if media_type == CSV else _read_arrow(body)
     count = len(next(iter(columns.values()), ()))
     if not count:
         raise invalid(("body",), "must have at least one row")
     check_count(count, max_rows)
-    return Asked(served, columns, method, target, loc=("body",))
+    return Asked(served, columns, method, target, interval, loc=("body",))
 
 
 def accepted(request: Request, given: str) -> str:
@@ -68,6 +68,14 @@ def predicted_columns(served: ServedModel, scores: FloatArray) -> Columns:
     return {"label": labels, **shares}
 
 
+def interval_columns(asked: Asked, scores: FloatArray) -> Columns:
+    """Intervals as the columns ``low`` and ``high``, if they are asked for."""
+    if asked.interval is None:
+        return {}
+    interval = asked.served.model.intervals(scores, asked.interval)
+    return {"low": interval[:, 0], "high": interval[:, 1]}
+
+
 def explained_columns(served: ServedModel, explanation: Explanation, scores: FloatArray) -> Columns:
     """Explanations as columns: the predictions', then score, baseline, contributions.TERM and so on."""
     return {
@@ -91,6 +99,14 @@ def write_table(columns: Columns, media_type: str, served: ServedModel) -> bytes
     with pyarrow.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     return sink.getvalue()
+
+
+def _options(query: Mapping[str, str]) -> dict[str, Any]:
+    """A query's texts; of its interval, the number."""
+    options: dict[str, Any] = dict(query)
+    if options.get("interval"):
+        options["interval"] = _number(options["interval"])
+    return options
 
 
 def _read_csv(body: bytes, served: ServedModel) -> Columns:

@@ -4,7 +4,20 @@ import argparse
 
 from benchmarks import eigensolver, operators, service
 
-BENCHMARKS = {"eigensolver": eigensolver.run, "operators": operators.run, "service": service.run}
+
+def run_onnx(quick: bool) -> None:
+    """Import the benchmark when it is wanted: it needs onnxruntime."""
+    from benchmarks import onnx
+
+    onnx.run(quick=quick)
+
+
+BENCHMARKS = {
+    "eigensolver": eigensolver.run,
+    "onnx": run_onnx,
+    "operators": operators.run,
+    "service": service.run,
+}
 
 
 def main() -> None:

@@ -166,9 +166,7 @@ class _PseudoInverse(Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, diag: Tensor, off_diag: Tensor, values: Tensor, vectors: Tensor, rhs: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, diag: Tensor, off_diag: Tensor, values: Tensor, vectors: Tensor, rhs: Tensor) -> Tensor:
         rhs = rhs.contiguous()
         if diag.is_cuda:
             out = _pseudo_inverse_dense(diag, off_diag, values, vectors, rhs)
@@ -210,9 +208,7 @@ _eigenpairs: Callable[[Tensor, Tensor, int, int], tuple[Tensor, Tensor]] = _Eige
 _pseudo_inverse: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor] = _PseudoInverse.apply
 
 
-def _pseudo_inverse_dense(
-    diag: Tensor, off_diag: Tensor, values: Tensor, vectors: Tensor, rhs: Tensor
-) -> Tensor:
+def _pseudo_inverse_dense(diag: Tensor, off_diag: Tensor, values: Tensor, vectors: Tensor, rhs: Tensor) -> Tensor:
     """The readable twin of `solve_pseudo_inverse`, by dense complex solves: for CUDA and for tests."""
     size = torch.cat([diag, off_diag], -1).abs().amax(-1)
     inside = torch.isfinite(values) & (size[:, None] > 0)
@@ -225,9 +221,7 @@ def _pseudo_inverse_dense(
     return torch.where(inside[..., None], x, torch.where(torch.isnan(values), torch.nan, 0.0)[..., None])
 
 
-def smoothed_eigvalsh_tridiagonal(
-    diag: Tensor, off_diag: Tensor, *, eig_idx: int, smoothing: float
-) -> Tensor:
+def smoothed_eigvalsh_tridiagonal(diag: Tensor, off_diag: Tensor, *, eig_idx: int, smoothing: float) -> Tensor:
     """The Moreau-smoothed eigenvalue `eig_idx`: (..., n), (..., n - 1) -> (...), with a Lipschitz gradient.
 
     The sum of the r largest eigenvalues is a convex maximum over 0 <= q_j <= 1, sum q_j = r of sum q_j

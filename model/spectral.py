@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -79,6 +80,35 @@ class SpectralModel:
         if not self.classes:
             raise ValueError(f"only classifiers have probabilities; this is a {self.task} model")
         return self.probabilities(self.scores(self.features.encode(rows)))
+
+    @cached_property
+    def interval_levels(self) -> tuple[float, ...]:
+        """Levels at which the card keeps radii of prediction intervals, ascending; none for classifiers."""
+        return tuple(sorted(self._radii))
+
+    def predict_interval(self, rows: Any, level: float = 0.9) -> FloatArray:
+        """Rows -> (N, 2): intervals that hold the target with probability ``level``, on average over rows.
+
+        Split-conformal: of equal width for all rows, which must be like those trained on.
+
+        Raises:
+            InvalidRowsError: rows that are not rows of this model.
+            ValueError: a level that the model keeps no intervals of.
+        """
+        return self.intervals(self.scores(self.features.encode(rows)), level)
+
+    def intervals(self, scores: FloatArray, level: float) -> FloatArray:
+        """As ``predict_interval``, for scores (N, 1)."""
+        if level not in self._radii:
+            levels = ", ".join(f"{have:g}" for have in self.interval_levels) or "none: no intervals are kept"
+            raise ValueError(f"level must be one of {levels}; got {level}")
+        predicted, radius = self.values(scores), self._radii[level]
+        return np.stack([predicted - radius, predicted + radius], axis=1)
+
+    @cached_property
+    def _radii(self) -> dict[float, float]:
+        kept = {} if self.classes else self.card.get("intervals") or {}
+        return {float(level): float(radius) for level, radius in kept.items()}
 
     def explain(self, rows: Any, method: str = "eigenvector", target: ClassLabel | None = None) -> Explanation:
         """Rows -> their scores taken apart (see ``Explanation``).

@@ -17,6 +17,8 @@ __all__ = ["CheckpointError", "ModelNotFoundError", "ModelStore", "check_name", 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
+#: What training found, beside the checkpoint in a version's folder.
+REPORT = "report.html"
 
 
 class ModelNotFoundError(LookupError):
@@ -82,6 +84,13 @@ class ModelStore:
             )
         model = read_checkpoint(self.root / name / str(version))
         return replace(model, card={**model.card, "name": name, "version": version})
+
+    def report(self, name: str, version: int) -> bytes | None:
+        """The report of a version, an HTML page; None where training left none."""
+        try:
+            return (self.root / check_name(name) / str(version) / REPORT).read_bytes()
+        except FileNotFoundError:
+            return None
 
     def save(
         self, name: str, model: SpectralModel, add_files: Callable[[Path, SpectralModel], None] | None = None

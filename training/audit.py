@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from model.features import FloatArray
+from model.features import FeatureSpace, FloatArray
 from training.leakage import explained_alone
 from training.table import Target
 
@@ -34,23 +34,34 @@ LEAK = 0.98
 MAX_NAMES = 5
 
 
-def audit(table: pd.DataFrame, target: Target) -> list[str]:
-    """Sentences about the features of a table (N rows) and its target, each with what to do about it.
+def audit(table: pd.DataFrame, space: FeatureSpace, columns: FloatArray, target: Target) -> list[str]:
+    """Sentences about the features of a table and its target, each with what to do about it.
 
     Rows are sampled where there are many, always the same ones.
+
+    Args:
+        table: the features of N rows.
+        space: how they are encoded.
+        columns: (N, F), encoded.
+        target: of the N rows.
     """
     rng = np.random.default_rng(0)
     part = np.sort(rng.permutation(len(table))[:SAMPLE_ROWS])
     sample, values = table.iloc[part].reset_index(drop=True), target.values[part]
-    names = [str(name) for name in table]
-    codes = {name: _codes(sample[name]) for name in names}
+    names = list(space.names)
+    texts = {feature.name for feature in space.features if feature.kind == "categorical"}
+    codes = {
+        # Encoded, rare categories would be one.
+        name: _codes(sample[name]) if name in texts else columns[part, i]
+        for i, name in enumerate(names)
+    }
     notes: list[str] = []
     constant = [name for name in names if _is_constant(sample[name]) and _is_constant(table[name])]
     if constant:
         notes.append(f"{_names(constant)} the same in every row: of no use, --exclude {_option(constant)}")
     varying = [name for name in names if name not in constant]
     notes += _duplicates(table, codes, varying)
-    ids = [name for name in varying if _is_id(sample[name]) and _is_id(table[name])]
+    ids = [name for name in varying if _is_id(sample[name], name in texts) and _is_id(table[name], name in texts)]
     if ids:
         notes.append(
             f"{_names(ids)} different in every row, as an identifier is: a model of it does not carry over to new "
@@ -65,15 +76,13 @@ def audit(table: pd.DataFrame, target: Target) -> list[str]:
                 f"{name!r} alone explains {min(explained, 0.9999):.2%} of {target.name!r}: if it is not known "
                 f"before {target.name!r} is, the model cheats, --exclude {_option([name])}"
             )
-        notes += _column_notes(name, table[name], sample[name])
+        notes += _column_notes(name, table[name], sample[name] if name in texts else None)
     notes += _row_notes(table, target)
     return notes
 
 
 def _codes(column: pd.Series) -> FloatArray:
-    """A column as numbers: its own, or a code for each different value; NaN where missing."""
-    if pd.api.types.is_numeric_dtype(column):
-        return np.asarray(column.to_numpy(np.float64, na_value=np.nan))
+    """A code for each different value; NaN where missing."""
     codes = pd.factorize(column)[0].astype(np.float64)
     codes[codes < 0] = np.nan
     return codes
@@ -85,14 +94,14 @@ def _is_constant(column: pd.Series) -> bool:
     return len(present) == 0 or (len(present) == len(column) and not (present != present.iloc[0]).any())
 
 
-def _is_id(column: pd.Series) -> bool:
+def _is_id(column: pd.Series, is_text: bool) -> bool:
     """Texts all different, or whole numbers that are all different and count up or fill their range."""
     if len(column) < FEW_ROWS or not column.is_unique or column.isna().any():
         return False
     if pd.api.types.is_integer_dtype(column):
         dense = int(column.max()) - int(column.min()) < 1.01 * len(column)
         return bool(dense or column.is_monotonic_increasing)
-    return isinstance(column.dtype, pd.StringDtype) or column.dtype == object
+    return is_text
 
 
 def _duplicates(table: pd.DataFrame, codes: dict[str, FloatArray], names: list[str]) -> Iterator[str]:
@@ -108,7 +117,7 @@ def _duplicates(table: pd.DataFrame, codes: dict[str, FloatArray], names: list[s
         if same:
             yield (
                 f"{_names(same)} the same as {first!r}, in these or other words: effects are split between them "
-                f"at random, --exclude {_option(same)}"
+                f"arbitrarily, --exclude {_option(same)}"
             )
 
 
@@ -118,16 +127,15 @@ def _say_the_same(a: pd.Series, b: pd.Series) -> bool:
     return bool((first == second).all())
 
 
-def _column_notes(name: str, column: pd.Series, sample: pd.Series) -> Iterator[str]:
+def _column_notes(name: str, column: pd.Series, sample: pd.Series | None) -> Iterator[str]:
+    """Notes about one column; ``sample`` is a part of its rows if it has categories."""
     missing = float(column.isna().mean())
     if missing > MOSTLY_MISSING:
         yield (
             f"{name!r} is missing in {missing:.0%} of the rows: make sure that it is missing for the same reasons "
             f"where the model will be used, or --exclude {_option([name])}"
         )
-    if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
-        return
-    if sample.nunique() <= MANY_CATEGORIES:
+    if sample is None or sample.nunique() <= MANY_CATEGORIES:
         return
     categories, present = column.nunique(), int(column.notna().sum())
     if present < ROWS_PER_CATEGORY * categories:

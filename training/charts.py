@@ -90,7 +90,7 @@ def effect_chart(effect: Effect, classes: Sequence[str]) -> Figure:
     for c, name in enumerate(names):
         colour = COLOURS[c % len(COLOURS)]
         mean, low, high = effect.mean[c], effect.low[c], effect.high[c]
-        if not bins.numeric:
+        if bins.axis == "category":
             error = {"type": "data", "symmetric": False, "array": high - mean, "arrayminus": mean - low}
             traces.append(
                 {
@@ -113,8 +113,7 @@ def effect_chart(effect: Effect, classes: Sequence[str]) -> Figure:
         if np.isfinite(effect.missing[c]):
             level, ends = [effect.missing[c]] * 2, [bins.labels[0], bins.labels[-1]]
             traces.append({**line(ends, level, f"{name}, missing"), "line": {"color": colour, "dash": "dot"}})
-    axis = {"type": "log" if bins.log else "linear" if bins.numeric else "category"}
-    return figure(traces, effect.features[0], "contribution", xaxis=axis)
+    return figure(traces, effect.features[0], "contribution", xaxis={"type": bins.axis})
 
 
 def _pair_chart(effect: Effect) -> Figure:

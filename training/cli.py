@@ -1,4 +1,4 @@
-"""The command line: fit and evaluate."""
+"""The command line: fit, evaluate, curvature and export."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from model.checkpoint import CheckpointError
 from model.features import InvalidRowsError
 from model.spectral import SpectralModel
 from model.store import ModelNotFoundError, ModelStore, check_name, load_model
+from training.export import add_export
 from training.table import UserError
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     bend.add_argument("--top", type=int, default=5, metavar="K", help="eigenvalues at each end (default 5)")
     bend.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
     bend.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    add_export(commands)
     return parser
 
 

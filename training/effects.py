@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,21 +24,21 @@ MAX_EFFECTS = 40
 #: Classes of which effects are drawn.
 MAX_CLASSES = 6
 
+Axis = Literal["linear", "log", "date", "category"]
+
 
 @dataclass(frozen=True)
 class Bins:
     """Groups of rows by the value of one feature.
 
     Attributes:
-        labels: of the B groups, as shown: numbers' means, or texts.
-        numeric: whether labels are numbers.
-        log: whether the feature is taken by its logarithm.
+        labels: of the B groups, as shown: numbers' means, dates in ISO 8601, or texts.
+        axis: what they stand on.
         of_row: (N,), each row's group; -1 where it is in none.
     """
 
     labels: tuple[float | str, ...]
-    numeric: bool
-    log: bool
+    axis: Axis
     of_row: NDArray[np.int64]
 
 
@@ -125,9 +126,18 @@ def _effect(term: str, features: Sequence[Feature], values: Sequence[FloatArray]
     rows = np.bincount(cell, minlength=cells)
     full = (len(contributions), *shape)
     missing = np.full(len(contributions), np.nan)
-    if len(features) == 1 and bins[0].numeric and not inside.all():
+    if len(features) == 1 and bins[0].axis != "category" and not inside.all():
         missing = contributions[:, ~inside].mean(axis=1)
-    return Effect(term, names, bins, rows.reshape(shape), *(a.reshape(full) for a in (mean, low, high)), missing)
+    return Effect(
+        term=term,
+        features=names,
+        bins=bins,
+        rows=rows.reshape(shape),
+        mean=mean.reshape(full),
+        low=low.reshape(full),
+        high=high.reshape(full),
+        missing=missing,
+    )
 
 
 def group_values(feature: Feature, values: FloatArray, count: int) -> Bins:
@@ -139,7 +149,7 @@ def group_values(feature: Feature, values: FloatArray, count: int) -> Bins:
         count: parts of a numeric feature's range.
     """
     missing = np.isnan(values)
-    if feature.kind != "numeric":
+    if feature.kind in ("categorical", "boolean"):
         labels = [*feature.categories, "unknown"] if feature.kind == "categorical" else ["false", "true"]
         codes = np.where(missing, len(labels), values).astype(np.int64)
         counts = np.bincount(codes, minlength=len(labels) + 1)
@@ -147,15 +157,27 @@ def group_values(feature: Feature, values: FloatArray, count: int) -> Bins:
         position = np.full(len(counts), -1)
         position[kept] = np.arange(len(kept))
         shown = [*labels, "missing"]
-        return Bins(tuple(shown[k] for k in kept), False, False, position[codes])
-    log = feature.transform == "log"
+        return Bins(tuple(shown[k] for k in kept), "category", position[codes])
     levels = np.unique(values[~missing])
-    if len(levels) <= count:
-        return Bins(tuple(levels.tolist()), True, log, np.where(missing, -1, np.searchsorted(levels, values)))
-    edges = np.unique(np.quantile(values[~missing], np.linspace(0.0, 1.0, count + 1)[1:-1]))
-    group = np.where(missing, -1, np.searchsorted(edges, values, side="right"))
-    renumbered = np.unique(group[~missing], return_inverse=True)[1]
     of_row = np.full(len(values), -1)
-    of_row[~missing] = renumbered
-    sums = np.bincount(renumbered, values[~missing])
-    return Bins(tuple((sums / np.bincount(renumbered)).tolist()), True, log, of_row)
+    if len(levels) <= count:
+        of_row[~missing] = np.searchsorted(levels, values[~missing])
+        return Bins(_labels(feature, levels), _axis(feature), of_row)
+    edges = np.unique(np.quantile(values[~missing], np.linspace(0.0, 1.0, count + 1)[1:-1]))
+    part = np.unique(np.searchsorted(edges, values[~missing], side="right"), return_inverse=True)[1]
+    of_row[~missing] = part
+    means = np.bincount(part, values[~missing]) / np.bincount(part)
+    return Bins(_labels(feature, means), _axis(feature), of_row)
+
+
+def _axis(feature: Feature) -> Axis:
+    if feature.kind == "datetime":
+        return "date"
+    return "log" if feature.transform == "log" else "linear"
+
+
+def _labels(feature: Feature, values: FloatArray) -> tuple[float | str, ...]:
+    if feature.kind != "datetime":
+        return tuple(values.tolist())
+    seconds = np.round(values * 86_400).astype("datetime64[s]")
+    return tuple(np.datetime_as_string(seconds).tolist())

@@ -2,181 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from abc import abstractmethod
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils import Tags, check_random_state, compute_sample_weight
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import _check_sample_weight
 
-from model.checkpoint import read_checkpoint, write_checkpoint
-from model.explain import Explanation
 from model.features import FloatArray
-from model.spectral import ClassLabel, SpectralModel
-from model.store import ModelStore, load_model
-from training.columns import array_names, merge_equal_rows, read_columns, read_target
-from training.fit import fit_rows
-from training.settings import FitSettings, make_settings
-from training.table import Target, UserError
-
-Pairs = Literal["auto", "none"] | list[tuple[str, str]]
+from model.spectral import SpectralModel
+from training.columns import read_columns, read_target
+from training.estimator_base import Pairs, SpectralEstimator
+from training.table import Target
 
 
-class _SpectralEstimator(BaseEstimator):  # type: ignore[misc]
-    """What the regressor and the classifier share: everything but the target.
-
-    A fit does not depend on the order of rows, and a row of weight two counts as two equal rows: equal rows are
-    merged, their weights added.
-
-    Attributes:
-        model_: the trained model, as the command line would store it.
-        notes_: what you should know about the data.
-        n_features_in_, feature_names_in_: of the table trained on; names only if it had any.
-    """
-
-    def __init__(
-        self,
-        *,
-        members: int = 8,
-        dim: int = 15,
-        pairs: Pairs = "auto",
-        monotone: Mapping[str, str] | None = None,
-        budget: float = 60.0,
-        random_state: int | np.random.RandomState | None = 0,
-    ) -> None:
-        self.members = members
-        self.dim = dim
-        self.pairs = pairs
-        self.monotone = monotone
-        self.budget = budget
-        self.random_state = random_state
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        """(N,) predictions for N rows: an array or a DataFrame as fitted on; a missing value is NaN.
-
-        Raises:
-            NotFittedError: before ``fit``.
-            ValueError: rows with other columns than those fitted on, or an infinity.
-        """
-        model, rows = self._rows(X)
-        return model.predict(rows)
-
-    def explain(self, X: Any, *, target: ClassLabel | None = None) -> Explanation:
-        """Scores of N rows taken apart into one contribution per term, exactly.
-
-        Args:
-            X: as for ``predict``.
-            target: the class to explain; by default the second of two, the predicted one of several.
-
-        Raises:
-            NotFittedError: before ``fit``.
-            ValueError: no rows of this model, or an unknown class.
-        """
-        model, rows = self._rows(X)
-        return model.explain(rows, target=target)
-
-    def save(self, store: str | os.PathLike[str], name: str) -> Path:
-        """Write the model as the next version of ``name`` into a store; returns its folder.
-
-        Raises:
-            NotFittedError: before ``fit``.
-            ValueError: a name that cannot be one.
-        """
-        check_is_fitted(self)
-        saved = ModelStore(Path(store)).save(name, self.model_)
-        return Path(store) / name / str(saved.card["version"])
-
-    @classmethod
-    def from_checkpoint(cls, path: str | os.PathLike[str]) -> Self:
-        """An estimator around the model at STORE/NAME or STORE/NAME/VERSION.
-
-        Raises:
-            ModelNotFoundError, CheckpointError: nothing there, or something damaged.
-            ValueError: a model of another task.
-        """
-        model = load_model(path)
-        settings = dict(model.card.get("training", {}).get("settings", {}))
-        told = {name: settings[name] for name in ("members", "dim", "budget", "loss", "quantile") if name in settings}
-        estimator = cls(
-            **{name: value for name, value in told.items() if name in cls._get_param_names()},
-            pairs="auto" if settings.get("pairs") is None else [tuple(pair) for pair in settings["pairs"]],
-            monotone=dict(settings.get("monotone", ())) or None,
-            random_state=settings.get("seed", 0),
-        )
-        estimator.n_features_in_ = len(model.features)
-        if model.features.names != array_names(estimator.n_features_in_):
-            estimator.feature_names_in_ = np.array(model.features.names, dtype=object)
-        return estimator._adopt(model)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.input_tags.categorical = True
-        return tags
-
-    def __getstate__(self) -> dict[str, Any]:
-        """The parameters and the files of the checkpoint: a pickle outlives changes of the classes inside."""
-        state = dict(super().__getstate__())
-        if "model_" in state:
-            with tempfile.TemporaryDirectory() as folder:
-                write_checkpoint(Path(folder), state["model_"])
-                state["model_"] = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        files = state.get("model_")
-        if isinstance(files, dict):
-            with tempfile.TemporaryDirectory() as folder:
-                for name, content in files.items():
-                    (Path(folder) / name).write_bytes(content)
-                state = {**state, "model_": read_checkpoint(Path(folder))}
-        super().__setstate__(state)
-
-    @abstractmethod
-    def _adopt(self, model: SpectralModel) -> Self:
-        """Take over a trained model."""
-
-    def _settings(self, **told: Any) -> FitSettings:
-        """The settings that the parameters stand for.
-
-        Raises:
-            ValueError: a parameter out of range.
-        """
-        seed = self.random_state
-        if not isinstance(seed, int | np.integer):
-            seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
-        common = {"members": self.members, "dim": self.dim, "pairs": self.pairs, "budget": self.budget}
-        try:
-            return make_settings({**common, "monotone": self.monotone or {}, "seed": int(seed), **told})
-        except UserError as error:
-            raise ValueError(str(error)) from error
-
-    def _train(self, table: pd.DataFrame, target: Target, sample_weight: Any, settings: FitSettings) -> Self:
-        weight = _check_sample_weight(sample_weight, table, dtype=np.float64, ensure_non_negative=True)
-        table, target, weight = merge_equal_rows(table, target, weight)
-        if len(table) < 2:
-            raise ValueError("at least 2 different rows with a weight are needed; got 1 sample")
-        try:
-            fitted = fit_rows(table, target, weight, settings)
-        except UserError as error:
-            raise ValueError(str(error)) from error
-        self.notes_ = list(fitted.notes)
-        return self._adopt(fitted.model)
-
-    def _rows(self, X: Any) -> tuple[SpectralModel, pd.DataFrame]:
-        check_is_fitted(self)
-        return self.model_, read_columns(self, X, reset=False)
-
-
-class SpectralRegressor(RegressorMixin, _SpectralEstimator):  # type: ignore[misc]
+class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc]
     """Predicts a number by an eigenvalue, each prediction explained exactly.
 
     Args:
@@ -237,12 +79,7 @@ class SpectralRegressor(RegressorMixin, _SpectralEstimator):  # type: ignore[mis
             ValueError: a level that the model keeps no intervals of, or a loss that has none.
         """
         model, rows = self._rows(X)
-        radii = model.card.get("intervals", {})
-        if f"{level:g}" not in radii:
-            raise ValueError(f"level must be one of {', '.join(radii) or 'none: no intervals are kept'}; got {level}")
-        predicted = model.predict(rows)
-        radius = radii[f"{level:g}"]
-        return np.stack([predicted - radius, predicted + radius], axis=1)
+        return model.predict_interval(rows, level)
 
     def _adopt(self, model: SpectralModel) -> Self:
         if model.classes:
@@ -253,7 +90,7 @@ class SpectralRegressor(RegressorMixin, _SpectralEstimator):  # type: ignore[mis
         return self
 
 
-class SpectralClassifier(ClassifierMixin, _SpectralEstimator):  # type: ignore[misc]
+class SpectralClassifier(ClassifierMixin, SpectralEstimator):  # type: ignore[misc]
     """Predicts classes, whose log-odds (or softmax scores) are eigenvalues, each explained exactly.
 
     Args:

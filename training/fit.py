@@ -28,9 +28,10 @@ from training.pairs import pair_term
 from training.prepare import Sample, prepare
 from training.progress import Reporter, Silent
 from training.schema import infer_features
-from training.search import RUNGS, Judged, Workbench, blend, run_jobs, rungs_within, search
+from training.search import RUNGS, Judged, blend, run_jobs, rungs_within, search
 from training.settings import FitSettings
 from training.table import Target, UserError, fingerprint, positive_column, split_target
+from training.workbench import Workbench
 
 MIN_ROWS = 20
 #: Tells the random streams of finished members from those of the search.
@@ -175,7 +176,7 @@ def _fit_rows(
         model=replace(model, card=card),
         target=goal,
         scores=scores,
-        notes=tuple(audit(table, goal)),
+        notes=tuple(audit(table, space, columns, goal)),
         columns=columns,
         weight=weight,
         judged=tuple(judged),

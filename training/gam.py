@@ -17,8 +17,8 @@ from scipy.special import expit, softmax
 from model.features import FloatArray
 from training.basis import CurveBasis
 from training.gram import basis_matrix, gather, gram
-from training.kernel import Rows
-from training.losses import HUBER, LOGISTIC, MAX_LOG_RATE, POISSON, SOFTMAX, SQUARED, losses
+from training.layout import Rows
+from training.losses import HUBER, LOGISTIC, MAX_LOG_RATE, POISSON, SOFTMAX, SQUARED, best_constant, losses
 
 #: Ridge penalties on ramps and on lines, categories and missing values.
 RAMP_PENALTIES = (1.0, 4.0, 16.0, 64.0, 256.0, 4096.0)
@@ -26,6 +26,8 @@ LINE_PENALTIES = (0.3, 3.0)
 #: Newton steps (the squared loss needs one), and the change at which they stop.
 MAX_NEWTON_STEPS = 12
 NEWTON_TOLERANCE = 1e-2
+#: No score moves further in one step of a loss that is not squared.
+MAX_SCORE_MOVE = 4.0
 #: Rows on which penalties are compared; more would change the choice little.
 MAX_CHOICE_ROWS = 10_000
 
@@ -119,13 +121,21 @@ class _Problem:
 
     def solve(self, rows: NDArray[np.int64], penalty: FloatArray, start: FloatArray | None = None) -> FloatArray:
         """Coefficients (P + 1, O) on some rows, the offset last."""
-        beta = np.zeros((len(penalty), self.num_outputs)) if start is None else start.copy()
+        if start is None:
+            beta = np.zeros((len(penalty), self.num_outputs))
+            beta[-1] = best_constant(self.loss, 0.0, self.target[rows], self.weight[rows], self.num_outputs)
+        else:
+            beta = start.copy()
         for _ in range(MAX_NEWTON_STEPS):
             change = 0.0
             for o in range(self.num_outputs):
                 scores = gather(self.starts, self.weights, self.basis @ beta)
                 slopes, curvature = self._derivatives(scores, o)
                 step = self._newton_step(rows, slopes, curvature, penalty, beta[:, o])
+                if self.loss != SQUARED:
+                    # Far from the optimum a whole step may overshoot to where exp() has no curvature left.
+                    move = np.abs(gather(self.starts, self.weights, self.basis @ step[:, None])).max()
+                    step *= min(1.0, MAX_SCORE_MOVE / move) if move > 0 else 1.0
                 beta[:, o] -= step
                 change = max(change, float(np.abs(step).max()))
             if self.loss == SQUARED or change < NEWTON_TOLERANCE:

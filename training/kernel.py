@@ -8,128 +8,22 @@ BLOCK floats, or several, padded with zeros: diagonal first, then off-diagonal, 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from model import eigensolvers
 from model.eigensolvers.simd import fill, load, square_root, store
-from model.eigensolvers.training_tile import (
-    SCRATCH_TILES,
-    TRAINING_LANES,
-    aligned_tile,
-    padded_rows,
-    training_eigenpairs_tile,
-)
+from model.eigensolvers.sources import source_digest
+from model.eigensolvers.training_tile import TRAINING_LANES, training_eigenpairs_tile
+from training import losses, psd_steps
+from training.layout import BLOCK, MONOTONE
 from training.losses import loss_slopes
 from training.psd_steps import expand_steps, reduce_steps
 
-Float32 = NDArray[np.float32]
-
-#: Floats in a row of parameters: one value of the vector type, so a matrix of up to dim 16 is one row.
-BLOCK = TRAINING_LANES
-#: Marks in ``basis_offsets``.
-IDENTITY, MONOTONE = -1, -2
 BETA_1, BETA_2, ADAM_EPSILON = 0.9, 0.99, 1e-8
-
-
-class Rows(NamedTuple):
-    """Training rows as the kernels read them.
-
-    Attributes:
-        starts, weights: (N, C) int32 and float32, where each row stands on each curve.
-        target: (N,) float32.
-        sample_weight: (N,) float32, of mean one.
-    """
-
-    starts: NDArray[np.int32]
-    weights: Float32
-    target: Float32
-    sample_weight: Float32
-
-
-class Plan(NamedTuple):
-    """What is common to all members of a fit.
-
-    Curve c has the matrices matrix_offsets[c]:matrix_offsets[c+1] and the parameters
-    param_offsets[c]:param_offsets[c+1]; the first are ``basis[basis_offsets[c]:]``, reshaped, times the
-    second. Where that is -1 they are one and the same, and where it is -2 they are those of a monotone curve
-    (``training.psd_steps``) of shape ``steps[c]``: paths, knots, sign. One more parameter and
-    matrix, the last, is the constant matrix, which has no curve. ``active`` lists the curves in use: the others'
-    parameters are zero and stay so.
-    """
-
-    active: NDArray[np.int64]
-    matrix_offsets: NDArray[np.int64]
-    param_offsets: NDArray[np.int64]
-    basis: Float32
-    basis_offsets: NDArray[np.int64]
-    steps: NDArray[np.int64]
-    dim: int
-    num_outputs: int
-    eig_idx: int
-    loss: int
-    loss_parameter: float
-
-
-class Member(NamedTuple):
-    """What is trained, with its optimiser's state.
-
-    Attributes:
-        params: (P * blocks, BLOCK).
-        anchor: what the penalty draws ``params`` to: zero, or an additive model's.
-        offset: (O,).
-    """
-
-    params: Float32
-    anchor: Float32
-    moment_1: Float32
-    moment_2: Float32
-    offset: NDArray[np.float64]
-    offset_moments: NDArray[np.float64]
-    steps: NDArray[np.int64]
-
-
-class Workspace(NamedTuple):
-    """Memory of the kernels for one member: its matrices and their slopes (zero between
-    steps), those of a batch, and a tile."""
-
-    table: Float32
-    table_slopes: Float32
-    matrices: Float32
-    diag: Float32
-    off_diag: Float32
-    eigenvalues: Float32
-    vectors: Float32
-    scratch: Float32
-
-
-def float_rows(count: int) -> Float32:
-    """Zeroed (count, BLOCK) float32 on a cache line's boundary."""
-    rows: Float32 = aligned_tile(1, count)[0]
-    return rows
-
-
-def workspace(plan: Plan, batch: int) -> Workspace:
-    """Memory for batches of up to ``batch`` rows."""
-    blocks = blocks_per_matrix(plan.dim, plan.num_outputs)
-    matrices, tile = int(plan.matrix_offsets[-1]) * blocks, padded_rows(plan.dim)
-    return Workspace(
-        table=float_rows(matrices),
-        table_slopes=float_rows(matrices),
-        matrices=float_rows(batch * blocks),
-        diag=float_rows(tile),
-        off_diag=float_rows(tile),
-        eigenvalues=float_rows(1),
-        vectors=float_rows(tile),
-        scratch=aligned_tile(SCRATCH_TILES, tile),
-    )
-
-
-def blocks_per_matrix(dim: int, num_outputs: int) -> int:
-    """Rows of BLOCK floats for the matrices of all outputs."""
-    return num_outputs * math.ceil((2 * dim - 1) / BLOCK)
 
 
 @njit(inline="always", error_model="numpy")
@@ -285,8 +179,8 @@ def _adam_offset(member: Any, grad: Any, rate: Any, bias_1: Any, bias_2: Any) ->
         member.offset[o] -= rate / bias_1 * m / (math.sqrt(v / bias_2) + ADAM_EPSILON)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def train_epoch(
+@njit(inline="never", error_model="numpy")
+def _train_epoch(
     plan: Any,
     rows: Any,
     order: Any,
@@ -333,8 +227,8 @@ def train_epoch(
         _adam_offset(member, offset_grad, rates[s], bias_1, bias_2)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def member_scores(plan: Any, rows: Any, order: Any, params: Any, offset: Any, space: Any, scores: Any) -> None:
+@njit(inline="never", error_model="numpy")
+def _member_scores(plan: Any, rows: Any, order: Any, params: Any, offset: Any, space: Any, scores: Any) -> None:
     """Scores (len(order), O) of one member on the rows in ``order``, in the precision of training."""
     blocks = len(params) // plan.param_offsets[-1]
     _expand(plan, params, blocks, space.table, True)
@@ -345,3 +239,26 @@ def member_scores(plan: Any, rows: Any, order: Any, params: Any, offset: Any, sp
         _eigenpairs(plan, space, stop - start, blocks, scores[start:stop], False)
         for j in range(start, stop):
             scores[j] += offset
+
+
+def _cached(sources: int) -> tuple[Any, Any]:
+    """The two entry points that are compiled to disk; they capture ``sources`` (see model.eigensolvers.sources)."""
+
+    @njit(nogil=True, cache=True, error_model="numpy")
+    def train_epoch(
+        plan: Any, rows: Any, order: Any, batch: Any, rates: Any, penalty: Any, member: Any, space: Any
+    ) -> None:
+        if sources >= 0:
+            _train_epoch(plan, rows, order, batch, rates, penalty, member, space)
+
+    @njit(nogil=True, cache=True, error_model="numpy")
+    def member_scores(plan: Any, rows: Any, order: Any, params: Any, offset: Any, space: Any, scores: Any) -> None:
+        if sources >= 0:
+            _member_scores(plan, rows, order, params, offset, space, scores)
+
+    return train_epoch, member_scores
+
+
+train_epoch, member_scores = _cached(
+    source_digest(*(Path(str(module.__file__)) for module in (losses, psd_steps)), Path(eigensolvers.__path__[0]))
+)

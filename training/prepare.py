@@ -21,13 +21,13 @@ from training.basis import (
 )
 from training.gam import AdditiveModel, fit_additive
 from training.gram import basis_matrix, gather
-from training.kernel import Rows
+from training.layout import Rows
 from training.losses import POISSON, QUANTILE, SOFTMAX, Objective, best_constant
 from training.members import Blueprint, draw_blueprint, training_rows
 from training.pairs import PairGain, find_pairs, pair_term
-from training.search import CANDIDATES, COARSE, FINE, MAIN, PLAIN, Workbench
 from training.settings import FitSettings
 from training.table import UserError
+from training.workbench import CANDIDATES, COARSE, FINE, MAIN, PLAIN, Workbench
 
 
 @dataclass(frozen=True)

@@ -165,9 +165,7 @@ def _solve_tile(
             half, column = lane // LANES_F64, lane % LANES_F64
             if facts[half, 4, column] == 0.0:
                 own = eigenvectors[matrices[lane] * count : (matrices[lane] + 1) * count]
-                orthogonalise(
-                    d[half, :, column], e[half, :, column], window_values[lane, inside], own[inside]
-                )
+                orthogonalise(d[half, :, column], e[half, :, column], window_values[lane, inside], own[inside])
 
 
 @njit(error_model="numpy")
@@ -196,9 +194,7 @@ def _write_beyond(
 
 
 @njit(error_model="numpy")
-def _solve_scalars(
-    diag: Any, first: int, count: int, eigenvalues: Any, eigenvectors: Any, want: bool
-) -> None:
+def _solve_scalars(diag: Any, first: int, count: int, eigenvalues: Any, eigenvectors: Any, want: bool) -> None:
     """Matrices of order one are their own eigenvalues."""
     for matrix in range(diag.shape[0]):
         for place in range(count):
@@ -238,9 +234,7 @@ def solve_eigenpairs_and_gaps(
     _solve(diag, off_diag, eig_idx, 1, eigenvalues.reshape(-1, 1), eigenvectors, True, own)
 
 
-def solve_window(
-    diag: Any, off_diag: Any, eig_idx: int, window: int, eigenvalues: Any, eigenvectors: Any
-) -> None:
+def solve_window(diag: Any, off_diag: Any, eig_idx: int, window: int, eigenvalues: Any, eigenvectors: Any) -> None:
     """eigenvalues (M, 2 window + 1) and eigenvectors (M, 2 window + 1, n) receive the pairs around `eig_idx`.
 
     Places beyond the spectrum hold -inf or +inf and zero vectors.

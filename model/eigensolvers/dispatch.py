@@ -107,8 +107,7 @@ def _solve_on_gpu(d: Any, e: Any, eig_idx: int, window: int, values: Any, vector
         from .triton_gpu import solve_window
     except ImportError as error:
         raise ValueError(
-            f"backend 'triton' needs Triton, which comes with CUDA builds of torch ({error}); "
-            "use 'auto' or 'numba'"
+            f"backend 'triton' needs Triton, which comes with CUDA builds of torch ({error}); use 'auto' or 'numba'"
         ) from error
     solve_window(d, e, eig_idx, window, values, vectors)
 
@@ -134,9 +133,7 @@ def _validated(diag: Any, off_diag: Any, eig_idx: int, check_finite: bool) -> An
     a = np.asarray(diag)
     b = np.asarray(off_diag)
     if a.ndim == 0 or b.ndim == 0 or a.shape[-1] == 0 or b.shape[-1] != a.shape[-1] - 1:
-        raise ValueError(
-            f"diag must be (..., n) with n >= 1 and off_diag (..., n - 1); got {a.shape} and {b.shape}"
-        )
+        raise ValueError(f"diag must be (..., n) with n >= 1 and off_diag (..., n - 1); got {a.shape} and {b.shape}")
     n = a.shape[-1]
     if not 0 <= eig_idx < n:
         raise ValueError(f"eig_idx must be in [0, {n}); got {eig_idx}")
@@ -148,9 +145,7 @@ def _validated(diag: Any, off_diag: Any, eig_idx: int, check_finite: bool) -> An
     shape = a.shape[:-1]
     d, e = _rows(a, n), _rows(b, n - 1)
     if check_finite and not (np.isfinite(d).all() and np.isfinite(e).all()):
-        raise ValueError(
-            "diag and off_diag must be finite; got NaN or infinity (without check_finite they give NaN)"
-        )
+        raise ValueError("diag and off_diag must be finite; got NaN or infinity (without check_finite they give NaN)")
     return d, e, shape, dtype
 
 

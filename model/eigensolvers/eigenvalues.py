@@ -16,9 +16,7 @@ from .tiles import narrow_half
 
 EPS = float(np.finfo(np.float64).eps)
 COARSE_STEPS = 20  # float32 resolves 2^-22 of the spectrum's width; below 2^-20 rounding decides the counts
-COARSE_ERROR = (
-    2.0**-20
-)  # backward error of a float32 count, in the width: (3.5 + 2) 2^-23, and a safety of two
+COARSE_ERROR = 2.0**-20  # backward error of a float32 count, in the width: (3.5 + 2) 2^-23, and a safety of two
 NEWTON_STEPS = 3  # 2^-20 of the width -> (gap permitting) 2^-38 -> 2^-74
 # The eigenvalue lies within TOLERANCE * eps * (Gershgorin norm <= sqrt(3) ||T||) of the returned number, as
 # counted.
@@ -45,9 +43,7 @@ def bisect_coarse(d32: Any, e2_32: Any, eig_idx: int, blocks: int, middle: Any) 
 
 
 @njit(error_model="numpy")
-def bisect_fine(
-    d: Any, e2: Any, eig_idx: int, blocks: int, low: Any, high: Any, spacing: Any, steps: int
-) -> Any:
+def bisect_fine(d: Any, e2: Any, eig_idx: int, blocks: int, low: Any, high: Any, spacing: Any, steps: int) -> Any:
     """Bisect in float64, at most `steps` times, to brackets no wider than `spacing`; returns (low, high).
 
     low must count <= eig_idx, high > eig_idx. A lane that is done stands still while others go on.
@@ -64,9 +60,7 @@ def bisect_fine(
 
 
 @njit(error_model="numpy")
-def refine(
-    d: Any, e2: Any, eig_idx: int, blocks: int, facts: Any, start: Any, reach: Any, again: bool
-) -> Any:
+def refine(d: Any, e2: Any, eig_idx: int, blocks: int, facts: Any, start: Any, reach: Any, again: bool) -> Any:
     """Eigenvalue `eig_idx` of each lane of a half, and a mask of the lanes where the index is not proved.
 
     start +- reach: where the eigenvalue is expected. Without `again` lanes where Newton fails are only

@@ -19,9 +19,7 @@ from numba.core.datamodel import models
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, register_model
 
-ROW_BYTES = (
-    128  # two AVX-512 registers: enough independent chains to hide the latency of a fused multiply-add
-)
+ROW_BYTES = 128  # two AVX-512 registers: enough independent chains to hide the latency of a fused multiply-add
 LANES_F32 = ROW_BYTES // 4
 LANES_F64 = ROW_BYTES // 8
 ALIGNMENT = 64  # a cache line; rows that straddle lines halve the load rate
@@ -66,9 +64,7 @@ def _splat(builder: Any, scalar: Any, vector_type: Any) -> Any:
     return builder.shuffle_vector(one, ir.Constant(vector_type, ir.Undefined), zeros)
 
 
-def _register(
-    op: Any, emit: Callable[..., Any], accepts: Callable[[Lanes], bool], mask: bool = False
-) -> None:
+def _register(op: Any, emit: Callable[..., Any], accepts: Callable[[Lanes], bool], mask: bool = False) -> None:
     """Give operator `op` on two equal Lanes (or a Lanes and a scalar, which is splat) the code `emit`."""
 
     @infer_global(op)
@@ -88,8 +84,7 @@ def _register(
         lanes = next(a for a in sig.args if isinstance(a, Lanes))
         vector_type = context.get_value_type(lanes)
         vectors = [
-            v if isinstance(t, Lanes) else _splat(builder, v, vector_type)
-            for t, v in zip(sig.args, args, strict=True)
+            v if isinstance(t, Lanes) else _splat(builder, v, vector_type) for t, v in zip(sig.args, args, strict=True)
         ]
         return emit(builder, *vectors)
 
@@ -132,9 +127,7 @@ def load(typingctx: Any, array: Any, row: Any) -> Any:
     result = _row_type(array.dtype)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer = _row_pointer(
-            context, builder, sig.args[0], args[0], args[1], context.get_value_type(result)
-        )
+        pointer = _row_pointer(context, builder, sig.args[0], args[0], args[1], context.get_value_type(result))
         return builder.load(pointer, align=8)
 
     return result(array, types.intp), codegen
@@ -268,9 +261,7 @@ def inverse_power_of_two(typingctx: Any, value: Any) -> Any:
 def _llvm(builder: Any, name: str, suffix: str, value: Any) -> Any:
     """Call the LLVM intrinsic llvm.<name>.<suffix> of one argument."""
     fn_type = ir.FunctionType(value.type, [value.type])
-    return builder.call(
-        cgutils.get_or_insert_function(builder.module, fn_type, f"llvm.{name}.{suffix}"), [value]
-    )
+    return builder.call(cgutils.get_or_insert_function(builder.module, fn_type, f"llvm.{name}.{suffix}"), [value])
 
 
 def _unary(name: str) -> Any:
@@ -310,17 +301,13 @@ def sum_lanes(typingctx: Any, value: Any) -> Any:
 @intrinsic
 def smaller(typingctx: Any, a: Any, b: Any) -> Any:
     """a where a < b, else b (so b where either is NaN)."""
-    return a(a, a), lambda context, builder, sig, args: builder.select(
-        builder.fcmp_ordered("<", *args), *args
-    )
+    return a(a, a), lambda context, builder, sig, args: builder.select(builder.fcmp_ordered("<", *args), *args)
 
 
 @intrinsic
 def larger(typingctx: Any, a: Any, b: Any) -> Any:
     """a where a > b, else b (so b where either is NaN)."""
-    return a(a, a), lambda context, builder, sig, args: builder.select(
-        builder.fcmp_ordered(">", *args), *args
-    )
+    return a(a, a), lambda context, builder, sig, args: builder.select(builder.fcmp_ordered(">", *args), *args)
 
 
 @intrinsic

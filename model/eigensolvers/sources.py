@@ -10,9 +10,10 @@ from hashlib import blake2b
 from pathlib import Path
 
 
-def source_digest(folder: Path) -> int:
-    """63 bits that change with the content of the Python files of `folder` (not of folders inside it)."""
+def source_digest(*paths: Path) -> int:
+    """63 bits that change with the content of files, and of the Python files of folders (not of folders inside)."""
     digest = blake2b(digest_size=8)
-    for path in sorted(folder.glob("*.py")):
+    files = [file for path in paths for file in (sorted(path.glob("*.py")) if path.is_dir() else [path])]
+    for path in files:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return int.from_bytes(digest.digest(), "big") >> 1

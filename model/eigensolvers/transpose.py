@@ -58,9 +58,7 @@ def _row_index(context: Any, builder: Any, array_type: Any, array: Any, place: A
 
 
 @intrinsic
-def load_transposed(
-    typingctx: Any, source: Any, rows: Any, lane: Any, column: Any, tile: Any, tile_row: Any
-) -> Any:
+def load_transposed(typingctx: Any, source: Any, rows: Any, lane: Any, column: Any, tile: Any, tile_row: Any) -> Any:
     """tile[tile_row + i, lane + j] = source[rows[lane + j], column + i] for i, j < SIDE; zero past the end.
 
     source (M, n) and tile (.., LANES_F64), C-contiguous float64; rows int64.
@@ -90,9 +88,7 @@ def load_transposed(
 
 
 @intrinsic
-def store_transposed(
-    typingctx: Any, tile: Any, tile_row: Any, lane: Any, target: Any, rows: Any, start: Any
-) -> Any:
+def store_transposed(typingctx: Any, tile: Any, tile_row: Any, lane: Any, target: Any, rows: Any, start: Any) -> Any:
     """target[rows[start + j], tile_row + i] = tile[tile_row + i, lane + j] for i, j < SIDE, up to the end.
 
     tile (.., LANES_F64) and target (M, n), C-contiguous float64; rows int64; repeated rows get the same

@@ -175,9 +175,7 @@ def _vectors_kernel(  # type: ignore[no-untyped-def]  # noqa: ANN202
         tl.store(vectors + i * count + offsets, z * scale, mask=mask)
 
 
-def solve_window(
-    diag: Any, off_diag: Any, eig_idx: int, window: int, eigenvalues: Any, eigenvectors: Any
-) -> None:
+def solve_window(diag: Any, off_diag: Any, eig_idx: int, window: int, eigenvalues: Any, eigenvectors: Any) -> None:
     """As `cpu.solve_window`, for NumPy arrays, which go to the GPU and back.
 
     Raises ValueError where there is neither a CUDA device nor the interpreter.

@@ -19,8 +19,7 @@ from model.autograd import (  # noqa: E402
 def matrices(count, n, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return tuple(
-        torch.randn(count, size, dtype=torch.float64, generator=generator).requires_grad_()
-        for size in (n, n - 1)
+        torch.randn(count, size, dtype=torch.float64, generator=generator).requires_grad_() for size in (n, n - 1)
     )
 
 
@@ -56,9 +55,7 @@ def test_windows_of_eigenpairs_have_right_first_and_second_derivatives():
 def test_values_are_those_of_the_array_solver():
     diag, off_diag = matrices(6, 9)
     ours = eigh_tridiagonal(diag.reshape(2, 3, 9), off_diag.reshape(2, 3, 8), eig_idx=4, window=1)
-    theirs = eigensolvers.eigh_tridiagonal(
-        diag.detach().numpy(), off_diag.detach().numpy(), eig_idx=4, window=1
-    )
+    theirs = eigensolvers.eigh_tridiagonal(diag.detach().numpy(), off_diag.detach().numpy(), eig_idx=4, window=1)
     assert np.array_equal(ours.eigenvalues.detach().numpy().reshape(6, 3), theirs.eigenvalues)
     assert np.array_equal(ours.eigenvectors.detach().numpy().reshape(6, 3, 9), theirs.eigenvectors)
 

@@ -190,8 +190,11 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(tmp_path):
     assert "\x1b" not in result.stderr + result.stdout
     assert "\r" not in result.stderr + result.stdout
     assert f"wrote {tmp_path / 'penguins' / '1'} in " in result.stdout
-    header = next(line for line in result.stdout.splitlines() if "accuracy" in line)
-    assert header.split() == ["rows", "log_loss", "accuracy", "auc"]
+    header, *rows = result.stdout.splitlines()[-5:-1]
+    assert header.split() == ["out", "of", "fold", "(344", "rows)"]
+    assert [row.split()[0] for row in rows] == ["log_loss", "accuracy", "auc"]
+    # The metric, and its confidence interval.
+    assert all(re.fullmatch(r"\w+ +[\d.]+ \[[\d.]+, [\d.]+\]", row) for row in rows)
 
 
 def test_two_processes_write_the_same_bytes(tmp_path):

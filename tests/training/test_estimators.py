@@ -67,11 +67,17 @@ def test_explanations_add_up_to_predictions(regressor, people):
 
 
 def test_a_class_can_be_chosen_to_be_explained(classifier):
-    X = load_iris().data
-    with pytest.warns(UserWarning, match="valid feature names"):
-        explained = [classifier.explain(X, target=label).score for label in classifier.classes_]
-        scores = classifier.decision_function(X)
+    X = load_iris(as_frame=True).data
+    explained = [classifier.explain(X, target=label).score for label in classifier.classes_]
+    scores = classifier.decision_function(X)
     np.testing.assert_allclose(np.stack(explained, axis=1), scores, atol=1e-9)  # scores of order 10, summed otherwise
+
+
+def test_an_array_goes_by_position_where_a_frame_was_fitted(classifier):
+    X = load_iris(as_frame=True).data
+    with pytest.warns(UserWarning, match="valid feature names"):
+        predicted = classifier.predict(X.to_numpy())
+    np.testing.assert_array_equal(predicted, classifier.predict(X))
 
 
 def test_intervals_hold_about_as_many_targets_as_they_promise():
@@ -123,7 +129,9 @@ def test_rows_in_another_order_give_the_same_model(people):
 
 def test_grid_search_tunes_a_pipeline_that_passes_frames(people):
     frame, target = people
-    scale = make_column_transformer((StandardScaler(), ["age"]), remainder="passthrough", verbose_feature_names_out=False)
+    scale = make_column_transformer(
+        (StandardScaler(), ["age"]), remainder="passthrough", verbose_feature_names_out=False
+    )
     pipeline = make_pipeline(scale, SpectralRegressor(**QUICK)).set_output(transform="pandas")
     search = GridSearchCV(pipeline, {"spectralregressor__dim": [2, 3]}, cv=2).fit(frame, target)
     assert search.best_score_ > 0.7
@@ -160,7 +168,7 @@ def test_counts_are_learnt_by_their_deviance():
     [
         ({"members": 0}, "members must be at least 1; got 0"),
         ({"loss": "cubic"}, "loss must be one of"),
-        ({"pairs": [("x0", "x9")]}, "no feature 'x9'"),
+        ({"pairs": [("x0", "x10")]}, "no feature 'x10'"),
         ({"monotone": {"x0": "up"}}, "monotone must be like"),
         ({"budget": -1.0}, "budget must be above 0"),
     ],

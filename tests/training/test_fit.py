@@ -8,8 +8,8 @@ import pytest
 
 from model import InvalidRowsError, threads
 from model.checkpoint import DOCUMENT, WEIGHTS, read_checkpoint, write_checkpoint
-from training.fit import fit
 from training.evaluate import evaluate
+from training.fit import fit
 from training.settings import make_settings
 from training.table import UserError, read_table
 

@@ -6,19 +6,8 @@ import torch
 from torch.nn import functional
 
 from tests.model.twin import CURVES, random_rows, slow_coordinates, slow_curve_matrix
-from training.kernel import (
-    BETA_1,
-    BETA_2,
-    BLOCK,
-    Member,
-    Plan,
-    Rows,
-    blocks_per_matrix,
-    float_rows,
-    member_scores,
-    train_epoch,
-    workspace,
-)
+from training.kernel import BETA_1, BETA_2, member_scores, train_epoch
+from training.layout import BLOCK, Member, Plan, Rows, blocks_per_matrix, float_rows, workspace
 from training.losses import HUBER, LOGISTIC, POISSON, QUANTILE, SOFTMAX, SQUARED, best_constant, loss_slopes, losses
 
 KINDS = {

@@ -74,9 +74,7 @@ def zero(n: int) -> Matrices:
 def zero_off_diagonals(n: int) -> Matrices:
     """Diagonal matrices, repeated entries, and matrices that fall into equal blocks."""
     rng = np.random.default_rng(n)
-    diag = np.stack(
-        [rng.standard_normal(n), np.round(rng.standard_normal(n)), np.arange(n) % 3 + 0.0, np.ones(n)]
-    )
+    diag = np.stack([rng.standard_normal(n), np.round(rng.standard_normal(n)), np.arange(n) % 3 + 0.0, np.ones(n)])
     off_diag = np.zeros((4, n - 1))
     off_diag[2] = (np.arange(n - 1) % 3 != 2) * 0.7
     off_diag[3, ::2] = 0.3

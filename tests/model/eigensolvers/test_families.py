@@ -31,9 +31,7 @@ def check(diag, off_diag, eig_idx, result):
         assert proves(d, e, eig_idx, value, 8 * EPS * norm(d, e)), (d, e, value)
     # Matrices of denormals cannot be divided by their norm exactly; their eigenvalues are proved above.
     normal = np.abs(diag).max(1) > 1e-300
-    assert (
-        residuals(diag[normal], off_diag[normal], values[normal], vectors[normal]).max(initial=0) <= 32 * EPS
-    )
+    assert residuals(diag[normal], off_diag[normal], values[normal], vectors[normal]).max(initial=0) <= 32 * EPS
     # n + 2 roundings of a sum of squares, its root and a division.
     assert np.abs((vectors**2).sum(1) - 1).max() <= (diag.shape[1] + 4) * EPS
 
@@ -108,9 +106,7 @@ def closed_forms():
     yield "laguerre", 30, np.polynomial.laguerre.laggauss(30)[0]
 
 
-@pytest.mark.parametrize(
-    ("family", "n", "exact"), list(closed_forms()), ids=lambda x: x if isinstance(x, str) else ""
-)
+@pytest.mark.parametrize(("family", "n", "exact"), list(closed_forms()), ids=lambda x: x if isinstance(x, str) else "")
 def test_eigenvalues_with_a_closed_form(family, n, exact):
     diag, off_diag = FAMILIES[family](n)
     values = np.array([eigvalsh_tridiagonal(diag[0], off_diag[0], eig_idx=k) for k in range(n)])
@@ -125,9 +121,7 @@ triton_runs = pytest.mark.skipif(
 
 
 @triton_runs
-@pytest.mark.filterwarnings(
-    "ignore:divide by zero:RuntimeWarning"
-)  # the interpreter's; infinities are intended
+@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")  # the interpreter's; infinities are intended
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_the_gpu_solver_is_right_on_all_families(n, monkeypatch):
     if os.environ.get("TRITON_INTERPRET") != "1":

@@ -1,0 +1,185 @@
+"""Does a file agree with its model? Run by onnxruntime, judged before anything is written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from model.features import Feature, FeatureSpace, FloatArray
+from model.onnx.export import ExportSettings, Precision, to_bytes, to_onnx
+from model.onnx.inputs import MISSING_TEXT, input_names
+from model.onnx.sturm import FORMATS
+from model.spectral import SpectralModel
+
+#: What is promised, relative to the size of the row's matrices (in which scores and contributions are sums
+#: of terms that may cancel).
+TOLERANCE: dict[Precision, float] = {"float64": 1e-9, "float32": 1e-4}
+#: An eigenvector is determined to the format's rounding times norm / gap, and so are contributions. Measured:
+#: 0.3 of that for the squares of random vectors up to dim 512, 0.2 for the demo models; models may have more
+#: curves than those.
+ROUNDINGS: dict[Precision, float] = {"float64": 8 * 2.0**-52, "float32": 8 * 2.0**-23}
+#: Enough to meet each category of small features and each knot interval of most; 0.1 s.
+PROBES = 256
+PROBE_SEED = 0
+#: So many probes have a value beyond the training range, an unknown category or a missing value, each.
+ODD_SHARE = 0.1
+
+
+class OnnxError(Exception):
+    """An export that must not be used; the message says what is wrong with it."""
+
+
+def onnx_bytes(model: SpectralModel, settings: ExportSettings | None = None) -> bytes:
+    """The model as the content of an ONNX file, checked; the same model and settings give the same bytes.
+
+    Raises:
+        ValueError: a model that cannot be exported so (see ``to_onnx``).
+        OnnxError: a file that onnx finds faulty, or that does not give in onnxruntime what the model gives.
+    """
+    settings = settings or ExportSettings()
+    proto = to_onnx(model, settings)
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise OnnxError(f"onnx finds the graph faulty: {error}") from error
+    content = to_bytes(proto)
+    check_agreement(model, content, settings)
+    return content
+
+
+def check_agreement(model: SpectralModel, content: bytes, settings: ExportSettings) -> None:
+    """Compare file and model on rows of the training ranges and a little beyond.
+
+    Raises:
+        OnnxError: naming the output that differs, by how much, and how much is allowed.
+    """
+    columns = probe_columns(model.features)
+    try:
+        found = run(content, graph_inputs(model, columns, settings))
+    except Exception as error:  # onnxruntime's exceptions have no base class of their own
+        raise OnnxError(f"onnxruntime cannot run the file: {error}") from error
+    differences = compare(model, columns, found, settings)
+    for name, ratio in differences.items():
+        if not ratio <= 1.0:  # also refuses NaN
+            raise OnnxError(
+                f"output {name!r} must agree with the model; in onnxruntime it differs {ratio:.3g} times as "
+                f"much as {settings.precision} allows"
+            )
+
+
+def run(content: bytes, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The outputs that onnxruntime computes on the CPU, by name."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # its warnings about constants in branches are none of the user's business
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, inputs), strict=True))
+
+
+def graph_inputs(model: SpectralModel, columns: FloatArray, settings: ExportSettings) -> dict[str, NDArray[Any]]:
+    """Columns (N, F) as ``FeatureSpace.encode`` gives them -> the inputs of the graph."""
+    names = input_names(model.features)
+    inputs: dict[str, NDArray[Any]] = {}
+    for j, (name, feature) in enumerate(zip(names, model.features.features, strict=True)):
+        column = columns[:, j]
+        if feature.kind == "categorical" and settings.categories == "strings":
+            column = _texts(feature, column)
+        inputs[name] = column[:, None]
+    return inputs
+
+
+def probe_columns(features: FeatureSpace) -> FloatArray:
+    """Rows to compare on, (PROBES, F); the last one has every value missing."""
+    rng = np.random.default_rng(PROBE_SEED)
+    columns = np.empty((PROBES, len(features)))
+    for j, feature in enumerate(features.features):
+        if feature.kind in ("numeric", "datetime"):
+            low, high, odd = feature.low, feature.high, ODD_SHARE * (feature.high - feature.low)
+            columns[:, j] = rng.uniform(low - odd, high + odd, PROBES)
+        elif feature.kind == "boolean":
+            columns[:, j] = rng.integers(0, 2, PROBES)
+        else:
+            columns[:, j] = rng.integers(0, feature.num_codes, PROBES)
+    columns[rng.random(columns.shape) < ODD_SHARE] = np.nan
+    columns[-1] = np.nan
+    return columns
+
+
+def compare(
+    model: SpectralModel, columns: FloatArray, found: dict[str, NDArray[Any]], settings: ExportSettings
+) -> dict[str, float]:
+    """Output -> its largest difference from the model, in units of what is allowed."""
+    tolerance = TOLERANCE[settings.precision]
+    norm = np.maximum(_norms(model, columns), FORMATS[np.dtype(settings.precision)].scale)
+    scores = model.scores(columns)
+    ratios: dict[str, FloatArray] = {}
+    if model.classes:
+        expected = model.probabilities(scores)
+        # An error of a score is a relative error of a probability; below the format's least normal number
+        # there are no digits to compare.
+        least = float(np.finfo(settings.precision).tiny)
+        allowed = tolerance * np.maximum(1.0, norm)[:, None] * np.maximum(expected, least)
+        ratios["probabilities"] = np.abs(found["probabilities"] - expected) / allowed
+        top = np.sort(expected, axis=1)
+        clear = top[:, -1] - top[:, -2] > tolerance * np.maximum(1.0, norm)
+        wrong = found["label"][:, 0] != np.array(model.labels(expected), dtype=found["label"].dtype)
+        ratios["label"] = np.where(wrong & clear, np.inf, 0.0)
+    else:
+        expected = model.values(scores)
+        relative = model.link == "exp"
+        allowed = tolerance * (np.maximum(1.0, norm) * expected if relative else np.maximum(norm, np.abs(expected)))
+        ratios["prediction"] = np.abs(found["prediction"][:, 0] - expected) / allowed
+    if settings.explain:
+        ratios.update(_compare_explanations(model, columns, found, norm, settings.precision))
+    return {name: float(ratio.max(initial=0.0)) for name, ratio in ratios.items()}
+
+
+def _compare_explanations(
+    model: SpectralModel,
+    columns: FloatArray,
+    found: dict[str, NDArray[Any]],
+    norm: FloatArray,
+    precision: Precision,
+) -> dict[str, FloatArray]:
+    expected = model.explain_columns(columns)
+    tolerance = TOLERANCE[precision]
+    with np.errstate(divide="ignore"):
+        vectors = np.maximum(tolerance, ROUNDINGS[precision] * norm / expected.gap)
+    size = np.maximum(norm, np.abs(expected.score))
+    ratios = {
+        "score": np.abs(found["score"][:, 0] - expected.score) / (tolerance * size),
+        "baseline": np.abs(found["baseline"][:, 0] - expected.baseline) / (vectors * size),
+        "contributions": np.abs(found["contributions"] - expected.contributions) / (vectors * norm)[:, None],
+    }
+    finite = np.isfinite(expected.gap)
+    ratios["gap"] = np.abs(found["gap"][finite, 0] - expected.gap[finite]) / (tolerance * norm[finite])
+    slopes = expected.sensitivities
+    steepest = np.max(np.abs(slopes), axis=0, initial=np.finfo(np.float32).tiny, where=~np.isnan(slopes))
+    differ = np.abs(found["sensitivities"] - slopes) / (vectors[:, None] * steepest)
+    both_missing = np.isnan(found["sensitivities"]) & np.isnan(slopes)
+    ratios["sensitivities"] = np.where(both_missing, 0.0, differ)
+    return ratios
+
+
+def _norms(model: SpectralModel, columns: FloatArray) -> FloatArray:
+    """(N,): the largest norm of a row's matrices."""
+    pencil = model.ensemble.pencil
+    walk = pencil.curves.walk(model.features.coordinates(columns))
+    diag, off_diag = (np.abs(part) for part in pencil.matrices(walk))
+    diag[..., 1:] += off_diag
+    diag[..., :-1] += off_diag
+    return np.asarray(diag.max(axis=(1, 2)))
+
+
+def _texts(feature: Feature, codes: FloatArray) -> NDArray[Any]:
+    """Codes -> texts, NaN -> the text for a missing value."""
+    unknown = "unknown"
+    while unknown in feature.categories:
+        unknown += "?"
+    texts = [*feature.categories, unknown]
+    return np.array([MISSING_TEXT if np.isnan(code) else texts[int(code)] for code in codes], object)

@@ -1,0 +1,165 @@
+"""What the exported graph takes: one input per feature, in raw units, and the coordinates made of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.features import Feature, FeatureSpace
+from model.onnx.graph import Graph
+from model.onnx.tensor import Tensor
+
+#: How categories come in: as texts, or as ``FeatureSpace.encode`` numbers them.
+Categories = Literal["strings", "codes"]
+#: The axis of the rows, by name.
+ROWS = "rows"
+#: What a file gives, and what one with explanations gives besides. No file has an input of such a name.
+REGRESSOR_OUTPUTS = ("prediction",)
+CLASSIFIER_OUTPUTS = ("label", "probabilities")
+EXPLANATION_OUTPUTS = ("score", "baseline", "contributions", "sensitivities", "gap")
+OUTPUTS = (*REGRESSOR_OUTPUTS, *CLASSIFIER_OUTPUTS, *EXPLANATION_OUTPUTS)
+#: A category that is this text is a missing value.
+MISSING_TEXT = ""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The rows of a request, one feature per row of a matrix.
+
+    Attributes:
+        raw: (F, N) float64, as ``FeatureSpace.encode`` gives them: NaN for missing.
+        coordinates: (F, N) float64, as ``FeatureSpace.coordinates`` gives them.
+        invalid: (1, N), rows that ``FeatureSpace.encode`` would refuse.
+    """
+
+    raw: Tensor
+    coordinates: Tensor
+    invalid: Tensor
+
+
+def input_names(features: FeatureSpace) -> list[str]:
+    """The features' names; one that is empty or the name of an output gets "feature." in front."""
+    taken = {*OUTPUTS, *features.names, ""}
+    names = []
+    for name in features.names:
+        if name in OUTPUTS or not name:
+            while name in taken:
+                name = "feature." + name
+            taken.add(name)
+        names.append(name)
+    return names
+
+
+def check_categories(features: FeatureSpace, categories: Categories) -> None:
+    """Raises ValueError for features whose missing values could not be told from a category."""
+    if categories == "strings":
+        for feature in features.features:
+            if feature.missing and MISSING_TEXT in feature.categories:
+                raise ValueError(
+                    f"feature {feature.name!r} has missing values and a category that is the empty text, "
+                    "which means a missing value here: export it with categories as codes"
+                )
+
+
+def columns_of(graph: Graph, features: FeatureSpace, names: Sequence[str], categories: Categories) -> Columns:
+    """Inputs for all features, and what they say."""
+    rows = []
+    for feature, name in zip(features.features, names, strict=True):
+        text = feature.kind == "categorical" and categories == "strings"
+        given = graph.input(name, object if text else np.float64, [ROWS, 1], describe(feature, text))
+        if text:
+            given = _looked_up(given, feature)
+        elif feature.kind == "categorical":
+            unknown = float(len(feature.categories))
+            given = graph.where((given < 0.0) | (given >= unknown), unknown, given)
+            given = graph.elementwise("Floor", given)
+        rows.append(graph.transpose(given, 1, 0))
+    raw = graph.concat(rows, 0)
+    refused = graph.apply("IsInf", raw, dtype=np.bool_)
+    booleans = [feature.kind == "boolean" for feature in features.features]
+    if any(booleans):
+        other = graph.elementwise("Abs", raw * raw - raw) > 0.0  # neither 0 nor 1
+        refused = refused | (other & graph.constant(_column(booleans)))
+    invalid = graph.reduce("ReduceSum", graph.cast(refused, np.float32), [0]) > 0.5
+    raw = graph.where(refused, math.nan, raw)
+    return Columns(raw, _coordinates(raw, features), invalid)
+
+
+def coordinate_slopes(columns: Columns, features: FeatureSpace) -> Tensor:
+    """d(coordinate)/dx of the numeric features (F', N); NaN where the value is missing."""
+    graph = columns.raw.graph
+    numeric = [i for i, feature in enumerate(features.features) if feature.kind == "numeric"]
+    chosen = [features.features[i] for i in numeric]
+    raw = graph.gather(columns.raw, numeric)
+    log = graph.constant(_column([feature.transform == "log" for feature in chosen]))
+    low = graph.constant(_column([feature.low for feature in chosen], np.float64))
+    slopes = 1.0 / (graph.where(log, raw, 1.0) * _column([feature.scale for feature in chosen], np.float64))
+    slopes = graph.where(log & (raw < low), 0.0, slopes)
+    return graph.where(graph.is_nan(raw), math.nan, slopes)
+
+
+def describe(feature: Feature, text: bool) -> str:
+    """An input in words, for the graph's own documentation."""
+    if feature.kind == "boolean":
+        return "1 for true, 0 for false, NaN if missing"
+    if feature.kind in ("numeric", "datetime"):
+        unit = "number" if feature.kind == "numeric" else "days since 1970-01-01 UTC"
+        return f"{unit}, NaN if missing; {feature.low:g} to {feature.high:g} in training"
+    missing = "the empty text if missing" if text else "NaN if missing"
+    return f"category as {'text' if text else 'its position in the metadata'}, {missing}"
+
+
+def _looked_up(given: Tensor, feature: Feature) -> Tensor:
+    """Texts -> codes. An operator of ai.onnx.ml, because ai.onnx compares texts only from opset 19 on."""
+    codes = {category: float(code) for code, category in enumerate(feature.categories)}
+    if feature.missing:
+        codes[MISSING_TEXT] = math.nan
+    if not codes:
+        codes[MISSING_TEXT] = 0.0
+    found = given.graph.apply(
+        "LabelEncoder",
+        given,
+        dtype=np.float32,
+        domain="ai.onnx.ml",
+        keys_strings=list(codes),
+        values_floats=list(codes.values()),
+        default_float=float(len(feature.categories)),
+    )
+    return given.graph.cast(found, np.float64)
+
+
+def _coordinates(raw: Tensor, features: FeatureSpace) -> Tensor:
+    graph, all_features = raw.graph, features.features
+    stands_in = [not feature.missing for feature in all_features]
+    if any(stands_in):
+        values = [_stand_in(feature) for feature in all_features]
+        absent = graph.is_nan(raw) & graph.constant(_column(stands_in))
+        raw = graph.where(absent, graph.constant(_column(values, np.float64)), raw)
+    logs = [feature.transform == "log" and feature.kind != "categorical" for feature in all_features]
+    if any(logs):
+        low = graph.constant(
+            _column([f.low if log else 1.0 for f, log in zip(all_features, logs, strict=True)], np.float64)
+        )
+        # Not Max, which may drop a NaN.
+        logarithm = graph.elementwise("Log", graph.where(raw < low, low, raw))
+        raw = graph.where(graph.constant(_column(logs)), logarithm, raw)
+    plain = [feature.kind != "categorical" for feature in all_features]
+    center = [f.center if number else 0.0 for f, number in zip(all_features, plain, strict=True)]
+    scale = [f.scale if number else 1.0 for f, number in zip(all_features, plain, strict=True)]
+    return (raw - _column(center, np.float64)) / _column(scale, np.float64)
+
+
+def _stand_in(feature: Feature) -> float:
+    """What a missing value counts as where it has no matrix of its own (there: anything)."""
+    if feature.kind == "categorical":
+        return float(len(feature.categories))
+    return 0.0 if feature.missing else float(feature.typical)  # type: ignore[arg-type]
+
+
+def _column(values: Sequence[Any], dtype: type = np.bool_) -> NDArray[Any]:
+    return np.array(values, dtype)[:, None]
