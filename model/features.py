@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -150,10 +151,24 @@ class FeatureSpace:
 
     def coordinates(self, columns: FloatArray) -> FloatArray:
         """Columns (N, F) as ``encode`` gives them -> what the curves are walked by, (N, F) float64."""
-        out = np.empty_like(columns)
-        for i, feature in enumerate(self.features):
-            out[:, i] = feature.coordinate(columns[:, i])
+        stand_ins, centers, scales, logarithms = self._maps
+        out = np.where(np.isnan(columns), stand_ins, columns)
+        for i, low in logarithms:
+            out[:, i] = np.log(np.maximum(out[:, i], low))
+        out -= centers
+        out /= scales
         return out
+
+    @cached_property
+    def _maps(self) -> tuple[FloatArray, FloatArray, FloatArray, list[tuple[int, float]]]:
+        """``Feature.coordinate`` of all features at once; measured on a single row of 8: a third of the time."""
+        numbers = [feature.kind != "categorical" for feature in self.features]
+        return (
+            np.array([math.nan if f.missing else f._stand_in for f in self.features], np.float64),
+            np.array([f.center if number else 0.0 for f, number in zip(self.features, numbers, strict=True)]),
+            np.array([f.scale if number else 1.0 for f, number in zip(self.features, numbers, strict=True)]),
+            [(i, f.low) for i, f in enumerate(self.features) if numbers[i] and f.transform == "log"],
+        )
 
     def _encode_table(self, table: Any) -> FloatArray:
         present = set(table) if isinstance(table, Mapping) else set(table.columns)

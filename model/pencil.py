@@ -116,7 +116,7 @@ class TridiagonalPencil:
 
     @cached_property
     def _runs(self) -> NDArray[np.int64]:
-        """(U, 5): first and last-but-one curve of each run, its term and its two numeric features or -1.
+        """(U, 5): first curve of each run and the one after its last, its term and its two numeric features or -1.
 
         A run is of neighbours in one term that walk by the same features, so that one sum serves them all.
         """

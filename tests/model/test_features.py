@@ -253,3 +253,10 @@ def test_a_missing_number_without_a_matrix_counts_as_the_median_and_a_category_a
 def test_feature_names_must_differ():
     with pytest.raises(ValueError, match="must differ"):
         FeatureSpace((Feature("a", "numeric", 0.0), Feature("a", "numeric", 0.0)))
+
+
+def test_coordinates_of_all_features_are_those_of_each():
+    columns = FEATURES.encode(random_rows(200, seed=9))
+    together = FEATURES.coordinates(columns)
+    each = [feature.coordinate(columns[:, i]) for i, feature in enumerate(FEATURES.features)]
+    assert np.array_equal(together, np.stack(each, axis=1), equal_nan=True)
