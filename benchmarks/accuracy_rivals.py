@@ -20,6 +20,8 @@ from training import SpectralClassifier, SpectralRegressor
 #: regularisation hardly matter once the number and size of the trees fit the table.
 TREES = [100, 300, 1000]
 LEAVES = [7, 31]
+#: Rows below which boosting runs on one thread: two only wait for each other there.
+THREADED_ROWS = 5_000
 
 
 class Rival(NamedTuple):
@@ -78,11 +80,17 @@ def _tuned(model: Any, grid: dict[str, list[int]], table: Table) -> Any:
     return GridSearchCV(model, grid, scoring=scoring, cv=3)
 
 
+def _threads(table: Table) -> int:
+    return 1 if len(table.target) < THREADED_ROWS else -1
+
+
 def _lightgbm(table: Table, seed: int, budget: float) -> Any:
     import lightgbm
 
     kind = lightgbm.LGBMRegressor if table.task == "regression" else lightgbm.LGBMClassifier
-    model = kind(learning_rate=0.05, subsample=0.8, subsample_freq=1, random_state=seed, verbose=-1)
+    model = kind(
+        learning_rate=0.05, subsample=0.8, subsample_freq=1, n_jobs=_threads(table), random_state=seed, verbose=-1
+    )
     return _tuned(model, {"n_estimators": TREES, "num_leaves": LEAVES}, table)
 
 
@@ -97,6 +105,7 @@ def _xgboost(table: Table, seed: int, budget: float) -> Any:
         max_depth=0,
         tree_method="hist",
         enable_categorical=True,
+        n_jobs=_threads(table),
         random_state=seed,
     )
     return _tuned(model, {"n_estimators": TREES, "max_leaves": LEAVES}, table)
