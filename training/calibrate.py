@@ -34,16 +34,19 @@ def calibration(kind: int, scores: FloatArray, target: FloatArray, weight: Float
     return float(found.x[0]), float(found.x[1]) if moves else 0.0
 
 
-def interval_radii(predicted: FloatArray, target: FloatArray) -> dict[str, float]:
+def interval_radii(predicted: FloatArray, target: FloatArray, weight: FloatArray) -> dict[str, float]:
     """Level -> radius of the interval about a prediction that holds the target with that probability.
 
     Split-conformal (Vovk et al., 2005; Lei et al., 2018) on out-of-fold residuals: valid on average over rows
-    like those trained on, and on the safe side by as much as training on all rows helps.
+    like those trained on (weighted as they were), and on the safe side by as much as training on all rows helps.
     """
-    misses = np.sort(np.abs(predicted - target))
+    misses = np.abs(predicted - target)
+    order = np.argsort(misses, kind="stable")
+    # The next row counts as one more, as far away as can be: a row of the mean weight.
+    covered = np.cumsum(weight[order]) / (weight.sum() + weight.mean())
     radii = {}
     for level in LEVELS:
-        rank = int(np.ceil(level * (len(misses) + 1)))
-        if rank <= len(misses):
-            radii[f"{level:g}"] = float(misses[rank - 1])
+        rank = int(np.searchsorted(covered, level))
+        if rank < len(misses):
+            radii[f"{level:g}"] = float(misses[order[rank]])
     return radii

@@ -169,7 +169,7 @@ def _fit_rows(
         },
     }
     if goal.task == "regression":
-        card["intervals"] = interval_radii(scores[:, 0], goal.values)
+        card["intervals"] = interval_radii(scores[:, 0], goal.values, weight)
     if settings.monotone:
         card["certificates"] = {"monotone": monotone_certificate(model, dict(settings.monotone))}
     return Fitted(
