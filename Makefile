@@ -4,6 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PORT   ?= 8000
 DATA   := examples/data
+STORE  ?= $(or $(EIGENSERVE_STORE),models)
 
 .PHONY: serve train-demo test lint format check bench bench-accuracy clean
 
@@ -17,14 +18,13 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.serve
 	$(BIN)/pip install -q -e '.[train,dev]'
 	@touch $@
 
-models/housing/1: | $(VENV)/.serve
-	$(BIN)/python -m training fit $(DATA)/california_housing_train.csv --target median_house_value \
+train-demo: $(VENV)/.serve
+	@ls -d $(STORE)/housing/[0-9]* >/dev/null 2>&1 || $(BIN)/python -m training fit \
+	  $(DATA)/california_housing_train.csv --target median_house_value --store $(STORE) \
 	  --test $(DATA)/california_housing_test.csv --pairs longitude:latitude --name housing
 
-train-demo: models/housing/1
-
-serve: $(VENV)/.serve models/housing/1
-	$(BIN)/python -m app serve --port $(PORT)
+serve: train-demo
+	$(BIN)/python -m app serve --port $(PORT) --store $(STORE)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest

@@ -42,6 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # One line, whatever a file or a column is called.
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return USER_ERROR
+    except OSError as error:
+        print(f"error: {error.strerror or error}: {error.filename}", file=sys.stderr)
+        return USER_ERROR
+    except ModuleNotFoundError as error:
+        # The base install serves; what training needs besides comes with an extra.
+        print(f"error: no module {error.name!r}: pip install 'eigenserve[train]' brings it", file=sys.stderr)
+        return USER_ERROR
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
@@ -120,7 +127,7 @@ def _fit(arguments: argparse.Namespace) -> None:
     from training.progress import FitProgress
     from training.report import report_html
     from training.settings import make_settings, read_settings
-    from training.table import fingerprint, read_table
+    from training.table import check_numbers, fingerprint, read_table
 
     started = time.monotonic()
     names = [name.replace("-", "_") for name, *_ in _SETTINGS] + ["task"]
@@ -135,6 +142,7 @@ def _fit(arguments: argparse.Namespace) -> None:
         for column in (arguments.target, *used):
             if column in frame and column not in test:
                 raise UserError(f"{arguments.test} has no column {column!r}")
+        check_numbers(test, frame, arguments.test)
     journal = journal_of(store.root / name, fingerprint(frame), arguments.target, settings)
     if not arguments.resume:
         journal.clear()

@@ -199,7 +199,7 @@ class _Rows:
 def _rows(model: SpectralModel, frame: pd.DataFrame) -> _Rows:
     """The rows with a target, weighted as in training, but for class weights."""
     settings = _settings(model)
-    features, target, _ = split_target(frame, model.target, model.task, model.classes)
+    features, target, _ = split_target(frame, model.target, model.task, model.classes, vary=False)
     values, weight = target.values, np.ones(len(features))
     if settings["weight"] is not None:
         weight = _column(features, settings["weight"])

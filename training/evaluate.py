@@ -55,7 +55,7 @@ def evaluate(model: SpectralModel, frame: pd.DataFrame) -> Evaluation:
         UserError: a missing column, or values that are none of this model's.
         InvalidRowsError: rows that are not rows of this model.
     """
-    features, target, _ = split_target(frame, model.target, model.task, model.classes)
+    features, target, _ = split_target(frame, model.target, model.task, model.classes, vary=False)
     settings = model.card.get("training", {}).get("settings", {})
     weight = np.ones(len(features))
     if settings.get("weight") is not None:

@@ -28,7 +28,7 @@ from training.pairs import pair_term
 from training.prepare import Sample, prepare
 from training.progress import Reporter, Silent
 from training.schema import infer_features
-from training.search import RUNGS, Judged, blend, run_jobs, rungs_within, search
+from training.search import Judged, blend, run_jobs, rungs_for, rungs_within, search
 from training.settings import FitSettings
 from training.table import Target, UserError, fingerprint, positive_column, split_target
 from training.workbench import Workbench
@@ -140,15 +140,19 @@ def _fit_rows(
     )
     rng = np.random.default_rng(np.random.SeedSequence(settings.seed))
     bench, gains = prepare(sample, settings, rng)
-    # Told how long to train, the search need not find it out: its first round chooses the candidates.
-    rungs = rungs_within(bench, settings.budget, settings.members) if settings.epochs is None else RUNGS[:1]
-    judged, complete = search(bench, rungs, reporter, journal)
-    picks = blend(judged, settings.members, bench.loss)
+    if settings.epochs is None:
+        judged, complete = search(bench, rungs_within(bench, settings.budget, settings.members), reporter, journal)
+        eligible = judged
+    else:
+        steps = settings.epochs * max(1, len(bench.fold) // bench.batch)
+        judged, complete = search(bench, rungs_for(bench, steps), reporter, journal)
+        eligible = [entry for entry in judged if entry.steps == steps] or judged
+    picks = blend(eligible, settings.members, bench.loss)
     scores = np.mean([pick.scores for pick in picks], axis=0)
     if goal.classes:
         scale, shift = calibration(sample.objective.kind, scores, sample.target, weight)
     scores = shift + scale * scores
-    ensemble = refit(bench, picks, scale, shift, settings.epochs)
+    ensemble = refit(bench, picks, scale, shift)
     model = SpectralModel(goal.task, goal.name, space, ensemble, goal.classes)
     metrics = score_metrics(model, scores, goal, weight)
     card: dict[str, Any] = {
@@ -184,17 +188,14 @@ def _fit_rows(
     )
 
 
-def refit(
-    bench: Workbench, picks: Sequence[Judged], scale: float, shift: float, epochs: int | None = None
-) -> SpectralEnsemble:
-    """Train a member for each pick on all rows and join them; picks of the additive model share one member.
+def refit(bench: Workbench, picks: Sequence[Judged], scale: float, shift: float) -> SpectralEnsemble:
+    """Train a member for each pick on all rows, for as many steps as it was picked with, and join them.
 
-    Each trains for as many steps as it was picked with, or for ``epochs`` passes over the rows.
+    Picks of the additive model share one member.
     """
-    told = None if epochs is None else epochs * max(1, len(bench.fold) // bench.batch)
     trained = [(pick.candidate, pick.steps) for pick in picks if pick.candidate is not None]
     jobs = [
-        partial(bench.train, candidate, told or steps, None, (REFIT, i)) for i, (candidate, steps) in enumerate(trained)
+        partial(bench.train, candidate, steps, None, (REFIT, i)) for i, (candidate, steps) in enumerate(trained)
     ]
     members = [(member.params, member.offset) for member in run_jobs(jobs)]
     weights = [1.0 / len(picks)] * len(members)

@@ -73,7 +73,9 @@ class FitProgress:
         if done == total or now - self._last_line >= LINE_INTERVAL_S:
             self._last_line = now
             left = (now - self._started) / done * (total - done)
-            print(f"{done / total:4.0%}  {text}  {left:.0f} s left", file=self._stream, flush=True)
+            # The first steps wait for kernels to compile: they say nothing of what is to come.
+            time_left = f"  {left:.0f} s left" if done > 0.03 * total else ""
+            print(f"{done / total:4.0%}  {text}{time_left}", file=self._stream, flush=True)
 
     def say(self, text: str) -> None:
         """Print a line of its own."""

@@ -74,6 +74,12 @@ def rungs_within(bench: Workbench, budget_s: float, members: int) -> tuple[Rung,
     return tuple(chosen)
 
 
+def rungs_for(bench: Workbench, steps: int) -> tuple[Rung, ...]:
+    """The search where the number of steps is told: a short round to choose the candidate, one of that length."""
+    last = Rung(steps, 1, 1)
+    return (last,) if len(bench.suitable()) == 1 else (Rung(min(steps, RUNGS[0].steps), 100, 1), last)
+
+
 def search(
     bench: Workbench, rungs: Sequence[Rung], reporter: Reporter, journal: Journal | None = None
 ) -> tuple[list[Judged], bool]:

@@ -29,7 +29,7 @@ class FitSettings:
         curves: "piecewise" for a path through matrices per feature, "linear" for the plain affine pencil.
         epochs: passes over the rows in the training of the finished members; None to let the search choose.
         batch: rows in a step; None for an eighth of the rows within 32 and 256.
-        learning_rate: the peak of the one-cycle schedule; None for 0.01, or 0.03 for linear curves.
+        learning_rate: the peak of the one-cycle schedule; None for 0.01, or 0.06 for linear curves.
         loss: of a regression: auto, squared, huber, absolute or quantile.
         quantile: which one, for the loss of that name.
         monotone: (feature, "+" or "-"): the score must never fall, or never rise, along it.
@@ -102,7 +102,7 @@ class FitSettings:
     @property
     def peak_learning_rate(self) -> float:
         """The learning rate, measured best on California housing unless told."""
-        return self.learning_rate or (0.01 if self.curves == "piecewise" else 0.03)
+        return self.learning_rate or (0.01 if self.curves == "piecewise" else 0.06)
 
     @property
     def resolved_eig_idx(self) -> int:

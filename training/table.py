@@ -81,8 +81,19 @@ def fingerprint(frame: pd.DataFrame) -> str:
     return hashlib.sha256(names + rows.tobytes()).hexdigest()
 
 
+def check_numbers(table: pd.DataFrame, trained: pd.DataFrame, path: Path) -> None:
+    """Raise UserError where a column that is trained on as numbers holds a text in ``table``."""
+    for name in trained.columns.intersection(table.columns):
+        if pd.api.types.is_numeric_dtype(trained[name]) and not pd.api.types.is_numeric_dtype(table[name]):
+            strange = table[name].notna() & pd.to_numeric(table[name], errors="coerce").isna()
+            if strange.any():
+                row = int(np.flatnonzero(strange)[0])
+                found = str(table[name].iloc[row])
+                raise UserError(f"{path}: column {name!r} must hold numbers; row {row + 1} has {found!r}")
+
+
 def split_target(
-    frame: pd.DataFrame, name: str, task: Task | None = None, classes: Sequence[ClassLabel] = ()
+    frame: pd.DataFrame, name: str, task: Task | None = None, classes: Sequence[ClassLabel] = (), vary: bool = True
 ) -> tuple[pd.DataFrame, Target, list[str]]:
     """Separate the target's column from the others.
 
@@ -91,6 +102,7 @@ def split_target(
         name: the target's column.
         task: the task; None to infer it.
         classes: the classes that a classifier already has; none to take those of the table.
+        vary: refuse a target that does not vary: nothing could be learnt from it.
 
     Returns:
         The rows that have a target, without its column; the target; and what the user should be told.
@@ -103,7 +115,7 @@ def split_target(
     if column.isna().any():
         notes.append(f"{int(column.isna().sum())} rows without a {name!r} were left out")
         frame, column = frame[column.notna()], column[column.notna()]
-    if not classes and column.nunique() < 2:
+    if vary and not classes and column.nunique() < 2:
         raise UserError(f"target {name!r} must vary; it is {column.iloc[0] if len(column) else 'missing'} in every row")
     if task is None:
         task = infer_task(column)

@@ -30,11 +30,6 @@ from .simd import (
 BLOCK = 8
 
 
-def blocks_for(n: int) -> int:
-    """Blocks that hold n rows; the rows that pad the last block must have a large d and e^2 = 0."""
-    return -(-n // BLOCK)
-
-
 @njit(error_model="numpy")
 def count_below(diag: Any, off_diag_squared: Any, shift: Any, blocks: int) -> Any:
     """Eigenvalues below `shift` per lane, as floats.
