@@ -2,7 +2,6 @@
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import eigh_tridiagonal
 
 Array = npt.NDArray[np.float64]
 
@@ -11,6 +10,9 @@ def solve_window(
     diag: Array, off_diag: Array, eig_idx: int, window: int, eigenvalues: Array, eigenvectors: Array
 ) -> None:
     """What `cpu.solve_window` does, by LAPACK's full QR iteration, with the same conventions."""
+    # Imported where it is used: it is a reference, and costs a server that never asks for it 30 MB and 0.2 s.
+    from scipy.linalg import eigh_tridiagonal
+
     n = diag.shape[1]
     for j in range(len(diag)):
         if not (np.isfinite(diag[j]).all() and np.isfinite(off_diag[j]).all()):

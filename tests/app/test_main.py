@@ -21,7 +21,7 @@ METRIC = re.compile(r"eigenserve_\w+")
 
 
 def test_importing_the_service_brings_no_training_library():
-    heavy = "torch", "pandas", "sklearn", "pyarrow", "plotly", "rich", "training"
+    heavy = "torch", "pandas", "sklearn", "pyarrow", "plotly", "rich", "training", "onnx", "scipy.linalg"
     code = f"import app.main, app.cli, app.server, sys; print([m for m in {heavy} if m in sys.modules])"
     answer = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True

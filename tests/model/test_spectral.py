@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.linalg
+from scipy.special import expit, softmax
 
 from model import InvalidRowsError, threads
 from model.curves import Curve, CurveSet, Term
@@ -102,6 +103,33 @@ def test_a_rare_class_keeps_the_digits_of_its_probability():
     no, yes = high.predict_proba(random_rows(1))[0]
     assert 0 < no < 1e-20
     assert yes == 1.0
+
+
+def test_probabilities_are_those_of_scipy_at_every_size_of_score():
+    scores = np.concatenate([np.linspace(-40, 40, 2001), [0.0, -0.0, 709.0, -709.0, 1e308, -1e308, np.nan]])
+    binary, several = random_model("binary"), random_model("multiclass")
+    expected = np.stack([expit(-scores), expit(scores)], axis=1)
+    # Two roundings of ours, two of SciPy's; below the normal numbers digits are lost by both.
+    np.testing.assert_allclose(binary.probabilities(scores[:, None]), expected, rtol=1e-15, atol=1e-307)
+    wide = np.stack([scores, np.zeros_like(scores), scores[::-1]], axis=1)[1:-8]
+    np.testing.assert_allclose(several.probabilities(wide), softmax(wide, axis=1), rtol=1e-15)
+
+
+def test_intervals_are_as_wide_as_the_card_says():
+    rows = random_rows(5)
+    for task in ("regression", "poisson"):
+        model = replace(random_model(task), card={"intervals": {"0.95": 2.5, "0.9": 1.5}})
+        assert model.interval_levels == (0.9, 0.95)
+        predicted = model.predict(rows)
+        np.testing.assert_array_equal(
+            model.predict_interval(rows), np.stack([predicted - 1.5, predicted + 1.5], axis=1)
+        )
+        assert model.predict_interval(rows[:0], 0.95).shape == (0, 2)
+        with pytest.raises(ValueError, match=r"level must be one of 0\.9, 0\.95; got 0\.5"):
+            model.predict_interval(rows, 0.5)
+    for task in ("regression", "binary"):
+        with pytest.raises(ValueError, match="none: no intervals are kept"):
+            random_model(task).predict_interval(rows)
 
 
 def test_a_model_without_classes_has_no_probabilities():
