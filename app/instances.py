@@ -8,12 +8,13 @@ from typing import Any
 
 from app.problems import ProblemError, invalid, invalid_all
 from app.registry import ModelRegistry, ServedModel
+from model.baseline import baseline_columns
 from model.explain import METHODS
 from model.features import FloatArray, InvalidRowsError, Location
 from model.spectral import ClassLabel
 
 PREDICT_KEYS = frozenset({"instances", "model", "version"})
-EXPLAIN_KEYS = PREDICT_KEYS | {"method", "target", "include"}
+EXPLAIN_KEYS = PREDICT_KEYS | {"method", "target", "baseline", "include"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Asked:
         rows: at least one, as a list of rows or as columns by name; whether each is a row of the model shows
             when they are encoded.
         method, target: as for ``SpectralModel.explain``.
+        baseline: as for ``SpectralModel.explain_columns``: encoded.
         loc: where in the body the rows are.
     """
 
@@ -33,6 +35,7 @@ class Asked:
     method: str = "eigenvector"
     target: ClassLabel | None = None
     loc: Location = ("instances",)
+    baseline: FloatArray | None = None
 
     @property
     def count(self) -> int:
@@ -79,7 +82,7 @@ def read_request(document: Any, keys: frozenset[str], registry: ModelRegistry, m
         raise invalid(("include", 0), f"nothing can be included yet; got {_kind(document['include'][0])}")
     served, method, target = read_options(document, registry)
     rows = check_rows(document["instances"], max_rows, ("instances",))
-    return Asked(served, rows, method, target)
+    return Asked(served, rows, method, target, baseline=read_baseline(served, method, document.get("baseline")))
 
 
 def read_options(options: Mapping[str, Any], registry: ModelRegistry) -> tuple[ServedModel, str, ClassLabel | None]:
@@ -93,6 +96,22 @@ def read_options(options: Mapping[str, Any], registry: ModelRegistry) -> tuple[S
     if method not in METHODS:
         raise invalid(("method",), f"must be one of {', '.join(METHODS)}; got {method!r}")
     return served, method, read_target(served, options.get("target"))
+
+
+def read_baseline(served: ServedModel, method: str, row: Any) -> FloatArray | None:
+    """The row to compare with, encoded; None for the default.
+
+    Raises:
+        ProblemError: 422 naming each fault.
+    """
+    if row is None:
+        return None
+    if method == "eigenvector":
+        raise invalid(("baseline",), 'must be left out for the method "eigenvector", which has its own')
+    try:
+        return baseline_columns(served.model.features, row)
+    except InvalidRowsError as error:
+        raise invalid_all([(("baseline", *loc), msg) for loc, msg in error.errors], error.total) from None
 
 
 def check_rows(rows: Any, max_rows: int, loc: Location) -> list[Any]:
