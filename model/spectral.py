@@ -15,6 +15,7 @@ from model.baseline import baseline_columns
 from model.ensemble import SpectralEnsemble
 from model.explain import METHODS, Explanation, explain
 from model.features import FeatureSpace, FloatArray
+from model.intervals import ScoreInterval, certified_radius, score_interval
 
 Task = Literal["regression", "binary", "multiclass", "poisson"]
 Link = Literal["identity", "logistic", "softmax", "exp"]
@@ -130,6 +131,24 @@ class SpectralModel:
         if baseline is None:
             baseline = baseline_columns(self.features)
         return attribute(self.features, self.ensemble, found, method, columns, baseline, outputs, seed)
+
+    def certify(self, row: Any, radii: Mapping[str, float]) -> ScoreInterval:
+        """A proved interval of the scores of all rows within ``radii`` of a row (see ``model.intervals``).
+
+        Args:
+            row: a mapping by feature name, or a sequence in column order.
+            radii: by feature, in its own unit; positive for "any value" of a categorical or boolean feature.
+
+        Raises:
+            InvalidRowsError: a row that is not one of this model.
+            ValueError: an unknown feature, or a radius that is negative or not finite.
+        """
+        return score_interval(self.features, self.ensemble, baseline_columns(self.features, row), radii)
+
+    def certified_radius(self, row: Any, scales: Mapping[str, float], threshold: float = 0.0) -> float:
+        """A share of ``scales`` within which the row's decision is proved not to change (see ``model.intervals``)."""
+        columns = baseline_columns(self.features, row)
+        return certified_radius(self.features, self.ensemble, columns, scales, threshold)
 
     def values(self, scores: FloatArray) -> FloatArray:
         """Scores (N, 1) -> predictions (N,) of a model without classes."""
