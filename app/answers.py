@@ -41,7 +41,7 @@ def predict_answer(asked: Asked, scores: FloatArray) -> bytes:
 def explanations(explanation: Explanation, predicted: Any) -> list[dict[str, Any]]:
     """An explanation and the P of its rows -> the contract's entry for every row."""
     terms, features = explanation.terms, explanation.features
-    return [
+    found: list[dict[str, Any]] = [
         {
             "prediction": prediction,
             "score": score,
@@ -60,6 +60,10 @@ def explanations(explanation: Explanation, predicted: Any) -> list[dict[str, Any
             strict=True,
         )
     ]
+    if explanation.standard_error is not None:
+        for entry, errors in zip(found, explanation.standard_error.tolist(), strict=True):
+            entry["standard_error"] = dict(zip(terms, errors, strict=True))
+    return found
 
 
 def explain_answer(served: ServedModel, explanation: Explanation, scores: FloatArray) -> bytes:

@@ -8,13 +8,14 @@ from typing import Any
 
 from app.problems import ProblemError, invalid, invalid_all
 from app.registry import ModelRegistry, ServedModel
+from model.baseline import baseline_columns
 from model.explain import METHODS
 from model.features import FloatArray, InvalidRowsError, Location
 from model.spectral import ClassLabel
 
 KEYS = frozenset({"instances", "model", "version"})
 PREDICT_KEYS = KEYS | {"interval"}
-EXPLAIN_KEYS = KEYS | {"method", "target", "include"}
+EXPLAIN_KEYS = KEYS | {"method", "target", "baseline", "include"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Asked:
             when they are encoded.
         method, target: as for ``SpectralModel.explain``.
         interval: the level of the intervals to give beside predictions; None for none.
+        baseline: as for ``SpectralModel.explain_columns``: encoded.
         loc: where in the body the rows are.
     """
 
@@ -36,6 +38,7 @@ class Asked:
     target: ClassLabel | None = None
     interval: float | None = None
     loc: Location = ("instances",)
+    baseline: FloatArray | None = None
 
     @property
     def count(self) -> int:
@@ -82,7 +85,8 @@ def read_request(document: Any, keys: frozenset[str], registry: ModelRegistry, m
         raise invalid(("include", 0), f"nothing can be included yet; got {_kind(document['include'][0])}")
     served, method, target, interval = read_options(document, registry)
     rows = check_rows(document["instances"], max_rows, ("instances",))
-    return Asked(served, rows, method, target, interval)
+    baseline = read_baseline(served, method, document.get("baseline"))
+    return Asked(served, rows, method, target, interval, baseline=baseline)
 
 
 def read_options(
@@ -98,6 +102,22 @@ def read_options(
     if method not in METHODS:
         raise invalid(("method",), f"must be one of {', '.join(METHODS)}; got {method!r}")
     return served, method, read_target(served, options.get("target")), read_level(served, options.get("interval"))
+
+
+def read_baseline(served: ServedModel, method: str, row: Any) -> FloatArray | None:
+    """The row to compare with, encoded; None for the default.
+
+    Raises:
+        ProblemError: 422 naming each fault.
+    """
+    if row is None:
+        return None
+    if method == "eigenvector":
+        raise invalid(("baseline",), 'must be left out for the method "eigenvector", which has its own')
+    try:
+        return baseline_columns(served.model.features, row)
+    except InvalidRowsError as error:
+        raise invalid_all([(("baseline", *loc), msg) for loc, msg in error.errors], error.total) from None
 
 
 def check_rows(rows: Any, max_rows: int, loc: Location) -> list[Any]:

@@ -6,7 +6,7 @@ object for every cell.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -52,7 +52,16 @@ class PredictRequest(RowsRequest):
 class ExplainRequest(RowsRequest):
     """Rows to explain."""
 
-    method: str | None = Field(default=None, description="How to take the score apart.", examples=["eigenvector"])
+    method: Literal["eigenvector", "path", "shapley"] | None = Field(
+        default=None,
+        description="How to take the score apart: by term with the row's own eigenvector (the default), or by feature "
+        "against a baseline row: along the straight line from it, or over all coalitions of features.",
+    )
+    baseline: Row | None = Field(
+        default=None,
+        description="The row that path and shapley compare with; the training medians and modes by default. "
+        "Not for eigenvector.",
+    )
     target: str | float | bool | None = Field(
         default=None, description="The class whose score to explain; the predicted one by default."
     )
@@ -88,12 +97,18 @@ class RowExplanation(BaseModel):
     prediction: Prediction
     score: float
     baseline: float
-    contributions: dict[str, float] = Field(description='By term: a feature, or a pair "a & b".')
+    contributions: dict[str, float] = Field(
+        description='By term: a feature, or a pair "a & b"; by feature for path and shapley.'
+    )
     sensitivities: dict[str, float | None] = Field(
         description="d score / d x of every numeric feature, in its own unit; null where x is missing."
     )
     gap: float | None = Field(
         description="Smallest distance to a neighbouring eigenvalue; null for matrices of size 1."
+    )
+    standard_error: dict[str, float] | None = Field(
+        default=None,
+        description="Only for shapley: of each contribution; zero where all coalitions were counted.",
     )
 
 

@@ -137,16 +137,19 @@ class Service:
     async def explain(self, request: Request, body: bytes, read: Callable[[], Asked], answer: ExplainAnswer[T]) -> T:
         """As ``predict``, for explanations."""
 
-        def work() -> T:
-            asked = read()
+        def work(asked: Asked) -> T:
             self.metrics.predicted(asked, "explain")
             model, columns = asked.served.model, asked.columns()
-            explanation = model.explain_columns(columns, asked.method, asked.target)
+            explanation = model.explain_columns(columns, asked.method, asked.target, asked.baseline)
             return answer(asked.served, explanation, _scores(asked, explanation, columns))
 
-        if len(body) <= INLINE_BYTES:
-            return work()
-        return await self.engine.large(work, estimate_rows(body), lambda: _gone(request))
+        if len(body) > INLINE_BYTES:
+            return await self.engine.large(lambda: work(read()), estimate_rows(body), lambda: _gone(request))
+        asked = read()
+        if asked.method == "eigenvector":
+            return work(asked)
+        # The other methods cost up to a thousand times as much a row: never on the event loop.
+        return await self.engine.large(lambda: work(asked), asked.count, lambda: _gone(request))
 
     async def _load(self) -> None:
         try:

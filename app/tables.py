@@ -78,6 +78,7 @@ def interval_columns(asked: Asked, scores: FloatArray) -> Columns:
 
 def explained_columns(served: ServedModel, explanation: Explanation, scores: FloatArray) -> Columns:
     """Explanations as columns: the predictions', then score, baseline, contributions.TERM and so on."""
+    errors = explanation.standard_error
     return {
         **predicted_columns(served, scores),
         "score": explanation.score,
@@ -85,6 +86,7 @@ def explained_columns(served: ServedModel, explanation: Explanation, scores: Flo
         **{f"contributions.{t}": explanation.contributions[:, i] for i, t in enumerate(explanation.terms)},
         **{f"sensitivities.{f}": explanation.sensitivities[:, i] for i, f in enumerate(explanation.features)},
         "gap": explanation.gap,
+        **({} if errors is None else {f"standard_error.{t}": errors[:, i] for i, t in enumerate(explanation.terms)}),
     }
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from model.eigensolvers.cpu import solve_eigenpairs_and_gaps
 from model.ensemble import CHUNK_ROWS, SpectralEnsemble
+from model.explanation_tables import ExplainedRows, to_frame, to_shap
 from model.features import FeatureSpace, FloatArray
 from model.threads import for_ranges
 
 #: Methods of ``explain``.
-METHODS = ("eigenvector",)
+METHODS = ("eigenvector", "path", "shapley")
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,12 @@ class Explanation:
     training row, seen through this row's eigenvector. Where ``gap`` is tiny the eigenvector, and with it
     the split, may turn under a small change of the row; the sum stays exact all the same.
 
+    The methods "path" and "shapley" compare with a baseline row instead: their baseline is its score, and
+    their contributions are the features' (see ``model.path``, ``model.shapley``).
+
     Attributes:
         method: how the split was made.
-        terms: names of the T terms: a feature, or "a & b".
+        terms: names of the T terms: a feature, or "a & b"; of all features for "path" and "shapley".
         features: names of the F' numeric features.
         score, baseline: (N,).
         contributions: (N, T).
@@ -34,6 +39,8 @@ class Explanation:
             from the right at a knot.
         gap: (N,), the smallest distance of a member's eigenvalue to its neighbours, to one part in 128, and zero
             below four roundings of the largest matrix entries (infinite for dim 1).
+        standard_error: (N, T) of sampled contributions; zero where they are exact, None where none is sampled.
+        rows: the rows themselves, for ``to_shap``.
     """
 
     method: str
@@ -44,13 +51,32 @@ class Explanation:
     contributions: FloatArray
     sensitivities: FloatArray
     gap: FloatArray
+    standard_error: FloatArray | None = None
+    rows: ExplainedRows | None = None
 
     def __post_init__(self) -> None:
-        for name in ("score", "baseline", "contributions", "sensitivities", "gap"):
-            getattr(self, name).flags.writeable = False
+        for name in ("score", "baseline", "contributions", "sensitivities", "gap", "standard_error"):
+            if getattr(self, name) is not None:
+                getattr(self, name).flags.writeable = False
 
     def __len__(self) -> int:
         return len(self.score)
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame with a row for each row: score, baseline and one column per term.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        return to_frame(self.terms, self.score, self.baseline, self.contributions, self.gap)
+
+    def to_shap(self) -> Any:
+        """A shap.Explanation, so that shap's plots work.
+
+        Raises:
+            ImportError: shap is not installed.
+        """
+        return to_shap(self.terms, self.baseline, self.contributions, self.rows)
 
 
 def explain(
@@ -97,6 +123,7 @@ def explain(
         contributions=_chosen(terms, outputs),
         sensitivities=_chosen(slopes[:, numeric], outputs) * np.array(chain).reshape(len(numeric), count).T,
         gap=gap,
+        rows=ExplainedRows(features, columns, tuple(term.features for term in ensemble.pencil.terms)),
     )
 
 

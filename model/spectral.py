@@ -10,9 +10,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from model.attributions import attribute
+from model.baseline import baseline_columns
 from model.ensemble import SpectralEnsemble
 from model.explain import METHODS, Explanation, explain
 from model.features import FeatureSpace, FloatArray
+from model.intervals import ScoreInterval, certified_radius, score_interval
 
 Task = Literal["regression", "binary", "multiclass", "poisson"]
 Link = Literal["identity", "logistic", "softmax", "exp"]
@@ -109,28 +112,72 @@ class SpectralModel:
         kept = {} if self.classes else self.card.get("intervals") or {}
         return {float(level): float(radius) for level, radius in kept.items()}
 
-    def explain(self, rows: Any, method: str = "eigenvector", target: ClassLabel | None = None) -> Explanation:
+    def explain(
+        self,
+        rows: Any,
+        method: str = "eigenvector",
+        target: ClassLabel | None = None,
+        *,
+        baseline: Any = None,
+        seed: int = 0,
+    ) -> Explanation:
         """Rows -> their scores taken apart (see ``Explanation``).
 
         Args:
             rows: as for ``predict``.
-            method: "eigenvector".
+            method: "eigenvector", by term; or, by feature and against a baseline row, "path" (Aumann-Shapley,
+                see ``model.path``) or "shapley" (all coalitions, see ``model.shapley``).
             target: the class whose score to explain; by default the second of two, the predicted of several.
+            baseline: the row that "path" and "shapley" compare with; the training medians and modes by default.
+            seed: of the permutations that "shapley" draws where a row has too many features for all coalitions.
 
         Raises:
-            InvalidRowsError: rows that are not rows of this model.
-            ValueError: unknown method or class.
+            InvalidRowsError: rows, or a baseline, that are not rows of this model.
+            ValueError: unknown method or class, or a baseline for "eigenvector", which has its own.
         """
+        if baseline is not None:
+            if method == "eigenvector":
+                raise ValueError('baseline must be left out for the method "eigenvector", which has its own')
+            baseline = baseline_columns(self.features, baseline)
         columns = self.features.encode(rows)
-        return self.explain_columns(columns, method=method, target=target)
+        return self.explain_columns(columns, method=method, target=target, baseline=baseline, seed=seed)
 
     def explain_columns(
-        self, columns: FloatArray, method: str = "eigenvector", target: ClassLabel | None = None
+        self,
+        columns: FloatArray,
+        method: str = "eigenvector",
+        target: ClassLabel | None = None,
+        baseline: FloatArray | None = None,
+        seed: int = 0,
     ) -> Explanation:
-        """As ``explain``, for encoded columns (N, F)."""
+        """As ``explain``, for encoded columns (N, F) and an encoded baseline (F,)."""
         if method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
-        return explain(self.features, self.ensemble, columns, self._outputs(columns, target))
+        outputs = self._outputs(columns, target)
+        found = explain(self.features, self.ensemble, columns, outputs)
+        if method == "eigenvector":
+            return found
+        if baseline is None:
+            baseline = baseline_columns(self.features)
+        return attribute(self.features, self.ensemble, found, method, columns, baseline, outputs, seed)
+
+    def certify(self, row: Any, radii: Mapping[str, float]) -> ScoreInterval:
+        """A proved interval of the scores of all rows within ``radii`` of a row (see ``model.intervals``).
+
+        Args:
+            row: a mapping by feature name, or a sequence in column order.
+            radii: by feature, in its own unit; positive for "any value" of a categorical or boolean feature.
+
+        Raises:
+            InvalidRowsError: a row that is not one of this model.
+            ValueError: an unknown feature, or a radius that is negative or not finite.
+        """
+        return score_interval(self.features, self.ensemble, baseline_columns(self.features, row), radii)
+
+    def certified_radius(self, row: Any, scales: Mapping[str, float], threshold: float = 0.0) -> float:
+        """A share of ``scales`` within which the row's decision is proved not to change (see ``model.intervals``)."""
+        columns = baseline_columns(self.features, row)
+        return certified_radius(self.features, self.ensemble, columns, scales, threshold)
 
     def values(self, scores: FloatArray) -> FloatArray:
         """Scores (N, 1) -> predictions (N,) of a model without classes."""

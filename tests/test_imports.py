@@ -17,7 +17,6 @@ ALLOWED = {"app": {"app", "model"}, "model": {"model"}, "training": {"training",
 TORCH_FILES = {
     "model/autograd.py",
     "model/eigensolvers/triton_gpu.py",
-    "model/eigensolvers/cuda.py",
     "model/general_eig.py",
 }
 TORCH_FOLDERS = ("model/operators/",)

@@ -194,9 +194,7 @@ def refit(bench: Workbench, picks: Sequence[Judged], scale: float, shift: float)
     Picks of the additive model share one member.
     """
     trained = [(pick.candidate, pick.steps) for pick in picks if pick.candidate is not None]
-    jobs = [
-        partial(bench.train, candidate, steps, None, (REFIT, i)) for i, (candidate, steps) in enumerate(trained)
-    ]
+    jobs = [partial(bench.train, candidate, steps, None, (REFIT, i)) for i, (candidate, steps) in enumerate(trained)]
     members = [(member.params, member.offset) for member in run_jobs(jobs)]
     weights = [1.0 / len(picks)] * len(members)
     if len(trained) < len(picks):

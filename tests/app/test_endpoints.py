@@ -149,3 +149,27 @@ def test_answers_hold_numbers_that_read_back_exactly(server: ServerProcess, stor
     text = server.client.post("/predict", json={"instances": rows}).content
     read = np.array(json.loads(text)["predictions"])
     assert read.tobytes() == load_model(store.root / "price").predict(rows).tobytes()
+
+
+@pytest.mark.parametrize("method", ["path", "shapley"])
+def test_a_score_is_explained_by_feature_against_a_baseline_row(server: ServerProcess, store: ModelStore, method: str):
+    rows, model = make_rows(3), load_model(store.root / "price")
+    asked = {"instances": rows, "model": "price", "method": method, "baseline": ROW}
+    body = server.client.post("/explain", json=asked).json()
+    expected = model.explain(rows, method=method, baseline=ROW)
+    assert body["method"] == method
+    for explained, contributions in zip(body["explanations"], expected.contributions, strict=True):
+        assert list(explained["contributions"]) == list(model.features.names)
+        assert list(explained["contributions"].values()) == contributions.tolist()
+        assert explained["baseline"] == expected.baseline[0]
+        assert ("standard_error" in explained) == (method == "shapley")
+
+
+def test_a_wrong_baseline_is_named(server: ServerProcess):
+    asked = {"instances": [ROW], "method": "path", "baseline": {"age": "old"}}
+    answer = server.client.post("/explain", json=asked)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["loc"] == ["baseline", "age"]
+    answer = server.client.post("/explain", json={"instances": [ROW], "baseline": ROW})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["loc"] == ["baseline"]
