@@ -15,6 +15,9 @@ from app.settings import PREFIX, Settings
 
 USER_ERROR = 2
 
+#: Connections that wait to be accepted, as uvicorn has it.
+LISTEN_BACKLOG = 2048
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command; the exit code: 0, or 2 after a user's mistake, told in one line on standard error."""
@@ -56,6 +59,8 @@ def _bind(settings: Settings) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((settings.host, settings.port))
+        # At once: with SO_REUSEADDR two servers may bind a port that nobody listens on yet.
+        listener.listen(LISTEN_BACKLOG)
     except OSError:
         listener.close()
         raise

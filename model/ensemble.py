@@ -40,7 +40,7 @@ class SpectralEnsemble:
             raise ValueError(
                 f"{outputs} outputs of {members} members need {outputs * members} heads; got {self.pencil.num_heads}"
             )
-        if not 0 <= self.eig_idx < self.pencil.dim:
+        if not isinstance(self.eig_idx, int) or not 0 <= self.eig_idx < self.pencil.dim:
             raise ValueError(f"eig_idx must be in [0, {self.pencil.dim}); got {self.eig_idx}")
         if (self.member_weights < 0).any() or not np.isclose(self.member_weights.sum(), 1.0):
             raise ValueError(f"member weights must be at least 0 with sum 1; got {self.member_weights}")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,15 @@ class Feature:
     high: float = 1.0
     categories: tuple[str, ...] = ()
     missing: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind) or self.transform not in get_args(Transform):
+            raise ValueError(f"feature {self.name!r} has an unknown kind or transform: {self.kind}, {self.transform}")
+        numbers = (self.center, self.scale, self.low, self.high)
+        if not all(math.isfinite(number) for number in numbers) or self.scale <= 0:
+            raise ValueError(f"feature {self.name!r} must have a finite center, low and high and a positive scale")
+        if self.kind != "categorical" and not isinstance(self.typical, int | float):
+            raise ValueError(f"feature {self.name!r} must have a typical value that is a number")
 
     @property
     def num_codes(self) -> int:
