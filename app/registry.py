@@ -85,7 +85,7 @@ class ModelRegistry:
             raise ProblemError(404, f"no version {version!r} of model {name!r}; versions: {have}") from None
 
     def load_all(self) -> None:
-        """Load every model of the store.
+        """Load every model of the store, except those that another worker unloaded.
 
         Raises:
             ModelNotFoundError: the store is empty, or has no ``default``.
@@ -101,8 +101,11 @@ class ModelRegistry:
                 f"the default model {self.default!r} is not in the store {self.store.root}; "
                 f"models there: {', '.join(names)}"
             )
+        # A worker that starts later must not bring back what was unloaded meanwhile.
+        unloaded = self._names_unloaded()
         for name in names:
-            self.load(name)
+            if name not in unloaded:
+                self.load(name)
         self.ready = True
 
     def load(self, name: str) -> ServedModel:
@@ -158,7 +161,7 @@ class ModelRegistry:
 
     def look(self) -> None:
         """Take up what is new in the store, and let go what has left it or was unloaded elsewhere."""
-        unloaded = self._unloaded if self.marks is None else {path.name for path in self.marks.iterdir()}
+        unloaded = self._names_unloaded()
         names = [name for name in self.store.names() if name not in unloaded]
         for name in names:
             versions, served = self.store.versions(name), self.served.get(name, {})
@@ -174,6 +177,9 @@ class ModelRegistry:
             with self._lock:
                 self.served = MappingProxyType({key: self.served[key] for key in self.served if key in names})
             log.info("models are no longer served", extra={"models": gone})
+
+    def _names_unloaded(self) -> set[str]:
+        return self._unloaded if self.marks is None else {path.name for path in self.marks.iterdir()}
 
     def _mark(self, name: str, unloaded: bool) -> None:
         (self._unloaded.add if unloaded else self._unloaded.discard)(name)

@@ -60,3 +60,20 @@ def test_a_model_without_any_good_version_is_refused(tmp_path: Path):
     store.save("price", make_model(), lambda folder, _: (folder / "model.json").write_text("{"))
     with pytest.raises(CheckpointError, match=r"model\.json"):
         ModelRegistry(store).load_all()
+
+
+def test_a_worker_that_starts_later_brings_nothing_back_that_was_unloaded(tmp_path: Path):
+    store, marks = ModelStore(tmp_path / "store"), tmp_path / "marks"
+    store.save("price", make_model())
+    store.save("rent", make_model())
+    marks.mkdir()
+    first, second = ModelRegistry(store, marks=marks), ModelRegistry(store, marks=marks)
+    first.load_all()
+    first.unload("price")
+    second.load_all()
+    assert list(second.served) == ["rent"]
+    first.look()
+    assert list(first.served) == ["rent"]
+    second.load("price")
+    first.look()
+    assert list(first.served) == ["price", "rent"]
