@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import orjson
 
 from app.instances import Asked
+from app.problems import invalid
 from app.registry import ServedModel
 from model import Explanation
 from model.features import FloatArray
 
 
 def predictions(served: ServedModel, scores: FloatArray) -> Any:
-    """Scores (N, O) -> the contract's P of every row, ready for ``to_json``."""
+    """Scores (N, O) -> the contract's P of every row, ready for ``to_json``.
+
+    Raises:
+        ProblemError: 422 for a row beyond float64: JSON has no number for its score, and null would be no answer.
+    """
     model = served.model
+    finite = np.isfinite(scores).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise invalid(("instances", row), "has values so far from the training data that its score is no finite number")
     if not model.classes:
         return model.values(scores)
     probabilities = model.probabilities(scores)
