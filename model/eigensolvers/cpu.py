@@ -20,6 +20,9 @@ from .tiles import aligned_rows, gather_half, scale_half
 from .transpose import SIDE, store_transposed
 from .twisted import HUGE_NORM, TINY_PIVOT, twisted_vector
 
+# A gap below this share of the largest diagonal entry is taken from the neighbours' eigenvalues instead of from counts.
+NARROW_GAP = 2.0**-20
+
 
 def _cached(sources: int) -> Any:
     """The one entry point that is compiled to disk; everything else becomes part of it."""
@@ -232,6 +235,15 @@ def solve_eigenpairs_and_gaps(
     gaps[:] = np.inf
     own = gaps.reshape(-1, 1) if diag.shape[1] > 1 else _NONE
     _solve(diag, off_diag, eig_idx, 1, eigenvalues.reshape(-1, 1), eigenvectors, True, own)
+    # Counts cannot tell neighbours apart where the whole spectrum is narrow beside the matrix: there solve for them.
+    narrow = np.flatnonzero(gaps < NARROW_GAP * np.abs(diag).max(axis=1, initial=0.0))
+    if narrow.size:
+        neighbour, found = np.empty(narrow.size), np.full(narrow.size, np.inf)
+        for place in (eig_idx - 1, eig_idx + 1):
+            if 0 <= place < diag.shape[1]:
+                solve_eigenvalues(diag[narrow], off_diag[narrow], place, neighbour)
+                found = np.minimum(found, np.abs(neighbour - eigenvalues[narrow]))
+        gaps[narrow] = found
 
 
 def solve_window(diag: Any, off_diag: Any, eig_idx: int, window: int, eigenvalues: Any, eigenvectors: Any) -> None:
