@@ -15,6 +15,7 @@ Each is a sum of outer products with dT, so a gradient with respect to T needs t
 the diagonal and a_i b_{i+1} + a_{i+1} b_i for the off-diagonal.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -233,10 +234,11 @@ def smoothed_eigvalsh_tridiagonal(diag: Tensor, off_diag: Tensor, *, eig_idx: in
     weights of 0 below and 1 above prove that the rest cannot matter.
 
     smoothing is in units of the eigenvalues; as it goes to 0 the result goes to the eigenvalue. Raises
-    ValueError as `eigvalsh_tridiagonal` does, and for a smoothing that is not positive.
+    ValueError as `eigvalsh_tridiagonal` does, and for a smoothing that is not positive and finite.
     """
-    if not smoothing > 0:
-        raise ValueError(f"smoothing must be positive; got {smoothing}")
+    smoothing = float(smoothing)
+    if not 0 < smoothing < math.inf:
+        raise ValueError(f"smoothing must be positive and finite; got {smoothing}")
     d, e, shape = _batched(diag, off_diag, eig_idx, 0)
     return _smoothed(d, e, eig_idx, smoothing, 2).to(diag.dtype).reshape(shape)
 
@@ -256,16 +258,11 @@ def _smoothed(diag: Tensor, off_diag: Tensor, eig_idx: int, smoothing: float, wi
 
 def _envelope_difference(values: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
     """Difference of the two envelopes from a window (M, 2 w + 1), and whether it was wide enough (M,)."""
-    places = values.shape[1]
-    window = places // 2
+    window = values.shape[1] // 2
     centre = values[:, window : window + 1].detach()
-    y = (values - centre) / smoothing
-    inside = torch.isfinite(values)
-    # Places beyond the spectrum must get weight 0 below and 1 above: any number so far from the others does
-    # that.
-    low = y.detach().where(inside, torch.inf).amin(1, keepdim=True) - places - 2
-    high = y.detach().where(inside, -torch.inf).amax(1, keepdim=True) + places + 2
-    y = torch.where(inside, y, torch.where(values < 0, low, high))
+    # Weights lie within 1 of the centre's: a place further away has the same, 0 or 1, in both projections, and
+    # how far it is does not matter. Held at 2, places beyond the spectrum and a tiny smoothing do no harm.
+    y = ((values - centre) / smoothing).clamp(-2.0, 2.0)
     upper = _capped_weights(y, window + 1)
     lower = _capped_weights(y, window)
     gain = ((upper - lower) * y).sum(1) - 0.5 * ((upper * upper).sum(1) - (lower * lower).sum(1))

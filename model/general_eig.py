@@ -186,8 +186,10 @@ def _in_gauge(vectors: Tensor, of: Tensor | None = None) -> Tensor:
     return vectors * (pivot.conj() / pivot.abs()) / torch.linalg.vector_norm(vectors, dim=-2, keepdim=True)
 
 
-def _check_phase(slope: Tensor, vectors: Tensor) -> Tensor:
-    """The slope itself, unless it is one by the phases of the columns."""
+def _check_phase(slope: Tensor | None, vectors: Tensor) -> Tensor | None:
+    """The slope itself (None where nothing depends on the vectors), unless it is one by the phases of the columns."""
+    if slope is None:
+        return None
     along = (vectors.conj() * slope).sum(dim=-2).imag.abs()
     bound = PHASE_TOLERANCE * torch.linalg.vector_norm(slope, dim=-2).clamp(min=1.0)
     if bool((along > bound).any()):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import prod
+from operator import index
 from typing import Any, Literal
 
 import numpy as np
@@ -46,6 +47,7 @@ def eigvalsh_tridiagonal(
     Raises ValueError for shapes that do not match, an eig_idx outside [0, n), an unknown or unusable
     backend, or entries that are not finite where asked.
     """
+    eig_idx = index(eig_idx)
     d, e, shape, dtype = _validated(diag, off_diag, eig_idx, check_finite)
     values = np.empty(len(d))
     chosen = _choose(backend)
@@ -79,6 +81,7 @@ def eigh_tridiagonal(
     """
     if window < 0:
         raise ValueError(f"window must be at least 0; got {window}")
+    eig_idx, window = index(eig_idx), index(window)
     d, e, shape, dtype = _validated(diag, off_diag, eig_idx, check_finite)
     places = 2 * window + 1
     values = np.empty((len(d), places))
@@ -137,7 +140,7 @@ def _validated(diag: Any, off_diag: Any, eig_idx: int, check_finite: bool) -> An
     n = a.shape[-1]
     if not 0 <= eig_idx < n:
         raise ValueError(f"eig_idx must be in [0, {n}); got {eig_idx}")
-    dtype = _FLOAT32 if a.dtype is b.dtype is _FLOAT32 else _FLOAT64
+    dtype = _FLOAT32 if a.dtype == b.dtype == _FLOAT32 else _FLOAT64
     if a.shape[:-1] != b.shape[:-1]:
         shape = np.broadcast_shapes(a.shape[:-1], b.shape[:-1])
         a = np.broadcast_to(a, (*shape, n))
@@ -152,5 +155,7 @@ def _validated(diag: Any, off_diag: Any, eig_idx: int, check_finite: bool) -> An
 def _rows(a: Any, length: int) -> Any:
     """`a` as C-contiguous float64 (M, length); itself if it is that, for calls that last microseconds."""
     if not (a.dtype is _FLOAT64 and a.flags.c_contiguous):
+        if a.dtype.kind not in "fiub":
+            raise ValueError(f"matrices must hold real numbers; got {a.dtype}")
         a = np.ascontiguousarray(a, dtype=_FLOAT64)
     return a if a.ndim == 2 else a.reshape(1 if a.ndim == 1 else prod(a.shape[:-1]), length)

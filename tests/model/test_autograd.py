@@ -184,7 +184,7 @@ def test_mistakes_are_named():
         eigvalsh_tridiagonal(diag, off_diag, eig_idx=3)
     with pytest.raises(ValueError, match="off_diag"):
         eigvalsh_tridiagonal(diag, diag, eig_idx=0)
-    with pytest.raises(ValueError, match="smoothing must be positive; got 0"):
+    with pytest.raises(ValueError, match="smoothing must be positive and finite; got 0"):
         smoothed_eigvalsh_tridiagonal(diag, off_diag, eig_idx=0, smoothing=0)
     with pytest.raises(ValueError, match="floating"):
         eigvalsh_tridiagonal(diag.long(), off_diag, eig_idx=0)
@@ -208,3 +208,13 @@ def test_cuda_tensors_have_the_same_values_and_derivatives():
     for ours, theirs in zip(*results, strict=True):
         # Second derivatives divide by squared gaps, here above 1e-2, what rounding and damping leave.
         assert torch.allclose(ours, theirs.cpu(), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [1e-15, 1e-16, 1e-100])
+def test_a_tiny_smoothing_gives_the_eigenvalue_itself(smoothing):
+    diag, off_diag = matrices(8, 5)
+    sharp = eigvalsh_tridiagonal(diag, off_diag, eig_idx=2)
+    # The envelope moves an eigenvalue by about the smoothing; what is left is rounding.
+    torch.testing.assert_close(
+        smoothed_eigvalsh_tridiagonal(diag, off_diag, eig_idx=2, smoothing=smoothing), sharp, rtol=0, atol=1e-14
+    )

@@ -162,3 +162,17 @@ def test_a_backend_that_is_not_there_is_the_callers_fault(monkeypatch):
 def test_warming_up_is_idempotent():
     warm_up()
     warm_up()
+
+
+def test_an_index_of_any_whole_type_is_taken_and_a_fraction_refused():
+    diag, off_diag = np.zeros((1, 6)), np.ones((1, 5))
+    expected = eigh_tridiagonal(diag, off_diag, eig_idx=0, window=1).eigenvalues
+    found = eigh_tridiagonal(diag, off_diag, eig_idx=np.uint8(0), window=np.int8(1)).eigenvalues
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(TypeError, match="integer"):
+        eigh_tridiagonal(diag, off_diag, eig_idx=1.5)
+
+
+def test_matrices_that_are_not_real_are_refused():
+    with pytest.raises(ValueError, match="real"):
+        eigh_tridiagonal(np.ones(2), np.array([3j]), eig_idx=0)
