@@ -37,8 +37,8 @@ class Explanation:
         contributions: (N, T).
         sensitivities: (N, F'), d(score)/dx in raw units; NaN where the value is missing, the derivative
             from the right at a knot.
-        gap: (N,), the smallest distance of a member's eigenvalue to its neighbours, to one part in 128, and zero
-            below four roundings of the largest matrix entries (infinite for dim 1).
+        gap: (N,), the smallest distance of a member's eigenvalue to its neighbours, to one part in 128, or to a
+            few roundings of the largest matrix entries where it is that small (infinite for dim 1).
         standard_error: (N, T) of sampled contributions; zero where they are exact, None where none is sampled.
         rows: the rows themselves, for ``to_shap``.
     """
