@@ -6,16 +6,18 @@ PORT   ?= 8000
 DATA   := examples/data
 STORE  ?= $(or $(EIGENSERVE_STORE),models)
 
-.PHONY: serve train-demo test lint format check bench bench-accuracy clean
+.PHONY: serve train-demo test test-peers lint format check bench bench-accuracy lock sbom compose-test clean
 
 # A stamp file per installed set: a second run installs nothing.
 $(VENV)/.serve: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -e '.[train]'
+	$(BIN)/pip install -q -e '.[fit]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.serve
 	$(BIN)/pip install -q -e '.[train,dev]'
+# KServe's package for its classes alone, which say what a valid manifest is; what it needs to run is not installed.
+	$(BIN)/pip install -q --no-deps kserve six
 	@touch $@
 
 train-demo: $(VENV)/.serve
@@ -29,6 +31,17 @@ serve: train-demo
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
 
+$(VENV)-peers/.installed: pyproject.toml tests/requirements-peers.txt
+	@test -x $(VENV)-peers/bin/python || $(PYTHON) -m venv $(VENV)-peers
+	$(VENV)-peers/bin/pip install -q -e '.[arrow,store,otel]' -r tests/requirements-peers.txt
+	$(VENV)-peers/bin/pip install -q --no-deps kserve
+	@touch $@
+
+# With other people's clients, servers and libraries: the tests that `make test` skips for want of them.
+test-peers: $(VENV)-peers/.installed
+	$(VENV)-peers/bin/python -m pytest tests/app/test_clients.py tests/app/test_fuzz.py tests/app/test_s3.py \
+	  tests/app/test_tracing.py tests/model/test_attributions.py tests/model/test_explanation_tables.py
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -38,7 +51,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-check: lint test
+check: lint test test-peers
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
@@ -47,6 +60,31 @@ bench: $(VENV)/.dev
 bench-accuracy: $(VENV)/.dev
 	$(BIN)/pip install -q -r benchmarks/requirements-accuracy.txt
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks.accuracy --out build/accuracy.json
+
+# The pinned and hashed dependencies that the images install. `UPGRADE=--upgrade` takes the newest there are. CPU builds of
+# PyTorch come from an index of their own, which TORCH_INDEX must name (see pytorch.org) to lock them for all Pythons.
+LOCK = $(BIN)/uv pip compile -q --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
+  --python-version 3.11 $(UPGRADE)
+SERVE_EXTRAS = --extra store --extra otel
+lock: $(VENV)/.serve
+	$(BIN)/pip install -q uv
+	$(LOCK) pyproject.toml --universal $(SERVE_EXTRAS) -o requirements/serve.txt
+	$(LOCK) pyproject.toml --universal $(SERVE_EXTRAS) --extra fit --extra score \
+	  -c requirements/serve.txt -o requirements/fit.txt
+	$(LOCK) pyproject.toml --universal $(SERVE_EXTRAS) --extra train --extra score \
+	  -c requirements/fit.txt -o requirements/train.txt
+	$(LOCK) requirements/torch-cpu.in -c requirements/train.txt -o requirements/torch-cpu.txt \
+	  $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX) --index-strategy unsafe-best-match)
+	$(LOCK) requirements/build.in --universal -o requirements/build.txt
+	$(LOCK) requirements/sbom.in --universal -o requirements/sbom.txt
+
+# What the serving image contains, as CycloneDX: build/sbom.cdx.json.
+sbom:
+	docker build --target sbom --output build .
+
+# Builds the images and runs docker-compose.yml on the engine that is installed.
+compose-test:
+	tests/deploy/compose/run.sh
 
 clean:
 	rm -rf $(VENV) models build dist *.egg-info

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import orjson
+from fastapi import Response
 
 from app.instances import Asked
 from app.problems import invalid
@@ -76,14 +78,19 @@ def explanations(explanation: Explanation, predicted: Any) -> list[dict[str, Any
     return found
 
 
-def explain_answer(served: ServedModel, explanation: Explanation, scores: FloatArray) -> bytes:
-    """The answer of /explain."""
+def explain_answer(
+    served: ServedModel, explanation: Explanation, scores: FloatArray, more: Sequence[dict[str, Any]] = ()
+) -> bytes:
+    """The answer of /explain, with further keys for every row."""
+    found = explanations(explanation, predictions(served, scores))
+    for entry, keys in zip(found if more else (), more, strict=True):
+        entry.update(keys)
     return to_json(
         {
             "model": served.name,
             "version": str(served.version),
             "method": explanation.method,
-            "explanations": explanations(explanation, predictions(served, scores)),
+            "explanations": found,
         }
     )
 
@@ -91,3 +98,8 @@ def explain_answer(served: ServedModel, explanation: Explanation, scores: FloatA
 def to_json(document: Any) -> bytes:
     """JSON bytes: floats in the shortest form that reads back the same, NaN and infinity as null."""
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def json_response(document: Any) -> Response:
+    """A document as the response of an endpoint."""
+    return Response(to_json(document), media_type="application/json")

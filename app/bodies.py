@@ -120,7 +120,18 @@ def parse_json(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise invalid(("body",), f"must be valid JSON; {error}") from None
+        raise invalid(("body",), _not_utf8(body) or f"must be valid JSON; {error}") from None
+
+
+def _not_utf8(body: bytes) -> str | None:
+    """Where a text stops being UTF-8, if it does; the parser names its first byte."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        line = body.count(b"\n", 0, error.start) + 1
+        place = error.start - body.rfind(b"\n", 0, error.start)
+        return f"must be UTF-8; byte {error.start} is not: line {line} byte {place}"
+    return None
 
 
 def _too_large(max_bytes: int, headers: dict[str, str]) -> ProblemError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from app.access_log import configure_logging
+from app.platforms import platform_settings, platform_variables
+from app.score.command import add_score, run_score
 from app.settings import PREFIX, Settings
 
 USER_ERROR = 2
@@ -22,6 +25,9 @@ LISTEN_BACKLOG = 2048
 def main(arguments: Sequence[str]) -> int:
     """Run a command; the exit code: 0, or 2 after a user's mistake, told in one line on standard error."""
     parsed = _parser().parse_args(arguments)
+    if parsed.command == "score":
+        code, message = run_score(parsed)
+        return code if message is None else _fail(message)
     try:
         settings = _settings(parsed)
     except ValidationError as error:
@@ -72,16 +78,18 @@ def _settings(parsed: argparse.Namespace) -> Settings:
     given: dict[str, Any] = {
         key: value for key, value in vars(parsed).items() if key in Settings.model_fields and value is not None
     }
-    return Settings(**given)
+    return Settings(**{**platform_settings(os.environ, PREFIX), **given})
 
 
 def _origin(loc: tuple[int | str, ...], parsed: argparse.Namespace) -> str:
     name = str(loc[0]) if loc else "settings"
-    return f"--{name}" if getattr(parsed, name, None) is not None else f"{PREFIX}{name.upper()}"
+    if getattr(parsed, name, None) is not None:
+        return f"--{name}"
+    return platform_variables(os.environ, PREFIX).get(name, f"{PREFIX}{name.upper()}")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m app", description="The HTTP service of Eigenserve.")
+    parser = argparse.ArgumentParser("python -m app", description="The HTTP service of Eigenserve, and batch scoring.")
     commands = parser.add_subparsers(dest="command", required=True)
     serve = commands.add_parser(
         "serve", help="serve the models of a store", description=f"Further settings: {PREFIX}*, see docs."
@@ -89,7 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     serve.add_argument("--port", help="port to listen on (default 8000)")
     serve.add_argument("--workers", help="server processes (default 1)")
-    serve.add_argument("--store", help="folder of the models (default models/)")
+    serve.add_argument("--store", help="folder of the models, or an fsspec URL (default models/)")
+    add_score(commands)
     return parser
 
 

@@ -11,10 +11,11 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from app import schemas
-from app.answers import explain_answer, predict_answer, to_json
+from app.answers import explain_answer, json_response, predict_answer
 from app.bodies import parse_json
 from app.documentation import download, json_body, problems
 from app.downloads import Download, download_response
+from app.explanation_schemas import ExplainRequest, ExplainResponse
 from app.instances import EXPLAIN_KEYS, PREDICT_KEYS, Asked, read_request
 from app.model_cards import model_card, model_summary
 from app.onnx_files import MEDIA_TYPE as ONNX
@@ -73,9 +74,9 @@ async def predict(request: Request) -> Response:
 
 @router.post(
     "/explain",
-    response_model=schemas.ExplainResponse,
+    response_model=ExplainResponse,
     responses=problems(404, 406, 408, 413, 415, 422, 503, 504),
-    openapi_extra=json_body(schemas.ExplainRequest, CSV, ARROW),
+    openapi_extra=json_body(ExplainRequest, CSV, ARROW),
     summary="Explain rows",
     tags=["predictions"],
 )
@@ -85,12 +86,19 @@ async def explain(request: Request) -> Response:
     body, given = await service.read(request, JSON, CSV, ARROW)
     wanted = accepted(request, given)
 
-    def answer(served: ServedModel, explanation: Explanation, scores: FloatArray) -> bytes:
+    def answer(served: ServedModel, explanation: Explanation, scores: FloatArray, more: list[dict[str, Any]]) -> bytes:
         if wanted == JSON:
-            return explain_answer(served, explanation, scores)
+            return explain_answer(served, explanation, scores, more)
         return write_table(explained_columns(served, explanation, scores), wanted, served)
 
-    read = _reader(service, request, body, given, EXPLAIN_KEYS)
+    reader = _reader(service, request, body, given, EXPLAIN_KEYS)
+
+    def read() -> Asked:
+        asked = reader()
+        if asked.include.names and wanted != JSON:
+            raise ProblemError(406, f'a table has no place for what "include" asks for: accept {JSON}; got {wanted}')
+        return asked
+
     return Response(await service.explain(request, body, read, answer), media_type=wanted)
 
 
@@ -105,7 +113,7 @@ async def models(request: Request) -> Response:
     """Every model that is served, by its default version."""
     registry = service_of(request).registry
     newest = [versions[max(versions)] for versions in registry.served.values()]
-    return _json({"models": [model_summary(served, registry) for served in newest]})
+    return json_response({"models": [model_summary(served, registry) for served in newest]})
 
 
 @router.get(
@@ -118,7 +126,7 @@ async def models(request: Request) -> Response:
 async def model(request: Request, name: str) -> Response:
     """The newest version's features, metrics and structure."""
     registry = service_of(request).registry
-    return _json(model_card(registry.find(name), registry))
+    return json_response(model_card(registry.find(name), registry))
 
 
 @router.get(
@@ -131,7 +139,7 @@ async def model(request: Request, name: str) -> Response:
 async def model_version(request: Request, name: str, version: str) -> Response:
     """One version's features, metrics and structure."""
     registry = service_of(request).registry
-    return _json(model_card(registry.find(name, version), registry))
+    return json_response(model_card(registry.find(name, version), registry))
 
 
 @router.get(
@@ -177,7 +185,7 @@ async def model_report(request: Request, name: str, version: str) -> Response:
 @router.get("/livez", response_model=schemas.Alive, summary="Is the process alive?", tags=["health"])
 async def livez() -> Response:
     """Always 200: a process that cannot answer this should be restarted."""
-    return _json({"status": "alive"})
+    return json_response({"status": "alive"})
 
 
 @router.get(
@@ -196,7 +204,7 @@ async def readyz(request: Request) -> Response:
         raise ProblemError(503, "the server is shutting down", headers={"Retry-After": "1"})
     if not service.ready:
         raise not_ready()
-    return _json({"status": "ready", "models": list(service.registry.served)})
+    return json_response({"status": "ready", "models": list(service.registry.served)})
 
 
 @router.get("/metrics", summary="Metrics for Prometheus", tags=["health"], response_class=PlainTextResponse)
@@ -218,7 +226,3 @@ def _reader(
 def _report(registry: ModelRegistry, served: ServedModel) -> Download | None:
     content = registry.store.report(served.name, served.version)
     return None if content is None else Download(content, HTML)
-
-
-def _json(document: Any) -> Response:
-    return Response(to_json(document), media_type=JSON)

@@ -6,16 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from app.includes import EXPLANATION_ALONE, OPTIONS, Include, describe, read_include
 from app.problems import ProblemError, invalid, invalid_all
 from app.registry import ModelRegistry, ServedModel
-from model.baseline import baseline_columns
+from model.baseline import background_columns, is_sample
 from model.explain import METHODS
 from model.features import FloatArray, InvalidRowsError, Location
 from model.spectral import ClassLabel
 
 KEYS = frozenset({"instances", "model", "version"})
 PREDICT_KEYS = KEYS | {"interval"}
-EXPLAIN_KEYS = KEYS | {"method", "target", "baseline", "include"}
+#: Rows of a baseline: each costs as much as all of a request against one.
+MAX_SAMPLE = 100
+EXPLAIN_KEYS = KEYS | {"method", "target", "baseline", "include", *OPTIONS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Asked:
         method, target: as for ``SpectralModel.explain``.
         interval: the level of the intervals to give beside predictions; None for none.
         baseline: as for ``SpectralModel.explain_columns``: encoded.
+        include: further parts of an explanation.
         loc: where in the body the rows are.
     """
 
@@ -39,11 +43,17 @@ class Asked:
     interval: float | None = None
     loc: Location = ("instances",)
     baseline: FloatArray | None = None
+    include: Include = EXPLANATION_ALONE
 
     @property
     def count(self) -> int:
         """How many rows."""
         return len(next(iter(self.rows.values()))) if isinstance(self.rows, dict) else len(self.rows)
+
+    @property
+    def baselines(self) -> int:
+        """How many rows the baseline has."""
+        return len(self.baseline) if self.baseline is not None and self.baseline.ndim == 2 else 1
 
     def columns(self) -> FloatArray:
         """The rows, encoded.
@@ -64,7 +74,7 @@ def read_request(document: Any, keys: frozenset[str], registry: ModelRegistry, m
         ProblemError: 422 naming each fault; 404 unknown model or version; 413 too many rows.
     """
     if not isinstance(document, dict):
-        raise invalid(("body",), f'must be an object such as {{"instances": [...]}}; got {_kind(document)}')
+        raise invalid(("body",), f'must be an object such as {{"instances": [...]}}; got {describe(document)}')
     errors: list[tuple[Location, str]] = [
         ((key,), f"unknown key; the keys are {', '.join(sorted(keys))}") for key in document if key not in keys
     ]
@@ -78,15 +88,15 @@ def read_request(document: Any, keys: frozenset[str], registry: ModelRegistry, m
     ):
         value = document.get(key)
         if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
-            errors.append(((key,), f"{rule}; got {_kind(value)}"))
+            errors.append(((key,), f"{rule}; got {describe(value)}"))
     if errors:
         raise invalid_all(errors)
-    if document.get("include"):
-        raise invalid(("include", 0), f"nothing can be included yet; got {_kind(document['include'][0])}")
     served, method, target, interval = read_options(document, registry)
     rows = check_rows(document["instances"], max_rows, ("instances",))
-    baseline = read_baseline(served, method, document.get("baseline"))
-    return Asked(served, rows, method, target, interval, baseline=baseline)
+    baseline, include = read_baseline(served, method, document.get("baseline")), read_include(served, document)
+    if baseline is not None and baseline.ndim == 2 and "interactions" in include.names:
+        raise invalid(("baseline",), "must be one row where interactions are included; got a sample")
+    return Asked(served, rows, method, target, interval, baseline=baseline, include=include)
 
 
 def read_options(
@@ -104,18 +114,20 @@ def read_options(
     return served, method, read_target(served, options.get("target")), read_level(served, options.get("interval"))
 
 
-def read_baseline(served: ServedModel, method: str, row: Any) -> FloatArray | None:
-    """The row to compare with, encoded; None for the default.
+def read_baseline(served: ServedModel, method: str, rows: Any) -> FloatArray | None:
+    """The row to compare with, encoded, or the sample of rows; None for the default.
 
     Raises:
         ProblemError: 422 naming each fault.
     """
-    if row is None:
+    if rows is None:
         return None
     if method == "eigenvector":
         raise invalid(("baseline",), 'must be left out for the method "eigenvector", which has its own')
     try:
-        return baseline_columns(served.model.features, row)
+        if is_sample(rows) and len(rows) > MAX_SAMPLE:
+            raise invalid(("baseline",), f"must have at most {MAX_SAMPLE} rows; got {len(rows)}")
+        return background_columns(served.model.features, rows)
     except InvalidRowsError as error:
         raise invalid_all([(("baseline", *loc), msg) for loc, msg in error.errors], error.total) from None
 
@@ -127,7 +139,7 @@ def check_rows(rows: Any, max_rows: int, loc: Location) -> list[Any]:
         ProblemError: 422, 413.
     """
     if not isinstance(rows, list):
-        raise invalid(loc, f"must be a list of rows; got {_kind(rows)}")
+        raise invalid(loc, f"must be a list of rows; got {describe(rows)}")
     if not rows:
         raise invalid(loc, "must have at least one row; got an empty list")
     check_count(len(rows), max_rows)
@@ -144,8 +156,8 @@ def check_count(count: int, max_rows: int) -> None:
         raise ProblemError(413, f"a request must have at most {max_rows} rows; got {count}: send several requests")
 
 
-def read_target(served: ServedModel, target: Any) -> ClassLabel | None:
-    """The class whose score to explain, given as itself or as its text.
+def read_target(served: ServedModel, target: Any, loc: Location = ("target",)) -> ClassLabel | None:
+    """A class, given as itself or as its text; None for None.
 
     Raises:
         ProblemError: 422.
@@ -154,12 +166,12 @@ def read_target(served: ServedModel, target: Any) -> ClassLabel | None:
         return None
     classes = served.model.classes
     if not classes:
-        raise invalid(("target",), f"must be left out: {served.name} is a {served.model.task} model")
+        raise invalid(loc, f"must be left out: {served.name} is a {served.model.task} model")
     for label, key in zip(classes, served.class_keys, strict=True):
         # 1 == True in Python, but not in JSON.
         if target == key or (target == label and isinstance(target, bool) == isinstance(label, bool)):
             return label
-    raise invalid(("target",), f"must be one of {', '.join(map(repr, classes))}; got {_kind(target)}")
+    raise invalid(loc, f"must be one of {', '.join(map(repr, classes))}; got {describe(target)}")
 
 
 def read_level(served: ServedModel, level: Any) -> float | None:
@@ -174,19 +186,7 @@ def read_level(served: ServedModel, level: Any) -> float | None:
     if not levels:
         raise invalid(("interval",), f"must be left out: {served.name} keeps no intervals")
     if isinstance(level, bool) or level not in levels:
-        raise invalid(("interval",), f"must be one of {', '.join(f'{have:g}' for have in levels)}; got {_kind(level)}")
+        raise invalid(
+            ("interval",), f"must be one of {', '.join(f'{have:g}' for have in levels)}; got {describe(level)}"
+        )
     return float(level)
-
-
-def _kind(value: object) -> str:
-    """A received value in the words of JSON."""
-    if isinstance(value, dict):
-        return "an object"
-    if isinstance(value, list):
-        return "an array"
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -11,9 +11,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.problems import ProblemError, problem_response
 
-#: Open without a key: probes and scrapers have none, and the documentation tells how to send one.
+#: Open without a key: probes and scrapers have none, the documentation tells how to send one, and the page asks for it.
 _OPEN = frozenset(
     {
+        "/",
         "/livez",
         "/readyz",
         "/metrics",
@@ -24,7 +25,7 @@ _OPEN = frozenset(
         "/v2/health/ready",
     }
 )
-_OPEN_FOLDERS = ("/docs",)
+_OPEN_FOLDERS = ("/docs", "/page/")
 _ADMIN_FOLDER = "/v2/repository/models/"
 
 
@@ -35,15 +36,18 @@ class Keys:
     are compared, so that the time taken tells nothing.
     """
 
-    def __init__(self, app: ASGIApp, predict: Iterable[str], admin: Iterable[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, predict: Iterable[str], admin: Iterable[str], health_route: str | None = None
+    ) -> None:
         self.app = app
+        self._open = _OPEN | {health_route}
         self._admin = [_hash(key.encode()) for key in admin]
         self._predict = [_hash(key.encode()) for key in predict] + self._admin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check one request."""
         path = scope.get("path", "")
-        if scope["type"] == "http" and path not in _OPEN and not path.startswith(_OPEN_FOLDERS):
+        if scope["type"] == "http" and path not in self._open and not path.startswith(_OPEN_FOLDERS):
             problem = self._refusal(scope, path)
             if problem is not None:
                 response = problem_response(problem, path, scope["state"].get("request_id"))

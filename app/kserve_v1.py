@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request, Response
 
-from app.answers import explanations, predictions, to_json
+from app.answers import explanations, json_response, predictions, to_json
 from app.bodies import parse_json
 from app.documentation import json_body, problems
 from app.instances import Asked, check_rows, read_options
 from app.problems import invalid
+from app.protocol_schemas import V1Explanations, V1Model, V1Models, V1Predictions, V1Request
 from app.registry import ServedModel
-from app.schemas import V1Explanations, V1Model, V1Models, V1Predictions, V1Request
 from app.service import Service, service_of
 from app.tables import JSON
 from model import Explanation
@@ -25,13 +23,13 @@ _PROBLEMS = problems(404, 408, 413, 415, 422, 503, 504, media_type=JSON)
 @router.get("/models", response_model=V1Models, summary="List the models")
 async def models(request: Request) -> Response:
     """The names of all models."""
-    return _json({"models": list(service_of(request).registry.served)})
+    return json_response({"models": list(service_of(request).registry.served)})
 
 
 @router.get("/models/{name}", response_model=V1Model, responses=problems(404, 503, media_type=JSON), summary="Ready?")
 async def model(request: Request, name: str) -> Response:
     """Whether a model can predict."""
-    return _json({"name": service_of(request).registry.find(name).name, "ready": True})
+    return json_response({"name": service_of(request).registry.find(name).name, "ready": True})
 
 
 @router.post(
@@ -64,7 +62,7 @@ async def explain(request: Request, name: str) -> Response:
     service = service_of(request)
     body, _ = await service.read(request, JSON)
 
-    def answer(served: ServedModel, explanation: Explanation, scores: FloatArray) -> bytes:
+    def answer(served: ServedModel, explanation: Explanation, scores: FloatArray, _: object) -> bytes:
         return to_json({"explanations": explanations(explanation, predictions(served, scores))})
 
     return Response(await service.explain(request, body, lambda: _read(service, name, body), answer), media_type=JSON)
@@ -78,7 +76,3 @@ def _read(service: Service, name: str, body: bytes) -> Asked:
     options = {**document, "model": name, "version": None, "interval": None}
     served, method, target, _ = read_options(options, service.registry)
     return Asked(served, check_rows(document["instances"], service.settings.max_rows, ("instances",)), method, target)
-
-
-def _json(document: Any) -> Response:
-    return Response(to_json(document), media_type=JSON)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from app import endpoints, kserve_v1, mlflow, open_inference
+from app import counterfactuals, endpoints, kserve_v1, mlflow, open_inference
 from app.access_log import AccessLog
 from app.documentation import add_documentation
 from app.keys import Keys
 from app.observe import Observer
+from app.page import add_page
+from app.platforms import add_platform_routes
 from app.problems import add_handlers
 from app.service import Service
 from app.settings import Settings
 from app.short_way import ShortWay
+from app.tracing import Tracing, tracing_from_environment
 from app.version import VERSION
 
 DESCRIPTION = """Predictions that are eigenvalues, each explained exactly by its eigenvector.
@@ -25,13 +29,15 @@ it sent one.
 """
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, tracing: Tracing | None = None) -> FastAPI:
     """Build the service; its models are loaded when it starts.
 
     Args:
         settings: by default those of the environment.
+        tracing: where traces go; by default what the variables ``OTEL_*`` say.
     """
     settings = settings or Settings()
+    tracing = tracing or tracing_from_environment()
     service = Service(settings)
     access_log = AccessLog(as_json=settings.log_format == "json") if settings.access_log else None
 
@@ -42,6 +48,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         await service.stop()
         if access_log is not None:
             access_log.flush()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
 
     app = FastAPI(
         title="Eigenserve",
@@ -53,13 +61,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = service
-    routers = (endpoints.router, kserve_v1.router, open_inference.router, mlflow.router)
+    routers = (endpoints.router, counterfactuals.router, kserve_v1.router, open_inference.router, mlflow.router)
     for router in routers:
         app.include_router(router)
+    add_platform_routes(app, settings.health_route, settings.predict_route)
     add_documentation(app)
+    add_page(app, settings.page)
     add_handlers(app)
     app.add_middleware(ShortWay, routes=[route for router in routers for route in router.routes])
     if settings.api_keys or settings.admin_keys:
-        app.add_middleware(Keys, predict=settings.api_keys, admin=settings.admin_keys)
-    app.add_middleware(Observer, service=service, access_log=access_log)
+        app.add_middleware(
+            Keys, predict=settings.api_keys, admin=settings.admin_keys, health_route=settings.health_route
+        )
+    app.add_middleware(Observer, service=service, access_log=access_log, tracing=tracing)
     return app

@@ -7,7 +7,6 @@ import os
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from app.engine import Load
 from app.instances import Asked
 
 #: Where worker processes share their numbers; set by the supervisor before a worker starts.
@@ -97,10 +96,6 @@ class Metrics:
         if child is None:
             child = self._row_children[key] = self.rows.labels(*key)
         child.inc(asked.count)
-
-    def queue(self, load: Load) -> None:
-        """Show the rows of a queue."""
-        load.on_change = self.queued_rows.set
 
     def model_loaded(self, name: str, version: int | None) -> None:
         """Count a version that was loaded, or (None) that could not be."""

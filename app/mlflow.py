@@ -13,8 +13,8 @@ from app.bodies import parse_json
 from app.documentation import json_body, problems
 from app.instances import Asked, check_count, check_rows
 from app.problems import Location, invalid
+from app.protocol_schemas import InvocationsRequest, V1Predictions
 from app.registry import not_ready
-from app.schemas import InvocationsRequest, V1Predictions
 from app.service import Service, service_of
 from app.tables import CSV, JSON, read_table
 from app.version import VERSION

@@ -37,7 +37,7 @@ def model_card(served: ServedModel, registry: ModelRegistry) -> dict[str, Any]:
         "members": len(ensemble.member_weights),
         "eig_idx": ensemble.eig_idx,
         "metrics": model.card.get("metrics"),
-        "strengths": model.card.get("strengths"),
+        "strengths": model.strengths(),
         "card": {key: value for key, value in model.card.items() if key not in _PLACED},
     }
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import logging
+import random
 import re
 import time
-import uuid
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access_log import AccessLog
 from app.problems import ProblemError, problem_response
 from app.service import Service
+from app.tracing import Tracing
 
 log = logging.getLogger("eigenserve.requests")
 
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _TRACE = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
+#: Ids need not be secret, only different. A system call for each would let go of the interpreter's lock, and wait for
+#: it again behind the threads that compute.
+_random = random.Random()
 _NO_SNIFF = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"no-store")
 
@@ -24,10 +28,13 @@ _NO_STORE = (b"cache-control", b"no-store")
 class Observer:
     """ASGI middleware around everything else."""
 
-    def __init__(self, app: ASGIApp, service: Service, access_log: AccessLog | None) -> None:
+    def __init__(
+        self, app: ASGIApp, service: Service, access_log: AccessLog | None, tracing: Tracing | None = None
+    ) -> None:
         self.app = app
         self.service = service
         self.access_log = access_log
+        self.tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens in it."""
@@ -38,7 +45,11 @@ class Observer:
         request_id, trace_id = _ids(scope)
         state = scope.setdefault("state", {})
         state["request_id"] = request_id.decode()
-        status = 0
+        arrived = state.setdefault("arrived", time.monotonic())
+        status, trace = 0, None
+        if self.tracing is not None:
+            trace = state["trace"] = self.tracing.begin(scope, arrived)
+            trace_id = trace.id
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -68,6 +79,8 @@ class Observer:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "none")
             self.service.metrics.request(route, scope["method"], status, seconds)
+            if trace is not None:
+                trace.end(route, status)
             if self.access_log is not None:
                 self.access_log.write(scope, status, seconds, state["request_id"], trace_id)
 
@@ -80,4 +93,4 @@ def _ids(scope: Scope) -> tuple[bytes, str | None]:
             request_id = value
         elif name == b"traceparent" and (match := _TRACE.fullmatch(value)):
             trace_id = match[1].decode()
-    return request_id or uuid.uuid4().hex.encode(), trace_id
+    return request_id or b"%032x" % _random.getrandbits(128), trace_id

@@ -6,8 +6,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from app import schemas
-from app.answers import to_json
+from app import protocol_schemas as schemas
+from app.answers import json_response, to_json
 from app.bodies import parse_json
 from app.documentation import json_body, problems
 from app.instances import Asked
@@ -33,17 +33,18 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return problems(*statuses, media_type=JSON)
 
 
+@router.get("/", include_in_schema=False)
 @router.get("", response_model=schemas.ServerMetadata, responses=_problems(), summary="Describe the server")
 async def server(request: Request) -> Response:
     """Name, version and extensions."""
     extensions = ["binary_tensor_data", "model_repository"]
-    return _json({"name": "eigenserve", "version": VERSION, "extensions": extensions})
+    return json_response({"name": "eigenserve", "version": VERSION, "extensions": extensions})
 
 
 @router.get("/health/live", response_model=schemas.Live, summary="Is the process alive?")
 async def live(request: Request) -> Response:
     """Always 200."""
-    return _json({"live": True})
+    return json_response({"live": True})
 
 
 @router.get("/health/ready", response_model=schemas.IsReady, responses=_problems(503), summary="Can it predict?")
@@ -51,7 +52,7 @@ async def ready(request: Request) -> Response:
     """200 when the models are loaded."""
     if not service_of(request).ready:
         raise not_ready()
-    return _json({"ready": True})
+    return json_response({"ready": True})
 
 
 @router.get(
@@ -85,7 +86,7 @@ def _metadata(registry: ModelRegistry, name: str, version: str | None = None) ->
             {"name": "label", "datatype": label_datatype(served), "shape": [-1]},
             {"name": "probabilities", "datatype": "FP64", "shape": [-1, len(served.model.classes)]},
         ]
-    return _json(
+    return json_response(
         {
             "name": name,
             "versions": [str(number) for number in sorted(registry.served[name])],
@@ -107,7 +108,7 @@ def _metadata(registry: ModelRegistry, name: str, version: str | None = None) ->
 async def version_ready(request: Request, name: str, version: str) -> Response:
     """200 for what is loaded, 404 otherwise."""
     service_of(request).registry.find(name, version)
-    return _json({"name": name, "ready": True})
+    return json_response({"name": name, "ready": True})
 
 
 @router.get(
@@ -119,7 +120,7 @@ async def version_ready(request: Request, name: str, version: str) -> Response:
 async def model_ready(request: Request, name: str) -> Response:
     """200 for what is loaded, 404 otherwise."""
     service_of(request).registry.find(name)
-    return _json({"name": name, "ready": True})
+    return json_response({"name": name, "ready": True})
 
 
 @router.post(
@@ -181,7 +182,7 @@ async def index(request: Request) -> Response:
         {"name": name, "version": str(version), "state": "UNAVAILABLE", "reason": reason}
         for (name, version), reason in registry.failures.items()
     ]
-    return _json(entries)
+    return json_response(entries)
 
 
 @router.post(
@@ -196,7 +197,7 @@ async def load(request: Request, name: str) -> Response:
         await service.on_loader(lambda: service.registry.load(_name(name)))
     except CheckpointError as error:
         raise ProblemError(400, str(error)) from error
-    return _json({})
+    return json_response({})
 
 
 @router.post("/repository/models/{name}/unload", responses=_problems(400, 403, 404), summary="Stop serving a model")
@@ -204,7 +205,7 @@ async def unload(request: Request, name: str) -> Response:
     """Until it is loaded again. Requests that have begun are answered."""
     service = service_of(request)
     await service.on_loader(lambda: service.registry.unload(name))
-    return _json({})
+    return json_response({})
 
 
 def _name(name: str) -> str:
@@ -278,7 +279,3 @@ def _answer(served: ServedModel, scores: FloatArray, wanted: dict[str, bool], re
     if not parts:
         return Response(text, media_type=JSON)
     return Response(b"".join([text, *parts]), headers={JSON_LENGTH: str(len(text))}, media_type=BINARY)
-
-
-def _json(document: Any) -> Response:
-    return Response(to_json(document), media_type=JSON)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -48,6 +49,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin to count the bytes of a request's headers."""
         super().on_message_begin()
+        self.scope["state"]["arrived"] = time.monotonic()
         self._header_bytes = 0
         if self._headers_late is None:
             self._headers_late = self.loop.call_later(HEADER_TIMEOUT_S, self._close_late)

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from app.problems import ProblemError, invalid
 from model import CheckpointError, ModelStore, SpectralModel
 from model.features import category_key
+from model.remote_store import RemoteStore
 from model.store import ModelNotFoundError
 
 log = logging.getLogger("eigenserve.registry")
@@ -50,7 +51,7 @@ class ModelRegistry:
         marks: folder with a file for every model that was unloaded on request, which worker processes share.
     """
 
-    store: ModelStore
+    store: ModelStore | RemoteStore
     default: str | None = None
     keep_versions: int = 10
     served: Mapping[str, Mapping[int, ServedModel]] = field(default_factory=dict)

@@ -6,14 +6,14 @@ object for every cell.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 Cell = float | str | bool | None
 Row = dict[str, Cell] | list[Cell]
 
-_HOUSE: dict[str, JsonValue] = {
+HOUSE: dict[str, JsonValue] = {
     "longitude": -122.23,
     "latitude": 37.88,
     "housing_median_age": 41.0,
@@ -28,7 +28,7 @@ _HOUSE: dict[str, JsonValue] = {
 class RowsRequest(BaseModel):
     """Rows, and the model they are for."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"instances": [_HOUSE]}]})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"instances": [HOUSE]}]})
 
     instances: list[Row] = Field(
         min_length=1,
@@ -47,25 +47,6 @@ class PredictRequest(RowsRequest):
         description="A level: answer with an interval for every row that holds the target with this probability, "
         "on average over rows. One of the levels in the model's card; only regressions have them.",
     )
-
-
-class ExplainRequest(RowsRequest):
-    """Rows to explain."""
-
-    method: Literal["eigenvector", "path", "shapley"] | None = Field(
-        default=None,
-        description="How to take the score apart: by term with the row's own eigenvector (the default), or by feature "
-        "against a baseline row: along the straight line from it, or over all coalitions of features.",
-    )
-    baseline: Row | None = Field(
-        default=None,
-        description="The row that path and shapley compare with; the training medians and modes by default. "
-        "Not for eigenvector.",
-    )
-    target: str | float | bool | None = Field(
-        default=None, description="The class whose score to explain; the predicted one by default."
-    )
-    include: list[str] | None = Field(default=None, description="Further parts of the answer; none yet.")
 
 
 class ClassPrediction(BaseModel):
@@ -89,36 +70,6 @@ class PredictResponse(BaseModel):
     intervals: list[tuple[float | None, float | None]] | None = Field(
         default=None, description="[low, high] of every row; only where an interval is asked for."
     )
-
-
-class RowExplanation(BaseModel):
-    """One score taken apart: baseline + the sum of the contributions = score."""
-
-    prediction: Prediction
-    score: float
-    baseline: float
-    contributions: dict[str, float] = Field(
-        description='By term: a feature, or a pair "a & b"; by feature for path and shapley.'
-    )
-    sensitivities: dict[str, float | None] = Field(
-        description="d score / d x of every numeric feature, in its own unit; null where x is missing."
-    )
-    gap: float | None = Field(
-        description="Smallest distance to a neighbouring eigenvalue; null for matrices of size 1."
-    )
-    standard_error: dict[str, float] | None = Field(
-        default=None,
-        description="Only for shapley: of each contribution; zero where all coalitions were counted.",
-    )
-
-
-class ExplainResponse(BaseModel):
-    """An explanation for every row, in their order."""
-
-    model: str
-    version: str
-    method: str
-    explanations: list[RowExplanation]
 
 
 class ModelSummary(BaseModel):
@@ -161,7 +112,10 @@ class ModelCard(ModelSummary):
     members: int
     eig_idx: int
     metrics: dict[str, Any] | None
-    strengths: dict[str, Any] | None
+    strengths: dict[str, float] = Field(
+        description="By feature, what is proved that no slope of the score (per unit of the feature) or change of it "
+        "between two categories exceeds within the training range."
+    )
     card: dict[str, Any] = Field(description="Whatever else its checkpoint says.")
 
 
@@ -194,151 +148,3 @@ class Ready(BaseModel):
 
     status: str
     models: list[str]
-
-
-class V1Models(BaseModel):
-    """Names of models."""
-
-    models: list[str]
-
-
-class V1Model(BaseModel):
-    """Whether a model can predict."""
-
-    name: str
-    ready: bool
-
-
-class V1Request(BaseModel):
-    """Rows, in KServe's V1 protocol."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"instances": [_HOUSE]}]})
-
-    instances: list[Row] = Field(min_length=1)
-
-
-class V1Predictions(BaseModel):
-    """Predictions, in KServe's V1 protocol."""
-
-    predictions: list[Prediction | str | bool]
-
-
-class V1Explanations(BaseModel):
-    """Explanations, in KServe's V1 protocol."""
-
-    explanations: list[RowExplanation]
-
-
-class DataframeSplit(BaseModel):
-    """A table as pandas' ``to_dict(orient="split")`` has it."""
-
-    columns: list[str]
-    data: list[list[Cell]]
-    index: list[Any] | None = None
-
-
-class InvocationsRequest(BaseModel):
-    """A table in exactly one of MLflow's layouts."""
-
-    dataframe_split: DataframeSplit | None = None
-    dataframe_records: list[dict[str, Cell]] | None = None
-    instances: list[Row] | dict[str, list[Cell]] | None = None
-    inputs: list[Row] | dict[str, list[Cell]] | None = None
-
-
-class ServerMetadata(BaseModel):
-    """The server, in the Open Inference Protocol."""
-
-    name: str
-    version: str
-    extensions: list[str]
-
-
-class Live(BaseModel):
-    """Whether the process runs."""
-
-    live: bool
-
-
-class IsReady(BaseModel):
-    """Whether the models are loaded."""
-
-    ready: bool
-
-
-class ModelReady(IsReady):
-    """Whether a model is loaded."""
-
-    name: str
-
-
-class TensorMetadata(BaseModel):
-    """A tensor that a model takes or gives; -1 stands for the number of rows."""
-
-    name: str
-    datatype: str
-    shape: list[int]
-
-
-class ModelMetadata(BaseModel):
-    """A model, in the Open Inference Protocol."""
-
-    name: str
-    versions: list[str]
-    platform: str
-    inputs: list[TensorMetadata]
-    outputs: list[TensorMetadata]
-
-
-class InputTensor(BaseModel):
-    """One feature's values, or all features' in column order."""
-
-    name: str
-    shape: list[int] = Field(examples=[[1]])
-    datatype: str = Field(examples=["FP64"])
-    data: list[Any] | None = Field(default=None, description="Flat or nested; left out for binary data.")
-    parameters: dict[str, Any] | None = None
-
-
-class RequestedOutput(BaseModel):
-    """An output to give."""
-
-    name: str
-    parameters: dict[str, Any] | None = None
-
-
-class InferRequest(BaseModel):
-    """Tensors to predict."""
-
-    id: str | None = None
-    parameters: dict[str, Any] | None = None
-    inputs: list[InputTensor] = Field(min_length=1)
-    outputs: list[RequestedOutput] | None = None
-
-
-class OutputTensor(BaseModel):
-    """One output's values, row by row."""
-
-    name: str
-    shape: list[int]
-    datatype: str
-    data: list[Any] | None = None
-    parameters: dict[str, Any] | None = None
-
-
-class InferResponse(BaseModel):
-    """Predicted tensors."""
-
-    model_name: str
-    model_version: str
-    id: str | None = None
-    outputs: list[OutputTensor]
-
-
-class RepositoryEntry(BaseModel):
-    """A version in the store."""
-
-    name: str
-    version: str
-    state: str
-    reason: str

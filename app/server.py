@@ -14,6 +14,8 @@ from pathlib import Path
 
 import uvicorn
 
+from app.heartbeat import beat
+from app.last_connections import ARRIVE_S, admit_no_more, has_waiting
 from app.main import create_app
 from app.protocol import BoundedConfig, BoundedProtocol
 from app.service import Service
@@ -22,8 +24,7 @@ from app.settings import Settings
 #: After SIGTERM, how long an idle connection may still bring the request that its client was just sending.
 #: Every answer in this time closes its connection.
 LINGER_S = 0.5
-#: Ticks of uvicorn's main loop in a heartbeat: one every 0.1 s.
-HEARTBEAT_TICKS = 10
+LINGER_TURNS = 25
 
 
 class Server(uvicorn.Server):
@@ -40,27 +41,44 @@ class Server(uvicorn.Server):
         self.line = line
         self._told_ready = False
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to tell the supervisor of it, then load and listen."""
+        if self.line is not None:
+            self._heart = asyncio.create_task(beat(self.line, self._stop))
+        await super().startup(sockets)
+
+    def _stop(self) -> None:
+        self.should_exit = True
+
     async def on_tick(self, counter: int) -> bool:
         """Stop when asked to, when there is nothing to serve, and when the supervisor is gone."""
-        if self.line is not None:
-            try:
-                if self.service.ready and not self._told_ready:
-                    self._told_ready = True
-                    self.line.send("ready")
-                elif counter % HEARTBEAT_TICKS == 0:
-                    self.line.send("alive")
-            except OSError:
-                return True
+        if self.line is not None and self.service.ready and not self._told_ready:
+            self._told_ready = True
+            with contextlib.suppress(OSError):  # the heartbeat notices it, too
+                self.line.send("ready")
         return await super().on_tick(counter) or self.service.failure is not None
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept no more connections, answer what is under way, then close."""
         self.service.draining = True
+        listeners = [listener for server in self.servers for listener in server.sockets]
+        filtered = [admit_no_more(listener) for listener in listeners]
+        kept_out = all(filtered)
+        if kept_out:
+            await asyncio.sleep(ARRIVE_S)
+        # Where they cannot be kept out, the sockets are closed in a moment when none waits, if there soon is one.
+        ends = time.monotonic() + LINGER_S
+        while any(has_waiting(listener) for listener in listeners) and not self.force_exit:
+            if not kept_out and time.monotonic() > ends:
+                break
+            await asyncio.sleep(0.0)
         for server in self.servers:
             server.close()
-        ends = time.monotonic() + LINGER_S
-        while self.server_state.connections and time.monotonic() < ends and not self.force_exit:
-            await asyncio.sleep(0.02)
+        # Counted in turns of the event loop, each of which reads what has come: on a busy machine they last longer.
+        for _ in range(LINGER_TURNS):
+            if not self.server_state.connections or self.force_exit:
+                break
+            await asyncio.sleep(LINGER_S / LINGER_TURNS)
         await super().shutdown(sockets)
 
     @contextlib.contextmanager

@@ -5,32 +5,45 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from fastapi import Request
 
 from app.bodies import body_headers, check_media_type, read_body
-from app.engine import INLINE_BYTES, Engine
+from app.engine import INLINE_BYTES, LARGE_AT_ONCE, Engine
+from app.included import included
 from app.instances import Asked
+from app.lane import Job, Lane, Patience
 from app.metrics import Metrics
 from app.onnx_files import OnnxFiles
 from app.registry import ModelRegistry, ServedModel, not_ready
 from app.settings import Settings
-from model import CheckpointError, Explanation, ModelStore
+from app.tables import JSON
+from app.tracing import Trace
+from model import CheckpointError, Explanation
 from model.features import FloatArray
 from model.store import ModelNotFoundError
+from model.stores import open_store
 from model.threads import num_threads, set_num_threads
 
 log = logging.getLogger("eigenserve.service")
 
-#: A row of JSON is hardly ever longer.
-BYTES_PER_ROW = 256
+#: A row of JSON is hardly ever longer, and one of 8 numbers in a binary form has 64. Only for the queue's account.
+BYTES_PER_ROW = {JSON: 256}
+BINARY_BYTES_PER_ROW = 64
+
+#: The rows of one large JSON body are 1,000 objects and more that are in no cycle. With Python's own thresholds a ninth
+#: of the event loop's time went into looking for cycles among them (measured under overload).
+GC_THRESHOLDS = (25_000, 20, 20)
 
 T = TypeVar("T")
 PredictAnswer = Callable[[Asked, FloatArray], T]
-ExplainAnswer = Callable[[ServedModel, Explanation, FloatArray], T]
+#: The model, its explanations of the rows, their scores, and further keys for every row.
+ExplainAnswer = Callable[[ServedModel, Explanation, FloatArray, list[dict[str, Any]]], T]
 
 
 class Service:
@@ -52,19 +65,20 @@ class Service:
         self.settings = settings
         self.metrics = Metrics()
         self.registry = ModelRegistry(
-            ModelStore(settings.store),
+            open_store(settings.store, settings.store_cache),
             settings.default_model,
             settings.keep_versions,
             on_load=self.metrics.model_loaded,
         )
-        self.engine = Engine(
-            settings.max_queue_rows,
-            settings.deadline_s,
-            on_batch=self.metrics.batch,
+        lane = partial(
+            Lane,
+            max_rows=settings.max_queue_rows,
+            deadline_s=settings.deadline_s,
+            on_rows=self.metrics.queued_rows.inc,
             on_wait=self.metrics.queue_wait.observe,
         )
+        self.engine = Engine(lane(LARGE_AT_ONCE), lane(1, name="heavy"), on_batch=self.metrics.batch)
         self.onnx_files = OnnxFiles(settings.deadline_s)
-        self.metrics.queue(self.engine.load)
         self.failure: Exception | None = None
         self.log_failure = True
         self.load_first = False
@@ -107,10 +121,16 @@ class Service:
         """
         headers = body_headers(request)
         found = check_media_type(headers, *media_types)
-        if headers.length > INLINE_BYTES and not headers.waits:
+        limits = self.settings.max_body_bytes, self.settings.body_timeout_s
+        if 0 < headers.length <= INLINE_BYTES:
+            body = await read_body(request, headers, *limits)
+        else:
             # Refused before it is read: what a refusal costs is missing to those that are accepted.
-            self.engine.admit(headers.length // BYTES_PER_ROW)
-        body = await read_body(request, headers, self.settings.max_body_bytes, self.settings.body_timeout_s)
+            job = _job(request, headers.length)
+            if not headers.waits:  # what waits for a go-ahead would take the next request for its body
+                self.engine.large.admit(job)
+            with self.engine.large.arriving(job):
+                body = await read_body(request, headers, *limits)
         if not self.registry.ready:
             raise not_ready()
         return body, found
@@ -128,33 +148,63 @@ class Service:
             return answer(asked, asked.served.model.scores(asked.columns()))
 
         if len(body) <= INLINE_BYTES:
-            asked = read()
+            asked, trace, started = read(), _trace(request), time.monotonic()
             scores = await self.engine.scores(asked)
+            if trace is not None:
+                trace.part("solve", started, time.monotonic())
             self.metrics.predicted(asked, "predict")
             return answer(asked, scores)
-        return await self.engine.large(work, estimate_rows(body), lambda: _gone(request))
+        return await self.engine.large.run(lambda _: work(), _job(request, len(body)), lambda: _gone(request))
 
     async def explain(self, request: Request, body: bytes, read: Callable[[], Asked], answer: ExplainAnswer[T]) -> T:
         """As ``predict``, for explanations."""
 
-        def work(asked: Asked) -> T:
+        def work(asked: Asked, patience: Patience | None = None) -> T:
             self.metrics.predicted(asked, "explain")
-            model, columns = asked.served.model, asked.columns()
-            explanation = model.explain_columns(columns, asked.method, asked.target, asked.baseline)
-            return answer(asked.served, explanation, _scores(asked, explanation, columns))
+            model, columns, more = asked.served.model, asked.columns(), []
+            check = patience.check if patience is not None else lambda: None
+            explanation = model.explain_columns(columns, asked.method, asked.target, asked.baseline, check=check)
+            scores = _scores(asked, explanation, columns)
+            if patience is not None and asked.include.names:
+                more = included(asked.served, asked.include, columns, asked.target, asked.baseline, patience.check)
+            return answer(asked.served, explanation, scores, more)
 
-        if len(body) > INLINE_BYTES:
-            return await self.engine.large(lambda: work(read()), estimate_rows(body), lambda: _gone(request))
-        asked = read()
-        if asked.method == "eigenvector":
-            return work(asked)
-        # The other methods cost up to a thousand times as much a row: never on the event loop.
-        return await self.engine.large(lambda: work(asked), asked.count, lambda: _gone(request))
+        def begin() -> T | Asked:
+            asked = read()
+            return asked if asked.method != "eigenvector" or asked.include.names else work(asked)
+
+        begun = await self.reading(request, body, begin)
+        if not isinstance(begun, Asked):
+            return begun
+        asked = begun
+        kind = (asked.served.name, asked.method, asked.include.names, asked.baselines)
+        return await self.slow(request, kind, asked.count, lambda patience: work(asked, patience))
+
+    async def reading(self, request: Request, body: bytes, read: Callable[[], T]) -> T:
+        """Run what takes about as long as ``body`` is: at once where that is little, else on a thread.
+
+        Raises:
+            ProblemError: whatever ``read`` finds wrong; 503 overloaded; 504 past the deadline.
+        """
+        if len(body) <= INLINE_BYTES:
+            return read()
+        return await self.engine.large.run(lambda _: read(), _job(request, len(body)), lambda: _gone(request))
+
+    async def slow(self, request: Request, kind: Hashable, rows: int, work: Callable[[Patience], T]) -> T:
+        """Run what takes many times a prediction's time a row: never on the event loop, each kind at its own price.
+
+        Measured with the demo model: shapley takes 64 and path 6,000 times a prediction's time a row.
+
+        Raises:
+            ProblemError: whatever ``work`` finds wrong; 503 overloaded; 504 past the deadline.
+        """
+        job = Job(kind, rows, rows, _arrived(request), _trace(request))
+        return await self.engine.heavy.run(work, job, lambda: _gone(request))
 
     async def _load(self) -> None:
         try:
             await self.on_loader(self.registry.load_all)
-        except (ModelNotFoundError, CheckpointError) as error:
+        except (ModelNotFoundError, CheckpointError, OSError) as error:
             self.failure = error
             if self.log_failure:
                 log.error("the models cannot be served", extra={"reason": str(error)})
@@ -166,6 +216,7 @@ class Service:
             # (measured: explaining 10,000 rows as JSON took 150 ms with it, 80 ms without).
             gc.collect()
             gc.freeze()
+            gc.set_threshold(*GC_THRESHOLDS)
             log.info("ready", extra={"models": list(self.registry.served)})
 
     async def _watch(self, loading: asyncio.Task[None]) -> None:
@@ -174,9 +225,11 @@ class Service:
             await asyncio.sleep(self.settings.watch_interval_s)
             try:
                 await self.on_loader(self.registry.look)
+            except OSError as error:
+                log.error("the store cannot be read", extra={"reason": str(error)})
             except Exception:
                 # Whatever it is, the next look may find it mended; what is served is not touched.
-                log.exception("the store cannot be read")
+                log.exception("looking at the store failed")
 
 
 def service_of(request: Request) -> Service:
@@ -200,8 +253,20 @@ async def _gone(request: Request) -> None:
         pass
 
 
-def estimate_rows(body: bytes) -> int:
-    """About how many rows a body has, without parsing it: for the queue's account only."""
-    if not body.startswith(b"{"):
-        return len(body) // 64
-    return max(body.count(b"{"), body.count(b"["), len(body) // BYTES_PER_ROW)
+def _arrived(request: Request) -> float:
+    """When the first byte of a request arrived."""
+    arrived: float = request.scope["state"]["arrived"]
+    return arrived
+
+
+def _trace(request: Request) -> Trace | None:
+    trace: Trace | None = request.scope["state"].get("trace")
+    return trace
+
+
+def _job(request: Request, size: int) -> Job:
+    """What is known of a request whose body is not parsed. One route and media type have one price per byte."""
+    headers = body_headers(request)
+    key = (request.scope["route"].path, headers.media_type, headers.encoding)
+    rows = size // BYTES_PER_ROW.get(headers.media_type or JSON, BINARY_BYTES_PER_ROW)
+    return Job(key, size, rows, _arrived(request), _trace(request))

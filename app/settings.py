@@ -9,6 +9,8 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "EIGENSERVE_"
+#: A path of the service. Braces would be parameters, which no platform has.
+ROUTE = "^/[^{}]*$"
 
 
 class Settings(BaseSettings):
@@ -17,11 +19,26 @@ class Settings(BaseSettings):
     ``settings_table`` turns these fields into the table of docs/service.md.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore")
+    # No timeout may be infinite: an event loop takes no such time.
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore", allow_inf_nan=False
+    )
 
-    store: Path = Field(default=Path("models"), description="folder of the models: STORE/NAME/VERSION")
+    store: str = Field(
+        default="models",
+        description="folder of the models, STORE/NAME/VERSION, or an fsspec URL such as s3://BUCKET/PREFIX",
+    )
+    store_cache: Path | None = Field(
+        default=None, description="folder for copies of a URL's models; by default one of the user's cache"
+    )
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    health_route: str | None = Field(
+        default=None, pattern=ROUTE, description="one more path that answers as `/ping` does (Vertex AI chooses it)"
+    )
+    predict_route: str | None = Field(
+        default=None, pattern=ROUTE, description="one more path that answers as `/invocations` does"
+    )
     workers: int = Field(default=1, ge=1, le=256, description="server processes")
     threads: int | None = Field(
         default=None,
@@ -49,6 +66,9 @@ class Settings(BaseSettings):
     drain_timeout_s: float = Field(
         default=20.0, gt=0, description="seconds that accepted requests have to finish after SIGTERM"
     )
+    hang_timeout_s: float = Field(
+        default=30.0, gt=2, description="seconds of silence after which one of several workers is replaced"
+    )
     keep_alive_s: int = Field(default=75, ge=1, description="seconds an idle connection stays open")
     max_connections: int = Field(
         default=16_384, ge=1, description="open connections per worker; more are closed at once"
@@ -60,11 +80,24 @@ class Settings(BaseSettings):
     admin_keys: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(), description="comma-separated keys that may also load and unload models"
     )
+    page: bool = Field(default=True, description="answer browsers at `/` with the page of explanations")
     access_log: bool = Field(default=True, description="write one line for every request")
     log_format: Literal["json", "text"] = Field(default="json", description="form of the log lines on standard error")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least level that is logged"
     )
+
+    @field_validator("store", mode="before")
+    @classmethod
+    def _open(cls, value: object) -> object:
+        if isinstance(value, Path):
+            return str(value)
+        if isinstance(value, str) and "://" in value:
+            # Imported late: a folder needs no kernels to be named.
+            from model.stores import open_store
+
+            open_store(value)
+        return value
 
     @field_validator("api_keys", "admin_keys", mode="before")
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from app.instances import Asked, check_count, read_options
 from app.problems import ProblemError, invalid
 from app.registry import ModelRegistry, ServedModel
 from model import Explanation
+from model.cells import MISSING_TEXTS
 from model.features import FloatArray
 
 JSON = "application/json"
@@ -93,14 +95,32 @@ def explained_columns(served: ServedModel, explanation: Explanation, scores: Flo
 def write_table(columns: Columns, media_type: str, served: ServedModel) -> bytes:
     """Columns as CSV, or as an Arrow stream whose schema names the model."""
     if media_type == CSV:
-        return _write_csv(columns)
-    pyarrow = _pyarrow()
-    metadata = {"model": served.name, "version": str(served.version)}
-    table = pyarrow.table(columns).replace_schema_metadata(metadata)
+        return write_csv(columns)
+    table = arrow_table(columns, served)
     sink = io.BytesIO()
-    with pyarrow.ipc.new_stream(sink, table.schema) as writer:
+    with _pyarrow().ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     return sink.getvalue()
+
+
+def arrow_table(columns: Columns, served: ServedModel) -> Any:
+    """Columns as an Arrow table whose schema names the model."""
+    metadata = {"model": served.name, "version": str(served.version)}
+    return _pyarrow().table(columns).replace_schema_metadata(metadata)
+
+
+def write_csv(columns: Columns, header: bool = True) -> bytes:
+    """Columns as CSV, with or without a first line of their names."""
+    values = [v.tolist() if isinstance(v, np.ndarray) else v for v in columns.values()]
+    sink = io.StringIO()
+    writer = csv.writer(sink, lineterminator="\n")
+    if header:
+        writer.writerow(columns)
+    # Floats are written in the shortest form that reads back the same; what JSON writes as null is empty.
+    writer.writerows(
+        ["" if isinstance(v, float) and not math.isfinite(v) else v for v in row] for row in zip(*values, strict=True)
+    )
+    return sink.getvalue().encode()
 
 
 def _options(query: Mapping[str, str]) -> dict[str, Any]:
@@ -133,13 +153,13 @@ def _read_csv(body: bytes, served: ServedModel) -> Columns:
 
 
 def _cells(texts: tuple[str, ...], numeric: bool) -> list[Any]:
-    """A column's cells: an empty one is missing; a number that is none stays text, to be named."""
+    """A column's cells; a number that is none stays text, to be named."""
     if numeric:
         try:
-            return [float(text) if text else None for text in texts]
+            return [None if text in MISSING_TEXTS else float(text) for text in texts]
         except ValueError:
-            return [_number(text) if text else None for text in texts]
-    return [text or None for text in texts]
+            return [None if text in MISSING_TEXTS else _number(text) for text in texts]
+    return [None if text in MISSING_TEXTS else text for text in texts]
 
 
 def _number(text: str) -> float | str:
@@ -165,18 +185,6 @@ def _values(column: Any, pyarrow: Any) -> Any:
     if pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind):
         return column.to_numpy().astype(np.float64, copy=False)
     return column.to_pylist()
-
-
-def _write_csv(columns: Columns) -> bytes:
-    values = [v.tolist() if isinstance(v, np.ndarray) else v for v in columns.values()]
-    sink = io.StringIO()
-    writer = csv.writer(sink, lineterminator="\n")
-    writer.writerow(columns)
-    # Floats are written in the shortest form that reads back the same; what JSON writes as null is empty.
-    writer.writerows(
-        ["" if isinstance(v, float) and not np.isfinite(v) else v for v in row] for row in zip(*values, strict=True)
-    )
-    return sink.getvalue().encode()
 
 
 def _pyarrow() -> Any:

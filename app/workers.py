@@ -18,14 +18,14 @@ from pathlib import Path
 from prometheus_client.multiprocess import mark_process_dead
 
 from app.access_log import configure_logging
+from app.heartbeat import HEARTBEAT_S
+from app.last_connections import admit_no_more
 from app.settings import Settings
 
 log = logging.getLogger("eigenserve.workers")
 
-#: A worker tells that its event loop turns this often, and is killed after this long a silence. The loop is
-#: never busy for more than milliseconds; what takes longer runs on threads.
-HEARTBEAT_S = 1.0
-SILENCE_S = 30.0
+#: A worker that lived longer than this died of something new.
+LONG_LIFE_S = 30.0
 #: A worker that dies soon after its start is started again after a pause, longer each time.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 #: Beyond the drain timeout, how long a worker may take to end before it is killed.
@@ -78,7 +78,7 @@ class _Supervisor:
                 if isinstance(ready, Connection):
                     self._hear(lines[ready])
             for worker in self.workers:
-                if worker.process is not None and time.monotonic() - worker.heard > SILENCE_S:
+                if worker.process is not None and time.monotonic() - worker.heard > self.settings.hang_timeout_s:
                     log.error("worker hangs, killing it", extra={"worker": worker.process.pid})
                     worker.process.kill()
         self._end()
@@ -131,7 +131,7 @@ class _Supervisor:
         mark_process_dead(worker.process.pid, self.metrics_folder)  # type: ignore[no-untyped-call]
         if not self.stopping:
             lived_s = time.monotonic() - worker.started
-            worker.pause_s = 0.0 if lived_s > SILENCE_S else max(FIRST_PAUSE_S, 2 * worker.pause_s)
+            worker.pause_s = 0.0 if lived_s > LONG_LIFE_S else max(FIRST_PAUSE_S, 2 * worker.pause_s)
             worker.pause_s = min(worker.pause_s, LONGEST_PAUSE_S)
             worker.start_at = time.monotonic() + (worker.pause_s if lived_s < HEARTBEAT_S * 5 else 0.0)
             log.error(
@@ -141,6 +141,7 @@ class _Supervisor:
         worker.process, worker.line = None, None
 
     def _end(self) -> None:
+        admit_no_more(self.listener)
         # First ours, then theirs: a socket left open would take connections that nobody answers.
         self.listener.close()
         processes = [worker.process for worker in self.workers if worker.process is not None]

@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import eigensolver, operators, service
+from benchmarks import eigensolver, operators, scoring, service
 
 
 def run_onnx(quick: bool) -> None:
@@ -12,10 +12,27 @@ def run_onnx(quick: bool) -> None:
     onnx.run(quick=quick)
 
 
+def run_certificates(quick: bool) -> None:
+    """Import the benchmark when it is wanted: it needs what training needs."""
+    from benchmarks import certificates
+
+    certificates.run(quick=quick)
+
+
+def run_explanations(quick: bool) -> None:
+    """Import the benchmark when it is wanted: it needs what training needs."""
+    from benchmarks import explanations
+
+    explanations.run(quick=quick)
+
+
 BENCHMARKS = {
+    "certificates": run_certificates,
     "eigensolver": eigensolver.run,
+    "explanations": run_explanations,
     "onnx": run_onnx,
     "operators": operators.run,
+    "scoring": scoring.run,
     "service": service.run,
 }
 

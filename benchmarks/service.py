@@ -40,7 +40,7 @@ def run(quick: bool = False, model: str = "models/housing", litserve_python: str
         print(f"service: left out, there is no model at {path}; train one with `make train-demo`")
         return
     rounds, seconds = (3, 2.0) if quick else (5, 4.0)
-    small = json.dumps({"instances": _rows(path, 1)}).encode()
+    small = json.dumps({"instances": feature_rows(path, 1)}).encode()
     with contextlib.ExitStack() as stack:
         ports = {
             "eigenserve": stack.enter_context(_eigenserve(path)),
@@ -65,10 +65,10 @@ def run(quick: bool = False, model: str = "models/housing", litserve_python: str
 
 def _large(port: int, path: Path, rounds: int) -> None:
     """One request of many rows, beside the same rows in this process."""
-    model, rows = load_model(path), _rows(path, LARGE_ROWS)
+    model, rows = load_model(path), feature_rows(path, LARGE_ROWS)
     columns = {name: [row[name] for row in rows] for name in model.features.names}
     as_json = json.dumps({"instances": rows}).encode()
-    as_arrow, arrays = _arrow(columns)
+    as_arrow, arrays = arrow_body(columns)
     work: dict[str, Callable[[], object]] = {
         "predict, rows as dicts, in process": lambda: model.predict(rows),
         "/predict, JSON": lambda: _post(port, "/predict", as_json, JSON),
@@ -121,7 +121,7 @@ def _server(command: list[str], path: Path, port: int, **environment: str) -> It
     variables = {**os.environ, "BENCHMARK_MODEL": str(path), "PYTHONPATH": str(ROOT), **environment}
     process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        _wait(port, process, "/readyz" if "litserve" not in " ".join(command) else "/health")
+        wait_for_server(port, process, "/readyz" if "litserve" not in " ".join(command) else "/health")
         yield port
     finally:
         process.send_signal(signal.SIGTERM)
@@ -132,23 +132,23 @@ def _server(command: list[str], path: Path, port: int, **environment: str) -> It
 
 
 def _eigenserve(path: Path) -> contextlib.AbstractContextManager[int]:
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "app", "serve", "--port", str(port), "--store", str(path.parent)]
     return _server(command, path, port, EIGENSERVE_DEFAULT_MODEL=path.name)
 
 
 def _bare(path: Path) -> contextlib.AbstractContextManager[int]:
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "uvicorn", "--factory", "benchmarks.service_peers:bare"]
     return _server([*command, "--port", str(port), "--log-level", "warning"], path, port)
 
 
 def _litserve(path: Path, python: str) -> contextlib.AbstractContextManager[int]:
-    port = _free_port()
+    port = free_port()
     return _server([python, "-m", "benchmarks.litserve_peer", str(port)], path, port)
 
 
-def _wait(port: int, process: subprocess.Popen[bytes], probe: str) -> None:
+def wait_for_server(port: int, process: subprocess.Popen[bytes], probe: str) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -168,7 +168,7 @@ def _post(port: int, path: str, body: bytes, media_type: str) -> bytes:
         return bytes(answer.read())
 
 
-def _rows(path: Path, count: int) -> list[dict[str, Any]]:
+def feature_rows(path: Path, count: int) -> list[dict[str, Any]]:
     """Rows of the model's features, spread over their training ranges."""
     rows: list[dict[str, Any]] = []
     features = load_model(path).features.features
@@ -184,7 +184,7 @@ def _rows(path: Path, count: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _arrow(columns: dict[str, list[Any]]) -> tuple[bytes, dict[str, Any]]:
+def arrow_body(columns: dict[str, list[Any]]) -> tuple[bytes, dict[str, Any]]:
     import pyarrow
     import pyarrow.ipc
 
@@ -195,7 +195,7 @@ def _arrow(columns: dict[str, list[Any]]) -> tuple[bytes, dict[str, Any]]:
     return sink.getvalue(), {name: table[name].to_numpy() for name in columns}
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
@@ -12,6 +14,9 @@ from model.explanation_tables import ExplainedRows
 from model.features import FeatureSpace, FloatArray
 from model.path import path_values
 from model.shapley import shapley_values
+
+#: Rows between two looks at whether anybody still waits: up to seconds for paths and for 16 features of "shapley".
+ROWS_AT_ONCE = 32
 
 
 def attribute(
@@ -23,6 +28,7 @@ def attribute(
     baseline: FloatArray,
     outputs: FloatArray,
     seed: int,
+    check: Callable[[], None],
 ) -> Explanation:
     """The explanation by "path" or "shapley".
 
@@ -31,22 +37,34 @@ def attribute(
         ensemble: what gives the scores.
         by_eigenvector: the rows' explanation by eigenvectors; score, sensitivities and gap are taken from it.
         method: "path" or "shapley".
-        columns: (N, F), and ``baseline`` (F,), as ``FeatureSpace.encode`` gives them.
+        columns: (N, F), and ``baseline`` (F,), or (B, F) for a sample, as ``FeatureSpace.encode`` gives them. The
+            values against a sample are the means of those against each of its rows.
         outputs: (N, O), for each row the unit vector of the output to explain, or minus it.
         seed: of the permutations of "shapley".
+        check: called now and then; may raise, to give up.
     """
     coordinates = features.coordinates(columns)
-    start = features.coordinates(baseline[None])
-    errors = None
-    if method == "path":
-        values = path_values(features, ensemble, coordinates, start[0], outputs)
-    else:
-        values, errors = shapley_values(ensemble, coordinates, start[0], outputs, seed)
+    starts = features.coordinates(np.atleast_2d(baseline))
+    values = np.zeros(coordinates.shape)
+    # The permutations are the same for each: so are their errors, and the mean's is no more than the errors' mean.
+    errors = None if method == "path" else np.zeros(coordinates.shape)
+    for start, first in product(starts, range(0, len(coordinates), ROWS_AT_ONCE)):
+        check()
+        some = slice(first, first + ROWS_AT_ONCE)
+        if errors is None:
+            values[some] += path_values(features, ensemble, coordinates[some], start, outputs[some])
+        else:
+            found, error = shapley_values(ensemble, coordinates[some], start, outputs[some], seed)
+            values[some] += found
+            errors[some] += error
+    values /= len(starts)
+    if errors is not None:
+        errors /= len(starts)
     return replace(
         by_eigenvector,
         method=method,
         terms=features.names,
-        baseline=np.ascontiguousarray(outputs @ ensemble.scores(start)[0]),
+        baseline=np.ascontiguousarray(outputs @ ensemble.scores(starts).mean(axis=0)),
         contributions=values,
         standard_error=errors,
         rows=ExplainedRows(features, columns, tuple((i,) for i in range(len(features)))),

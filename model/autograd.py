@@ -1,36 +1,20 @@
 """Differentiable eigenpairs of symmetric tridiagonal torch tensors, on CPU and CUDA, to any order.
 
-With A v = lambda v, v a unit vector and A+ the pseudo-inverse of T - lambda I:
-
-    d lambda = v' dT v                                  no gap in it: bounded, and at a repeated eigenvalue
-    an element
-                                                        of the Clarke subdifferential
-    d v      = -A+ dT v                                 1 / gap in it: damped as
-    `eigensolvers.pseudo_inverse` says,
-                                                        so finite, and zero between eigenvalues that agree
-    d (A+ b) = A+ db - A+ dT A+ b + d lambda A+ A+ b    (Golub and Pereyra, 1973)
-               + A+ A+ dT v (v'b) + v (v' dT A+ A+ b)
-
-Each is a sum of outer products with dT, so a gradient with respect to T needs two vectors a, b: a_i b_i for
-the diagonal and a_i b_{i+1} + a_{i+1} b_i for the off-diagonal.
+Eigenvalues have gradients without gaps in them; gradients of vectors are finite always; the smoothed eigenvalue has a
+Lipschitz gradient. The formulas are in ``model.eigenpair_functions``. Reverse mode only: `torch.func` transforms and
+forward-mode derivatives are refused by torch, not computed.
 """
 
 import math
-from collections.abc import Callable
+import operator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
-from model.eigensolvers import cpu
-from model.eigensolvers.gradients import eigenvalue_gradients
-from model.eigensolvers.pseudo_inverse import DAMPING, solve_pseudo_inverse
+from model.eigenpair_functions import eigenpairs, eigenvalues
 from model.general_eig import eig as eig
-from model.threads import for_ranges
-
-_GRAIN_ROWS = 16384  # as in eigensolvers.dispatch: rows of work worth a second thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +33,10 @@ def eigvalsh_tridiagonal(diag: Tensor, off_diag: Tensor, *, eig_idx: int) -> Ten
     outside [0, n).
     """
     d, e, shape = _batched(diag, off_diag, eig_idx, 0)
-    return _eigenpairs(d, e, eig_idx, 0)[0].reshape(shape).to(diag.dtype)
+    values = eigenpairs(d, e, eig_idx, 0)[0] if d.is_cuda else eigenvalues(d, e, eig_idx)
+    if values.shape != shape:
+        values = values.reshape(shape)
+    return values if diag.dtype is torch.float64 else values.to(diag.dtype)
 
 
 def eigh_tridiagonal(diag: Tensor, off_diag: Tensor, *, eig_idx: int, window: int = 0) -> EigenTensors:
@@ -61,7 +48,7 @@ def eigh_tridiagonal(diag: Tensor, off_diag: Tensor, *, eig_idx: int, window: in
     |T_ij|: they are finite always, and leave out the direction of an eigenvalue that agrees to rounding.
     """
     d, e, shape = _batched(diag, off_diag, eig_idx, window)
-    values, vectors = _eigenpairs(d, e, eig_idx, window)
+    values, vectors = eigenpairs(d, e, eig_idx, window)
     places = 2 * window + 1
     return EigenTensors(
         values.to(diag.dtype).reshape(*shape, places),
@@ -71,21 +58,29 @@ def eigh_tridiagonal(diag: Tensor, off_diag: Tensor, *, eig_idx: int, window: in
 
 def _batched(diag: Tensor, off_diag: Tensor, eig_idx: int, window: int) -> tuple[Tensor, Tensor, Any]:
     """Contiguous float64 (M, n) and (M, n - 1), and the batch shape."""
+    if not (isinstance(diag, Tensor) and isinstance(off_diag, Tensor)):
+        raise TypeError(f"diag and off_diag must be tensors; got {type(diag).__name__} and {type(off_diag).__name__}")
+    if diag.device != off_diag.device:
+        raise ValueError(f"diag and off_diag must be on one device; got {diag.device} and {off_diag.device}")
     if diag.ndim == 0 or off_diag.ndim == 0 or off_diag.shape[-1] != diag.shape[-1] - 1:
         raise ValueError(
             "diag must be (..., n) with n >= 1 and off_diag (..., n - 1); "
             f"got {tuple(diag.shape)} and {tuple(off_diag.shape)}"
         )
     n = diag.shape[-1]
-    if not 0 <= eig_idx < n:
+    if not 0 <= operator.index(eig_idx) < n:
         raise ValueError(f"eig_idx must be in [0, {n}); got {eig_idx}")
-    if window < 0:
+    if operator.index(window) < 0:
         raise ValueError(f"window must be at least 0; got {window}")
     if not (diag.is_floating_point() and off_diag.is_floating_point()):
         raise ValueError(f"diag and off_diag must be floating; got {diag.dtype} and {off_diag.dtype}")
     shape = diag.shape[:-1]
     if shape != off_diag.shape[:-1]:
-        shape = torch.broadcast_shapes(shape, off_diag.shape[:-1])  # type: ignore[no-untyped-call]
+        try:
+            shape = torch.broadcast_shapes(shape, off_diag.shape[:-1])  # type: ignore[no-untyped-call]
+        except RuntimeError:
+            received = f"{tuple(diag.shape)} and {tuple(off_diag.shape)}"
+            raise ValueError(f"the batch axes of diag and off_diag must broadcast; got {received}") from None
         diag, off_diag = diag.expand(*shape, n), off_diag.expand(*shape, n - 1)
     d, e = _rows(diag, shape.numel(), n), _rows(off_diag, shape.numel(), n - 1)
     return d, e, shape
@@ -96,130 +91,6 @@ def _rows(t: Tensor, count: int, length: int) -> Tensor:
     if t.dtype is not torch.float64:
         t = t.to(torch.float64)
     return (t if t.ndim == 2 else t.reshape(count, length)).contiguous()
-
-
-def _grain(n: int, places: int) -> int:
-    return max(1, _GRAIN_ROWS // (32 * n * places)) * 32
-
-
-def _outer(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradient of sum over places of a' dT b with respect to (diag, off_diag); a, b (M, places, n)."""
-    if a.shape[1] == 1:
-        a, b = a[:, 0], b[:, 0]
-        return a * b, a[:, :-1] * b[:, 1:] + a[:, 1:] * b[:, :-1]
-    return (a * b).sum(1), (a[..., :-1] * b[..., 1:] + a[..., 1:] * b[..., :-1]).sum(1)
-
-
-def _first_order(weights: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """`_outer(weights v, v)` where nobody will differentiate it again."""
-    count, places, n = vectors.shape
-    grad_diag, grad_off = vectors.new_empty((count, n)), vectors.new_empty((count, n - 1))
-    w, v, d, e = (t.numpy() for t in (weights.contiguous(), vectors.detach(), grad_diag, grad_off))
-    for_ranges(count, _grain(n, places), lambda i, j: eigenvalue_gradients(w[i:j], v[i:j], d[i:j], e[i:j]))
-    return grad_diag, grad_off
-
-
-class _Eigenpairs(Function):
-    """(M, n), (M, n - 1) -> eigenvalues (M, places) and eigenvectors (M, places, n), all float64."""
-
-    @staticmethod
-    def forward(ctx: Any, diag: Tensor, off_diag: Tensor, eig_idx: int, window: int) -> tuple[Tensor, Tensor]:
-        count, n = diag.shape
-        places = 2 * window + 1
-        values = diag.new_empty((count, places))
-        vectors = diag.new_empty((count, places, n))
-        if diag.is_cuda:
-            from model.eigensolvers import triton_gpu
-
-            triton_gpu.solve_window_tensors(diag, off_diag, eig_idx, window, values, vectors)
-        else:
-            d, e, lam, v = (t.detach().numpy() for t in (diag, off_diag, values, vectors))
-            for_ranges(
-                count,
-                _grain(n, places),
-                lambda i, j: cpu.solve_window(d[i:j], e[i:j], eig_idx, window, lam[i:j], v[i:j]),
-            )
-        ctx.save_for_backward(diag, off_diag, values, vectors)
-        ctx.set_materialize_grads(False)
-        return values, vectors
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> Any:
-        grad_values, grad_vectors = grads
-        diag, off_diag, values, vectors = ctx.saved_tensors
-        if grad_vectors is None and grad_values is not None and not (torch.is_grad_enabled() or diag.is_cuda):
-            return *_first_order(grad_values, vectors), None, None
-        left: Tensor | None = None
-        if grad_values is not None:
-            left = grad_values[..., None] * vectors
-        if grad_vectors is not None:
-            moved = _pseudo_inverse(diag, off_diag, values, vectors, grad_vectors)
-            left = -moved if left is None else left - moved
-        if left is None:
-            return None, None, None, None
-        return *_outer(left, vectors), None, None
-
-
-class _PseudoInverse(Function):
-    """A+ b for every place: values (M, places), vectors and rhs (M, places, n) -> (M, places, n).
-
-    values and vectors are functions of the matrix; their share of the derivative is part of the matrix's.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, diag: Tensor, off_diag: Tensor, values: Tensor, vectors: Tensor, rhs: Tensor) -> Tensor:
-        rhs = rhs.contiguous()
-        if diag.is_cuda:
-            out = _pseudo_inverse_dense(diag, off_diag, values, vectors, rhs)
-        else:
-            out = torch.empty_like(vectors)
-            d, e, lam, v, b, x = (t.detach().numpy() for t in (diag, off_diag, values, vectors, rhs, out))
-            for_ranges(
-                len(d),
-                _grain(*vectors.shape[:0:-1]),
-                lambda i, j: solve_pseudo_inverse(d[i:j], e[i:j], lam[i:j], v[i:j], b[i:j], x[i:j]),
-            )
-        ctx.save_for_backward(diag, off_diag, values, vectors, rhs, out)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        (grad,) = grads
-        diag, off_diag, values, vectors, rhs, x = ctx.saved_tensors
-
-        def invert(b: Tensor) -> Tensor:
-            return _pseudo_inverse(diag, off_diag, values, vectors, b)
-
-        def dot(a: Tensor, b: Tensor) -> Tensor:
-            return (a * b).sum(-1, keepdim=True)
-
-        y = invert(grad)
-        parts = [
-            _outer(-y, x),
-            _outer(dot(y, x) * vectors, vectors),
-            _outer(dot(vectors, rhs) * invert(y), vectors),
-            _outer(dot(vectors, grad) * vectors, invert(x)),
-        ]
-        grad_diag, grad_off = (torch.stack(side).sum(0) for side in zip(*parts, strict=True))
-        return grad_diag, grad_off, None, None, y
-
-
-# torch leaves Function.apply without types; everything calls these.
-_eigenpairs: Callable[[Tensor, Tensor, int, int], tuple[Tensor, Tensor]] = _Eigenpairs.apply
-_pseudo_inverse: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor] = _PseudoInverse.apply
-
-
-def _pseudo_inverse_dense(diag: Tensor, off_diag: Tensor, values: Tensor, vectors: Tensor, rhs: Tensor) -> Tensor:
-    """The readable twin of `solve_pseudo_inverse`, by dense complex solves: for CUDA and for tests."""
-    size = torch.cat([diag, off_diag], -1).abs().amax(-1)
-    inside = torch.isfinite(values) & (size[:, None] > 0)
-    shift = torch.where(inside, values, 0.0) + 1j * DAMPING * torch.where(size > 0, size, 1.0)[:, None]
-    matrix = torch.diag_embed(diag) + torch.diag_embed(off_diag, 1) + torch.diag_embed(off_diag, -1)
-    eye = torch.eye(diag.shape[-1], dtype=diag.dtype, device=diag.device)
-    b = rhs - (vectors * rhs).sum(-1, keepdim=True) * vectors
-    x = torch.linalg.solve(matrix[:, None] - shift[..., None, None] * eye, b.to(shift.dtype)).real
-    x = x - (vectors * x).sum(-1, keepdim=True) * vectors
-    return torch.where(inside[..., None], x, torch.where(torch.isnan(values), torch.nan, 0.0)[..., None])
 
 
 def smoothed_eigvalsh_tridiagonal(diag: Tensor, off_diag: Tensor, *, eig_idx: int, smoothing: float) -> Tensor:
@@ -247,7 +118,7 @@ def _smoothed(diag: Tensor, off_diag: Tensor, eig_idx: int, smoothing: float, wi
     """Smoothed eigenvalues (M,), starting with `window` neighbours on either side."""
     everything = max(eig_idx, diag.shape[-1] - 1 - eig_idx)
     window = min(window, everything)
-    values, _ = _eigenpairs(diag, off_diag, eig_idx, window)
+    values, _ = eigenpairs(diag, off_diag, eig_idx, window)
     result, sufficient = _envelope_difference(values, smoothing)
     if window < everything and not bool(sufficient.all()):
         rows = torch.nonzero(~sufficient)[:, 0]
@@ -270,13 +141,18 @@ def _envelope_difference(values: Tensor, smoothing: float) -> tuple[Tensor, Tens
     return centre[:, 0] + smoothing * gain, sufficient
 
 
+_SUM_ROUNDING = 1e-10  # of sums of up to thousands of lengths below 3: where the total is met exactly, it counts as met
+
+
 def _capped_weights(y: Tensor, total: int) -> Tensor:
     """The projection clip(y + shift, 0, 1) of y (M, m) onto the weights in [0, 1] that sum to `total`."""
     with torch.no_grad():
-        breaks = torch.cat([-y, 1 - y], 1).sort(1).values
-        sums = (y[:, None, :] + breaks[:, :, None]).clamp(0, 1).sum(2)
-        # The sum grows with the shift, linearly between breaks: find the piece that reaches the total.
-        piece = (sums <= total).sum(1, keepdim=True).clamp(1, breaks.shape[1] - 1)
+        # The sum grows with the shift, linearly between breaks, where a place begins or ends to grow: find the piece
+        # that reaches the total.
+        breaks, order = torch.cat([-y, 1 - y], 1).sort(1)
+        growing = torch.where(order < y.shape[1], 1.0, -1.0).cumsum(1)[:, :-1]
+        sums = torch.cat([torch.zeros_like(y[:, :1]), (growing * breaks.diff(dim=1)).cumsum(1)], 1)
+        piece = (sums <= total + _SUM_ROUNDING).sum(1, keepdim=True).clamp(1, breaks.shape[1] - 1)
         middle = (breaks.gather(1, piece - 1) + breaks.gather(1, piece)) / 2
         at_one = y + middle >= 1
         free = (y + middle > 0) & ~at_one

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
 import numpy as np
 
 Kind = Literal["numeric", "boolean", "datetime", "categorical"]
+
+#: Texts that stand for a missing value in CSV, in training and in requests alike: those of pandas, and the UCI
+#: repository's "?".
+MISSING_TEXTS = frozenset(
+    {
+        *("", "?", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
+        *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+    }
+)
 
 SECONDS_PER_DAY = 86_400.0
 _BOOLEANS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}
@@ -73,6 +82,11 @@ def days_since_epoch(value: object) -> float:
         raise ValueError(f"no date or time: {value!r}")
     moment = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() / SECONDS_PER_DAY
+
+
+def iso_time(days: float) -> str:
+    """Days since 1970-01-01T00:00Z -> an ISO 8601 text, to the microsecond: the inverse of ``days_since_epoch``."""
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=round(days * SECONDS_PER_DAY, 6))).isoformat()
 
 
 def is_missing(value: Any) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,6 +69,11 @@ class Curve:
         """Matrices of the curve, the one for "missing" included."""
         return self.num_paths * len(self.knots) + self.missing
 
+    @cached_property
+    def least_distance(self) -> float:
+        """Of two neighbouring knots; infinite where there is one alone."""
+        return min((b - a for a, b in pairwise(self.knots)), default=inf)
+
 
 class Walk(NamedTuple):
     """Where rows stand: M(x) = (1 - weights) * matrices[starts] + weights * matrices[starts + 1], per curve.
@@ -104,6 +111,43 @@ class CurveSet:
         walk = Walk(np.empty(shape, np.int32), np.empty(shape), np.empty(shape))
         _walk(coordinates, self.numeric, self.direction, *self._choice, *self._knots, self.offsets, *walk)
         return walk
+
+    def knots_of(self, curve: int) -> FloatArray:
+        """The knots of a curve."""
+        knots, _, first, _ = self._knots
+        return knots[first[curve] : first[curve + 1]]
+
+    def knots_along(self, place: FloatArray, feature: int) -> FloatArray:
+        """Where a numeric feature meets knots, the others staying at coordinates (F,): coordinates, in no order."""
+        alone, shared = self._knots_by[feature] if feature in self._knots_by else (np.empty(0), ())
+        found = [alone]
+        for knots, along, other, weight, categorical in shared:
+            rest = weight * place[other] if other >= 0 else 0.0
+            # A curve that misses a feature stands on its matrix for that.
+            if not np.isnan(rest) and not np.isnan(place[categorical]).any():
+                found.append((knots - rest) / along)
+        return np.concatenate(found)
+
+    @cached_property
+    def _knots_by(self) -> dict[int, tuple[FloatArray, list[tuple[FloatArray, float, int, float, list[int]]]]]:
+        """By numeric feature: knots of curves that walk by it alone, and the other curves' with what moves them."""
+        alone: dict[int, list[FloatArray]] = {}
+        shared: dict[int, list[tuple[FloatArray, float, int, float, list[int]]]] = {}
+        for curve in self.curves:
+            for k, feature in enumerate(curve.numeric):
+                along = curve.direction[k]
+                own = alone.setdefault(feature, [np.empty(0)])
+                others = shared.setdefault(feature, [])
+                if len(curve.knots) < 2 or along == 0.0:
+                    continue
+                if len(curve.numeric) == 1 and not curve.categorical:
+                    own.append(np.array(curve.knots) / along)
+                    continue
+                other, weight = -1, 0.0
+                if len(curve.numeric) == 2:
+                    other, weight = curve.numeric[1 - k], curve.direction[1 - k]
+                others.append((np.array(curve.knots), along, other, weight, list(curve.categorical)))
+        return {feature: (np.concatenate(alone[feature]), shared[feature]) for feature in alone}
 
     @cached_property
     def term(self) -> NDArray[np.int64]:

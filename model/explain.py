@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,15 @@ from model.eigensolvers.cpu import solve_eigenpairs_and_gaps
 from model.ensemble import CHUNK_ROWS, SpectralEnsemble
 from model.explanation_tables import ExplainedRows, to_frame, to_shap
 from model.features import FeatureSpace, FloatArray
+from model.plots import draw_curves, draw_waterfall
 from model.threads import for_ranges
+from model.whatif import ResponseCurve
 
 #: Methods of ``explain``.
 METHODS = ("eigenvector", "path", "shapley")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Explanation:
     """Scores of N rows and where they come from: score = baseline + contributions, exactly.
 
@@ -40,7 +43,8 @@ class Explanation:
         gap: (N,), the smallest distance of a member's eigenvalue to its neighbours, to one part in 128, or to a
             few roundings of the largest matrix entries where it is that small (infinite for dim 1).
         standard_error: (N, T) of sampled contributions; zero where they are exact, None where none is sampled.
-        rows: the rows themselves, for ``to_shap``.
+        rows: the rows themselves, for ``to_shap`` and ``plot``.
+        responses: position of a row -> its response curves and its prediction, for ``plot``.
     """
 
     method: str
@@ -53,6 +57,9 @@ class Explanation:
     gap: FloatArray
     standard_error: FloatArray | None = None
     rows: ExplainedRows | None = None
+    responses: Callable[[int], tuple[dict[str, ResponseCurve], float]] | None = field(
+        default=None, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         for name in ("score", "baseline", "contributions", "sensitivities", "gap", "standard_error"):
@@ -77,6 +84,36 @@ class Explanation:
             ImportError: shap is not installed.
         """
         return to_shap(self.terms, self.baseline, self.contributions, self.rows)
+
+    def plot(self, row: int = 0, kind: str = "waterfall", ax: Any = None) -> Any:
+        """Draw one row's explanation with matplotlib.
+
+        Args:
+            row: its position.
+            kind: "waterfall", from the baseline to the score; or "curves", how its prediction answers to each feature,
+                with its own value (a dot), kinks (ticks), crossings (crosses) and what it would be if the feature were
+                missing (a dotted line).
+            ax: matplotlib axes for the waterfall; new ones by default.
+
+        Returns:
+            The axes of a waterfall, the figure of curves.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+            IndexError: there is no such row.
+            ValueError: an unknown kind, or an explanation that was made without its rows.
+        """
+        if kind not in ("waterfall", "curves"):
+            raise ValueError(f"kind must be waterfall or curves; got {kind!r}")
+        if self.rows is None or self.responses is None:
+            raise ValueError("plot() needs an explanation made by SpectralModel.explain, which keeps its rows")
+        row = range(len(self))[row]
+        if kind == "curves":
+            curves, prediction = self.responses(row)
+            return draw_curves(curves, self.rows.row(row), prediction)
+        values = [_short(value) for value in self.rows.values()[row]]
+        contributions = self.contributions[row].tolist()
+        return draw_waterfall(self.terms, values, contributions, float(self.baseline[row]), float(self.score[row]), ax)
 
 
 def explain(
@@ -125,6 +162,12 @@ def explain(
         gap=gap,
         rows=ExplainedRows(features, columns, tuple(term.features for term in ensemble.pencil.terms)),
     )
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float | np.floating):
+        return "missing" if np.isnan(value) else f"{value:.6g}"
+    return "missing" if value is None else str(value)
 
 
 def _chosen(values: FloatArray, outputs: FloatArray) -> FloatArray:

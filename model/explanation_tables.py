@@ -26,6 +26,15 @@ class ExplainedRows:
     columns: FloatArray
     terms: tuple[tuple[int, ...], ...]
 
+    def row(self, position: int) -> dict[str, Any]:
+        """One row by feature name: numbers, days since 1970 for dates, categories and booleans; None for missing."""
+        found = {}
+        for feature, value in zip(self.features.features, self.columns[position], strict=True):
+            shown = _shown(feature, np.array([value]))[0]
+            known = not np.isnan(value) and shown is not None
+            found[feature.name] = (bool(value) if feature.kind == "boolean" else shown) if known else None
+        return found
+
     def values(self) -> NDArray[Any]:
         """(N, T): the features' values; float64 if each term is a number, else objects, and pairs as text."""
         shown = [_shown(feature, self.columns[:, i]) for i, feature in enumerate(self.features.features)]
@@ -61,7 +70,7 @@ def to_frame(
     Raises:
         ImportError: pandas is not installed.
     """
-    pandas = _needed("pandas", "to_frame()")
+    pandas = needed("pandas", "to_frame()", "pandas")
     columns = {"score": score, "baseline": baseline}
     taken = {*columns, "gap"}
     for term, values in zip(terms, contributions.T, strict=True):
@@ -78,7 +87,7 @@ def to_shap(terms: tuple[str, ...], baseline: FloatArray, contributions: FloatAr
     Raises:
         ImportError: shap is not installed.
     """
-    shap = _needed("shap", "to_shap()")
+    shap = needed("shap", "to_shap()", "shap")
     return shap.Explanation(
         values=np.array(contributions),
         base_values=np.array(baseline),
@@ -87,9 +96,13 @@ def to_shap(terms: tuple[str, ...], baseline: FloatArray, contributions: FloatAr
     )
 
 
-def _needed(package: str, what: str) -> Any:
-    # Neither is needed to serve: only who asks for its objects loads it.
+def needed(module: str, what: str, package: str) -> Any:
+    """A module that only who asks for its objects needs; serving needs none of them.
+
+    Raises:
+        ImportError: telling which package to install.
+    """
     try:
-        return import_module(package)
-    except ImportError:
+        return import_module(module)
+    except ModuleNotFoundError:
         raise ImportError(f"{what} needs {package}, which is not installed: pip install {package}") from None

@@ -99,6 +99,15 @@ class Feature:
             values = np.log(np.maximum(values, self.low))
         return (values - self.center) / self.scale
 
+    def value(self, coordinates: FloatArray) -> FloatArray:
+        """The number in raw units that has a coordinate: the inverse of ``coordinate``, to rounding.
+
+        Infinite where it is beyond float64.
+        """
+        with np.errstate(over="ignore"):
+            values = coordinates * self.scale + self.center
+            return np.exp(values) if self.transform == "log" else values
+
     def coordinate_slope(self, values: FloatArray) -> FloatArray:
         """d(coordinate)/dx for a numeric feature; NaN where the value is missing."""
         if self.transform == "identity":
@@ -135,6 +144,16 @@ class FeatureSpace:
     def names(self) -> tuple[str, ...]:
         """Names in column order."""
         return tuple(feature.name for feature in self.features)
+
+    def position(self, name: str) -> int:
+        """Where a feature stands.
+
+        Raises:
+            ValueError: naming the features there are.
+        """
+        if name not in self.names:
+            raise ValueError(f"no feature {name!r}; the features are {', '.join(self.names)}")
+        return self.names.index(name)
 
     def encode(self, rows: Any) -> FloatArray:
         """Raw rows -> columns.

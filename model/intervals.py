@@ -1,37 +1,46 @@
 """Score intervals: what a row's score can be when its features move within radii, proved from the matrices.
 
-Let x' be any row whose features are within their radii of x, E = T(x') - T(x) for a member. Weyl's inequality gives
+Let x' be any row whose features are within their radii of x, T and T + E the matrices of x and x' of one member, and Q
+an orthonormal basis of the eigenvectors 0 ... k of T, so that Q'TQ = D is diagonal. The range of Q has k + 1
+dimensions, so by Courant and Fischer
 
-    lambda_min(E) <= lambda_k(T(x')) - lambda_k(T(x)) <= lambda_max(E)
+    lambda_k(T + E) - lambda_k(T) <= lambda_max(Q'EQ + S),    S = D - lambda_k(T), whose diagonal is at most 0.
 
-E is a sum over curves, and lambda_max of a sum is at most the sum of lambda_max: the curves may be bounded one by one.
-Curves that move with one and the same feature alone (the others held still) are bounded together instead: their sum is
-one piecewise-linear path in that coordinate, with the knots of all of them. On each linear piece of a path lambda_max
-is convex and lambda_min concave, and so is their mean over members: the extremes lie at the pieces' ends, which are
-the knots within reach and the ends of the reach. So finitely many eigenvalues prove the interval. A categorical or
-boolean feature that may move takes any of its codes; the interval then is that over all of its paths.
+This is exact to first order (v'Ev), what it loses is the part of the second order that lies above lambda_k, and it is
+never more than Weyl's lambda_max(E). E is a sum over groups of curves (``model.reach``), and lambda_max of a sum is at
+most the sum of lambda_max: with shares alpha_i >= 0 that add up to 1,
 
-In floating point every eigenvalue is right to 16 eps of its matrix' norm, and sums of C matrices to C eps of the norms:
-the interval is widened by 64 (C + 1) eps times the sum of all norms that took part (times |u| over the least distance
-of knots, since a place between knots is known to eps |u|), and rounded outwards.
+    lambda_max(Q'EQ + S) <= sum over groups i of lambda_max(Q'E_i Q + alpha_i S).
+
+Each summand is convex in E_i, and so is its mean over members: it is largest at a corner of a linear piece, of which
+``model.reach`` lists all. So finitely many eigenvalues prove the upper end; the lower is that of -T. Any shares are
+sound; those here are in the ratio of ||P E_i v||, P away from v, the size of the second-order part of a group.
+
+In floating point a small matrix' eigenvalue is right to some n eps of its norm, and sums of C matrices to C eps of the
+norms: the interval is widened by 64 (C + n) eps times the sum of all norms that took part (times what
+``Group.steep`` says of a corner's place), and rounded outwards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 
-from model.eigensolvers import eigvalsh_tridiagonal
 from model.ensemble import SpectralEnsemble
 from model.features import FeatureSpace, FloatArray
+from model.projected_changes import largest_projected
+from model.reach import EPS, MAX_LINES, changes, groups, reach
 
-_EPS = float(np.finfo(np.float64).eps)
+#: Of the search for a radius: how many proofs are tried, and the shares at which it ends.
+_MAX_PROOFS = 16
+MAX_SHARE, _LEAST_SHARE = 2.0**20, 2.0**-20
+# Below this a double has no full precision: what sums and squares of such numbers lose.
+_UNDERFLOW = 1e-130
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ScoreInterval:
     """A proved interval of the scores of one row.
 
@@ -45,8 +54,28 @@ class ScoreInterval:
     high: FloatArray
 
 
+@dataclass(frozen=True)
+class _Moves:
+    """What the scores of a row can move by: sums over groups of the largest over each group's points.
+
+    Attributes:
+        score: (O,).
+        up, down: for each group (P, O), bounds of the members' mean at its points.
+        slack: (O,), for rounding.
+    """
+
+    score: FloatArray
+    up: list[FloatArray]
+    down: list[FloatArray]
+    slack: FloatArray
+
+
 def score_interval(
-    features: FeatureSpace, ensemble: SpectralEnsemble, columns: FloatArray, radii: Mapping[str, float]
+    features: FeatureSpace,
+    ensemble: SpectralEnsemble,
+    columns: FloatArray,
+    radii: Mapping[str, float],
+    effort: float = 1.0,
 ) -> ScoreInterval:
     """The interval of the scores of a row (F,) of columns.
 
@@ -56,129 +85,75 @@ def score_interval(
         columns: (F,), as ``FeatureSpace.encode`` gives them.
         radii: by feature, in its own unit (days for a date): a number may be anything within x - r ... x + r. A
             positive radius lets a categorical or boolean feature take any value. What is missing stays missing.
+        effort: how many times ``MAX_LINES`` knots of a pair's curves may be within reach for them to be bounded
+            together; the work grows with its square, and only where there are so many.
 
     Raises:
-        ValueError: an unknown feature, or a radius that is negative or not finite.
+        ValueError: an unknown feature, a radius that is negative or not finite, an effort that is not positive and
+            finite.
     """
-    row = features.coordinates(columns[None])[0]
-    reach = [_reach(features, columns, row, i, radii) for i in range(len(features))]
-    for name, radius in radii.items():
-        if name not in features.names:
-            raise ValueError(f"no feature {name!r}; the features are {', '.join(features.names)}")
-        if not 0.0 <= radius < np.inf:
-            raise ValueError(f"a radius must be finite and at least 0; got {radius!r} for {name!r}")
-    moving = {i for i, values in enumerate(reach) if len(values) > 1}
-    pencil = ensemble.pencil
-    groups: dict[tuple[int, ...], list[int]] = {}
-    alone = -1
-    for c, curve in enumerate(pencil.curves.curves):
-        own = tuple(sorted(moving & set(curve.numeric + curve.categorical)))
-        if len(own) == 1:
-            groups.setdefault(own, []).append(c)
-        elif own:
-            groups[(*own, alone)] = [c]
-            alone -= 1
-    score = ensemble.scores(row[None])[0]
-    low = np.zeros(len(score))
-    high = np.zeros(len(score))
-    norms = _norms(ensemble, *pencil.matrices(pencil.curves.walk(row[None])))[0] + np.abs(ensemble.offset)
-    for own, curves in groups.items():
-        least, most, norm = _group(ensemble, row, reach, [i for i in own if i >= 0], curves)
-        low, high, norms = low + least, high + most, norms + norm
-    slack = 64.0 * (len(pencil.curves.curves) + 1) * _EPS * norms
-    return ScoreInterval(score, np.nextafter(score + low - slack, -np.inf), np.nextafter(score + high + slack, np.inf))
+    found = _moves(features, ensemble, columns, radii, effort)
+    high = sum((up.max(axis=0) for up in found.up), found.slack)
+    low = sum((down.max(axis=0) for down in found.down), found.slack)
+    return ScoreInterval(
+        found.score, np.nextafter(found.score - low, -np.inf), np.nextafter(found.score + high, np.inf)
+    )
 
 
-def _reach(
-    features: FeatureSpace, columns: FloatArray, row: FloatArray, index: int, radii: Mapping[str, float]
-) -> FloatArray:
-    """The ends of a numeric coordinate's reach, or all codes that one may have; one value where it stays."""
-    feature, radius = features.features[index], radii.get(features.names[index], 0.0)
-    if not radius > 0.0 or np.isnan(row[index]):
-        return row[[index]]
-    if feature.num_codes:
-        codes = np.arange(feature.num_codes, dtype=np.float64)
-        return codes if feature.kind == "categorical" else feature.coordinate(codes)
-    here = columns[index]
-    if np.isnan(here):  # no matrix of its own: it stands for the median, and stays
-        return row[[index]]
-    ends = feature.coordinate(np.array([np.nextafter(here - radius, -np.inf), np.nextafter(here + radius, np.inf)]))
-    # The logarithm and the standardising round, too.
-    wider = 4.0 * _EPS * (np.abs(ends) + abs(feature.center / feature.scale))
-    return np.array([ends[0] - wider[0], ends[1] + wider[1]])
+def _moves(
+    features: FeatureSpace,
+    ensemble: SpectralEnsemble,
+    columns: FloatArray,
+    radii: Mapping[str, float],
+    effort: float,
+) -> _Moves:
+    if not 0.0 < effort < np.inf:
+        raise ValueError(f"effort must be positive and finite; got {effort!r}")
+    within = reach(features, columns, radii)
+    pencil, k = ensemble.pencil, ensemble.eig_idx
+    diag, off_diag = pencil.matrices(pencil.curves.walk(within.row[None]))
+    values, vectors = np.linalg.eigh(_dense(diag[0], off_diag[0]))
+    unit = 64.0 * (len(pencil.curves.curves) + pencil.dim) * EPS
+    slack = unit * (_norms(ensemble, diag, off_diag)[0] + np.abs(ensemble.offset)) + _UNDERFLOW
+    moved = []
+    for group in groups(pencil.curves.curves, within, max_lines=int(MAX_LINES * effort)):
+        own = changes(pencil, within.row, group)
+        slack = slack + unit * group.steep * _norms(ensemble, *own).max(axis=0)
+        moved.append(own)
+    shares = _shares(moved, vectors[:, :, k])
+    above, below = np.ascontiguousarray(vectors[:, :, k:]), np.ascontiguousarray(vectors[:, :, : k + 1])
+    to_above, to_below = values[:, k:] - values[:, [k]], values[:, : k + 1] - values[:, [k]]
+    shape = (-1, ensemble.num_outputs, len(ensemble.member_weights))
+    up, down = [], []
+    for (own_diag, own_off), share in zip(moved, shares, strict=True):
+        rise = largest_projected(own_diag, own_off, below, share[:, None] * to_below, 1.0)
+        fall = largest_projected(own_diag, own_off, above, -share[:, None] * to_above, -1.0)
+        up.append(rise.reshape(shape) @ ensemble.member_weights)
+        down.append(fall.reshape(shape) @ ensemble.member_weights)
+    return _Moves(ensemble.scores(within.row[None])[0], up, down, slack)
 
 
-def _group(
-    ensemble: SpectralEnsemble, row: FloatArray, reach: list[FloatArray], own: list[int], curves: list[int]
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Least and largest of the members' mean of lambda_min(E), lambda_max(E), over what the curves can reach."""
-    pencil = ensemble.pencil
-    of_codes = [i for i in own if any(i in pencil.curves.curves[c].categorical for c in curves)]
-    walked = [i for i in own if i not in of_codes]
-    points = [row]
-    for codes in product(*(reach[i] for i in of_codes)):
-        start = row.copy()
-        start[of_codes] = codes
-        points += _points(ensemble, start, reach, walked, curves)
-    diag, off_diag = _sums(ensemble, np.array(points), curves)
-    least, most, norm = _extremes(ensemble, diag[1:] - diag[:1], off_diag[1:] - off_diag[:1], diag, off_diag)
-    # u is right to eps |u|: between close knots this is a larger share of the way.
-    steep = 1.0
-    for c in curves:
-        knots = np.array(pencil.curves.curves[c].knots)
-        if len(knots) > 1:
-            steep = max(steep, float((np.abs(knots).max() + np.nanmax(np.abs(points))) / np.diff(knots).min()))
-    return least, most, norm * (1.0 + steep)
+def _shares(moved: list[tuple[FloatArray, FloatArray]], vectors: FloatArray) -> FloatArray:
+    """Of each group and head, (G, H), positive with sum 1."""
+    sizes = np.empty((len(moved), len(vectors)))
+    for size, (diag, off_diag) in zip(sizes, moved, strict=True):
+        image = diag * vectors
+        image[..., :-1] += off_diag * vectors[:, 1:]
+        image[..., 1:] += off_diag * vectors[:, :-1]
+        image -= (image * vectors).sum(axis=2, keepdims=True) * vectors
+        size[:] = np.sqrt((image**2).sum(axis=2).max(axis=0))
+    total = sizes.sum(axis=0)
+    return np.where(total > 0.0, sizes / np.where(total > 0.0, total, 1.0), 1.0 / max(1, len(moved)))
 
 
-def _points(
-    ensemble: SpectralEnsemble, start: FloatArray, reach: list[FloatArray], walked: list[int], curves: list[int]
-) -> list[FloatArray]:
-    """Coordinates at all ends of linear pieces within reach: of one feature, or of one curve's u."""
-    if not walked:
-        return [start]
-    ends = []
-    for corner in product(*(reach[i][[0, -1]] for i in walked)):
-        end = start.copy()
-        end[walked] = corner
-        ends.append(end)
-    found = list(ends)
-    for c in curves:
-        curve = ensemble.pencil.curves.curves[c]
-        u = [sum(w * end[i] for i, w in zip(curve.numeric, curve.direction, strict=True)) for end in ends]
-        first, last = ends[int(np.argmin(u))], ends[int(np.argmax(u))]
-        if not min(u) < max(u):
-            continue
-        for knot in curve.knots:
-            share = (knot - min(u)) / (max(u) - min(u))
-            if 0.0 < share < 1.0:
-                found.append(first + share * (last - first))
-    return found
-
-
-def _sums(ensemble: SpectralEnsemble, points: FloatArray, curves: list[int]) -> tuple[FloatArray, FloatArray]:
-    """The sum of some curves' matrices at points: (P, H, n) and (P, H, n - 1)."""
-    pencil = ensemble.pencil
-    walk = pencil.curves.walk(points)
-    sums = []
-    for table in (pencil.diag, pencil.off_diag):
-        total = np.zeros((len(points), *table.shape[1:]))
-        for c in curves:
-            starts, weights = walk.starts[:, c], walk.weights[:, c, None, None]
-            second = table[np.where(walk.weights[:, c] != 0.0, starts + 1, starts)]
-            total += table[starts] + weights * (second - table[starts])
-        sums.append(total)
-    return sums[0], sums[1]
-
-
-def _extremes(
-    ensemble: SpectralEnsemble, diag: FloatArray, off_diag: FloatArray, all_diag: FloatArray, all_off: FloatArray
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    shape = (len(diag), ensemble.num_outputs, -1)
-    weights = ensemble.member_weights
-    least = eigvalsh_tridiagonal(diag, off_diag, eig_idx=0).reshape(shape) @ weights
-    most = eigvalsh_tridiagonal(diag, off_diag, eig_idx=diag.shape[-1] - 1).reshape(shape) @ weights
-    return least.min(axis=0), most.max(axis=0), 2.0 * _norms(ensemble, all_diag, all_off).max(axis=0)
+def _dense(diag: FloatArray, off_diag: FloatArray) -> FloatArray:
+    """(H, n) and (H, n - 1) -> (H, n, n)."""
+    n = diag.shape[1]
+    full = np.zeros((*diag.shape, n))
+    i = np.arange(n)
+    full[:, i, i] = diag
+    full[:, i[1:], i[:-1]] = full[:, i[:-1], i[1:]] = off_diag
+    return full
 
 
 def _norms(ensemble: SpectralEnsemble, diag: FloatArray, off_diag: FloatArray) -> FloatArray:
@@ -193,25 +168,52 @@ def certified_radius(
     columns: FloatArray,
     scales: Mapping[str, float],
     threshold: float = 0.0,
+    effort: float = 1.0,
 ) -> float:
     """A share r such that no row within radii r * scales of the row is on the other side of the threshold.
 
-    One output: the score stays on its side. Several: the class with the largest score stays so (no threshold). What is
-    proved for r holds for every smaller one, whose rows are among those of r. The largest r that was proved by
-    doubling and halving; 0 where none was, at most 2^20.
+    One output: the score stays on its side. Several: the class with the largest score stays so (no threshold); then
+    what the best class loses and another gains is bounded together. What is proved for r holds for every smaller one,
+    whose rows are among those of r. The largest r found by interpolation, until 97% of the way to another decision are
+    used or an r 3% larger fails; 0 where none was proved, at most MAX_SHARE.
     """
 
-    def proved(share: float) -> bool:
-        found = score_interval(features, ensemble, columns, {name: share * scale for name, scale in scales.items()})
+    def used(share: float) -> float:
+        """The share of the distance to another decision that scores can move: less than 1 proves."""
+        within = {name: share * scale for name, scale in scales.items()}
+        found = _moves(features, ensemble, columns, within, effort)
         if len(found.score) == 1:
-            return bool(found.low[0] > threshold if found.score[0] > threshold else found.high[0] < threshold)
-        best = int(found.score.argmax())
-        return bool(found.low[best] > np.delete(found.high, best).max())
+            above = found.score[0] > threshold
+            most = sum((m.max() for m in (found.down if above else found.up)), start=found.slack[0])
+            margin = np.abs(found.score - threshold)
+        else:
+            best = int(found.score.argmax())
+            closer = [up + down[:, [best]] for up, down in zip(found.up, found.down, strict=True)]
+            most = np.delete(sum((m.max(axis=0) for m in closer), start=found.slack + found.slack[best]), best)
+            margin = np.delete(found.score[best] - found.score, best)
+        if not (margin > 0.0).all():
+            return np.inf
+        return float((most * (1.0 + 8.0 * EPS) / margin).max())
 
-    low, high = 0.0, 2.0**-20
-    while high <= 2.0**20 and proved(high):
-        low, high = high, 2.0 * high
-    for _ in range(30 if low < 2.0**20 else 0):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if proved(middle) else (low, middle)
-    return low
+    # What is used grows about like the share to some power: interpolate between the last that proves and the last
+    # that does not, and never leave their middle half (of logarithms) for long.
+    low, high, share = 0.0, np.inf, 1.0
+    used_low, used_high = 0.0, np.inf
+    for step in range(_MAX_PROOFS):
+        now = used(share)
+        if now < 1.0:
+            low, used_low = share, now
+        else:
+            high, used_high = share, now
+        if low >= MAX_SHARE or high <= _LEAST_SHARE or high <= 1.03 * low or used_low >= 0.97:
+            break
+        if low == 0.0:
+            share = high * max(0.5 / used_high, 2.0**-6)
+        elif np.isinf(high):
+            share = min(low * min(1.5 / max(used_low, 1e-6), 2.0**6), MAX_SHARE)
+        elif step % 3 == 2 or np.isinf(used_high) or used_low <= 0.0:
+            share = np.sqrt(low * high)
+        else:
+            way = np.log(0.985 / used_low) / np.log(used_high / used_low)
+            share = low * (high / low) ** min(max(way, 0.05), 0.95)
+    return float(low)

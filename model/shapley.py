@@ -9,6 +9,7 @@ one plus a few differences: a coalition costs two or three additions of a matrix
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import combinations
 from math import factorial
 from typing import Any
@@ -29,6 +30,8 @@ PERMUTATION_PAIRS = 128
 # 2^8 coalitions at a time: their matrices stay in the second-level cache, as in CHUNK_ROWS.
 _LOW_BITS = 8
 
+Spread = Callable[[int, int, Callable[[int, int], None]], None]
+
 
 def shapley_values(
     ensemble: SpectralEnsemble, coordinates: FloatArray, baseline: FloatArray, outputs: FloatArray, seed: int = 0
@@ -48,33 +51,66 @@ def shapley_values(
     """
     values = np.zeros(coordinates.shape)
     errors = np.zeros(coordinates.shape)
-    used = {i for term in ensemble.pencil.terms for i in term.features}
-    for j, row in enumerate(coordinates):
-        changed = ~((row == baseline) | (np.isnan(row) & np.isnan(baseline)))
-        players = np.array([i for i in np.flatnonzero(changed) if i in used], np.int64)
-        output = int(np.abs(outputs[j]).argmax())
-        sign = outputs[j, output]
-        if len(players) <= EXACT_FEATURES:
-            values[j, players] = sign * _exact(ensemble, row, baseline, players, output)
-        else:
-            sampled = _sampled(ensemble, row, baseline, players, output, np.random.default_rng(seed))
-            values[j, players], errors[j, players] = sign * sampled[0], sampled[1]
+    players = [differing(ensemble, row, baseline) for row in coordinates]
+    chosen = np.abs(outputs).argmax(axis=1)
+    signs = outputs[np.arange(len(outputs)), chosen]
+    exact = [j for j, own in enumerate(players) if 0 < len(own) <= EXACT_FEATURES]
+    # Few coalitions: threads take rows. Many: they share a row's.
+    many = [j for j in exact if len(exact) == 1 or len(players[j]) > _LOW_BITS]
+    few = [j for j in exact if j not in set(many)]
+
+    def work(start: int, stop: int) -> None:
+        for j in few[start:stop]:
+            values[j, players[j]] = signs[j] * _exact(
+                ensemble, coordinates[j], baseline, players[j], int(chosen[j]), _in_turn
+            )
+
+    for_ranges(len(few), 1, work)
+    for j in many:
+        values[j, players[j]] = signs[j] * _exact(
+            ensemble, coordinates[j], baseline, players[j], int(chosen[j]), for_ranges
+        )
+    for j, own in enumerate(players):
+        if len(own) > EXACT_FEATURES:
+            rng = np.random.default_rng(seed)
+            sampled = _sampled(ensemble, coordinates[j], baseline, own, int(chosen[j]), rng)
+            values[j, own], errors[j, own] = signs[j] * sampled[0], sampled[1]
     return values, errors
 
 
+def _in_turn(count: int, grain: int, work: Callable[[int, int], None]) -> None:
+    """As ``for_ranges``, which may not be called inside itself."""
+    work(0, count)
+
+
+def differing(ensemble: SpectralEnsemble, row: FloatArray, baseline: FloatArray) -> NDArray[np.int64]:
+    """Positions of the features that the model looks at and that differ between two rows of coordinates (F,)."""
+    used = {i for term in ensemble.pencil.terms for i in term.features}
+    changed = ~((row == baseline) | (np.isnan(row) & np.isnan(baseline)))
+    return np.array([i for i in np.flatnonzero(changed) if i in used], np.int64)
+
+
 def _exact(
-    ensemble: SpectralEnsemble, row: FloatArray, baseline: FloatArray, players: NDArray[np.int64], output: int
+    ensemble: SpectralEnsemble,
+    row: FloatArray,
+    baseline: FloatArray,
+    players: NDArray[np.int64],
+    output: int,
+    spread: Spread,
 ) -> FloatArray:
-    if not len(players):
-        return np.zeros(0)
-    scores = _coalition_scores(ensemble, row, baseline, players, output)
+    scores = coalition_scores(ensemble, row, baseline, players, output, spread)
     count = len(players)
     share = np.array([factorial(s) * factorial(count - s - 1) / factorial(count) for s in range(count)])
     return _weigh(scores, count, share)
 
 
-def _coalition_scores(
-    ensemble: SpectralEnsemble, row: FloatArray, baseline: FloatArray, players: NDArray[np.int64], output: int
+def coalition_scores(
+    ensemble: SpectralEnsemble,
+    row: FloatArray,
+    baseline: FloatArray,
+    players: NDArray[np.int64],
+    output: int,
+    spread: Spread = for_ranges,
 ) -> FloatArray:
     """(2^p,): the score, without its offset, of the coalition that a number's bits stand for."""
     pencil, count = ensemble.pencil, len(players)
@@ -114,7 +150,7 @@ def _coalition_scores(
             solve_eigenvalues(*matrices, ensemble.eig_idx, found)
             scores[high << low : (high + 1) << low] = found.reshape(-1, members) @ weights
 
-    for_ranges(1 << (count - low), 1, work)
+    spread(1 << (count - low), 1, work)
     return scores
 
 

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.attributions import attribute
-from model.baseline import baseline_columns
+from model.baseline import background_columns, baseline_columns
+from model.certificates import Certificates, certificates
+from model.consistency import check_curves
+from model.counterfactuals import Counterfactual, find_counterfactuals
 from model.ensemble import SpectralEnsemble
 from model.explain import METHODS, Explanation, explain
 from model.features import FeatureSpace, FloatArray
-from model.intervals import ScoreInterval, certified_radius, score_interval
+from model.goals import read_goal
+from model.interactions import Interactions, interactions
+from model.intervals import MAX_SHARE, ScoreInterval, certified_radius, score_interval
+from model.members import MemberEigenpair, member_eigenpairs
+from model.outputs import Output
+from model.reach import default_radii
+from model.stability import Stability, stability
+from model.steps import Steps
+from model.strengths import feature_strengths
+from model.whatif import ResponseCurve, ResponseSurface, response_curves, response_surface
 
 Task = Literal["regression", "binary", "multiclass", "poisson"]
 Link = Literal["identity", "logistic", "softmax", "exp"]
@@ -52,7 +64,7 @@ class SpectralModel:
         outputs = len(self.classes) if self.task == "multiclass" else 1
         if self.ensemble.num_outputs != outputs:
             raise ValueError(f"a {self.task} model has {outputs} outputs; got {self.ensemble.num_outputs}")
-        _check_curves(self.features, self.ensemble)
+        check_curves(self.features, self.ensemble)
 
     @property
     def link(self) -> Link:
@@ -128,7 +140,8 @@ class SpectralModel:
             method: "eigenvector", by term; or, by feature and against a baseline row, "path" (Aumann-Shapley,
                 see ``model.path``) or "shapley" (all coalitions, see ``model.shapley``).
             target: the class whose score to explain; by default the second of two, the predicted of several.
-            baseline: the row that "path" and "shapley" compare with; the training medians and modes by default.
+            baseline: the row that "path" and "shapley" compare with, or a sample of rows (a list of rows, a 2-D array
+                or a DataFrame), to be compared with each, on average; the training medians and modes by default.
             seed: of the permutations that "shapley" draws where a row has too many features for all coalitions.
 
         Raises:
@@ -138,7 +151,7 @@ class SpectralModel:
         if baseline is not None:
             if method == "eigenvector":
                 raise ValueError('baseline must be left out for the method "eigenvector", which has its own')
-            baseline = baseline_columns(self.features, baseline)
+            baseline = background_columns(self.features, baseline)
         columns = self.features.encode(rows)
         return self.explain_columns(columns, method=method, target=target, baseline=baseline, seed=seed)
 
@@ -149,35 +162,208 @@ class SpectralModel:
         target: ClassLabel | None = None,
         baseline: FloatArray | None = None,
         seed: int = 0,
+        check: Callable[[], None] = lambda: None,
     ) -> Explanation:
-        """As ``explain``, for encoded columns (N, F) and an encoded baseline (F,)."""
+        """As ``explain``, for encoded columns (N, F) and an encoded baseline, (F,) or (B, F).
+
+        ``check`` is called now and then while it takes long; it may raise, to give up.
+        """
         if method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
         outputs = self._outputs(columns, target)
         found = explain(self.features, self.ensemble, columns, outputs)
+        found = replace(found, responses=partial(self._responses, columns, target))
         if method == "eigenvector":
             return found
         if baseline is None:
             baseline = baseline_columns(self.features)
-        return attribute(self.features, self.ensemble, found, method, columns, baseline, outputs, seed)
+        return attribute(self.features, self.ensemble, found, method, columns, baseline, outputs, seed, check)
 
-    def certify(self, row: Any, radii: Mapping[str, float]) -> ScoreInterval:
+    def eigenpairs(self, row: Any, target: ClassLabel | None = None) -> tuple[MemberEigenpair, ...]:
+        """Every member's matrix, eigenvalue and eigenvector for a row (see ``model.members``).
+
+        Raises:
+            InvalidRowsError: a row that is not one of this model.
+            ValueError: an unknown class.
+        """
+        columns = baseline_columns(self.features, row)
+        return member_eigenpairs(self.features, self.ensemble, self.output_of(columns, target), columns)
+
+    def response_curves(
+        self, row: Any, names: Iterable[str] | None = None, target: ClassLabel | None = None
+    ) -> dict[str, ResponseCurve]:
+        """How a row's score and prediction answer to each feature alone (see ``model.whatif``).
+
+        Args:
+            row: a mapping by feature name, or a sequence in column order.
+            names: of the features; all by default.
+            target: the class to look at, as for ``explain``.
+
+        Raises:
+            InvalidRowsError: a row that is not one of this model.
+            ValueError: an unknown feature or class.
+        """
+        columns = baseline_columns(self.features, row)
+        which = [self.features.position(name) for name in (self.features.names if names is None else names)]
+        found = response_curves(self.features, self.ensemble, self.output_of(columns, target), columns, which)
+        return {curve.feature: curve for curve in found}
+
+    def response_surface(self, row: Any, pair: tuple[str, str], target: ClassLabel | None = None) -> ResponseSurface:
+        """As ``response_curves``, over a grid of two different features' values."""
+        columns = baseline_columns(self.features, row)
+        a, b = (self.features.position(name) for name in pair)
+        if a == b:
+            raise ValueError(f"a pair must be two different features; got {pair[0]!r} twice")
+        return response_surface(self.features, self.ensemble, self.output_of(columns, target), columns, (a, b))
+
+    def counterfactuals(
+        self,
+        rows: Any,
+        wanted: Mapping[str, Any],
+        *,
+        fixed: Iterable[str] = (),
+        ranges: Mapping[str, tuple[float, float]] | None = None,
+        max_features: int = 2,
+    ) -> list[list[Counterfactual]]:
+        """For every row, the smallest changes that make its prediction what is wanted (see ``model.counterfactuals``).
+
+        Args:
+            rows: as for ``predict``.
+            wanted: {"above": value}, {"below": value} or {"class": label}; values are on the prediction's scale: of the
+                target, or for two classes the probability of the second.
+            fixed: features that may not change.
+            ranges: what numbers may become, by feature; within their training range by default.
+            max_features: 1 or 2, how many features may change at once.
+
+        Raises:
+            InvalidRowsError: rows that are not rows of this model.
+            ValueError: an unknown feature, a range that is none, or a wanted prediction that is none.
+        """
+        if max_features not in (1, 2):
+            raise ValueError(f"max_features must be 1 or 2; got {max_features!r}")
+        if isinstance(fixed, str):
+            raise ValueError(f"fixed must be a list of features; got {fixed!r}")
+        goal = read_goal(self, wanted)
+        positions = {self.features.position(name): limits for name, limits in (ranges or {}).items()}
+        steps = Steps(self.features, self.ensemble, [self.features.position(name) for name in fixed], positions)
+        return [find_counterfactuals(steps, goal, row, max_features) for row in self.features.encode(rows)]
+
+    def interactions(self, row: Any, target: ClassLabel | None = None, *, baseline: Any = None) -> Interactions:
+        """Second derivatives and Shapley interaction values of a row (see ``model.interactions``).
+
+        Args:
+            row: a mapping by feature name, or a sequence in column order.
+            target: the class to look at, as for ``explain``.
+            baseline: the row that Shapley values compare with; the training medians and modes by default.
+
+        Raises:
+            InvalidRowsError: a row, or a baseline, that is not one of this model.
+            ValueError: an unknown class.
+        """
+        columns, start = baseline_columns(self.features, row), baseline_columns(self.features, baseline)
+        return interactions(self.features, self.ensemble, self.output_of(columns, target), columns, start)
+
+    def certify(self, row: Any, radii: Mapping[str, float] | None = None, *, effort: float = 1.0) -> ScoreInterval:
         """A proved interval of the scores of all rows within ``radii`` of a row (see ``model.intervals``).
 
         Args:
             row: a mapping by feature name, or a sequence in column order.
-            radii: by feature, in its own unit; positive for "any value" of a categorical or boolean feature.
+            radii: by feature, in its own unit; positive for "any value" of a categorical or boolean feature. By
+                default a tenth of the standard deviation of every number (see ``default_radii``).
+            effort: more gives tighter intervals where curves of a pair have many knots within reach; 4 is plenty.
 
         Raises:
             InvalidRowsError: a row that is not one of this model.
             ValueError: an unknown feature, or a radius that is negative or not finite.
         """
-        return score_interval(self.features, self.ensemble, baseline_columns(self.features, row), radii)
-
-    def certified_radius(self, row: Any, scales: Mapping[str, float], threshold: float = 0.0) -> float:
-        """A share of ``scales`` within which the row's decision is proved not to change (see ``model.intervals``)."""
         columns = baseline_columns(self.features, row)
-        return certified_radius(self.features, self.ensemble, columns, scales, threshold)
+        radii = default_radii(self.features, columns) if radii is None else radii
+        return score_interval(self.features, self.ensemble, columns, radii, effort)
+
+    def certified_radius(
+        self,
+        row: Any,
+        scales: Mapping[str, float] | None = None,
+        threshold: float | None = None,
+        *,
+        effort: float = 1.0,
+    ) -> float:
+        """How many ``scales`` all features may move at once without changing the row's decision (``model.intervals``).
+
+        Args:
+            row: a mapping by feature name, or a sequence in column order.
+            scales: by feature, in its own unit; by default a standard deviation of every number.
+            threshold: where the decision lies, on the prediction's scale: a value of the target or a rate; of two
+                classes the second's probability, 0.5 by default; none for several classes, of which the most probable
+                one is the decision.
+            effort: of the proofs, as for ``certify``.
+
+        Returns:
+            What is proved; infinity where no limit was found.
+
+        Raises:
+            InvalidRowsError: a row that is not one of this model.
+            ValueError: an unknown feature or a bad scale; a threshold that is missing, superfluous or no value of the
+                prediction.
+        """
+        columns = baseline_columns(self.features, row)
+        scales = default_radii(self.features, columns, share=1.0) if scales is None else scales
+        score = self._score_of_threshold(threshold)
+        found = certified_radius(self.features, self.ensemble, columns, scales, score, effort)
+        return found if found < MAX_SHARE else np.inf
+
+    def _score_of_threshold(self, threshold: float | None) -> float:
+        if self.task == "multiclass":
+            if threshold is not None:
+                raise ValueError(f"threshold must be left out: the most probable class decides; got {threshold!r}")
+            return 0.0
+        if threshold is None and not self.classes:
+            raise ValueError(f"threshold must be given for a {self.task}: the value on whose side a row is")
+        value = 0.5 if threshold is None else threshold
+        low, high = (0.0, 1.0) if self.classes else (0.0 if self.link == "exp" else -np.inf, np.inf)
+        if not low < value < high:
+            raise ValueError(f"threshold must be above {low:g} and below {high:g}; got {threshold!r}")
+        if self.classes:
+            return float(np.log(value / (1.0 - value)))
+        return float(np.log(value)) if self.link == "exp" else float(value)
+
+    def stability(
+        self, rows: Any, radii: Mapping[str, float] | None = None, target: ClassLabel | None = None
+    ) -> Stability:
+        """How far the eigenvector explanations of rows can turn, and whether to trust them (see ``model.stability``).
+
+        Args:
+            rows: as for ``predict``, or a single row as a mapping.
+            radii: by feature, in its own unit, of all rows; by default a ten-thousandth of the standard deviation of
+                every number.
+            target: as for ``explain``.
+
+        Raises:
+            InvalidRowsError: rows that are not rows of this model.
+            ValueError: an unknown feature or class, or a radius that is negative or not finite.
+        """
+        single = isinstance(rows, Mapping) and not any(isinstance(v, list | tuple | np.ndarray) for v in rows.values())
+        return self.stability_columns(self.features.encode([rows] if single else rows), radii, target)
+
+    def stability_columns(
+        self, columns: FloatArray, radii: Mapping[str, float] | None = None, target: ClassLabel | None = None
+    ) -> Stability:
+        """As ``stability``, for encoded columns (N, F)."""
+        outputs = self._outputs(columns, target)
+        contributions = explain(self.features, self.ensemble, columns, outputs).contributions
+        return stability(self.features, self.ensemble, columns, outputs, contributions, radii)
+
+    def certificates(self) -> Certificates:
+        """Along which features the score is proved monotone, convex or concave (see ``model.certificates``)."""
+        return certificates(self.features, self.ensemble)
+
+    def strengths(self) -> dict[str, float]:
+        """By feature, what no slope, or no change between categories, exceeds (see ``model.strengths``)."""
+        return dict(self._strengths)
+
+    @cached_property
+    def _strengths(self) -> dict[str, float]:
+        return feature_strengths(self.features, self.ensemble)
 
     def values(self, scores: FloatArray) -> FloatArray:
         """Scores (N, 1) -> predictions (N,) of a model without classes."""
@@ -199,6 +385,23 @@ class SpectralModel:
         """(N, classes) -> the most probable class of each row (of equal ones the first)."""
         return np.array(self.classes)[probabilities.argmax(axis=1)]
 
+    def output_of(self, columns: FloatArray, target: ClassLabel | None = None) -> Output:
+        """The output that scores the class ``target``, or by default what ``explain`` explains, of columns (F,)."""
+        combination = self._outputs(columns[None], target)[0]
+        index = int(np.abs(combination).argmax())
+        if not self.classes:
+            return Output(index, 1.0, self.values)
+        chosen = index if self.task == "multiclass" else int(combination[0] > 0.0)
+        return Output(index, float(combination[index]), lambda scores: self.probabilities(scores)[:, chosen])
+
+    def _responses(
+        self, columns: FloatArray, target: ClassLabel | None, row: int
+    ) -> tuple[dict[str, ResponseCurve], float]:
+        """All response curves of a row of columns, and its prediction."""
+        output = self.output_of(columns[row], target)
+        found = response_curves(self.features, self.ensemble, output, columns[row], range(len(self.features)))
+        return {curve.feature: curve for curve in found}, float(output.predict(self.scores(columns[[row]]))[0])
+
     def _outputs(self, columns: FloatArray, target: ClassLabel | None) -> FloatArray:
         """The combination of outputs that scores the class ``target``, for each row."""
         if target is not None:
@@ -213,37 +416,3 @@ class SpectralModel:
         if self.task == "multiclass":
             return np.eye(len(self.classes))[chosen]
         return np.where(chosen, 1.0, -1.0)[:, None]
-
-
-def _check_curves(features: FeatureSpace, ensemble: SpectralEnsemble) -> None:
-    """A row must never be led to a matrix that is not there: the kernels trust this."""
-    pencil = ensemble.pencil
-    for term in pencil.terms:
-        if not term.features or not set(term.features) <= set(range(len(features))):
-            raise ValueError(f"term {term.name!r} must have features of the model; got {term.features}")
-    for i, curve in enumerate(pencil.curves.curves):
-        if not 0 <= curve.term < len(pencil.terms):
-            raise ValueError(f"curve {i} must have a term in [0, {len(pencil.terms)}); got {curve.term}")
-        term = pencil.terms[curve.term]
-        if not set(curve.numeric + curve.categorical) <= set(term.features):
-            raise ValueError(f"curve {i} must use only features of its term {term.name!r}")
-        if max(len(curve.numeric), len(curve.categorical)) > 2:
-            raise ValueError(f"curve {i} must have at most two features of a kind")
-        if len(curve.direction) != len(curve.numeric):
-            raise ValueError(f"curve {i} must have a weight for each numeric feature")
-        expected = tuple(features.features[f].num_codes for f in curve.categorical)
-        if curve.num_codes != expected:
-            names = " and ".join(repr(features.names[f]) for f in curve.categorical)
-            raise ValueError(f"curve {i} must have a path for each of {names}'s codes")
-        if any(features.features[f].num_codes == 0 for f in curve.categorical):
-            raise ValueError(f"curve {i} must choose its path by categories")
-        if any(features.features[f].kind == "categorical" for f in curve.numeric):
-            raise ValueError(f"curve {i} must walk by numbers, not by categories")
-        if not curve.knots:
-            raise ValueError(f"curve {i} must have at least one knot")
-        if not all(np.diff(curve.knots) > 0):
-            raise ValueError(f"curve {i} must have ascending knots")
-        if not np.isfinite(curve.knots + curve.direction).all():
-            raise ValueError(f"curve {i} must have finite knots and a finite direction")
-        if not curve.missing and any(features.features[f].missing for f in curve.numeric + curve.categorical):
-            raise ValueError(f"curve {i} must have a matrix for missing values")

@@ -13,7 +13,7 @@ from pathlib import Path
 from model.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from model.spectral import SpectralModel
 
-__all__ = ["CheckpointError", "ModelNotFoundError", "ModelStore", "check_name", "load_model"]
+__all__ = ["CheckpointError", "ModelNotFoundError", "ModelStore", "check_name"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
@@ -40,6 +40,16 @@ def check_name(name: str) -> str:
             f"or a digit; got {name!r}"
         )
     return name
+
+
+def is_name(text: str) -> bool:
+    """Whether ``text`` can name a model."""
+    return _NAME.fullmatch(text) is not None
+
+
+def is_version(text: str) -> bool:
+    """Whether ``text`` is a version as a store writes it."""
+    return _VERSION.fullmatch(text) is not None
 
 
 @dataclass(frozen=True)
@@ -93,7 +103,11 @@ class ModelStore:
             return None
 
     def save(
-        self, name: str, model: SpectralModel, add_files: Callable[[Path, SpectralModel], None] | None = None
+        self,
+        name: str,
+        model: SpectralModel,
+        add_files: Callable[[Path, SpectralModel], None] | None = None,
+        first: int = 1,
     ) -> SpectralModel:
         """Write the next version of ``name``.
 
@@ -101,6 +115,7 @@ class ModelStore:
             name: the model's name.
             model: the model to write.
             add_files: called with the folder before it appears, to write more files into it.
+            first: the least number of the version.
 
         Returns:
             The model with its name and version in the card.
@@ -111,7 +126,7 @@ class ModelStore:
         folder = self.root / check_name(name)
         folder.mkdir(parents=True, exist_ok=True)
         while True:
-            version = max(self.versions(name), default=0) + 1
+            version = max(first, max(self.versions(name), default=0) + 1)
             named = replace(model, card={"name": name, "version": version, **_without_identity(model.card)})
             draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder))
             try:
@@ -144,19 +159,3 @@ def _flush(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def load_model(path: str | os.PathLike[str]) -> SpectralModel:
-    """Load STORE/NAME (its newest version) or STORE/NAME/VERSION.
-
-    Raises:
-        ModelNotFoundError: nothing there.
-        CheckpointError: something there that is damaged.
-    """
-    folder = Path(path).resolve()
-    name, version = folder.name, None
-    if _VERSION.fullmatch(name) and folder.is_dir() and not ModelStore(folder.parent).versions(name):
-        folder, version = folder.parent, int(name)
-    if not folder.is_dir() or not _NAME.fullmatch(folder.name):
-        raise ModelNotFoundError(f"no model at {path}: MODEL is STORE/NAME or STORE/NAME/VERSION")
-    return ModelStore(folder.parent).load(folder.name, version)

@@ -16,7 +16,7 @@ RANGES_PER_THREAD = 4
 _lock = Lock()
 _threads: int | None = None
 _pool: ThreadPoolExecutor | None = None
-_pool_owner = (0, 0)  # (process id, threads) the pool was made for; another pid means we have been forked
+_pool_threads = 0
 
 
 def num_threads() -> int:
@@ -59,9 +59,8 @@ def for_ranges(count: int, grain: int, work: Callable[[int, int], None]) -> None
         for start in starts:
             work(start, min(count, start + step))
 
-    pool = _shared_pool(threads)
     helpers = min(threads, -(-count // step)) - 1
-    futures: list[Future[None]] = [pool.submit(drain) for _ in range(helpers)]
+    futures = _submit(drain, helpers, threads)
     try:
         drain()
     finally:
@@ -70,16 +69,26 @@ def for_ranges(count: int, grain: int, work: Callable[[int, int], None]) -> None
         raise errors[0]
 
 
-def _shared_pool(threads: int) -> ThreadPoolExecutor:
-    global _lock, _pool, _pool_owner
-    owner = (os.getpid(), threads)
-    if _pool is None or _pool_owner != owner:
-        if _pool_owner[0] != owner[0]:
-            _lock = Lock()  # the parent may have held it while it forked
-        with _lock:
-            if _pool is None or _pool_owner != owner:
-                if _pool is not None and _pool_owner[0] == owner[0]:
-                    _pool.shutdown(wait=False)
-                _pool = ThreadPoolExecutor(threads, thread_name_prefix="eigenserve")
-                _pool_owner = owner
-    return _pool
+def _submit(work: Callable[[], None], times: int, threads: int) -> list[Future[None]]:
+    """Hand `work` to the pool's threads that many times.
+
+    A pool of another size takes the place of the old one, whose threads end once they have done what they were
+    handed: under the lock, so that nothing is handed to a pool that has been closed.
+    """
+    global _pool, _pool_threads
+    with _lock:
+        if _pool is None or _pool_threads != threads:
+            if _pool is not None:
+                _pool.shutdown(wait=False)
+            _pool, _pool_threads = ThreadPoolExecutor(threads, thread_name_prefix="eigenserve"), threads
+        return [_pool.submit(work) for _ in range(times)]
+
+
+def _forget_pool() -> None:
+    """In a forked child: the parent's threads are not here, and one of them may have held the lock."""
+    global _lock, _pool
+    _lock, _pool = Lock(), None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)

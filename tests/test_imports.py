@@ -16,6 +16,7 @@ ALLOWED = {"app": {"app", "model"}, "model": {"model"}, "training": {"training",
 #: The files and folders of model/ that may import torch, and the packages that model/ may never import.
 TORCH_FILES = {
     "model/autograd.py",
+    "model/eigenpair_functions.py",
     "model/eigensolvers/triton_gpu.py",
     "model/general_eig.py",
 }

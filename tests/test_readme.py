@@ -150,6 +150,15 @@ def test_the_training_commands_and_the_python_example_run_in_order(folder):
     assert (folder / "models" / "penguins" / "1" / "model.json").is_file()
 
 
+def test_the_scoring_command_answers_every_row(folder, port):
+    (command,) = (shlex.split(block) for block in SHELL if " -m app score " in block)
+    run(command[1:], folder)
+    rows = (ROOT / command[command.index("score") + 2]).read_text().splitlines()
+    answers = (folder / command[command.index("--out") + 1]).read_text().splitlines()
+    assert len(answers) == len(rows)
+    assert answers[0].startswith("prediction,score,baseline,contributions.")
+
+
 def test_every_make_command_is_a_target():
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     named = [block.split()[1] for block in "\n".join(SHELL).splitlines() if block.startswith("make ")]
@@ -164,4 +173,6 @@ def test_every_link_and_picture_is_there():
 def test_every_shell_block_is_tested_here():
     for block in SHELL:
         for line in block.splitlines() if not block.startswith("curl") else [block]:
-            assert line.startswith(("curl", "make ", "docker compose up", "python -m training ")), line
+            assert line.startswith(
+                ("curl", "make ", "docker compose up", "python -m training ", "python -m app score ")
+            ), line

@@ -30,11 +30,15 @@ FEW_ROWS = 20
 #: Share of the target's variance above which a column that has it all alone is suspected of a leak. Honest
 #: single columns stay below (measured: 0.93 for petal width and iris, 0.75 for carat-like price tables).
 LEAK = 0.98
+#: With weights that differ much, a fit rests on fewer rows than there are; below this share of them it is told.
+EFFECTIVE_SHARE = 0.5
 #: Names in one sentence.
 MAX_NAMES = 5
 
 
-def audit(table: pd.DataFrame, space: FeatureSpace, columns: FloatArray, target: Target) -> list[str]:
+def audit(
+    table: pd.DataFrame, space: FeatureSpace, columns: FloatArray, target: Target, weight: FloatArray | None = None
+) -> list[str]:
     """Sentences about the features of a table and its target, each with what to do about it.
 
     Rows are sampled where there are many, always the same ones.
@@ -44,6 +48,7 @@ def audit(table: pd.DataFrame, space: FeatureSpace, columns: FloatArray, target:
         space: how they are encoded.
         columns: (N, F), encoded.
         target: of the N rows.
+        weight: (N,), positive, how much each row counts; all the same without.
     """
     rng = np.random.default_rng(0)
     part = np.sort(rng.permutation(len(table))[:SAMPLE_ROWS])
@@ -78,6 +83,8 @@ def audit(table: pd.DataFrame, space: FeatureSpace, columns: FloatArray, target:
             )
         notes += _column_notes(name, table[name], sample[name] if name in texts else None)
     notes += _row_notes(table, target)
+    if weight is not None:
+        notes += _weight_notes(weight)
     return notes
 
 
@@ -164,6 +171,17 @@ def _row_notes(table: pd.DataFrame, target: Target) -> Iterator[str]:
                 f"class {label!r} is rare ({count / len(table):.1%} of the rows): judge by log_loss and auc, not by "
                 "accuracy; --class-weight balanced if missing it costs more than a false alarm"
             )
+
+
+def _weight_notes(weight: FloatArray) -> Iterator[str]:
+    # Kish, Survey sampling, 1965: as many rows of equal weight know a mean as well.
+    effective = float(weight.sum() ** 2 / (weight**2).sum())
+    if effective < EFFECTIVE_SHARE * len(weight):
+        heaviest = np.sort(weight)[::-1][: max(1, len(weight) // 100)].sum() / weight.sum()
+        yield (
+            f"the weights make {len(weight):,} rows count as {effective:,.0f}, and the heaviest 1% of them have "
+            f"{heaviest:.0%} of all weight: a few rows decide what is learnt"
+        )
 
 
 def _names(names: list[str]) -> str:

@@ -10,6 +10,9 @@ import numpy as np
 
 from model.curves import Curve, CurveSet, Term
 from model.features import FeatureSpace, FloatArray
+from training.bends import bend_matrices
+from training.layout import BENT, DENSE, IDENTITY, MONOTONE, RAMPS
+from training.psd_steps import step_matrices
 from training.schema import MAX_LEVELS
 
 CurveShape = Literal["piecewise", "linear"]
@@ -30,15 +33,34 @@ class CurveBasis:
         matrix: (num_matrices, P).
         trained: (P,), false for parameters that no row can move: they start at zero.
         rough: (P,), true for those that bend a curve of a single feature.
-        sign: 1 or -1 for a monotone curve, whose parameters are those of ``training.psd_steps`` (``matrix`` is
-            then the identity); 0 for others.
+        form: how the kernels are told of it, of ``training.layout``; ``matrix`` is the identity for a monotone
+            curve, whose parameters are those of ``training.psd_steps``.
+        sign: 1 or -1 for a monotone curve, 0 for others.
+        bend: 1 or -1 for a convex or concave one, whose parameters are those of ``training.bends``, 0 for others.
     """
 
     curve: Curve
     matrix: FloatArray
     trained: np.ndarray
     rough: np.ndarray
+    form: int = DENSE
     sign: int = 0
+    bend: int = 0
+
+    def matrices(self, params: FloatArray, least: float) -> FloatArray:
+        """Parameters (P, ...) -> matrices (R, ...), in float64.
+
+        least: the rise of every step, or growth of the slope, of a curve that is constrained, summed over its knots.
+        """
+        if self.form not in (MONOTONE, BENT):
+            return np.tensordot(self.matrix, params, axes=1)
+        knots = np.array(self.curve.knots)
+        paths, rest = np.split(np.asarray(params, np.float64), [self.curve.num_paths * len(knots)])
+        if self.form == MONOTONE:
+            paths = step_matrices(paths, len(knots), self.sign, least / len(knots))
+        else:
+            paths = bend_matrices(paths, knots, self.bend, self.sign, least / len(knots))
+        return np.concatenate([paths, rest])
 
 
 @dataclass(frozen=True)
@@ -72,6 +94,8 @@ def main_curves(
     coordinates: FloatArray,
     shape: CurveShape = "piecewise",
     monotone: Mapping[int, int] | None = None,
+    finer: Mapping[int, int] | None = None,
+    bends: Mapping[int, int] | None = None,
 ) -> tuple[list[Term], list[CurveBasis]]:
     """A term and its curve for each feature that varies.
 
@@ -80,7 +104,10 @@ def main_curves(
         coordinates: (N, F), the training rows; knots stand at their quantiles.
         shape: "linear" for the affine pencil of the literature, which has no knots to choose.
         monotone: features -> 1 or -1, along which the score must not fall, or not rise.
+        finer: features -> how many knots, for those that have more than others.
+        bends: features -> 1 or -1, along which the score must be convex, or concave.
     """
+    usual = main_knots(len(coordinates))
     terms: list[Term] = []
     bases: list[CurveBasis] = []
     for i, feature in enumerate(space.features):
@@ -88,10 +115,11 @@ def main_curves(
             varies = len(feature.categories) + feature.missing > 1
             basis = _paths(len(terms), space, (i,), (), np.zeros(1)) if varies else None
         else:
-            basis = _main_curve(len(terms), i, coordinates[:, i], feature.missing, shape)
+            count = (finer or {}).get(i, usual)
+            basis = main_curve(len(terms), i, coordinates[:, i], feature.missing, shape, count)
         if basis is not None:
             terms.append(Term(feature.name, (i,)))
-            bases.append(_constrained(basis, monotone or {}))
+            bases.append(_constrained(basis, monotone or {}, (bends or {}).get(i, 0)))
     return terms, bases
 
 
@@ -100,20 +128,24 @@ def curve_set(bases: Sequence[CurveBasis]) -> CurveSet:
     return CurveSet(tuple(basis.curve for basis in bases))
 
 
-def _constrained(basis: CurveBasis, monotone: Mapping[int, int]) -> CurveBasis:
-    """The basis itself, or a monotone one if its curve walks along features that must be.
+def _constrained(basis: CurveBasis, monotone: Mapping[int, int], bend: int = 0) -> CurveBasis:
+    """The basis itself, or a monotone or bent one if its curve walks along features that must be.
 
     Raises:
         ValueError: the curve runs up one of them while it runs down the other.
     """
     along = zip(basis.curve.numeric, basis.curve.direction, strict=True)
     signs = {monotone[i] * (1 if weight > 0 else -1) for i, weight in along if i in monotone and weight != 0.0}
-    if not signs or len(basis.curve.knots) < 2:
+    # Two knots make a line, which is convex and concave.
+    bend = bend if len(basis.curve.knots) > 2 else 0
+    if not (signs or bend) or len(basis.curve.knots) < 2:
         return basis
     if len(signs) > 1:
         raise ValueError("no curve is monotone both ways")
     count = len(basis.matrix)
-    return CurveBasis(basis.curve, np.eye(count), np.ones(count, bool), np.zeros(count, bool), signs.pop())
+    free = np.ones(count, bool)
+    sign = signs.pop() if signs else 0
+    return CurveBasis(basis.curve, np.eye(count), free, ~free, BENT if bend else MONOTONE, sign, bend)
 
 
 def choose_knots(values: FloatArray, count: int) -> FloatArray:
@@ -143,8 +175,12 @@ def main_knots(rows: int) -> int:
     return 8 if rows < 1000 else 12 if rows < 5000 else 16
 
 
-def _main_curve(term: int, i: int, z: FloatArray, missing: bool, shape: CurveShape) -> CurveBasis | None:
-    knots = choose_knots(z, main_knots(len(z)))
+def main_curve(term: int, i: int, z: FloatArray, missing: bool, shape: CurveShape, num_knots: int) -> CurveBasis | None:
+    """The curve of the number ``i`` by itself, with about ``num_knots`` knots; None for a number that never varies.
+
+    z: (N,), its coordinates.
+    """
+    knots = choose_knots(z, num_knots)
     if len(knots) < 2 and not missing:
         return None
     if len(knots) == 0:
@@ -159,10 +195,10 @@ def _main_curve(term: int, i: int, z: FloatArray, missing: bool, shape: CurveSha
         extend=shape == "linear",
         missing=missing,
     )
-    return _with_missing(curve, _line_and_ramps(knots), rough=np.arange(max(1, len(knots))) > 0)
+    return _with_missing(curve, RAMPS)
 
 
-def _line_and_ramps(knots: FloatArray) -> FloatArray:
+def line_and_ramps(knots: FloatArray) -> FloatArray:
     """(K, K): a line through zero, and a ramp from -1/2 to 1/2 for each step between knots.
 
     For two knots the line alone: the constant matrices hold the rest.
@@ -174,17 +210,21 @@ def _line_and_ramps(knots: FloatArray) -> FloatArray:
     return np.hstack([line, ramps])
 
 
-def _with_missing(
-    curve: Curve, matrix: FloatArray, trained: np.ndarray | None = None, rough: np.ndarray | None = None
-) -> CurveBasis:
-    """The basis of a curve; its matrix for "missing", if it has one, is a parameter of its own."""
+def _with_missing(curve: Curve, form: int, trained: np.ndarray | None = None) -> CurveBasis:
+    """The basis of a curve of this form; its matrix for "missing", if it has one, is a parameter of its own."""
+    knots = np.array(curve.knots)
+    if form == RAMPS:
+        matrix = line_and_ramps(knots)
+        form = RAMPS if len(knots) > 2 else DENSE
+    else:
+        matrix = np.eye(curve.num_paths * len(knots))
     params = matrix.shape[1]
     trained = np.ones(params, bool) if trained is None else trained
-    rough = np.zeros(params, bool) if rough is None else rough[:params]
+    rough = (np.arange(params) > 0) & (form == RAMPS)
     if curve.missing:
         matrix = np.block([[matrix, np.zeros((len(matrix), 1))], [np.zeros((1, params)), np.ones((1, 1))]])
         trained, rough = np.append(trained, True), np.append(rough, False)
-    return CurveBasis(curve, matrix, trained, rough)
+    return CurveBasis(curve, matrix, trained, rough, form)
 
 
 def _paths(
@@ -206,7 +246,7 @@ def _paths(
         missing=any(space.features[i].missing for i in choosing + numeric),
     )
     trained = np.repeat(known, len(knots))
-    return _with_missing(curve, np.eye(len(trained)), trained)
+    return _with_missing(curve, IDENTITY, trained)
 
 
 def pair_curves(
@@ -250,6 +290,5 @@ def _directions(
             continue  # up one feature and down the other: monotone along neither
         knots = choose_knots(z[:, a] * direction[0] + z[:, b] * direction[1], resolution.knots)
         curve = Curve(term=term, numeric=(a, b), direction=direction, knots=tuple(knots.tolist()), missing=missing)
-        matrix = _line_and_ramps(knots) if resolution.ramps else np.eye(len(knots))
-        bases.append(_constrained(_with_missing(curve, matrix), monotone))
+        bases.append(_constrained(_with_missing(curve, RAMPS if resolution.ramps else IDENTITY), monotone))
     return bases

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 from model.checkpoint import CheckpointError
 from model.features import InvalidRowsError
+from model.remote_store import RemoteStore
 from model.spectral import SpectralModel
-from model.store import ModelNotFoundError, ModelStore, check_name, load_model
+from model.store import ModelNotFoundError, ModelStore, check_name
+from model.stores import load_model, open_store
 from training.export import add_export
 from training.table import UserError
 
@@ -66,10 +68,17 @@ def _parser() -> argparse.ArgumentParser:
         "--task", choices=["auto", "regression", "binary", "multiclass", "poisson"], default=argparse.SUPPRESS
     )
     fit.add_argument("--name", help="the model's name in the store (default: the file's name)")
-    fit.add_argument("--store", type=Path, help="the store (default: $EIGENSERVE_STORE, or models)")
+    fit.add_argument("--store", help="folder or fsspec URL of the store (default: $EIGENSERVE_STORE, or models)")
     fit.add_argument("--test", type=Path, metavar="DATA", help="rows to measure the finished model on")
     fit.add_argument("--config", type=Path, metavar="FILE.toml", help="settings by name; options here go first")
     fit.add_argument("--resume", action="store_true", help="go on with a search that was stopped")
+    fit.add_argument(
+        "--max-rows",
+        type=_count,
+        default=1_000_000,
+        metavar="N",
+        help="rows to use at most; of a longer table a uniform sample (default 1,000,000)",
+    )
     fit.add_argument("--device", choices=["auto", "cpu"], default="auto", help="where to train")
     fit.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     for name, kind, text in _SETTINGS:
@@ -91,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     bend.add_argument("data", metavar="DATA", type=Path)
     bend.add_argument("--top", type=int, default=5, metavar="K", help="eigenvalues at each end (default 5)")
     bend.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
+    bend.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute")
     bend.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     add_export(commands)
     return parser
@@ -98,6 +108,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _names(text: str) -> list[str]:
     return [name for name in text.split(",") if name]
+
+
+def _count(text: str) -> int:
+    count = int(text.replace(",", "").replace("_", ""))
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1; got {text}")
+    return count
 
 
 _SETTINGS = (
@@ -109,6 +126,9 @@ _SETTINGS = (
     ("loss", str, "of a regression: auto (default), squared, huber, absolute, quantile"),
     ("quantile", float, "which one, for that loss (default 0.5)"),
     ("monotone", str, "features along which the score never falls or never rises: f=+,g=-"),
+    ("convex", _names, "features along which the score is convex: a,b (takes the largest eigenvalue)"),
+    ("concave", _names, "features along which it is concave (takes the smallest)"),
+    ("max-strength", str, "how much the score may change per unit of a feature, or between categories: f=0.5,g=2"),
     ("weight", str, "column that says how much each row counts"),
     ("exposure", str, "column of exposures, for the task poisson"),
     ("class-weight", str, "balanced, or none (default)"),
@@ -124,31 +144,49 @@ def _fit(arguments: argparse.Namespace) -> None:
     from training.evaluate import evaluate, evaluate_scores
     from training.fit import fit
     from training.journal import journal_of
-    from training.progress import FitProgress
+    from training.progress import FitProgress, Silent
+    from training.ranks import joined_ranks
     from training.report import report_html
     from training.settings import make_settings, read_settings
-    from training.table import check_numbers, fingerprint, read_table
+    from training.streaming import read_sample
+    from training.table import check_numbers, fingerprint
 
     started = time.monotonic()
     names = [name.replace("-", "_") for name, *_ in _SETTINGS] + ["task"]
     told = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
     settings = read_settings(arguments.config, told) if arguments.config else make_settings(told)
     name, store = _model_name(arguments), _store(arguments.store)
-    _check_writable(store.root)
-    frame = read_table(arguments.data)
-    test = read_table(arguments.test) if arguments.test else None
+    # What a fit keeps for --resume is always on this machine.
+    local = store.root if isinstance(store, ModelStore) else store.cache
+    _check_writable(local)
+    rows = read_sample(arguments.data, arguments.max_rows, settings.seed)
+    frame = rows.frame
+    tested = read_sample(arguments.test, arguments.max_rows, settings.seed) if arguments.test else None
+    test = None if tested is None else tested.frame
     if test is not None:
         used = settings.features or [column for column in frame if column not in settings.exclude]
         for column in (arguments.target, *used):
             if column in frame and column not in test:
                 raise UserError(f"{arguments.test} has no column {column!r}")
         check_numbers(test, frame, arguments.test)
-    journal = journal_of(store.root / name, fingerprint(frame), arguments.target, settings)
-    if not arguments.resume:
-        journal.clear()
-    with FitProgress() as progress:
-        fitted = fit(frame, arguments.target, settings, progress, journal)
-    model = fitted.model
+    journal = journal_of(local / name, fingerprint(frame), arguments.target, settings)
+    with joined_ranks() as ranks, FitProgress() as progress:
+        if ranks.first:
+            journal.clear_abandoned()
+        if ranks.first and not arguments.resume:
+            journal.clear()
+        # No rank writes into the journal before it is cleared.
+        ranks.exchange(None)
+        if ranks.first and rows.note is not None:
+            progress.say(rows.note)
+        fitted = fit(frame, arguments.target, settings, progress if ranks.first else Silent(), journal, ranks)
+        shares = ranks.exchange({"members": ranks.jobs, "seconds": round(ranks.seconds, 3)})
+    if not ranks.first:
+        return
+    if rows.note is not None:
+        fitted = replace(fitted, notes=(rows.note, *fitted.notes))
+    data = {**fitted.model.card["data"], "rows_in_file": rows.total}
+    model = replace(fitted.model, card={**fitted.model.card, "data": data})
     judged = {"out_of_fold": evaluate_scores(model, fitted.scores, fitted.target, fitted.weight)}
     if test is not None:
         judged["test"] = evaluate(model, test)
@@ -163,14 +201,18 @@ def _fit(arguments: argparse.Namespace) -> None:
     if fitted.complete:
         journal.clear()
     seconds = time.monotonic() - started
-    folder = store.root / name / str(saved.card["version"])
+    folder = f"{store.root}/{name}/{saved.card['version']}"
     for note in fitted.notes:
         print(f"note: {note}")
     _print_metrics(judged)
-    print(f"wrote {folder} in {seconds:.1f} s; see {folder / 'report.html'}")
+    if len(shares) > 1:
+        for rank, share in enumerate(shares):
+            print(f"rank {rank} trained {share['members']} members in {share['seconds']:.1f} s of processor time")
+    print(f"wrote {folder} in {seconds:.1f} s; see {folder}/report.html")
     if arguments.json:
-        result = {"model": name, "version": saved.card["version"], "path": str(folder), "seconds": seconds}
+        result = {"model": name, "version": saved.card["version"], "path": folder, "seconds": seconds}
         result |= {"task": model.task, "metrics": metrics, "confidence_95": confidence, "notes": fitted.notes}
+        result |= {"ranks": shares} if len(shares) > 1 else {}
         print(json.dumps(result))
 
 
@@ -201,8 +243,14 @@ def _model_name(arguments: argparse.Namespace) -> str:
         raise UserError(str(error)) from error
 
 
-def _store(path: Path | None) -> ModelStore:
-    return ModelStore(path or Path(os.environ.get("EIGENSERVE_STORE", "models")))
+def _store(location: str | None) -> ModelStore | RemoteStore:
+    """Where the model goes; a URL is asked for its models now, not after a long training."""
+    try:
+        store = open_store(location or os.environ.get("EIGENSERVE_STORE") or "models")
+        store.names()
+    except (ValueError, OSError) as error:
+        raise UserError(str(error)) from error
+    return store
 
 
 def _check_writable(root: Path) -> None:

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from model.features import FloatArray
 from model.operators import EigenResult, Spectrum, lanczos, spectrum
-from model.operators.result import Which
+from model.operators.request import MAX_SEED, Which
 from model.operators.spectral_hessian import SpectralHessian
 from model.operators.spectral_loss import RowLoss, spectral_loss
 from model.spectral import SpectralModel
@@ -110,10 +110,13 @@ def measure_curvature(
         reporter: told of the progress.
 
     Raises:
-        UserError: no target column, one that is none of this model, or more eigenvalues than there are.
+        UserError: no target column, one that is none of this model, more eigenvalues than there are, or no
+            such seed.
         InvalidRowsError: rows that are not rows of this model.
     """
     reporter = reporter or Silent()
+    if not 0 <= seed < MAX_SEED:
+        raise UserError(f"--seed must be in [0, {MAX_SEED - 1}]; got {seed}")
     rows = _rows(model, frame)
     shift, scale = 0.0, 1.0
     if model.task == "regression":

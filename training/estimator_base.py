@@ -19,7 +19,8 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from model.checkpoint import read_checkpoint, write_checkpoint
 from model.explain import Explanation
 from model.spectral import ClassLabel, SpectralModel
-from model.store import ModelStore, load_model
+from model.store import ModelStore
+from model.stores import load_model
 from training.columns import array_names, merge_equal_rows, read_columns
 from training.fit import fit_rows
 from training.settings import FitSettings, make_settings

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from model.store import load_model
+from model.stores import load_model
 from training.table import UserError
 
 

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from model.certificates import monotone_certificate
 from model.ensemble import SpectralEnsemble
 from model.features import FloatArray
 from model.spectral import SpectralModel
@@ -27,15 +26,16 @@ from training.metrics import score_metrics
 from training.pairs import pair_term
 from training.prepare import Sample, prepare
 from training.progress import Reporter, Silent
+from training.promises import proved_of
+from training.ranks import Ranks
 from training.schema import infer_features
 from training.search import Judged, blend, run_jobs, rungs_for, rungs_within, search
 from training.settings import FitSettings
 from training.table import Target, UserError, fingerprint, positive_column, split_target
-from training.workbench import Workbench
+from training.told import REFIT, train_told
+from training.workbench import TrainedMember, Workbench
 
 MIN_ROWS = 20
-#: Tells the random streams of finished members from those of the search.
-REFIT = 1000
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class Fitted:
 
     Attributes:
         model: the model, with metrics, settings and the data's fingerprint in its card.
-        target: what it was trained to predict.
+        target: of the N rows that were held out, which are all unless ``epochs`` was told.
         scores: (N, O), the score of each row by members that have not seen it.
-        notes: what the user should be told about the data.
-        columns: (N, F), the training rows as the model's feature space encodes them.
         weight: (N,), how much each row counted.
+        notes: what the user should be told about the data.
+        columns: (all rows, F), as the model's feature space encodes them.
         judged: what the search tried, in the order in which it did.
         complete: false if the search was interrupted.
     """
@@ -56,9 +56,9 @@ class Fitted:
     model: SpectralModel
     target: Target
     scores: FloatArray
+    weight: FloatArray
     notes: tuple[str, ...]
     columns: FloatArray
-    weight: FloatArray
     judged: tuple[Judged, ...]
     complete: bool
 
@@ -69,12 +69,14 @@ def fit(
     settings: FitSettings,
     reporter: Reporter | None = None,
     journal: Journal | None = None,
+    ranks: Ranks | None = None,
 ) -> Fitted:
     """Train a model that predicts the column ``target`` from the others.
 
     The same table, settings and machine give the same model, bit for bit, whatever the number of threads.
     Interrupted (Ctrl-C), it goes on with the best candidates so far. A ``journal`` keeps what the search has
-    finished, and hands it back to a fit of the same table, target and settings.
+    finished, and hands it back to a fit of the same table, target and settings. ``ranks`` share the training out
+    among processes that all call this with the same table and settings, and all get the same.
 
     Raises:
         UserError: a table or a setting that cannot be trained on.
@@ -87,7 +89,7 @@ def fit(
         exposure = positive_column(table, settings.exposure)
         goal, weight = replace(goal, values=goal.values / exposure), weight * exposure
     table = table.drop(columns=[name for name in (settings.weight, settings.exposure) if name is not None])
-    fitted = fit_rows(table, goal, weight, settings, reporter, journal)
+    fitted = fit_rows(table, goal, weight, settings, reporter, journal, ranks)
     card = {**fitted.model.card, "data": {"rows": len(frame), "sha256": fingerprint(frame)}}
     return replace(fitted, model=replace(fitted.model, card=card), notes=(*notes, *fitted.notes))
 
@@ -99,6 +101,7 @@ def fit_rows(
     settings: FitSettings,
     reporter: Reporter | None = None,
     journal: Journal | None = None,
+    ranks: Ranks | None = None,
 ) -> Fitted:
     """As ``fit``, for rows whose target and weights are at hand already.
 
@@ -109,6 +112,7 @@ def fit_rows(
         settings: those that name columns, and ``task``, are ignored.
         reporter: told how far it has come.
         journal: of the search.
+        ranks: the processes that share the training.
 
     Raises:
         UserError: a table or a setting that cannot be trained on.
@@ -116,7 +120,7 @@ def fit_rows(
     # The matrices are small, so that BLAS gains nothing by threads: on busy cores they wait for each other
     # (measured: 200 rows in 8.7 s instead of 0.4 s), and the last digits would depend on how many there are.
     with threadpool_limits(1, user_api="blas"):
-        return _fit_rows(table, goal, weight, settings, reporter or Silent(), journal)
+        return _fit_rows(table, goal, weight, settings, reporter or Silent(), journal, ranks or Ranks())
 
 
 def _fit_rows(
@@ -126,8 +130,9 @@ def _fit_rows(
     settings: FitSettings,
     reporter: Reporter,
     journal: Journal | None,
+    ranks: Ranks,
 ) -> Fitted:
-    space = infer_features(table)
+    space = infer_features(table, {*settings.convex, *settings.concave})
     columns = space.encode(table)
     shift, scale = _standardiser(goal, weight)
     sample = Sample(
@@ -137,24 +142,33 @@ def _fit_rows(
         weight=weight,
         num_classes=len(goal.classes),
         objective=choose_objective(goal.task, settings.loss, settings.quantile),
+        scale=scale,
     )
     rng = np.random.default_rng(np.random.SeedSequence(settings.seed))
-    bench, gains = prepare(sample, settings, rng)
+    bench, gains = ranks.agree(lambda: prepare(sample, settings, rng))
+    trained: list[TrainedMember] | None = None
     if settings.epochs is None:
-        judged, complete = search(bench, rungs_within(bench, settings.budget, settings.members), reporter, journal)
+        rungs = rungs_within(bench, settings.budget, settings.members)
+        judged, complete = search(bench, rungs, reporter, journal, ranks)
         eligible = judged
     else:
         steps = settings.epochs * max(1, len(bench.fold) // bench.batch)
-        judged, complete = search(bench, rungs_for(bench, steps), reporter, journal)
+        if len(bench.suitable()) == 1 and bench.additive is None:
+            only, trained = train_told(bench, steps, settings.members, reporter, journal, ranks)
+            judged, complete = [only], True
+        else:
+            judged, complete = search(bench, rungs_for(bench, steps), reporter, journal, ranks)
         eligible = [entry for entry in judged if entry.steps == steps] or judged
     picks = blend(eligible, settings.members, bench.loss)
-    scores = np.mean([pick.scores for pick in picks], axis=0)
-    if goal.classes:
-        scale, shift = calibration(sample.objective.kind, scores, sample.target, weight)
+    held = np.flatnonzero(bench.fold >= 0)
+    scores = np.mean([pick.scores[held] for pick in picks], axis=0)
+    if goal.classes and not settings.max_strength:  # stretched scores would break a cap
+        scale, shift = calibration(sample.objective.kind, scores, sample.target[held], weight[held])
     scores = shift + scale * scores
-    ensemble = refit(bench, picks, scale, shift)
+    ensemble = refit(bench, picks, scale, shift, reporter, trained, ranks)
     model = SpectralModel(goal.task, goal.name, space, ensemble, goal.classes)
-    metrics = score_metrics(model, scores, goal, weight)
+    unseen = replace(goal, values=goal.values[held])
+    metrics = score_metrics(model, scores, unseen, weight[held])
     card: dict[str, Any] = {
         "metrics": {"out_of_fold": {"rows": metrics.rows, **metrics.values}},
         "training": {
@@ -173,29 +187,43 @@ def _fit_rows(
         },
     }
     if goal.task == "regression":
-        card["intervals"] = interval_radii(scores[:, 0], goal.values, weight)
-    if settings.monotone:
-        card["certificates"] = {"monotone": monotone_certificate(model, dict(settings.monotone))}
+        card["intervals"] = interval_radii(scores[:, 0], unseen.values, weight[held])
+    if proved := proved_of(settings, space, ensemble):
+        card["certificates"] = proved
     return Fitted(
         model=replace(model, card=card),
-        target=goal,
+        target=unseen,
         scores=scores,
-        notes=tuple(audit(table, space, columns, goal)),
+        weight=weight[held],
+        notes=tuple(audit(table, space, columns, goal, weight)),
         columns=columns,
-        weight=weight,
         judged=tuple(judged),
         complete=complete,
     )
 
 
-def refit(bench: Workbench, picks: Sequence[Judged], scale: float, shift: float) -> SpectralEnsemble:
+def refit(
+    bench: Workbench,
+    picks: Sequence[Judged],
+    scale: float,
+    shift: float,
+    reporter: Reporter | None = None,
+    done: Sequence[TrainedMember] | None = None,
+    ranks: Ranks | None = None,
+) -> SpectralEnsemble:
     """Train a member for each pick on all rows, for as many steps as it was picked with, and join them.
 
-    Picks of the additive model share one member.
+    Picks of the additive model share one member. ``done`` are the members, if they are trained already.
     """
     trained = [(pick.candidate, pick.steps) for pick in picks if pick.candidate is not None]
-    jobs = [partial(bench.train, candidate, steps, None, (REFIT, i)) for i, (candidate, steps) in enumerate(trained)]
-    members = [(member.params, member.offset) for member in run_jobs(jobs)]
+    members = [(member.params, member.offset) for member in done or ()]
+    if done is None:
+        jobs = [
+            partial(bench.train, candidate, steps, None, (REFIT, i)) for i, (candidate, steps) in enumerate(trained)
+        ]
+        for member in run_jobs(jobs, ranks):
+            members.append((member.params, member.offset))
+            (reporter or Silent()).advance(len(members), len(jobs), "training the members on all rows")
     weights = [1.0 / len(picks)] * len(members)
     if len(trained) < len(picks):
         assert bench.additive is not None

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.linalg import block_diag
 
 from model.features import FloatArray
-from training.basis import CurveBasis
+from training.basis import CurveBasis, curve_set
 
 
 def basis_matrix(bases: Sequence[CurveBasis]) -> FloatArray:
@@ -52,6 +52,31 @@ def gram(
     moment = np.zeros((num_matrices + 1, pull.shape[1]))
     _gram(starts, weights, rows, row_weight, pull, total, moment)
     return total + np.tril(total, -1).T, moment
+
+
+def cross_fitted(bases: Sequence[CurveBasis], z: FloatArray, target: FloatArray, fold: NDArray[np.int64]) -> FloatArray:
+    """(N, O): the target by a ridge regression in these curves, each row by the fit that has not seen it.
+
+    Args:
+        bases: the curves.
+        z: (N, F) coordinates.
+        target: (N, O).
+        fold: (N,).
+    """
+    walk = curve_set(bases).walk(z)
+    starts, weights = walk.starts, walk.weights.astype(np.float32)
+    basis = basis_matrix(bases)
+    ones, size = np.ones(len(z)), len(basis) - 1
+    held = [np.flatnonzero(fold == f) for f in range(int(fold.max()) + 1)]
+    sums = [gram(starts, weights, rows, ones, target, size) for rows in held]
+    whole, moments = sum(s for s, _ in sums), sum(m for _, m in sums)
+    ridge = np.diag(np.append(np.full(basis.shape[1] - 1, max(3.0, 0.002 * len(z))), 1e-6))
+    predicted = np.empty_like(target)
+    for rows, (total, moment) in zip(held, sums, strict=True):
+        outside = basis.T @ (whole - total) @ basis + ridge
+        beta = np.linalg.solve(outside, basis.T @ (moments - moment))
+        predicted[rows] = gather(starts[rows], weights[rows], basis @ beta)
+    return predicted
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +14,11 @@ import numpy as np
 
 from model.features import FloatArray
 from training.settings import FitSettings
+
+#: How the folders of journals begin, within that of a model.
+PREFIX = ".search-"
+#: A search that was stopped is kept for a week after its last step.
+ABANDONED_S = 7 * 24 * 3600.0
 
 
 class Journal:
@@ -39,6 +45,16 @@ class Journal:
         """Forget everything."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def clear_abandoned(self) -> None:
+        """Forget what fits of other settings or tables left beside it and nobody has gone on with for a week."""
+        for folder in self._folder.parent.glob(f"{PREFIX}*"):
+            try:
+                touched = max(entry.stat().st_mtime for entry in (folder, *folder.iterdir()))
+            except FileNotFoundError:
+                continue  # its fit has just finished
+            if folder != self._folder and touched < time.time() - ABANDONED_S:
+                shutil.rmtree(folder, ignore_errors=True)
+
     def _path(self, key: tuple[int, ...]) -> Path:
         return self._folder / f"{'-'.join(map(str, key))}.npy"
 
@@ -46,4 +62,4 @@ class Journal:
 def journal_of(model_folder: Path, data_sha256: str, target: str, settings: FitSettings) -> Journal:
     """The journal of one table, target and settings: another fit never reads it."""
     identity = json.dumps([data_sha256, target, asdict(settings)], sort_keys=True)
-    return Journal(model_folder / f".search-{hashlib.sha256(identity.encode()).hexdigest()[:16]}")
+    return Journal(model_folder / f"{PREFIX}{hashlib.sha256(identity.encode()).hexdigest()[:16]}")

@@ -18,44 +18,60 @@ from model import eigensolvers
 from model.eigensolvers.simd import fill, load, square_root, store
 from model.eigensolvers.sources import source_digest
 from model.eigensolvers.training_tile import TRAINING_LANES, training_eigenpairs_tile
-from training import losses, psd_steps
-from training.layout import BLOCK, MONOTONE
+from training import bends, losses, psd_steps, ramps
+from training.bends import expand_bends, reduce_bends
+from training.layout import BENT, BLOCK, DENSE, IDENTITY, MONOTONE, RAMPS
 from training.losses import loss_slopes
 from training.psd_steps import expand_steps, reduce_steps
+from training.ramps import expand_ramps, reduce_ramps
 
 BETA_1, BETA_2, ADAM_EPSILON = 0.9, 0.99, 1e-8
 
 
 @njit(inline="always", error_model="numpy")
 def _curve(plan: Any, a: int) -> Any:
-    """The a-th curve in use: (first matrix, first parameter, parameters, where its basis begins); then the constant."""
+    """The a-th curve in use: (its position, first matrix, first parameter, parameters); then the constant."""
     c = plan.active[a] if a < len(plan.active) else len(plan.matrix_offsets) - 2
     p0 = plan.param_offsets[c]
-    return plan.matrix_offsets[c], p0, plan.param_offsets[c + 1] - p0, plan.basis_offsets[c]
+    return c, plan.matrix_offsets[c], p0, plan.param_offsets[c + 1] - p0
 
 
 @njit(inline="never", error_model="numpy")
 def _expand(plan: Any, params: Any, blocks: Any, table: Any, whole: bool) -> None:
-    """Parameters -> matrices, of all curves in use if ``whole``, else of those with a basis."""
+    """Parameters -> matrices, of all curves in use if ``whole``, else of those that are not their own parameters."""
     for a in range(len(plan.active) + 1):
-        first, p0, count, at = _curve(plan, a)
-        if at < 0:
+        c, first, p0, count = _curve(plan, a)
+        form = plan.forms[c]
+        if form == RAMPS:
+            expand_ramps(params, table, p0, first, _knots(plan, c), count, blocks)
+        elif form == DENSE:
+            at = plan.basis_offsets[c]
+            for r in range(first, plan.matrix_offsets[c + 1]):
+                for b in range(blocks):
+                    total = load(params, p0 * blocks + b) * plan.basis[at]
+                    for p in range(1, count):
+                        total = total + load(params, (p0 + p) * blocks + b) * plan.basis[at + p]
+                    store(table, r * blocks + b, total)
+                at += count
+        else:
             if whole:
                 for r in range(count * blocks):
                     store(table, first * blocks + r, load(params, p0 * blocks + r))
-            if at == MONOTONE:
-                shape, width = plan.steps[plan.active[a]], blocks // plan.num_outputs * BLOCK
+            if form != IDENTITY:
+                width = blocks // plan.num_outputs * BLOCK
                 flat, out = params.reshape(-1), table.reshape(-1)
-                expand_steps(flat, out, p0, first, shape, plan.dim, plan.num_outputs, width)
-            continue
-        c = plan.active[a]
-        for r in range(first, plan.matrix_offsets[c + 1]):
-            for b in range(blocks):
-                total = load(params, p0 * blocks + b) * plan.basis[at]
-                for p in range(1, count):
-                    total = total + load(params, (p0 + p) * blocks + b) * plan.basis[at + p]
-                store(table, r * blocks + b, total)
-            at += count
+                n, outputs, shape = plan.dim, plan.num_outputs, plan.steps[c]
+                if form == MONOTONE:
+                    expand_steps(flat, out, p0, first, shape, n, outputs, width)
+                else:
+                    expand_bends(flat, out, p0, first, _knots(plan, c), shape, n, outputs, width)
+
+
+@njit(inline="always", error_model="numpy")
+def _knots(plan: Any, c: Any) -> Any:
+    """Knots of a curve of a line and ramps, or of bends."""
+    at = plan.basis_offsets[c]
+    return plan.basis[at : at + plan.steps[c, 1]]
 
 
 @njit(inline="never", error_model="numpy")
@@ -130,28 +146,35 @@ def _eigenpairs(plan: Any, space: Any, count: Any, blocks: Any, scores: Any, slo
 def _step(plan: Any, member: Any, space: Any, penalty: Any, blocks: Any, rate: Any, bias_1: Any, bias_2: Any) -> None:
     """One Adam step on the parameters in use; the penalty draws each to its anchor.
 
-    A curve without a basis has its matrices (or as many L) for parameters: the step reads their slopes, and
-    writes the new matrices and zero slopes, in the same pass over memory.
+    A curve that is its own parameters (or as many L) takes the step, writes the new matrices and zero slopes in the
+    same pass over memory.
     """
     b1, b2 = np.float32(BETA_1), np.float32(BETA_2)
     one, step = np.float32(1.0), np.float32(rate / bias_1)
     scale, epsilon = np.float32(1.0 / bias_2), np.float32(ADAM_EPSILON)
     zero = fill(load(space.table, 0), np.float32(0.0))
     for a in range(len(plan.active) + 1):
-        first, p0, count, at = _curve(plan, a)
-        matrices = count if at < 0 else plan.matrix_offsets[plan.active[a] + 1] - first
-        if at == MONOTONE:
-            shape, width = plan.steps[plan.active[a]], blocks // plan.num_outputs * BLOCK
+        c, first, p0, count = _curve(plan, a)
+        form = plan.forms[c]
+        matrices = plan.matrix_offsets[c + 1] - first
+        if form in (MONOTONE, BENT):
+            width = blocks // plan.num_outputs * BLOCK
             flat, slopes = member.params.reshape(-1), space.table_slopes.reshape(-1)
-            reduce_steps(flat, slopes, p0, first, shape, plan.dim, plan.num_outputs, width)
+            n, outputs, shape = plan.dim, plan.num_outputs, plan.steps[c]
+            if form == MONOTONE:
+                reduce_steps(flat, slopes, p0, first, shape, n, outputs, width)
+            else:
+                reduce_bends(flat, slopes, p0, first, _knots(plan, c), shape, n, outputs, width)
+        elif form == RAMPS:
+            reduce_ramps(space.table_slopes, first, _knots(plan, c), blocks)
         for p in range(count):
             ridge = np.float32(penalty[p0 + p])
             for b in range(blocks):
                 r = (p0 + p) * blocks + b
-                if at < 0:
+                if form != DENSE:
                     slope = load(space.table_slopes, (first + p) * blocks + b)
                 else:
-                    slope = zero
+                    at, slope = plan.basis_offsets[c], zero
                     for m in range(matrices):
                         here = load(space.table_slopes, (first + m) * blocks + b)
                         slope = slope + here * plan.basis[at + m * count + p]
@@ -163,7 +186,7 @@ def _step(plan: Any, member: Any, space: Any, penalty: Any, blocks: Any, rate: A
                 store(member.moment_1, r, mean)
                 store(member.moment_2, r, square)
                 store(member.params, r, value)
-                if at < 0:
+                if form in (IDENTITY, MONOTONE, BENT):
                     store(space.table, (first + p) * blocks + b, value)
         for m in range(matrices * blocks):
             store(space.table_slopes, first * blocks + m, zero)
@@ -260,5 +283,7 @@ def _cached(sources: int) -> tuple[Any, Any]:
 
 
 train_epoch, member_scores = _cached(
-    source_digest(*(Path(str(module.__file__)) for module in (losses, psd_steps)), Path(eigensolvers.__path__[0]))
+    source_digest(
+        *(Path(str(module.__file__)) for module in (bends, losses, psd_steps, ramps)), Path(eigensolvers.__path__[0])
+    )
 )

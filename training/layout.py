@@ -14,8 +14,10 @@ Float32 = NDArray[np.float32]
 
 #: Floats in a row of parameters: one value of the vector type, so a matrix of up to dim 16 is one row.
 BLOCK = TRAINING_LANES
-#: Marks in ``basis_offsets``.
-IDENTITY, MONOTONE = -1, -2
+#: How the matrices of a curve come from its parameters: by a matrix, as they are, as the steps of a monotone curve
+#: (``training.psd_steps``), as a line and ramps (``training.ramps``) or as a convex or concave one
+#: (``training.bends``).
+DENSE, IDENTITY, MONOTONE, RAMPS, BENT = range(5)
 
 
 class Rows(NamedTuple):
@@ -37,16 +39,17 @@ class Plan(NamedTuple):
     """What is common to all members of a fit.
 
     Curve c has the matrices matrix_offsets[c]:matrix_offsets[c+1] and the parameters
-    param_offsets[c]:param_offsets[c+1]; the first are ``basis[basis_offsets[c]:]``, reshaped, times the
-    second. Where that is -1 they are one and the same, and where it is -2 they are those of a monotone curve
-    (``training.psd_steps``) of shape ``steps[c]``: paths, knots, sign. One more parameter and
-    matrix, the last, is the constant matrix, which has no curve. ``active`` lists the curves in use: the others'
+    param_offsets[c]:param_offsets[c+1]; ``forms[c]`` says how the first come from the second. By a matrix: it is
+    ``basis[basis_offsets[c]:]``, reshaped. As a line and ramps, or bent: the knots are there. As the steps of a
+    monotone curve: ``steps[c]`` has its shape: paths, knots, sign; bent: paths, knots, bend, sign. One more parameter
+    and matrix, the last, is the constant matrix, which has no curve. ``active`` lists the curves in use: the others'
     parameters are zero and stay so.
     """
 
     active: NDArray[np.int64]
     matrix_offsets: NDArray[np.int64]
     param_offsets: NDArray[np.int64]
+    forms: NDArray[np.int64]
     basis: Float32
     basis_offsets: NDArray[np.int64]
     steps: NDArray[np.int64]

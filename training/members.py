@@ -14,9 +14,12 @@ from model.features import FloatArray
 from model.pencil import TridiagonalPencil
 from training.basis import CurveBasis, curve_set
 from training.layout import (
+    BENT,
     BLOCK,
+    DENSE,
     IDENTITY,
     MONOTONE,
+    RAMPS,
     Float32,
     Member,
     Plan,
@@ -24,7 +27,6 @@ from training.layout import (
     blocks_per_matrix,
     float_rows,
 )
-from training.psd_steps import step_matrices
 
 #: Spread of the entries of a fresh constant matrix about the chain (diagonal 0, off-diagonal 1). The chain's
 #: eigenvectors reach over the whole matrix, so every entry gets a gradient (measured on California housing:
@@ -37,8 +39,12 @@ IDENTITY_SPREAD = 0.2 / np.sqrt(8.0)
 JITTER = 1.0
 #: Rise of a fresh monotone curve over all its knots, in standard deviations of the target.
 START_RISE = 0.2
-#: Rise that every step of a finished one has at least: far above rounding, far below what matters.
+#: Rise that all steps of a finished one have at least (or growth that its slope has): far above rounding, far below
+#: what matters.
 LEAST_RISE = 1e-6
+
+#: Rows that are walked at a time.
+WALKED_ROWS = 65_536
 
 
 @dataclass(frozen=True)
@@ -79,25 +85,23 @@ def draw_blueprint(
     flat: list[FloatArray] = []
     basis_offsets, at = [], 0
     for basis in bases:
-        rows, params = basis.matrix.shape
-        if basis.sign:
-            basis_offsets.append(MONOTONE)
-        elif rows == params and np.array_equal(basis.matrix, np.eye(rows)):
-            basis_offsets.append(IDENTITY)
-        else:
-            basis_offsets.append(at)
-            flat.append(basis.matrix.ravel())
-            at += rows * params
-    basis_offsets.append(IDENTITY)
+        basis_offsets.append(at)
+        knots = np.array(basis.curve.knots)
+        kept = {DENSE: basis.matrix.ravel(), RAMPS: knots, BENT: knots}.get(basis.form, np.empty(0))
+        flat.append(kept)
+        at += len(kept)
     matrices = [*(basis.matrix.shape[0] for basis in bases), 1]
     params = [*(basis.matrix.shape[1] for basis in bases), 1]
     plan = Plan(
         active=np.arange(len(bases)),
         matrix_offsets=np.concatenate([[0], np.cumsum(matrices)]),
         param_offsets=np.concatenate([[0], np.cumsum(params)]),
+        forms=np.array([*(basis.form for basis in bases), IDENTITY], np.int64),
         basis=np.concatenate([*flat, np.empty(0)]).astype(np.float32),
-        basis_offsets=np.array(basis_offsets, np.int64),
-        steps=np.array([(b.curve.num_paths, len(b.curve.knots), b.sign) for b in bases], np.int64).reshape(-1, 3),
+        basis_offsets=np.array([*basis_offsets, at], np.int64),
+        steps=np.array(
+            [(b.curve.num_paths, len(b.curve.knots), b.bend or b.sign, b.sign) for b in bases], np.int64
+        ).reshape(-1, 4),
         dim=dim,
         num_outputs=num_outputs,
         eig_idx=eig_idx,
@@ -109,14 +113,15 @@ def draw_blueprint(
 
 def training_rows(blueprint: Blueprint, coordinates: FloatArray, target: FloatArray, sample_weight: FloatArray) -> Rows:
     """Where the rows stand, walked by the code that serves, with their targets and weights."""
-    walk = blueprint.curves.walk(coordinates)
+    curves, shape = blueprint.curves, (len(coordinates), len(blueprint.bases))
+    starts, weights = np.empty(shape, np.int32), np.empty(shape, np.float32)
+    # In parts: a walk in float64 with its slopes is 20 bytes a row and curve, what is kept of it 8.
+    for first in range(0, len(coordinates), WALKED_ROWS):
+        part = slice(first, first + WALKED_ROWS)
+        walk = curves.walk(coordinates[part])
+        starts[part], weights[part] = walk.starts, walk.weights
     mean = sample_weight.mean()
-    return Rows(
-        walk.starts,
-        walk.weights.astype(np.float32),
-        target.astype(np.float32),
-        (sample_weight / mean).astype(np.float32),
-    )
+    return Rows(starts, weights, target.astype(np.float32), (sample_weight / mean).astype(np.float32))
 
 
 def identity_params(blueprint: Blueprint, coefficients: FloatArray) -> Float32:
@@ -128,6 +133,12 @@ def identity_params(blueprint: Blueprint, coefficients: FloatArray) -> Float32:
     params = np.zeros((int(blueprint.plan.param_offsets[-1]), outputs, blocks_per_matrix(n, 1) * BLOCK))
     params[: len(coefficients), :, :n] = coefficients[:, :, None]
     return _aligned(params)
+
+
+def unpacked(blueprint: Blueprint, params: Float32) -> Float32:
+    """The kernels' rows of parameters as a view (P, O, 2n - 1)."""
+    plan = blueprint.plan
+    return params.reshape(int(plan.param_offsets[-1]), plan.num_outputs, -1)[:, :, : 2 * plan.dim - 1]
 
 
 def _aligned(params: FloatArray) -> Float32:
@@ -162,7 +173,7 @@ def new_member(
     entries[-1] = rng.normal(0.0, CHAIN_NOISE, entries[-1].shape)
     entries[-1, :, n:] += 1.0
     for basis, first in zip(blueprint.bases, plan.param_offsets[:-2], strict=True):
-        if basis.sign:
+        if basis.form in (MONOTONE, BENT):
             _start_steps(basis, draw[first : first + len(basis.matrix), :, : 2 * n - 1], n)
     draw[~(blueprint.trained & active)] = 0.0
     params = _aligned(draw)
@@ -179,11 +190,15 @@ def new_member(
 
 
 def _start_steps(basis: CurveBasis, entries: FloatArray, n: int) -> None:
-    """Let a monotone curve start as a gentle rise: at L = 0 its slopes would be zero, too."""
+    """Let a monotone curve start as a gentle rise, a bent one as a gentle bend: at L = 0 its slopes would be zero."""
     knots = len(basis.curve.knots)
     steps = np.arange(basis.curve.num_paths * knots) % knots > 0
+    rise = START_RISE / (knots - 1)
+    if basis.form == BENT:
+        # A slope that grows by as much at every knot rises by half of it times the distance.
+        rise *= 2.0 / (basis.curve.knots[-1] - basis.curve.knots[0])
     drawn = entries[: len(steps)][steps]
-    drawn[..., :n] = np.sqrt(START_RISE / (knots - 1)) * (1.0 + drawn[..., :n])
+    drawn[..., :n] = np.sqrt(rise) * (1.0 + drawn[..., :n])
     entries[: len(steps)][steps] = drawn
 
 
@@ -240,16 +255,7 @@ def _expand(blueprint: Blueprint, params: FloatArray) -> FloatArray:
     at, parts = 0, []
     for basis in blueprint.bases:
         count = basis.matrix.shape[1]
-        own = params[at : at + count]
-        if basis.sign:
-            path_rows = basis.curve.num_paths * len(basis.curve.knots)
-            rise = LEAST_RISE / len(basis.curve.knots)
-            own = np.concatenate(
-                [step_matrices(own[:path_rows], len(basis.curve.knots), basis.sign, rise), own[path_rows:]]
-            )
-            parts.append(own)
-        else:
-            parts.append(np.tensordot(basis.matrix, own, axes=1))
+        parts.append(basis.matrices(params[at : at + count], LEAST_RISE))
         at += count
     return np.concatenate([*parts, params[at:]])
 

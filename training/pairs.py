@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from model.curves import Term
 from model.features import FeatureSpace, FloatArray
 from model.threads import for_ranges
-from training.basis import PROBE, CurveBasis, curve_set, fine_resolution, pair_curves
-from training.gram import basis_matrix, gather, gram
+from training.basis import PROBE, CurveBasis, fine_resolution, pair_curves
+from training.gram import cross_fitted
 
 #: Rows that pairs are judged on.
 MAX_ROWS = 20_000
@@ -101,7 +101,7 @@ def find_pairs(
         finest = fine_resolution(len(fold))
         if best.large and finest is not None:
             bases = pair_curves(0, space, z, *best.pair, finest)
-        left = left - _predict(bases, z, left, fold)
+        left = left - cross_fitted(bases, z, left, fold)
         # Gains fall as others are taken, so pairs far down the list need no second look.
         probes = {gain.pair: probes[gain.pair] for gain in ranking[1:RECONSIDERED] if gain.gain > 0}
     return found
@@ -120,30 +120,12 @@ def _gains(
     def work(start: int, stop: int) -> None:
         for i in range(start, stop):
             pair, bases = listed[i]
-            better = (target**2 - (target - _predict(bases, z, target, fold)) ** 2).mean(axis=1) / variance
+            better = (target**2 - (target - cross_fitted(bases, z, target, fold)) ** 2).mean(axis=1) / variance
             error = float(better.std()) / np.sqrt(len(better))
             found[i] = PairGain(pair, float(better.mean()), float(better.mean()) / error if error > 0 else 0.0)
 
     for_ranges(len(listed), 1, work)
     return [gain for gain in found if gain is not None]
-
-
-def _predict(bases: Sequence[CurveBasis], z: FloatArray, target: FloatArray, fold: NDArray[np.int64]) -> FloatArray:
-    """(N, O): the target by a ridge regression in these curves, each row by the fit that has not seen it."""
-    walk = curve_set(bases).walk(z)
-    starts, weights = walk.starts, walk.weights.astype(np.float32)
-    basis = basis_matrix(bases)
-    ones, size = np.ones(len(z)), len(basis) - 1
-    held = [np.flatnonzero(fold == f) for f in range(int(fold.max()) + 1)]
-    sums = [gram(starts, weights, rows, ones, target, size) for rows in held]
-    whole, moments = sum(s for s, _ in sums), sum(m for _, m in sums)
-    ridge = np.diag(np.append(np.full(basis.shape[1] - 1, max(3.0, 0.002 * len(z))), 1e-6))
-    predicted = np.empty_like(target)
-    for rows, (total, moment) in zip(held, sums, strict=True):
-        outside = basis.T @ (whole - total) @ basis + ridge
-        beta = np.linalg.solve(outside, basis.T @ (moments - moment))
-        predicted[rows] = gather(starts[rows], weights[rows], basis @ beta)
-    return predicted
 
 
 def pair_term(space: FeatureSpace, pair: tuple[int, int]) -> Term:

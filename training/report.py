@@ -73,7 +73,7 @@ def _summary(model: SpectralModel, fitted: Fitted) -> str:
     members = len(model.ensemble.member_weights)
     classes = f" of {len(model.classes)} classes" if model.classes else ""
     return escape(
-        f"A {model.task} model{classes} of {model.target!r}, trained on {len(fitted.scores):,} rows with "
+        f"A {model.task} model{classes} of {model.target!r}, trained on {len(fitted.columns):,} rows with "
         f"{len(model.features)} features: {len(pencil.terms) - pairs} terms of one feature and {pairs} of a pair, "
         f"in the mean of {members} spectral neuron{'s' * (members != 1)} of size {pencil.dim}."
     )
@@ -150,10 +150,15 @@ def _effects(model: SpectralModel, effects: Effects, draw: Any) -> list[str]:
 
 def _promises(model: SpectralModel) -> list[str]:
     parts = []
-    monotone = model.card.get("certificates", {}).get("monotone", {})
-    if monotone:
-        words = {"+": "never falls", "-": "never rises"}
-        rows = [[name, f"the score {words[direction]}"] for name, direction in monotone.items()]
+    proved = model.card.get("certificates", {})
+    words = {"+": "never falls", "-": "never rises"}
+    rows = [[name, f"the score {words[direction]}"] for name, direction in proved.get("monotone", {}).items()]
+    rows += [[name, f"the score is {shape}"] for name, shape in proved.get("curved", {}).items()]
+    rows += [
+        [name, f"the score changes by at most {figure_text(most)} per unit, or between categories"]
+        for name, most in proved.get("max_strength", {}).items()
+    ]
+    if rows:
         parts += ["<h2>Certified</h2>", table_html(["along", "proved of the finished model"], rows)]
     radii = model.card.get("intervals", {})
     if radii:

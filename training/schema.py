@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -20,19 +21,19 @@ MIN_CATEGORY_ROWS = 2
 RARE_SHARE = 0.0005
 
 
-def infer_features(frame: pd.DataFrame) -> FeatureSpace:
-    """The features of a table, with encodings fitted to its rows."""
-    return FeatureSpace(tuple(_infer(str(name), frame[name]) for name in frame.columns))
+def infer_features(frame: pd.DataFrame, plain: Collection[str] = ()) -> FeatureSpace:
+    """The features of a table, with encodings fitted to its rows; those in ``plain`` are never taken by logarithm."""
+    return FeatureSpace(tuple(_infer(str(name), frame[name], str(name) not in plain) for name in frame.columns))
 
 
-def _infer(name: str, column: pd.Series) -> Feature:
+def _infer(name: str, column: pd.Series, may_log: bool) -> Feature:
     present = column.dropna()
     missing = bool(column.isna().any()) and len(present) > 0
     if _is_boolean(present):
         typical = bool(present.astype(bool).mean() > 0.5)
         return Feature(name=name, kind="boolean", typical=typical, missing=missing)
     if pd.api.types.is_numeric_dtype(column):
-        return _numeric(name, present.to_numpy(np.float64), missing)
+        return _numeric(name, present.to_numpy(np.float64), missing, may_log)
     if _is_datetime(present):
         days = np.array([days_since_epoch(value) for value in present])
         return replace(_numeric(name, days, missing, may_log=False), kind="datetime")
@@ -63,7 +64,7 @@ def _is_datetime(present: pd.Series) -> bool:
     return len(sample) > 0
 
 
-def _numeric(name: str, values: np.ndarray, missing: bool, may_log: bool = True) -> Feature:
+def _numeric(name: str, values: np.ndarray, missing: bool, may_log: bool) -> Feature:
     values = values[np.isfinite(values)]
     if len(values) == 0:
         return Feature(name=name, kind="numeric", typical=0.0)

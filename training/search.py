@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from threading import Event
+from time import thread_time
 from typing import TypeVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from model.features import FloatArray
 from model.threads import num_threads
 from training.journal import Journal
 from training.progress import Reporter
+from training.ranks import Ranks
 from training.workbench import Candidate, Workbench
 
 T = TypeVar("T")
@@ -81,11 +83,16 @@ def rungs_for(bench: Workbench, steps: int) -> tuple[Rung, ...]:
 
 
 def search(
-    bench: Workbench, rungs: Sequence[Rung], reporter: Reporter, journal: Journal | None = None
+    bench: Workbench,
+    rungs: Sequence[Rung],
+    reporter: Reporter,
+    journal: Journal | None = None,
+    ranks: Ranks | None = None,
 ) -> tuple[list[Judged], bool]:
     """Judge all candidates with few steps, the best of them with more, and so on.
 
-    Interrupted, it returns what it has judged so far, unless that is nothing.
+    Interrupted, it returns what it has judged so far, unless that is nothing, or several processes would have to
+    agree on what it is.
 
     Returns:
         All that was judged, and whether that is all there was to judge.
@@ -111,8 +118,8 @@ def search(
             running = running[: rung.candidates]
             ranking = []
             tasks = [(i, c, r, f) for i, c in running for r in range(rung.repeats) for f in range(bench.folds)]
-            results = run_jobs([partial(job, c, rung.steps, (level, i, r, f)) for i, c, r, f in tasks])
-            scores = np.empty((len(bench.fold), bench.blueprint.plan.num_outputs))
+            results = run_jobs([partial(job, c, rung.steps, (level, i, r, f)) for i, c, r, f in tasks], ranks)
+            scores = np.full((len(bench.fold), bench.blueprint.plan.num_outputs), np.nan)
             for (i, candidate, _, f), found in zip(tasks, results, strict=True):
                 done += rung.steps
                 scores[bench.fold == f] = found
@@ -127,27 +134,38 @@ def search(
                 break
             reached = best[0][0]
     except KeyboardInterrupt:
-        if not judged:
+        if not judged or (ranks is not None and ranks.size > 1):
             raise
         reporter.say("stopped: going on with the best so far")
         return judged, False
     return judged, True
 
 
-def run_jobs(jobs: Sequence[Callable[[Event], T]]) -> Iterator[T]:
-    """Results of all jobs in their order, run by as many threads as there are.
+def run_jobs(jobs: Sequence[Callable[[Event], T]], ranks: Ranks | None = None) -> Iterator[T]:
+    """Results of all jobs in their order, run by as many threads as there are, on all ranks in turn.
 
     Each is called with an event that is set when it should give up.
     """
+    ranks = ranks or Ranks()
     stop = Event()
     with ThreadPoolExecutor(num_threads()) as pool:
-        futures = [pool.submit(job, stop) for job in jobs]
+        futures = [pool.submit(_timed, job, stop) for job in jobs[ranks.rank :: ranks.size]]
         try:
-            for future in futures:
-                yield future.result()
+            for first in range(0, len(jobs), ranks.size):
+                own: T | None = None
+                if first + ranks.rank < len(jobs):
+                    own, seconds = futures[first // ranks.size].result()
+                    ranks.jobs, ranks.seconds = ranks.jobs + 1, ranks.seconds + seconds
+                yield from ranks.exchange(own)[: len(jobs) - first]  # type: ignore[misc]
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
+
+
+def _timed(job: Callable[[Event], T], stop: Event) -> tuple[T, float]:
+    """A job's result, and the processor time it took."""
+    started = thread_time()
+    return job(stop), thread_time() - started
 
 
 def _standing(judged: Sequence[Judged]) -> str:

@@ -33,6 +33,10 @@ class FitSettings:
         loss: of a regression: auto, squared, huber, absolute or quantile.
         quantile: which one, for the loss of that name.
         monotone: (feature, "+" or "-"): the score must never fall, or never rise, along it.
+        convex, concave: features along which the score must be so, within the range of the training rows. That takes
+            the largest or the smallest eigenvalue, so only one of them can be asked for.
+        max_strength: (feature, the most that the score may change by per unit of it, or from one category to
+            another).
         weight: column that says how much each row counts.
         exposure: column of a Poisson model's exposures; it then predicts counts per unit of exposure.
         class_weight: "balanced" to let all classes count the same; probabilities are then those of a
@@ -56,6 +60,9 @@ class FitSettings:
     loss: RegressionLoss = "auto"
     quantile: float = 0.5
     monotone: tuple[tuple[str, str], ...] = ()
+    convex: tuple[str, ...] = ()
+    concave: tuple[str, ...] = ()
+    max_strength: tuple[tuple[str, float], ...] = ()
     weight: str | None = None
     exposure: str | None = None
     class_weight: Literal["none", "balanced"] = "none"
@@ -72,7 +79,7 @@ class FitSettings:
             value = getattr(self, name)
             _require(value is None or (_whole(value) and value >= 1), f"{name} must be at least 1; got {value!r}")
         _require(_whole(self.seed) and self.seed >= 0, f"seed must be a whole number from 0; got {self.seed!r}")
-        for name in ("features", "exclude"):
+        for name in ("features", "exclude", "convex", "concave"):
             value = getattr(self, name)
             _require(
                 isinstance(value, tuple) and all(isinstance(column, str) for column in value),
@@ -81,6 +88,13 @@ class FitSettings:
         _require(self.dim <= 512, f"dim must be at most 512; got {self.dim}")
         k = self.eig_idx
         _require(k is None or (_whole(k) and 0 <= k < self.dim), f"eig_idx must be in [0, {self.dim}); got {k!r}")
+        _require(not (self.convex and self.concave), "convex and concave features cannot be in one model")
+        if self.convex or self.concave:
+            wanted = self.resolved_eig_idx
+            _require(k in (None, wanted), f"{'convex' if self.convex else 'concave'} needs eig_idx {wanted}; got {k}")
+        for feature, value in self.max_strength:
+            most = f"max_strength of {feature!r} must be above 0 and finite; got {value!r}"
+            _require(_number(value) and 0 < value < float("inf"), most)
         for name, high in (("learning_rate", 1.0), ("quantile", 1.0), ("budget", 1e9)):
             value = getattr(self, name)
             _require(
@@ -106,7 +120,9 @@ class FitSettings:
 
     @property
     def resolved_eig_idx(self) -> int:
-        """The eigenvalue's index: the middle one unless told otherwise."""
+        """The eigenvalue's index: the middle one unless told otherwise, or a shape needs another."""
+        if self.convex or self.concave:
+            return self.dim - 1 if self.convex else 0
         return self.dim // 2 if self.eig_idx is None else self.eig_idx
 
 
@@ -144,7 +160,9 @@ def make_settings(told: Mapping[str, Any]) -> FitSettings:
         values["monotone"] = _monotone(values["monotone"])
     if "pairs" in values:
         values["pairs"] = _pairs(values["pairs"])
-    for key in ("features", "exclude"):
+    if "max_strength" in values:
+        values["max_strength"] = _strengths(values["max_strength"])
+    for key in ("features", "exclude", "convex", "concave"):
         if isinstance(values.get(key), list):
             values[key] = tuple(values[key])
     try:
@@ -184,6 +202,20 @@ def _monotone(told: object) -> tuple[tuple[str, str], ...]:
         if len(entry) != 2 or entry[1] not in ("+", "-"):
             raise UserError(f"monotone must be like f=+,g=-; got {'='.join(map(str, entry))!r}")
     return tuple((str(name), str(direction)) for name, direction in entries)
+
+
+def _strengths(told: object) -> tuple[tuple[str, float], ...]:
+    """ "f=0.5,g=2" or {"f": 0.5} -> pairs of name and number."""
+    if isinstance(told, str):
+        entries: list[tuple[Any, ...]] = [tuple(entry.rsplit("=", 1)) for entry in told.split(",") if entry]
+    elif isinstance(told, Mapping):
+        entries = list(told.items())
+    else:
+        entries = [tuple(entry) for entry in told] if isinstance(told, list | tuple) else [(told,)]
+    try:
+        return tuple((str(name), float(value)) for name, value in entries)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"max_strength must be like f=0.5,g=2; got {told!r}") from error
 
 
 def _require(holds: bool, message: str) -> None:

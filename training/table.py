@@ -12,11 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from model.cells import MISSING_TEXTS
 from model.features import FloatArray
 from model.spectral import ClassLabel, Task
-
-#: Marks of a missing value in CSV files, besides those that pandas knows; "?" is the UCI repository's.
-MISSING_MARKS = ["?"]
 
 
 class UserError(Exception):
@@ -40,19 +38,26 @@ class Target:
     classes: tuple[ClassLabel, ...] = ()
 
 
+def existing_file(path: str | Path) -> Path:
+    """The path of a file that is there; UserError if none is."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no file {path}")
+    return path
+
+
 def read_table(path: str | Path) -> pd.DataFrame:
     """A CSV (.csv, .csv.gz), Parquet or Arrow (.arrow, .feather) file as a frame.
 
     Raises:
         UserError: no such file, an unknown kind of file, or one that cannot be read as what its name says.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"no file {path}")
+    path = existing_file(path)
     name = path.name.lower()
+    header: pd.Series | None = None
     try:
         if name.endswith((".csv", ".csv.gz")):
-            frame = pd.read_csv(path, na_values=MISSING_MARKS, low_memory=False)
+            frame = pd.read_csv(path, na_values=sorted(MISSING_TEXTS), keep_default_na=False, low_memory=False)
             # As it stands in the file: pandas renames a doubled column to x.1.
             header = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0].dropna()
         elif name.endswith((".parquet", ".pq")):
@@ -63,9 +68,22 @@ def read_table(path: str | Path) -> pd.DataFrame:
             raise UserError(f"{path} must end in .csv, .csv.gz, .parquet, .arrow or .feather")
     except (ValueError, OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    return checked_frame(frame, path, header)
+
+
+def checked_frame(frame: pd.DataFrame, path: Path, header: pd.Series | None = None) -> pd.DataFrame:
+    """A frame from a file, its columns named by texts.
+
+    Args:
+        frame: the rows.
+        path: the file.
+        header: the columns' names as they stand there, if not as in the frame.
+
+    Raises:
+        UserError: two columns of the same name, or no rows.
+    """
     frame.columns = frame.columns.map(str)
-    if not name.endswith((".csv", ".csv.gz")):
-        header = frame.columns.to_series()
+    header = frame.columns.to_series() if header is None else header
     doubled = header[header.duplicated()].tolist()
     if doubled:
         raise UserError(f"{path} has more than one column named {doubled[0]!r}")

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.features import FloatArray
+from training.caps import Cap
 from training.gam import AdditiveModel
 from training.kernel import member_scores, train_epoch
 from training.layout import Float32, Plan, Rows, workspace
 from training.losses import losses
-from training.members import Blueprint, identity_params, new_member
+from training.members import Blueprint, identity_params, new_member, unpacked
 from training.schedule import one_cycle
 
 #: Groups of curves that candidates switch and penalise as one.
@@ -73,12 +74,13 @@ class Workbench:
         blueprint: all curves.
         groups: (C,), MAIN, COARSE or FINE for each curve.
         rows: where the rows stand.
-        fold: (N,), 0 ... folds - 1.
+        fold: (N,), 0 ... folds - 1, or -1 for a row that is always trained on and never judged.
         candidates: ways to train that come into question.
         additive: the additive model, whose parameters are the first of the blueprint's; None without one.
         start: (O,), scores to start from without it.
         judging: the loss by which candidates are compared, and its parameter.
         batch, learning_rate, seed: of the training.
+        caps: on the strength of features.
     """
 
     blueprint: Blueprint
@@ -92,6 +94,7 @@ class Workbench:
     batch: int
     learning_rate: float
     seed: int
+    caps: tuple[Cap, ...] = ()
 
     @property
     def folds(self) -> int:
@@ -138,6 +141,8 @@ class Workbench:
                 raise CancelledError
             order = rng.permutation(train)
             train_epoch(plan, self.rows, order, batch, rates[first : first + per_epoch], penalty, member, space)
+            for cap in self.caps:
+                cap.project(unpacked(self.blueprint, member.params))
         held = np.flatnonzero(self.fold == fold) if fold is not None else np.empty(0, np.int64)
         scores = np.empty((len(held), plan.num_outputs))
         member_scores(plan, self.rows, held, member.params, member.offset, space, scores)
@@ -145,8 +150,9 @@ class Workbench:
 
     def loss(self, scores: FloatArray) -> float:
         """Mean loss of out-of-fold scores (N, O), by which candidates are compared."""
-        rows = self.rows
-        return float((rows.sample_weight * losses(*self.judging, scores, rows.target.astype(np.float64))).mean())
+        held = self.fold >= 0
+        each = losses(*self.judging, scores[held], self.rows.target[held].astype(np.float64))
+        return float((self.rows.sample_weight[held] * each).mean())
 
     def step_seconds(self, candidate: Candidate) -> float:
         """About how long an optimiser step takes on one core.

@@ -22,7 +22,10 @@ _GRAIN_ROWS = 16384
 
 @dataclass(frozen=True, slots=True)
 class EigenResult:
-    """Eigenpairs, ascending: eigenvalues (..., 2 window + 1), unit eigenvectors (..., 2 window + 1, n)."""
+    """Eigenpairs by index: eigenvalues (..., 2 window + 1), unit eigenvectors (..., 2 window + 1, n).
+
+    Eigenvalues ascend up to their error: two that agree to rounding may be found in the other order.
+    """
 
     eigenvalues: npt.NDArray[Any]
     eigenvectors: npt.NDArray[Any]
@@ -79,9 +82,9 @@ def eigh_tridiagonal(
     spectrum hold -inf or +inf and zero vectors, so that a gap to them is infinite and a softmax weight
     zero.
     """
+    eig_idx, window = index(eig_idx), index(window)
     if window < 0:
         raise ValueError(f"window must be at least 0; got {window}")
-    eig_idx, window = index(eig_idx), index(window)
     d, e, shape, dtype = _validated(diag, off_diag, eig_idx, check_finite)
     places = 2 * window + 1
     values = np.empty((len(d), places))
@@ -115,7 +118,16 @@ def _solve_on_gpu(d: Any, e: Any, eig_idx: int, window: int, values: Any, vector
     solve_window(d, e, eig_idx, window, values, vectors)
 
 
-_solvers = {"numba": _solve_on_cpu, "scipy": reference.solve_window, "triton": _solve_on_gpu}
+def _solve_by_scipy(d: Any, e: Any, eig_idx: int, window: int, values: Any, vectors: Any) -> None:
+    try:
+        reference.solve_window(d, e, eig_idx, window, values, vectors)
+    except ImportError as error:
+        raise ValueError(
+            f"backend 'scipy' needs SciPy, which comes with the extra 'fit' ({error}); use 'auto' or 'numba'"
+        ) from error
+
+
+_solvers = {"numba": _solve_on_cpu, "scipy": _solve_by_scipy, "triton": _solve_on_gpu}
 
 
 def _grain(d: Any) -> int:
@@ -140,9 +152,14 @@ def _validated(diag: Any, off_diag: Any, eig_idx: int, check_finite: bool) -> An
     n = a.shape[-1]
     if not 0 <= eig_idx < n:
         raise ValueError(f"eig_idx must be in [0, {n}); got {eig_idx}")
-    dtype = _FLOAT32 if a.dtype == b.dtype == _FLOAT32 else _FLOAT64
+    dtype = _FLOAT32 if all(x.dtype.kind == "f" and x.dtype.itemsize == 4 for x in (a, b)) else _FLOAT64
     if a.shape[:-1] != b.shape[:-1]:
-        shape = np.broadcast_shapes(a.shape[:-1], b.shape[:-1])
+        try:
+            shape = np.broadcast_shapes(a.shape[:-1], b.shape[:-1])
+        except ValueError:
+            raise ValueError(
+                f"the batch axes of diag and off_diag must broadcast; got {a.shape} and {b.shape}"
+            ) from None
         a = np.broadcast_to(a, (*shape, n))
         b = np.broadcast_to(b, (*shape, n - 1))
     shape = a.shape[:-1]

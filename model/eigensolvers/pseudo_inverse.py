@@ -18,6 +18,10 @@ from .sources import source_digest
 # itself, while rounding in the direction of v, amplified by 1 / delta, stays at sqrt(eps) before it is
 # projected away.
 DAMPING = 2.0**-26
+# Entries beyond these are brought near 1 by exact factors first: squares of their reciprocals are no numbers.
+_FAR_UP, _FAR_BELOW = 2.0**600, 2.0**-400
+_FAR_DOWN, _FAR_ABOVE = 2.0**-600, 2.0**400
+_LARGEST = 2.0**1000  # for matrices below 1e-300, whose derivatives are too large for a number: finite all the same
 
 
 def _cached(sources: int) -> Any:
@@ -56,30 +60,30 @@ def _apply(diag: Any, off_diag: Any, value: float, vector: Any, rhs: Any, out: A
     if size == 0.0:
         out[:] = 0.0
         return
-    _eliminate(diag, off_diag, complex(value, DAMPING * size), x)
+    factor = _FAR_UP if size < _FAR_BELOW else _FAR_DOWN if size > _FAR_ABOVE else 1.0
+    _eliminate(diag, off_diag, factor, complex(factor * value, DAMPING * (factor * size)), x)
     overlap = 0.0
     for i in range(n):
-        out[i] = x[i].real
-        overlap += vector[i] * out[i]
+        overlap += vector[i] * x[i].real
     for i in range(n):
-        out[i] -= overlap * vector[i]
+        out[i] = min(max(factor * (x[i].real - overlap * vector[i]), -_LARGEST), _LARGEST)
 
 
 @njit(error_model="numpy")
-def _eliminate(diag: Any, off_diag: Any, shift: complex, x: Any) -> None:
-    """x <- (T - shift I)^-1 x by elimination with pivoting; the imaginary shift keeps pivots from zero."""
+def _eliminate(diag: Any, off_diag: Any, factor: float, shift: complex, x: Any) -> None:
+    """x <- (factor T - shift I)^-1 x by elimination with pivoting; the imaginary shift keeps pivots from zero."""
     n = x.shape[0]
     pivots, upper, upper2 = (
         np.empty(n, np.complex128),
         np.zeros(n, np.complex128),
         np.zeros(n, np.complex128),
     )
-    pivot = diag[0] - shift
-    right = complex(off_diag[0], 0.0) if n > 1 else 0j
+    pivot = factor * diag[0] - shift
+    right = complex(factor * off_diag[0], 0.0) if n > 1 else 0j
     for i in range(n - 1):
-        below = off_diag[i]
-        diagonal = diag[i + 1] - shift
-        following = off_diag[i + 1] if i + 2 < n else 0.0
+        below = factor * off_diag[i]
+        diagonal = factor * diag[i + 1] - shift
+        following = factor * off_diag[i + 1] if i + 2 < n else 0.0
         if abs(below) > abs(pivot):
             ratio = pivot / below
             pivots[i], upper[i], upper2[i] = below, diagonal, following

@@ -8,18 +8,11 @@ from torch import Tensor
 
 from model.operators.basis import KrylovBasis
 from model.operators.lanczos import DEFAULT_BASIS
-from model.operators.operator import SymmetricOperator, check_operator
-from model.operators.projected import FloatArray, wanted_pairs_dense
-from model.operators.result import (
-    EigenResult,
-    Progress,
-    Which,
-    as_result,
-    check_request,
-    is_converged,
-    random_vectors,
-    seeded,
-)
+from model.operators.operator import SymmetricOperator
+from model.operators.products import FloatArray, Products
+from model.operators.projected import wanted_pairs_dense
+from model.operators.request import Which, check_which, random_vectors, real, seeded, whole
+from model.operators.result import EigenResult, Progress, as_result, is_converged
 
 
 def block_lanczos(
@@ -55,46 +48,41 @@ def block_lanczos(
         progress: told after each block.
 
     Raises:
+        TypeError: no operator, or no numbers where numbers are due.
         ValueError: a request that cannot be met, or a matrix that is not finite.
 
     Source: Golub and Underwood (1977); restarted as by Wu and Simon (2000).
     """
-    check_operator(operator)
-    n = operator.size
-    block_size = min(block_size, n)
-    if block_size < 1:
-        raise ValueError(f"block_size must be at least 1; got {block_size}")
-    max_iter = max(DEFAULT_BASIS, 20 * k * block_size) if max_iter is None else max_iter
-    check_request(n, k, max_iter, tol, which, least_iter=min(k, n))
+    products = Products(operator, basis_device)
+    n, dtype = products.size, products.dtype
+    k, tol = whole("k", k, 1, n), real("tol", tol, 0.0)
+    block_size = min(whole("block_size", block_size, 1), n)
+    max_iter = whole("max_iter", max(DEFAULT_BASIS, 20 * k * block_size) if max_iter is None else max_iter, k)
+    check_which(which)
     max_basis = max(DEFAULT_BASIS, 2 * k + 4 * block_size) if max_basis is None else max_basis
-    if max_basis < min(k + 2 * block_size, n):
-        raise ValueError(f"max_basis must be at least k + 2 block_size; got {max_basis}")
-    device = operator.device if basis_device is None else torch.device(basis_device)
-    basis = KrylovBasis(min(max_basis, n), n, operator.dtype, device)
+    max_basis = whole("max_basis", max_basis, min(k + 2 * block_size, n))
+    basis = KrylovBasis(min(max_basis, n), n, dtype, products.device)
     generator = seeded(seed)
-    block = _orthonormal(random_vectors(block_size, n, operator.dtype, generator).to(device), basis, generator)[0]
+    block = _orthonormal(random_vectors(block_size, n, dtype, generator).to(products.device), basis, generator)[0]
     projected: FloatArray = np.empty((0, 0))
-    iterations, scale = 0, 0.0
+    scale = 0.0
     while True:
         basis.append(block)
-        product = operator.matmat(block.to(operator.device)).to(device)
-        iterations += len(block)
+        product = products.matmat(block)
         coupling = (basis.vectors @ product.T).cpu().double().numpy()
-        if not np.isfinite(coupling).all():
-            raise ValueError("the operator's products must be finite; got NaN or infinity")
         projected = _bordered(projected, coupling)
         scale = max(scale, float(np.abs(coupling).max()))
         room = n - basis.count
         following, triangle = _orthonormal(product, basis, generator, room)
-        if basis.count < k and iterations < max_iter and room:
+        if basis.count < k and products.count < max_iter and room:
             block = following
             continue
         pairs = wanted_pairs_dense(projected, k, which)
         residuals = np.linalg.norm(pairs.vectors[:, -len(block) :] @ triangle.T, axis=1)
         converged = is_converged(pairs.values, residuals, scale, tol)
         if progress is not None:
-            progress(iterations, max_iter, int(converged.sum()))
-        if (len(pairs.values) == k and converged.all()) or not room or iterations >= max_iter:
+            progress(products.count, max_iter, int(converged.sum()))
+        if (len(pairs.values) == k and converged.all()) or not room or products.count >= max_iter:
             break
         block = following
         if basis.count + len(block) > basis.capacity:
@@ -103,7 +91,7 @@ def block_lanczos(
             basis.compress(torch.from_numpy(pairs.vectors))
             projected = np.diag(pairs.values)
     vectors = basis.combine(torch.from_numpy(pairs.vectors))
-    return as_result(pairs.values, vectors, residuals, iterations, converged, scale)
+    return as_result(products, pairs.values, vectors, residuals, converged, scale)
 
 
 def _bordered(projected: FloatArray, coupling: FloatArray) -> FloatArray:

@@ -7,18 +7,11 @@ import torch
 from torch import Tensor
 
 from model.operators.basis import KrylovBasis
-from model.operators.operator import SymmetricOperator, check_operator
-from model.operators.projected import FloatArray, RitzPairs, thick_restart, wanted_pairs
-from model.operators.result import (
-    EigenResult,
-    Progress,
-    Which,
-    as_result,
-    check_request,
-    is_converged,
-    random_vectors,
-    seeded,
-)
+from model.operators.operator import SymmetricOperator
+from model.operators.products import FloatArray, Products
+from model.operators.projected import RitzPairs, thick_restart, wanted_pairs
+from model.operators.request import Which, check_which, random_vectors, real, seeded, whole
+from model.operators.result import EigenResult, Progress, as_result, is_converged
 
 #: Steps up to which the basis is kept whole and fully orthogonal by default; longer runs restart.
 DEFAULT_BASIS = 50
@@ -64,64 +57,57 @@ def lanczos(
         progress: told after each step.
 
     Raises:
+        TypeError: no operator, or no numbers where numbers are due.
         ValueError: a request that cannot be met, a matrix that is not finite, or restarts without
             orthogonality.
 
     Source: Lanczos (1950); Paige (1972) for the order of the operations; Wu and Simon (2000), SIAM J. Matrix
     Anal. Appl. 22, for the restart.
     """
-    check_operator(operator)
-    n = operator.size
-    max_iter = min(n, max(DEFAULT_BASIS, 20 * k)) if max_iter is None else max_iter
-    check_request(n, k, max_iter, tol, which, least_iter=min(k, n))
+    products = Products(operator, basis_device)
+    n = products.size
+    k, tol = whole("k", k, 1, n), real("tol", tol, 0.0)
+    max_iter = whole("max_iter", min(n, max(DEFAULT_BASIS, 20 * k)) if max_iter is None else max_iter, k)
+    check_which(which)
+    if max_basis is not None:
+        max_basis = whole("max_basis", max_basis, min(k + 2, n))
     if reorthogonalize is False:
         if max_basis is not None and max_basis < max_iter:
             raise ValueError("restarts need reorthogonalize: leave max_basis out, or let it be max_iter")
         max_basis = max_iter
     elif max_basis is None:
         max_basis = max(DEFAULT_BASIS, 2 * k + 10)
-    if max_basis < min(k + 2, n):
-        raise ValueError(f"max_basis must be at least k + 2 = {k + 2}; got {max_basis}")
-    run = _Run(operator, min(max_basis, max_iter, n), seed, basis_device, reorthogonalize is not False)
+    run = _Run(products, min(max_basis, max_iter, n), seed, reorthogonalize is not False)
     while True:
         run.step()
-        if run.count < k and run.iterations < max_iter:
+        if run.count < k and products.count < max_iter:
             continue
         pairs = wanted_pairs(run.diag, run.off_diag[:-1], k, which)
         residuals = np.abs(run.off_diag[-1] * pairs.vectors[:, -1])
         converged = is_converged(pairs.values, residuals, run.scale, tol)
         if progress is not None:
-            progress(run.iterations, max_iter, int(converged.sum()))
+            progress(products.count, max_iter, int(converged.sum()))
         if len(pairs.values) == k and (converged.all() or run.count == n):
             break
-        if run.iterations >= max_iter:
+        if products.count >= max_iter:
             break
         if run.count == run.basis.capacity:
             # Half of the free places for the pairs next in line: they are what the next cycle builds on.
             run.restart(wanted_pairs(run.diag, run.off_diag[:-1], k + (run.count - k) // 2, which))
     vectors = run.basis.combine(torch.from_numpy(pairs.vectors))
-    return as_result(pairs.values, vectors, residuals, run.iterations, converged, run.scale)
+    return as_result(products, pairs.values, vectors, residuals, converged, run.scale)
 
 
 class _Run:
     """A Lanczos factorisation A V' = V' T + beta w e_m' as it grows: V the basis, T = (diag, off_diag)."""
 
-    def __init__(
-        self,
-        operator: SymmetricOperator,
-        capacity: int,
-        seed: int,
-        basis_device: torch.device | str | None,
-        reorthogonalize: bool,
-    ) -> None:
-        device = operator.device if basis_device is None else torch.device(basis_device)
-        self.operator, self.device, self.reorthogonalize = operator, device, reorthogonalize
-        self.basis = KrylovBasis(capacity, operator.size, operator.dtype, device)
+    def __init__(self, products: Products, capacity: int, seed: int, reorthogonalize: bool) -> None:
+        self.products, self.reorthogonalize = products, reorthogonalize
+        self.basis = KrylovBasis(capacity, products.size, products.dtype, products.device)
         self.generator = seeded(seed)
         self.diag: FloatArray = np.empty(0)
         #: As long as ``diag``: the last entry couples to the vector that comes next.
         self.off_diag: FloatArray = np.empty(0)
-        self.iterations = 0
         self.scale = 0.0
         self._next = self._random()
 
@@ -134,8 +120,7 @@ class _Run:
         """One product: the basis grows by the next vector."""
         vector = self._next
         self.basis.append(vector)
-        product = self.operator.matvec(vector.to(self.operator.device)).to(self.device)
-        self.iterations += 1
+        product = self.products.matvec(vector)
         if self.count:
             product = product - self.off_diag[-1] * self.basis.vectors[-2]
         alpha = float(vector @ product)
@@ -143,13 +128,11 @@ class _Run:
         if self.reorthogonalize:
             product = self.basis.orthogonalize(product)
         beta = float(torch.linalg.vector_norm(product))
-        if not np.isfinite(alpha + beta):
-            raise ValueError("the operator's products must be finite; got NaN or infinity")
         self.scale = max(self.scale, abs(alpha) + beta)
         # Below this the residual is rounding: the space is invariant, and goes on in a random direction.
-        if beta <= 10 * torch.finfo(self.basis.vectors.dtype).eps * self.scale:
+        if beta <= self.products.rounding(self.scale):
             beta = 0.0
-            if self.basis.count < self.operator.size:
+            if self.basis.count < self.products.size:
                 self._next = self._random()
         else:
             self._next = product / beta
@@ -164,8 +147,8 @@ class _Run:
 
     def _random(self) -> Tensor:
         """A random unit vector orthogonal to the basis."""
-        vector = random_vectors(1, self.operator.size, self.basis.vectors.dtype, self.generator)[0]
-        vector = vector.to(self.device)
+        vector = random_vectors(1, self.products.size, self.products.dtype, self.generator)[0]
+        vector = vector.to(self.products.device)
         if self.basis.count:
             vector = self.basis.orthogonalize(vector)
         return vector / torch.linalg.vector_norm(vector)

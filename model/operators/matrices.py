@@ -11,25 +11,38 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from model.operators.operator import SymmetricOperator
+from model.operators.operator import SymmetricOperator, check_dtype, check_product
+from model.operators.request import whole
+
+#: How far two mirrored entries may differ, in units of eps times the largest entry: sums in another order
+#: differ by a few of them.
+SYMMETRY_SLACK = 100
+NOT_SYMMETRIC = "matrix must be symmetric; use (matrix + matrix.T) / 2 if that is what is meant"
+NOT_FINITE = "matrix must be finite; got NaN or infinity"
 
 
 class DenseOperator(SymmetricOperator):
-    """A symmetric matrix (n, n), on the device where it lies.
+    """A symmetric matrix (n, n) of float32 or float64, on the device where it lies.
 
     Raises:
-        ValueError: no square matrix, or one that is not symmetric to rounding.
+        TypeError: no tensor.
+        ValueError: no square matrix of such a type, or one that is not finite or not symmetric to
+            100 eps times its largest entry.
     """
 
     def __init__(self, matrix: Tensor) -> None:
-        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-            raise ValueError(f"matrix must be (n, n); got {tuple(matrix.shape)}")
-        # Sums in another order differ by a few units in the last place of the largest entry.
-        slack = 100 * torch.finfo(matrix.dtype).eps * matrix.abs().max()
-        if not bool(((matrix - matrix.T).abs() <= slack).all()):
-            raise ValueError("matrix must be symmetric; use (matrix + matrix.T) / 2 if that is what is meant")
-        self.matrix = matrix
+        if not isinstance(matrix, Tensor):
+            raise TypeError(f"matrix must be a tensor; got {type(matrix).__name__}")
+        _check_square(tuple(matrix.shape))
+        check_dtype(matrix.dtype)
+        self.matrix = matrix.detach()
         self.size, self.dtype, self.device = len(matrix), matrix.dtype, matrix.device
+        largest = self.matrix.abs().max()
+        if not bool(torch.isfinite(largest)):
+            raise ValueError(NOT_FINITE)
+        slack = SYMMETRY_SLACK * torch.finfo(matrix.dtype).eps * largest
+        if not bool(((self.matrix - self.matrix.T).abs() <= slack).all()):
+            raise ValueError(NOT_SYMMETRIC)
 
     def matvec(self, vector: Tensor) -> Tensor:
         """See ``SymmetricOperator``."""
@@ -48,7 +61,8 @@ class SparseMatrix:
     """
 
     def __init__(self, matrix: Any, dtype: torch.dtype, device: torch.device) -> None:
-        self.scipy = scipy.sparse.csr_array(matrix, dtype=np.float32 if dtype == torch.float32 else np.float64)
+        with np.errstate(over="ignore"):  # infinity is what float32 makes of more than it holds
+            self.scipy = scipy.sparse.csr_array(matrix, dtype=np.float32 if dtype == torch.float32 else np.float64)
         self._tensor = None if device.type == "cpu" else _csr_tensor(self.scipy, device)
 
     def times(self, dense: Tensor) -> Tensor:
@@ -62,14 +76,27 @@ class SparseOperator(SymmetricOperator):
     """A symmetric SciPy sparse matrix or array (n, n).
 
     Raises:
-        ValueError: no square sparse matrix.
+        TypeError: no sparse matrix.
+        ValueError: no square matrix of real numbers, or one that is not finite or not symmetric to
+            100 eps times its largest entry.
     """
 
     def __init__(self, matrix: Any, *, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu") -> None:
-        if not scipy.sparse.issparse(matrix) or matrix.shape[0] != matrix.shape[1]:
-            raise ValueError(f"matrix must be a SciPy sparse matrix (n, n); got {type(matrix).__name__}")
+        if not scipy.sparse.issparse(matrix):
+            raise TypeError(f"matrix must be a SciPy sparse matrix; got {type(matrix).__name__}")
+        _check_square(matrix.shape)
+        check_dtype(dtype)
+        if matrix.dtype.kind not in "fiub":
+            raise ValueError(f"matrix must hold real numbers; got {matrix.dtype}")
         self.size, self.dtype, self.device = matrix.shape[0], dtype, torch.device(device)
         self.matrix = SparseMatrix(matrix, dtype, self.device)
+        rows = self.matrix.scipy
+        largest = np.abs(rows.data).max(initial=0.0)
+        if not np.isfinite(largest):
+            raise ValueError(NOT_FINITE)
+        # Measured: the time of some four products.
+        if abs(rows - rows.T).max() > SYMMETRY_SLACK * torch.finfo(dtype).eps * largest:
+            raise ValueError(NOT_SYMMETRIC)
 
     def matvec(self, vector: Tensor) -> Tensor:
         """See ``SymmetricOperator``."""
@@ -81,7 +108,15 @@ class SparseOperator(SymmetricOperator):
 
 
 class CallableOperator(SymmetricOperator):
-    """A function that gives the product with a vector (n,)."""
+    """A function that gives the product with a vector (n,).
+
+    It may work in place, and return its argument or the same buffer every time: what it is given and what it
+    returns are copied.
+
+    Raises:
+        TypeError: no function, or a size that is no whole number.
+        ValueError: a size below 1, or another type than float32 or float64.
+    """
 
     def __init__(
         self,
@@ -91,20 +126,26 @@ class CallableOperator(SymmetricOperator):
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
     ) -> None:
+        if not callable(product):
+            raise TypeError(f"product must be a function of a vector; got {type(product).__name__}")
+        check_dtype(dtype)
         self.product = product
-        self.size, self.dtype, self.device = size, dtype, torch.device(device)
+        self.size, self.dtype, self.device = whole("size", size, 1), dtype, torch.device(device)
 
     def matvec(self, vector: Tensor) -> Tensor:
         """See ``SymmetricOperator``.
 
         Raises:
-            ValueError: the function gave something else than a vector (n,).
+            ValueError: the function gave something else than a vector (n,) of this type.
         """
-        result = self.product(vector)
-        if result.shape != vector.shape:
-            raise ValueError(f"the product must be a vector of shape {tuple(vector.shape)}; got {tuple(result.shape)}")
-        # A function that returns its argument would let the caller's updates change that vector.
-        return result.clone() if result.data_ptr() == vector.data_ptr() else result
+        product = self.product(vector.clone())
+        check_product(product, vector)
+        return product.detach().clone()
+
+
+def _check_square(shape: tuple[int, ...]) -> None:
+    if len(shape) != 2 or shape[0] != shape[1] or shape[0] == 0:
+        raise ValueError(f"matrix must be (n, n), n at least 1; got {shape}")
 
 
 def _csr_tensor(matrix: Any, device: torch.device) -> Tensor:

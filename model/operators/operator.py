@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,11 +12,11 @@ from torch import Tensor
 class SymmetricOperator(ABC):
     """A real symmetric n x n matrix, known by its products with vectors.
 
-    Nothing checks the symmetry: with another matrix the results mean nothing.
+    Nothing checks the symmetry here: with another matrix the results mean nothing.
 
     Attributes:
-        size: n.
-        dtype: of the vectors, a real floating-point type.
+        size: n, at least 1.
+        dtype: of the vectors, float32 or float64.
         device: where the vectors of a product live.
     """
 
@@ -25,16 +26,30 @@ class SymmetricOperator(ABC):
 
     @abstractmethod
     def matvec(self, vector: Tensor) -> Tensor:
-        """The product with a vector (n,), as a tensor that does not share its memory."""
+        """The product with a vector (n,), which stays as it is."""
 
     def matmat(self, vectors: Tensor) -> Tensor:
         """The products with the rows of ``vectors`` (b, n) -> (b, n)."""
-        return torch.stack([self.matvec(vector) for vector in vectors])
+        products = torch.empty_like(vectors)
+        for i, vector in enumerate(vectors):
+            products[i] = self.matvec(vector)
+        return products
 
 
-def check_operator(operator: SymmetricOperator) -> None:
-    """Raise ValueError unless the operator has a size and a real floating-point type."""
-    if operator.size < 1:
-        raise ValueError(f"an operator's size must be at least 1; got {operator.size}")
-    if operator.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"an operator's dtype must be float32 or float64; got {operator.dtype}")
+def check_dtype(dtype: torch.dtype) -> None:
+    """Raise ValueError unless an operator can have this type."""
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"an operator's dtype must be float32 or float64; got {dtype}")
+
+
+def check_product(product: Any, vector: Tensor) -> None:
+    """Raise ValueError unless a function's result can be a product with ``vector``: like it in shape and type."""
+    if not isinstance(product, Tensor):
+        raise ValueError(f"a product must be a tensor; got {type(product).__name__}")
+    for name, got, due in (
+        ("shape", tuple(product.shape), tuple(vector.shape)),
+        ("dtype", product.dtype, vector.dtype),
+        ("device", product.device.type, vector.device.type),
+    ):
+        if got != due:
+            raise ValueError(f"a product must have the {name} of the vector, {due}; got {got}")

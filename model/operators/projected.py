@@ -6,12 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
 
 from model.eigensolvers import eigh_tridiagonal
-from model.operators.result import Which, order
-
-FloatArray = NDArray[np.float64]
+from model.operators.products import FloatArray
+from model.operators.request import Which
+from model.operators.result import order
 
 
 class RitzPairs(NamedTuple):

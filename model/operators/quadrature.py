@@ -8,9 +8,11 @@ import numpy as np
 import torch
 
 from model.operators.basis import KrylovBasis
-from model.operators.operator import SymmetricOperator, check_operator
-from model.operators.projected import FloatArray, tridiagonal_eigenpairs
-from model.operators.result import EigenResult, Progress, seeded
+from model.operators.operator import SymmetricOperator
+from model.operators.products import FloatArray, Products
+from model.operators.projected import tridiagonal_eigenpairs
+from model.operators.request import seeded, whole
+from model.operators.result import EigenResult, Progress
 
 
 @dataclass(frozen=True)
@@ -71,61 +73,60 @@ def spectrum(
     Source: Ubaru, Chen and Saad (2017), SIAM J. Matrix Anal. Appl. 38; with deflation as in Hutch++ (Meyer,
     Musco, Musco and Woodruff, 2021).
     """
-    check_operator(operator)
-    if probes < 1 or steps < 1:
-        raise ValueError(f"probes and steps must be at least 1; got {probes} and {steps}")
-    n = operator.size
+    products = Products(operator)
+    n, dtype, device = products.size, products.dtype, products.device
+    probes, steps = whole("probes", probes, 1), whole("steps", steps, 1)
     held = 0 if known is None else len(known.eigenvalues)
     if held > n:
         raise ValueError(f"at most {n} eigenpairs can be known; got {held}")
     steps = min(steps, n - held)  # none, if all is known
-    basis = KrylovBasis(held + steps, n, operator.dtype, operator.device)
+    basis = KrylovBasis(held + steps, n, dtype, device)
     values = np.empty(0) if known is None else known.eigenvalues.cpu().double().numpy()
-    nodes, weights = [values], [np.full(held, 1.0 / n)]
+    nodes, weights = [np.empty(0)], [np.full(held, 1.0 / n)]
     generator = seeded(seed)
-    forms, iterations = np.zeros(probes), 0
+    forms = np.zeros(probes)
     for i in range(probes if steps else 0):
         basis.count = 0
         if known is not None:
-            basis.append(known.eigenvectors.to(operator.device))
-        signs = torch.randint(0, 2, (n,), generator=generator).to(operator.dtype) * 2 - 1
-        probe = basis.orthogonalize(signs.to(operator.device))
+            basis.append(known.eigenvectors.to(device))
+        signs = torch.randint(0, 2, (n,), generator=generator).to(dtype) * 2 - 1
+        probe = basis.orthogonalize(signs.to(device))
         square = float(probe @ probe)
-        diag, off_diag = _recurrence(operator, basis, probe / square**0.5, steps)
-        iterations += len(diag)
+        diag, off_diag = _recurrence(products, basis, probe / square**0.5, steps)
         pairs = tridiagonal_eigenpairs(diag, off_diag, 0, len(diag))
         nodes.append(pairs.values)
         # Each run speaks for all that is not known; the norm of its probe, for the trace alone.
         weights.append((n - held) / n / probes * pairs.vectors[:, 0] ** 2)
         forms[i] = square * diag[0]
         if progress is not None:
-            progress(iterations, probes * steps, i + 1)
+            progress(products.count, probes * steps, i + 1)
+    # One probe has no deviation.
+    deviation = forms.std(ddof=min(1, probes - 1))
+    mean, error = products.restored(np.array([forms.mean(), deviation / np.sqrt(probes)]))
     return Spectrum(
         size=n,
-        trace=float(values.sum() + forms.mean()),
-        trace_error=float(forms.std(ddof=1) / np.sqrt(probes)) if probes > 1 else float("nan"),
-        nodes=np.concatenate(nodes),
+        trace=float(values.sum() + mean),
+        trace_error=float(error) if probes > 1 else float("nan"),
+        nodes=np.concatenate([values, products.restored(np.concatenate(nodes))]),
         weights=np.concatenate(weights),
-        iterations=iterations,
+        iterations=products.count,
     )
 
 
 def _recurrence(
-    operator: SymmetricOperator, basis: KrylovBasis, start: torch.Tensor, steps: int
+    products: Products, basis: KrylovBasis, start: torch.Tensor, steps: int
 ) -> tuple[FloatArray, FloatArray]:
     """Up to ``steps`` Lanczos steps orthogonal to all of ``basis``, until the space is invariant."""
     diag, off_diag = np.empty(0), np.empty(0)
     vector, scale = start, 0.0
     while True:
         basis.append(vector)
-        product = operator.matvec(vector)
+        product = products.matvec(vector)
         diag = np.append(diag, float(vector @ product))
         product = basis.orthogonalize(product)
         beta = float(torch.linalg.vector_norm(product))
-        if not np.isfinite(diag[-1] + beta):
-            raise ValueError("the operator's products must be finite; got NaN or infinity")
         scale = max(scale, abs(diag[-1]) + beta)
-        if len(diag) == steps or beta <= 10 * torch.finfo(operator.dtype).eps * scale:
+        if len(diag) == steps or beta <= products.rounding(scale):
             return diag, off_diag
         off_diag = np.append(off_diag, beta)
         vector = product / beta

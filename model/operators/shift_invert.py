@@ -13,6 +13,8 @@ from torch import Tensor
 from model.operators.lanczos import lanczos
 from model.operators.matrices import CallableOperator, DenseOperator, SparseOperator
 from model.operators.operator import SymmetricOperator
+from model.operators.products import Products, unit_exponent
+from model.operators.request import real
 from model.operators.result import EigenResult, Progress, as_result
 
 Solve = Callable[[Tensor], Tensor]
@@ -40,34 +42,41 @@ def shift_invert_lanczos(
         k, max_iter, seed, max_basis, progress: as for ``lanczos``.
         tol: of the residuals in the inverse, relative; those returned are ||A v - lambda v|| itself, of one
             product each.
-        sigma: the shift; no eigenvalue itself.
+        sigma: the shift, finite; no eigenvalue itself.
         solve: solves (A - sigma I) x = b, for operators that are neither dense nor sparse.
 
     Returns:
         The result, whose ``iterations`` count solutions and the k products for the residuals.
 
     Raises:
-        ValueError: no ``solve`` where one is needed, a shift at which the matrix is singular, or what
-            ``lanczos`` raises.
+        TypeError, ValueError: no ``solve`` where one is needed, a shift at which the matrix is singular, or
+            what ``lanczos`` raises.
 
     Source: Ericsson and Ruhe (1980).
     """
-    inverse = CallableOperator(
-        solve or factorize(operator, sigma), operator.size, dtype=operator.dtype, device=operator.device
-    )
+    products, sigma = Products(operator), real("sigma", sigma)
+    exponent = 0
+    if solve is None:
+        solve, exponent = factorize(operator, sigma)
+    inverse = CallableOperator(solve, products.size, dtype=products.dtype, device=products.device)
     found = lanczos(inverse, k, max_iter, tol, which="LM", seed=seed, max_basis=max_basis, progress=progress)
     if not bool((found.eigenvalues != 0).all()):
         raise ValueError("a solution of (A - sigma I) x = b must not be zero; give another solve")
-    eigenvalues = sigma + 1.0 / found.eigenvalues.cpu().double().numpy()
     vectors = found.eigenvectors
-    errors = operator.matmat(vectors) - torch.from_numpy(eigenvalues).to(vectors)[:, None] * vectors
+    images = products.matmat(vectors)
+    products.count += found.iterations
+    # All in the units of the scaled products.
+    eigenvalues = np.ldexp(sigma, -products.exponent)
+    eigenvalues = eigenvalues + np.ldexp(1.0 / found.eigenvalues.cpu().double().numpy(), exponent - products.exponent)
+    errors = images - torch.from_numpy(eigenvalues).to(vectors)[:, None] * vectors
     residuals = torch.linalg.vector_norm(errors, dim=1).cpu().double().numpy()
-    converged = found.converged.cpu().numpy()
-    return as_result(eigenvalues, vectors, residuals, found.iterations + k, converged)
+    return as_result(products, eigenvalues, vectors, residuals, found.converged.cpu().numpy())
 
 
-def factorize(operator: SymmetricOperator, sigma: float) -> Solve:
-    """A function that solves (A - sigma I) x = b, from a factorisation of a dense or sparse operator.
+def factorize(operator: SymmetricOperator, sigma: float) -> tuple[Solve, int]:
+    """A function that solves (A - sigma I) x = 2^e b, and e, from a factorisation of a dense or sparse operator.
+
+    2^e is near the larger of sigma and the largest entry, so that solutions are numbers whatever the scale.
 
     Raises:
         ValueError: the matrix is singular at ``sigma``, or is neither dense nor sparse.
@@ -79,21 +88,24 @@ def factorize(operator: SymmetricOperator, sigma: float) -> Solve:
     raise ValueError(f"{type(operator).__name__} has no matrix to factorise: give solve, or a dense or sparse operator")
 
 
-def _factorize_dense(operator: DenseOperator, sigma: float) -> Solve:
-    shift = sigma * torch.eye(operator.size, dtype=operator.dtype, device=operator.device)
-    factors, pivots, _ = torch.linalg.lu_factor_ex(operator.matrix - shift)
+def _factorize_dense(operator: DenseOperator, sigma: float) -> tuple[Solve, int]:
+    exponent = unit_exponent(max(abs(sigma), float(operator.matrix.abs().max())), operator.dtype)
+    shift = sigma * 2.0**-exponent * torch.eye(operator.size, dtype=operator.dtype, device=operator.device)
+    factors, pivots, _ = torch.linalg.lu_factor_ex(operator.matrix * 2.0**-exponent - shift)
     sizes = torch.diagonal(factors).abs()
     if not bool(sizes.min() > torch.finfo(operator.dtype).eps * sizes.max()):
         raise ValueError(_singular(sigma))
-    return lambda b: torch.linalg.lu_solve(factors, pivots, b[:, None])[:, 0]
+    return lambda b: torch.linalg.lu_solve(factors, pivots, b[:, None])[:, 0], exponent
 
 
-def _factorize_sparse(operator: SparseOperator, sigma: float) -> Solve:
-    n = operator.size
-    shifted = operator.matrix.scipy.astype(np.float64) - sigma * scipy.sparse.eye_array(n)
+def _factorize_sparse(operator: SparseOperator, sigma: float) -> tuple[Solve, int]:
+    matrix = operator.matrix.scipy.astype(np.float64)
+    exponent = unit_exponent(max(abs(sigma), float(abs(matrix).max())), torch.float64)
+    shifted = matrix * 2.0**-exponent - sigma * 2.0**-exponent * scipy.sparse.eye_array(operator.size)
     try:
         # A symmetric ordering with pivots on the diagonal fills far less than the default for general
-        # matrices (measured on a 400 x 250 grid Laplacian: 5.2 against 10.8 million entries).
+        # matrices. Measured on a 400 x 250 grid Laplacian, million entries of the factors: 5.2 against 10.8;
+        # nested dissection along rows and columns has 7.3, along diagonals (given the coordinates) 4.6.
         factors = scipy.sparse.linalg.splu(
             shifted.tocsc(),
             permc_spec="MMD_AT_PLUS_A",
@@ -106,7 +118,7 @@ def _factorize_sparse(operator: SparseOperator, sigma: float) -> Solve:
     def solve(b: Tensor) -> Tensor:
         return torch.from_numpy(factors.solve(b.cpu().double().numpy())).to(b)
 
-    return solve
+    return solve, exponent
 
 
 def _singular(sigma: float) -> str:

@@ -12,7 +12,7 @@ import pytest
 from model import ModelStore
 
 # importmode=importlib puts no test folder on the path; the helpers of these tests are loaded by place.
-for _name in ("load", "made_models", "server_process"):
+for _name in ("browser", "load", "made_models", "server_process"):
     _spec = importlib.util.spec_from_file_location(_name, Path(__file__).with_name(f"{_name}.py"))
     assert _spec is not None
     assert _spec.loader is not None

@@ -65,6 +65,23 @@ def make_model(task: str = "regression", seed: int = 0, members: int = 3, dim: i
     return SpectralModel(task, "target", FeatureSpace(FEATURES), ensemble, classes, card)
 
 
+def make_wide_model(count: int, dim: int = 3) -> SpectralModel:
+    """A regression of one member on so many tiny numbers f0, f1, ..., each with a term of its own."""
+    generator = np.random.default_rng(count)
+    features = [Feature(f"f{i}", "numeric", 3e-9, center=3e-9, scale=1e-9, low=1e-9, high=5e-9) for i in range(count)]
+    curves = CurveSet(tuple(Curve(i, numeric=(i,), direction=(1.0,), knots=(-1.0, 1.0)) for i in range(count)))
+    pencil = TridiagonalPencil(
+        tuple(Term(feature.name, (i,)) for i, feature in enumerate(features)),
+        curves,
+        constant_diag=generator.normal(size=(1, dim)),
+        constant_off_diag=generator.normal(size=(1, dim - 1)),
+        diag=0.5 * generator.normal(size=(curves.num_matrices, 1, dim)),
+        off_diag=0.5 * generator.normal(size=(curves.num_matrices, 1, dim - 1)),
+    )
+    ensemble = SpectralEnsemble(pencil, eig_idx=dim // 2, member_weights=np.ones(1), offset=np.zeros(1))
+    return SpectralModel("regression", "target", FeatureSpace(tuple(features)), ensemble, (), {})
+
+
 def make_rows(count: int, seed: int = 0) -> list[dict[str, object]]:
     """Rows with integers for floats, missing values and unseen categories."""
     generator = np.random.default_rng(seed)

@@ -113,6 +113,9 @@ def test_models_are_listed_and_described(server: ServerProcess, store: ModelStor
     assert card["features"][3]["categories"] == ["Paris", "Rome", "3"]
     assert (card["dim"], card["members"], card["link"]) == (5, 3, "softmax")
     assert card["metrics"] == {"validation": {"rmse": 1.5}}
+    strengths = card["strengths"]
+    assert set(strengths) == {feature["name"] for feature in card["features"]}
+    assert all(strength > 0.0 for strength in strengths.values())
     assert server.client.get("/models/price/versions/1").json()["version"] == "1"
     assert server.client.get("/models/price").json()["version"] == "2"
 
@@ -163,6 +166,22 @@ def test_a_score_is_explained_by_feature_against_a_baseline_row(server: ServerPr
         assert list(explained["contributions"].values()) == contributions.tolist()
         assert explained["baseline"] == expected.baseline[0]
         assert ("standard_error" in explained) == (method == "shapley")
+
+
+def test_a_baseline_may_be_a_sample_of_rows(server: ServerProcess, store: ModelStore):
+    rows, sample = make_rows(2), make_rows(5, seed=4)
+    asked = {"instances": rows, "model": "price", "method": "shapley", "baseline": sample}
+    body = server.client.post("/explain", json=asked).json()
+    expected = load_model(store.root / "price").explain(rows, method="shapley", baseline=sample)
+    for explained, contributions in zip(body["explanations"], expected.contributions, strict=True):
+        assert list(explained["contributions"].values()) == contributions.tolist()
+        assert explained["baseline"] == expected.baseline[0]
+    for bad, says in (([], "at least one row"), (sample * 21, "at most 100 rows")):
+        answer = server.client.post("/explain", json={**asked, "baseline": bad})
+        assert answer.status_code == 422
+        assert says in answer.json()["detail"] + answer.text
+    answer = server.client.post("/explain", json={**asked, "include": ["interactions"]})
+    assert answer.status_code == 422
 
 
 def test_a_wrong_baseline_is_named(server: ServerProcess):

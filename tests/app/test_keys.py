@@ -51,7 +51,17 @@ def test_a_prediction_needs_a_key(locked: ServerProcess, headers: dict[str, str]
 
 
 def test_probes_metrics_and_documentation_need_none(locked: ServerProcess):
-    for path in ("/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/v2/health/ready", "/ping"):
+    for path in (
+        "/",
+        "/page/main.js",
+        "/livez",
+        "/readyz",
+        "/metrics",
+        "/docs",
+        "/openapi.json",
+        "/v2/health/ready",
+        "/ping",
+    ):
         assert locked.client.get(path).status_code == 200
     for path in ("/models", "/v2", "/v1/models", "/nowhere"):
         assert locked.client.get(path).status_code == 401

@@ -175,6 +175,24 @@ def test_a_killed_worker_costs_only_its_own_requests_and_is_replaced(store: Mode
         assert len(load.answers) - clients <= total <= len(load.answers) + clients
 
 
+def test_a_worker_that_hangs_is_noticed_and_replaced(store: ModelStore, tmp_path: Path):
+    settings = {"EIGENSERVE_HANG_TIMEOUT_S": "2.5", "EIGENSERVE_DEFAULT_MODEL": "price"}
+    with running_server(store.root, tmp_path / "log", "--workers", "2", **settings) as server:
+        pid = server.process.pid
+        wait_for(lambda: len(children(pid)) == 2)
+        before = children(pid)
+        os.kill(before[0], signal.SIGSTOP)  # not dead: it keeps its connections and answers nothing
+        wait_for(lambda: before[0] not in children(pid) and len(children(pid)) == 2)
+        assert before[1] in children(pid)
+        assert "worker hangs, killing it" in server.log_text()
+        wait_for(lambda: httpx.get(f"{server.url}/readyz").status_code == 200)
+        # Healthy ones are left alone.
+        after = set(children(pid))
+        time.sleep(4)
+        assert set(children(pid)) == after
+        assert httpx.post(f"{server.url}/predict", json={"instances": [ROW]}).status_code == 200
+
+
 def test_unloading_reaches_all_workers(store: ModelStore, tmp_path: Path):
     arguments = ("--workers", "2")
     with running_server(store.root, tmp_path / "log", *arguments, EIGENSERVE_WATCH_INTERVAL_S="0.1") as server:

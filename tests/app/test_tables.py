@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from made_models import FEATURES, make_rows
 from server_process import ServerProcess
+
+from model.cells import MISSING_TEXTS
 
 NAMES = [feature.name for feature in FEATURES]
 ROWS = [{name: row.get(name) for name in NAMES} for row in make_rows(40, seed=3)]
@@ -44,6 +47,28 @@ def test_csv_is_answered_with_csv_to_the_last_bit(server: ServerProcess):
     header, *lines = answer.text.splitlines()
     assert header == "prediction"
     assert list(map(float, lines)) == as_json(server, "/predict", "price")
+
+
+@pytest.mark.parametrize("mark", sorted(MISSING_TEXTS))
+def test_what_training_takes_for_missing_is_missing_in_a_body(server: ServerProcess, mark: str):
+    line = f"{mark},{mark},true,{mark},0.5"
+    answer = server.client.post(
+        "/predict?model=price",
+        content=f"{','.join(NAMES)}\n{line}\n".encode(),
+        headers={**CSV, "Accept": "application/json"},
+    )
+    row = {"age": None, "income": None, "member": True, "city": None, "rate": 0.5}
+    expected = server.client.post("/predict", json={"instances": [row], "model": "price"})
+    assert answer.json() == expected.json()
+
+
+def test_the_marks_of_training_are_those_of_pandas_and_one_more(tmp_path: Path):
+    parsers = pytest.importorskip("pandas._libs.parsers", reason="needs pandas")
+    table = pytest.importorskip("training.table")
+    assert parsers.STR_NA_VALUES | {"?"} == MISSING_TEXTS
+    lines = [f"{mark},1" for mark in sorted(MISSING_TEXTS)]
+    (tmp_path / "x.csv").write_text("\n".join(["a,b", *lines, "no mark,1"]))
+    assert table.read_table(tmp_path / "x.csv")["a"].isna().tolist() == [True] * len(lines) + [False]
 
 
 def test_csv_may_be_answered_with_json(server: ServerProcess):

@@ -235,3 +235,37 @@ def test_a_wrong_baseline_is_refused():
         model.explain(rows, method="path", baseline={"width": "wide"})
     with pytest.raises(ValueError, match="baseline must be left out"):
         model.explain(rows, baseline=rows[0])
+
+
+@pytest.mark.parametrize("far", [1e8, 1e15, -1e300])
+def test_a_path_from_far_away_ends_and_adds_up(far):
+    model = numeric_model(4)
+    rows = [[0.5, -0.2, 1.0, 0.1], [1.5, 0.3, -1.0, 0.0]]
+    assert_complete(model.explain(rows, method="path", baseline=[far, 0.0, -far, 0.3]))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_values_against_a_sample_are_the_mean_of_those_against_its_rows(method):
+    model, rows, sample = random_model("multiclass", seed=3), random_rows(6, seed=1), random_rows(4, seed=2)
+    found = model.explain(rows, method=method, baseline=sample)
+    assert_complete(found)
+    alone = [model.explain(rows, method=method, baseline=row) for row in sample]
+    np.testing.assert_allclose(found.contributions, np.mean([one.contributions for one in alone], axis=0), atol=1e-12)
+    np.testing.assert_allclose(found.baseline, np.mean([one.baseline for one in alone], axis=0), atol=1e-12)
+    with pytest.raises(InvalidRowsError, match="at least one row"):
+        model.explain(rows, method=method, baseline=[])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_long_attribution_can_be_given_up(method):
+    model = random_model("regression")
+    columns, looks = FEATURES.encode(random_rows(200)), []
+
+    def check():
+        looks.append(1)
+        if len(looks) == 3:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        model.explain_columns(columns, method, check=check)
+    assert len(looks) == 3

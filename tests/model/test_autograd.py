@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 from scipy.optimize import brentq  # noqa: E402
 from torch.autograd import gradcheck, gradgradcheck  # noqa: E402
 
-from model import autograd, eigensolvers  # noqa: E402
+from model import eigenpair_functions, eigensolvers  # noqa: E402
 from model.autograd import (  # noqa: E402
     eigh_tridiagonal,
     eigvalsh_tridiagonal,
@@ -111,8 +111,8 @@ def test_the_pseudo_inverse_agrees_with_its_dense_twin_and_with_numpy():
     result = eigh_tridiagonal(diag, off_diag, eig_idx=3, window=1)
     values, vectors = result.eigenvalues, result.eigenvectors
     rhs = torch.randn(5, 3, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    ours = autograd._pseudo_inverse(diag, off_diag, values, vectors, rhs)
-    twin = autograd._pseudo_inverse_dense(diag, off_diag, values, vectors, rhs)
+    ours = eigenpair_functions.pseudo_inverse(diag, off_diag, values, vectors, rhs)
+    twin = eigenpair_functions.pseudo_inverse_dense(diag, off_diag, values, vectors, rhs)
     for j in range(5):
         dense = np.diag(diag[j]) + np.diag(off_diag[j], 1) + np.diag(off_diag[j], -1)
         for place in range(3):
@@ -188,6 +188,12 @@ def test_mistakes_are_named():
         smoothed_eigvalsh_tridiagonal(diag, off_diag, eig_idx=0, smoothing=0)
     with pytest.raises(ValueError, match="floating"):
         eigvalsh_tridiagonal(diag.long(), off_diag, eig_idx=0)
+    with pytest.raises(ValueError, match="must broadcast"):
+        eigvalsh_tridiagonal(diag, off_diag[:1].expand(5, 2), eig_idx=0)
+    with pytest.raises(TypeError, match="must be tensors; got ndarray"):
+        eigvalsh_tridiagonal(diag.detach().numpy(), off_diag, eig_idx=0)
+    with pytest.raises(TypeError, match="integer"):
+        eigvalsh_tridiagonal(diag, off_diag, eig_idx=1.0)
 
 
 @pytest.mark.gpu
@@ -218,3 +224,29 @@ def test_a_tiny_smoothing_gives_the_eigenvalue_itself(smoothing):
     torch.testing.assert_close(
         smoothed_eigvalsh_tridiagonal(diag, off_diag, eig_idx=2, smoothing=smoothing), sharp, rtol=0, atol=1e-14
     )
+
+
+@pytest.mark.parametrize("scale", [5e-324, 1e-310, 1e-300, 1e300])
+def test_derivatives_of_vectors_are_numbers_at_every_scale(scale):
+    generator = torch.Generator().manual_seed(0)
+    plain = [torch.randint(1, 9, (3, m), generator=generator).double() for m in (6, 5)]
+
+    def gradients(factor):
+        d, e = (t.clone().mul_(factor).requires_grad_() for t in plain)
+        vectors = eigh_tridiagonal(d, e, eig_idx=2).eigenvectors
+        return torch.autograd.grad((vectors**4).sum(), (d, e))
+
+    unscaled = gradients(1.0)
+    for ours, truth in zip(gradients(scale), unscaled, strict=True):
+        assert torch.isfinite(ours).all()
+        if scale >= 1e-300:  # below, derivatives are too large for a number
+            torch.testing.assert_close(ours * scale, truth, rtol=1e-6, atol=1e-9)
+
+
+def test_values_of_eigenvalues_and_of_eigenpairs_have_the_same_gradients():
+    d, e = (torch.randn(70, m, dtype=torch.float64, requires_grad=True) for m in (9, 8))
+    weights = torch.linspace(-1.0, 1.0, 70, dtype=torch.float64)
+    alone = torch.autograd.grad((weights * eigvalsh_tridiagonal(d, e, eig_idx=4)).sum(), (d, e))
+    pairs = torch.autograd.grad((weights * eigh_tridiagonal(d, e, eig_idx=4).eigenvalues[:, 0]).sum(), (d, e))
+    for ours, truth in zip(alone, pairs, strict=True):
+        assert torch.equal(ours, truth)

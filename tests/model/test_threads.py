@@ -46,6 +46,30 @@ def test_an_error_in_any_range_is_raised_once_all_have_ended():
     assert sorted(done) == [1, 2]
 
 
+def test_the_number_of_threads_may_change_while_work_is_handed_out():
+    errors = []
+
+    def keep_changing(count):
+        for _ in range(400):
+            seen = []
+            try:
+                threads.set_num_threads(count)
+                threads.for_ranges(64, 1, lambda i, j, seen=seen: seen.append(j - i))
+                assert sum(seen) == 64
+            except Exception as error:
+                errors.append(error)
+
+    workers = [threading.Thread(target=keep_changing, args=(count,)) for count in (2, 3, 4)]
+    try:
+        for worker in workers:
+            worker.start()
+    finally:
+        for worker in workers:
+            worker.join(timeout=60)
+        threads._threads = None
+    assert not errors
+
+
 FORKING = """
 import os, warnings
 from model import threads

@@ -121,6 +121,7 @@ MISTAKES = {
     "test without feature": ([*fit(), "--test", "narrow.csv"], "column 'x'"),
     "name outside the store": ([*fit(), "--name", "../made"], "a model's name must be"),
     "file for a store": ([*fit(), "--store", "good.csv"], "good.csv"),
+    "unknown kind of store": ([*fit(), "--store", "nope://x"], "nope://x cannot be opened"),
     "no such model": (["evaluate", "store/boats", "good.csv"], "no model at store/boats"),
     "no such version": (["evaluate", "store/penguins/9", "good.csv"], "9"),
     "dot for a model": (["evaluate", ".", "good.csv"], "no model"),

@@ -16,6 +16,7 @@ from model.store import ModelStore
 from training.cli import main
 from training.curvature import choose_loss, measure_curvature
 from training.curvature_plot import BEGIN, curvature_figure, with_section, write_curvature
+from training.device import choose_device
 from training.losses import HUBER, LOGISTIC, POISSON, SOFTMAX, losses
 from training.schema import infer_features
 from training.table import UserError
@@ -130,6 +131,7 @@ def test_the_command_writes_figures_and_a_plot_beside_the_model(tmp_path, capsys
             written = json.loads((folder / "curvature.json").read_text())
             assert written["top"] == printed["top"]
             assert len(written["top"]["eigenvalues"]) == 2
+            assert written["device"] == ("cuda" if torch.cuda.is_available() else "cpu")
             text = (folder / "report.html").read_text()
             assert text.count(BEGIN) == 1
             assert "<p>before</p>" in text
@@ -139,6 +141,52 @@ def test_the_command_writes_figures_and_a_plot_beside_the_model(tmp_path, capsys
     assert {name: (folder / name).read_bytes() for name in before} == before
     assert ModelStore(tmp_path).load("demo").card["version"] == 1
     assert not list(folder.glob(".draft-*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--seed", "-1"], "--seed must be in"),
+        (["--seed", str(2**64)], "--seed must be in"),
+        (["--device", "gpu"], "invalid choice: 'gpu'"),
+        pytest.param(
+            ["--device", "cuda"],
+            "--device cuda needs a CUDA device",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA"),
+        ),
+    ],
+)
+def test_a_mistaken_option_is_told_in_one_line(change, message, tmp_path, capsys):
+    model, table = _model("binary")
+    ModelStore(tmp_path).save("demo", model)
+    table.to_csv(tmp_path / "rows.csv", index=False)
+    threads = torch.get_num_threads()
+    try:
+        assert main(["curvature", str(tmp_path / "demo"), str(tmp_path / "rows.csv"), "--top", "1", *change]) == 2
+    finally:
+        torch.set_num_threads(threads)
+    error = capsys.readouterr().err.splitlines()
+    assert message in error[-1]
+    assert not (tmp_path / "demo" / "1" / "curvature.json").exists()
+
+
+def test_the_device_is_the_one_asked_for(monkeypatch):
+    for has_cuda in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda has_cuda=has_cuda: has_cuda)
+        assert choose_device("cpu") == "cpu"
+        assert choose_device("auto") == ("cuda" if has_cuda else "cpu")
+    assert choose_device("cuda") == "cuda"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("task", KINDS)
+def test_both_devices_measure_the_same(task):
+    model, table = _model(task)
+    here, there = (measure_curvature(model, table, top=2, device=device) for device in ("cpu", "cuda"))
+    # Eigenvalues that converged to 1e-3, whose errors go with its square; the same starts on both devices.
+    np.testing.assert_allclose(there.top.eigenvalues.cpu(), here.top.eigenvalues, rtol=1e-6)
+    assert there.spectrum.trace == pytest.approx(here.spectrum.trace, rel=1e-6)
 
 
 def test_a_missing_model_is_told_in_one_line(tmp_path, capsys):

@@ -183,6 +183,21 @@ def test_a_target_or_feature_of_any_scale_is_learnt_as_well(scale, shift):
     assert np.abs(total - found.score).max() <= 1e-13 * np.abs(scaled["y"]).max()
 
 
+@pytest.mark.parametrize("told", [{"curves": "linear"}, {"pairs": "none"}], ids=["one-candidate", "several"])
+def test_a_fit_of_told_length_is_judged_on_a_fourth_of_many_rows(told):
+    frame = simple(6000)
+    fitted = fit(frame, "y", make_settings({**QUICK, "epochs": 5, **told}))
+    card = fitted.model.card
+    assert (card["training"]["rows"], card["metrics"]["out_of_fold"]["rows"]) == (6000, 1500)
+    assert len(fitted.scores) == len(fitted.target.values) == len(fitted.weight) == 1500
+    assert len(fitted.columns) == 6000
+    # The noise is 1; what was held out is told by members like those of the model, but not by these.
+    assert 0.9 < card["metrics"]["out_of_fold"]["rmse"] < 1.2
+    held = fitted.model.predict(frame)[:, None]
+    assert not np.isin(fitted.scores, held).any()
+    assert abs(fitted.model.card["intervals"]["0.9"] - 1.645) < 0.2
+
+
 def test_rows_without_a_target_are_left_out_and_told():
     frame = simple()
     frame.loc[:9, "y"] = np.nan

@@ -6,8 +6,9 @@ import torch
 from torch.nn import functional
 
 from tests.model.twin import CURVES, random_rows, slow_coordinates, slow_curve_matrix
+from training.basis import line_and_ramps
 from training.kernel import BETA_1, BETA_2, member_scores, train_epoch
-from training.layout import BLOCK, Member, Plan, Rows, blocks_per_matrix, float_rows, workspace
+from training.layout import BLOCK, DENSE, IDENTITY, RAMPS, Member, Plan, Rows, blocks_per_matrix, float_rows, workspace
 from training.losses import HUBER, LOGISTIC, POISSON, QUANTILE, SOFTMAX, SQUARED, best_constant, loss_slopes, losses
 
 KINDS = {
@@ -28,15 +29,23 @@ class Problem:
     def __init__(self, loss, dim, count, seed=0):
         rng = np.random.default_rng(seed)
         self.dim, self.outputs = dim, 3 if loss == SOFTMAX else 1
-        # Every other curve is trained through a basis, the rest have a parameter per matrix.
+        # Curves take turns: trained through a matrix, as a line and ramps if they can be, as they are.
         sizes = [curve.num_matrices for curve in CURVES.curves]
-        bases = [rng.standard_normal((r, r + 1)) if c % 2 else np.eye(r) for c, r in enumerate(sizes)]
-        flat, at, offsets = [], 0, []
-        for c, basis in enumerate(bases):
-            offsets.append(at if c % 2 else -1)
-            if c % 2:
-                flat.append(basis.ravel())
-                at += basis.size
+        forms = [(RAMPS, IDENTITY, DENSE)[c % 3] for c in range(len(sizes))]
+        bases, flat, offsets = [], [], [0]
+        for c, curve in enumerate(CURVES.curves):
+            knots, basis = np.array(curve.knots), np.eye(sizes[c])
+            if forms[c] == RAMPS and (curve.num_paths > 1 or len(knots) < 3):
+                forms[c] = DENSE
+            if forms[c] == RAMPS:
+                ramps = line_and_ramps(knots)
+                basis[: len(ramps), : len(ramps)] = ramps
+            elif forms[c] == DENSE:
+                basis = rng.standard_normal((sizes[c], sizes[c] + 1))
+            bases.append(basis)
+            flat.append({DENSE: basis.ravel(), RAMPS: knots}.get(forms[c], np.empty(0)))
+            offsets.append(offsets[-1] + len(flat[-1]))
+        assert set(forms) == {DENSE, RAMPS, IDENTITY}
         # All curves but one are in use; the parameters of the other stay as they are.
         self.active = np.array([c for c in range(len(sizes)) if c != IDLE])
         self.plan = Plan(
@@ -44,13 +53,14 @@ class Problem:
             matrix_offsets=np.cumsum([0, *sizes, 1]),
             param_offsets=np.cumsum([0, *(basis.shape[1] for basis in bases), 1]),
             basis=np.concatenate(flat).astype(np.float32),
-            basis_offsets=np.array([*offsets, -1]),
+            basis_offsets=np.array(offsets),
+            forms=np.array([*forms, IDENTITY]),
             dim=dim,
             num_outputs=self.outputs,
             eig_idx=dim // 2,
             loss=loss,
             loss_parameter=DELTA,
-            steps=np.zeros((len(sizes), 3), np.int64),
+            steps=np.array([(curve.num_paths, len(curve.knots), 0) for curve in CURVES.curves]),
         )
         self.bases = [torch.tensor(basis.astype(np.float32), dtype=torch.float64) for basis in bases]
         z = np.array([slow_coordinates(row) for row in random_rows(count, seed)])

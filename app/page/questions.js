@@ -1,0 +1,24 @@
+// Questions: what the page asks about a row.
+
+import { post } from "./client.js";
+
+/** The body of a request about this row. */
+export function rowBody({ card, row, target }) {
+  const body = { instances: [row], model: card.name, version: card.version };
+  if (target !== null) body.target = target;
+  return body;
+}
+
+/** The explanation of a row by one method. */
+export async function askExplanation(question, method, signal) {
+  const { explanations } = await post("explain", { ...rowBody(question), method }, signal);
+  return explanations[0];
+}
+
+/** The explanation of a row with these parts; `radii` are those of the certificate, if not the server's. */
+export async function askParts(question, include, signal, radii = null) {
+  const body = { ...rowBody(question), include };
+  if (radii !== null) body.radii = radii;
+  const { explanations } = await post("explain", body, signal);
+  return explanations[0];
+}

@@ -1,0 +1,96 @@
+"""The routes of the page: / for browsers, an index for other clients, and the page's own files."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+from app.answers import to_json
+from app.downloads import Download, download_response
+from app.version import VERSION
+from model.cells import MISSING_TEXTS
+
+INDEX = "index.html"
+#: HTTP servers send no body where HEAD is asked.
+_METHODS = ["GET", "HEAD"]
+#: The one file of the page that is made, not read.
+MISSING_MODULE = "missing.js"
+MEDIA_TYPES = {
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".svg": "image/svg+xml",
+}
+#: The page has its scripts and styles in files of this server and asks no other host for anything. No text ever
+#: becomes markup in it, which Trusted Types hold it to.
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
+    "trusted-types 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": PAGE_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+def add_page(app: FastAPI, with_page: bool = True) -> None:
+    """Serve / and, unless ``with_page`` is false, the page with its files under /page/."""
+    assets = _assets() if with_page else {}
+
+    @app.api_route("/", methods=_METHODS, include_in_schema=False)
+    async def index(request: Request) -> Response:
+        if assets and wants_page(request.headers.get("accept", "")):
+            response = download_response(request, assets[INDEX], HEADERS)
+        else:
+            places = {"models": "/models", "docs": "/docs", "openapi": "/openapi.json"}
+            response = Response(to_json({"name": "eigenserve", "version": VERSION, **places}))
+            response.headers["Content-Type"] = "application/json"
+        response.headers["Vary"] = "Accept"
+        return response
+
+    @app.api_route("/page/{name:path}", methods=_METHODS, include_in_schema=False)
+    async def asset(name: str, request: Request) -> Response:
+        if name not in assets:
+            raise HTTPException(404)
+        return download_response(request, assets[name], HEADERS)
+
+
+def wants_page(accept: str) -> bool:
+    """Whether a client names HTML, as browsers do, and does not name JSON before it."""
+    named = [part.split(";")[0].strip().lower() for part in accept.split(",")]
+    for media_type in named:
+        if media_type in ("text/html", "application/xhtml+xml"):
+            return True
+        if media_type == "application/json":
+            return False
+    return False
+
+
+def _assets() -> dict[str, Download]:
+    """Every file of the page by its path, read once: they are a third of a megabyte."""
+    found = {MISSING_MODULE: Download(_missing_module(), MEDIA_TYPES[".js"])}
+
+    def take(folder: Traversable, prefix: str) -> None:
+        for entry in folder.iterdir():
+            suffix = entry.name[entry.name.rfind(".") :]
+            if entry.is_dir():
+                take(entry, f"{prefix}{entry.name}/")
+            elif suffix in MEDIA_TYPES:
+                found[prefix + entry.name] = Download(entry.read_bytes(), MEDIA_TYPES[suffix])
+
+    take(files("app.page"), "")
+    return found
+
+
+def _missing_module() -> bytes:
+    """A module of the texts that stand for a missing value, so that the page reads CSV as the service does."""
+    texts = json.dumps(sorted(MISSING_TEXTS))
+    return f"export const MISSING_TEXTS = new Set({texts});\n".encode()

@@ -1,0 +1,73 @@
+"""Steps: the values that a feature of a row may take instead, and how far they are from its own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from model.ensemble import SpectralEnsemble
+from model.features import FeatureSpace, FloatArray
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Which changes of rows are allowed.
+
+    What is missing stays missing. Numbers stay within their ranges; categories become others that training knew.
+
+    Attributes:
+        features: the features of the rows.
+        ensemble: what scores them.
+        fixed: positions of features that may not change.
+        ranges: (low, high) in raw units by position; the training range for others.
+    """
+
+    features: FeatureSpace
+    ensemble: SpectralEnsemble
+    fixed: Collection[int] = ()
+    ranges: Mapping[int, tuple[float, float]] | None = None
+
+    def __post_init__(self) -> None:
+        for index, limits in (self.ranges or {}).items():
+            feature = self.features.features[index]
+            if feature.num_codes:
+                raise ValueError(f"{feature.name!r} is no number: it has no range")
+            if len(limits) != 2 or not np.isfinite(limits).all() or not limits[0] <= limits[1]:
+                raise ValueError(f"a range must be [low, high] with low <= high; got {limits!r} for {feature.name!r}")
+
+    @cached_property
+    def used(self) -> frozenset[int]:
+        """Features that the model looks at, and that may change."""
+        used = {i for term in self.ensemble.pencil.terms for i in term.features}
+        return frozenset(used - set(self.fixed))
+
+    def numbers(self, row: FloatArray) -> list[int]:
+        """Positions of the numeric features of a row (F,) of columns that may change."""
+        return [i for i in sorted(self.used) if not self.features.features[i].num_codes and not np.isnan(row[i])]
+
+    def choices(self, row: FloatArray) -> dict[int, FloatArray]:
+        """Other codes that the row's categories and booleans may take, by position."""
+        found = {}
+        for i in sorted(self.used):
+            feature = self.features.features[i]
+            if feature.num_codes and not np.isnan(row[i]):
+                codes = np.arange(len(feature.categories) if feature.kind == "categorical" else 2, dtype=np.float64)
+                found[i] = codes[codes != row[i]]
+        return found
+
+    def limits(self, index: int) -> tuple[float, float]:
+        """The range of a number, in raw units."""
+        feature = self.features.features[index]
+        return (self.ranges or {}).get(index, (feature.low, feature.high))
+
+    def bounds(self, index: int) -> tuple[float, float]:
+        """The range of a number, in coordinates."""
+        low, high = self.features.features[index].coordinate(np.array(self.limits(index), np.float64)).tolist()
+        return low, high
+
+    def value(self, index: int, places: FloatArray) -> FloatArray:
+        """Raw values at coordinates, never beyond the range: rounding is not allowed to lead out of it."""
+        return np.clip(self.features.features[index].value(places), *self.limits(index))
