@@ -5,6 +5,7 @@ BIN    := $(VENV)/bin
 PORT   ?= 8000
 DATA   := examples/data
 STORE  ?= $(or $(EIGENSERVE_STORE),models)
+KSERVE := kserve==0.21.0
 
 .PHONY: serve train-demo test test-peers lint format check bench bench-accuracy lock sbom compose-test clean
 
@@ -17,7 +18,7 @@ $(VENV)/.serve: pyproject.toml
 $(VENV)/.dev: pyproject.toml $(VENV)/.serve
 	$(BIN)/pip install -q -e '.[train,dev]'
 # KServe's package for its classes alone, which say what a valid manifest is; what it needs to run is not installed.
-	$(BIN)/pip install -q --no-deps kserve six
+	$(BIN)/pip install -q --no-deps $(KSERVE) six
 	@touch $@
 
 train-demo: $(VENV)/.serve
@@ -31,10 +32,11 @@ serve: train-demo
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
 
-$(VENV)-peers/.installed: pyproject.toml tests/requirements-peers.txt
+# Locked, since pip alone may search for minutes before it finds versions that agree, or find none.
+$(VENV)-peers/.installed: pyproject.toml requirements/peers.txt
 	@test -x $(VENV)-peers/bin/python || $(PYTHON) -m venv $(VENV)-peers
-	$(VENV)-peers/bin/pip install -q -e '.[arrow,store,otel]' -r tests/requirements-peers.txt
-	$(VENV)-peers/bin/pip install -q --no-deps kserve
+	$(VENV)-peers/bin/pip install -q --require-hashes -r requirements/peers.txt
+	$(VENV)-peers/bin/pip install -q --no-deps -e . $(KSERVE)
 	@touch $@
 
 # With other people's clients, servers and libraries: the tests that `make test` skips for want of them.
@@ -77,6 +79,8 @@ lock: $(VENV)/.serve
 	  $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX) --index-strategy unsafe-best-match)
 	$(LOCK) requirements/build.in --universal -o requirements/build.txt
 	$(LOCK) requirements/sbom.in --universal -o requirements/sbom.txt
+	$(LOCK) pyproject.toml requirements/peers.in --universal --extra arrow --extra store --extra otel \
+	  -o requirements/peers.txt
 
 # What the serving image contains, as CycloneDX: build/sbom.cdx.json.
 sbom:
@@ -87,4 +91,4 @@ compose-test:
 	tests/deploy/compose/run.sh
 
 clean:
-	rm -rf $(VENV) models build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-peers models build dist *.egg-info
