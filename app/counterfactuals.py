@@ -12,7 +12,7 @@ from app.answers import predictions, to_json
 from app.bodies import parse_json
 from app.documentation import json_body, problems
 from app.explanation_schemas import CounterfactualsRequest, CounterfactualsResponse
-from app.includes import describe, read_feature, read_number
+from app.includes import describe, read_feature
 from app.instances import KEYS, Asked, read_request, read_target
 from app.lane import Patience
 from app.problems import Location, invalid, invalid_all
@@ -21,7 +21,7 @@ from app.service import service_of
 from app.tables import JSON
 from model.counterfactuals import Counterfactual, find_counterfactuals
 from model.goals import Goal, read_goal
-from model.steps import Steps
+from model.steps import Steps, read_limit
 
 COUNTERFACTUAL_KEYS = KEYS | {"wanted", "fixed", "ranges", "max_features"}
 
@@ -119,21 +119,29 @@ def _read_ranges(served: ServedModel, ranges: Any, errors: _Faults) -> dict[int,
     if not isinstance(ranges, dict):
         errors.add(("ranges",), f"must be an object of [low, high] by feature; got {describe(ranges)}")
         return limits
-    features = served.model.features
+    space = served.model.features
     for name, given in ranges.items():
         loc: Location = ("ranges", name)
         before = len(errors.found)
         read_feature(served, loc, name, errors.found)
-        if len(errors.found) == before and features.features[features.position(name)].num_codes:
-            errors.add(loc, "must be left out: it is no number")
-        if not isinstance(given, list) or len(given) != 2:
-            errors.add(loc, f"must be [low, high]; got {describe(given)}")
+        if len(errors.found) > before:
             continue
-        low, high = (read_number((*loc, k), end, errors.found) for k, end in enumerate(given))
-        if low > high:
-            errors.add(loc, f"must be [low, high] with low <= high; got [{low:g}, {high:g}]")
-        if len(errors.found) == before:
-            limits[features.position(name)] = (low, high)
+        feature = space.features[space.position(name)]
+        if feature.num_codes:
+            errors.add(loc, "must be left out: it is no number")
+        elif not isinstance(given, list) or len(given) != 2:
+            errors.add(loc, f"must be [low, high]; got {describe(given)}")
+        else:
+            ends = []
+            for k, end in enumerate(given):
+                try:
+                    ends.append(read_limit(feature, end))
+                except ValueError as error:
+                    errors.add((*loc, k), str(error))
+            if len(ends) == 2 and ends[0] > ends[1]:
+                errors.add(loc, f"must be [low, high] with low <= high; got {given}")
+            elif len(ends) == 2:
+                limits[space.position(name)] = (ends[0], ends[1])
     return limits
 
 

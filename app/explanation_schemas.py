@@ -189,8 +189,10 @@ class CounterfactualsRequest(RowsRequest):
 
     wanted: Above | Below | OfClass = Field(description="What the prediction shall be.")
     fixed: list[str] | None = Field(default=None, description="Features that may not change.")
-    ranges: dict[str, tuple[float, float]] | None = Field(
-        default=None, description="[low, high] of what numbers may become; within their training range by default."
+    ranges: dict[str, tuple[float | str, float | str]] | None = Field(
+        default=None,
+        description="[low, high] of what numbers, or times in ISO 8601, may become; within their training range by "
+        "default.",
     )
     max_features: Literal[1, 2] | None = Field(
         default=None, description="How many features may change at once; 2 by default."

@@ -25,6 +25,8 @@ class Table(NamedTuple):
 def _table(features: pd.DataFrame, target: pd.Series) -> Table:
     # LightGBM refuses some characters in names, so that all get columns without names of their own.
     features = features.set_axis([f"c{i}" for i in range(features.shape[1])], axis=1)
+    # XGBoost takes no categories that are truths.
+    features = features.astype(dict.fromkeys(features.select_dtypes("bool"), "int8"))
     for name in features.select_dtypes(exclude="number"):
         features[name] = features[name].astype("category")
     return Table(features.reset_index(drop=True), target.reset_index(drop=True), infer_task(target))

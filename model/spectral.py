@@ -25,7 +25,7 @@ from model.members import MemberEigenpair, member_eigenpairs
 from model.outputs import Output
 from model.reach import default_radii
 from model.stability import Stability, stability
-from model.steps import Steps
+from model.steps import Steps, read_limit
 from model.strengths import feature_strengths
 from model.whatif import ResponseCurve, ResponseSurface, response_curves, response_surface
 
@@ -222,7 +222,7 @@ class SpectralModel:
         wanted: Mapping[str, Any],
         *,
         fixed: Iterable[str] = (),
-        ranges: Mapping[str, tuple[float, float]] | None = None,
+        ranges: Mapping[str, tuple[Any, Any]] | None = None,
         max_features: int = 2,
     ) -> list[list[Counterfactual]]:
         """For every row, the smallest changes that make its prediction what is wanted (see ``model.counterfactuals``).
@@ -232,7 +232,8 @@ class SpectralModel:
             wanted: {"above": value}, {"below": value} or {"class": label}; values are on the prediction's scale: of the
                 target, or for two classes the probability of the second.
             fixed: features that may not change.
-            ranges: what numbers may become, by feature; within their training range by default.
+            ranges: (low, high) of what numbers, dates and times may become, by feature, written as in rows; within
+                their training range by default.
             max_features: 1 or 2, how many features may change at once.
 
         Raises:
@@ -244,8 +245,12 @@ class SpectralModel:
         if isinstance(fixed, str):
             raise ValueError(f"fixed must be a list of features; got {fixed!r}")
         goal = read_goal(self, wanted)
-        positions = {self.features.position(name): limits for name, limits in (ranges or {}).items()}
-        steps = Steps(self.features, self.ensemble, [self.features.position(name) for name in fixed], positions)
+        position = self.features.position
+        limits = {
+            position(name): tuple(read_limit(self.features.features[position(name)], end) for end in ends)
+            for name, ends in (ranges or {}).items()
+        }
+        steps = Steps(self.features, self.ensemble, [position(name) for name in fixed], limits)
         return [find_counterfactuals(steps, goal, row, max_features) for row in self.features.encode(rows)]
 
     def interactions(self, row: Any, target: ClassLabel | None = None, *, baseline: Any = None) -> Interactions:

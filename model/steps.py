@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from model.cells import describe, encode_cell
 from model.ensemble import SpectralEnsemble
-from model.features import FeatureSpace, FloatArray
+from model.features import Feature, FeatureSpace, FloatArray
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Steps:
     features: FeatureSpace
     ensemble: SpectralEnsemble
     fixed: Collection[int] = ()
-    ranges: Mapping[int, tuple[float, float]] | None = None
+    ranges: Mapping[int, tuple[float, ...]] | None = None
 
     def __post_init__(self) -> None:
         for index, limits in (self.ranges or {}).items():
@@ -61,7 +63,8 @@ class Steps:
     def limits(self, index: int) -> tuple[float, float]:
         """The range of a number, in raw units."""
         feature = self.features.features[index]
-        return (self.ranges or {}).get(index, (feature.low, feature.high))
+        low, high = (self.ranges or {}).get(index, (feature.low, feature.high))
+        return low, high
 
     def bounds(self, index: int) -> tuple[float, float]:
         """The range of a number, in coordinates."""
@@ -71,3 +74,16 @@ class Steps:
     def value(self, index: int, places: FloatArray) -> FloatArray:
         """Raw values at coordinates, never beyond the range: rounding is not allowed to lead out of it."""
         return np.clip(self.features.features[index].value(places), *self.limits(index))
+
+
+def read_limit(feature: Feature, value: Any) -> float:
+    """One end of a number's range, written as its rows write it -> raw units: a date or time becomes days since 1970.
+
+    Raises:
+        ValueError: it is none, or missing.
+    """
+    number, _ = encode_cell(feature.kind, {}, value)
+    if np.isnan(number):
+        allowed = "a date or time in ISO 8601" if feature.kind == "datetime" else "a finite number"
+        raise ValueError(f"must be {allowed}; got {describe(value)}")
+    return number

@@ -191,6 +191,13 @@ def test_a_time_is_told_as_a_text_of_whole_seconds():
     assert before == row["width"]
     assert len(after) == len(before)
     assert model.predict([{**row, "width": after}])[0] >= wanted["above"]
+    for late in (after[:10], "2300-01-01"):
+        # Reached only after the first of these, and before the second.
+        ranges = {"width": (before[:10], late)}
+        (within,) = model.counterfactuals([row], wanted, fixed=["price", "sold", "town", "kind"], ranges=ranges)
+        assert [one.changes["width"][1] for one in within] == ([after] if late > after else [])
+    with pytest.raises(ValueError, match="must be a date or time in ISO 8601; got"):
+        model.counterfactuals([row], wanted, ranges={"width": (19000.0, "2300-01-01")})
 
 
 @pytest.mark.parametrize(
@@ -221,6 +228,7 @@ def test_wrong_features_ranges_and_rows_are_refused():
         ({"ranges": {"depth": (0.0, 1.0)}}, "no feature 'depth'"),
         ({"ranges": {"town": (0.0, 1.0)}}, "'town' is no number"),
         ({"ranges": {"width": (2.0, 1.0)}}, r"a range must be \[low, high\]"),
+        ({"ranges": {"width": (float("nan"), 1.0)}}, "must be a finite number; got nan"),
         ({"max_features": 3}, "max_features must be 1 or 2; got 3"),
     ):
         with pytest.raises(ValueError, match=says):
