@@ -11,9 +11,10 @@ import numpy as np
 from app.includes import Include
 from app.registry import ServedModel
 from model.baseline import baseline_columns
+from model.certified_radius import MAX_SHARE, certified_radius
 from model.features import FloatArray
 from model.interactions import interactions
-from model.intervals import MAX_SHARE, certified_radius, score_interval
+from model.intervals import score_interval
 from model.members import member_eigenpairs
 from model.reach import default_radii
 from model.spectral import ClassLabel

@@ -16,8 +16,9 @@ import numpy as np
 
 from benchmarks.attacks import attack
 from model import ModelStore
+from model.certified_radius import certified_radius
 from model.features import FloatArray
-from model.intervals import certified_radius, score_interval
+from model.intervals import score_interval
 from model.reach import default_radii
 from model.spectral import SpectralModel
 from training.table import read_table

@@ -12,6 +12,7 @@ from model.eigensolvers import eigvalsh_tridiagonal
 from model.ensemble import SpectralEnsemble
 from model.features import FeatureSpace, FloatArray
 from model.reach import EPS
+from model.tridiagonal import norm_bound
 
 
 class CertificateError(Exception):
@@ -167,7 +168,7 @@ def _knots(ensemble: SpectralEnsemble, c: int, curve: Curve) -> tuple[FloatArray
     shape = (curve.num_paths, len(curve.knots), pencil.num_heads)
     diag = pencil.diag[first : first + count].reshape(*shape, pencil.dim)
     off_diag = pencil.off_diag[first : first + count].reshape(*shape, pencil.dim - 1)
-    return diag, off_diag, float(np.abs(diag).max() + 2.0 * np.abs(off_diag).max(initial=0.0))
+    return diag, off_diag, float(norm_bound(diag, off_diag).max())
 
 
 def _slope_changes(ensemble: SpectralEnsemble, c: int, curve: Curve) -> tuple[FloatArray, FloatArray, FloatArray]:

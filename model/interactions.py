@@ -28,6 +28,7 @@ from model.ensemble import SpectralEnsemble
 from model.features import FeatureSpace, FloatArray
 from model.outputs import Output
 from model.shapley import coalition_scores, differing
+from model.tridiagonal import times
 
 #: Features that may differ from the baseline for interaction values to be given: 2^12 coalitions.
 MOST_FEATURES = 12
@@ -97,10 +98,7 @@ def _second_derivatives(
     values, vectors = found.eigenvalues[:, :n], found.eigenvectors[:, :n]
     k = ensemble.eig_idx
     v = vectors[:, k]
-    images = steps[0] * v
-    images[..., :-1] += steps[1] * v[:, 1:]
-    images[..., 1:] += steps[1] * v[:, :-1]
-    forms = np.einsum("gmn,fgn->fgm", vectors, images)
+    forms = np.einsum("gmn,fgn->fgm", vectors, times(*steps, v))
     apart = values[:, [k]] - values
     repeated = np.abs(apart) <= REPEATED * np.finfo(float).eps * np.abs(values).max(axis=1, keepdims=True)
     repeated[:, k] = False

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from model.attributions import attribute
 from model.baseline import background_columns, baseline_columns
 from model.certificates import Certificates, certificates
+from model.certified_radius import MAX_SHARE, certified_radius
 from model.consistency import check_curves
 from model.counterfactuals import Counterfactual, find_counterfactuals
 from model.ensemble import SpectralEnsemble
@@ -20,7 +21,7 @@ from model.explain import METHODS, Explanation, explain
 from model.features import FeatureSpace, FloatArray
 from model.goals import read_goal
 from model.interactions import Interactions, interactions
-from model.intervals import MAX_SHARE, ScoreInterval, certified_radius, score_interval
+from model.intervals import ScoreInterval, score_interval
 from model.members import MemberEigenpair, member_eigenpairs
 from model.outputs import Output
 from model.reach import default_radii

@@ -30,6 +30,7 @@ from model.ensemble import SpectralEnsemble
 from model.features import FeatureSpace, FloatArray
 from model.pencil import TridiagonalPencil
 from model.reach import EPS, changes, default_radii, groups, reach
+from model.tridiagonal import norm_bound, times
 
 #: Where no radii are told: this share of ``default_radii``, a ten-thousandth of a standard deviation. The bounds are
 #: some twenty times what is reached, so this asks whether the explanation holds for a change of about a five-hundredth;
@@ -132,13 +133,13 @@ def _turns(
     vectors = found.eigenvectors[:, 1]
     # An eigenvalue is right to 8 eps of the norm, a vector's residual to 32, sums of C matrices to C.
     unit = 64.0 * (len(pencil.curves.curves) + 1) * EPS
-    rounding = unit * _norm_bound(diag, off_diag)[0]
+    rounding = unit * norm_bound(diag, off_diag)[0]
     norm, along, across = rounding.copy(), rounding.copy(), rounding.copy()
     for group in groups(pencil.curves.curves, within):
         own = changes(pencil, within.row, group)
-        slack = unit * group.steep * _norm_bound(*own).max(axis=0)
+        slack = unit * group.steep * norm_bound(*own).max(axis=0)
         norm += _norms(*own).max(axis=0) + slack
-        image = _times(*own, vectors)
+        image = times(*own, vectors)
         forms = (image * vectors).sum(axis=2)
         along += np.abs(forms).max(axis=0) + slack
         across += np.linalg.norm(image - forms[:, :, None] * vectors, axis=2).max(axis=0) + slack
@@ -151,14 +152,14 @@ def _turns(
     sines[safe] = np.minimum(1.0, (1.0 + 8.0 * EPS) * np.minimum(doubled, residual)[safe])
     sines[safe] += rounding[safe] / sure[safe]
     sines = np.minimum(sines, 1.0)
-    turned = _turned(pencil, within.row, vectors, sines) + unit * _norm_bound(diag, off_diag)[0]
+    turned = _turned(pencil, within.row, vectors, sines) + unit * norm_bound(diag, off_diag)[0]
     moves = np.empty(len(pencil.terms))
     for t in range(len(pencil.terms)):
         change = np.zeros(len(gaps))
         mine = [c for c, curve in enumerate(pencil.curves.curves) if curve.term == t]
         for group in groups(pencil.curves.curves, within, mine):
             own = changes(pencil, within.row, group)
-            change += _norms(*own).max(axis=0) + unit * group.steep * _norm_bound(*own).max(axis=0)
+            change += _norms(*own).max(axis=0) + unit * group.steep * norm_bound(*own).max(axis=0)
         moves[t] = weights @ (change + turned[t])
     return gaps, sines, moves
 
@@ -176,7 +177,7 @@ def _turned(pencil: TridiagonalPencil, row: FloatArray, vectors: FloatArray, sin
     diag, off_diag = sums
     spread = eigvalsh_tridiagonal(diag, off_diag, eig_idx=pencil.dim - 1)
     spread -= eigvalsh_tridiagonal(diag, off_diag, eig_idx=0)
-    image = _times(diag, off_diag, vectors)
+    image = times(diag, off_diag, vectors)
     forms = (image * vectors).sum(axis=2, keepdims=True)
     across = np.linalg.norm(image - forms * vectors, axis=2)
     return sines * np.minimum(spread, 2.0 * across + sines * spread)
@@ -186,16 +187,3 @@ def _norms(diag: FloatArray, off_diag: FloatArray) -> FloatArray:
     """Spectral norms (P, H)."""
     least = eigvalsh_tridiagonal(diag, off_diag, eig_idx=0)
     return np.maximum(-least, eigvalsh_tridiagonal(diag, off_diag, eig_idx=diag.shape[-1] - 1))
-
-
-def _norm_bound(diag: FloatArray, off_diag: FloatArray) -> FloatArray:
-    """What the norms (P, H) are at most, without a solve."""
-    return np.abs(diag).max(axis=-1) + 2.0 * np.abs(off_diag).max(axis=-1, initial=0.0)
-
-
-def _times(diag: FloatArray, off_diag: FloatArray, vectors: FloatArray) -> FloatArray:
-    """Matrices (P, H, n) times vectors (H, n)."""
-    out = diag * vectors
-    out[..., :-1] += off_diag * vectors[:, 1:]
-    out[..., 1:] += off_diag * vectors[:, :-1]
-    return out

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks.attacks import attack
-from model.intervals import certified_radius, score_interval
+from model.certified_radius import certified_radius
+from model.intervals import score_interval
 from model.reach import default_radii
 from tests.model.test_attributions import numeric_model
 from tests.model.twin import FEATURES, random_model, random_rows

@@ -6,10 +6,10 @@ from itertools import product
 import numpy as np
 import pytest
 
+from model.certified_radius import certified_radius
 from model.curves import Curve, CurveSet, Term
 from model.ensemble import SpectralEnsemble
 from model.features import Feature, FeatureSpace
-from model.intervals import certified_radius
 from model.reach import default_radii
 from model.spectral import SpectralModel
 from tests.model.test_attributions import numeric_model
