@@ -190,18 +190,19 @@ def test_a_client_that_waits_for_a_go_ahead_is_refused_at_once(server: ServerPro
         ("GET", "/predict", 405, "POST"),
         ("PUT", "/explain", 405, "POST"),
         ("DELETE", "/models", 405, "GET"),
-        ("POST", "/", 405, "GET, HEAD"),
-        ("GET", "/page/nothing.js", 404, None),
-        ("GET", "/page/..%2fmain.py", 404, None),
-        ("GET", "/nowhere", 404, None),
-        ("POST", "/predict/", 404, None),
-        ("GET", "/models/nope", 404, None),
-        ("GET", "/models/price/versions/7", 404, None),
-        ("GET", "/models/..%2f..%2fetc%2fpasswd", 404, None),
-        ("GET", "/docs/..%2f__init__.py", 404, None),
+        ("POST", "/", 405, "GET HEAD"),
+        ("GET", "/page/nothing.js", 404, ""),
+        ("GET", "/page/..%2fmain.py", 404, ""),
+        ("GET", "/nowhere", 404, ""),
+        ("POST", "/predict/", 404, ""),
+        ("GET", "/models/nope", 404, ""),
+        ("GET", "/models/price/versions/7", 404, ""),
+        ("GET", "/models/..%2f..%2fetc%2fpasswd", 404, ""),
+        ("GET", "/docs/..%2f__init__.py", 404, ""),
     ],
 )
 def test_a_wrong_path_or_method_is_a_problem_too(server: ServerProcess, method, path, status, allow):
     answer = server.client.request(method, path)
     check(server, answer, status, "", None)
-    assert answer.headers.get("Allow") == allow
+    # In whatever order: the framework keeps them as a set.
+    assert set(answer.headers.get("Allow", "").replace(",", "").split()) == set(allow.split())
