@@ -125,6 +125,7 @@ _SETTINGS = (
     ("budget", float, "seconds that the search may take, about (default 60)"),
     ("loss", str, "of a regression: auto (default), squared, huber, absolute, quantile"),
     ("quantile", float, "which one, for that loss (default 0.5)"),
+    ("link", str, "of a regression: identity, log, or auto for the better (default)"),
     ("monotone", str, "features along which the score never falls or never rises: f=+,g=-"),
     ("convex", _names, "features along which the score is convex: a,b (takes the largest eigenvalue)"),
     ("concave", _names, "features along which it is concave (takes the smallest)"),

@@ -70,7 +70,7 @@ def _numeric(name: str, values: np.ndarray, missing: bool, may_log: bool) -> Fea
         return Feature(name=name, kind="numeric", typical=0.0)
     low, high = float(values.min()), float(values.max())
     typical = float(np.median(values))
-    log = may_log and low > 0 and len(np.unique(values)) > MAX_LEVELS and _skewness(values) > LOG_SKEWNESS
+    log = may_log and low > 0 and len(np.unique(values)) > MAX_LEVELS and skewness(values) > LOG_SKEWNESS
     if log:
         values = np.log(values)
     scale = float(values.std())
@@ -87,7 +87,8 @@ def _numeric(name: str, values: np.ndarray, missing: bool, may_log: bool) -> Fea
     )
 
 
-def _skewness(values: np.ndarray) -> float:
+def skewness(values: np.ndarray) -> float:
+    """The third standardised moment; 0 for values that never vary."""
     deviations = values - values.mean()
     variance = float((deviations**2).mean())
     return float((deviations**3).mean()) / variance**1.5 if variance > 0 else 0.0
