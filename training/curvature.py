@@ -209,7 +209,7 @@ def _rows(model: SpectralModel, frame: pd.DataFrame) -> _Rows:
     if settings["exposure"] is not None:
         exposure = _column(features, settings["exposure"])
         values, weight = values / exposure, weight * exposure
-    return _Rows(features[list(model.features.names)], values, weight)
+    return _Rows(features[list(model.features.input_names)], values, weight)
 
 
 def _column(features: pd.DataFrame, name: str) -> FloatArray:

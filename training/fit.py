@@ -131,7 +131,8 @@ def _fit_rows(
     journal: Journal | None,
     ranks: Ranks,
 ) -> Fitted:
-    space = infer_features(table, {*settings.convex, *settings.concave})
+    bent = {*settings.convex, *settings.concave}
+    space = infer_features(table, bent, bent | {name for name, _ in (*settings.monotone, *settings.max_strength)})
     columns = space.encode(table)
     sample, bench, gains = ranks.agree(lambda: prepare_linked(space, columns, goal, weight, settings))
     shift, scale, log_link = sample.shift, sample.scale, sample.objective.log_link
