@@ -119,7 +119,7 @@ def _count(text: str) -> int:
 
 _SETTINGS = (
     ("dim", int, "size of the matrices (default 15)"),
-    ("members", int, "spectral neurons whose mean is the score (default 8)"),
+    ("members", int, "spectral neurons whose mean is the score (default 12)"),
     ("pairs", str, "pairs of features with a term of their own: a:b,c:d, none, or auto (default)"),
     ("epochs", int, "passes over the rows (default: found by the search)"),
     ("budget", float, "seconds that the search may take, about (default 60)"),

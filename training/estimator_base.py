@@ -44,7 +44,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        members: int = 8,
+        members: int = 12,
         dim: int = 15,
         pairs: Pairs = "auto",
         monotone: Mapping[str, str] | None = None,

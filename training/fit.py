@@ -152,8 +152,9 @@ def _fit_rows(
     picks = blend(eligible, settings.members, bench.loss)
     held = np.flatnonzero(bench.fold >= 0)
     scores = np.mean([pick.scores[held] for pick in picks], axis=0)
-    if goal.classes and not settings.max_strength:  # stretched scores would break a cap
-        scale, shift = calibration(sample.objective.kind, scores, sample.target[held], weight[held])
+    if not settings.max_strength:  # stretched scores would break a cap
+        stretch, move = calibration(sample.objective.judging[0], scores, sample.target[held], weight[held])
+        scale, shift = scale * stretch, shift + scale * move
     scores = shift + scale * scores
     ensemble = refit(bench, picks, scale, shift, reporter, trained, ranks)
     model = SpectralModel(goal.task, goal.name, space, ensemble, goal.classes, log_link=log_link)

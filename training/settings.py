@@ -49,7 +49,7 @@ class FitSettings:
 
     task: Task | None = None
     dim: int = 15
-    members: int = 8
+    members: int = 12
     eig_idx: int | None = None
     pairs: tuple[tuple[str, str], ...] | None = None
     features: tuple[str, ...] = ()
