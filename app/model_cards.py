@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.registry import ModelRegistry, ServedModel
-from model.features import Feature
+from model.features import Feature, FeatureSpace
 
 #: Members of a checkpoint's card with a place of their own in the answer.
 _PLACED = ("name", "version", "metrics", "strengths")
@@ -31,7 +31,7 @@ def model_card(served: ServedModel, registry: ModelRegistry) -> dict[str, Any]:
         **model_summary(served, registry),
         "link": model.link,
         "classes": list(model.classes),
-        "features": [_feature(feature) for feature in model.features.features],
+        "features": [_feature(feature, model.features) for feature in model.features.features if not feature.cycle],
         "terms": [term.name for term in ensemble.pencil.terms],
         "dim": ensemble.pencil.dim,
         "members": len(ensemble.member_weights),
@@ -42,7 +42,7 @@ def model_card(served: ServedModel, registry: ModelRegistry) -> dict[str, Any]:
     }
 
 
-def _feature(feature: Feature) -> dict[str, Any]:
+def _feature(feature: Feature, space: FeatureSpace) -> dict[str, Any]:
     numeric = feature.kind in ("numeric", "datetime")
     return {
         "name": feature.name,
@@ -52,4 +52,5 @@ def _feature(feature: Feature) -> dict[str, Any]:
         "high": feature.high if numeric else None,
         "categories": list(feature.categories) if feature.kind == "categorical" else None,
         "missing": feature.missing,
+        "cycles": [other.name for other in space.features if other.source == feature.name],
     }

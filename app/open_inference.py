@@ -79,7 +79,8 @@ async def metadata(request: Request, name: str) -> Response:
 
 def _metadata(registry: ModelRegistry, name: str, version: str | None = None) -> Response:
     served = registry.find(name, version)
-    features = served.model.features.features
+    space = served.model.features
+    features = space.features[: len(space.input_names)]
     outputs = [{"name": "prediction", "datatype": "FP64", "shape": [-1]}]
     if served.model.classes:
         outputs = [

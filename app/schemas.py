@@ -99,6 +99,9 @@ class FeatureCard(BaseModel):
     high: float | None = Field(description="Largest training value, in the same unit.")
     categories: list[str] | None = Field(description="Training categories of a categorical feature.")
     missing: bool = Field(description="Whether a missing value has a meaning of its own to the model.")
+    cycles: list[str] = Field(
+        description="Of a date: the features told from it, such as its hour. A row may give them; it need not."
+    )
 
 
 class ModelCard(ModelSummary):

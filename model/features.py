@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.cells import Kind, category_key, describe, encode_cell
+from model.cycles import CYCLES, CycleName, cycle_values
 
 FloatArray = NDArray[np.float64]
 Transform = Literal["identity", "log"]
@@ -45,6 +46,8 @@ class Feature:
     boolean      false -> 0, true -> 1.
     categorical  the position in ``categories``; ``len(categories)`` for any other value.
 
+    A numeric feature may be a cycle of a date: where a row does not give it, it is told from the date.
+
     Where ``missing`` is true the model has a matrix of its own for a missing value; elsewhere a missing
     number counts as the training median and a missing category as unknown.
 
@@ -57,6 +60,7 @@ class Feature:
         low, high: the training range in raw units.
         categories: the training categories as ``category_key`` writes them.
         missing: whether a missing value has a matrix of its own.
+        source, cycle: the datetime feature that it is a cycle of, and which one; empty for a column of its own.
     """
 
     name: str
@@ -69,6 +73,8 @@ class Feature:
     high: float = 1.0
     categories: tuple[str, ...] = ()
     missing: bool = False
+    source: str = ""
+    cycle: CycleName | Literal[""] = ""
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind) or self.transform not in get_args(Transform):
@@ -78,6 +84,10 @@ class Feature:
             raise ValueError(f"feature {self.name!r} must have a finite center, low and high and a positive scale")
         if self.kind != "categorical" and not isinstance(self.typical, int | float):
             raise ValueError(f"feature {self.name!r} must have a typical value that is a number")
+        if bool(self.source) != bool(self.cycle) or self.cycle not in ("", *CYCLES):
+            raise ValueError(f"feature {self.name!r} has no known date or cycle: {self.source!r}, {self.cycle!r}")
+        if self.cycle and self.kind != "numeric":
+            raise ValueError(f"feature {self.name!r} must be numeric to be a cycle; got {self.kind}")
 
     @property
     def num_codes(self) -> int:
@@ -128,7 +138,7 @@ class Feature:
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """The features of a model in training column order."""
+    """The features of a model in training column order, and after them the cycles of dates."""
 
     features: tuple[Feature, ...]
 
@@ -136,6 +146,10 @@ class FeatureSpace:
         names = [feature.name for feature in self.features]
         if len(set(names)) != len(names):
             raise ValueError(f"feature names must differ; got {names}")
+        dates = {feature.name for feature in self.features if feature.kind == "datetime"}
+        for feature in self.features[len(self.input_names) :]:
+            if feature.source not in dates:
+                raise ValueError(f"feature {feature.name!r} must stand behind all columns, as a cycle of a date does")
 
     def __len__(self) -> int:
         return len(self.features)
@@ -144,6 +158,21 @@ class FeatureSpace:
     def names(self) -> tuple[str, ...]:
         """Names in column order."""
         return tuple(feature.name for feature in self.features)
+
+    @cached_property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the features that rows have to give: all but cycles."""
+        return tuple(feature.name for feature in self.features if not feature.cycle)
+
+    @cached_property
+    def _cycles(self) -> list[tuple[int, int, CycleName]]:
+        """Positions of each cycle and of its date, and which it is."""
+        return [(i, self.position(f.source), f.cycle) for i, f in enumerate(self.features) if f.cycle]
+
+    @cached_property
+    def tied(self) -> frozenset[int]:
+        """Positions of cycles and of their dates: none of them changes alone in a real row."""
+        return frozenset(i for cycle, date, _ in self._cycles for i in (cycle, date))
 
     def position(self, name: str) -> int:
         """Where a feature stands.
@@ -161,7 +190,8 @@ class FeatureSpace:
         Args:
             rows: a list of rows, each a mapping by feature name (a missing key is a missing value) or a
                 sequence in column order; or a table with named columns (a pandas DataFrame, or a mapping of
-                name -> values), whose further columns are ignored; or a 2-D array in column order.
+                name -> values), whose further columns are ignored; or a 2-D array in column order. Cycles of
+                dates may be left out everywhere.
 
         Returns:
             (N, F) float64: numbers in raw units, 0/1 for booleans, codes for categories, NaN for missing.
@@ -170,12 +200,30 @@ class FeatureSpace:
             InvalidRowsError: naming each bad row and feature (the first ``MAX_REPORTED_ERRORS`` of them).
         """
         if isinstance(rows, Mapping) or hasattr(rows, "columns"):
-            return self._encode_table(rows)
-        if isinstance(rows, np.ndarray) and rows.ndim == 2:
-            if rows.shape[1] != len(self):
-                raise InvalidRowsError([((), f"a row must have {len(self)} values; got {rows.shape[1]}")])
-            return self._encode_columns(list(rows.T), self.names)
-        return self._encode_rows(rows)
+            columns = self._encode_table(rows)
+        elif isinstance(rows, np.ndarray) and rows.ndim == 2:
+            if rows.shape[1] not in self._lengths:
+                raise InvalidRowsError([((), f"a row must have {self._length} values; got {rows.shape[1]}")])
+            columns = self._encode_columns(list(rows.T), self.names)
+        else:
+            columns = self._encode_rows(rows)
+        self.fill_cycles(columns)
+        return columns
+
+    def fill_cycles(self, columns: FloatArray) -> None:
+        """Tell cycles that are missing in columns (N, F) from their dates, in place."""
+        for i, source, cycle in self._cycles:
+            absent = np.isnan(columns[:, i])
+            columns[absent, i] = cycle_values(cycle, columns[absent, source])
+
+    @property
+    def _lengths(self) -> set[int]:
+        """Values that a row in column order may have."""
+        return {len(self.input_names), len(self)}
+
+    @property
+    def _length(self) -> str:
+        return " or ".join(map(str, sorted(self._lengths)))
 
     def coordinates(self, columns: FloatArray) -> FloatArray:
         """Columns (N, F) as ``encode`` gives them -> what the curves are walked by, (N, F) float64."""
@@ -200,11 +248,12 @@ class FeatureSpace:
 
     def _encode_table(self, table: Any) -> FloatArray:
         present = set(table) if isinstance(table, Mapping) else set(table.columns)
-        absent = [name for name in self.names if name not in present]
+        absent = [name for name in self.input_names if name not in present]
         if absent:
             raise InvalidRowsError([((), f"the table must have the column {name!r}") for name in absent])
-        columns = [_column(table[name]) for name in self.names]
-        for name, column in zip(self.names, columns, strict=True):
+        given = [name for name in self.names if name in present]
+        columns = [_column(table[name]) for name in given]
+        for name, column in zip(given, columns, strict=True):
             if column is None:
                 got = describe(table[name])
                 message = f"a table's column must be a sequence, and a single row stand in a list; got {got}"
@@ -212,7 +261,7 @@ class FeatureSpace:
             if len(column) != len(columns[0]):
                 message = f"columns must have the same length, {len(columns[0])}; got {len(column)}"
                 raise InvalidRowsError([((name,), message)])
-        return self._encode_columns(columns, self.names)
+        return self._encode_columns(columns, given, [self.position(name) for name in given])
 
     def _encode_rows(self, rows: Any) -> FloatArray:
         if not isinstance(rows, Sequence):
@@ -224,14 +273,15 @@ class FeatureSpace:
             known = set(self.names)
             if all(map(known.issuperset, rows)):
                 return self._encode_columns([[r.get(n) for r in rows] for n in self.names], self.names)
-        elif kinds and kinds <= {list, tuple} and set(map(len, rows)) == {len(self)}:
-            return self._encode_columns(list(zip(*rows, strict=True)), tuple(range(len(self))))
+        elif kinds and kinds <= {list, tuple} and set(map(len, rows)) in ({length} for length in self._lengths):
+            columns = list(zip(*rows, strict=True))
+            return self._encode_columns(columns, tuple(range(len(columns))))
         return self._encode_mixed(rows)
 
     def _encode_mixed(self, rows: Sequence[Any]) -> FloatArray:
         """Rows of several shapes, or with something wrong: one at a time, all errors gathered."""
         errors: list[tuple[Location, str]] = []
-        out = np.empty((len(rows), len(self)))
+        out = np.full((len(rows), len(self)), math.nan)
         for i, row in enumerate(rows):
             if isinstance(row, Mapping):
                 keys: tuple[int | str, ...] = self.names
@@ -239,15 +289,15 @@ class FeatureSpace:
                 errors += [((i, str(key)), self._unknown(key)) for key in row if key not in self.names]
             elif isinstance(row, Sequence | np.ndarray) and not isinstance(row, str | bytes):
                 keys, values = tuple(range(len(self))), list(row)
-                if len(values) != len(self):
-                    errors.append(((i,), f"a row must have {len(self)} values; got {len(values)}"))
+                if len(values) not in self._lengths:
+                    errors.append(((i,), f"a row must have {self._length} values; got {len(values)}"))
                     continue
             else:
                 got = describe(row)
                 errors.append(((i,), f"a row must be an object by feature name or an array; got {got}"))
                 continue
-            for j, (feature, key) in enumerate(zip(self.features, keys, strict=True)):
-                out[i, j], message = encode_cell(feature.kind, feature.codes, values[j])
+            for j, (feature, key, value) in enumerate(zip(self.features, keys, values, strict=False)):
+                out[i, j], message = encode_cell(feature.kind, feature.codes, value)
                 if message:
                     errors.append(((i, key), message))
         if errors:
@@ -257,17 +307,21 @@ class FeatureSpace:
     def _unknown(self, key: object) -> str:
         return f"unknown feature; the model's features are {', '.join(self.names)}; got {key!r}"
 
-    def _encode_columns(self, columns: Sequence[Any], keys: Sequence[int | str]) -> FloatArray:
+    def _encode_columns(
+        self, columns: Sequence[Any], keys: Sequence[int | str], positions: Sequence[int] | None = None
+    ) -> FloatArray:
+        """Columns of the features at ``positions``, by default of the first ones; those of the others are missing."""
         count = len(columns[0]) if columns else 0
-        out = np.empty((count, len(self)))
+        out = np.full((count, len(self)), math.nan)
         errors: list[tuple[Location, str]] = []
-        for j, feature in enumerate(self.features):
-            if _fill_plain(feature, columns[j], out[:, j]):
+        for j, key, column in zip(positions or range(len(columns)), keys, columns, strict=False):
+            feature = self.features[j]
+            if _fill_plain(feature, column, out[:, j]):
                 continue
-            for i, value in enumerate(columns[j]):
+            for i, value in enumerate(column):
                 out[i, j], message = encode_cell(feature.kind, feature.codes, value)
                 if message:
-                    errors.append(((i, keys[j]), message))
+                    errors.append(((i, key), message))
         if errors:
             raise InvalidRowsError(errors[:MAX_REPORTED_ERRORS], total=len(errors))
         return out

@@ -49,6 +49,7 @@ class SpectralModel:
         ensemble: the members that score.
         classes: labels of a classifier in the order of its outputs; a binary model scores the second one.
         card: what else its checkpoint says of it: name, version, metrics, training settings.
+        log_link: the score of a regression is the logarithm of its prediction.
     """
 
     task: Task
@@ -57,11 +58,14 @@ class SpectralModel:
     ensemble: SpectralEnsemble
     classes: tuple[ClassLabel, ...] = ()
     card: Mapping[str, Any] = field(default_factory=dict)
+    log_link: bool = False
 
     def __post_init__(self) -> None:
         expected = {"binary": 2, "multiclass": len(self.classes)}.get(self.task, 0)
         if len(self.classes) != expected or (self.task == "multiclass" and expected < 2):
             raise ValueError(f"a {self.task} model must have {expected or 'no'} classes; got {self.classes}")
+        if self.log_link and self.task != "regression":
+            raise ValueError(f"only a regression can be told the logarithmic link; this is a {self.task} model")
         outputs = len(self.classes) if self.task == "multiclass" else 1
         if self.ensemble.num_outputs != outputs:
             raise ValueError(f"a {self.task} model has {outputs} outputs; got {self.ensemble.num_outputs}")
@@ -69,8 +73,8 @@ class SpectralModel:
 
     @property
     def link(self) -> Link:
-        """The link of the task."""
-        return LINKS[self.task]
+        """The link of the task, or of a regression by the logarithm."""
+        return "exp" if self.log_link else LINKS[self.task]
 
     def scores(self, columns: FloatArray) -> FloatArray:
         """Columns (N, F) as ``features.encode`` gives them -> scores (N, O)."""

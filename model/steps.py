@@ -42,9 +42,9 @@ class Steps:
 
     @cached_property
     def used(self) -> frozenset[int]:
-        """Features that the model looks at, and that may change."""
+        """Features that the model looks at, and that may change; no date whose cycles it looks at, too."""
         used = {i for term in self.ensemble.pencil.terms for i in term.features}
-        return frozenset(used - set(self.fixed))
+        return frozenset(used - set(self.fixed) - self.features.tied)
 
     def numbers(self, row: FloatArray) -> list[int]:
         """Positions of the numeric features of a row (F,) of columns that may change."""

@@ -53,7 +53,7 @@ def audit(
     rng = np.random.default_rng(0)
     part = np.sort(rng.permutation(len(table))[:SAMPLE_ROWS])
     sample, values = table.iloc[part].reset_index(drop=True), target.values[part]
-    names = list(space.names)
+    names = list(space.input_names)
     texts = {feature.name for feature in space.features if feature.kind == "categorical"}
     codes = {
         # Encoded, rare categories would be one.

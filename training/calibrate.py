@@ -6,25 +6,26 @@ import numpy as np
 from scipy.optimize import minimize
 
 from model.features import FloatArray
-from training.losses import LOGISTIC, SOFTMAX, losses
+from training.losses import LOGISTIC, SOFTMAX, SQUARED, SQUARED_RATE, losses
 
 #: Rows below which a calibration would fit noise.
 MIN_ROWS = 1000
-#: A classifier's scores are stretched or shrunk by no more than this.
+#: Scores are stretched or shrunk by no more than this.
 STRETCH = (0.5, 2.0)
 #: Levels at which intervals are kept.
 LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
 
 
 def calibration(kind: int, scores: FloatArray, target: FloatArray, weight: FloatArray) -> tuple[float, float]:
-    """(scale, shift) that make a classifier's scores (N, O) fit best; (1, 0) for other losses and few rows.
+    """(scale, shift) that make scores (N, O) fit best by the loss that judges them; (1, 0) for few rows.
 
-    A binary score gets both (Platt, 1999), those of several classes a common scale (temperature). Both are
-    affine, so explanations stay exact.
+    A single score gets both (of a binary one: Platt, 1999), those of several classes a common scale (temperature).
+    That also takes from a mean what Huber's loss makes of skewed residuals. Both are affine, so explanations stay
+    exact. Absolute, quantile and Huber's own loss, and Poisson's, stay as they were trained.
     """
-    if kind not in (LOGISTIC, SOFTMAX) or len(scores) < MIN_ROWS:
+    if kind not in (LOGISTIC, SOFTMAX, SQUARED, SQUARED_RATE) or len(scores) < MIN_ROWS:
         return 1.0, 0.0
-    moves = kind == LOGISTIC
+    moves = kind != SOFTMAX
 
     def loss(x: FloatArray) -> float:
         return float((weight * losses(kind, 0.0, x[0] * scores + (x[1] if moves else 0.0), target)).mean())

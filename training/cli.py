@@ -119,12 +119,13 @@ def _count(text: str) -> int:
 
 _SETTINGS = (
     ("dim", int, "size of the matrices (default 15)"),
-    ("members", int, "spectral neurons whose mean is the score (default 8)"),
+    ("members", int, "spectral neurons whose mean is the score (default 12)"),
     ("pairs", str, "pairs of features with a term of their own: a:b,c:d, none, or auto (default)"),
     ("epochs", int, "passes over the rows (default: found by the search)"),
     ("budget", float, "seconds that the search may take, about (default 60)"),
     ("loss", str, "of a regression: auto (default), squared, huber, absolute, quantile"),
     ("quantile", float, "which one, for that loss (default 0.5)"),
+    ("link", str, "of a regression: identity, log, or auto for the better (default)"),
     ("monotone", str, "features along which the score never falls or never rises: f=+,g=-"),
     ("convex", _names, "features along which the score is convex: a,b (takes the largest eigenvalue)"),
     ("concave", _names, "features along which it is concave (takes the smallest)"),

@@ -27,6 +27,7 @@ from training.losses import (
     SOFTMAX,
     SQUARED,
     choose_objective,
+    standardised,
 )
 from training.progress import Reporter, Silent
 from training.settings import FitSettings
@@ -118,15 +119,14 @@ def measure_curvature(
     if not 0 <= seed < MAX_SEED:
         raise UserError(f"--seed must be in [0, {MAX_SEED - 1}]; got {seed}")
     rows = _rows(model, frame)
-    shift, scale = 0.0, 1.0
+    target, shift, scale = rows.target, 0.0, 1.0
     if model.task == "regression":
-        shift = float(np.average(rows.target, weights=rows.weight))
-        scale = float(np.average((rows.target - shift) ** 2, weights=rows.weight)) ** 0.5
+        target, shift, scale = standardised(rows.target, rows.weight, model.log_link)
     name, row_loss = choose_loss(model)
     loss = spectral_loss(
         model.ensemble,
         model.features.coordinates(model.features.encode(rows.features)),
-        (rows.target - shift) / scale,
+        target,
         row_loss,
         row_weights=rows.weight,
         shift=shift,
@@ -174,7 +174,7 @@ def choose_loss(model: SpectralModel) -> tuple[str, RowLoss]:
     Losses without curvature of their own (absolute, quantile) are replaced by Huber's.
     """
     settings = _settings(model)
-    objective = choose_objective(model.task, settings["loss"], settings["quantile"])
+    objective = choose_objective(model.task, settings["loss"], settings["quantile"], model.log_link)
     kind, parameter = objective.training
     if kind == SQUARED:
         return "squared", lambda scores, target: 0.5 * (scores[:, 0] - target) ** 2
@@ -209,7 +209,7 @@ def _rows(model: SpectralModel, frame: pd.DataFrame) -> _Rows:
     if settings["exposure"] is not None:
         exposure = _column(features, settings["exposure"])
         values, weight = values / exposure, weight * exposure
-    return _Rows(features[list(model.features.names)], values, weight)
+    return _Rows(features[list(model.features.input_names)], values, weight)
 
 
 def _column(features: pd.DataFrame, name: str) -> FloatArray:
@@ -234,7 +234,8 @@ def _softmax(scores: Tensor, target: Tensor) -> Tensor:
 
 
 def _poisson(scores: Tensor, target: Tensor) -> Tensor:
-    return torch.exp(scores[:, 0].clamp(max=MAX_LOG_RATE)) - target * scores[:, 0]
+    rate = torch.exp(scores[:, 0].clamp(max=MAX_LOG_RATE))
+    return rate - target * (1.0 + scores[:, 0]) + torch.xlogy(target, target)
 
 
 def _pairs(result: EigenResult) -> dict[str, Any]:

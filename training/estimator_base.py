@@ -44,7 +44,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        members: int = 8,
+        members: int = 12,
         dim: int = 15,
         pairs: Pairs = "auto",
         monotone: Mapping[str, str] | None = None,
@@ -110,9 +110,10 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
             monotone=dict(settings.get("monotone", ())) or None,
             random_state=settings.get("seed", 0),
         )
-        estimator.n_features_in_ = len(model.features)
-        if model.features.names != array_names(estimator.n_features_in_):
-            estimator.feature_names_in_ = np.array(model.features.names, dtype=object)
+        names = model.features.input_names
+        estimator.n_features_in_ = len(names)
+        if names != array_names(estimator.n_features_in_):
+            estimator.feature_names_in_ = np.array(names, dtype=object)
         return estimator._adopt(model)
 
     def __sklearn_tags__(self) -> Tags:

@@ -20,11 +20,10 @@ from model.spectral import SpectralModel
 from training.audit import audit
 from training.calibrate import calibration, interval_radii
 from training.journal import Journal
-from training.losses import choose_objective
+from training.links import prepare_linked
 from training.members import build_ensemble, identity_params
 from training.metrics import score_metrics
 from training.pairs import pair_term
-from training.prepare import Sample, prepare
 from training.progress import Reporter, Silent
 from training.promises import proved_of
 from training.ranks import Ranks
@@ -132,20 +131,11 @@ def _fit_rows(
     journal: Journal | None,
     ranks: Ranks,
 ) -> Fitted:
-    space = infer_features(table, {*settings.convex, *settings.concave})
+    bent = {*settings.convex, *settings.concave}
+    space = infer_features(table, bent, bent | {name for name, _ in (*settings.monotone, *settings.max_strength)})
     columns = space.encode(table)
-    shift, scale = _standardiser(goal, weight)
-    sample = Sample(
-        space=space,
-        coordinates=space.coordinates(columns),
-        target=(goal.values - shift) / scale,
-        weight=weight,
-        num_classes=len(goal.classes),
-        objective=choose_objective(goal.task, settings.loss, settings.quantile),
-        scale=scale,
-    )
-    rng = np.random.default_rng(np.random.SeedSequence(settings.seed))
-    bench, gains = ranks.agree(lambda: prepare(sample, settings, rng))
+    sample, bench, gains = ranks.agree(lambda: prepare_linked(space, columns, goal, weight, settings))
+    shift, scale, log_link = sample.shift, sample.scale, sample.objective.log_link
     trained: list[TrainedMember] | None = None
     if settings.epochs is None:
         rungs = rungs_within(bench, settings.budget, settings.members)
@@ -162,11 +152,12 @@ def _fit_rows(
     picks = blend(eligible, settings.members, bench.loss)
     held = np.flatnonzero(bench.fold >= 0)
     scores = np.mean([pick.scores[held] for pick in picks], axis=0)
-    if goal.classes and not settings.max_strength:  # stretched scores would break a cap
-        scale, shift = calibration(sample.objective.kind, scores, sample.target[held], weight[held])
+    if not settings.max_strength:  # stretched scores would break a cap
+        stretch, move = calibration(sample.objective.judging[0], scores, sample.target[held], weight[held])
+        scale, shift = scale * stretch, shift + scale * move
     scores = shift + scale * scores
     ensemble = refit(bench, picks, scale, shift, reporter, trained, ranks)
-    model = SpectralModel(goal.task, goal.name, space, ensemble, goal.classes)
+    model = SpectralModel(goal.task, goal.name, space, ensemble, goal.classes, log_link=log_link)
     unseen = replace(goal, values=goal.values[held])
     metrics = score_metrics(model, scores, unseen, weight[held])
     card: dict[str, Any] = {
@@ -187,7 +178,7 @@ def _fit_rows(
         },
     }
     if goal.task == "regression":
-        card["intervals"] = interval_radii(scores[:, 0], unseen.values, weight[held])
+        card["intervals"] = interval_radii(model.values(scores), unseen.values, weight[held])
     if proved := proved_of(settings, space, ensemble):
         card["certificates"] = proved
     return Fitted(
@@ -246,15 +237,6 @@ def _describe(picks: Sequence[Judged]) -> list[dict[str, Any]]:
         }
         for (candidate, steps, loss), count in counts.items()
     ]
-
-
-def _standardiser(goal: Target, weight: FloatArray) -> tuple[float, float]:
-    """(shift, scale) by which a regression's target is standardised; (0, 1) for others."""
-    if goal.task != "regression":
-        return 0.0, 1.0
-    mean = float(np.average(goal.values, weights=weight))
-    # A target that never varies keeps its scale: there is nothing to divide by.
-    return mean, float(np.sqrt(np.average((goal.values - mean) ** 2, weights=weight))) or 1.0
 
 
 def _weights(table: pd.DataFrame, goal: Target, settings: FitSettings) -> FloatArray:

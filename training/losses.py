@@ -8,14 +8,15 @@ from typing import Any, Literal
 
 import numpy as np
 from numba import njit
-from scipy.special import logsumexp
+from scipy.special import logsumexp, xlogy
 
 from model.features import FloatArray
 from model.spectral import Task
 
-SQUARED, HUBER, QUANTILE, LOGISTIC, SOFTMAX, POISSON = range(6)
+SQUARED, HUBER, QUANTILE, LOGISTIC, SOFTMAX, POISSON, SQUARED_RATE = range(7)
 
 RegressionLoss = Literal["auto", "squared", "huber", "absolute", "quantile"]
+RegressionLink = Literal["auto", "identity", "log"]
 
 #: What a regression minimises: (loss, its parameter). "auto" trains on Huber's loss, whose gradients an outlier
 #: cannot drown, and is judged by the squared one; half a standard deviation of the target was measured best.
@@ -44,15 +45,39 @@ class Objective:
         """The loss trained on."""
         return self.training[0]
 
+    @property
+    def log_link(self) -> bool:
+        """Whether it is a regression's whose score is the logarithm of the prediction."""
+        return self.judging[0] == SQUARED_RATE
 
-def choose_objective(task: Task, loss: RegressionLoss, quantile: float) -> Objective:
-    """The objective of a task; ``loss`` and ``quantile`` matter for regressions only."""
+
+def choose_objective(task: Task, loss: RegressionLoss, quantile: float, log_link: bool = False) -> Objective:
+    """The objective of a task; the rest matters for regressions only.
+
+    By the logarithmic link a regression is trained on Poisson's loss, which estimates the mean of any target that is
+    not negative (Gourieroux, Monfort and Trognon, Pseudo maximum likelihood methods, 1984).
+    """
+    if log_link:
+        return Objective((POISSON, 0.0), (SQUARED_RATE, 0.0))
     if task != "regression":
         one = (_TASK_LOSSES[task], 0.0)
         return Objective(one, one)
     kind, parameter = REGRESSION_LOSSES[loss]
     trained = (kind, quantile if loss == "quantile" else parameter)
     return Objective(trained, (SQUARED, 0.0) if loss == "auto" else trained)
+
+
+def standardised(values: FloatArray, weight: FloatArray, log_link: bool = False) -> tuple[FloatArray, float, float]:
+    """A regression's targets (N,) as they are trained on, and (shift, scale) that take scores back to the target's.
+
+    By the logarithmic link they are divided by their mean, else also centred and divided by their spread.
+    """
+    mean = float(np.average(values, weights=weight))
+    if log_link:
+        return values / mean, math.log(mean), 1.0
+    # A target that never varies keeps its scale: there is nothing to divide by.
+    scale = float(np.sqrt(np.average((values - mean) ** 2, weights=weight))) or 1.0
+    return (values - mean) / scale, mean, scale
 
 
 #: Scores are held below this before exp: e^30 counts per row are no data.
@@ -96,8 +121,14 @@ def losses(kind: int, parameter: float, scores: FloatArray, target: FloatArray) 
         return np.where(first > target, 1.0 - parameter, -parameter) * (first - target)
     if kind == LOGISTIC:
         return np.logaddexp(0.0, first) - target * first
-    if kind == POISSON:
-        return np.exp(np.minimum(first, MAX_LOG_RATE)) - target * first
+    if kind in (POISSON, SQUARED_RATE):
+        rate = np.exp(np.minimum(first, MAX_LOG_RATE))
+        # Half the deviance: unlike the likelihood it is zero at best, so that shares of it mean something.
+        return (
+            0.5 * (rate - target) ** 2
+            if kind == SQUARED_RATE
+            else rate - target * (1.0 + first) + xlogy(target, target)
+        )
     return np.asarray(logsumexp(scores, axis=1) - scores[np.arange(len(target)), target.astype(int)])
 
 

@@ -47,7 +47,7 @@ class Sample:
         weight: (N,).
         num_classes: 0 unless it is a classifier's.
         objective: what to minimise.
-        scale: of the finished scores, in units of ``target``.
+        shift, scale: the finished score is shift + scale * (that of ``target``).
     """
 
     space: FeatureSpace
@@ -56,6 +56,7 @@ class Sample:
     weight: FloatArray
     num_classes: int
     objective: Objective
+    shift: float = 0.0
     scale: float = 1.0
 
     @property

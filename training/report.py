@@ -130,7 +130,7 @@ def _diagnosis(model: SpectralModel, part: str, found: Evaluation, draw: Any) ->
 
 
 def _effects(model: SpectralModel, effects: Effects, draw: Any) -> list[str]:
-    unit = UNITS[model.task].format(*model.classes[1:2])
+    unit = "in the logarithm of the target" if model.log_link else UNITS[model.task].format(*model.classes[1:2])
     parts = [
         "<h2>Importance of terms</h2>",
         f"<p>Mean |contribution| over {effects.rows:,} training rows, {escape(unit)}. Contributions add up to the "

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from model.cells import days_since_epoch
+from model.cycles import CycleName, cycle_values
 from model.features import Feature, FeatureSpace, category_key
 
 #: A positive feature more skewed than this is taken by its logarithm. Incomes, prices, areas and counts lie
@@ -19,11 +20,27 @@ MAX_LEVELS = 24
 #: Categories seen less often than this, and less often than in one of 2,000 rows, count as unknown.
 MIN_CATEGORY_ROWS = 2
 RARE_SHARE = 0.0005
+#: Dates that span less say nothing of what comes back every week, or year.
+MIN_WEEKS_DAYS = 14.0
+MIN_YEAR_DAYS = 400.0
 
 
-def infer_features(frame: pd.DataFrame, plain: Collection[str] = ()) -> FeatureSpace:
-    """The features of a table, with encodings fitted to its rows; those in ``plain`` are never taken by logarithm."""
-    return FeatureSpace(tuple(_infer(str(name), frame[name], str(name) not in plain) for name in frame.columns))
+def infer_features(frame: pd.DataFrame, plain: Collection[str] = (), shaped: Collection[str] = ()) -> FeatureSpace:
+    """The features of a table, with encodings fitted to its rows, and the cycles of its dates.
+
+    Those in ``plain`` are never taken by logarithm. What is promised of the course along those in ``shaped`` would not
+    hold along a date's cycles, so these get none.
+    """
+    features = [_infer(str(name), frame[name], str(name) not in plain) for name in frame.columns]
+    dates = [(feature, frame[name]) for feature, name in zip(features, frame.columns, strict=True)]
+    cycles = [
+        c
+        for feature, column in dates
+        if feature.kind == "datetime" and feature.name not in shaped
+        for c in _cycles(feature, column)
+    ]
+    taken = {feature.name for feature in features}
+    return FeatureSpace((*features, *(cycle for cycle in cycles if cycle.name not in taken)))
 
 
 def _infer(name: str, column: pd.Series, may_log: bool) -> Feature:
@@ -38,6 +55,21 @@ def _infer(name: str, column: pd.Series, may_log: bool) -> Feature:
         days = np.array([days_since_epoch(value) for value in present])
         return replace(_numeric(name, days, missing, may_log=False), kind="datetime")
     return _categorical(name, present, missing)
+
+
+def _cycles(date: Feature, column: pd.Series) -> Iterator[Feature]:
+    """The cycles that a date runs through, as features of their own."""
+    days = np.array([days_since_epoch(value) for value in column.dropna()])
+    least: dict[CycleName, bool] = {
+        "hour": bool((days % 1.0 != 0.0).any()),
+        "weekday": date.high - date.low >= MIN_WEEKS_DAYS,
+        "day of year": date.high - date.low >= MIN_YEAR_DAYS,
+    }
+    for cycle, runs in least.items():
+        if runs:
+            values = cycle_values(cycle, days)
+            feature = _numeric(f"{date.name} ({cycle})", values, date.missing, may_log=False)
+            yield replace(feature, source=date.name, cycle=cycle)
 
 
 def _is_boolean(present: pd.Series) -> bool:
@@ -70,7 +102,7 @@ def _numeric(name: str, values: np.ndarray, missing: bool, may_log: bool) -> Fea
         return Feature(name=name, kind="numeric", typical=0.0)
     low, high = float(values.min()), float(values.max())
     typical = float(np.median(values))
-    log = may_log and low > 0 and len(np.unique(values)) > MAX_LEVELS and _skewness(values) > LOG_SKEWNESS
+    log = may_log and low > 0 and len(np.unique(values)) > MAX_LEVELS and skewness(values) > LOG_SKEWNESS
     if log:
         values = np.log(values)
     scale = float(values.std())
@@ -87,7 +119,8 @@ def _numeric(name: str, values: np.ndarray, missing: bool, may_log: bool) -> Fea
     )
 
 
-def _skewness(values: np.ndarray) -> float:
+def skewness(values: np.ndarray) -> float:
+    """The third standardised moment; 0 for values that never vary."""
     deviations = values - values.mean()
     variance = float((deviations**2).mean())
     return float((deviations**3).mean()) / variance**1.5 if variance > 0 else 0.0

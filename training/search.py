@@ -51,7 +51,7 @@ class Rung:
 
 
 #: The search in full. Later rounds train longer; two members of a candidate show what averaging them gains.
-RUNGS = (Rung(300, 100, 1), Rung(1200, 4, 2), Rung(4800, 2, 2), Rung(16_000, 1, 2))
+RUNGS = (Rung(300, 100, 1), Rung(1200, 6, 1), Rung(4800, 2, 2), Rung(16_000, 1, 2))
 #: A round that brings less than this share of the loss is the last one.
 MIN_IMPROVEMENT = 0.004
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from model.spectral import Task
 from training.basis import CurveShape
-from training.losses import RegressionLoss
+from training.losses import RegressionLink, RegressionLoss
 from training.table import UserError
 
 
@@ -32,6 +32,7 @@ class FitSettings:
         learning_rate: the peak of the one-cycle schedule; None for 0.01, or 0.06 for linear curves.
         loss: of a regression: auto, squared, huber, absolute or quantile.
         quantile: which one, for the loss of that name.
+        link: of a regression: identity for a score on the target's scale, log for its logarithm, auto for the better.
         monotone: (feature, "+" or "-"): the score must never fall, or never rise, along it.
         convex, concave: features along which the score must be so, within the range of the training rows. That takes
             the largest or the smallest eigenvalue, so only one of them can be asked for.
@@ -48,7 +49,7 @@ class FitSettings:
 
     task: Task | None = None
     dim: int = 15
-    members: int = 8
+    members: int = 12
     eig_idx: int | None = None
     pairs: tuple[tuple[str, str], ...] | None = None
     features: tuple[str, ...] = ()
@@ -59,6 +60,7 @@ class FitSettings:
     learning_rate: float | None = None
     loss: RegressionLoss = "auto"
     quantile: float = 0.5
+    link: RegressionLink = "auto"
     monotone: tuple[tuple[str, str], ...] = ()
     convex: tuple[str, ...] = ()
     concave: tuple[str, ...] = ()
@@ -108,6 +110,12 @@ class FitSettings:
             self.loss in get_args(RegressionLoss),
             f"loss must be one of {_list(RegressionLoss)}; got {self.loss!r}",
         )
+        _require(
+            self.link in get_args(RegressionLink), f"link must be one of {_list(RegressionLink)}; got {self.link!r}"
+        )
+        if self.link == "log":
+            told = self.loss != "auto" or self.concave or self.max_strength
+            _require(not told, "link log goes with the loss auto alone, and with no concave or capped feature")
         _require(
             self.class_weight in ("none", "balanced"),
             f"class_weight must be none or balanced; got {self.class_weight!r}",

@@ -51,6 +51,7 @@ CANDIDATES = tuple(
         ((8.0, 8.0, None), True),
         ((2.0, 2.0, None), False),
         ((0.5, 0.5, 0.5), False),
+        ((1.0, None, 1.0), False),
         ((2.0, None, 2.0), False),
         ((2.0, 2.0, 2.0), False),
         ((4.0, 4.0, 4.0), True),

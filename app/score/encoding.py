@@ -21,15 +21,16 @@ def encode_table(features: FeatureSpace, table: pa.Table, is_text: bool) -> tupl
 
     Args:
         features: of the model.
-        table: with a column for each of them.
+        table: with a column for each of them but cycles of dates.
         is_text: whether numbers are written as text, as in CSV.
     """
-    out = np.empty((table.num_rows, len(features)))
+    out = np.full((table.num_rows, len(features)), np.nan)
     faults: Faults = {}
-    for j, feature in enumerate(features.features):
+    for j, feature in enumerate(features.features[: len(features.input_names)]):
         column = table.column(feature.name)
         for row, message in _encode_column(feature, column, is_text, out[:, j]):
             faults[row, j] = message
+    features.fill_cycles(out)
     return out, faults
 
 

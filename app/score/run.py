@@ -69,7 +69,7 @@ def score_file(
     if data.is_same(out):
         raise ScoreError(f"--out must not be DATA itself: {out.text} is {data.text}")
     scorer = Scorer(serve(model), Options(method, on_error, is_csv(out)))
-    table = TableFile(data, model.features.names)
+    table = TableFile(data, model.features.input_names)
     model_files = {name: content.hex() for name, content in pack_model(model).items()}
     # The libraries, too: another release of one may write the same answers as other bytes.
     key = fingerprint(VERSION, _arrow_version(), model_files, [method, out.suffix], data.text, data.identity())

@@ -88,7 +88,7 @@ def graph_inputs(model: SpectralModel, columns: FloatArray, settings: ExportSett
     """Columns (N, F) as ``FeatureSpace.encode`` gives them -> the inputs of the graph."""
     names = input_names(model.features)
     inputs: dict[str, NDArray[Any]] = {}
-    for j, (name, feature) in enumerate(zip(names, model.features.features, strict=True)):
+    for j, (name, feature) in enumerate(zip(names, model.features.features, strict=False)):
         column = columns[:, j]
         if feature.kind == "categorical" and settings.categories == "strings":
             column = _texts(feature, column)
@@ -110,6 +110,8 @@ def probe_columns(features: FeatureSpace) -> FloatArray:
             columns[:, j] = rng.integers(0, feature.num_codes, PROBES)
     columns[rng.random(columns.shape) < ODD_SHARE] = np.nan
     columns[-1] = np.nan
+    columns[:, len(features.input_names) :] = np.nan
+    features.fill_cycles(columns)
     return columns
 
 

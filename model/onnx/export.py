@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from typing import Any, Literal
 
 import numpy as np
@@ -120,9 +121,8 @@ def _write(graph: Graph, model: SpectralModel, columns: Columns, settings: Expor
 def _metadata(model: SpectralModel, settings: ExportSettings, inputs: Sequence[str]) -> dict[str, str]:
     """What a reader of the file needs to know, as texts; lists and objects are JSON."""
     card, pencil = model.card, model.ensemble.pencil
-    features = [
-        {"input": name, **asdict(feature)} for name, feature in zip(inputs, model.features.features, strict=True)
-    ]
+    # A cycle of a date has no input: the graph tells it from the date's.
+    features = [{"input": name, **asdict(feature)} for name, feature in zip_longest(inputs, model.features.features)]
     facts: dict[str, Any] = {
         "name": str(card.get("name", "")),
         "version": str(card.get("version", "")),
@@ -148,7 +148,7 @@ def _describe(model: SpectralModel) -> str:
     pencil, members = model.ensemble.pencil, len(model.ensemble.member_weights)
     return (
         f"Tridiagonal spectral model of {model.target} ({model.task}): eigenvalue {model.ensemble.eig_idx} "
-        f"of {pencil.dim} x {pencil.dim} matrices, mean of {members}. One input per feature, each (rows, 1)."
+        f"of {pencil.dim} x {pencil.dim} matrices, mean of {members}. One input per column, each (rows, 1)."
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from model.cycles import CYCLES, CycleName
 from model.features import Feature, FeatureSpace
 from model.onnx.graph import Graph
 from model.onnx.tensor import Tensor
@@ -43,10 +44,10 @@ class Columns:
 
 
 def input_names(features: FeatureSpace) -> list[str]:
-    """The features' names; one that is empty or the name of an output gets "feature." in front."""
+    """The names of all features but cycles; one that is empty or the name of an output gets "feature." in front."""
     taken = {*OUTPUTS, *features.names, ""}
     names = []
-    for name in features.names:
+    for name in features.input_names:
         if name in OUTPUTS or not name:
             while name in taken:
                 name = "feature." + name
@@ -69,7 +70,7 @@ def check_categories(features: FeatureSpace, categories: Categories) -> None:
 def columns_of(graph: Graph, features: FeatureSpace, names: Sequence[str], categories: Categories) -> Columns:
     """Inputs for all features, and what they say."""
     rows = []
-    for feature, name in zip(features.features, names, strict=True):
+    for feature, name in zip(features.features, names, strict=False):
         text = feature.kind == "categorical" and categories == "strings"
         given = graph.input(name, object if text else np.float64, [ROWS, 1], describe(feature, text))
         if text:
@@ -79,6 +80,9 @@ def columns_of(graph: Graph, features: FeatureSpace, names: Sequence[str], categ
             given = graph.where((given < 0.0) | (given >= unknown), unknown, given)
             given = graph.elementwise("Floor", given)
         rows.append(graph.transpose(given, 1, 0))
+    for feature in features.features[len(names) :]:
+        assert feature.cycle
+        rows.append(_in_cycle(feature.cycle, rows[features.position(feature.source)]))
     raw = graph.concat(rows, 0)
     refused = graph.apply("IsInf", raw, dtype=np.bool_)
     booleans = [feature.kind == "boolean" for feature in features.features]
@@ -112,6 +116,13 @@ def describe(feature: Feature, text: bool) -> str:
         return f"{unit}, NaN if missing; {feature.low:g} to {feature.high:g} in training"
     missing = "the empty text if missing" if text else "NaN if missing"
     return f"category as {'text' if text else 'its position in the metadata'}, {missing}"
+
+
+def _in_cycle(name: CycleName, days: Tensor) -> Tensor:
+    """As ``model.cycles.cycle_values``, operation by operation."""
+    cycle, graph = CYCLES[name], days.graph
+    moments = (graph.elementwise("Floor", days) if cycle.whole else days) + cycle.shift
+    return (moments - graph.elementwise("Floor", moments / cycle.period) * cycle.period) * cycle.unit
 
 
 def _looked_up(given: Tensor, feature: Feature) -> Tensor:

@@ -53,11 +53,13 @@ FEATURES = FeatureSpace(
         Feature("", "categorical", "y", categories=("x", "y")),
         Feature("rooms", "numeric", 4.0, "log", center=1.0, scale=0.5, low=1.0, high=9.0),
         Feature("sold", "datetime", 19000.0, center=19000.0, scale=500.0, low=18000.0, high=20000.0, missing=True),
+        Feature("sold (hour)", "numeric", 12.0, center=12.0, scale=7.0, high=24.0, source="sold", cycle="hour"),
+        Feature("weekday", "numeric", 3.0, center=3.0, high=6.0, missing=True, source="sold", cycle="weekday"),
     )
 )
 TERMS = tuple(
     Term(" & ".join(FEATURES.names[i] for i in features), features)
-    for features in [(0,), (1,), (2,), (3,), (4,), (0, 1), (3, 4), (4, 5), (1, 3), (6,)]
+    for features in [(0,), (1,), (2,), (3,), (4,), (0, 1), (3, 4), (4, 5), (1, 3), (6,), (7,), (8,)]
 )
 #: Every kind of curve: extended or not, with missing values or not, one knot or many, one path or many.
 CURVES = CurveSet(
@@ -82,6 +84,8 @@ CURVES = CurveSet(
             missing=True,
         ),
         Curve(9, numeric=(6,), direction=(1.0,), knots=(-1.0, 0.0, 1.0), missing=True),
+        Curve(10, numeric=(7,), direction=(1.0,), knots=(-1.5, 0.0, 1.5)),
+        Curve(11, numeric=(8,), direction=(1.0,), knots=(-3.0, 0.0, 1.0, 3.0), missing=True),
         Curve(2, categorical=(2,), num_codes=(2,), missing=True),
     )
 )
@@ -269,7 +273,8 @@ def test_the_file_says_what_it_is():
         "multiclass",
     )
     features = json.loads(facts["eigenserve.features"])
-    assert [feature["input"] for feature in features] == [value.name for value in proto.graph.input]
+    inputs = [feature["input"] for feature in features if not feature["cycle"]]
+    assert inputs == [value.name for value in proto.graph.input]
     assert [feature["name"] for feature in features] == list(FEATURES.names)
     assert features[3]["categories"] == ["a", "b", "3"]
     assert json.loads(facts["eigenserve.terms"]) == [term.name for term in TERMS]
