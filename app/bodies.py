@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import orjson
 from fastapi import Request
+from starlette.types import Scope
 
 from app.problems import ProblemError, invalid
 
@@ -38,10 +39,10 @@ class BodyHeaders(NamedTuple):
     waits: bool = False
 
 
-def body_headers(request: Request) -> BodyHeaders:
+def body_headers(scope: Scope) -> BodyHeaders:
     """Read the headers that concern the body, in one pass: this is done for every request."""
     media_type, charset, encoding, length, waits = BodyHeaders()
-    for name, value in request.scope["headers"]:
+    for name, value in scope["headers"]:
         if name == b"content-type":
             media_type, _, parameters = value.decode("latin-1").lower().partition(";")
             if "charset" in parameters:

@@ -30,32 +30,22 @@ _ADMIN_FOLDER = "/v2/repository/models/"
 
 
 class Keys:
-    """ASGI middleware that lets a request through if its key may do what it asks.
+    """The keys, and what each may do.
 
     A key comes as ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``. Only hashes are kept, and all of them
     are compared, so that the time taken tells nothing.
     """
 
-    def __init__(
-        self, app: ASGIApp, predict: Iterable[str], admin: Iterable[str], health_route: str | None = None
-    ) -> None:
-        self.app = app
+    def __init__(self, predict: Iterable[str], admin: Iterable[str], health_route: str | None = None) -> None:
         self._open = _OPEN | {health_route}
         self._admin = [_hash(key.encode()) for key in admin]
         self._predict = [_hash(key.encode()) for key in predict] + self._admin
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check one request."""
-        path = scope.get("path", "")
-        if scope["type"] == "http" and path not in self._open and not path.startswith(_OPEN_FOLDERS):
-            problem = self._refusal(scope, path)
-            if problem is not None:
-                response = problem_response(problem, path, scope["state"].get("request_id"))
-                await response(scope, receive, send)
-                return
-        await self.app(scope, receive, send)
-
-    def _refusal(self, scope: Scope, path: str) -> ProblemError | None:
+    def refusal(self, scope: Scope) -> ProblemError | None:
+        """Why a request's key may not do what it asks; None where there are no keys, or it may."""
+        path = scope["path"]
+        if not self._predict or path in self._open or path.startswith(_OPEN_FOLDERS):
+            return None
         key = _key(Request(scope))
         if key is None or not _among(key, self._predict):
             detail = "a key is needed: send Authorization: Bearer KEY" if key is None else "the key is not known"
@@ -63,6 +53,23 @@ class Keys:
         if path.startswith(_ADMIN_FOLDER) and not _among(key, self._admin):
             return ProblemError(403, "this key may predict, but not load or unload models")
         return None
+
+
+class KeyCheck:
+    """ASGI middleware that lets a request through if its key may do what it asks."""
+
+    def __init__(self, app: ASGIApp, keys: Keys) -> None:
+        self.app = app
+        self.keys = keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check one request."""
+        problem = self.keys.refusal(scope) if scope["type"] == "http" else None
+        if problem is not None:
+            response = problem_response(problem, scope["path"], scope["state"].get("request_id"))
+            await response(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
 
 
 def _key(request: Request) -> bytes | None:

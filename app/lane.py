@@ -117,36 +117,49 @@ class Lane:
         """Seconds that a job adds to the queue; 0 before one of its kind was measured."""
         return self.prices.get(job.key, 0.0) * job.size
 
-    def admit(self, job: Job, is_there: bool = False) -> None:
-        """Refuse a job that would not be done in time.
+    def refusal(self, job: Job, is_there: bool = False) -> ProblemError | None:
+        """Why a job would not be done in time; None if it would.
 
         Args:
             job: what is asked for.
             is_there: its body has been read. Those on their way then do not stand before it.
 
-        Raises:
-            ProblemError: 503 with Retry-After, when the queue will have been worked off; 504 for what would
-                take longer than the deadline even without a queue.
+        Returns:
+            503 with Retry-After, when the queue will have been worked off; 504 for what would take longer than
+            the deadline even without a queue.
         """
         rows, wait_s, share = self.rows, self.seconds, SHARE_TO_QUEUE
         if not is_there:
             rows, wait_s, share = rows + self.arriving_rows, wait_s + self.arriving_s, SHARE_TO_READ
-        cost_s, left_s = self.cost_s(job), share * self.deadline_s - (time.monotonic() - job.arrived)
+        cost_s = self.cost_s(job)
         if not rows:
-            if cost_s > self.deadline_s:
-                self.prices[job.key] *= DOUBT
-                raise ProblemError(
-                    504,
-                    f"{job.rows} rows would take about {cost_s:.0f} s, and the deadline is {self.deadline_s:g} s: "
-                    "send fewer at a time",
-                )
-        elif rows + job.rows > self.max_rows or wait_s + cost_s > left_s:
-            seconds = max(1, math.ceil(wait_s))
-            raise ProblemError(
-                503,
-                f"overloaded: {rows} rows are waiting; try again in {seconds} s",
-                headers={"Retry-After": str(seconds)},
+            if cost_s <= self.deadline_s:
+                return None
+            self.prices[job.key] *= DOUBT
+            return ProblemError(
+                504,
+                f"{job.rows} rows would take about {cost_s:.0f} s, and the deadline is {self.deadline_s:g} s: "
+                "send fewer at a time",
             )
+        left_s = share * self.deadline_s - (time.monotonic() - job.arrived)
+        if rows + job.rows <= self.max_rows and wait_s + cost_s <= left_s:
+            return None
+        seconds = max(1, math.ceil(wait_s))
+        return ProblemError(
+            503,
+            f"overloaded: {rows} rows are waiting; try again in {seconds} s",
+            headers={"Retry-After": str(seconds)},
+        )
+
+    def admit(self, job: Job, is_there: bool = False) -> None:
+        """Refuse a job that would not be done in time.
+
+        Raises:
+            ProblemError: see ``refusal``.
+        """
+        problem = self.refusal(job, is_there)
+        if problem is not None:
+            raise problem
 
     @contextmanager
     def arriving(self, job: Job) -> Iterator[None]:

@@ -11,11 +11,12 @@ from fastapi import FastAPI
 from app import counterfactuals, endpoints, kserve_v1, mlflow, open_inference
 from app.access_log import AccessLog
 from app.documentation import add_documentation
-from app.keys import Keys
-from app.observe import Observer
+from app.keys import KeyCheck, Keys
+from app.observe import Observation, Observer
 from app.page import add_page
 from app.platforms import add_platform_routes
 from app.problems import add_handlers
+from app.refusals import Refusals
 from app.service import Service
 from app.settings import Settings
 from app.short_way import ShortWay
@@ -69,9 +70,9 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
     add_page(app, settings.page)
     add_handlers(app)
     app.add_middleware(ShortWay, routes=[route for router in routers for route in router.routes])
-    if settings.api_keys or settings.admin_keys:
-        app.add_middleware(
-            Keys, predict=settings.api_keys, admin=settings.admin_keys, health_route=settings.health_route
-        )
-    app.add_middleware(Observer, service=service, access_log=access_log, tracing=tracing)
+    keys = Keys(settings.api_keys, settings.admin_keys, settings.health_route)
+    observation = Observation(service, access_log, tracing)
+    app.add_middleware(KeyCheck, keys=keys)
+    app.add_middleware(Observer, observation=observation)
+    app.state.refusals = Refusals(service, keys, observation)
     return app

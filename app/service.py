@@ -12,8 +12,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from fastapi import Request
+from starlette.types import Scope
 
-from app.bodies import body_headers, check_media_type, read_body
+from app.bodies import BodyHeaders, body_headers, check_media_type, read_body
 from app.engine import INLINE_BYTES, LARGE_AT_ONCE, Engine
 from app.included import included
 from app.instances import Asked
@@ -119,14 +120,14 @@ class Service:
         Raises:
             ProblemError: see ``check_media_type`` and ``read_body``; 503 while the models are being loaded.
         """
-        headers = body_headers(request)
+        headers = body_headers(request.scope)
         found = check_media_type(headers, *media_types)
         limits = self.settings.max_body_bytes, self.settings.body_timeout_s
         if 0 < headers.length <= INLINE_BYTES:
             body = await read_body(request, headers, *limits)
         else:
             # Refused before it is read: what a refusal costs is missing to those that are accepted.
-            job = _job(request, headers.length)
+            job = job_of(request.scope, request.scope["route"].path, headers, headers.length)
             if not headers.waits:  # what waits for a go-ahead would take the next request for its body
                 self.engine.large.admit(job)
             with self.engine.large.arriving(job):
@@ -148,13 +149,13 @@ class Service:
             return answer(asked, asked.served.model.scores(asked.columns()))
 
         if len(body) <= INLINE_BYTES:
-            asked, trace, started = read(), _trace(request), time.monotonic()
+            asked, trace, started = read(), _trace(request.scope), time.monotonic()
             scores = await self.engine.scores(asked)
             if trace is not None:
                 trace.part("solve", started, time.monotonic())
             self.metrics.predicted(asked, "predict")
             return answer(asked, scores)
-        return await self.engine.large.run(lambda _: work(), _job(request, len(body)), lambda: _gone(request))
+        return await self.engine.large.run(lambda _: work(), _large(request, body), lambda: _gone(request))
 
     async def explain(self, request: Request, body: bytes, read: Callable[[], Asked], answer: ExplainAnswer[T]) -> T:
         """As ``predict``, for explanations."""
@@ -188,7 +189,7 @@ class Service:
         """
         if len(body) <= INLINE_BYTES:
             return read()
-        return await self.engine.large.run(lambda _: read(), _job(request, len(body)), lambda: _gone(request))
+        return await self.engine.large.run(lambda _: read(), _large(request, body), lambda: _gone(request))
 
     async def slow(self, request: Request, kind: Hashable, rows: int, work: Callable[[Patience], T]) -> T:
         """Run what takes many times a prediction's time a row: never on the event loop, each kind at its own price.
@@ -198,7 +199,7 @@ class Service:
         Raises:
             ProblemError: whatever ``work`` finds wrong; 503 overloaded; 504 past the deadline.
         """
-        job = Job(kind, rows, rows, _arrived(request), _trace(request))
+        job = Job(kind, rows, rows, _arrived(request.scope), _trace(request.scope))
         return await self.engine.heavy.run(work, job, lambda: _gone(request))
 
     async def _load(self) -> None:
@@ -253,20 +254,22 @@ async def _gone(request: Request) -> None:
         pass
 
 
-def _arrived(request: Request) -> float:
+def job_of(scope: Scope, path: str, headers: BodyHeaders, size: int) -> Job:
+    """What is known of a request whose body is not parsed. One route and media type have one price per byte."""
+    rows = size // BYTES_PER_ROW.get(headers.media_type or JSON, BINARY_BYTES_PER_ROW)
+    return Job((path, headers.media_type, headers.encoding), size, rows, _arrived(scope), _trace(scope))
+
+
+def _large(request: Request, body: bytes) -> Job:
+    return job_of(request.scope, request.scope["route"].path, body_headers(request.scope), len(body))
+
+
+def _arrived(scope: Scope) -> float:
     """When the first byte of a request arrived."""
-    arrived: float = request.scope["state"]["arrived"]
+    arrived: float = scope["state"]["arrived"]
     return arrived
 
 
-def _trace(request: Request) -> Trace | None:
-    trace: Trace | None = request.scope["state"].get("trace")
+def _trace(scope: Scope) -> Trace | None:
+    trace: Trace | None = scope["state"].get("trace")
     return trace
-
-
-def _job(request: Request, size: int) -> Job:
-    """What is known of a request whose body is not parsed. One route and media type have one price per byte."""
-    headers = body_headers(request)
-    key = (request.scope["route"].path, headers.media_type, headers.encoding)
-    rows = size // BYTES_PER_ROW.get(headers.media_type or JSON, BINARY_BYTES_PER_ROW)
-    return Job(key, size, rows, _arrived(request), _trace(request))
