@@ -159,7 +159,11 @@ class Lane:
         """
         problem = self.refusal(job, is_there)
         if problem is not None:
-            raise problem
+            try:
+                raise problem
+            finally:
+                # Its traceback holds this frame: with the name, each refused body would wait for the garbage collector.
+                del problem
 
     @contextmanager
     def arriving(self, job: Job) -> Iterator[None]:

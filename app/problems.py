@@ -91,8 +91,10 @@ def _of_http(error: HTTPException, request: Request) -> ProblemError:
     if error.status_code == 404:
         return ProblemError(404, f"there is nothing at {path}; the paths are listed at /docs", headers=headers)
     if error.status_code == 405:
-        allowed = headers.get("Allow", "")
-        return ProblemError(405, f"{path} answers to {allowed}; got {request.method}", headers=headers)
+        # A route keeps its methods in a set, whose order is another in every process.
+        allowed = ", ".join(sorted(headers.get("Allow", "").split(", ")))
+        detail = f"{path} answers to {allowed}; got {request.method}"
+        return ProblemError(405, detail, headers={**headers, "Allow": allowed})
     return ProblemError(error.status_code, str(error.detail), headers=headers)
 
 

@@ -125,7 +125,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refused = None
         if not cycle.keep_alive:
             self.transport.close()
-        cycle.on_response()
+        # Without a way back to its connection nothing is left for the garbage collector, as where uvicorn ends one.
+        cycle.on_response = _nothing
+        self.on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP request, and close."""
@@ -162,3 +164,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _close_late(self) -> None:
         self._late = None
         self.transport.close()
+
+
+def _nothing() -> None:
+    """What a request that is done with has to tell its connection."""

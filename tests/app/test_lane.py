@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -126,3 +127,15 @@ def test_one_that_waited_past_its_deadline_is_not_computed():
         assert lane.rows == 0
 
     in_lane(check, deadline_s=0.1)
+
+
+def test_a_refusal_and_the_body_its_traceback_holds_are_freed_at_once():
+    def check(lane: Lane):
+        lane.rows = 100
+        try:
+            lane.admit(job())
+        except ProblemError as problem:
+            left = weakref.ref(problem)
+        assert left() is None  # without waiting for the garbage collector
+
+    in_lane(check)
