@@ -51,8 +51,8 @@ class Rung:
 
 
 #: The search in full. Later rounds train longer; two members of a candidate show what averaging them gains. At 1,200
-#: steps that is not worth its time on long tables (measured out of fold, California housing: nothing), and six candidates
-#: let those in that start slowly (adult census income: log loss 0.2819 instead of 0.2834).
+#: steps that is not worth its time on long tables (measured out of fold, California housing: nothing), and six
+#: candidates let those in that start slowly (adult census income: log loss 0.2819 instead of 0.2834).
 RUNGS = (Rung(300, 100, 1), Rung(1200, 6, 1), Rung(4800, 2, 2), Rung(16_000, 1, 2))
 #: Below so many rows every round trains two: there each is cheap, and says little by itself.
 SMALL_ROWS = 2_000
