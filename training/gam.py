@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,10 @@ from training.losses import HUBER, LOGISTIC, MAX_LOG_RATE, POISSON, SOFTMAX, SQU
 #: Ridge penalties on ramps and on lines, categories and missing values.
 RAMP_PENALTIES = (1.0, 4.0, 16.0, 64.0, 256.0, 4096.0)
 LINE_PENALTIES = (0.3, 3.0)
+#: Losses that take Newton steps try all of them below so many rows, and a weaker one for classes that lines tell apart;
+#: above, where it takes long, the middle ones for ramps and the first for lines.
+NEWTON_CHOICE_ROWS = 2_000
+WEAK_LINE_PENALTY = 0.03
 #: Newton steps (the squared loss needs one), and the change at which they stop.
 MAX_NEWTON_STEPS = 12
 NEWTON_TOLERANCE = 1e-2
@@ -90,21 +95,26 @@ def _choose_penalty(problem: _Problem, rough: NDArray[np.bool_], fold: NDArray[n
     stride = -(-len(fold) // MAX_CHOICE_ROWS)
     part = np.arange(0, len(fold), stride)
     exact = problem.loss == SQUARED
+    if exact:
+        choices = product(LINE_PENALTIES, RAMP_PENALTIES)
+    elif len(fold) < NEWTON_CHOICE_ROWS:
+        choices = product((*LINE_PENALTIES, WEAK_LINE_PENALTY), RAMP_PENALTIES)
+    else:
+        choices = product(LINE_PENALTIES[:1], RAMP_PENALTIES[1:5])
     best, chosen = np.inf, np.empty(0)
     start: FloatArray | None = None
-    for line in LINE_PENALTIES if exact else LINE_PENALTIES[:1]:
-        for ramp in RAMP_PENALTIES if exact else RAMP_PENALTIES[1:5]:
-            penalty = np.append(np.where(rough, ramp, line), 1e-6)
-            total = 0.0
-            # A strength that suits all rows is felt as a smaller one by a part of them.
-            start = None if exact else problem.solve(part, penalty / stride, start)
-            for f in range(int(fold.max()) + 1):
-                beta = problem.solve(part[fold[part] != f], penalty / stride, start)
-                held = part[fold[part] == f]
-                loss = losses(problem.loss, 0.0, problem.scores(held, beta), problem.target[held])
-                total += float((problem.weight[held] * loss).sum())
-            if total < best:
-                best, chosen = total, penalty
+    for line, ramp in choices:
+        penalty = np.append(np.where(rough, ramp, line), 1e-6)
+        total = 0.0
+        # A strength that suits all rows is felt as a smaller one by a part of them.
+        start = None if exact else problem.solve(part, penalty / stride, start)
+        for f in range(int(fold.max()) + 1):
+            beta = problem.solve(part[fold[part] != f], penalty / stride, start)
+            held = part[fold[part] == f]
+            loss = losses(problem.loss, 0.0, problem.scores(held, beta), problem.target[held])
+            total += float((problem.weight[held] * loss).sum())
+        if total < best:
+            best, chosen = total, penalty
     return chosen
 
 
