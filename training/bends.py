@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit
 
 from model.features import FloatArray
+from training.psd_steps import factor_products, reduce_factor
 
 
 @njit(inline="always", error_model="numpy")
@@ -95,14 +96,7 @@ def reduce_bends(
                     for i in range(2 * n - 1):
                         slopes[at + i] *= sign
                     continue
-                for i in range(n):
-                    diag = params[source + i]
-                    slope = np.float32(2.0) * diag * slopes[at + i]
-                    if i < n - 1:
-                        below, cross = params[source + n + i], slopes[at + n + i]
-                        slope += below * cross
-                        slopes[at + n + i] = sign * (np.float32(2.0) * below * slopes[at + i + 1] + diag * cross)
-                    slopes[at + i] = sign * slope
+                reduce_factor(params, slopes, source, at, n, sign)
 
 
 def bend_matrices(params: FloatArray, knots: FloatArray, bend: int, rise: int, least: float) -> FloatArray:
@@ -117,14 +111,10 @@ def bend_matrices(params: FloatArray, knots: FloatArray, bend: int, rise: int, l
     Returns:
         (paths * knots, ..., 2n - 1): diagonals and off-diagonals.
     """
-    n = (params.shape[-1] + 1) // 2
     paths = params.reshape(-1, len(knots), *params.shape[1:])
     if bend * rise < 0:
         paths, knots = paths[:, ::-1], knots[::-1]
-    diag, below = paths[..., :n], paths[..., n:]
-    growth = np.concatenate([diag**2, diag[..., : n - 1] * below], axis=-1)
-    growth[..., 1:n] += below**2
-    growth[..., :n] += least
+    growth = factor_products(paths, least)
     if rise == 0:
         growth[:, 1] = paths[:, 1]
     gaps = np.abs(np.diff(knots)).reshape(-1, *(1 for _ in params.shape[1:]))

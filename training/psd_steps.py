@@ -43,6 +43,19 @@ def expand_steps(params: Any, table: Any, p0: int, first: int, shape: Any, n: in
                     table[target + n + i] = table[before + n + i] + sign * diag * above
 
 
+@njit(inline="always", error_model="numpy")
+def reduce_factor(params: Any, slopes: Any, source: int, at: int, n: int, sign: Any) -> None:
+    """Slopes of the matrix sign * L L' at ``at`` -> slopes of L, which is at ``source``, in their place."""
+    for i in range(n):
+        diag = params[source + i]
+        slope = np.float32(2.0) * diag * slopes[at + i]
+        if i < n - 1:
+            below, cross = params[source + n + i], slopes[at + n + i]
+            slope += below * cross
+            slopes[at + n + i] = sign * (np.float32(2.0) * below * slopes[at + i + 1] + diag * cross)
+        slopes[at + i] = sign * slope
+
+
 @njit(inline="never", error_model="numpy")
 def reduce_steps(params: Any, slopes: Any, p0: int, first: int, shape: Any, n: int, outputs: int, width: int) -> None:
     """Slopes of the matrices -> slopes of the parameters, in their place: the adjoint of ``expand_steps``."""
@@ -58,14 +71,7 @@ def reduce_steps(params: Any, slopes: Any, p0: int, first: int, shape: Any, n: i
             for o in range(outputs):
                 source = ((p0 + row) * outputs + o) * width
                 at = ((first + row) * outputs + o) * width
-                for i in range(n):
-                    diag = params[source + i]
-                    slope = np.float32(2.0) * diag * slopes[at + i]
-                    if i < n - 1:
-                        below, cross = params[source + n + i], slopes[at + n + i]
-                        slope += below * cross
-                        slopes[at + n + i] = sign * (np.float32(2.0) * below * slopes[at + i + 1] + diag * cross)
-                    slopes[at + i] = sign * slope
+                reduce_factor(params, slopes, source, at, n, sign)
 
 
 def step_matrices(params: FloatArray, knots: int, sign: int, least_rise: float) -> FloatArray:
@@ -80,12 +86,16 @@ def step_matrices(params: FloatArray, knots: int, sign: int, least_rise: float) 
     Returns:
         (paths * knots, ..., 2n - 1): diagonals and off-diagonals.
     """
-    n = (params.shape[-1] + 1) // 2
-    diag, below = params[..., :n], params[..., n:]
-    steps = np.concatenate([diag**2, diag[..., : n - 1] * below], axis=-1)
-    steps[..., 1:n] += below**2
-    steps[..., :n] += least_rise
-    steps *= sign
-    paths = steps.reshape(-1, knots, *params.shape[1:])
+    paths = (sign * factor_products(params, least_rise)).reshape(-1, knots, *params.shape[1:])
     paths[:, 0] = params.reshape(paths.shape)[:, 0]
     return np.cumsum(paths, axis=1).reshape(params.shape)
+
+
+def factor_products(factors: FloatArray, least: float) -> FloatArray:
+    """L L' plus ``least`` times the identity, for factors L and products (..., 2n - 1)."""
+    n = (factors.shape[-1] + 1) // 2
+    diag, below = factors[..., :n], factors[..., n:]
+    products = np.concatenate([diag**2, diag[..., : n - 1] * below], axis=-1)
+    products[..., 1:n] += below**2
+    products[..., :n] += least
+    return products

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from app.score.faults import ScoreError
-from app.score.places import SUFFIXES, Folder, Place
+from app.score.folders import Folder
+from app.score.places import SUFFIXES, Place
 from app.score.scorer import ScoredPart
 
 #: Rows of a Parquet row group, about, and the numbers it holds at most.

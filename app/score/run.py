@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from app.score.engines import Engine, score_here
 from app.score.faults import ScoreError
+from app.score.folders import folder_beside
 from app.score.parts import Parts, is_csv
 from app.score.places import Place, fingerprint, writing
 from app.score.progress import ScoreProgress
@@ -73,7 +74,7 @@ def score_file(
     model_files = {name: content.hex() for name, content in pack_model(model).items()}
     # The libraries, too: another release of one may write the same answers as other bytes.
     key = fingerprint(VERSION, _arrow_version(), model_files, [method, out.suffix], data.text, data.identity())
-    folder = out.folder()
+    folder = folder_beside(out)
     with folder.lock():
         parts = Parts(folder, key)
         with writing(out):

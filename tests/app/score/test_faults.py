@@ -16,7 +16,8 @@ pq = pytest.importorskip("pyarrow.parquet")
 from app.cli import main  # noqa: E402
 from app.score.engines import score_here  # noqa: E402
 from app.score.faults import ScoreError  # noqa: E402
-from app.score.places import LocalFolder, Place  # noqa: E402
+from app.score.folders import LocalFolder, folder_beside  # noqa: E402
+from app.score.places import Place  # noqa: E402
 from app.score.reading import TableFile  # noqa: E402
 from app.score.run import score_file  # noqa: E402
 from app.score.scorer import Options, Scorer, serve  # noqa: E402
@@ -64,7 +65,7 @@ def test_file_urls_are_local_files(store: ModelStore, data: Path):
     out = data.with_name("out.csv")
     score_file(store.load("price"), Place(f"file://{data}"), Place(f"file://{out}"))
     assert len(out.read_text().splitlines()) == 301
-    assert isinstance(Place(f"file://{out}").folder(), LocalFolder)
+    assert isinstance(folder_beside(Place(f"file://{out}")), LocalFolder)
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(store: ModelStore, data: Path):

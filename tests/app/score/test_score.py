@@ -26,6 +26,7 @@ feather = pytest.importorskip("pyarrow.feather")
 
 from app.score.engines import score_here  # noqa: E402
 from app.score.faults import ScoreError  # noqa: E402
+from app.score.folders import folder_beside  # noqa: E402
 from app.score.places import Place  # noqa: E402
 from app.score.run import score_file  # noqa: E402
 from app.score.scorer import Options, Scorer, serve  # noqa: E402
@@ -345,7 +346,7 @@ def test_a_run_that_is_to_stop_at_bad_rows_does_not_take_up_parts_with_some(stor
 
 def test_two_runs_do_not_write_the_same_output(store, tmp_path):
     data, out = write(ROWS, tmp_path / "rows.parquet"), Place(str(tmp_path / "out.parquet"))
-    with out.folder().lock():
+    with folder_beside(out).lock():
         done = score(store.root / "price", data, "--out", out.text)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "another process" in done.stderr
