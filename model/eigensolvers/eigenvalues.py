@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from .simd import any_lane, fill, larger, load, load_half, select, smaller, store, store_half
+from .simd import any_lane, fill, larger, load, load_half, rows_of, select, smaller, store, store_half
 from .sturm import BLOCK, count_below, newton_step
 from .tiles import narrow_half
 
@@ -31,12 +31,13 @@ MIDDLE_STEPS = 12
 @njit(error_model="numpy")
 def bisect_coarse(d32: Any, e2_32: Any, eig_idx: int, blocks: int, middle: Any) -> None:
     """Bisect [-1, 1] for eigenvalue `eig_idx` of every lane into middle (1, LANES_F32), all float32."""
-    like = load(d32, 0)
+    diag, off_diag_squared = rows_of(d32), rows_of(e2_32)
+    like = load(diag, 0)
     low = fill(like, -1.0)
     high = fill(like, 1.0)
     for _ in range(COARSE_STEPS):
         shift = (low + high) * 0.5
-        below = count_below(d32, e2_32, shift, blocks) <= eig_idx
+        below = count_below(diag, off_diag_squared, shift, blocks) <= eig_idx
         low = select(below, shift, low)
         high = select(below, high, shift)
     store(middle, 0, (low + high) * 0.5)
@@ -143,6 +144,7 @@ def tile_eigenvalues(
         width = load(frame[half], 1)
         start = load_half(middle, 0, half) * width + load(frame[half], 0)
         reach = width * (COARSE_ERROR + 2.0**-COARSE_STEPS)
-        value, wrong = refine(d[half], e2[half], eig_idx, blocks, facts[half], start, reach, again)
+        rows, squares = rows_of(d[half]), rows_of(e2[half])
+        value, wrong = refine(rows, squares, eig_idx, blocks, facts[half], start, reach, again)
         store(values[half], 0, value)
         store(failed[half], 0, select(wrong, fill(value, 1.0), fill(value, 0.0)))

@@ -11,7 +11,7 @@ from typing import Any
 from numba import njit
 
 from .eigenvalues import EPS
-from .simd import any_lane, fill, larger, load, load_half, select, store, store_half
+from .simd import any_lane, fill, larger, load, load_half, rows_of, select, store, store_half
 from .sturm import BLOCK, count_below
 
 # A bracket this narrow beside its upper end is done; its middle is then within half of it.
@@ -66,7 +66,7 @@ def tile_gaps(
         store_half(middle, 0, 1, fill(load(values[0], 0), 0.0))
     here = load(middle, 0)
     low, high = _bisect_radius(
-        d32, e2_32, eig_idx, blocks, here, fill(here, 0.0), fill(here, 2.0), fill(here, 0.0), STEPS_F32
+        rows_of(d32), rows_of(e2_32), eig_idx, blocks, here, fill(here, 0.0), fill(here, 2.0), fill(here, 0.0), STEPS_F32
     )
     store(middle, 0, (low + high) * 0.5)
     for half in range(halves):
@@ -80,6 +80,7 @@ def tile_gaps(
         if any_lane(small):
             # Lanes whose gap is not small have a bracket of no width and stand still.
             reach = select(small, width * (2.0 * SMALL), zero)
-            low_f64, high_f64 = _bisect_radius(d[half], e2[half], eig_idx, blocks, value, zero, reach, least, STEPS_F64)
+            rows, squares = rows_of(d[half]), rows_of(e2[half])
+            low_f64, high_f64 = _bisect_radius(rows, squares, eig_idx, blocks, value, zero, reach, least, STEPS_F64)
             gap = select(small, (low_f64 + high_f64) * 0.5, gap)
         store(gaps[half], 0, select(gap > least, gap, zero))

@@ -1,11 +1,18 @@
 """Sturm counts: how many eigenvalues of each lane's tridiagonal matrix lie below a shift.
 
-The leading principal minors p_i of T - s I obey p_i = (d_i - s) p_{i-1} - e_i^2 p_{i-2}, and the number of
-sign changes in 1, p_1, ..., p_n is the number of eigenvalues below s (Givens, 1954; Barth, Martin and
-Wilkinson, 1967). There is no division; the price is scale, paid by an exact power of two once every BLOCK
-rows. In floating point the count is the exact count of a matrix with d_i - s moved by at most one rounding
-of itself and e_i by one and a half (docs/eigensolver.md), whatever the sizes of the e_i, as long as no p
+The leading principal minors p_i of T - s I obey p_i = (d_i - s) p_{i-1} - e_i^2 p_{i-2}, the trailing ones
+q_i = (d_i - s) q_{i+1} - e_{i+1}^2 q_{i+2}. Their changes of sign count the eigenvalues below s (Givens, 1954;
+Barth, Martin and Wilkinson, 1967): those of 1, p_0, ..., p_m for the upper rows, those of 1, q_{n-1}, ..., q_{m+1} for
+the lower ones, and p_m q_{m+1} - e_{m+1}^2 p_{m-1} q_{m+2}, the determinant, joins them. Both sequences run at once:
+each row waits for the one before it, so two short chains take three quarters of the time of a long one (measured).
+
+There is no division; the price is scale, paid by an exact power of two once every BLOCK rows of a sequence. In
+floating point the count is the exact count of a matrix whose d_i - s differ by two roundings of themselves, three in
+one row, and whose e_i by one and a half (docs/eigensolver.md), whatever the sizes of the e_i, as long as no minor
 underflows to zero with its predecessor: the callers keep e_i^2 above a floor for that.
+
+diag, off_diag_squared: `rows_of` arrays (blocks * BLOCK, lanes). Row i of the second couples rows i - 1 and i; its row
+0 is not used, but must hold numbers.
 """
 
 from typing import Any
@@ -24,71 +31,121 @@ from .simd import (
     push_sign,
 )
 
-# Rows between two rescalings. With |d - s|, e^2 <= 32 the p grow by less than 64^8 = 2^48 in between, far
-# from the 2^127 of float32, and eight signs fit any counter; unrolling more rows spills registers
-# (measured: no gain at 16).
+# Rows between two rescalings. With |d - s|, e^2 <= 32 the minors grow by less than 64^8 = 2^48 in between, far from the
+# 2^127 of float32; unrolling more rows spills registers (measured: no gain at 16).
 BLOCK = 8
 
 
 @njit(error_model="numpy")
 def count_below(diag: Any, off_diag_squared: Any, shift: Any, blocks: int) -> Any:
-    """Eigenvalues below `shift` per lane, as floats.
-
-    diag, off_diag_squared (blocks * BLOCK, lanes): row i of the second couples rows i - 1 and i; its row 0
-    is unused. shift: Lanes. Returns Lanes.
-    """
-    before = fill(shift, 0.0)
-    p = fill(shift, 1.0)
-    scale = p
-    history = no_signs(shift)
-    count = no_signs(shift)
-    for block in range(blocks):
-        # The scale found in the middle of the last block is applied to the coefficients of two rows instead
-        # of to the two p: off the critical path (measured: 10 % of the count).
-        row = block * BLOCK
-        following = ((load(diag, row) - shift) * scale) * p - (load(off_diag_squared, row) * scale) * before
-        history = push_sign(history, following)
-        before = following
-        following = (load(diag, row + 1) - shift) * before - (load(off_diag_squared, row + 1) * scale) * p
-        history = push_sign(history, following)
-        p = following
-        for i in range(2, BLOCK):
-            following = (load(diag, row + i) - shift) * p - load(off_diag_squared, row + i) * before
-            history = push_sign(history, following)
-            before = p
-            p = following
-            if i == BLOCK // 2:
-                scale = inverse_power_of_two(larger(absolute(before), absolute(p)))
-        count = add_sign_changes(count, history, 8)
-    return number_of(count)
+    """Eigenvalues below `shift` (Lanes) per lane, as floats."""
+    one = fill(shift, 1.0)
+    zero = fill(shift, 0.0)
+    minors = one, zero, one, zero
+    scales = one, one
+    signs = no_signs(shift)
+    count = signs
+    row = 0
+    tail = blocks * BLOCK - 1
+    for _ in range(blocks // 2):
+        minors, signs = _advance(diag, off_diag_squared, shift, row, tail, 6, _scaled(minors, scales), signs)
+        # Used two rows later, so that no minor waits for them.
+        scales = _scales(minors)
+        minors, signs = _advance(diag, off_diag_squared, shift, row + 6, tail - 6, 2, minors, signs)
+        count = add_sign_changes(count, signs, 2, 2 * BLOCK)
+        row += BLOCK
+        tail -= BLOCK
+    if blocks % 2 == 1:
+        minors, signs = _advance(diag, off_diag_squared, shift, row, tail, 2, _scaled(minors, scales), signs)
+        scales = _scales(minors)
+        minors, signs = _advance(diag, off_diag_squared, shift, row + 2, tail - 2, 2, minors, signs)
+        count = add_sign_changes(count, signs, 2, BLOCK)
+    # The sign of p_m - e^2 p_{m-1} q_{m+2} / q_{m+1} takes the place of the sign of p_m.
+    p, before, q, behind = _scaled(minors, scales)
+    joined = (p * q - before * behind) * q
+    none = no_signs(shift)
+    apart = add_sign_changes(none, push_sign(push_sign(none, before), p), 1, 1)
+    together = add_sign_changes(none, push_sign(push_sign(none, before), joined), 1, 1)
+    return number_of(count) - number_of(apart) + number_of(together)
 
 
 @njit(error_model="numpy")
 def newton_step(diag: Any, off_diag_squared: Any, shift: Any, blocks: int) -> Any:
-    """-p_n(s) / p_n'(s) per lane: the Newton step of the characteristic polynomial at `shift`.
+    """-f(s) / f'(s) per lane, f the determinant: the Newton step of the characteristic polynomial at `shift`.
 
-    The derivative follows the same recurrence and the same scale. Padding rows multiply p by a constant c -
-    s with c large, which adds sum 1 / (c - s) to the logarithmic derivative: negligible beside 1 / (lambda
-    - s) near a root.
+    The derivatives follow the same recurrences and the same scales. Padding rows multiply f by a constant c - s with c
+    large, which adds sum 1 / (c - s) to the logarithmic derivative: negligible beside 1 / (lambda - s) near a root.
     """
-    before = fill(shift, 0.0)
-    p = fill(shift, 1.0)
-    slope_before = fill(shift, 0.0)
-    slope = fill(shift, 0.0)
-    for block in range(blocks):
-        row = block * BLOCK
-        for i in range(BLOCK):
-            pivot = load(diag, row + i) - shift
-            squared = load(off_diag_squared, row + i)
-            following = pivot * p - squared * before
-            slope_following = pivot * slope - squared * slope_before - p
-            before = p
-            p = following
-            slope_before = slope
-            slope = slope_following
-        scale = inverse_power_of_two(larger(absolute(before), absolute(p)))
-        before = before * scale
-        p = p * scale
-        slope_before = slope_before * scale
-        slope = slope * scale
-    return fill(shift, 0.0) - p / slope
+    one = fill(shift, 1.0)
+    zero = fill(shift, 0.0)
+    minors = one, zero, one, zero
+    slopes = zero, zero, zero, zero
+    row = 0
+    tail = blocks * BLOCK - 1
+    for _ in range(blocks // 2):
+        minors, slopes = _advance_with_slopes(diag, off_diag_squared, shift, row, tail, BLOCK, minors, slopes)
+        scales = _scales(minors)
+        minors = _scaled(minors, scales)
+        slopes = _scaled(slopes, scales)
+        row += BLOCK
+        tail -= BLOCK
+    if blocks % 2 == 1:
+        minors, slopes = _advance_with_slopes(diag, off_diag_squared, shift, row, tail, BLOCK // 2, minors, slopes)
+    p, before, q, behind = minors
+    p_slope, before_slope, q_slope, behind_slope = slopes
+    slope = (p_slope * q + p * q_slope) - (before_slope * behind + before * behind_slope)
+    return (before * behind - p * q) / slope
+
+
+@njit(error_model="numpy", forceinline=True)
+def _advance(d: Any, e2: Any, shift: Any, row: int, tail: int, rows: int, minors: Any, signs: Any) -> Any:
+    """The minors `rows` rows further down from `row` and up from `tail`, and their signs, by turns.
+
+    minors: p_i, p_{i-1}, q_i and e_i^2 q_{i+1}, which the next row up subtracts.
+    """
+    p, before, q, behind = minors
+    for i in range(rows):
+        following = (load(d, row + i) - shift) * p - load(e2, row + i) * before
+        preceding = (load(d, tail - i) - shift) * q - behind
+        before, behind = p, load(e2, tail - i) * q
+        p, q = following, preceding
+        signs = push_sign(push_sign(signs, p), q)
+    return (p, before, q, behind), signs
+
+
+@njit(error_model="numpy", forceinline=True)
+def _advance_with_slopes(
+    d: Any, e2: Any, shift: Any, row: int, tail: int, rows: int, minors: Any, slopes: Any
+) -> Any:
+    """As `_advance`, the derivatives by the shift instead of the signs."""
+    p, before, q, behind = minors
+    p_slope, before_slope, q_slope, behind_slope = slopes
+    for i in range(rows):
+        pivot, squared = load(d, row + i) - shift, load(e2, row + i)
+        following_slope = pivot * p_slope - (squared * before_slope + p)
+        following = pivot * p - squared * before
+        before, before_slope = p, p_slope
+        p, p_slope = following, following_slope
+        pivot, squared = load(d, tail - i) - shift, load(e2, tail - i)
+        preceding_slope = pivot * q_slope - (behind_slope + q)
+        preceding = pivot * q - behind
+        behind, behind_slope = squared * q, squared * q_slope
+        q, q_slope = preceding, preceding_slope
+    return (p, before, q, behind), (p_slope, before_slope, q_slope, behind_slope)
+
+
+@njit(error_model="numpy", forceinline=True)
+def _scales(minors: Any) -> Any:
+    """Powers of two that bring the larger of the leading and of the trailing minors to [1, 2)."""
+    p, before, q, behind = minors
+    return (
+        inverse_power_of_two(larger(absolute(before), absolute(p))),
+        inverse_power_of_two(larger(absolute(behind), absolute(q))),
+    )
+
+
+@njit(error_model="numpy", forceinline=True)
+def _scaled(minors: Any, scales: Any) -> Any:
+    p, before, q, behind = minors
+    scale, tail_scale = scales
+    return p * scale, before * scale, q * tail_scale, behind * tail_scale

@@ -12,7 +12,7 @@ from numba import njit
 from scipy.linalg import eigh_tridiagonal as lapack
 
 from model.eigensolvers import eigh_tridiagonal, eigvalsh_tridiagonal, sources
-from model.eigensolvers.simd import LANES_F64, load, store
+from model.eigensolvers.simd import LANES_F64, load, rows_of, store
 from model.eigensolvers.sturm import BLOCK, count_below, newton_step
 from model.eigensolvers.tiles import PAD, aligned_rows
 from model.eigensolvers.training_tile import (
@@ -32,12 +32,12 @@ TINY = Fraction(1, 10**12)  # below the least distance of distinct eigenvalues a
 
 @njit
 def counts(d, e2, shift, out):
-    store(out, 0, count_below(d, e2, load(shift, 0), d.shape[0] // BLOCK))
+    store(out, 0, count_below(rows_of(d), rows_of(e2), load(shift, 0), d.shape[0] // BLOCK))
 
 
 @njit
 def newton_steps(d, e2, shift, out):
-    store(out, 0, newton_step(d, e2, load(shift, 0), d.shape[0] // BLOCK))
+    store(out, 0, newton_step(rows_of(d), rows_of(e2), load(shift, 0), d.shape[0] // BLOCK))
 
 
 def tile(diag, off_diag):
