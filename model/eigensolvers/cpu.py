@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from .eigenvalues import narrow_tile, tile_eigenvalues
-from .gaps import tile_gaps
+from .eigenvalues import bisect_coarse, half_eigenvalues
+from .gaps import coarse_gaps, half_gaps
 from .orthogonal import orthogonalise
-from .simd import LANES_F32, LANES_F64, fill, load, square_root, store
+from .simd import LANES_F32, LANES_F64, as_float32, fill, load, rows_of, select, square_root, store, store_half
 from .sources import source_digest
 from .sturm import BLOCK
-from .tiles import aligned_rows, gather_half, scale_half
+from .tiles import aligned_rows, gather_half, measure_half, scale_half
 from .transpose import SIDE, store_transposed
 from .twisted import HUGE_NORM, TINY_PIVOT, twisted_vector
 
@@ -52,9 +52,11 @@ def _cached(sources: int) -> Any:
             _solve_scalars(diag, first, count, eigenvalues, eigenvectors, want)
             return
         rows = -(-n // BLOCK) * BLOCK
-        buffer = aligned_rows(8 + (6 if want else 0), rows)
-        small = aligned_rows(25, 1).reshape(25, LANES_F64)
+        buffer = aligned_rows(14 if want else 6, rows)
+        small = aligned_rows(1, _SMALL_ROWS)[0]
+        window_values = np.empty((LANES_F32, count))
         matrices = np.empty(LANES_F32, np.int64)
+        targets = np.empty(LANES_F32, np.int64)
         waiting = np.empty(2 * LANES_F32, np.int64)
         waiting_count = 0
         start = 0
@@ -70,8 +72,6 @@ def _cached(sources: int) -> Any:
                 for lane in range(LANES_F32):
                     matrices[lane] = start + min(lane, used - 1)
                 start += used
-            marks = small[18:20].reshape(-1)
-            marks[:] = 0.0
             _solve_tile(
                 diag,
                 off_diag,
@@ -83,17 +83,24 @@ def _cached(sources: int) -> Any:
                 want,
                 buffer,
                 small,
+                window_values,
+                targets,
                 eigenvalues,
                 eigenvectors,
                 gaps,
             )
             if not again:
                 for lane in range(used):
-                    if marks[lane] > 0.0:
+                    if small[_MARKS + lane // LANES_F64, lane % LANES_F64] > 0.0:
                         waiting[waiting_count] = matrices[lane]
                         waiting_count += 1
 
     return solve
+
+
+# Rows of what a tile knows besides its matrices. Of each half: five facts and two rows of the frame (tiles.py), the
+# eigenvalues, the marks of lanes that failed, and a row of results to write; and the middles of the float32 brackets.
+_FACTS, _FRAME, _VALUE, _MARKS, _RESULT, _MIDDLE, _SMALL_ROWS = 0, 10, 14, 16, 18, 20, 21
 
 
 @njit(error_model="numpy")
@@ -108,82 +115,113 @@ def _solve_tile(
     want: bool,
     buffer: Any,
     small: Any,
+    window_values: Any,
+    targets: Any,
     eigenvalues: Any,
     eigenvectors: Any,
     gaps: Any,
 ) -> None:
-    """Solve one tile, write its first `used` lanes, and mark in small[18:20] those that failed anywhere."""
+    """Solve one tile, write its first `used` lanes, and mark those that failed anywhere.
+
+    buffer holds, in turn: the float32 tile, the halves of the float64 one, and with vectors those of the off-diagonals
+    (without, their squares take their place), five arrays of scratch and the vectors.
+    """
     n = diag.shape[1]
     rows = buffer.shape[1]
-    d, e, e2 = buffer[0:2], buffer[2:4], buffer[4:6]
-    d32 = buffer[6].reshape(-1).view(np.float32).reshape(rows, LANES_F32)
-    e2_32 = buffer[7].reshape(-1).view(np.float32).reshape(rows, LANES_F32)
-    facts = small[0:10].reshape(2, 5, LANES_F64)
-    frame = small[10:14].reshape(2, 2, LANES_F64)
-    values = small[14:16].reshape(2, 1, LANES_F64)
-    failed = small[16:18].reshape(2, 1, LANES_F64)
-    marks = small[18:20]
-    unscaled = small[21:23]
-    scaled_gaps = small[23:25].reshape(2, 1, LANES_F64)
-    middle = small[20].view(np.float32).reshape(1, LANES_F32)
-    targets = np.empty(LANES_F32, np.int64)
-    window_values = np.empty((LANES_F32, count))
+    blocks = rows // BLOCK
+    tile = rows_of(buffer, 0)
+    d32, e2_32 = as_float32(tile), as_float32(rows_of(tile, rows))
+    middle = as_float32(rows_of(small, _MIDDLE))
     halves = 1 if used <= LANES_F64 else 2
     for half in range(halves):
-        lanes = matrices[half * LANES_F64 : (half + 1) * LANES_F64]
-        gather_half(diag, off_diag, lanes, d[half], e[half])
-        scale_half(d[half], e[half], e2[half], n, facts[half])
-    narrow_tile(d, e2, facts, d32, e2_32, frame, halves)
+        d, e2, e = _half_of(tile, rows, half, want)
+        facts, frame = rows_of(small, _FACTS + 5 * half), rows_of(small, _FRAME + 2 * half)
+        gather_half(diag, off_diag, matrices, half * LANES_F64, d, e)
+        measure_half(d, e, n, facts)
+        scale_half(d, e, e2, n, rows, half, want, facts, frame, d32, e2_32)
+        store(small, _MARKS + half, fill(load(frame, 0), 0.0))
+    if halves == 1:
+        for i in range(rows):
+            store_half(d32, i, 1, fill(load(small, _FRAME), 1.0))
+            store_half(e2_32, i, 1, fill(load(small, _FRAME), 1.0))
     for place in range(count):
         eig_idx = first + place
         if eig_idx < 0 or eig_idx >= n:
             for lane in range(used):
                 _write_beyond(matrices[lane], count, place, eig_idx < 0, want, eigenvalues, eigenvectors)
             continue
-        tile_eigenvalues(d, e2, facts, frame, d32, e2_32, middle, eig_idx, again, halves, values, failed)
+        bisect_coarse(d32, e2_32, eig_idx, blocks, middle)
         for half in range(halves):
-            value = load(values[half], 0) * load(facts[half], 0) * load(facts[half], 1) + load(facts[half], 4)
-            store(unscaled, half, value)
-            store(marks, half, load(marks, half) + load(failed[half], 0))
+            d, e2, _ = _half_of(tile, rows, half, want)
+            facts, frame = rows_of(small, _FACTS + 5 * half), rows_of(small, _FRAME + 2 * half)
+            value = rows_of(small, _VALUE + half)
+            wrong = half_eigenvalues(d, e2, facts, frame, middle, half, eig_idx, blocks, again, value)
+            marks = load(small, _MARKS + half)
+            store(small, _MARKS + half, select(wrong, fill(marks, 1.0), marks))
+            store(small, _RESULT + half, load(value, 0) * load(facts, 0) * load(facts, 1) + load(facts, 4))
         for lane in range(used):
             half, column = lane // LANES_F64, lane % LANES_F64
-            eigenvalues[matrices[lane], place] = unscaled[half, column]
-            window_values[lane, place] = values[half, 0, column]
+            eigenvalues[matrices[lane], place] = small[_RESULT + half, column]
+            window_values[lane, place] = small[_VALUE + half, column]
         if gaps.size > 0:
-            tile_gaps(d, e2, facts, frame, d32, e2_32, middle, eig_idx, halves, values, scaled_gaps)
             for half in range(halves):
-                gap = load(scaled_gaps[half], 0) * load(facts[half], 0) * load(facts[half], 1)
-                store(unscaled, half, gap + load(facts[half], 4))
+                frame = rows_of(small, _FRAME + 2 * half)
+                store_half(middle, 0, half, (load(small, _VALUE + half) - load(frame, 0)) / load(frame, 1))
+            coarse_gaps(d32, e2_32, eig_idx, blocks, middle)
+            for half in range(halves):
+                d, e2, _ = _half_of(tile, rows, half, want)
+                facts, frame = rows_of(small, _FACTS + 5 * half), rows_of(small, _FRAME + 2 * half)
+                gap = half_gaps(d, e2, facts, frame, middle, half, eig_idx, blocks, rows_of(small, _VALUE + half))
+                store(small, _RESULT + half, gap * load(facts, 0) * load(facts, 1) + load(facts, 4))
             for lane in range(used):
-                gaps[matrices[lane], place] = unscaled[lane // LANES_F64, lane % LANES_F64]
+                gaps[matrices[lane], place] = small[_RESULT + lane // LANES_F64, lane % LANES_F64]
         if want:
             for lane in range(LANES_F32):
                 targets[lane] = matrices[lane] * count + place
             for half in range(halves):
-                rows_out = targets[half * LANES_F64 : (half + 1) * LANES_F64]
-                _write_vectors(d[half], e[half], n, values[half], facts[half], buffer, rows_out, eigenvectors)
+                d, _, e = _half_of(tile, rows, half, want)
+                value, poison = load(small, _VALUE + half), load(small, _FACTS + 5 * half + 4)
+                work, vector = rows_of(tile, 8 * rows), rows_of(tile, 13 * rows)
+                _write_vectors(d, e, n, rows, value, poison, work, vector, targets, half * LANES_F64, eigenvectors)
     if want and count > 1:
         inside = slice(max(0, -first), min(count, n - first))
         for lane in range(used):
             half, column = lane // LANES_F64, lane % LANES_F64
-            if facts[half, 4, column] == 0.0:
+            if small[_FACTS + 5 * half + 4, column] == 0.0:
                 own = eigenvectors[matrices[lane] * count : (matrices[lane] + 1) * count]
-                orthogonalise(d[half, :, column], e[half, :, column], window_values[lane, inside], own[inside])
+                d_lane, e_lane = buffer[2 + half, :, column], buffer[6 + half, :, column]
+                orthogonalise(d_lane, e_lane, window_values[lane, inside], own[inside])
+
+
+@njit(error_model="numpy", forceinline=True)
+def _half_of(tile: Any, rows: int, half: int, want: bool) -> Any:
+    """The diagonals, squares and off-diagonals of one half of a tile."""
+    squares = rows_of(tile, (4 + half) * rows)
+    return rows_of(tile, (2 + half) * rows), squares, rows_of(tile, (6 + half) * rows) if want else squares
 
 
 @njit(error_model="numpy")
 def _write_vectors(
-    d: Any, e: Any, n: int, values: Any, facts: Any, buffer: Any, targets: Any, eigenvectors: Any
+    d: Any,
+    e: Any,
+    n: int,
+    rows: int,
+    value: Any,
+    poison: Any,
+    work: Any,
+    vector: Any,
+    targets: Any,
+    start: int,
+    eigenvectors: Any,
 ) -> None:
-    """Unit eigenvectors of one half to rows `targets` of eigenvectors (.., n), or NaN."""
-    vector = buffer[13]
-    _, norm = twisted_vector(d, e, load(values, 0), n, TINY_PIVOT, HUGE_NORM, buffer[8:13], vector)
-    unit = fill(norm, 1.0) / square_root(norm) + load(facts, 4)
+    """Unit eigenvectors of one half to rows targets[start], ... of eigenvectors (.., n), or NaN."""
+    _, norm = twisted_vector(d, e, value, n, TINY_PIVOT, HUGE_NORM, work, rows, vector)
+    unit = fill(norm, 1.0) / square_root(norm) + poison
     for i in range(n):
         store(vector, i, load(vector, i) * unit)
     for i in range(0, n, SIDE):
         for lane in range(0, LANES_F64, SIDE):
-            store_transposed(vector, i, lane, eigenvectors, targets, lane)
+            store_transposed(vector, lane, eigenvectors, i, targets, start + lane)
 
 
 @njit(error_model="numpy")

@@ -7,14 +7,12 @@ within the tolerance. What fails is bisected in float64. No lane's result depend
 
 from typing import Any
 
-import numpy as np
 from numba import njit
 
-from .simd import any_lane, fill, larger, load, load_half, rows_of, select, smaller, store, store_half
-from .sturm import BLOCK, count_below, newton_step
-from .tiles import narrow_half
+from .simd import any_lane, fill, larger, load, load_half, select, smaller, store
+from .sturm import count_below, newton_step
+from .tiles import EPS
 
-EPS = float(np.finfo(np.float64).eps)
 COARSE_STEPS = 20  # float32 resolves 2^-22 of the spectrum's width; below 2^-20 rounding decides the counts
 COARSE_ERROR = 2.0**-20  # backward error of a float32 count, in the width: (3.5 + 2) 2^-23, and a safety of two
 NEWTON_STEPS = 3  # 2^-20 of the width -> (gap permitting) 2^-38 -> 2^-74
@@ -30,14 +28,13 @@ MIDDLE_STEPS = 12
 
 @njit(error_model="numpy")
 def bisect_coarse(d32: Any, e2_32: Any, eig_idx: int, blocks: int, middle: Any) -> None:
-    """Bisect [-1, 1] for eigenvalue `eig_idx` of every lane into middle (1, LANES_F32), all float32."""
-    diag, off_diag_squared = rows_of(d32), rows_of(e2_32)
-    like = load(diag, 0)
+    """Bisect [-1, 1] for eigenvalue `eig_idx` of every lane into row 0 of middle, all float32."""
+    like = load(d32, 0)
     low = fill(like, -1.0)
     high = fill(like, 1.0)
     for _ in range(COARSE_STEPS):
         shift = (low + high) * 0.5
-        below = count_below(diag, off_diag_squared, shift, blocks) <= eig_idx
+        below = count_below(d32, e2_32, shift, blocks) <= eig_idx
         low = select(below, shift, low)
         high = select(below, high, shift)
     store(middle, 0, (low + high) * 0.5)
@@ -102,49 +99,16 @@ def refine(d: Any, e2: Any, eig_idx: int, blocks: int, facts: Any, start: Any, r
 
 
 @njit(error_model="numpy")
-def narrow_tile(d: Any, e2: Any, facts: Any, d32: Any, e2_32: Any, frame: Any, halves: int) -> None:
-    """Make the float32 twin of a tile; frame (2, 2, LANES_F64) receives centres and half-widths."""
-    for half in range(halves):
-        low = load(facts[half], 2)
-        high = load(facts[half], 3)
-        centre = (low + high) * 0.5
-        # A width far below the entries is rounding noise in the float64 matrix already.
-        width = larger((high - low) * 0.5, fill(low, EPS))
-        store(frame[half], 0, centre)
-        store(frame[half], 1, width)
-        narrow_half(d[half], e2[half], half, centre, fill(low, 1.0) / width, d32, e2_32)
-    if halves == 1:
-        for i in range(d32.shape[0]):
-            store_half(d32, i, 1, fill(load(d[0], 0), 1.0))
-            store_half(e2_32, i, 1, fill(load(d[0], 0), 1.0))
+def half_eigenvalues(
+    d: Any, e2: Any, facts: Any, frame: Any, middle: Any, half: int, eig_idx: int, blocks: int, again: bool, value: Any
+) -> Any:
+    """Row 0 of value receives eigenvalue `eig_idx` of a half, from the middle that `bisect_coarse` found.
 
-
-@njit(error_model="numpy")
-def tile_eigenvalues(
-    d: Any,
-    e2: Any,
-    facts: Any,
-    frame: Any,
-    d32: Any,
-    e2_32: Any,
-    middle: Any,
-    eig_idx: int,
-    again: bool,
-    halves: int,
-    values: Any,
-    failed: Any,
-) -> None:
-    """Eigenvalue `eig_idx` of the scaled matrices of a tile.
-
-    values and failed (2, 1, LANES_F64) receive it and whether (1.0) it has to be found `again`.
+    Returns a mask of the lanes where it has to be found `again`.
     """
-    blocks = d.shape[1] // BLOCK
-    bisect_coarse(d32, e2_32, eig_idx, blocks, middle)
-    for half in range(halves):
-        width = load(frame[half], 1)
-        start = load_half(middle, 0, half) * width + load(frame[half], 0)
-        reach = width * (COARSE_ERROR + 2.0**-COARSE_STEPS)
-        rows, squares = rows_of(d[half]), rows_of(e2[half])
-        value, wrong = refine(rows, squares, eig_idx, blocks, facts[half], start, reach, again)
-        store(values[half], 0, value)
-        store(failed[half], 0, select(wrong, fill(value, 1.0), fill(value, 0.0)))
+    width = load(frame, 1)
+    start = load_half(middle, 0, half) * width + load(frame, 0)
+    reach = width * (COARSE_ERROR + 2.0**-COARSE_STEPS)
+    found, wrong = refine(d, e2, eig_idx, blocks, facts, start, reach, again)
+    store(value, 0, found)
+    return wrong

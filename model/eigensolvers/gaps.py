@@ -10,9 +10,9 @@ from typing import Any
 
 from numba import njit
 
-from .eigenvalues import EPS
-from .simd import any_lane, fill, larger, load, load_half, rows_of, select, store, store_half
-from .sturm import BLOCK, count_below
+from .simd import any_lane, fill, larger, load, load_half, select, store
+from .sturm import count_below
+from .tiles import EPS
 
 # A bracket this narrow beside its upper end is done; its middle is then within half of it.
 RELATIVE_WIDTH = 2.0**-7
@@ -45,42 +45,29 @@ def _bisect_radius(
 
 
 @njit(error_model="numpy")
-def tile_gaps(
-    d: Any,
-    e2: Any,
-    facts: Any,
-    frame: Any,
-    d32: Any,
-    e2_32: Any,
-    middle: Any,
-    eig_idx: int,
-    halves: int,
-    values: Any,
-    gaps: Any,
-) -> None:
-    """gaps (2, 1, LANES_F64) receives the gaps of the scaled matrices of a tile around their `values`."""
-    blocks = d.shape[1] // BLOCK
-    for half in range(halves):
-        store_half(middle, 0, half, (load(values[half], 0) - load(frame[half], 0)) / load(frame[half], 1))
-    if halves == 1:
-        store_half(middle, 0, 1, fill(load(values[0], 0), 0.0))
+def coarse_gaps(d32: Any, e2_32: Any, eig_idx: int, blocks: int, middle: Any) -> None:
+    """Row 0 of middle, the eigenvalues, receives their gaps as float32 knows them."""
     here = load(middle, 0)
-    low, high = _bisect_radius(
-        rows_of(d32), rows_of(e2_32), eig_idx, blocks, here, fill(here, 0.0), fill(here, 2.0), fill(here, 0.0), STEPS_F32
-    )
+    zero = fill(here, 0.0)
+    low, high = _bisect_radius(d32, e2_32, eig_idx, blocks, here, zero, fill(here, 2.0), zero, STEPS_F32)
     store(middle, 0, (low + high) * 0.5)
-    for half in range(halves):
-        width = load(frame[half], 1)
-        gap = load_half(middle, 0, half)
-        small = gap < SMALL
-        gap = gap * width
-        value = load(values[half], 0)
-        zero = fill(value, 0.0)
-        least = larger(load(facts[half], 3), zero - load(facts[half], 2)) * (ROUNDING * EPS)
-        if any_lane(small):
-            # Lanes whose gap is not small have a bracket of no width and stand still.
-            reach = select(small, width * (2.0 * SMALL), zero)
-            rows, squares = rows_of(d[half]), rows_of(e2[half])
-            low_f64, high_f64 = _bisect_radius(rows, squares, eig_idx, blocks, value, zero, reach, least, STEPS_F64)
-            gap = select(small, (low_f64 + high_f64) * 0.5, gap)
-        store(gaps[half], 0, select(gap > least, gap, zero))
+
+
+@njit(error_model="numpy")
+def half_gaps(
+    d: Any, e2: Any, facts: Any, frame: Any, middle: Any, half: int, eig_idx: int, blocks: int, value: Any
+) -> Any:
+    """The gaps of the scaled matrices of a half around their eigenvalues, row 0 of value, from `coarse_gaps`."""
+    width = load(frame, 1)
+    gap = load_half(middle, 0, half)
+    small = gap < SMALL
+    gap = gap * width
+    centre = load(value, 0)
+    zero = fill(centre, 0.0)
+    least = larger(load(facts, 3), zero - load(facts, 2)) * (ROUNDING * EPS)
+    if any_lane(small):
+        # Lanes whose gap is not small have a bracket of no width and stand still.
+        reach = select(small, width * (2.0 * SMALL), zero)
+        low, high = _bisect_radius(d, e2, eig_idx, blocks, centre, zero, reach, least, STEPS_F64)
+        gap = select(small, (low + high) * 0.5, gap)
+    return select(gap > least, gap, zero)

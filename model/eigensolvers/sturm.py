@@ -114,9 +114,7 @@ def _advance(d: Any, e2: Any, shift: Any, row: int, tail: int, rows: int, minors
 
 
 @njit(error_model="numpy", forceinline=True)
-def _advance_with_slopes(
-    d: Any, e2: Any, shift: Any, row: int, tail: int, rows: int, minors: Any, slopes: Any
-) -> Any:
+def _advance_with_slopes(d: Any, e2: Any, shift: Any, row: int, tail: int, rows: int, minors: Any, slopes: Any) -> Any:
     """As `_advance`, the derivatives by the shift instead of the signs."""
     p, before, q, behind = minors
     p_slope, before_slope, q_slope, behind_slope = slopes

@@ -13,14 +13,13 @@ import numpy as np
 from numba import njit
 
 from .eigenvalues import bisect_coarse
-from .simd import ALIGNMENT, LANES_F32, absolute, fill, larger, load, smaller, square_root, store
+from .simd import ALIGNMENT, LANES_F32, absolute, fill, larger, load, rows_of, smaller, square_root, store
 from .sturm import BLOCK
+from .tiles import FLOOR_F32, PAD_F32
 from .twisted import twisted_vector
 
 TRAINING_LANES = LANES_F32
 SCRATCH_TILES = 8  # tiles of scratch that `training_eigenpairs_tile` needs
-_PAD = 3.0  # beyond the scaled spectrum [-1, 1]
-_FLOOR = 2.0**-54
 _TINY_PIVOT = 2.0**-54
 _HUGE_NORM = 2.0**80
 _REACH = 2.0**-18  # the Rayleigh correction may not leave the bracket of the bisection and its rounding
@@ -51,9 +50,7 @@ def training_eigenpairs_tile(d: Any, e: Any, n: int, eig_idx: int, scratch: Any,
     and zero off-diagonals included.
     """
     rows = padded_rows(n)
-    diag = scratch[0]
-    off_diag = scratch[1]
-    squared = scratch[2]
+    diag, off_diag, squared = rows_of(scratch, 0), rows_of(scratch, rows), rows_of(scratch, 2 * rows)
     like = load(d, 0)
     zero = fill(like, 0.0)
     low = fill(like, np.float32(np.inf))
@@ -76,13 +73,14 @@ def training_eigenpairs_tile(d: Any, e: Any, n: int, eig_idx: int, scratch: Any,
         if i > 0:
             scaled = load(e, i) * stretch
             store(off_diag, i - 1, scaled)
-            store(squared, i, larger(scaled * scaled, fill(like, _FLOOR)))
+            store(squared, i, larger(scaled * scaled, fill(like, FLOOR_F32)))
     for i in range(n, rows):
-        store(diag, i, fill(like, _PAD))
+        store(diag, i, fill(like, PAD_F32))
         store(squared, i, zero)
     bisect_coarse(diag, squared, eig_idx, rows // BLOCK, lam)
     value = load(lam, 0)
-    gamma, norm = twisted_vector(diag, off_diag, value, n, _TINY_PIVOT, _HUGE_NORM, scratch[3:8], v)
+    work = rows_of(scratch, 3 * rows)
+    gamma, norm = twisted_vector(diag, off_diag, value, n, _TINY_PIVOT, _HUGE_NORM, work, rows, v)
     correction = smaller(larger(gamma / norm, fill(like, -_REACH)), fill(like, _REACH))
     store(lam, 0, centre + (value + correction) * width)
     unit = fill(like, 1.0) / square_root(norm)

@@ -10,6 +10,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from .simd import LANES_F64
+
 SIDE = 8  # float64 per AVX-512 register; machines with narrower ones split each in two or four
 
 _VECTOR = ir.VectorType(ir.DoubleType(), SIDE)
@@ -43,6 +45,12 @@ def _element(context: Any, builder: Any, array_type: Any, array: Any, row: Any, 
     return builder.bitcast(builder.gep(fields.data, [offset]), _VECTOR.as_pointer())
 
 
+def _tile_element(builder: Any, tile: Any, row: Any, lane: Any) -> Any:
+    """The same of a tile, which is `rows_of` float64 lanes."""
+    offset = builder.add(builder.mul(row, _INDEX(LANES_F64)), lane)
+    return builder.bitcast(builder.gep(tile, [offset]), _VECTOR.as_pointer())
+
+
 def _first(builder: Any, count: Any) -> Any:
     """Mask of the first `count` lanes."""
     lanes = ir.Constant(ir.VectorType(_INDEX, SIDE), list(range(SIDE)))
@@ -58,14 +66,14 @@ def _row_index(context: Any, builder: Any, array_type: Any, array: Any, place: A
 
 
 @intrinsic
-def load_transposed(typingctx: Any, source: Any, rows: Any, lane: Any, column: Any, tile: Any, tile_row: Any) -> Any:
-    """tile[tile_row + i, lane + j] = source[rows[lane + j], column + i] for i, j < SIDE; zero past the end.
+def load_transposed(typingctx: Any, source: Any, rows: Any, start: Any, column: Any, tile: Any, lane: Any) -> Any:
+    """tile[column + i, lane + j] = source[rows[start + j], column + i] for i, j < SIDE; zero past the end.
 
-    source (M, n) and tile (.., LANES_F64), C-contiguous float64; rows int64.
+    source (M, n), C-contiguous float64; rows int64; tile: `rows_of` float64 lanes.
     """
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        array, indices, first_lane, first_column, out, out_row = args
+        array, indices, first_index, first_column, out, first_lane = args
         fields = cgutils.create_struct_proxy(sig.args[0])(context, builder, array)
         width = cgutils.unpack_tuple(builder, fields.shape, 2)[1]
         mask = _first(builder, builder.sub(width, first_column))
@@ -74,13 +82,12 @@ def load_transposed(typingctx: Any, source: Any, rows: Any, lane: Any, column: A
         zero = ir.Constant(_VECTOR, [0.0] * SIDE)
         vectors = []
         for j in range(SIDE):
-            place = builder.add(first_lane, _INDEX(j))
-            row = _row_index(context, builder, sig.args[1], indices, place)
+            row = _row_index(context, builder, sig.args[1], indices, builder.add(first_index, _INDEX(j)))
             pointer = _element(context, builder, sig.args[0], array, row, first_column)
             vectors.append(builder.call(masked_load, [pointer, ir.IntType(32)(8), mask, zero]))
         for i, vector in enumerate(_transposed(builder, vectors)):
-            row = builder.add(out_row, _INDEX(i))
-            builder.store(vector, _element(context, builder, sig.args[4], out, row, first_lane), align=8)
+            row = builder.add(first_column, _INDEX(i))
+            builder.store(vector, _tile_element(builder, out, row, first_lane), align=8)
         return context.get_dummy_value()
 
     integer = types.intp
@@ -88,30 +95,28 @@ def load_transposed(typingctx: Any, source: Any, rows: Any, lane: Any, column: A
 
 
 @intrinsic
-def store_transposed(typingctx: Any, tile: Any, tile_row: Any, lane: Any, target: Any, rows: Any, start: Any) -> Any:
-    """target[rows[start + j], tile_row + i] = tile[tile_row + i, lane + j] for i, j < SIDE, up to the end.
+def store_transposed(typingctx: Any, tile: Any, lane: Any, target: Any, column: Any, rows: Any, start: Any) -> Any:
+    """target[rows[start + j], column + i] = tile[column + i, lane + j] for i, j < SIDE, up to the end.
 
-    tile (.., LANES_F64) and target (M, n), C-contiguous float64; rows int64; repeated rows get the same
-    values.
+    tile: `rows_of` float64 lanes; target (M, n), C-contiguous float64; rows int64; repeated rows get the same values.
     """
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        array, first_row, first_lane, out, indices, first_index = args
-        fields = cgutils.create_struct_proxy(sig.args[3])(context, builder, out)
+        array, first_lane, out, first_column, indices, first_index = args
+        fields = cgutils.create_struct_proxy(sig.args[2])(context, builder, out)
         width = cgutils.unpack_tuple(builder, fields.shape, 2)[1]
-        mask = _first(builder, builder.sub(width, first_row))
+        mask = _first(builder, builder.sub(width, first_column))
         fn_type = ir.FunctionType(ir.VoidType(), [_VECTOR, _VECTOR.as_pointer(), ir.IntType(32), _MASK])
         masked_store = cgutils.get_or_insert_function(builder.module, fn_type, "llvm.masked.store.v8f64.p0")
         vectors = []
         for i in range(SIDE):
-            row = builder.add(first_row, _INDEX(i))
-            pointer = _element(context, builder, sig.args[0], array, row, first_lane)
+            pointer = _tile_element(builder, array, builder.add(first_column, _INDEX(i)), first_lane)
             vectors.append(builder.load(pointer, align=8))
         for j, vector in enumerate(_transposed(builder, vectors)):
             row = _row_index(context, builder, sig.args[4], indices, builder.add(first_index, _INDEX(j)))
-            pointer = _element(context, builder, sig.args[3], out, row, first_row)
+            pointer = _element(context, builder, sig.args[2], out, row, first_column)
             builder.call(masked_store, [vector, pointer, ir.IntType(32)(8), mask])
         return context.get_dummy_value()
 
     integer = types.intp
-    return types.none(tile, integer, integer, target, rows, integer), codegen
+    return types.none(tile, integer, target, integer, rows, integer), codegen

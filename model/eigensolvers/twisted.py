@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from .simd import absolute, fill, load, select, store
+from .simd import absolute, fill, load, rows_of, select, store
 
 # Least pivot in float64, for matrices whose largest entry lies in [1, 2): moves the diagonal by 2^-116.
 TINY_PIVOT = 2.0**-116
@@ -23,29 +23,40 @@ HUGE_NORM = 2.0**400
 
 @njit(error_model="numpy")
 def twisted_vector(
-    diag: Any, off_diag: Any, shift: Any, n: int, tiny: float, huge: float, work: Any, vector: Any
+    diag: Any, off_diag: Any, shift: Any, n: int, tiny: float, huge: float, work: Any, rows: int, vector: Any
 ) -> Any:
     """Eigenvectors of the lanes' matrices for eigenvalues near `shift`.
 
-    diag, off_diag (rows >= n, lanes), row i of the second coupling rows i and i + 1; shift: Lanes; tiny:
-    least |pivot|; huge: largest ||z||^2 believed (beyond it the row is no candidate); work (5, rows,
-    lanes): scratch; vector (rows, lanes): receives z. Returns (gamma, ||z||^2): |gamma| / ||z|| is the
+    diag, off_diag, vector: `rows_of` arrays (rows >= n, lanes), row i of the second coupling rows i and i + 1,
+    the third receiving z; shift: Lanes; tiny: least |pivot|; huge: largest ||z||^2 believed (beyond it the row
+    is no candidate); work: 5 * rows rows of scratch. Returns (gamma, ||z||^2): |gamma| / ||z|| is the
     residual, gamma / ||z||^2 the Rayleigh correction of the shift.
     """
-    _factorise(diag, off_diag, shift, n, tiny, work)
-    gamma, row = _twist_row(off_diag, shift, n, huge, work)
-    return gamma, _solve_outward(row, n, work, vector)
+    above, below, pivots = rows_of(work, 0), rows_of(work, rows), rows_of(work, 2 * rows)
+    norms_above, norms_below = rows_of(work, 3 * rows), rows_of(work, 4 * rows)
+    _factorise(diag, off_diag, shift, n, tiny, above, below, pivots, norms_above, norms_below)
+    gamma, row = _twist_row(off_diag, shift, n, huge, below, pivots, norms_above, norms_below)
+    return gamma, _solve_outward(row, n, above, below, vector)
 
 
 @njit(error_model="numpy")
-def _factorise(diag: Any, off_diag: Any, shift: Any, n: int, tiny: float, work: Any) -> None:
+def _factorise(
+    diag: Any,
+    off_diag: Any,
+    shift: Any,
+    n: int,
+    tiny: float,
+    above: Any,
+    below: Any,
+    pivots: Any,
+    norms_above: Any,
+    norms_below: Any,
+) -> None:
     """Negated pivots from both ends at once: one chain of divisions hides the latency of the other.
 
-    work receives: the multipliers z_i / z_{i+1} from the top and z_{i+1} / z_i from the bottom, the pivots
-    from the top, and for every row the squared norms of the parts of z above (that row included) and below
-    were it the twist.
+    Written: the multipliers z_i / z_{i+1} from the top and z_{i+1} / z_i from the bottom, the pivots from the top,
+    and for every row the squared norms of the parts of z above (that row included) and below were it the twist.
     """
-    above, below, pivots, norms_above, norms_below = work[0], work[1], work[2], work[3], work[4]
     one = fill(shift, 1.0)
     least = fill(shift, tiny)
     pivot = shift - load(diag, 0)
@@ -73,9 +84,10 @@ def _factorise(diag: Any, off_diag: Any, shift: Any, n: int, tiny: float, work: 
 
 
 @njit(error_model="numpy")
-def _twist_row(off_diag: Any, shift: Any, n: int, huge: float, work: Any) -> Any:
+def _twist_row(
+    off_diag: Any, shift: Any, n: int, huge: float, below: Any, pivots: Any, norms_above: Any, norms_below: Any
+) -> Any:
     """gamma and (as a float) the row that minimises gamma^2 / ||z||^2."""
-    below, pivots, norms_above, norms_below = work[1], work[2], work[3], work[4]
     best_gamma = load(pivots, n - 1)
     best_square = fill(shift, np.inf)
     best_norm = fill(shift, 1.0)
@@ -97,12 +109,11 @@ def _twist_row(off_diag: Any, shift: Any, n: int, huge: float, work: Any) -> Any
 
 
 @njit(error_model="numpy")
-def _solve_outward(twist: Any, n: int, work: Any, vector: Any) -> Any:
+def _solve_outward(twist: Any, n: int, above: Any, below: Any, vector: Any) -> Any:
     """z from the twist row to both ends, both ways in one loop; returns ||z||^2.
 
     The upward and the downward walk cross half way: the first to come stores its part, the second adds to it.
     """
-    above, below = work[0], work[1]
     one = fill(twist, 1.0)
     zero = fill(twist, 0.0)
     down = select(twist == zero, one, zero)

@@ -32,12 +32,12 @@ TINY = Fraction(1, 10**12)  # below the least distance of distinct eigenvalues a
 
 @njit
 def counts(d, e2, shift, out):
-    store(out, 0, count_below(rows_of(d), rows_of(e2), load(shift, 0), d.shape[0] // BLOCK))
+    store(out, 0, count_below(rows_of(d, 0), rows_of(e2, 0), load(shift, 0), d.shape[0] // BLOCK))
 
 
 @njit
 def newton_steps(d, e2, shift, out):
-    store(out, 0, newton_step(rows_of(d), rows_of(e2), load(shift, 0), d.shape[0] // BLOCK))
+    store(out, 0, newton_step(rows_of(d, 0), rows_of(e2, 0), load(shift, 0), d.shape[0] // BLOCK))
 
 
 def tile(diag, off_diag):
@@ -84,10 +84,10 @@ def through_the_tile(source, rows, lanes, target):
     n = source.shape[1]
     for lane in range(0, LANES_F64, SIDE):
         for i in range(0, n, SIDE):
-            load_transposed(source, rows, lane, i, lanes, i)
+            load_transposed(source, rows, lane, i, rows_of(lanes, 0), lane)
     for lane in range(0, LANES_F64, SIDE):
         for i in range(0, n, SIDE):
-            store_transposed(lanes, i, lane, target, rows, lane)
+            store_transposed(rows_of(lanes, 0), lane, target, i, rows, lane)
 
 
 @pytest.mark.parametrize("n", [1, 7, 8, 9, 24])
