@@ -16,6 +16,7 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.datamodel import models
+from numba.core.types.misc import CPointer
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, register_model
 
@@ -134,7 +135,7 @@ def rows_of(typingctx: Any, array: Any, row: Any) -> Any:
         lanes = ROW_BYTES * 8 // sig.return_type.dtype.bitwidth
         return builder.gep(_start(context, builder, sig.args[0], args[0]), [builder.mul(args[1], _INDEX(lanes))])
 
-    return types.CPointer(array.dtype)(array, types.intp), codegen
+    return CPointer(array.dtype)(array, types.intp), codegen
 
 
 @intrinsic
@@ -144,7 +145,7 @@ def as_float32(typingctx: Any, rows: Any) -> Any:
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.bitcast(args[0], ir.FloatType().as_pointer())
 
-    return types.CPointer(types.float32)(rows), codegen
+    return CPointer(types.float32)(rows), codegen
 
 
 @intrinsic

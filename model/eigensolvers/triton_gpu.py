@@ -14,9 +14,9 @@ import triton
 import triton.language as tl
 
 from . import cpu
-from .eigenvalues import COARSE_ERROR, COARSE_STEPS, EPS, FINE_STEPS, NEWTON_STEPS, TOLERANCE
+from .eigenvalues import COARSE_ERROR, COARSE_STEPS, FINE_STEPS, NEWTON_STEPS, TOLERANCE
 from .orthogonal import CLOSE
-from .tiles import FLOOR_F32, FLOOR_F64
+from .tiles import EPS, FLOOR_F32, FLOOR_F64
 from .twisted import HUGE_NORM, TINY_PIVOT
 
 _THREADS = 128  # matrices per program: one warp scheduler's worth of warps, each thread a matrix of its own
