@@ -256,7 +256,8 @@ def _solve(diag: Any, off_diag: Any, *rest: Any) -> None:
     which would be compiled for seconds when the first one comes.
     """
     diag, off_diag = diag.view(), off_diag.view()
-    diag.flags.writeable = off_diag.flags.writeable = False
+    diag.setflags(False)
+    off_diag.setflags(False)
     _kernel(diag, off_diag, *rest)
 
 

@@ -152,7 +152,7 @@ def _validated(diag: Any, off_diag: Any, eig_idx: int, check_finite: bool) -> An
     n = a.shape[-1]
     if not 0 <= eig_idx < n:
         raise ValueError(f"eig_idx must be in [0, {n}); got {eig_idx}")
-    dtype = _FLOAT32 if all(x.dtype.kind == "f" and x.dtype.itemsize == 4 for x in (a, b)) else _FLOAT64
+    dtype = _FLOAT32 if _is_float32(a) and _is_float32(b) else _FLOAT64
     if a.shape[:-1] != b.shape[:-1]:
         try:
             shape = np.broadcast_shapes(a.shape[:-1], b.shape[:-1])
@@ -167,6 +167,10 @@ def _validated(diag: Any, off_diag: Any, eig_idx: int, check_finite: bool) -> An
     if check_finite and not (np.isfinite(d).all() and np.isfinite(e).all()):
         raise ValueError("diag and off_diag must be finite; got NaN or infinity (without check_finite they give NaN)")
     return d, e, shape, dtype
+
+
+def _is_float32(a: Any) -> bool:
+    return a.dtype is not _FLOAT64 and a.dtype.kind == "f" and a.dtype.itemsize == 4  # in either byte order
 
 
 def _rows(a: Any, length: int) -> Any:
