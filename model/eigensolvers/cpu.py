@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from .eigenvalues import bisect_coarse, half_eigenvalues
+from .eigenvalues import COARSE_STEPS, bisect_coarse, half_eigenvalues
 from .gaps import coarse_gaps, half_gaps
 from .orthogonal import orthogonalise
 from .simd import LANES_F32, LANES_F64, as_float32, fill, load, rows_of, select, square_root, store, store_half
@@ -88,6 +88,7 @@ def _cached(sources: int) -> Any:
                 eigenvalues,
                 eigenvectors,
                 gaps,
+                start,
             )
             if not again:
                 for lane in range(used):
@@ -120,8 +121,11 @@ def _solve_tile(
     eigenvalues: Any,
     eigenvectors: Any,
     gaps: Any,
+    next_start: int,
 ) -> None:
     """Solve one tile, write its first `used` lanes, and mark those that failed anywhere.
+
+    The matrices from `next_start` on are asked for meanwhile: the next tile's.
 
     buffer holds, in turn: the float32 tile, the halves of the float64 one, and with vectors those of the off-diagonals
     (without, their squares take their place), five arrays of scratch and the vectors.
@@ -144,13 +148,16 @@ def _solve_tile(
         for i in range(rows):
             store_half(d32, i, 1, fill(load(small, _FRAME), 1.0))
             store_half(e2_32, i, 1, fill(load(small, _FRAME), 1.0))
+    # Half the time of a large batch would be spent in waiting for main memory (measured at n = 100).
+    ahead_count = min(LANES_F32, len(diag) - next_start) * n // COARSE_STEPS
+    ahead = rows_of(diag, 0), next_start * n, rows_of(off_diag, 0), next_start * (n - 1), ahead_count
     for place in range(count):
         eig_idx = first + place
         if eig_idx < 0 or eig_idx >= n:
             for lane in range(used):
                 _write_beyond(matrices[lane], count, place, eig_idx < 0, want, eigenvalues, eigenvectors)
             continue
-        bisect_coarse(d32, e2_32, eig_idx, blocks, middle)
+        bisect_coarse(d32, e2_32, eig_idx, blocks, middle, ahead)
         for half in range(halves):
             d, e2, _ = _half_of(tile, rows, half, want)
             facts, frame = rows_of(small, _FACTS + 5 * half), rows_of(small, _FRAME + 2 * half)

@@ -9,7 +9,7 @@ from typing import Any
 
 from numba import njit
 
-from .simd import any_lane, fill, larger, load, load_half, select, smaller, store
+from .simd import any_lane, fill, larger, load, load_half, prefetch, select, smaller, store
 from .sturm import count_below, newton_step
 from .tiles import EPS
 
@@ -27,12 +27,20 @@ MIDDLE_STEPS = 12
 
 
 @njit(error_model="numpy")
-def bisect_coarse(d32: Any, e2_32: Any, eig_idx: int, blocks: int, middle: Any) -> None:
-    """Bisect [-1, 1] for eigenvalue `eig_idx` of every lane into row 0 of middle, all float32."""
+def bisect_coarse(d32: Any, e2_32: Any, eig_idx: int, blocks: int, middle: Any, ahead: Any = None) -> None:
+    """Bisect [-1, 1] for eigenvalue `eig_idx` of every lane into row 0 of middle, all float32.
+
+    ahead: (array, first element, array, first element, count), of which `count` elements each are asked for at every
+    step, a few lines while there is something else to do.
+    """
     like = load(d32, 0)
     low = fill(like, -1.0)
     high = fill(like, 1.0)
-    for _ in range(COARSE_STEPS):
+    for step in range(COARSE_STEPS):
+        if ahead is not None:
+            diag, diag_start, off_diag, off_diag_start, count = ahead
+            prefetch(diag, diag_start + step * count, count)
+            prefetch(off_diag, off_diag_start + step * count, count)
         shift = (low + high) * 0.5
         below = count_below(d32, e2_32, shift, blocks) <= eig_idx
         low = select(below, shift, low)

@@ -182,6 +182,25 @@ def _row_pointer(context: Any, builder: Any, kind: Any, array: Any, row: Any, ve
 
 
 @intrinsic
+def prefetch(typingctx: Any, array: Any, start: Any, count: Any) -> Any:
+    """Ask for the cache lines of `count` elements of a C-contiguous array of any shape; past its end harmless."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        first = builder.gep(_start(context, builder, sig.args[0], args[0]), [args[1]])
+        elements = ALIGNMENT * 8 // sig.args[0].dtype.bitwidth
+        lines = builder.lshr(builder.add(args[2], _INDEX(elements - 1)), _INDEX(elements.bit_length() - 1))
+        integer = ir.IntType(32)
+        fn_type = ir.FunctionType(ir.VoidType(), [first.type, integer, integer, integer])
+        function = cgutils.get_or_insert_function(builder.module, fn_type, "llvm.prefetch.p0")
+        with cgutils.for_range(builder, lines) as loop:
+            line = builder.gep(first, [builder.mul(loop.index, _INDEX(elements))])
+            builder.call(function, [line, integer(0), integer(2), integer(1)])  # to read, to the second cache, data
+        return context.get_dummy_value()
+
+    return types.none(array, types.intp, types.intp), codegen
+
+
+@intrinsic
 def fill(typingctx: Any, like: Any, scalar: Any) -> Any:
     """Lanes of the type of `like` with `scalar` everywhere."""
 
