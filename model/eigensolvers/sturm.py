@@ -7,9 +7,9 @@ the lower ones, and p_m q_{m+1} - e_{m+1}^2 p_{m-1} q_{m+2}, the determinant, jo
 each row waits for the one before it, so two short chains take three quarters of the time of a long one (measured).
 
 There is no division; the price is scale, paid by an exact power of two once every BLOCK rows of a sequence. In
-floating point the count is the exact count of a matrix whose d_i - s differ by two roundings of themselves, three in
-one row, and whose e_i by one and a half (docs/eigensolver.md), whatever the sizes of the e_i, as long as no minor
-underflows to zero with its predecessor: the callers keep e_i^2 above a floor for that.
+floating point the count is the exact count of a matrix with d_i - s moved by at most two roundings of itself and e_i by
+one and a half (docs/eigensolver.md), whatever the sizes of the e_i, as long as no minor underflows to zero with its
+predecessor: the callers keep e_i^2 above a floor for that.
 
 diag, off_diag_squared: `rows_of` arrays (blocks * BLOCK, lanes). Row i of the second couples rows i - 1 and i; its row
 0 is not used, but must hold numbers.
@@ -31,8 +31,8 @@ from .simd import (
     push_sign,
 )
 
-# Rows between two rescalings. With |d - s|, e^2 <= 32 the minors grow by less than 64^8 = 2^48 in between, far from the
-# 2^127 of float32; unrolling more rows spills registers (measured: no gain at 16).
+# Rows between two rescalings. With |d - s|, e^2 <= 32 the minors grow by less than 64^10 = 2^60 before the next is
+# applied, far from the 2^127 of float32; unrolling more rows spills registers (measured: no gain at 16).
 BLOCK = 8
 
 
