@@ -90,9 +90,11 @@ def iso_time(days: float) -> str:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether it stands for nothing: None, NaN, or pandas' own marks."""
+    """Whether it stands for nothing: None, NaN, NaT, or pandas' own marks."""
     if isinstance(value, float | np.floating):
         return math.isnan(value)
+    if isinstance(value, np.datetime64):
+        return bool(np.isnat(value))
     # pandas' own marks for a missing value, told by name so that serving needs no pandas.
     return value is None or type(value).__name__ in ("NAType", "NaTType")
 

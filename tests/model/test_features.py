@@ -201,6 +201,14 @@ def test_a_date_is_the_same_category_in_a_table_and_in_a_row():
     assert space.encode([{"day": day}]).tolist() == [[0.0]]
 
 
+@pytest.mark.parametrize("unit", ["D", "s", "us", "ns"])
+def test_dates_of_numpy_are_dates(unit):
+    space = FeatureSpace((Feature("day", "datetime", 0.0), Feature("x", "numeric", 0.0)))
+    days = np.array(["1970-01-02", "NaT"], f"datetime64[{unit}]")
+    for rows in ({"day": days, "x": [1.0, 2.0]}, [[days[0], 1.0], [days[1], 2.0]]):
+        assert np.array_equal(space.encode(rows), [[1.0, 1.0], [np.nan, 2.0]], equal_nan=True)
+
+
 def test_an_array_is_no_category():
     message = "must be a text, a number, a boolean or null; got an array"
     assert errors_of([{**ROW, "town": np.array(["York"])}]) == [((0, "town"), message)]
