@@ -8,8 +8,10 @@ import pytest
 
 from model import InvalidRowsError, threads
 from model.checkpoint import DOCUMENT, WEIGHTS, read_checkpoint, write_checkpoint
+from training.basis import Resolution, pair_curves
 from training.evaluate import evaluate
 from training.fit import fit
+from training.schema import infer_features
 from training.settings import make_settings
 from training.table import UserError, read_table
 
@@ -126,6 +128,15 @@ def test_pairs_of_every_kind_get_a_term_of_their_own():
     pairs = ("age & fare", "sex & age", "sex & embarked", "alone & age")
     model = quick(frame, "survived", pairs="age:fare,sex:age,sex:embarked,alone:age")
     assert assert_explains(model, frame).terms[-4:] == pairs
+
+
+def test_knots_on_the_diagonals_of_a_grid_stand_apart():
+    """Sums of the same two coordinates differ by rounding: 1 + 3 and 3 + 1, each by its own direction."""
+    a, b = np.meshgrid(np.arange(20.0), np.arange(20.0))
+    frame = pd.DataFrame({"a": a.ravel(), "b": b.ravel()})
+    space = infer_features(frame)
+    curves = pair_curves(0, space, space.coordinates(space.encode(frame)), 0, 1, Resolution(16, 64, ramps=False))
+    assert min(basis.curve.least_distance for basis in curves) > 1e-3
 
 
 def test_a_pair_learns_what_two_single_features_cannot():
