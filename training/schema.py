@@ -22,8 +22,7 @@ MAX_LEVELS = 24
 MIN_CATEGORY_ROWS = 2
 RARE_SHARE = 0.0005
 #: Dates that span less say nothing of what comes back every week, or year.
-MIN_WEEKS_DAYS = 14.0
-MIN_YEAR_DAYS = 400.0
+LEAST_DAYS: dict[CycleName, float] = {"hour": 0.0, "weekday": 14.0, "day of year": 400.0}
 
 
 def infer_features(frame: pd.DataFrame, plain: Collection[str] = (), shaped: Collection[str] = ()) -> FeatureSpace:
@@ -59,16 +58,11 @@ def _infer(name: str, column: pd.Series, may_log: bool) -> Feature:
 
 
 def _cycles(when: Feature, column: pd.Series) -> Iterator[Feature]:
-    """The cycles that a date runs through, as features of their own."""
+    """The cycles that a date runs through, as features of their own: those along which its rows vary."""
     days = np.array([days_since_epoch(value) for value in column.dropna()])
-    least: dict[CycleName, bool] = {
-        "hour": bool((days % 1.0 != 0.0).any()),
-        "weekday": when.high - when.low >= MIN_WEEKS_DAYS,
-        "day of year": when.high - when.low >= MIN_YEAR_DAYS,
-    }
-    for cycle, runs in least.items():
-        if runs:
-            values = cycle_values(cycle, days)
+    for cycle, least in LEAST_DAYS.items():
+        values = cycle_values(cycle, days)
+        if when.high - when.low >= least and len(np.unique(values)) > 1:
             feature = _numeric(f"{when.name} ({cycle})", values, when.missing, may_log=False)
             yield replace(feature, source=when.name, cycle=cycle)
 

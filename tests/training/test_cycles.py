@@ -49,7 +49,11 @@ def test_only_cycles_that_dates_run_through_are_features():
     days = pd.date_range("2023-01-01", periods=200)
     assert infer_features(pd.DataFrame({"d": days})).names == ("d", "d (weekday)")
     assert infer_features(pd.DataFrame({"d": days[:10]})).names == ("d",)
-    assert infer_features(pd.DataFrame({"d": days[:5] + pd.Timedelta(hours=3)})).names == ("d", "d (hour)")
+    assert infer_features(pd.DataFrame({"d": days[0] + pd.to_timedelta([3, 4, 5], "h")})).names == ("d", "d (hour)")
+    # Midnights of a place, or every Monday: nothing varies, and a date is not tied to what never counts.
+    assert infer_features(pd.DataFrame({"d": days[:5] + pd.Timedelta(hours=22)})).names == ("d",)
+    assert infer_features(pd.DataFrame({"d": days[::7]})).names == ("d",)
+    assert infer_features(pd.DataFrame({"d": pd.to_datetime([None, None])})).names == ("d",)
     assert infer_features(pd.DataFrame({"d": days}), shaped=["d"]).names == ("d",)
     assert infer_features(pd.DataFrame({"d": days, "d (weekday)": 1.0})).names == ("d", "d (weekday)")
 
