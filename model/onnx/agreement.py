@@ -14,6 +14,7 @@ from model.onnx.export import ExportSettings, Precision, to_bytes, to_onnx
 from model.onnx.inputs import MISSING_TEXT, input_names
 from model.onnx.sturm import FORMATS
 from model.spectral import SpectralModel
+from model.tridiagonal import norm_bound
 
 #: What is promised, relative to the size of the row's matrices (in which scores and contributions are sums
 #: of terms that may cancel).
@@ -166,10 +167,26 @@ def _compare_explanations(
     ratios["gap"] = np.abs(found["gap"][finite, 0] - expected.gap[finite]) / allowed
     slopes = expected.sensitivities
     steepest = np.max(np.abs(slopes), axis=0, initial=np.finfo(np.float32).tiny, where=~np.isnan(slopes))
-    differ = np.abs(found["sensitivities"] - slopes) / (vectors[:, None] * steepest)
+    allowed = vectors[:, None] * steepest + _slope_roundings(model, columns, precision)
+    differ = np.abs(found["sensitivities"] - slopes) / allowed
     both_missing = np.isnan(found["sensitivities"]) & np.isnan(slopes)
     ratios["sensitivities"] = np.where(both_missing, 0.0, differ)
     return ratios
+
+
+def _slope_roundings(model: SpectralModel, columns: FloatArray, precision: Precision) -> FloatArray:
+    """(N, F'): what sensitivities are off by since they are differences of rounded matrices, or of their forms."""
+    pencil, features = model.ensemble.pencil, model.features.features
+    by_coordinate = np.zeros(len(features))
+    for curve, first in zip(pencil.curves.curves, pencil.curves.offsets[:-1], strict=True):
+        own = slice(first, first + curve.num_matrices)
+        largest = float(norm_bound(pencil.diag[own], pencil.off_diag[own]).max())
+        for i, weight in zip(curve.numeric, curve.direction, strict=True):
+            by_coordinate[i] += abs(weight) * largest / curve.least_distance
+    rounding = ROUNDINGS[precision] * by_coordinate
+    numeric = [i for i, feature in enumerate(features) if feature.kind == "numeric"]
+    slopes = [rounding[i] * features[i].coordinate_slope(columns[:, i]) for i in numeric]
+    return np.array(slopes).reshape(len(numeric), len(columns)).T
 
 
 def _norms(model: SpectralModel, columns: FloatArray) -> FloatArray:
