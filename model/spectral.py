@@ -376,8 +376,11 @@ class SpectralModel:
         return feature_strengths(self.features, self.ensemble)
 
     def values(self, scores: FloatArray) -> FloatArray:
-        """Scores (N, 1) -> predictions (N,) of a model without classes."""
-        return np.exp(scores[:, 0]) if self.link == "exp" else scores[:, 0]
+        """Scores (N, 1) -> predictions (N,) of a model without classes; infinite where they are beyond float64."""
+        if self.link != "exp":
+            return scores[:, 0]
+        with np.errstate(over="ignore"):
+            return np.exp(scores[:, 0])
 
     def probabilities(self, scores: FloatArray) -> FloatArray:
         """Scores (N, O) -> (N, classes)."""
