@@ -184,6 +184,10 @@ def _values(column: Any, pyarrow: Any) -> Any:
     kind = column.type
     if pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind):
         return column.to_numpy().astype(np.float64, copy=False)
+    if pyarrow.types.is_timestamp(kind):
+        # Python's own times have no nanoseconds, and may not know the zone. The moments stand there in UTC.
+        micros = column.cast(pyarrow.timestamp("us", kind.tz), safe=False).cast(pyarrow.int64())
+        column = micros.cast(pyarrow.timestamp("us"))
     return column.to_pylist()
 
 

@@ -12,7 +12,9 @@ import pytest
 from made_models import FEATURES, make_rows
 from server_process import ServerProcess
 
+from app.tables import _values
 from model.cells import MISSING_TEXTS
+from model.features import Feature, FeatureSpace
 
 NAMES = [feature.name for feature in FEATURES]
 ROWS = [{name: row.get(name) for name in NAMES} for row in make_rows(40, seed=3)]
@@ -162,3 +164,12 @@ def test_a_bad_arrow_stream_is_refused(server: ServerProcess, body: bytes):
     answer = server.client.post("/predict", content=body, headers=headers)
     assert answer.status_code == 422
     assert server.client.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize("zone", [None, "+02:00", "Mars/Phobos"])
+def test_times_of_arrow_are_read_whatever_their_unit_and_zone(zone: str | None):
+    pyarrow = pytest.importorskip("pyarrow")
+    moments = pyarrow.chunked_array([pyarrow.array([86_400 * 10**9 + 1, None], pyarrow.timestamp("ns", zone))])
+    found = _values(moments, pyarrow)
+    when = FeatureSpace((Feature("when", "datetime", typical=0.0),))
+    assert np.array_equal(when.encode({"when": found}), [[1.0], [np.nan]], equal_nan=True)
