@@ -177,7 +177,13 @@ def _read_arrow(body: bytes) -> Columns:
         table.validate(full=True)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise invalid(("body",), f"must be an Arrow stream; {error}") from None
-    return {name: _values(column, pyarrow) for name, column in zip(table.column_names, table.columns, strict=True)}
+    columns = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        try:
+            columns[name] = _values(column, pyarrow)
+        except OverflowError as error:
+            raise invalid(("body", name), f"must have dates and times of the years 1 to 9999; {error}") from None
+    return columns
 
 
 def _values(column: Any, pyarrow: Any) -> Any:
