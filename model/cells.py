@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Literal
 
 import numpy as np
@@ -55,7 +56,7 @@ def encode_cell(kind: Kind, codes: Mapping[str, float], value: Any) -> tuple[flo
             return days_since_epoch(value), ""
         except ValueError:
             return math.nan, f"must be a date or time in ISO 8601, or null; got {describe(value)}"
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | Decimal | np.integer | np.floating):
         return math.nan, f"must be a number or null; got {describe(value)}"
     try:
         number = float(value)
