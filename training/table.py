@@ -192,6 +192,10 @@ def _encode_classes(
 ) -> tuple[FloatArray, tuple[ClassLabel, ...]]:
     if not classes:
         classes = sorted(column.unique().tolist())
+        strange = [label for label in classes if not isinstance(label, str | int | float)]
+        if strange:
+            shown = str(strange[0])
+            raise UserError(f"classes must be texts, numbers or booleans; target {column.name!r} has {shown!r}")
         if task == "binary" and len(classes) != 2:
             raise UserError(f"a binary target must have 2 classes; {column.name!r} has {len(classes)}")
         if len(classes) > max(50, len(column) // 10):

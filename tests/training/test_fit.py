@@ -247,6 +247,7 @@ def test_labels_of_classes_keep_their_types():
         (simple(), "y", {"task": "binary"}, "a binary target must have 2 classes; 'y' has 200"),
         (simple(), "y", {"task": "multiclass"}, "200 classes in 200 rows"),
         (simple(y=[np.inf, 1.0] * 100), "y", {"task": "regression"}, "must be finite"),
+        (simple(y=pd.to_datetime(["2024-01-01", "2024-02-01"] * 100)), "y", {}, "target 'y' has '2024-01-01"),
         (simple(), "y", {"features": ["z"]}, "no column 'z'"),
         (simple(), "y", {"exclude": ["z"]}, "no column 'z'"),
         (simple(), "y", {"exclude": ["x"]}, "no feature varies"),
