@@ -201,6 +201,17 @@ def test_a_number_that_hardly_matters_is_exported_too(precision):
     assert_agrees(flat, flat.features.encode(rows), run(content, raw_inputs(rows)), settings)
 
 
+@pytest.mark.parametrize("explain", [False, True])
+def test_a_row_whose_terms_cancel_is_no_reason_to_refuse(explain):
+    model = random_model(dim=1, eig_idx=0)
+    pencil = model.ensemble.pencil
+    one = agreement.probe_columns(FEATURES)[[5]]
+    diag, _ = pencil.matrices(CURVES.walk(FEATURES.coordinates(one)))
+    balanced = replace(pencil, constant_diag=pencil.constant_diag - diag[0])
+    ensemble = replace(model.ensemble, pencil=balanced, offset=np.zeros(1))
+    onnx_bytes(replace(model, ensemble=ensemble), ExportSettings(explain=explain, precision="float32"))
+
+
 @pytest.mark.parametrize("opset", OPSETS)
 @pytest.mark.parametrize("runtime", ["onnxruntime", "onnx.reference"])
 def test_every_opset_runs_in_both_runtimes(runtime, opset):
