@@ -86,8 +86,15 @@ def days_since_epoch(value: object) -> float:
 
 
 def iso_time(days: float) -> str:
-    """Days since 1970-01-01T00:00Z -> an ISO 8601 text, to the microsecond: the inverse of ``days_since_epoch``."""
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=round(days * SECONDS_PER_DAY, 6))).isoformat()
+    """Days since 1970-01-01T00:00Z -> an ISO 8601 text, to the microsecond: the inverse of ``days_since_epoch``.
+
+    Beyond the years 1 to 9999 in UTC, where times of other zones may lie, it is the first or the last moment of these.
+    """
+    try:
+        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=round(days * SECONDS_PER_DAY, 6))
+    except OverflowError:
+        moment = (datetime.max if days > 0 else datetime.min).replace(tzinfo=UTC)
+    return moment.isoformat()
 
 
 def is_missing(value: Any) -> bool:

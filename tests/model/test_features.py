@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from model.cells import days_since_epoch, iso_time
 from model.features import MAX_REPORTED_ERRORS, Feature, FeatureSpace, InvalidRowsError, category_key
 from tests.model.twin import FEATURES, random_rows, slow_coordinates
 
@@ -199,6 +200,18 @@ def test_a_date_is_the_same_category_in_a_table_and_in_a_row():
     frame = pd.DataFrame({"day": pd.to_datetime(["2024-05-06", "2024-05-07", None])})
     assert np.array_equal(space.encode(frame)[:, 0], [0.0, 1.0, np.nan], equal_nan=True)
     assert space.encode([{"day": day}]).tolist() == [[0.0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("1969-12-31T23:59:59.25", "1969-12-31T23:59:59.250000+00:00"),
+        ("0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00+00:00"),
+        ("9999-12-31T23:59:59.999999", "9999-12-31T23:59:59.999999+00:00"),
+    ],
+)
+def test_every_time_of_a_row_can_be_told(text, told):
+    assert iso_time(days_since_epoch(text)) == told
 
 
 @pytest.mark.parametrize("unit", ["D", "s", "us", "ns"])
