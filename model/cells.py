@@ -62,6 +62,8 @@ def encode_cell(kind: Kind, codes: Mapping[str, float], value: Any) -> tuple[flo
         number = float(value)
     except OverflowError:
         number = math.inf
+    except (TypeError, ValueError):  # NumPy's durations are integers to it; Python's decimals may be signals
+        return math.nan, f"must be a number or null; got {describe(value)}"
     if math.isinf(number):
         return math.nan, "must be a finite number; got an infinity or a number beyond float64"
     return number, ""

@@ -1,6 +1,7 @@
 """Raw rows of every shape become the same columns, and bad ones are told by place and reason."""
 
 import math
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -220,6 +221,13 @@ def test_dates_of_numpy_are_dates(unit):
     days = np.array(["1970-01-02", "NaT"], f"datetime64[{unit}]")
     for rows in ({"day": days, "x": [1.0, 2.0]}, [[days[0], 1.0], [days[1], 2.0]]):
         assert np.array_equal(space.encode(rows), [[1.0, 1.0], [np.nan, 2.0]], equal_nan=True)
+
+
+@pytest.mark.parametrize("value", [np.timedelta64(1, "D"), Decimal("sNaN"), 1j, b"1"])
+def test_what_is_no_number_is_told(value):
+    ((loc, message),) = errors_of([{**ROW, "width": value}])
+    assert loc == (0, "width")
+    assert message.startswith("must be a number or null; got ")
 
 
 def test_an_array_is_no_category():
