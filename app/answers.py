@@ -20,15 +20,17 @@ def predictions(served: ServedModel, scores: FloatArray) -> Any:
     """Scores (N, O) -> the contract's P of every row, ready for ``to_json``.
 
     Raises:
-        ProblemError: 422 for a row beyond float64: JSON has no number for its score, and null would be no answer.
+        ProblemError: 422 for a row beyond float64: JSON has no number for it, and null would be no answer.
     """
     model = served.model
-    finite = np.isfinite(scores).all(axis=1)
-    if not finite.all():
-        row = int(np.argmin(finite))
-        raise invalid(("instances", row), "has values so far from the training data that its score is no finite number")
-    if not model.classes:
-        return model.values(scores)
+    values = None if model.classes else model.values(scores)
+    for found, what in ((scores, "score"), (values, "prediction")):
+        if found is not None and not np.isfinite(found).all():
+            row = int(np.argwhere(~np.isfinite(found))[0, 0])
+            message = f"has values so far from the training data that its {what} is no finite number"
+            raise invalid(("instances", row), message)
+    if values is not None:
+        return values
     probabilities = model.probabilities(scores)
     chosen = probabilities.argmax(axis=1).tolist()
     return [

@@ -177,13 +177,23 @@ def _read_arrow(body: bytes) -> Columns:
         table.validate(full=True)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise invalid(("body",), f"must be an Arrow stream; {error}") from None
-    return {name: _values(column, pyarrow) for name, column in zip(table.column_names, table.columns, strict=True)}
+    columns = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        try:
+            columns[name] = _values(column, pyarrow)
+        except OverflowError as error:
+            raise invalid(("body", name), f"must have dates and times of the years 1 to 9999; {error}") from None
+    return columns
 
 
 def _values(column: Any, pyarrow: Any) -> Any:
     kind = column.type
     if pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind):
         return column.to_numpy().astype(np.float64, copy=False)
+    if pyarrow.types.is_timestamp(kind):
+        # Python's own times have no nanoseconds, and may not know the zone. The moments stand there in UTC.
+        micros = column.cast(pyarrow.timestamp("us", kind.tz), safe=False).cast(pyarrow.int64())
+        column = micros.cast(pyarrow.timestamp("us"))
     return column.to_pylist()
 
 

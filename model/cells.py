@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Literal
 
 import numpy as np
@@ -55,12 +56,14 @@ def encode_cell(kind: Kind, codes: Mapping[str, float], value: Any) -> tuple[flo
             return days_since_epoch(value), ""
         except ValueError:
             return math.nan, f"must be a date or time in ISO 8601, or null; got {describe(value)}"
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | Decimal | np.integer | np.floating):
         return math.nan, f"must be a number or null; got {describe(value)}"
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
+    except (TypeError, ValueError):  # NumPy's durations are integers to it; Python's decimals may be signals
+        return math.nan, f"must be a number or null; got {describe(value)}"
     if math.isinf(number):
         return math.nan, "must be a finite number; got an infinity or a number beyond float64"
     return number, ""
@@ -85,14 +88,23 @@ def days_since_epoch(value: object) -> float:
 
 
 def iso_time(days: float) -> str:
-    """Days since 1970-01-01T00:00Z -> an ISO 8601 text, to the microsecond: the inverse of ``days_since_epoch``."""
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=round(days * SECONDS_PER_DAY, 6))).isoformat()
+    """Days since 1970-01-01T00:00Z -> an ISO 8601 text, to the microsecond: the inverse of ``days_since_epoch``.
+
+    Beyond the years 1 to 9999 in UTC, where times of other zones may lie, it is the first or the last moment of these.
+    """
+    try:
+        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=round(days * SECONDS_PER_DAY, 6))
+    except OverflowError:
+        moment = (datetime.max if days > 0 else datetime.min).replace(tzinfo=UTC)
+    return moment.isoformat()
 
 
 def is_missing(value: Any) -> bool:
-    """Whether it stands for nothing: None, NaN, or pandas' own marks."""
+    """Whether it stands for nothing: None, NaN, NaT, or pandas' own marks."""
     if isinstance(value, float | np.floating):
         return math.isnan(value)
+    if isinstance(value, np.datetime64):
+        return bool(np.isnat(value))
     # pandas' own marks for a missing value, told by name so that serving needs no pandas.
     return value is None or type(value).__name__ in ("NAType", "NaTType")
 

@@ -35,6 +35,8 @@ def certified_radius(
     def used(share: float) -> float:
         """The share of the distance to another decision that scores can move: less than 1 proves."""
         within = {name: share * scale for name, scale in scales.items()}
+        if any(np.isinf(within[name]) and np.isfinite(scale) for name, scale in scales.items()):
+            return np.inf  # beyond float64 nothing is known
         found = score_moves(features, ensemble, columns, within, effort)
         if len(found.score) == 1:
             above = found.score[0] > threshold
@@ -47,14 +49,15 @@ def certified_radius(
             margin = np.delete(found.score[best] - found.score, best)
         if not (margin > 0.0).all():
             return np.inf
-        return float((most * (1.0 + 8.0 * EPS) / margin).max())
+        # Moves that are no numbers prove nothing either.
+        return float(np.nan_to_num(most * (1.0 + 8.0 * EPS) / margin, nan=np.inf).max())
 
     # What is used grows about like the share to some power: interpolate between the last that proves and the last
     # that does not, and never leave their middle half (of logarithms) for long.
     low, high, share = 0.0, np.inf, 1.0
     used_low, used_high = 0.0, np.inf
     for step in range(_MAX_PROOFS):
-        now = used(share)
+        now = used(float(share))
         if now < 1.0:
             low, used_low = share, now
         else:

@@ -11,23 +11,29 @@ CycleName = Literal["hour", "weekday", "day of year"]
 
 
 class Cycle(NamedTuple):
-    """value = unit * (t - period * floor(t / period)), with t = days + shift, or floor(days) + shift if ``whole``.
+    """value = t - period * floor(t / period), with t = per_day * days + shift, or of floor(days) if ``whole``.
+
+    t is rounded to ``GRID``: days since 1970 hold an hour to a trillionth or so, and another one for every 2^n days, so
+    that 9 o'clock would be many different numbers next to each other.
 
     Attributes:
-        period: in days.
-        shift: of its start, in days.
-        unit: values per day.
+        period: in values.
+        per_day: values per day.
+        shift: of its start, in values.
         whole: whether it goes by whole days.
     """
 
     period: float
+    per_day: float = 1.0
     shift: float = 0.0
-    unit: float = 1.0
     whole: bool = False
 
 
+#: Steps per value: of an hour 3 ms, of a day 82 ms. A power of two, so that whole hours and days stay whole.
+GRID = 2.0**20
+
 CYCLES: dict[CycleName, Cycle] = {
-    "hour": Cycle(1.0, unit=24.0),
+    "hour": Cycle(24.0, per_day=24.0),
     # Monday is 0; 1970-01-01 was a Thursday.
     "weekday": Cycle(7.0, shift=3.0, whole=True),
     # From the turn of the year, to a day: leap years move it back and forth.
@@ -38,5 +44,6 @@ CYCLES: dict[CycleName, Cycle] = {
 def cycle_values(name: CycleName, days: NDArray[np.float64]) -> NDArray[np.float64]:
     """Where days since 1970-01-01 UTC stand in a cycle; NaN stays NaN."""
     cycle = CYCLES[name]
-    moments = (np.floor(days) if cycle.whole else days) + cycle.shift
-    return cycle.unit * (moments - cycle.period * np.floor(moments / cycle.period))
+    moments = cycle.per_day * (np.floor(days) if cycle.whole else days) + cycle.shift
+    moments = np.floor(GRID * moments + 0.5) / GRID
+    return moments - cycle.period * np.floor(moments / cycle.period)

@@ -111,7 +111,7 @@ class Explanation:
         if kind == "curves":
             curves, prediction = self.responses(row)
             return draw_curves(curves, self.rows.row(row), prediction)
-        values = [_short(value) for value in self.rows.values()[row]]
+        values = self.rows.texts(row)
         contributions = self.contributions[row].tolist()
         return draw_waterfall(self.terms, values, contributions, float(self.baseline[row]), float(self.score[row]), ax)
 
@@ -162,12 +162,6 @@ def explain(
         gap=gap,
         rows=ExplainedRows(features, columns, tuple(term.features for term in ensemble.pencil.terms)),
     )
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, float | np.floating):
-        return "missing" if np.isnan(value) else f"{value:.6g}"
-    return "missing" if value is None else str(value)
 
 
 def _chosen(values: FloatArray, outputs: FloatArray) -> FloatArray:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.cells import category_key, iso_time
 from model.features import Feature, FeatureSpace, FloatArray
 
 
@@ -35,6 +36,12 @@ class ExplainedRows:
             found[feature.name] = (bool(value) if feature.kind == "boolean" else shown) if known else None
         return found
 
+    def texts(self, position: int) -> list[str]:
+        """The terms' values in one row, as a reader would write them."""
+        row = self.row(position).values()
+        cells = [_text(feature, value) for feature, value in zip(self.features.features, row, strict=True)]
+        return [", ".join(cells[i] for i in term) for term in self.terms]
+
     def values(self) -> NDArray[Any]:
         """(N, T): the features' values; float64 if each term is a number, else objects, and pairs as text."""
         shown = [_shown(feature, self.columns[:, i]) for i, feature in enumerate(self.features.features)]
@@ -57,6 +64,14 @@ def _shown(feature: Feature, values: FloatArray) -> NDArray[Any]:
     names = np.array([*feature.categories, None, None], object)
     unknown = len(feature.categories)
     return names[np.where(np.isnan(values), unknown + 1, values).astype(int)]
+
+
+def _text(feature: Feature, value: Any) -> str:
+    if value is None:
+        return "missing"
+    if feature.kind == "datetime":
+        return iso_time(value).removesuffix("+00:00").removesuffix("T00:00:00")
+    return f"{value:.6g}" if feature.kind == "numeric" else category_key(value)
 
 
 def to_frame(

@@ -331,6 +331,8 @@ def _column(values: Any) -> Any:
     """A table's column as a sequence of its values; None if it is none."""
     if isinstance(values, list | tuple):
         return values  # as it is: np.asarray would make one type of a number beside a text
+    if isinstance(values, np.ndarray) and values.dtype.kind == "M":
+        values = values.astype("datetime64[us]")  # of nanoseconds NumPy would make integers
     dates = getattr(getattr(values, "dtype", None), "kind", "") in ("m", "M")
     array = np.asarray(values, object if dates else None)
     return array if array.ndim == 1 else None

@@ -26,7 +26,7 @@ from model.members import MemberEigenpair, member_eigenpairs
 from model.outputs import Output
 from model.reach import default_radii
 from model.stability import Stability, stability
-from model.steps import Steps, read_limit
+from model.steps import Steps, read_range
 from model.strengths import feature_strengths
 from model.whatif import ResponseCurve, ResponseSurface, response_curves, response_surface
 
@@ -252,7 +252,7 @@ class SpectralModel:
         goal = read_goal(self, wanted)
         position = self.features.position
         limits = {
-            position(name): tuple(read_limit(self.features.features[position(name)], end) for end in ends)
+            position(name): read_range(self.features.features[position(name)], ends)
             for name, ends in (ranges or {}).items()
         }
         steps = Steps(self.features, self.ensemble, [position(name) for name in fixed], limits)
@@ -376,8 +376,11 @@ class SpectralModel:
         return feature_strengths(self.features, self.ensemble)
 
     def values(self, scores: FloatArray) -> FloatArray:
-        """Scores (N, 1) -> predictions (N,) of a model without classes."""
-        return np.exp(scores[:, 0]) if self.link == "exp" else scores[:, 0]
+        """Scores (N, 1) -> predictions (N,) of a model without classes; infinite where they are beyond float64."""
+        if self.link != "exp":
+            return scores[:, 0]
+        with np.errstate(over="ignore"):
+            return np.exp(scores[:, 0])
 
     def probabilities(self, scores: FloatArray) -> FloatArray:
         """Scores (N, O) -> (N, classes)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -30,14 +30,12 @@ class Steps:
     features: FeatureSpace
     ensemble: SpectralEnsemble
     fixed: Collection[int] = ()
-    ranges: Mapping[int, tuple[float, ...]] | None = None
+    ranges: Mapping[int, tuple[float, float]] | None = None
 
     def __post_init__(self) -> None:
         for index, limits in (self.ranges or {}).items():
             feature = self.features.features[index]
-            if feature.num_codes:
-                raise ValueError(f"{feature.name!r} is no number: it has no range")
-            if len(limits) != 2 or not np.isfinite(limits).all() or not limits[0] <= limits[1]:
+            if not np.isfinite(limits).all() or not limits[0] <= limits[1]:
                 raise ValueError(f"a range must be [low, high] with low <= high; got {limits!r} for {feature.name!r}")
 
     @cached_property
@@ -74,6 +72,22 @@ class Steps:
     def value(self, index: int, places: FloatArray) -> FloatArray:
         """Raw values at coordinates, never beyond the range: rounding is not allowed to lead out of it."""
         return np.clip(self.features.features[index].value(places), *self.limits(index))
+
+
+def read_range(feature: Feature, ends: Any) -> tuple[float, float]:
+    """A number's range [low, high], written as its rows write it -> raw units.
+
+    Raises:
+        ValueError: it is none, or the feature can have none.
+    """
+    if feature.num_codes:
+        raise ValueError(f"{feature.name!r} is no number: it has no range")
+    if not isinstance(ends, Sequence | np.ndarray) or isinstance(ends, str) or len(ends) != 2:
+        raise ValueError(f"a range must be [low, high]; got {describe(ends)} for {feature.name!r}")
+    try:
+        return read_limit(feature, ends[0]), read_limit(feature, ends[1])
+    except ValueError as error:
+        raise ValueError(f"the range of {feature.name!r}: {error}") from None
 
 
 def read_limit(feature: Feature, value: Any) -> float:

@@ -18,6 +18,9 @@ from training.schema import MAX_LEVELS
 CurveShape = Literal["piecewise", "linear"]
 #: Levels of a column with many ties that get a knot of their own.
 MAX_SPIKES = 128
+#: Values nearer to each other than this share of the largest differ by rounding alone, such as the sums of two numbers
+#: on the diagonals of a grid: with a knot on each, curves would jump between them.
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,11 @@ def choose_knots(values: FloatArray, count: int) -> FloatArray:
     """
     values = values[np.isfinite(values)]
     levels, counts = np.unique(values, return_counts=True)
+    apart = np.diff(levels, prepend=-np.inf) > ROUNDING * np.abs(levels).max(initial=0.0)
+    if not apart.all():
+        first = levels[apart]
+        values = first[np.searchsorted(first, values, side="right") - 1]
+        levels, counts = np.unique(values, return_counts=True)
     if len(levels) <= MAX_LEVELS:
         return levels
     knots = np.unique(np.quantile(values, np.linspace(0.0, 1.0, count)))

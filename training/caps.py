@@ -89,7 +89,10 @@ def caps_of(
             elif len(curve.knots) > 1:
                 units = np.full(len(curve.knots) - 1, feature.scale)
                 if feature.transform == "log":
-                    units *= np.exp(np.array(curve.knots[:-1]) * feature.scale + feature.center)
+                    starts = np.array(curve.knots[:-1])
+                    if curve.extend:
+                        starts[0] = feature.coordinate(np.array([feature.low]))[0]
+                    units *= np.exp(starts * feature.scale + feature.center)
                 caps.append(Cap(basis, first, most * units))
         first += basis.matrix.shape[1]
     return tuple(caps)

@@ -204,6 +204,8 @@ def _rows(model: SpectralModel, frame: pd.DataFrame) -> _Rows:
     settings = _settings(model)
     features, target, _ = split_target(frame, model.target, model.task, model.classes, vary=False)
     values, weight = target.values, np.ones(len(features))
+    if model.log_link and (values.min() < 0 or values.max() == 0):
+        raise UserError(f"column {model.target!r} must be at least 0, and above 0 somewhere: its logarithm is scored")
     if settings["weight"] is not None:
         weight = _column(features, settings["weight"])
     if settings["exposure"] is not None:

@@ -103,7 +103,8 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
         """
         model = load_model(path)
         settings = dict(model.card.get("training", {}).get("settings", {}))
-        told = {name: settings[name] for name in ("members", "dim", "budget", "loss", "quantile") if name in settings}
+        kept = ("members", "dim", "budget", "loss", "quantile", "link")
+        told = {name: settings[name] for name in kept if name in settings}
         estimator = cls(
             **{name: value for name, value in told.items() if name in cls._get_param_names()},
             pairs="auto" if settings.get("pairs") is None else [tuple(pair) for pair in settings["pairs"]],

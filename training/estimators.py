@@ -24,6 +24,7 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
     Args:
         loss: auto, squared, huber, absolute, quantile, or poisson for counts and rates.
         quantile: which one, for that loss.
+        link: identity for a score on the target's scale, log for its logarithm, auto for the better.
         members: spectral neurons whose mean is the score.
         dim: size of their matrices.
         pairs: pairs of features with a term of their own: "auto" to find them, "none", or a list of them.
@@ -37,6 +38,7 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
         *,
         loss: str = "auto",
         quantile: float = 0.5,
+        link: str = "auto",
         members: int = 12,
         dim: int = 15,
         pairs: Pairs = "auto",
@@ -49,6 +51,7 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
         )
         self.loss = loss
         self.quantile = quantile
+        self.link = link
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train on N rows.
@@ -62,8 +65,8 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
             ValueError: data or a parameter that cannot be trained with.
         """
         poisson = self.loss == "poisson"
-        loss = {} if poisson else {"loss": self.loss, "quantile": self.quantile}
-        settings = self._settings(**loss)
+        told = {} if poisson else {"loss": self.loss, "quantile": self.quantile, "link": self.link}
+        settings = self._settings(**told)
         table = read_columns(self, X, reset=True)
         values = read_target(y, len(table))
         if poisson and (values < 0).any():

@@ -33,6 +33,7 @@ def prepare_linked(
 
     Raises:
         UserError: settings that do not fit the table.
+        KeyboardInterrupt: interrupted before it was known which link is better.
     """
     coordinates = space.coordinates(columns)
     prepared = {log: _prepare(space, coordinates, goal, weight, settings, log) for log in _links(goal, settings)}
@@ -45,8 +46,8 @@ def prepare_linked(
 def _links(goal: Target, settings: FitSettings) -> tuple[bool, ...]:
     """Whether the score is the logarithm: both, where that is open."""
     if settings.link == "log":
-        if goal.task != "regression" or goal.values.min() < 0:
-            raise UserError("link log needs a regression whose target is at least 0 everywhere")
+        if goal.task != "regression" or goal.values.min() < 0 or goal.values.max() == 0:
+            raise UserError("link log needs a regression whose target is at least 0 everywhere, and above 0 somewhere")
         return (True,)
     free = settings.link == "auto" and settings.loss == "auto" and settings.curves == "piecewise"
     free = free and not (settings.convex or settings.concave or settings.max_strength)
@@ -77,6 +78,8 @@ def _prepare(
 def _squared_error(prepared: Prepared, goal: Target) -> float:
     """Half the mean squared error of the best candidate after few steps, out of fold, on the target's scale."""
     sample, bench, _ = prepared
-    judged, _ = search(bench, RUNGS[:1], Silent())
+    judged, complete = search(bench, RUNGS[:1], Silent())
+    if not complete:
+        raise KeyboardInterrupt
     unit = goal.values.std() / sample.target.std()
     return float(unit**2) * min(entry.loss for entry in judged)

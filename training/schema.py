@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -21,8 +22,7 @@ MAX_LEVELS = 24
 MIN_CATEGORY_ROWS = 2
 RARE_SHARE = 0.0005
 #: Dates that span less say nothing of what comes back every week, or year.
-MIN_WEEKS_DAYS = 14.0
-MIN_YEAR_DAYS = 400.0
+LEAST_DAYS: dict[CycleName, float] = {"hour": 0.0, "weekday": 14.0, "day of year": 400.0}
 
 
 def infer_features(frame: pd.DataFrame, plain: Collection[str] = (), shaped: Collection[str] = ()) -> FeatureSpace:
@@ -57,19 +57,14 @@ def _infer(name: str, column: pd.Series, may_log: bool) -> Feature:
     return _categorical(name, present, missing)
 
 
-def _cycles(date: Feature, column: pd.Series) -> Iterator[Feature]:
-    """The cycles that a date runs through, as features of their own."""
+def _cycles(when: Feature, column: pd.Series) -> Iterator[Feature]:
+    """The cycles that a date runs through, as features of their own: those along which its rows vary."""
     days = np.array([days_since_epoch(value) for value in column.dropna()])
-    least: dict[CycleName, bool] = {
-        "hour": bool((days % 1.0 != 0.0).any()),
-        "weekday": date.high - date.low >= MIN_WEEKS_DAYS,
-        "day of year": date.high - date.low >= MIN_YEAR_DAYS,
-    }
-    for cycle, runs in least.items():
-        if runs:
-            values = cycle_values(cycle, days)
-            feature = _numeric(f"{date.name} ({cycle})", values, date.missing, may_log=False)
-            yield replace(feature, source=date.name, cycle=cycle)
+    for cycle, least in LEAST_DAYS.items():
+        values = cycle_values(cycle, days)
+        if when.high - when.low >= least and len(np.unique(values)) > 1:
+            feature = _numeric(f"{when.name} ({cycle})", values, when.missing, may_log=False)
+            yield replace(feature, source=when.name, cycle=cycle)
 
 
 def _is_boolean(present: pd.Series) -> bool:
@@ -79,14 +74,14 @@ def _is_boolean(present: pd.Series) -> bool:
 
 
 def _is_datetime(present: pd.Series) -> bool:
-    """Dates and times, or texts that all are in ISO 8601 (told by some of them)."""
+    """Dates and times, also as Python's own, or texts that all are in ISO 8601."""
     if pd.api.types.is_datetime64_any_dtype(present):
         return True
     sample = present.iloc[:: max(1, len(present) // 200)]
     try:
         for value in sample:
             # "2024" alone is ISO 8601, too, but more likely a category.
-            if not isinstance(value, str) or len(value) < len("2024-01-01"):
+            if not (isinstance(value, date) or (isinstance(value, str) and len(value) >= len("2024-01-01"))):
                 return False
             days_since_epoch(value)
         for value in present:

@@ -87,6 +87,9 @@ class FitSettings:
                 isinstance(value, tuple) and all(isinstance(column, str) for column in value),
                 f"{name} must be a list of columns; got {value!r}",
             )
+        for name in ("monotone", "max_strength"):
+            named = [feature for feature, _ in getattr(self, name)]
+            _require(len(set(named)) == len(named), f"{name} must name each feature once; got {', '.join(named)}")
         _require(self.dim <= 512, f"dim must be at most 512; got {self.dim}")
         k = self.eig_idx
         _require(k is None or (_whole(k) and 0 <= k < self.dim), f"eig_idx must be in [0, {self.dim}); got {k!r}")
@@ -199,13 +202,7 @@ def _pairs(text: object) -> tuple[tuple[str, str], ...] | None:
 
 def _monotone(told: object) -> tuple[tuple[str, str], ...]:
     """ "f=+,g=-" or {"f": "+"} -> pairs of name and direction."""
-    entries: list[tuple[Any, ...]]
-    if isinstance(told, str):
-        entries = [tuple(entry.rsplit("=", 1)) for entry in told.split(",") if entry]
-    elif isinstance(told, Mapping):
-        entries = list(told.items())
-    else:
-        entries = [tuple(entry) for entry in told] if isinstance(told, list | tuple) else [(told,)]
+    entries = _entries(told)
     for entry in entries:
         if len(entry) != 2 or entry[1] not in ("+", "-"):
             raise UserError(f"monotone must be like f=+,g=-; got {'='.join(map(str, entry))!r}")
@@ -214,16 +211,20 @@ def _monotone(told: object) -> tuple[tuple[str, str], ...]:
 
 def _strengths(told: object) -> tuple[tuple[str, float], ...]:
     """ "f=0.5,g=2" or {"f": 0.5} -> pairs of name and number."""
-    if isinstance(told, str):
-        entries: list[tuple[Any, ...]] = [tuple(entry.rsplit("=", 1)) for entry in told.split(",") if entry]
-    elif isinstance(told, Mapping):
-        entries = list(told.items())
-    else:
-        entries = [tuple(entry) for entry in told] if isinstance(told, list | tuple) else [(told,)]
     try:
-        return tuple((str(name), float(value)) for name, value in entries)
+        return tuple((str(name), float(value)) for name, value in _entries(told))
     except (ValueError, TypeError) as error:
         raise UserError(f"max_strength must be like f=0.5,g=2; got {told!r}") from error
+
+
+def _entries(told: object) -> list[tuple[Any, ...]]:
+    """ "f=1,g=2", {"f": 1} or [["f", 1]] -> what each says, whatever that is."""
+    if isinstance(told, str):
+        return [tuple(entry.rsplit("=", 1)) for entry in told.split(",") if entry]
+    if isinstance(told, Mapping):
+        return list(told.items())
+    entries = told if isinstance(told, list | tuple) else [told]
+    return [tuple(entry) if isinstance(entry, list | tuple) else (entry,) for entry in entries]
 
 
 def _require(holds: bool, message: str) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
 
 
 def checked_frame(frame: pd.DataFrame, path: Path, header: pd.Series | None = None) -> pd.DataFrame:
-    """A frame from a file, its columns named by texts.
+    """A frame from a file, its columns named by texts, its decimals floats.
 
     Args:
         frame: the rows.
@@ -80,7 +81,7 @@ def checked_frame(frame: pd.DataFrame, path: Path, header: pd.Series | None = No
         header: the columns' names as they stand there, if not as in the frame.
 
     Raises:
-        UserError: two columns of the same name, or no rows.
+        UserError: two columns of the same name, no rows, or a column of arrays or objects.
     """
     frame.columns = frame.columns.map(str)
     header = frame.columns.to_series() if header is None else header
@@ -89,6 +90,13 @@ def checked_frame(frame: pd.DataFrame, path: Path, header: pd.Series | None = No
         raise UserError(f"{path} has more than one column named {doubled[0]!r}")
     if frame.empty:
         raise UserError(f"{path} has no rows")
+    for name in filter(lambda column: pd.api.types.is_object_dtype(frame[column]), frame.columns):
+        present = frame[name].dropna()
+        first = present.iloc[0] if len(present) else None
+        if isinstance(first, Decimal):
+            frame[name] = pd.to_numeric(frame[name])
+        elif isinstance(first, np.ndarray | list | dict):
+            raise UserError(f"{path}: column {name!r} must hold single values, not arrays or objects: leave it out")
     return frame
 
 
@@ -184,6 +192,10 @@ def _encode_classes(
 ) -> tuple[FloatArray, tuple[ClassLabel, ...]]:
     if not classes:
         classes = sorted(column.unique().tolist())
+        strange = [label for label in classes if not isinstance(label, str | int | float)]
+        if strange:
+            shown = str(strange[0])
+            raise UserError(f"classes must be texts, numbers or booleans; target {column.name!r} has {shown!r}")
         if task == "binary" and len(classes) != 2:
             raise UserError(f"a binary target must have 2 classes; {column.name!r} has {len(classes)}")
         if len(classes) > max(50, len(column) // 10):

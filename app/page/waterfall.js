@@ -214,9 +214,10 @@ function byMagnitude(contributions) {
 }
 
 /** The row's value of a term: of a pair, both. */
-function valueText(term, row) {
+export function valueText(term, row) {
   const names = term in row ? [term] : term.split(" & ");
-  return names.map((name) => one(row[name])).join(", ");
+  // A cycle has no value in a row: it is told from its date.
+  return names.filter((name) => name in row).map((name) => one(row[name])).join(", ");
 }
 
 function one(value) {

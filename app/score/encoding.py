@@ -14,6 +14,9 @@ from model.features import Feature, FeatureSpace, FloatArray
 
 #: (row, position of the feature) -> what is wrong.
 Faults = dict[tuple[int, int], str]
+#: Days since 1970 of the years 1 and 10,000, which Python's times lie between.
+_FIRST_DAY, _LAST_DAY = -719_162, 2_932_897
+_PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
 
 def encode_table(features: FeatureSpace, table: pa.Table, is_text: bool) -> tuple[FloatArray, Faults]:
@@ -55,8 +58,21 @@ def _encode_column(feature: Feature, column: Any, is_text: bool, out: FloatArray
         micros = moments.cast(pa.int64())
         out[:] = micros.fill_null(0).to_numpy() / 1e6 / SECONDS_PER_DAY
         out[micros.is_null().to_numpy()] = np.nan
-        return ()
+        return _far(column, out)
     return _encode_distinct(feature, column, out)
+
+
+def _far(column: Any, out: FloatArray) -> Sequence[tuple[int, str]]:
+    """Times that no text can tell, some of which are beyond 64 bits in microseconds, too."""
+    kind = column.type
+    if pa.types.is_date32(kind):
+        counts, per_day = column.cast(pa.int32()), 1.0
+    else:
+        counts, per_day = column.cast(pa.int64()), SECONDS_PER_DAY * _PER_SECOND[getattr(kind, "unit", "ms")]
+    days = counts.fill_null(0).to_numpy() / per_day
+    rows = np.flatnonzero((days < _FIRST_DAY) | (days >= _LAST_DAY))
+    out[rows] = np.nan
+    return [(row, "must be a date or time of the years 1 to 9999, or null") for row in rows.tolist()]
 
 
 def _encode_distinct(feature: Feature, column: Any, out: FloatArray) -> Sequence[tuple[int, str]]:
@@ -64,9 +80,9 @@ def _encode_distinct(feature: Feature, column: Any, out: FloatArray) -> Sequence
     try:
         encoded = pa.chunked_array(column.chunks, column.type).combine_chunks().dictionary_encode()
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):  # lists, structs: no categories, as each cell is told
-        return _encode_cells(feature, column.to_pylist(), out)
+        return _encode_cells(feature, _values(column), out)
     codes, messages = [np.nan], [""]
-    for value in encoded.dictionary.to_pylist():
+    for value in _values(encoded.dictionary):
         code, message = encode_cell(feature.kind, feature.codes, value)
         codes.append(code)
         messages.append(message)
@@ -74,6 +90,22 @@ def _encode_distinct(feature: Feature, column: Any, out: FloatArray) -> Sequence
     out[:] = np.array(codes)[places]
     wrong = np.array([bool(message) for message in messages])
     return [(row, messages[places[row]]) for row in np.flatnonzero(wrong[places]).tolist()] if wrong.any() else ()
+
+
+def _values(column: Any) -> list[Any]:
+    """A column's values as Python's own; those of times that Python has not are texts."""
+    try:
+        values: list[Any] = column.to_pylist()
+    except OverflowError:
+        return [_value(scalar) for scalar in column]
+    return values
+
+
+def _value(scalar: Any) -> Any:
+    try:
+        return scalar.as_py()
+    except OverflowError:
+        return "a time beyond the years 1 to 9999"
 
 
 def _encode_cells(feature: Feature, values: Sequence[Any], out: FloatArray) -> Sequence[tuple[int, str]]:

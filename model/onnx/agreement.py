@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from model.checkpoint import TENSORS
 from model.eigensolvers.gaps import RELATIVE_WIDTH
 from model.features import Feature, FeatureSpace, FloatArray
 from model.onnx.export import ExportSettings, Precision, to_bytes, to_onnx
 from model.onnx.inputs import MISSING_TEXT, input_names
 from model.onnx.sturm import FORMATS
 from model.spectral import SpectralModel
+from model.tridiagonal import norm_bound
 
 #: What is promised, relative to the size of the row's matrices (in which scores and contributions are sums
 #: of terms that may cancel).
 TOLERANCE: dict[Precision, float] = {"float64": 1e-9, "float32": 1e-4}
+#: Where the terms of a row cancel nearly all of each other, their rounding is what is left. A few roundings of float32
+#: are far below this share of what is promised of it.
+CANCELLED = 0.01
 #: The model gives gaps to this part of themselves (see ``model.eigensolvers.gaps``), the file to rounding.
 GAP_SHARE = RELATIVE_WIDTH
 #: An eigenvector is determined to the format's rounding times norm / gap, and so are contributions. Measured:
@@ -166,20 +172,42 @@ def _compare_explanations(
     ratios["gap"] = np.abs(found["gap"][finite, 0] - expected.gap[finite]) / allowed
     slopes = expected.sensitivities
     steepest = np.max(np.abs(slopes), axis=0, initial=np.finfo(np.float32).tiny, where=~np.isnan(slopes))
-    differ = np.abs(found["sensitivities"] - slopes) / (vectors[:, None] * steepest)
+    allowed = vectors[:, None] * steepest + _slope_roundings(model, columns, precision)
+    differ = np.abs(found["sensitivities"] - slopes) / allowed
     both_missing = np.isnan(found["sensitivities"]) & np.isnan(slopes)
     ratios["sensitivities"] = np.where(both_missing, 0.0, differ)
     return ratios
 
 
+def _slope_roundings(model: SpectralModel, columns: FloatArray, precision: Precision) -> FloatArray:
+    """(N, F'): what sensitivities are off by since they are differences of rounded matrices, or of their forms."""
+    pencil, features = model.ensemble.pencil, model.features.features
+    by_coordinate = np.zeros(len(features))
+    for curve, first in zip(pencil.curves.curves, pencil.curves.offsets[:-1], strict=True):
+        own = slice(first, first + curve.num_matrices)
+        largest = float(norm_bound(pencil.diag[own], pencil.off_diag[own]).max())
+        for i, weight in zip(curve.numeric, curve.direction, strict=True):
+            by_coordinate[i] += abs(weight) * largest / curve.least_distance
+    rounding = ROUNDINGS[precision] * by_coordinate
+    numeric = [i for i, feature in enumerate(features) if feature.kind == "numeric"]
+    slopes = [rounding[i] * features[i].coordinate_slope(columns[:, i]) for i in numeric]
+    return np.array(slopes).reshape(len(numeric), len(columns)).T
+
+
 def _norms(model: SpectralModel, columns: FloatArray) -> FloatArray:
-    """(N,): the largest norm of a row's matrices."""
+    """(N,): the largest norm of a row's matrices, or the ``CANCELLED`` share of what it is without cancellation."""
     pencil = model.ensemble.pencil
     walk = pencil.curves.walk(model.features.coordinates(columns))
-    diag, off_diag = (np.abs(part) for part in pencil.matrices(walk))
-    diag[..., 1:] += off_diag
-    diag[..., :-1] += off_diag
-    return np.asarray(diag.max(axis=(1, 2)))
+    found = np.zeros(len(columns))
+    for share, summed in (
+        (1.0, pencil),
+        (CANCELLED, replace(pencil, **{name: np.abs(getattr(pencil, name)) for name in TENSORS})),
+    ):
+        diag, off_diag = (np.abs(part) for part in summed.matrices(walk))
+        diag[..., 1:] += off_diag
+        diag[..., :-1] += off_diag
+        found = np.maximum(found, share * diag.max(axis=(1, 2)))
+    return found
 
 
 def _texts(feature: Feature, codes: FloatArray) -> NDArray[Any]:

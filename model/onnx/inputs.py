@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from model.cycles import CYCLES, CycleName
+from model.cycles import CYCLES, GRID, CycleName
 from model.features import Feature, FeatureSpace
 from model.onnx.graph import Graph
 from model.onnx.tensor import Tensor
@@ -121,8 +121,9 @@ def describe(feature: Feature, text: bool) -> str:
 def _in_cycle(name: CycleName, days: Tensor) -> Tensor:
     """As ``model.cycles.cycle_values``, operation by operation."""
     cycle, graph = CYCLES[name], days.graph
-    moments = (graph.elementwise("Floor", days) if cycle.whole else days) + cycle.shift
-    return (moments - graph.elementwise("Floor", moments / cycle.period) * cycle.period) * cycle.unit
+    moments = (graph.elementwise("Floor", days) if cycle.whole else days) * cycle.per_day + cycle.shift
+    moments = graph.elementwise("Floor", moments * GRID + 0.5) / GRID
+    return moments - graph.elementwise("Floor", moments / cycle.period) * cycle.period
 
 
 def _looked_up(given: Tensor, feature: Feature) -> Tensor:

@@ -16,3 +16,9 @@ def test_a_score_beyond_float64_is_refused_by_its_row(score):
         predictions(ServedModel("price", 1, make_model()), scores)
     assert caught.value.status == 422
     assert caught.value.errors[0][0] == ("instances", 1)
+
+
+def test_a_rate_beyond_float64_is_refused_by_its_row():
+    with pytest.raises(ProblemError, match="prediction is no finite number") as caught:
+        predictions(ServedModel("price", 1, make_model("poisson")), np.array([[1.0], [2.0], [800.0]]))
+    assert caught.value.errors[0][0] == ("instances", 2)

@@ -463,6 +463,16 @@ def test_numbers_of_every_size_are_told_in_few_digits(visit: Callable[..., Visit
     ]
 
 
+def test_a_cycle_of_a_date_is_not_told_to_be_missing(visit: Callable[..., Visit]):
+    page = visit().open()
+    told = page.evaluate("""async () => {
+      const { valueText } = await import("./page/waterfall.js");
+      const row = { when: "2024-05-03", size: null, "a & b": 2 };
+      return ["when", "when (hour)", "size & when (hour)", "size", "a & b"].map((term) => valueText(term, row));
+    }""")
+    assert told == ["2024-05-03", "", "missing", "missing", "2"]
+
+
 def test_how_far_the_class_is_proved_to_stay_is_told(visit: Callable[..., Visit]):
     page = visit().open("#model=texts")
     assert "This row has no number that could move." in page.locator("#certificate").inner_text()

@@ -12,7 +12,9 @@ import pytest
 from made_models import FEATURES, make_rows
 from server_process import ServerProcess
 
+from app.tables import _values
 from model.cells import MISSING_TEXTS
+from model.features import Feature, FeatureSpace
 
 NAMES = [feature.name for feature in FEATURES]
 ROWS = [{name: row.get(name) for name in NAMES} for row in make_rows(40, seed=3)]
@@ -162,3 +164,30 @@ def test_a_bad_arrow_stream_is_refused(server: ServerProcess, body: bytes):
     answer = server.client.post("/predict", content=body, headers=headers)
     assert answer.status_code == 422
     assert server.client.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize("zone", [None, "+02:00", "Mars/Phobos"])
+def test_times_of_arrow_are_read_whatever_their_unit_and_zone(zone: str | None):
+    pyarrow = pytest.importorskip("pyarrow")
+    moments = pyarrow.chunked_array([pyarrow.array([86_400 * 10**9 + 1, None], pyarrow.timestamp("ns", zone))])
+    found = _values(moments, pyarrow)
+    when = FeatureSpace((Feature("when", "datetime", typical=0.0),))
+    assert np.array_equal(when.encode({"when": found}), [[1.0], [np.nan]], equal_nan=True)
+
+
+@pytest.mark.parametrize("kind", ["timestamp", "date"])
+def test_a_time_of_arrow_that_is_none_is_refused_by_its_column(server: ServerProcess, kind: str):
+    pyarrow = pytest.importorskip("pyarrow")
+    ipc = pytest.importorskip("pyarrow.ipc")
+    far = {
+        "timestamp": lambda: pyarrow.array([10**12], pyarrow.timestamp("s")),
+        "date": lambda: pyarrow.array([2**31 - 1], pyarrow.int32()).cast(pyarrow.date32()),
+    }[kind]()
+    table = pyarrow.table({"when": far})
+    sink = io.BytesIO()
+    with ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    headers = {"Content-Type": "application/vnd.apache.arrow.stream"}
+    answer = server.client.post("/predict?model=price", content=sink.getvalue(), headers=headers)
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("body.when: must have dates and times of the years 1 to 9999")

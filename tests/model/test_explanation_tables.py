@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from model import plots
+from model.explanation_tables import ExplainedRows
+from model.features import Feature, FeatureSpace
 from tests.model.twin import FEATURES, TERMS, random_model, random_rows
 
 
@@ -73,6 +75,21 @@ def test_a_waterfall_leads_from_the_baseline_to_the_score(method, task):
     assert {label.split(" = ")[0] for label in labels} == set(found.terms)
     assert found.plot(-1, ax=ax) is ax
     pyplot.close("all")
+
+
+def test_the_values_of_a_row_are_told_as_a_reader_writes_them():
+    space = FeatureSpace(
+        (
+            Feature("size", "numeric", 1.0),
+            Feature("when", "datetime", 0.0),
+            Feature("sold", "boolean", True),
+            Feature("town", "categorical", "a", categories=("Rome",)),
+        )
+    )
+    columns = np.array([[1.23456789, 19846.0, 1.0, 0.0], [np.nan, 19846.75, 0.0, 1.0]])
+    rows = ExplainedRows(space, columns, ((0,), (1,), (2,), (3, 1)))
+    assert rows.texts(0) == ["1.23457", "2024-05-03", "true", "Rome, 2024-05-03"]
+    assert rows.texts(1) == ["missing", "2024-05-03T18:00:00", "false", "missing, 2024-05-03T18:00:00"]
 
 
 def test_many_terms_are_added_up():

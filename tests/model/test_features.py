@@ -1,11 +1,13 @@
 """Raw rows of every shape become the same columns, and bad ones are told by place and reason."""
 
 import math
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from model.cells import days_since_epoch, iso_time
 from model.features import MAX_REPORTED_ERRORS, Feature, FeatureSpace, InvalidRowsError, category_key
 from tests.model.twin import FEATURES, random_rows, slow_coordinates
 
@@ -199,6 +201,33 @@ def test_a_date_is_the_same_category_in_a_table_and_in_a_row():
     frame = pd.DataFrame({"day": pd.to_datetime(["2024-05-06", "2024-05-07", None])})
     assert np.array_equal(space.encode(frame)[:, 0], [0.0, 1.0, np.nan], equal_nan=True)
     assert space.encode([{"day": day}]).tolist() == [[0.0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("1969-12-31T23:59:59.25", "1969-12-31T23:59:59.250000+00:00"),
+        ("0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00+00:00"),
+        ("9999-12-31T23:59:59.999999", "9999-12-31T23:59:59.999999+00:00"),
+    ],
+)
+def test_every_time_of_a_row_can_be_told(text, told):
+    assert iso_time(days_since_epoch(text)) == told
+
+
+@pytest.mark.parametrize("unit", ["D", "s", "us", "ns"])
+def test_dates_of_numpy_are_dates(unit):
+    space = FeatureSpace((Feature("day", "datetime", 0.0), Feature("x", "numeric", 0.0)))
+    days = np.array(["1970-01-02", "NaT"], f"datetime64[{unit}]")
+    for rows in ({"day": days, "x": [1.0, 2.0]}, [[days[0], 1.0], [days[1], 2.0]]):
+        assert np.array_equal(space.encode(rows), [[1.0, 1.0], [np.nan, 2.0]], equal_nan=True)
+
+
+@pytest.mark.parametrize("value", [np.timedelta64(1, "D"), Decimal("sNaN"), 1j, b"1"])
+def test_what_is_no_number_is_told(value):
+    ((loc, message),) = errors_of([{**ROW, "width": value}])
+    assert loc == (0, "width")
+    assert message.startswith("must be a number or null; got ")
 
 
 def test_an_array_is_no_category():

@@ -86,6 +86,15 @@ def test_without_a_radius_the_interval_is_the_score():
         assert found.high[0] - found.low[0] <= 1e-11
 
 
+@pytest.mark.parametrize("number", [1e308, -1e308, 1e200, 5e-324])
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_a_row_at_the_ends_of_float64_has_a_radius(task, number):
+    """Some of what is tried is beyond them: nothing is proved there."""
+    row = {**random_rows(1, seed=3)[0], "width": number, "price": abs(number)}
+    with np.errstate(all="ignore"):
+        assert random_model(task, seed=2).certified_radius(row) >= 0.0
+
+
 def test_no_decision_changes_within_the_certified_radius():
     for task in ("binary", "multiclass"):
         model, rng = random_model(task, seed=5), np.random.default_rng(1)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -182,6 +183,33 @@ def test_onnxruntime_gives_the_models_predictions_and_explanations(task, precisi
         np.testing.assert_allclose(found["probabilities"], model.predict_proba(rows), rtol=tolerance)
     else:
         np.testing.assert_allclose(found["prediction"][:, 0], expected, rtol=tolerance)
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_a_number_that_hardly_matters_is_exported_too(precision):
+    """Its slope is a difference of matrices that agree to 1e-8, as of a feature that must rise and has no effect."""
+    model = random_model()
+    pencil = model.ensemble.pencil
+    curve = CURVES.curves.index(next(curve for curve in CURVES.curves if curve.numeric == (8,)))
+    first, diag, off_diag = CURVES.offsets[curve], pencil.diag.copy(), pencil.off_diag.copy()
+    for k in range(1, len(CURVES.curves[curve].knots)):
+        diag[first + k], off_diag[first + k] = diag[first] + 1e-8 * k, off_diag[first]
+    flat = replace(model, ensemble=replace(model.ensemble, pencil=replace(pencil, diag=diag, off_diag=off_diag)))
+    settings = ExportSettings(explain=True, precision=precision)
+    content = onnx_bytes(flat, settings)
+    rows = random_rows(50)
+    assert_agrees(flat, flat.features.encode(rows), run(content, raw_inputs(rows)), settings)
+
+
+@pytest.mark.parametrize("explain", [False, True])
+def test_a_row_whose_terms_cancel_is_no_reason_to_refuse(explain):
+    model = random_model(dim=1, eig_idx=0)
+    pencil = model.ensemble.pencil
+    one = agreement.probe_columns(FEATURES)[[5]]
+    diag, _ = pencil.matrices(CURVES.walk(FEATURES.coordinates(one)))
+    balanced = replace(pencil, constant_diag=pencil.constant_diag - diag[0])
+    ensemble = replace(model.ensemble, pencil=balanced, offset=np.zeros(1))
+    onnx_bytes(replace(model, ensemble=ensemble), ExportSettings(explain=explain, precision="float32"))
 
 
 @pytest.mark.parametrize("opset", OPSETS)

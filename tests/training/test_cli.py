@@ -251,3 +251,12 @@ def test_help_is_given(command):
     result = run(*command, "--help")
     assert (result.returncode, result.stderr) == (0, "")
     assert "usage: python -m training" in result.stdout
+
+
+def test_an_unreachable_store_is_told_as_it_is(monkeypatch, capsys):
+    def unreachable(path):
+        raise OSError("the store s3://bucket cannot be read: no such bucket")
+
+    monkeypatch.setattr("training.cli.load_model", unreachable)
+    assert main(["evaluate", "s3://bucket/model", "rows.csv"]) == 2
+    assert capsys.readouterr().err == "error: the store s3://bucket cannot be read: no such bucket\n"

@@ -93,6 +93,16 @@ def test_figures_do_not_depend_on_the_unit_of_the_target():
     assert second.loss_value == pytest.approx(first.loss_value, rel=1e-9)
 
 
+def test_a_model_of_the_logarithm_has_the_curvature_of_poissons_loss():
+    model, table = _model("poisson")
+    prices = replace(model, task="regression", log_link=True)
+    assert choose_loss(prices)[0] == "poisson"
+    assert measure_curvature(prices, table, top=1).top.eigenvalues[0] > 0
+    for wrong in (table.y - 1.0, 0.0 * table.y):
+        with pytest.raises(UserError, match="'y' must be at least 0"):
+            measure_curvature(prices, table.assign(y=wrong), top=1)
+
+
 def test_rows_count_by_their_weight_and_exposure():
     model, table = _model("poisson")
     settings = {"training": {"settings": {"weight": "w", "exposure": "e"}}}

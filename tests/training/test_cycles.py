@@ -12,6 +12,7 @@ from training.estimators import SpectralRegressor
 from training.fit import fit
 from training.schema import infer_features
 from training.settings import make_settings
+from training.table import read_table
 
 WHEN = "when"
 CYCLES = ["when (hour)", "when (weekday)", "when (day of year)"]
@@ -48,9 +49,22 @@ def test_only_cycles_that_dates_run_through_are_features():
     days = pd.date_range("2023-01-01", periods=200)
     assert infer_features(pd.DataFrame({"d": days})).names == ("d", "d (weekday)")
     assert infer_features(pd.DataFrame({"d": days[:10]})).names == ("d",)
-    assert infer_features(pd.DataFrame({"d": days[:5] + pd.Timedelta(hours=3)})).names == ("d", "d (hour)")
+    assert infer_features(pd.DataFrame({"d": days[0] + pd.to_timedelta([3, 4, 5], "h")})).names == ("d", "d (hour)")
+    # Midnights of a place, or every Monday: nothing varies, and a date is not tied to what never counts.
+    assert infer_features(pd.DataFrame({"d": days[:5] + pd.Timedelta(hours=22)})).names == ("d",)
+    assert infer_features(pd.DataFrame({"d": days[::7]})).names == ("d",)
+    assert infer_features(pd.DataFrame({"d": pd.to_datetime([None, None])})).names == ("d",)
     assert infer_features(pd.DataFrame({"d": days}), shaped=["d"]).names == ("d",)
     assert infer_features(pd.DataFrame({"d": days, "d (weekday)": 1.0})).names == ("d", "d (weekday)")
+
+
+def test_dates_of_parquet_are_dates(tmp_path):
+    """pandas reads them as Python's own."""
+    days = pd.date_range("1968-01-01", periods=900)
+    pd.DataFrame({"d": days.date}).to_parquet(tmp_path / "days.parquet")
+    space = infer_features(read_table(tmp_path / "days.parquet"))
+    assert space == infer_features(pd.DataFrame({"d": days}))
+    assert space.features[0].kind == "datetime"
 
 
 def test_a_checkpoint_keeps_cycles(model, sales, tmp_path):

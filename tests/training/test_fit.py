@@ -8,8 +8,10 @@ import pytest
 
 from model import InvalidRowsError, threads
 from model.checkpoint import DOCUMENT, WEIGHTS, read_checkpoint, write_checkpoint
+from training.basis import Resolution, pair_curves
 from training.evaluate import evaluate
 from training.fit import fit
+from training.schema import infer_features
 from training.settings import make_settings
 from training.table import UserError, read_table
 
@@ -128,6 +130,15 @@ def test_pairs_of_every_kind_get_a_term_of_their_own():
     assert assert_explains(model, frame).terms[-4:] == pairs
 
 
+def test_knots_on_the_diagonals_of_a_grid_stand_apart():
+    """Sums of the same two coordinates differ by rounding: 1 + 3 and 3 + 1, each by its own direction."""
+    a, b = np.meshgrid(np.arange(20.0), np.arange(20.0))
+    frame = pd.DataFrame({"a": a.ravel(), "b": b.ravel()})
+    space = infer_features(frame)
+    curves = pair_curves(0, space, space.coordinates(space.encode(frame)), 0, 1, Resolution(16, 64, ramps=False))
+    assert min(basis.curve.least_distance for basis in curves) > 1e-3
+
+
 def test_a_pair_learns_what_two_single_features_cannot():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.standard_normal((2000, 2)), columns=["a", "b"])
@@ -236,6 +247,7 @@ def test_labels_of_classes_keep_their_types():
         (simple(), "y", {"task": "binary"}, "a binary target must have 2 classes; 'y' has 200"),
         (simple(), "y", {"task": "multiclass"}, "200 classes in 200 rows"),
         (simple(y=[np.inf, 1.0] * 100), "y", {"task": "regression"}, "must be finite"),
+        (simple(y=pd.to_datetime(["2024-01-01", "2024-02-01"] * 100)), "y", {}, "target 'y' has '2024-01-01"),
         (simple(), "y", {"features": ["z"]}, "no column 'z'"),
         (simple(), "y", {"exclude": ["z"]}, "no column 'z'"),
         (simple(), "y", {"exclude": ["x"]}, "no feature varies"),
@@ -271,6 +283,11 @@ def test_an_infinity_among_the_rows_is_told_with_its_place():
         ({"monotone": "x"}, "monotone must be like"),
         ({"monotone": "x=up"}, "monotone must be like"),
         ({"monotone": 7}, "monotone must be like"),
+        ({"monotone": [7]}, "monotone must be like f=.,g=-; got '7'"),
+        ({"monotone": ["x=+"]}, r"monotone must be like f=\+,g=-; got 'x=\+'"),
+        ({"monotone": "x=+,x=-"}, "monotone must name each feature once; got x, x"),
+        ({"max_strength": [7]}, "max_strength must be like"),
+        ({"max_strength": "x=1,x=2"}, "max_strength must name each feature once"),
         ({"seed": -1}, "seed must be"),
         ({"task": "ranking"}, "task must be one of"),
         ({"curves": "round"}, "curves must be one of"),

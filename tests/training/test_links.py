@@ -6,9 +6,11 @@ import pytest
 
 from model.checkpoint import read_checkpoint, write_checkpoint
 from model.spectral import SpectralModel
+from training.estimators import SpectralRegressor
 from training.fit import fit
 from training.settings import make_settings
 from training.table import UserError
+from training.workbench import Workbench
 
 QUICK = {"budget": 1.0, "members": 2}
 
@@ -77,6 +79,33 @@ def test_a_logarithm_that_makes_no_sense_is_refused(told, rule):
         frame["y"] += 1.0
     with pytest.raises(UserError, match=rule):
         fit(frame, "y", make_settings({**QUICK, **told}))
+
+
+def test_an_estimator_is_told_its_link(tmp_path):
+    frame = _products(300)
+    told = SpectralRegressor(link="log", budget=0.2, members=1, dim=4).fit(frame[["size"]], frame.price)
+    assert told.model_.link == "exp"
+    told.save(tmp_path, "price")
+    assert SpectralRegressor.from_checkpoint(tmp_path / "price").link == "log"
+    plain = SpectralRegressor(link="identity", budget=0.2, members=1, dim=4).fit(frame[["size"]], frame.price)
+    assert plain.model_.link == "identity"
+    with pytest.raises(ValueError, match="above 0 somewhere"):
+        SpectralRegressor(link="log").fit(frame[["size"]], np.zeros(len(frame)))
+
+
+def test_an_interrupt_while_links_are_compared_ends_the_fit(monkeypatch):
+    """Nothing is known yet that a fit could go on with."""
+    trained, train = [], Workbench.train
+
+    def interrupted(*told, **more):
+        trained.append(told)
+        if len(trained) == 3:
+            raise KeyboardInterrupt
+        return train(*told, **more)
+
+    monkeypatch.setattr(Workbench, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit(_products(200), "price", make_settings(QUICK))
 
 
 def test_only_a_regression_has_a_link_to_tell():

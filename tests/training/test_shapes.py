@@ -132,6 +132,17 @@ def test_no_row_moves_faster_than_its_cap(told, most):
         assert np.abs(np.diff(scores) / np.diff(line)).max() <= most["x"]
 
 
+def test_a_line_along_a_logarithm_keeps_its_cap_where_it_is_steepest():
+    """That is at the least number, far below the first knot, one standard deviation under the mean."""
+    rng = np.random.default_rng(0)
+    x = rng.lognormal(0.0, 1.5, 400)
+    frame = pd.DataFrame({"x": x, "y": np.log(x) + 0.1 * rng.normal(size=400)})
+    settings = make_settings({**QUICK, "curves": "linear", "max_strength": "x=0.5"})
+    model = fit(frame, "y", settings).model
+    assert model.features.features[0].transform == "log"
+    assert 0.4 < feature_strengths(model.features, model.ensemble)["x"] <= 0.5
+
+
 def test_a_capped_classifier_keeps_its_cap():
     frame = bowl(1500).assign(y=lambda t: np.where(t["y"] > 1.0, "high", "low"))
     model = fit(frame, "y", make_settings({**QUICK, "max_strength": {"x": 1.0, "town": 0.3}})).model

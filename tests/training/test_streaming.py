@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from model.features import Feature, FeatureSpace
 from training.cli import main
+from training.schema import infer_features
 from training.streaming import BATCH_ROWS, read_sample
 from training.table import UserError, read_table
 
@@ -72,6 +75,24 @@ def test_a_table_that_is_short_enough_is_read_whole(tmp_path):
     (tmp_path / "c.parquet").write_bytes(b"no Parquet")
     with pytest.raises(UserError, match=r"c\.parquet cannot be read"):
         read_sample(tmp_path / "c.parquet", 50, seed=0)
+
+
+@pytest.mark.parametrize("rows", [50, 300])
+def test_decimals_are_numbers_and_arrays_are_refused(tmp_path, rows):
+    """As databases export them; pandas makes them objects."""
+    price = pa.array([Decimal(i) / 4 for i in range(299)] + [None], pa.decimal128(10, 2))
+    pq.write_table(pa.table({"price": price}), tmp_path / "a.parquet")
+    frame = read_sample(tmp_path / "a.parquet", rows, seed=0).frame
+    assert frame["price"].dtype == np.float64
+    assert infer_features(frame).features[0].kind == "numeric"
+    pq.write_table(pa.table({"price": price, "parts": [[1, 2]] * 300}), tmp_path / "b.parquet")
+    with pytest.raises(UserError, match="column 'parts' must hold single values"):
+        read_sample(tmp_path / "b.parquet", rows, seed=0)
+
+
+def test_a_decimal_is_a_number_of_a_row():
+    space = FeatureSpace((Feature("price", "numeric", typical=0.0),))
+    assert space.encode([{"price": Decimal("1.25")}]).tolist() == [[1.25]]
 
 
 def test_a_fit_tells_that_it_took_a_sample(tmp_path, capsys):

@@ -95,3 +95,29 @@ def test_text_that_only_python_reads_as_a_number_is_one_and_infinity_is_none():
     found, faults = encoded(SPACE, columns, is_text=True)
     assert found[:2, 4].tolist() == [1000.0, 2.0]
     assert list(faults) == [(2, "rate")]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([0, 10**12], pa.timestamp("s")),
+        pa.array([0, -(2**62)], pa.timestamp("us")),
+        pa.array([0, 2**31 - 1], pa.int32()).cast(pa.date32()),
+    ],
+    ids=["seconds", "microseconds", "days"],
+)
+def test_a_time_beyond_the_calendar_is_a_fault_and_no_crash(column):
+    found, faults = encoded(FeatureSpace((MOMENT,)), {"moment": column})
+    assert np.array_equal(found, [[0.0], [np.nan]], equal_nan=True)
+    assert faults == {(1, "moment"): "must be a date or time of the years 1 to 9999, or null"}
+    _, faults = encoded(FeatureSpace((Feature("moment", "numeric", typical=0.0),)), {"moment": column})
+    assert set(faults) == {(0, "moment"), (1, "moment")}
+    town = FeatureSpace((Feature("moment", "categorical", "a", categories=("a",)),))
+    assert encoded(town, {"moment": column})[0].tolist() == [[1.0], [1.0]]
+
+
+def test_the_first_and_the_last_day_are_none_beyond():
+    column = pa.array([date(1, 1, 1), date(9999, 12, 31)])
+    found, faults = encoded(FeatureSpace((MOMENT,)), {"moment": column})
+    assert not faults
+    np.testing.assert_array_equal(found[:, 0], [-719_162, 2_932_896])
