@@ -14,7 +14,7 @@ from model.curves import CurveSet, Term, Walk
 from model.eigensolvers.simd import ALIGNMENT, LANES_F64, fill, load, store, sum_lanes
 from model.features import FloatArray
 
-# The kernels read a head's numbers in blocks of two Lanes: a matrix of up to 16 rows is one block.
+# The kernels read a head's numbers in blocks of two Lanes: with AVX-512 a matrix of up to 16 rows is one block.
 _BLOCK = 2 * LANES_F64
 
 

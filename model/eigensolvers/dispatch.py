@@ -131,7 +131,7 @@ _solvers = {"numba": _solve_on_cpu, "scipy": _solve_by_scipy, "triton": _solve_o
 
 
 def _grain(d: Any) -> int:
-    """Fewest matrices per thread, whole tiles of 32."""
+    """Fewest matrices per thread, whole tiles of up to 32."""
     return max(1, _GRAIN_ROWS // (32 * int(d.shape[1]))) * 32
 
 

@@ -1,8 +1,8 @@
-"""Tiles: 32 matrices side by side in cache, one lane each, scaled by exact powers of two.
+"""Tiles: matrices side by side in cache, one lane each, scaled by exact powers of two.
 
-A tile is held twice: in float64 as two halves of 16 lanes, and in float32, shifted and stretched so that
-every lane's spectrum lies in [-1, 1], as one row of 32 lanes. A row is ROW_BYTES long in both. The functions
-take tiles as `rows_of` them.
+A tile is held twice: in float64 as two halves of LANES_F64 lanes, and in float32, shifted and stretched so that every
+lane's spectrum lies in [-1, 1], as rows of all its LANES_F32 lanes. A row is ROW_BYTES long in both. The functions take
+tiles as `rows_of` them.
 """
 
 from typing import Any
