@@ -11,7 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from model.curves import CurveSet, Term, Walk
-from model.eigensolvers.simd import ALIGNMENT, LANES_F64, fill, load, store, sum_lanes
+from model.eigensolvers.simd import ALIGNMENT, LANES_F64, fill, load, store_between, sum_lanes
 from model.features import FloatArray
 
 # The kernels read a head's numbers in blocks of two Lanes: with AVX-512 a matrix of up to 16 rows is one block.
@@ -163,15 +163,13 @@ def _gather(starts: Any, weights: Any, constant: Any, table: Any, diag: Any, off
     heads, blocks, matrices, width = table.shape
     count, _, n = diag.shape
     constants, lanes = constant.reshape(-1, width // 2), table.reshape(-1, width // 2)
-    sums = np.empty((2, width // 2))
-    numbers = sums.reshape(width)
     for h in range(heads):
         for b in range(blocks):
             place = h * blocks + b
             own_0, own_1 = load(constants, 2 * place), load(constants, 2 * place + 1)
-            first = b * width
-            on_diag = min(max(n - first, 0), width)
-            stop = min(2 * n - 1 - first, width)
+            # Lanes up to these are on the diagonal, and up to those off it.
+            on_0, on_1 = n - b * width, n - b * width - width // 2
+            off_0, off_1 = on_0 + n - 1, on_1 + n - 1
             for j in range(count):
                 sum_0, sum_1 = own_0, own_1
                 for c in range(starts.shape[1]):
@@ -180,12 +178,11 @@ def _gather(starts: Any, weights: Any, constant: Any, table: Any, diag: Any, off
                     here_0, here_1 = load(lanes, row), load(lanes, row + 1)
                     sum_0 = sum_0 + (here_0 + (load(lanes, row + 2) - here_0) * w)
                     sum_1 = sum_1 + (here_1 + (load(lanes, row + 3) - here_1) * w)
-                store(sums, 0, sum_0)
-                store(sums, 1, sum_1)
-                for i in range(on_diag):
-                    diag[j, h, first + i] = numbers[i]
-                for i in range(on_diag, stop):
-                    off_diag[j, h, first - n + i] = numbers[i]
+                on_start, off_start = (j * heads + h) * n, (j * heads + h) * (n - 1)
+                store_between(diag, on_start + n - on_0, 0, on_0, sum_0)
+                store_between(diag, on_start + n - on_1, 0, on_1, sum_1)
+                store_between(off_diag, off_start - on_0, on_0, off_0, sum_0)
+                store_between(off_diag, off_start - on_1, on_1, off_1, sum_1)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -183,6 +183,28 @@ def store(typingctx: Any, rows: Any, row: Any, value: Any) -> Any:
     return types.none(rows, types.intp, value), codegen
 
 
+@intrinsic
+def store_between(typingctx: Any, array: Any, start: Any, low: Any, high: Any, value: Any) -> Any:
+    """Write lanes low <= i < high of `value` to elements start + i of a C-contiguous array of any shape."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = args[4].type
+        wide = ir.VectorType(_INDEX, kind.count)
+        lanes = ir.Constant(wide, list(range(kind.count)))
+        above = builder.icmp_signed(">=", lanes, _splat(builder, args[2], wide))
+        mask = builder.and_(above, builder.icmp_signed("<", lanes, _splat(builder, args[3], wide)))
+        address = builder.gep(_start(context, builder, sig.args[0], args[0]), [args[1]])
+        pointer = builder.bitcast(address, kind.as_pointer())
+        fn_type = ir.FunctionType(ir.VoidType(), [kind, pointer.type, ir.IntType(32), mask.type])
+        name = f"llvm.masked.store.v{kind.count}f{sig.args[4].dtype.bitwidth}.p0"
+        align = ir.IntType(32)(sig.args[4].dtype.bitwidth // 8)
+        builder.call(cgutils.get_or_insert_function(builder.module, fn_type, name), [args[4], pointer, align, mask])
+        return context.get_dummy_value()
+
+    integer = types.intp
+    return types.none(array, integer, integer, integer, value), codegen
+
+
 def _start(context: Any, builder: Any, kind: Any, array: Any) -> Any:
     return cgutils.create_struct_proxy(kind)(context, builder, array).data if isinstance(kind, types.Array) else array
 
