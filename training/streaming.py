@@ -13,7 +13,7 @@ import pyarrow.dataset
 import pyarrow.ipc
 import pyarrow.parquet
 
-from training.table import UserError, checked_frame, csv_header, existing_file, read_table
+from training.table import UserError, checked_frame, csv_header, existing_file, open_arrow, read_table
 
 #: Rows read at a time.
 BATCH_ROWS = 65_536
@@ -85,7 +85,10 @@ def _open(path: Path) -> tuple[int, pa.Schema, Iterator[pa.RecordBatch]]:
         # Without a buffer ahead and threads: they keep what they have read (measured: the whole file in the end).
         file = pa.parquet.ParquetFile(path, pre_buffer=False)
         return file.metadata.num_rows, file.schema_arrow, file.iter_batches(BATCH_ROWS, use_threads=False)
-    reader = pa.ipc.open_file(pa.OSFile(str(path)))
+    reader = open_arrow(path)
+    if isinstance(reader, pa.RecordBatchStreamReader):
+        # A stream tells its rows only to those who read all of it.
+        return sum(map(len, open_arrow(path))), reader.schema, iter(reader)
     total = pa.dataset.dataset(path, format="ipc").count_rows()
     return total, reader.schema, (reader.get_batch(i) for i in range(reader.num_record_batches))
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.ipc
 from numpy.typing import NDArray
 
 from model.cells import MISSING_TEXTS
@@ -64,12 +66,20 @@ def read_table(path: str | Path) -> pd.DataFrame:
         elif name.endswith((".parquet", ".pq")):
             frame = pd.read_parquet(path)
         elif name.endswith((".arrow", ".feather")):
-            frame = pd.read_feather(path)
+            frame = open_arrow(path).read_pandas()
         else:
             raise UserError(f"{path} must end in .csv, .csv.gz, .parquet, .arrow or .feather")
     except (ValueError, OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     return checked_frame(frame, path)
+
+
+def open_arrow(path: Path) -> pa.RecordBatchFileReader | pa.RecordBatchStreamReader:
+    """A reader of an Arrow file, or of an Arrow stream in a file."""
+    file = pa.OSFile(str(path))
+    is_stream = file.read(6) != b"ARROW1"
+    file.seek(0)
+    return pa.ipc.open_stream(file) if is_stream else pa.ipc.open_file(file)
 
 
 def csv_header(path: Path) -> pd.Index:

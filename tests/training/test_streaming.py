@@ -38,14 +38,18 @@ def long_table(rows=ROWS):
 def written(frame, path):
     if path.suffix == ".parquet":
         pq.write_table(pa.Table.from_pandas(frame), path, row_group_size=50_000)
-    elif path.suffix == ".arrow":
+    elif path.suffix == ".feather":
         frame.to_feather(path)
+    elif path.suffix == ".arrow":
+        table = pa.Table.from_pandas(frame)
+        with pa.ipc.new_stream(path, table.schema) as stream:
+            stream.write_table(table, max_chunksize=50_000)
     else:
         frame.to_csv(path, index=False)
     return path
 
 
-@pytest.mark.parametrize("file", ["a.parquet", "a.arrow", "a.csv"])
+@pytest.mark.parametrize("file", ["a.parquet", "a.feather", "a.arrow", "a.csv"])
 def test_a_sample_is_rows_of_the_file_with_their_types(tmp_path, file):
     path = written(long_table(), tmp_path / file)
     whole, found = read_table(path), read_sample(path, 3000, seed=1)
