@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from fastapi import APIRouter, Request, Response
 
-from app.answers import predictions, to_json
+from app.answers import finite, predictions, to_json
 from app.bodies import parse_json
 from app.documentation import json_body, problems
 from app.explanation_schemas import CounterfactualsRequest, CounterfactualsResponse
@@ -87,7 +87,7 @@ def counterfactuals_answer(served: ServedModel, found: list[list[Counterfactual]
     """The answer: for every row its counterfactuals."""
     every = [one for row in found for one in row]
     changed = np.array([one.columns for one in every]).reshape(len(every), len(served.model.features))
-    predicted = iter(predictions(served, served.model.scores(changed)) if every else ())
+    predicted = iter(predictions(served, finite(served, served.model.scores(changed))) if every else ())
     return to_json(
         {
             "model": served.name,
