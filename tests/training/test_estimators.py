@@ -168,6 +168,7 @@ def test_counts_are_learnt_by_their_deviance():
     [
         ({"members": 0}, "members must be at least 1; got 0"),
         ({"loss": "cubic"}, "loss must be one of"),
+        ({"loss": "poisson", "link": "identity"}, "link identity needs the task regression; the task is poisson"),
         ({"pairs": [("x0", "x10")]}, "no feature 'x10'"),
         ({"monotone": {"x0": "up"}}, "monotone must be like"),
         ({"budget": -1.0}, "budget must be above 0"),
