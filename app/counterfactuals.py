@@ -21,7 +21,7 @@ from app.service import service_of
 from app.tables import JSON
 from model.counterfactuals import Counterfactual, find_counterfactuals
 from model.goals import Goal, read_goal
-from model.steps import Steps, read_limit
+from model.steps import TIED, Steps, read_limit
 
 COUNTERFACTUAL_KEYS = KEYS | {"wanted", "fixed", "ranges", "max_features"}
 
@@ -129,6 +129,8 @@ def _read_ranges(served: ServedModel, ranges: Any, errors: _Faults) -> dict[int,
         feature = space.features[space.position(name)]
         if feature.num_codes:
             errors.add(loc, "must be left out: it is no number")
+        elif space.position(name) in space.tied:
+            errors.add(loc, f"must be left out: {TIED}")
         elif not isinstance(given, list) or len(given) != 2:
             errors.add(loc, f"must be [low, high]; got {describe(given)}")
         else:
