@@ -99,14 +99,26 @@ def checked_frame(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
         raise UserError(f"{path} has more than one column named {doubled[0]!r}")
     if len(frame) == 0:
         raise UserError(f"{path} has no rows")
-    for name in filter(lambda column: pd.api.types.is_object_dtype(frame[column]), frame.columns):
-        present = frame[name].dropna()
-        first = present.iloc[0] if len(present) else None
-        if isinstance(first, Decimal):
-            frame[name] = pd.to_numeric(frame[name])
-        elif isinstance(first, np.ndarray | list | dict):
+    for name, column in frame.items():
+        first = next(iter(column.dropna()), None) if pd.api.types.is_object_dtype(column) else None
+        if isinstance(first, np.ndarray | list | dict):
             raise UserError(f"{path}: column {name!r} must hold single values, not arrays or objects: leave it out")
-    return frame
+    return decimals_as_floats(frame)
+
+
+def decimals_as_floats(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame whose columns of Python's decimals, which pandas takes for objects, are float64."""
+    columns = {
+        str(name): pd.to_numeric(column)
+        for name, column in frame.items()
+        if pd.api.types.is_object_dtype(column) and _are_decimals(column.dropna())
+    }
+    return frame.assign(**columns) if columns else frame
+
+
+def _are_decimals(present: pd.Series) -> bool:
+    kinds = set(map(type, present))
+    return Decimal in kinds and kinds <= {Decimal, float, int}
 
 
 def fingerprint(frame: pd.DataFrame) -> str:

@@ -1,6 +1,7 @@
 """The scikit-learn estimators keep scikit-learn's contract, and give what the command line gives."""
 
 import pickle
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -178,6 +179,17 @@ def test_a_wrong_parameter_is_refused_when_fitting(told, message):
     X, y = load_diabetes(return_X_y=True)
     with pytest.raises(ValueError, match=message):
         SpectralRegressor(**{**QUICK, **told}).fit(X, y)
+
+
+def test_a_column_of_decimals_is_one_of_numbers():
+    x = np.linspace(-1.0, 1.0, 100).round(2)
+    frame = pd.DataFrame({"x": [*map(Decimal, map(str, x[:-1])), None]})
+    model = SpectralRegressor(**QUICK).fit(frame, x)
+    assert model.model_.features.features[0].kind == "numeric"
+    floats = pd.DataFrame({"x": [*x[:-1], np.nan]})
+    np.testing.assert_array_equal(model.predict(frame), model.predict(floats))
+    with pytest.raises(ValueError, match="infinity"):
+        model.predict(pd.DataFrame({"x": [Decimal("Infinity")]}))
 
 
 def test_a_column_with_an_infinity_is_refused():
