@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -27,6 +25,7 @@ from training.pairs import pair_term
 from training.progress import Reporter, Silent
 from training.promises import proved_of
 from training.ranks import Ranks
+from training.releases import releases
 from training.schema import infer_features
 from training.search import Judged, blend, run_jobs, rungs_for, rungs_within, search
 from training.settings import FitSettings
@@ -172,10 +171,7 @@ def _fit_rows(
                 for g in gains
             ],
         },
-        "libraries": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("eigenserve", "numpy", "numba", "scipy", "pandas")},
-        },
+        "libraries": releases(),
     }
     if goal.task == "regression":
         card["intervals"] = interval_radii(model.values(scores), unseen.values, weight[held])
