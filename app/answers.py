@@ -10,27 +10,33 @@ import orjson
 from fastapi import Response
 
 from app.instances import Asked
-from app.problems import invalid
+from app.problems import Location, invalid
 from app.registry import ServedModel
 from model import Explanation
 from model.features import FloatArray
 
 
-def predictions(served: ServedModel, scores: FloatArray) -> Any:
-    """Scores (N, O) -> the contract's P of every row, ready for ``to_json``.
+def finite(served: ServedModel, scores: FloatArray, loc: Location = ("instances",)) -> FloatArray:
+    """Scores (N, O) of rows whose predictions are numbers: JSON has none beyond float64, and null would be no answer.
 
     Raises:
-        ProblemError: 422 for a row beyond float64: JSON has no number for it, and null would be no answer.
+        ProblemError: 422 for the first row beyond float64, at ``loc``.
     """
     model = served.model
-    values = None if model.classes else model.values(scores)
+    values = scores if model.classes else model.values(scores)[:, None]
     for found, what in ((scores, "score"), (values, "prediction")):
-        if found is not None and not np.isfinite(found).all():
+        if not np.isfinite(found).all():
             row = int(np.argwhere(~np.isfinite(found))[0, 0])
             message = f"has values so far from the training data that its {what} is no finite number"
-            raise invalid(("instances", row), message)
-    if values is not None:
-        return values
+            raise invalid((*loc, row), message)
+    return scores
+
+
+def predictions(served: ServedModel, scores: FloatArray) -> Any:
+    """Finite scores (N, O) -> the contract's P of every row, ready for ``to_json``."""
+    model = served.model
+    if not model.classes:
+        return model.values(scores)
     probabilities = model.probabilities(scores)
     chosen = probabilities.argmax(axis=1).tolist()
     return [

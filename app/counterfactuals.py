@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from fastapi import APIRouter, Request, Response
 
-from app.answers import predictions, to_json
+from app.answers import finite, predictions, to_json
 from app.bodies import parse_json
 from app.documentation import json_body, problems
 from app.explanation_schemas import CounterfactualsRequest, CounterfactualsResponse
@@ -21,7 +21,7 @@ from app.service import service_of
 from app.tables import JSON
 from model.counterfactuals import Counterfactual, find_counterfactuals
 from model.goals import Goal, read_goal
-from model.steps import Steps, read_limit
+from model.steps import TIED, Steps, read_limit
 
 COUNTERFACTUAL_KEYS = KEYS | {"wanted", "fixed", "ranges", "max_features"}
 
@@ -87,7 +87,7 @@ def counterfactuals_answer(served: ServedModel, found: list[list[Counterfactual]
     """The answer: for every row its counterfactuals."""
     every = [one for row in found for one in row]
     changed = np.array([one.columns for one in every]).reshape(len(every), len(served.model.features))
-    predicted = iter(predictions(served, served.model.scores(changed)) if every else ())
+    predicted = iter(predictions(served, finite(served, served.model.scores(changed))) if every else ())
     return to_json(
         {
             "model": served.name,
@@ -129,6 +129,8 @@ def _read_ranges(served: ServedModel, ranges: Any, errors: _Faults) -> dict[int,
         feature = space.features[space.position(name)]
         if feature.num_codes:
             errors.add(loc, "must be left out: it is no number")
+        elif space.position(name) in space.tied:
+            errors.add(loc, f"must be left out: {TIED}")
         elif not isinstance(given, list) or len(given) != 2:
             errors.add(loc, f"must be [low, high]; got {describe(given)}")
         else:

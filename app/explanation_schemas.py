@@ -192,7 +192,7 @@ class CounterfactualsRequest(RowsRequest):
     ranges: dict[str, tuple[float | str, float | str]] | None = Field(
         default=None,
         description="[low, high] of what numbers, or times in ISO 8601, may become; within their training range by "
-        "default.",
+        "default. Dates whose cycles are features, and these, never change and can have none.",
     )
     max_features: Literal[1, 2] | None = Field(
         default=None, description="How many features may change at once; 2 by default."

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from fastapi import Request
 from starlette.types import Scope
 
+from app.answers import finite
 from app.bodies import BodyHeaders, body_headers, check_media_type, read_body
 from app.engine import INLINE_BYTES, LARGE_AT_ONCE, Engine
 from app.included import included
@@ -140,13 +141,14 @@ class Service:
         """Read what is asked for out of ``body``, score it and write the answer.
 
         Raises:
-            ProblemError: whatever ``read`` finds wrong; 503 overloaded; 504 past the deadline.
+            ProblemError: whatever ``read`` finds wrong; 422 for a row beyond float64; 503 overloaded; 504 past the
+                deadline.
         """
 
         def work() -> T:
             asked = read()
             self.metrics.predicted(asked, "predict")
-            return answer(asked, asked.served.model.scores(asked.columns()))
+            return answer(asked, finite(asked.served, asked.served.model.scores(asked.columns()), asked.loc))
 
         if len(body) <= INLINE_BYTES:
             asked, trace, started = read(), _trace(request.scope), time.monotonic()
@@ -154,7 +156,7 @@ class Service:
             if trace is not None:
                 trace.part("solve", started, time.monotonic())
             self.metrics.predicted(asked, "predict")
-            return answer(asked, scores)
+            return answer(asked, finite(asked.served, scores, asked.loc))
         return await self.engine.large.run(lambda _: work(), _large(request, body), lambda: _gone(request))
 
     async def explain(self, request: Request, body: bytes, read: Callable[[], Asked], answer: ExplainAnswer[T]) -> T:
@@ -165,7 +167,7 @@ class Service:
             model, columns, more = asked.served.model, asked.columns(), []
             check = patience.check if patience is not None else lambda: None
             explanation = model.explain_columns(columns, asked.method, asked.target, asked.baseline, check=check)
-            scores = _scores(asked, explanation, columns)
+            scores = finite(asked.served, _scores(asked, explanation, columns), asked.loc)
             if patience is not None and asked.include.names:
                 more = included(asked.served, asked.include, columns, asked.target, asked.baseline, patience.check)
             return answer(asked.served, explanation, scores, more)

@@ -40,7 +40,7 @@ def read_tensors(inputs: Any, binary: bytes, served: ServedModel, max_rows: int)
     """
     if not isinstance(inputs, list) or not inputs:
         raise invalid(("inputs",), "must be a list of at least one tensor")
-    names = served.model.features.names
+    names = served.model.features.input_names
     columns: dict[str, Any] = {}
     used = 0
     for i, tensor in enumerate(inputs):
@@ -54,7 +54,7 @@ def read_tensors(inputs: Any, binary: bytes, served: ServedModel, max_rows: int)
             values = _from_binary(binary[used : used + size], size, datatype, math.prod(shape), loc)
             used += size
         if len(inputs) == 1 and len(shape) == 2 and name not in names:
-            return _matrix(values, shape, len(served.model.features.input_names), loc)
+            return _matrix(values, shape, len(names), loc)
         if name not in names:
             raise invalid((*loc, "name"), f"must be a feature, one of {', '.join(names)}; got {name!r}")
         if len(shape) > 1 and math.prod(shape[1:]) != 1:

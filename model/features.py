@@ -191,7 +191,8 @@ class FeatureSpace:
             rows: a list of rows, each a mapping by feature name (a missing key is a missing value) or a
                 sequence in column order; or a table with named columns (a pandas DataFrame, or a mapping of
                 name -> values), whose further columns are ignored; or a 2-D array in column order. Cycles of
-                dates may be left out everywhere.
+                dates may be left out everywhere; of tables they are never read, where a column of such a name may
+                be anything.
 
         Returns:
             (N, F) float64: numbers in raw units, 0/1 for booleans, codes for categories, NaN for missing.
@@ -251,9 +252,8 @@ class FeatureSpace:
         absent = [name for name in self.input_names if name not in present]
         if absent:
             raise InvalidRowsError([((), f"the table must have the column {name!r}") for name in absent])
-        given = [name for name in self.names if name in present]
-        columns = [_column(table[name]) for name in given]
-        for name, column in zip(given, columns, strict=True):
+        columns = [_column(table[name]) for name in self.input_names]
+        for name, column in zip(self.input_names, columns, strict=True):
             if column is None:
                 got = describe(table[name])
                 message = f"a table's column must be a sequence, and a single row stand in a list; got {got}"
@@ -261,7 +261,7 @@ class FeatureSpace:
             if len(column) != len(columns[0]):
                 message = f"columns must have the same length, {len(columns[0])}; got {len(column)}"
                 raise InvalidRowsError([((name,), message)])
-        return self._encode_columns(columns, given, [self.position(name) for name in given])
+        return self._encode_columns(columns, self.input_names)
 
     def _encode_rows(self, rows: Any) -> FloatArray:
         if not isinstance(rows, Sequence):
@@ -307,15 +307,12 @@ class FeatureSpace:
     def _unknown(self, key: object) -> str:
         return f"unknown feature; the model's features are {', '.join(self.names)}; got {key!r}"
 
-    def _encode_columns(
-        self, columns: Sequence[Any], keys: Sequence[int | str], positions: Sequence[int] | None = None
-    ) -> FloatArray:
-        """Columns of the features at ``positions``, by default of the first ones; those of the others are missing."""
+    def _encode_columns(self, columns: Sequence[Any], keys: Sequence[int | str]) -> FloatArray:
+        """Columns of the first features; those of the others are missing."""
         count = len(columns[0]) if columns else 0
         out = np.full((count, len(self)), math.nan)
         errors: list[tuple[Location, str]] = []
-        for j, key, column in zip(positions or range(len(columns)), keys, columns, strict=False):
-            feature = self.features[j]
+        for j, (feature, key, column) in enumerate(zip(self.features, keys, columns, strict=False)):
             if _fill_plain(feature, column, out[:, j]):
                 continue
             for i, value in enumerate(column):

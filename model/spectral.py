@@ -238,7 +238,7 @@ class SpectralModel:
                 target, or for two classes the probability of the second.
             fixed: features that may not change.
             ranges: (low, high) of what numbers, dates and times may become, by feature, written as in rows; within
-                their training range by default.
+                their training range by default. Dates whose cycles are features, and these, never change.
             max_features: 1 or 2, how many features may change at once.
 
         Raises:

@@ -13,6 +13,9 @@ from model.cells import describe, encode_cell
 from model.ensemble import SpectralEnsemble
 from model.features import Feature, FeatureSpace, FloatArray
 
+#: Why a date whose cycles are features has no steps, nor they.
+TIED = "a date and its cycles never change"
+
 
 @dataclass(frozen=True)
 class Steps:
@@ -35,6 +38,8 @@ class Steps:
     def __post_init__(self) -> None:
         for index, limits in (self.ranges or {}).items():
             feature = self.features.features[index]
+            if index in self.features.tied:
+                raise ValueError(f"{feature.name!r} has no range: {TIED}")
             if not np.isfinite(limits).all() or not limits[0] <= limits[1]:
                 raise ValueError(f"a range must be [low, high] with low <= high; got {limits!r} for {feature.name!r}")
 

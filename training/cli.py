@@ -179,14 +179,13 @@ def _fit(arguments: argparse.Namespace) -> None:
             journal.clear()
         # No rank writes into the journal before it is cleared.
         ranks.exchange(None)
-        if ranks.first and rows.note is not None:
-            progress.say(rows.note)
+        for note in rows.notes if ranks.first else ():
+            progress.say(note)
         fitted = fit(frame, arguments.target, settings, progress if ranks.first else Silent(), journal, ranks)
         shares = ranks.exchange({"members": ranks.jobs, "seconds": round(ranks.seconds, 3)})
     if not ranks.first:
         return
-    if rows.note is not None:
-        fitted = replace(fitted, notes=(rows.note, *fitted.notes))
+    fitted = replace(fitted, notes=(*rows.notes, *fitted.notes))
     data = {**fitted.model.card["data"], "rows_in_file": rows.total}
     model = replace(fitted.model, card={**fitted.model.card, "data": data})
     judged = {"out_of_fold": evaluate_scores(model, fitted.scores, fitted.target, fitted.weight)}

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_y, column_or_1d, validate_data
 
 from model.features import FloatArray
-from training.table import Target
+from training.table import Target, decimals_as_floats
 
 
 def array_names(count: int) -> tuple[str, ...]:
@@ -38,7 +38,7 @@ def read_columns(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFra
     validate_data(estimator, X, reset=reset, skip_check_array=True)
     if min(X.shape) == 0:
         raise ValueError(f"found an empty table: {X.shape[0]} rows and {X.shape[1]} columns, at least 1 is required")
-    table = X.set_axis(_names(estimator, X), axis=1).reset_index(drop=True)
+    table = decimals_as_floats(X.set_axis(_names(estimator, X), axis=1).reset_index(drop=True))
     numbers = table.select_dtypes("number")
     if np.isinf(numbers.to_numpy(np.float64, na_value=np.nan)).any():
         raise ValueError("X contains an infinity: numbers must be finite, or NaN for missing")

@@ -65,8 +65,8 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
             ValueError: data or a parameter that cannot be trained with.
         """
         poisson = self.loss == "poisson"
-        told = {} if poisson else {"loss": self.loss, "quantile": self.quantile, "link": self.link}
-        settings = self._settings(**told)
+        loss = "auto" if poisson else self.loss
+        settings = self._settings(loss=loss, quantile=self.quantile, link=self.link)
         table = read_columns(self, X, reset=True)
         values = read_target(y, len(table))
         if poisson and (values < 0).any():

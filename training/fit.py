@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -27,6 +25,7 @@ from training.pairs import pair_term
 from training.progress import Reporter, Silent
 from training.promises import proved_of
 from training.ranks import Ranks
+from training.releases import releases
 from training.schema import infer_features
 from training.search import Judged, blend, run_jobs, rungs_for, rungs_within, search
 from training.settings import FitSettings
@@ -35,6 +34,8 @@ from training.told import REFIT, train_told
 from training.workbench import TrainedMember, Workbench
 
 MIN_ROWS = 20
+#: The largest number of a target must lie between these sizes: beyond, its squares leave float64 in metrics and scales.
+SIZES = 1e-100, 1e100
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,7 @@ def _fit_rows(
     journal: Journal | None,
     ranks: Ranks,
 ) -> Fitted:
+    _check_size(goal)
     bent = {*settings.convex, *settings.concave}
     space = infer_features(table, bent, bent | {name for name, _ in (*settings.monotone, *settings.max_strength)})
     columns = space.encode(table)
@@ -172,10 +174,7 @@ def _fit_rows(
                 for g in gains
             ],
         },
-        "libraries": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("eigenserve", "numpy", "numba", "scipy", "pandas")},
-        },
+        "libraries": releases(),
     }
     if goal.task == "regression":
         card["intervals"] = interval_radii(model.values(scores), unseen.values, weight[held])
@@ -222,6 +221,15 @@ def refit(
         members.append((identity_params(bench.blueprint, coefficients), offsets))
         weights.append(1.0 - sum(weights))
     return build_ensemble(bench.blueprint, members, np.array(weights), bench.rows, scale, shift)
+
+
+def _check_size(goal: Target) -> None:
+    largest = 0.0 if goal.classes else float(np.abs(goal.values).max())
+    if largest and not SIZES[0] <= largest <= SIZES[1]:
+        raise UserError(
+            f"the largest number of a target must have a size of {SIZES[0]:g} to {SIZES[1]:g}; that of {goal.name!r} "
+            f"has {largest:.3g}: give the target in another unit"
+        )
 
 
 def _describe(picks: Sequence[Judged]) -> list[dict[str, Any]]:

@@ -12,7 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+import model
+from model import eigensolvers
+from model.eigensolvers.sources import source_digest
 from model.features import FloatArray
+from training.releases import releases
 from training.settings import FitSettings
 
 #: How the folders of journals begin, within that of a model.
@@ -60,6 +64,7 @@ class Journal:
 
 
 def journal_of(model_folder: Path, data_sha256: str, target: str, settings: FitSettings) -> Journal:
-    """The journal of one table, target and settings: another fit never reads it."""
-    identity = json.dumps([data_sha256, target, asdict(settings)], sort_keys=True)
+    """The journal of one table, target and settings: another fit never reads it, nor another release or source."""
+    sources = source_digest(Path(__file__).parent, Path(model.__path__[0]), Path(eigensolvers.__path__[0]))
+    identity = json.dumps([data_sha256, target, asdict(settings), releases(), sources], sort_keys=True)
     return Journal(model_folder / f"{PREFIX}{hashlib.sha256(identity.encode()).hexdigest()[:16]}")

@@ -45,13 +45,18 @@ def prepare_linked(
 
 def _links(goal: Target, settings: FitSettings) -> tuple[bool, ...]:
     """Whether the score is the logarithm: both, where that is open."""
+    if goal.task != "regression":
+        for name in ("link", "loss"):
+            if getattr(settings, name) != "auto":
+                raise UserError(f"{name} {getattr(settings, name)} needs the task regression; the task is {goal.task}")
+        return (False,)
     if settings.link == "log":
-        if goal.task != "regression" or goal.values.min() < 0 or goal.values.max() == 0:
-            raise UserError("link log needs a regression whose target is at least 0 everywhere, and above 0 somewhere")
+        if goal.values.min() < 0 or goal.values.max() == 0:
+            raise UserError("link log needs a target that is at least 0 everywhere, and above 0 somewhere")
         return (True,)
     free = settings.link == "auto" and settings.loss == "auto" and settings.curves == "piecewise"
     free = free and not (settings.convex or settings.concave or settings.max_strength)
-    if not free or goal.task != "regression" or goal.values.min() < 0 or skewness(goal.values) < TRIED_SKEWNESS:
+    if not free or goal.values.min() < 0 or skewness(goal.values) < TRIED_SKEWNESS:
         return (False,)
     return (False, True)
 

@@ -117,6 +117,8 @@ def _numeric(name: str, values: np.ndarray, missing: bool, may_log: bool) -> Fea
 def skewness(values: np.ndarray) -> float:
     """The third standardised moment; 0 for values that never vary."""
     deviations = values - values.mean()
+    # Of size one, so that no power overflows or vanishes.
+    deviations /= np.abs(deviations).max() or 1.0
     variance = float((deviations**2).mean())
     return float((deviations**3).mean()) / variance**1.5 if variance > 0 else 0.0
 

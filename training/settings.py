@@ -116,6 +116,10 @@ class FitSettings:
         _require(
             self.link in get_args(RegressionLink), f"link must be one of {_list(RegressionLink)}; got {self.link!r}"
         )
+        _require(
+            self.quantile == 0.5 or self.loss == "quantile",
+            f"quantile {self.quantile:g} needs the loss quantile; the loss is {self.loss}",
+        )
         if self.link == "log":
             told = self.loss != "auto" or self.concave or self.max_strength
             _require(not told, "link log goes with the loss auto alone, and with no concave or capped feature")

@@ -13,7 +13,7 @@ import pyarrow.dataset
 import pyarrow.ipc
 import pyarrow.parquet
 
-from training.table import UserError, checked_frame, existing_file, read_table
+from training.table import UserError, checked_frame, csv_header, existing_file, open_arrow, read_table
 
 #: Rows read at a time.
 BATCH_ROWS = 65_536
@@ -28,17 +28,25 @@ class TableSample:
     Attributes:
         frame: the rows, in the order of the file.
         total: rows in the file.
+        unnamed: columns of the file that were left out since they have no name.
     """
 
     frame: pd.DataFrame
     total: int
+    unnamed: int = 0
 
     @property
-    def note(self) -> str | None:
-        """What the user should know of it; None if these are all rows."""
-        if len(self.frame) == self.total:
-            return None
-        return f"a uniform sample of {len(self.frame):,} of the {self.total:,} rows was used (--max-rows for more)"
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of it."""
+        notes = []
+        if self.unnamed:
+            were = "1 column without a name was" if self.unnamed == 1 else f"{self.unnamed} columns without names were"
+            notes.append(f"{were} left out, such as the row numbers that pandas writes; one with a name would be used")
+        if len(self.frame) < self.total:
+            notes.append(
+                f"a uniform sample of {len(self.frame):,} of the {self.total:,} rows was used (--max-rows for more)"
+            )
+        return tuple(notes)
 
 
 def read_sample(path: str | Path, max_rows: int, seed: int) -> TableSample:
@@ -53,10 +61,10 @@ def read_sample(path: str | Path, max_rows: int, seed: int) -> TableSample:
     rng = np.random.default_rng(np.random.SeedSequence([seed, max_rows]))
     if not path.name.lower().endswith(PARQUET + ARROW):
         frame = read_table(path)
-        if len(frame) > max_rows:
-            chosen = np.sort(rng.choice(len(frame), max_rows, replace=False))
-            return TableSample(frame.iloc[chosen].reset_index(drop=True), len(frame))
-        return TableSample(frame, len(frame))
+        total, unnamed = len(frame), int((csv_header(path) == "").sum())
+        if total > max_rows:
+            frame = frame.iloc[np.sort(rng.choice(total, max_rows, replace=False))].reset_index(drop=True)
+        return TableSample(frame, total, unnamed)
     try:
         total, schema, batches = _open(path)
         if total <= max_rows:
@@ -77,7 +85,10 @@ def _open(path: Path) -> tuple[int, pa.Schema, Iterator[pa.RecordBatch]]:
         # Without a buffer ahead and threads: they keep what they have read (measured: the whole file in the end).
         file = pa.parquet.ParquetFile(path, pre_buffer=False)
         return file.metadata.num_rows, file.schema_arrow, file.iter_batches(BATCH_ROWS, use_threads=False)
-    reader = pa.ipc.open_file(pa.OSFile(str(path)))
+    reader = open_arrow(path)
+    if isinstance(reader, pa.RecordBatchStreamReader):
+        # A stream tells its rows only to those who read all of it.
+        return sum(map(len, open_arrow(path))), reader.schema, iter(reader)
     total = pa.dataset.dataset(path, format="ipc").count_rows()
     return total, reader.schema, (reader.get_batch(i) for i in range(reader.num_record_batches))
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.ipc
 from numpy.typing import NDArray
 
 from model.cells import MISSING_TEXTS
@@ -48,56 +50,75 @@ def existing_file(path: str | Path) -> Path:
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """A CSV (.csv, .csv.gz), Parquet or Arrow (.arrow, .feather) file as a frame.
+    """A CSV (.csv, .csv.gz), Parquet or Arrow (.arrow, .feather) file as a frame, without a CSV's unnamed columns.
 
     Raises:
         UserError: no such file, an unknown kind of file, or one that cannot be read as what its name says.
     """
     path = existing_file(path)
     name = path.name.lower()
-    header: pd.Series | None = None
     try:
         if name.endswith((".csv", ".csv.gz")):
             frame = pd.read_csv(path, na_values=sorted(MISSING_TEXTS), keep_default_na=False, low_memory=False)
-            # As it stands in the file: pandas renames a doubled column to x.1.
-            header = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0].dropna()
+            frame.columns = csv_header(path)
+            if "" in frame:
+                frame = frame.loc[:, frame.columns != ""]
         elif name.endswith((".parquet", ".pq")):
             frame = pd.read_parquet(path)
         elif name.endswith((".arrow", ".feather")):
-            frame = pd.read_feather(path)
+            frame = open_arrow(path).read_pandas()
         else:
             raise UserError(f"{path} must end in .csv, .csv.gz, .parquet, .arrow or .feather")
     except (ValueError, OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-    return checked_frame(frame, path, header)
+    return checked_frame(frame, path)
 
 
-def checked_frame(frame: pd.DataFrame, path: Path, header: pd.Series | None = None) -> pd.DataFrame:
-    """A frame from a file, its columns named by texts, its decimals floats.
+def open_arrow(path: Path) -> pa.RecordBatchFileReader | pa.RecordBatchStreamReader:
+    """A reader of an Arrow file, or of an Arrow stream in a file."""
+    file = pa.OSFile(str(path))
+    is_stream = file.read(6) != b"ARROW1"
+    file.seek(0)
+    return pa.ipc.open_stream(file) if is_stream else pa.ipc.open_file(file)
 
-    Args:
-        frame: the rows.
-        path: the file.
-        header: the columns' names as they stand there, if not as in the frame.
+
+def csv_header(path: Path) -> pd.Index:
+    """The columns' names as they stand in a CSV file: pandas calls a doubled one x.1, one without a name Unnamed: 0."""
+    return pd.Index(pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0])
+
+
+def checked_frame(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """A frame from the file ``path``, its columns named by texts, its decimals floats.
 
     Raises:
         UserError: two columns of the same name, no rows, or a column of arrays or objects.
     """
     frame.columns = frame.columns.map(str)
-    header = frame.columns.to_series() if header is None else header
-    doubled = header[header.duplicated()].tolist()
+    doubled = frame.columns[frame.columns.duplicated()].tolist()
     if doubled:
         raise UserError(f"{path} has more than one column named {doubled[0]!r}")
-    if frame.empty:
+    if len(frame) == 0:
         raise UserError(f"{path} has no rows")
-    for name in filter(lambda column: pd.api.types.is_object_dtype(frame[column]), frame.columns):
-        present = frame[name].dropna()
-        first = present.iloc[0] if len(present) else None
-        if isinstance(first, Decimal):
-            frame[name] = pd.to_numeric(frame[name])
-        elif isinstance(first, np.ndarray | list | dict):
+    for name, column in frame.items():
+        first = next(iter(column.dropna()), None) if pd.api.types.is_object_dtype(column) else None
+        if isinstance(first, np.ndarray | list | dict):
             raise UserError(f"{path}: column {name!r} must hold single values, not arrays or objects: leave it out")
-    return frame
+    return decimals_as_floats(frame)
+
+
+def decimals_as_floats(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame whose columns of Python's decimals, which pandas takes for objects, are float64."""
+    columns = {
+        str(name): pd.to_numeric(column)
+        for name, column in frame.items()
+        if pd.api.types.is_object_dtype(column) and _are_decimals(column.dropna())
+    }
+    return frame.assign(**columns) if columns else frame
+
+
+def _are_decimals(present: pd.Series) -> bool:
+    kinds = set(map(type, present))
+    return Decimal in kinds and kinds <= {Decimal, float, int}
 
 
 def fingerprint(frame: pd.DataFrame) -> str:

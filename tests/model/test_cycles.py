@@ -65,6 +65,12 @@ def test_a_cycle_that_is_given_goes_first():
     assert SPACE.encode([{**FRIDAY, "when (hour)": 3.0}])[0, 2] == 3.0
 
 
+def test_a_table_column_with_the_name_of_a_cycle_is_none_of_the_model():
+    """It may be a target, or a column that was left out of the training."""
+    table = pd.DataFrame([{**FRIDAY, "when (hour)": 3.0}])
+    assert SPACE.encode(table)[0, 2] == SPACE.encode(table.to_dict("list"))[0, 2] == 18.5
+
+
 def test_rows_of_another_length_are_refused():
     with pytest.raises(InvalidRowsError, match="must have 2 or 4 values; got 3"):
         SPACE.encode([[*FRIDAY.values(), 1.0]])

@@ -1,6 +1,7 @@
 """A table with dates: their cycles are learnt, stored, explained, exported and scored from the date alone."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -85,6 +86,21 @@ def test_a_counterfactual_changes_no_date_whose_cycles_count(model, sales):
     wanted = {"above": float(model.predict([row])[0]) + 0.01}
     for found in model.counterfactuals([row], wanted)[0]:
         assert set(found.changes) == {"size"}
+    for name, ends in ((WHEN, ("2021-01-01", "2021-02-01")), (CYCLES[0], (9.0, 17.0))):
+        with pytest.raises(ValueError, match="has no range: a date and its cycles never change"):
+            model.counterfactuals([row], wanted, ranges={name: ends})
+
+
+def test_a_request_for_a_range_of_a_date_whose_cycles_count_is_refused(model):
+    from app.counterfactuals import read_counterfactuals
+    from app.problems import ProblemError
+    from app.registry import ServedModel
+
+    registry = SimpleNamespace(find=lambda name, version: ServedModel("sales", 1, model))
+    ranges = {WHEN: ["2021-01-01", "2021-02-01"], CYCLES[0]: [9, 17], "size": [0, 1]}
+    with pytest.raises(ProblemError) as caught:
+        read_counterfactuals({"instances": [{}], "wanted": {"above": 1}, "ranges": ranges}, registry, 10)
+    assert [loc for loc, _ in caught.value.errors] == [("ranges", WHEN), ("ranges", CYCLES[0])]
 
 
 def test_an_exported_graph_takes_the_date_alone(model, sales):

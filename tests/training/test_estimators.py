@@ -1,6 +1,7 @@
 """The scikit-learn estimators keep scikit-learn's contract, and give what the command line gives."""
 
 import pickle
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -168,6 +169,7 @@ def test_counts_are_learnt_by_their_deviance():
     [
         ({"members": 0}, "members must be at least 1; got 0"),
         ({"loss": "cubic"}, "loss must be one of"),
+        ({"loss": "poisson", "link": "identity"}, "link identity needs the task regression; the task is poisson"),
         ({"pairs": [("x0", "x10")]}, "no feature 'x10'"),
         ({"monotone": {"x0": "up"}}, "monotone must be like"),
         ({"budget": -1.0}, "budget must be above 0"),
@@ -177,6 +179,17 @@ def test_a_wrong_parameter_is_refused_when_fitting(told, message):
     X, y = load_diabetes(return_X_y=True)
     with pytest.raises(ValueError, match=message):
         SpectralRegressor(**{**QUICK, **told}).fit(X, y)
+
+
+def test_a_column_of_decimals_is_one_of_numbers():
+    x = np.linspace(-1.0, 1.0, 100).round(2)
+    frame = pd.DataFrame({"x": [*map(Decimal, map(str, x[:-1])), None]})
+    model = SpectralRegressor(**QUICK).fit(frame, x)
+    assert model.model_.features.features[0].kind == "numeric"
+    floats = pd.DataFrame({"x": [*x[:-1], np.nan]})
+    np.testing.assert_array_equal(model.predict(frame), model.predict(floats))
+    with pytest.raises(ValueError, match="infinity"):
+        model.predict(pd.DataFrame({"x": [Decimal("Infinity")]}))
 
 
 def test_a_column_with_an_infinity_is_refused():

@@ -179,7 +179,7 @@ def test_columns_that_tell_nothing_have_no_term():
     assert np.isfinite(model.predict([{"x": 1.0, "same": 7, "empty": 3, "none": "c"}])).all()
 
 
-@pytest.mark.parametrize("scale", [1e-12, 1e-3, 1e6, 1e12])
+@pytest.mark.parametrize("scale", [1e-99, 1e-12, 1e-3, 1e6, 1e12, 1e96])
 @pytest.mark.parametrize("shift", [0.0, 1e3])
 def test_a_target_or_feature_of_any_scale_is_learnt_as_well(scale, shift):
     frame = simple()
@@ -248,6 +248,8 @@ def test_labels_of_classes_keep_their_types():
         (simple(), "y", {"task": "multiclass"}, "200 classes in 200 rows"),
         (simple(y=[np.inf, 1.0] * 100), "y", {"task": "regression"}, "must be finite"),
         (simple(y=pd.to_datetime(["2024-01-01", "2024-02-01"] * 100)), "y", {}, "target 'y' has '2024-01-01"),
+        (simple() * 1e200, "y", {}, r"a size of 1e-100 to 1e\+100; that of 'y' has .*e\+200: give"),
+        (simple() * 1e-200, "y", {}, "that of 'y' has .*e-200: give the target in another unit"),
         (simple(), "y", {"features": ["z"]}, "no column 'z'"),
         (simple(), "y", {"exclude": ["z"]}, "no column 'z'"),
         (simple(), "y", {"exclude": ["x"]}, "no feature varies"),

@@ -4,7 +4,9 @@ import os
 import time
 
 import numpy as np
+import pytest
 
+from training import journal as module
 from training.journal import ABANDONED_S, journal_of
 from training.settings import FitSettings
 
@@ -25,3 +27,12 @@ def test_only_what_was_abandoned_is_forgotten(tmp_path):
     # Its own is what a fit is about to go on with, however old.
     assert own.scores((0, 1)).tolist() == other.scores((0, 1)).tolist() == [0.0, 1.0, 2.0]
     assert old.scores((0, 1)) is None
+
+
+@pytest.mark.parametrize(("name", "other"), [("releases", dict), ("source_digest", lambda *paths: 0)])
+def test_another_release_or_source_begins_anew(tmp_path, monkeypatch, name, other):
+    """Its scores need not be the same, and a blend of both would be judged wrongly."""
+    journal_of(tmp_path, "a1", "y", FitSettings()).keep((0, 1), np.arange(3.0))
+    assert journal_of(tmp_path, "a1", "y", FitSettings()).scores((0, 1)) is not None
+    monkeypatch.setattr(module, name, other)
+    assert journal_of(tmp_path, "a1", "y", FitSettings()).scores((0, 1)) is None

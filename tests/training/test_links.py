@@ -67,13 +67,16 @@ def test_the_logarithm_is_taken_where_it_is_asked_for():
     ("told", "rule"),
     [
         ({"link": "log"}, "at least 0 everywhere"),
-        ({"link": "log", "task": "poisson"}, "at least 0 everywhere"),
+        ({"link": "log", "task": "poisson"}, "link log needs the task regression; the task is poisson"),
+        ({"link": "identity", "task": "poisson"}, "link identity needs the task regression"),
+        ({"loss": "absolute", "task": "poisson"}, "loss absolute needs the task regression"),
+        ({"quantile": 0.9}, "quantile 0.9 needs the loss quantile; the loss is auto"),
         ({"link": "root"}, "link must be one of"),
         ({"link": "log", "loss": "absolute"}, "loss auto alone"),
         ({"link": "log", "concave": ["x"]}, "no concave or capped"),
     ],
 )
-def test_a_logarithm_that_makes_no_sense_is_refused(told, rule):
+def test_a_link_or_loss_that_makes_no_sense_is_refused(told, rule):
     frame = pd.DataFrame({"x": np.linspace(0.0, 1.0, 100)}).assign(y=lambda f: f.x.round(1) - 0.5)
     if told.get("task") == "poisson":
         frame["y"] += 1.0

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from app.score.places import Place
+from app.score.reading import TableFile
 from model.features import Feature, FeatureSpace
 from training.cli import main
 from training.schema import infer_features
@@ -36,21 +38,25 @@ def long_table(rows=ROWS):
 def written(frame, path):
     if path.suffix == ".parquet":
         pq.write_table(pa.Table.from_pandas(frame), path, row_group_size=50_000)
-    elif path.suffix == ".arrow":
+    elif path.suffix == ".feather":
         frame.to_feather(path)
+    elif path.suffix == ".arrow":
+        table = pa.Table.from_pandas(frame)
+        with pa.ipc.new_stream(path, table.schema) as stream:
+            stream.write_table(table, max_chunksize=50_000)
     else:
         frame.to_csv(path, index=False)
     return path
 
 
-@pytest.mark.parametrize("file", ["a.parquet", "a.arrow", "a.csv"])
+@pytest.mark.parametrize("file", ["a.parquet", "a.feather", "a.arrow", "a.csv"])
 def test_a_sample_is_rows_of_the_file_with_their_types(tmp_path, file):
     path = written(long_table(), tmp_path / file)
     whole, found = read_table(path), read_sample(path, 3000, seed=1)
     assert (len(found.frame), found.total) == (3000, ROWS)
     expected = whole.iloc[found.frame["at"]].reset_index(drop=True)
     pd.testing.assert_frame_equal(found.frame, expected, check_categorical=False)
-    assert "3,000 of the 132,306 rows" in found.note
+    assert "3,000 of the 132,306 rows" in found.notes[0]
     again, other = read_sample(path, 3000, seed=1), read_sample(path, 3000, seed=2)
     assert found.frame["at"].equals(again.frame["at"])
     assert not found.frame["at"].equals(other.frame["at"])
@@ -69,12 +75,27 @@ def test_a_table_that_is_short_enough_is_read_whole(tmp_path):
     frame = long_table(50)
     found = read_sample(written(frame, tmp_path / "a.parquet"), 50, seed=0)
     assert found.frame["at"].tolist() == list(range(50))
-    assert found.note is None
+    assert found.notes == ()
     with pytest.raises(UserError, match="no file"):
         read_sample(tmp_path / "b.parquet", 50, seed=0)
     (tmp_path / "c.parquet").write_bytes(b"no Parquet")
     with pytest.raises(UserError, match=r"c\.parquet cannot be read"):
         read_sample(tmp_path / "c.parquet", 50, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [(",x,y\n" + 5 * "0,1,2\n", "1 column without a name"), (",x,y,\n" + 5 * "0,1,2,\n", "2 columns without names")],
+)
+def test_columns_without_a_name_are_left_out_and_told(tmp_path, text, note):
+    """As pandas writes row numbers, and spreadsheets empty columns; scoring ignores them as well."""
+    path = tmp_path / "a.csv"
+    path.write_text(text)
+    found = read_sample(path, 10, seed=0)
+    assert found.frame.to_dict("list") == read_table(path).to_dict("list") == {"x": [1] * 5, "y": [2] * 5}
+    assert found.notes[0].startswith(note)
+    (part,) = TableFile(Place(str(path)), ["x", "y"]).parts(10)
+    assert part.rows.to_pydict() == {"x": ["1"] * 5, "y": ["2"] * 5}
 
 
 @pytest.mark.parametrize("rows", [50, 300])
