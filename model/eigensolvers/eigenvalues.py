@@ -14,18 +14,18 @@ from .sturm import count_below, newton_step
 from .tiles import EPS
 
 COARSE_STEPS = 20  # float32 resolves 2^-22 of the spectrum's width; below 2^-20 rounding decides the counts
-COARSE_ERROR = 2.0**-20  # backward error of a float32 count, in the width: (3.5 + 2) 2^-23, and a safety of two
+COARSE_ERROR = 2.0**-20  # backward error of a float32 count, in the width: (3.5 + 2) 2^-23, and a safety of 1.4
 NEWTON_STEPS = 3  # 2^-20 of the width -> (gap permitting) 2^-38 -> 2^-74
 # The eigenvalue lies within TOLERANCE * eps * (Gershgorin norm <= sqrt(3) ||T||) of the returned number, as
 # counted.
 TOLERANCE = 1.5
-# 2 * 6 / 2^55 < eps / 4 of a matrix whose largest entry is 1 or more: beyond, halving no longer moves the
-# midpoint.
+# 2 * 6 / 2^55 = 1.5 eps, the tolerance, of a matrix whose largest entry is 1 or more.
 FINE_STEPS = 55
 # Newton fails where a neighbour is near: from 2^-20, for a share of random matrices that grows with their order (0.1 %
-# at n = 100, 2 % at 1000, 16 % at 5000). Beyond 512 blocks of rows bisecting first, until the share is 1 %, costs less
-# than trying again (measured: 0.8 of the time at n = 5000 and at 10,000; 1.2 of it at 3000).
+# at n = 100, 2 % at 1000, 12 % at 5000, 27 % at 10,000). Beyond 512 blocks of rows bisecting first costs less than
+# trying again (measured: 0.8 of the time at n = 5000 and at 10,000; 1.2 of it at 3000).
 CROWDED_BLOCKS = 512
+# So many steps are made as this doubles to reach the number of blocks: then the share is 0.1 %.
 BLOCKS_FOR_NO_STEPS = 16
 # Where Newton fails from 2^-20 it rarely does from 2^-28.
 MIDDLE_STEPS = 8

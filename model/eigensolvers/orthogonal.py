@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from .inverse_iteration import normalise, sharpen
+
 # Two unit vectors with residuals of a few eps ||T|| overlap by a few eps ||T|| / gap: 1e-13 from this gap on
 # (dstein's criterion; the entries of T are at most 2 here).
 CLOSE = 1e-3
 # Below a tenth of the vector what is left is no better than what was subtracted.
 LOST = 0.01  # squared
 ROUNDS = 4  # inverse iterations; the second is enough unless the start vector happens to lack the wanted one
-SMALL_PIVOT = 2.0**-52
 
 
 @njit(error_model="numpy")
@@ -39,7 +40,7 @@ def orthogonalise(d: Any, e: Any, values: Any, vectors: Any) -> None:
             _inverse_iteration(d, e, values[place], vectors, leader, place)
         elif left < 1.0:
             _remove(vectors, leader, place)
-        _normalise(vectors[place])
+        normalise(vectors[place])
 
 
 @njit(error_model="numpy")
@@ -59,20 +60,6 @@ def _remove(vectors: Any, leader: int, place: int) -> float:
 
 
 @njit(error_model="numpy")
-def _normalise(vector: Any) -> None:
-    largest = 0.0
-    for i in range(vector.shape[0]):
-        largest = max(largest, abs(vector[i]))
-    total = 0.0
-    for i in range(vector.shape[0]):
-        vector[i] /= largest
-        total += vector[i] * vector[i]
-    scale = 1.0 / np.sqrt(total)
-    for i in range(vector.shape[0]):
-        vector[i] *= scale
-
-
-@njit(error_model="numpy")
 def _inverse_iteration(d: Any, e: Any, shift: float, vectors: Any, leader: int, place: int) -> None:
     """Overwrite vectors[place] by an eigenvector for `shift` orthogonal to leader ... place - 1."""
     n = vectors.shape[1]
@@ -85,55 +72,8 @@ def _inverse_iteration(d: Any, e: Any, shift: float, vectors: Any, leader: int, 
         x[i] = 0.5 + np.float64(state >> np.uint64(12)) * 2.0**-52
     for _ in range(ROUNDS):
         _remove(vectors, leader, place)
-        _normalise(x)
-        _solve_shifted(d, e, shift, x)
-        _normalise(x)
+        normalise(x)
+        sharpen(d, e, shift, x)
         _remove(vectors, leader, place)
-        _normalise(x)
+        normalise(x)
     _remove(vectors, leader, place)
-
-
-@njit(error_model="numpy")
-def _significant(e: float) -> float:
-    """Off-diagonals below rounding split the matrix: as pivots they would outweigh every other direction."""
-    return e if abs(e) >= SMALL_PIVOT else 0.0
-
-
-@njit(error_model="numpy")
-def _solve_shifted(d: Any, e: Any, shift: float, x: Any) -> None:
-    """x <- (T - shift I)^-1 x by elimination with pivoting; vanishing pivots are lifted to rounding."""
-    n = x.shape[0]
-    pivots, upper, upper2 = np.empty(n), np.zeros(n), np.zeros(n)
-    pivot = d[0] - shift
-    right = _significant(e[0]) if n > 1 else 0.0
-    for i in range(n - 1):
-        below = _significant(e[i])
-        diagonal = d[i + 1] - shift
-        following = _significant(e[i + 1]) if i + 2 < n else 0.0
-        if abs(below) > abs(pivot):
-            ratio = pivot / below
-            pivots[i], upper[i], upper2[i] = below, diagonal, following
-            pivot = right - ratio * diagonal
-            right = -ratio * following
-            x[i], x[i + 1] = x[i + 1], x[i] - ratio * x[i + 1]
-        else:
-            if abs(pivot) < SMALL_PIVOT:
-                pivot = SMALL_PIVOT
-            ratio = below / pivot
-            pivots[i], upper[i], upper2[i] = pivot, right, 0.0
-            pivot = diagonal - ratio * right
-            right = following
-            x[i + 1] -= ratio * x[i]
-    pivots[n - 1] = pivot if abs(pivot) >= SMALL_PIVOT else SMALL_PIVOT
-    for step in range(n):
-        i = n - 1 - step
-        total = x[i]
-        if i + 1 < n:
-            total -= upper[i] * x[i + 1]
-        if i + 2 < n:
-            total -= upper2[i] * x[i + 2]
-        x[i] = total / pivots[i]
-        if abs(x[i]) > 1e100:
-            # Rescale before a run of tiny pivots overflows: only the direction counts.
-            for j in range(n):
-                x[j] *= 1e-100

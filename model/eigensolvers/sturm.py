@@ -11,8 +11,8 @@ floating point the count is the exact count of a matrix with d_i - s moved by at
 one and a half (docs/eigensolver.md), whatever the sizes of the e_i, as long as no minor underflows to zero with its
 predecessor: the callers keep e_i^2 above a floor for that.
 
-diag, off_diag_squared: `rows_of` arrays (blocks * BLOCK, lanes). Row i of the second couples rows i - 1 and i; its row
-0 is not used, but must hold numbers.
+diag, off_diag_squared: `rows_of` arrays (blocks * BLOCK, lanes). Row i of the second couples rows i - 1 and i, as e_i
+does here; its row 0 is not used, but must hold numbers.
 """
 
 from typing import Any
@@ -62,6 +62,7 @@ def count_below(diag: Any, off_diag_squared: Any, shift: Any, blocks: int) -> An
         count = add_sign_changes(count, signs, 2, BLOCK)
     # The sign of p_m - e^2 p_{m-1} q_{m+2} / q_{m+1} takes the place of the sign of p_m.
     p, before, q, behind = _scaled(minors, scales)
+    # Where q_{m+1} is zero, so is this, but with the sign that counts: the last factor may not be left out.
     joined = (p * q - before * behind) * q
     none = no_signs(shift)
     apart = add_sign_changes(none, push_sign(push_sign(none, before), p), 1, 1)

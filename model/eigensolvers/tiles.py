@@ -31,8 +31,8 @@ EPS = float(np.finfo(np.float64).eps)
 PAD = 16.0  # diagonal of padding rows, above every scaled eigenvalue: adds no sign change
 PAD_F32 = 3.0  # the same above [-1, 1]
 # Off-diagonals below 2^-58 = eps / 64 of the largest entry are lifted to it in Sturm counts only (moves an
-# eigenvalue by eps / 32 at most). Then two neighbouring p cannot lose more than 2^-116 in two rows and
-# never underflow in a BLOCK.
+# eigenvalue by eps / 32 at most). Then two neighbouring p lose 2^-236 in three rows at worst (pivots as small
+# as the e^2), 2^-708 between two scales, and never underflow.
 FLOOR_F64 = 2.0**-116
 FLOOR_F32 = 2.0**-54  # the same with the eps of float32: 2^-27 squared
 # A first step of the scaling, for entries so large or small that the whole factor or its inverse is no

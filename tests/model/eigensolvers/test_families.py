@@ -2,6 +2,9 @@
 
 import importlib.util
 import os
+import platform
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -112,6 +115,59 @@ def test_eigenvalues_with_a_closed_form(family, n, exact):
     values = np.array([eigvalsh_tridiagonal(diag[0], off_diag[0], eig_idx=k) for k in range(n)])
     # 8 eps ||T||, and 4 more for the entries, which are themselves rounded (square roots, quotients).
     assert np.abs(values - exact).max() <= 12 * EPS * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("n", [1050, 4200])
+def test_vectors_that_are_spread_over_many_rows_have_small_residuals(n):
+    """At the edge of a smooth spectrum a twisted factorisation multiplies the error of its eigenvalue most."""
+    i = np.arange(1.0, n)
+    for off_diag, size in ((i / np.sqrt(4 * i * i - 1), 1.0), (np.ones(n - 1), 2.0)):  # Legendre and Toeplitz
+        diag = np.zeros(n)
+        for eig_idx in (0, 1, n // 2, n - 1):
+            result = eigh_tridiagonal(diag, off_diag, eig_idx=eig_idx, window=1)
+            inside = np.isfinite(result.eigenvalues)
+            values, vectors = result.eigenvalues[inside][:, None], result.eigenvectors[inside].astype(np.longdouble)
+            rest = -values * vectors
+            rest[:, 1:] += off_diag * vectors[:, :-1]
+            rest[:, :-1] += off_diag * vectors[:, 1:]
+            assert np.sqrt((rest**2).sum(1)).max() <= 32 * EPS * size
+
+
+def test_eigenvalues_of_orders_whose_neighbours_crowd_have_their_closed_form():
+    n = 4200  # beyond CROWDED_BLOCKS
+    exact = 2 * np.cos(np.arange(n, 0, -1) * np.pi / (n + 1))
+    for eig_idx in (0, 1, 2000, n - 2, n - 1):
+        value = eigvalsh_tridiagonal(np.zeros(n), np.ones(n - 1), eig_idx=eig_idx)
+        # 8 eps ||T||, and the cosine's own roundings.
+        assert abs(value - exact[eig_idx]) <= 18 * EPS
+
+
+NARROW_TRIAL = """
+import numpy as np
+from scipy.linalg import eigh_tridiagonal as lapack
+from model.eigensolvers import eigh_tridiagonal
+from model.eigensolvers.simd import ROW_BYTES
+assert ROW_BYTES == 64
+rng = np.random.default_rng(0)
+for n in (1, 2, 9, 40):
+    diag, off_diag = rng.standard_normal((37, n)), rng.standard_normal((37, n - 1))
+    found = eigh_tridiagonal(diag, off_diag, eig_idx=n // 2, window=1)
+    for d, e, values in zip(diag, off_diag, found.eigenvalues, strict=True):
+        exact = lapack(d, e, eigvals_only=True) if n > 1 else d
+        inside = np.isfinite(values)
+        error = np.abs(values[inside] - exact[max(n // 2 - 1, 0) : n // 2 + 2]).max()
+        assert error <= 1e-14 * (1 + np.abs(exact).max())
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="compiles for a level of x86-64")
+def test_machines_without_wide_registers_get_tiles_of_half_the_width(tmp_path):
+    environ = os.environ | {
+        "NUMBA_CPU_NAME": "x86-64-v2",
+        "NUMBA_CPU_FEATURES": "",
+        "NUMBA_CACHE_DIR": str(tmp_path),
+    }
+    subprocess.run([sys.executable, "-c", NARROW_TRIAL], env=environ, check=True, timeout=300)
 
 
 triton_runs = pytest.mark.skipif(
