@@ -70,9 +70,12 @@ def _cached(sources: int) -> Any:
         buffer = aligned_rows(14 if want else 6, rows)
         small = aligned_rows(1, _SMALL_ROWS)[0]
         window_values = np.empty((LANES_F32, count))
+        middles = aligned_rows(1, count)[0]
+        middle_of = middles.reshape(-1).view(np.float32).reshape(count, LANES_F32)
         matrices = np.empty(LANES_F32, np.int64)
         targets = np.empty(LANES_F32, np.int64)
         waiting = np.empty(2 * LANES_F32, np.int64)
+        waiting_middles = np.empty((2 * LANES_F32, count), np.float32)
         waiting_count = 0
         start = 0
         while start < total or waiting_count > 0:
@@ -81,7 +84,9 @@ def _cached(sources: int) -> Any:
                 used = min(LANES_F32, waiting_count)
                 waiting_count -= used
                 for lane in range(LANES_F32):
-                    matrices[lane] = waiting[waiting_count + min(lane, used - 1)]
+                    waited = waiting_count + min(lane, used - 1)
+                    matrices[lane] = waiting[waited]
+                    middle_of[:, lane] = waiting_middles[waited]
             else:
                 used = min(LANES_F32, total - start)
                 for lane in range(LANES_F32):
@@ -99,6 +104,7 @@ def _cached(sources: int) -> Any:
                 buffer,
                 small,
                 window_values,
+                middles,
                 targets,
                 eigenvalues,
                 eigenvectors,
@@ -109,15 +115,16 @@ def _cached(sources: int) -> Any:
                 for lane in range(used):
                     if small[_MARKS + lane // LANES_F64, lane % LANES_F64] > 0.0:
                         waiting[waiting_count] = matrices[lane]
+                        waiting_middles[waiting_count] = middle_of[:, lane]
                         waiting_count += 1
 
     return solve
 
 
 # Rows of what a tile knows besides its matrices. Of each half: five facts and two rows of the frame (tiles.py), the
-# eigenvalues, the marks of lanes that failed and of those with a rough vector, and a row of results to write; and the
-# middles of the float32 brackets.
-_FACTS, _FRAME, _VALUE, _MARKS, _ROUGH, _RESULT, _MIDDLE, _SMALL_ROWS = 0, 10, 14, 16, 18, 20, 22, 23
+# eigenvalues, the marks of lanes that failed and of those with a rough vector, and a row of results to write. And the
+# gaps in float32.
+_FACTS, _FRAME, _VALUE, _MARKS, _ROUGH, _RESULT, _GAP, _SMALL_ROWS = 0, 10, 14, 16, 18, 20, 22, 23
 
 
 @njit(error_model="numpy")
@@ -133,6 +140,7 @@ def _solve_tile(
     buffer: Any,
     small: Any,
     window_values: Any,
+    middles: Any,
     targets: Any,
     eigenvalues: Any,
     eigenvectors: Any,
@@ -141,7 +149,8 @@ def _solve_tile(
 ) -> None:
     """Solve one tile, write its first `used` lanes, and mark those that failed anywhere.
 
-    The matrices from `next_start` on are asked for meanwhile: the next tile's.
+    The matrices from `next_start` on are asked for meanwhile: the next tile's. Rows of middles: what the bisection in
+    float32 found, place by place, or has found already if this is done `again`.
 
     buffer holds, in turn: the float32 tile, the halves of the float64 one, and with vectors those of the off-diagonals
     (without, their squares take their place), five arrays of scratch and the vectors.
@@ -151,7 +160,6 @@ def _solve_tile(
     blocks = rows // BLOCK
     tile = rows_of(buffer, 0)
     d32, e2_32 = as_float32(tile), as_float32(rows_of(tile, rows))
-    middle = as_float32(rows_of(small, _MIDDLE))
     halves = 1 if used <= LANES_F64 else 2
     for half in range(halves):
         d, e2, e = _half_of(tile, rows, half, want)
@@ -174,7 +182,9 @@ def _solve_tile(
             for lane in range(used):
                 _write_beyond(matrices[lane], count, place, eig_idx < 0, want, eigenvalues, eigenvectors)
             continue
-        bisect_coarse(d32, e2_32, eig_idx, blocks, middle, ahead)
+        middle = as_float32(rows_of(middles, place))
+        if not again:
+            bisect_coarse(d32, e2_32, eig_idx, blocks, middle, ahead)
         for half in range(halves):
             d, e2, _ = _half_of(tile, rows, half, want)
             facts, frame = rows_of(small, _FACTS + 5 * half), rows_of(small, _FRAME + 2 * half)
@@ -188,6 +198,8 @@ def _solve_tile(
             eigenvalues[matrices[lane], place] = small[_RESULT + half, column]
             window_values[lane, place] = small[_VALUE + half, column]
         if gaps.size > 0:
+            middle = as_float32(rows_of(small, _GAP))
+            store_half(middle, 0, 1, fill(load(small, _VALUE), 0.0))
             for half in range(halves):
                 frame = rows_of(small, _FRAME + 2 * half)
                 store_half(middle, 0, half, (load(small, _VALUE + half) - load(frame, 0)) / load(frame, 1))
