@@ -173,7 +173,7 @@ def _solve_tile(
         for i in range(rows):
             store_half(d32, i, 1, fill(load(small, _FRAME), 1.0))
             store_half(e2_32, i, 1, fill(load(small, _FRAME), 1.0))
-    # Half the time of a large batch would be spent in waiting for main memory (measured at n = 100).
+    # A third of the time of a large batch would be spent in waiting for main memory (measured at n = 100).
     ahead_count = min(LANES_F32, len(diag) - next_start) * n // COARSE_STEPS
     ahead = rows_of(diag, 0), next_start * n, rows_of(off_diag, 0), next_start * (n - 1), ahead_count
     for place in range(count):
@@ -190,8 +190,9 @@ def _solve_tile(
             facts, frame = rows_of(small, _FACTS + 5 * half), rows_of(small, _FRAME + 2 * half)
             value = rows_of(small, _VALUE + half)
             wrong = half_eigenvalues(d, e2, facts, frame, middle, half, eig_idx, blocks, again, value)
-            marks = load(small, _MARKS + half)
-            store(small, _MARKS + half, select(wrong, fill(marks, 1.0), marks))
+            if not again:
+                marks = load(small, _MARKS + half)
+                store(small, _MARKS + half, select(wrong, fill(marks, 1.0), marks))
             store(small, _RESULT + half, load(value, 0) * load(facts, 0) * load(facts, 1) + load(facts, 4))
         for lane in range(used):
             half, column = lane // LANES_F64, lane % LANES_F64
@@ -220,16 +221,19 @@ def _solve_tile(
                 work, vector = rows_of(tile, 8 * rows), rows_of(tile, 13 * rows)
                 start = half * LANES_F64
                 rough = _write_vectors(d, e, n, rows, value, poison, work, vector, targets, start, eigenvectors)
+                # A vector of a lane that failed is not worth a second look: its eigenvalue is found again.
+                rough = rough & (load(small, _MARKS + half) == 0.0)
                 store(small, _ROUGH + half, select(rough, fill(value, 1.0), load(small, _ROUGH + half)))
     if want and (count > 1 or any_lane((load(small, _ROUGH) + load(small, _ROUGH + halves - 1)) > 0.0)):
         inside = slice(max(0, -first), min(count, n - first))
         for lane in range(used):
             half, column = lane // LANES_F64, lane % LANES_F64
-            if small[_FACTS + 5 * half + 4, column] == 0.0:
+            rough_lane = small[_ROUGH + half, column] > 0.0
+            if small[_FACTS + 5 * half + 4, column] == 0.0 and (count > 1 or rough_lane):
                 own = eigenvectors[matrices[lane] * count : (matrices[lane] + 1) * count][inside]
                 own_values = window_values[lane, inside]
                 d_lane, e_lane = buffer[2 + half, :, column], buffer[6 + half, :, column]
-                if small[_ROUGH + half, column] > 0.0:
+                if rough_lane:
                     for place in range(len(own_values)):
                         sharpen(d_lane, e_lane, own_values[place], own[place])
                 orthogonalise(d_lane, e_lane, own_values, own)

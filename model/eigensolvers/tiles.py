@@ -67,9 +67,9 @@ def gather_half(diag: Any, off_diag: Any, matrices: Any, start: int, d: Any, e: 
 def measure_half(d: Any, e: Any, n: int, facts: Any) -> None:
     """The scale and the bounds of each lane's matrix, d and e as gathered.
 
-    facts (5 rows) receives: the two factors to multiply a scaled eigenvalue by, one after the other (their
-    product may overflow), the Gershgorin bounds of the scaled matrix, and zero, or NaN for a matrix that holds a NaN or
-    infinity; such a lane computes nonsense, alone. Matrices whose scale needs two steps have the first one done here.
+    facts (5 rows) receives: the two factors to multiply a scaled eigenvalue by, one after the other (their product may
+    overflow), the Gershgorin bounds of the scaled matrix, and zero, or NaN for a matrix that holds a NaN or infinity;
+    such a lane computes nonsense, alone. Matrices whose scale needs two steps have the first one done here.
     """
     far = fill(load(d, 0), 1.0)
     largest, low, high, poison = _extent(d, e, n)
@@ -117,8 +117,8 @@ def scale_half(
     """Scale one measured half in place, square its off-diagonals, pad it, and write its part of the float32 tile.
 
     Row i of the squares couples rows i - 1 and i, as Sturm counts want it. Unless e is to `keep`, e2 may be the same
-    array: a tile should stay in the first cache. frame (2 rows) receives the centres
-    and half-widths of the spectra: the float32 tile holds (T - centre) / width.
+    array: a tile should stay in the first cache. frame (2 rows) receives the centres and half-widths of the spectra:
+    the float32 tile holds (T - centre) / width.
     """
     near = inverse_power_of_two(load(facts, 0))
     low = load(facts, 2)
