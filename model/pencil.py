@@ -167,9 +167,8 @@ def _gather(starts: Any, weights: Any, constant: Any, table: Any, diag: Any, off
         for b in range(blocks):
             place = h * blocks + b
             own_0, own_1 = load(constants, 2 * place), load(constants, 2 * place + 1)
-            # Lanes up to these are on the diagonal, and up to those off it.
-            on_0, on_1 = n - b * width, n - b * width - width // 2
-            off_0, off_1 = on_0 + n - 1, on_1 + n - 1
+            # Of a head's numbers: the first n are on the diagonal, and the next n - 1 off it.
+            first, second = b * width, b * width + width // 2
             for j in range(count):
                 sum_0, sum_1 = own_0, own_1
                 for c in range(starts.shape[1]):
@@ -179,10 +178,10 @@ def _gather(starts: Any, weights: Any, constant: Any, table: Any, diag: Any, off
                     sum_0 = sum_0 + (here_0 + (load(lanes, row + 2) - here_0) * w)
                     sum_1 = sum_1 + (here_1 + (load(lanes, row + 3) - here_1) * w)
                 on_start, off_start = (j * heads + h) * n, (j * heads + h) * (n - 1)
-                store_between(diag, on_start + n - on_0, 0, on_0, sum_0)
-                store_between(diag, on_start + n - on_1, 0, on_1, sum_1)
-                store_between(off_diag, off_start - on_0, on_0, off_0, sum_0)
-                store_between(off_diag, off_start - on_1, on_1, off_1, sum_1)
+                store_between(diag, on_start + first, 0, n - first, sum_0)
+                store_between(diag, on_start + second, 0, n - second, sum_1)
+                store_between(off_diag, off_start + first - n, n - first, 2 * n - 1 - first, sum_0)
+                store_between(off_diag, off_start + second - n, n - second, 2 * n - 1 - second, sum_1)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

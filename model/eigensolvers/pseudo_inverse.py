@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from .elimination import solve_shifted
 from .sources import source_digest
 
 # delta in units of the largest entry of T: sqrt(eps), so that a gap of 1e-3 ||T|| is damped by 2e-10 of
@@ -61,50 +62,13 @@ def _apply(diag: Any, off_diag: Any, value: float, vector: Any, rhs: Any, out: A
         out[:] = 0.0
         return
     factor = _FAR_UP if size < _FAR_BELOW else _FAR_DOWN if size > _FAR_ABOVE else 1.0
-    _eliminate(diag, off_diag, factor, complex(factor * value, DAMPING * (factor * size)), x)
+    # The imaginary shift keeps pivots from zero.
+    solve_shifted(diag, off_diag, factor, complex(factor * value, DAMPING * (factor * size)), x)
     overlap = 0.0
     for i in range(n):
         overlap += vector[i] * x[i].real
     for i in range(n):
         out[i] = min(max(factor * (x[i].real - overlap * vector[i]), -_LARGEST), _LARGEST)
-
-
-@njit(error_model="numpy")
-def _eliminate(diag: Any, off_diag: Any, factor: float, shift: complex, x: Any) -> None:
-    """x <- (factor T - shift I)^-1 x by elimination with pivoting; the imaginary shift keeps pivots from zero."""
-    n = x.shape[0]
-    pivots, upper, upper2 = (
-        np.empty(n, np.complex128),
-        np.zeros(n, np.complex128),
-        np.zeros(n, np.complex128),
-    )
-    pivot = factor * diag[0] - shift
-    right = complex(factor * off_diag[0], 0.0) if n > 1 else 0j
-    for i in range(n - 1):
-        below = factor * off_diag[i]
-        diagonal = factor * diag[i + 1] - shift
-        following = factor * off_diag[i + 1] if i + 2 < n else 0.0
-        if abs(below) > abs(pivot):
-            ratio = pivot / below
-            pivots[i], upper[i], upper2[i] = below, diagonal, following
-            pivot = right - ratio * diagonal
-            right = -ratio * following
-            x[i], x[i + 1] = x[i + 1], x[i] - ratio * x[i + 1]
-        else:
-            ratio = below / pivot
-            pivots[i], upper[i], upper2[i] = pivot, right, 0j
-            pivot = diagonal - ratio * right
-            right = complex(following, 0.0)
-            x[i + 1] -= ratio * x[i]
-    pivots[n - 1] = pivot
-    for step in range(n):
-        i = n - 1 - step
-        total = x[i]
-        if i + 1 < n:
-            total -= upper[i] * x[i + 1]
-        if i + 2 < n:
-            total -= upper2[i] * x[i + 2]
-        x[i] = total / pivots[i]
 
 
 solve_pseudo_inverse = _cached(source_digest(Path(__file__).parent))
