@@ -14,6 +14,7 @@ WORKDIR /src
 COPY requirements/build.txt requirements/
 RUN pip install --require-hashes --only-binary :all: -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
+COPY src src
 COPY model model
 COPY app app
 COPY training training
@@ -37,7 +38,7 @@ RUN pip install --no-deps --no-index /wheels/*.whl && pip uninstall -qy pip setu
 FROM serve-venv AS kernels
 WORKDIR /
 RUN case "$(uname -m)" in x86_64) levels="x86-64-v2 x86-64-v3 x86-64-v4" ;; *) levels=generic ;; esac \
-    && python -m app.warm_kernels /opt/kernels $levels && chmod -R a+rX /opt/kernels
+    && python -m eigenserve kernels /opt/kernels $levels && chmod -R a+rX /opt/kernels
 
 FROM serve-venv AS sbom-maker
 RUN python -m venv --clear /opt/sbom && /opt/sbom/bin/python -m pip install -q --require-hashes --only-binary :all: \
@@ -95,14 +96,14 @@ FROM base AS fit
 COPY --chmod=755 examples/data /data
 COPY --from=fit-venv /opt/venv /opt/venv
 USER 10001:10001
-ENTRYPOINT ["tini", "--", "eigenserve", "training"]
+ENTRYPOINT ["tini", "--", "eigenserve"]
 CMD ["--help"]
 
 FROM base AS train
 COPY --chmod=755 examples/data /data
 COPY --from=train-venv /opt/venv /opt/venv
 USER 10001:10001
-ENTRYPOINT ["tini", "--", "eigenserve", "training"]
+ENTRYPOINT ["tini", "--", "eigenserve"]
 CMD ["--help"]
 
 # The wheels bring CUDA; the host has the driver and NVIDIA's container toolkit. Triton compiles its launchers with gcc.
@@ -114,7 +115,7 @@ ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility CC=gcc
 USER 10001:10001
 EXPOSE 8000
 ENTRYPOINT ["tini", "--", "eigenserve"]
-CMD ["app", "serve"]
+CMD ["serve"]
 
 FROM base AS serve
 COPY --from=serve-venv /opt/venv /opt/venv
@@ -122,5 +123,5 @@ USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --start-interval=500ms --retries=3 \
     CMD ["python", "-S", "/opt/eigenserve/healthcheck.py"]
-ENTRYPOINT ["tini", "--", "eigenserve", "app"]
+ENTRYPOINT ["tini", "--", "eigenserve"]
 CMD ["serve"]

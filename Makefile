@@ -22,12 +22,12 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.serve
 	@touch $@
 
 train-demo: $(VENV)/.serve
-	@ls -d $(STORE)/housing/[0-9]* >/dev/null 2>&1 || $(BIN)/python -m training fit \
+	@ls -d $(STORE)/housing/[0-9]* >/dev/null 2>&1 || $(BIN)/python -m eigenserve fit \
 	  $(DATA)/california_housing_train.csv --target median_house_value --store $(STORE) \
 	  --test $(DATA)/california_housing_test.csv --pairs longitude:latitude --name housing
 
 serve: train-demo
-	$(BIN)/python -m app serve --port $(PORT) --store $(STORE)
+	$(BIN)/python -m eigenserve serve --port $(PORT) --store $(STORE)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
@@ -41,8 +41,8 @@ $(VENV)-peers/.installed: pyproject.toml requirements/peers.txt
 
 # With other people's clients, servers and libraries: the tests that `make test` skips for want of them.
 test-peers: $(VENV)-peers/.installed
-	$(VENV)-peers/bin/python -m pytest tests/app/test_clients.py tests/app/test_fuzz.py tests/app/test_s3.py \
-	  tests/app/test_tracing.py tests/model/test_attributions.py tests/model/test_explanation_tables.py
+	$(VENV)-peers/bin/python -m pytest tests/oracles/test_clients.py tests/oracles/test_fuzz.py tests/oracles/test_s3.py \
+	  tests/app/observability/test_tracing.py tests/oracles/test_shap.py tests/model/explanations/test_tables.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

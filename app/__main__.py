@@ -1,10 +1,7 @@
-"""Command line of the service: `python -m app serve`."""
-
-from __future__ import annotations
+"""Run the command line in a checkout: `eigenserve serve`."""
 
 import sys
 
-from app.cli import main
+from eigenserve.cli import main
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+sys.exit(main(prog="python -m app"))

@@ -1,45 +1,44 @@
-"""The commands of `python -m app`."""
+"""The command `eigenserve serve`."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import socket
-import sys
-from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
-from app.access_log import configure_logging
-from app.platforms import platform_settings, platform_variables
-from app.score.command import add_score, run_score
-from app.settings import PREFIX, Settings
-
-USER_ERROR = 2
+from eigenserve.app.api.cloud_platforms import platform_settings, platform_variables
+from eigenserve.app.observability.logs import configure_logging
+from eigenserve.app.settings import PREFIX, Settings
+from eigenserve.errors import UserError
 
 #: Connections that wait to be accepted, as uvicorn has it.
 LISTEN_BACKLOG = 2048
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run a command; the exit code: 0, or 2 after a user's mistake, told in one line on standard error."""
-    parsed = _parser().parse_args(arguments)
-    if parsed.command == "score":
-        code, message = run_score(parsed)
-        return code if message is None else _fail(message)
+def add_serve(commands: Any) -> None:
+    """Add the command `serve` to the subparsers."""
+    serve = commands.add_parser(
+        "serve", help="serve the models of a store over HTTP", description=f"Further settings: {PREFIX}*, see docs."
+    )
+    serve.set_defaults(run=_run_serve)
+    serve.add_argument("--host", help="address to listen on (default 127.0.0.1)")
+    serve.add_argument("--port", help="port to listen on (default 8000)")
+    serve.add_argument("--workers", help="server processes (default 1)")
+    serve.add_argument("--store", help="folder of the models, or an fsspec URL (default models/)")
+
+
+def _run_serve(parsed: argparse.Namespace) -> None:
     try:
         settings = _settings(parsed)
     except ValidationError as error:
-        return _fail("; ".join(f"{_origin(e['loc'], parsed)}: {e['msg']}" for e in error.errors()))
-    return _serve(settings)
-
-
-def _serve(settings: Settings) -> int:
+        raise UserError("; ".join(f"{_origin(e['loc'], parsed)}: {e['msg']}" for e in error.errors())) from error
     try:
         listener = _bind(settings)
     except OSError as error:
-        return _fail(f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}")
+        raise UserError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}") from error
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     print(f"Eigenserve on http://{shown}:{port} (docs at /docs)", flush=True)
@@ -47,15 +46,16 @@ def _serve(settings: Settings) -> int:
     # Imported late: mistakes need no kernels, and neither does the process that only watches over workers.
     with listener:
         if settings.workers > 1:
-            from app.workers import supervise
+            from eigenserve.app.server.supervisor import supervise
 
             failure = supervise(settings, listener)
         else:
-            from app.server import serve
+            from eigenserve.app.server.process import serve
 
             reason = serve(settings, listener)
             failure = None if reason is None else str(reason)
-    return 0 if failure is None else _fail(failure)
+    if failure is not None:
+        raise UserError(failure)
 
 
 def _bind(settings: Settings) -> socket.socket:
@@ -86,22 +86,3 @@ def _origin(loc: tuple[int | str, ...], parsed: argparse.Namespace) -> str:
     if getattr(parsed, name, None) is not None:
         return f"--{name}"
     return platform_variables(os.environ, PREFIX).get(name, f"{PREFIX}{name.upper()}")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m app", description="The HTTP service of Eigenserve, and batch scoring.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    serve = commands.add_parser(
-        "serve", help="serve the models of a store", description=f"Further settings: {PREFIX}*, see docs."
-    )
-    serve.add_argument("--host", help="address to listen on (default 127.0.0.1)")
-    serve.add_argument("--port", help="port to listen on (default 8000)")
-    serve.add_argument("--workers", help="server processes (default 1)")
-    serve.add_argument("--store", help="folder of the models, or an fsspec URL (default models/)")
-    add_score(commands)
-    return parser
-
-
-def _fail(message: str) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
-    return USER_ERROR

@@ -12,8 +12,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from model.features import InvalidRowsError
-from model.store import ModelNotFoundError
+from eigenserve.model.checkpoints.local_store import ModelNotFoundError
+from eigenserve.model.rows.errors import InvalidRowsError
 
 #: Statuses that no RFC names. 499 is nginx's; only the log and the metrics see it.
 _TITLES = {499: "Client Closed Request"}

@@ -10,11 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
-from app.problems import ProblemError, invalid
-from model import CheckpointError, ModelStore, SpectralModel
-from model.features import category_key
-from model.remote_store import RemoteStore
-from model.store import ModelNotFoundError
+from eigenserve.app.problems import ProblemError, invalid
+from eigenserve.model import CheckpointError, ModelStore, SpectralModel
+from eigenserve.model.checkpoints.local_store import ModelNotFoundError
+from eigenserve.model.checkpoints.remote_store import RemoteStore
+from eigenserve.model.rows.features import category_key
 
 log = logging.getLogger("eigenserve.registry")
 
@@ -94,9 +94,7 @@ class ModelRegistry:
         """
         names = self.store.names()
         if not names:
-            raise ModelNotFoundError(
-                f"the store {self.store.root} has no model; train one with `python -m training fit`"
-            )
+            raise ModelNotFoundError(f"the store {self.store.root} has no model; train one with `eigenserve fit`")
         if self.default is not None and self.default not in names:
             raise ModelNotFoundError(
                 f"the default model {self.default!r} is not in the store {self.store.root}; "

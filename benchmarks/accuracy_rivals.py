@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from benchmarks.accuracy_tables import Table
-from training import SpectralClassifier, SpectralRegressor
+from eigenserve.training import SpectralClassifier, SpectralRegressor
 
 #: Boosting is tuned over these by 3-fold cross-validation within the training rows. Learning rate and
 #: regularisation hardly matter once the number and size of the trees fit the table.

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn import datasets
 
-from training.table import infer_task, read_table
+from eigenserve.training.data.table import infer_task, read_table
 
 DATA = Path(__file__).parents[1] / "examples" / "data"
 

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model.features import FloatArray
-from model.spectral import SpectralModel
+from eigenserve.model.arrays import FloatArray
+from eigenserve.model.spectral import SpectralModel
 
 STARTS = 8
 STEPS = 25

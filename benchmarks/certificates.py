@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.attacks import attack
-from model import ModelStore
-from model.certified_radius import certified_radius
-from model.features import FloatArray
-from model.intervals import score_interval
-from model.reach import default_radii
-from model.spectral import SpectralModel
-from training.table import read_table
+from eigenserve.model import ModelStore
+from eigenserve.model.arrays import FloatArray
+from eigenserve.model.certificates.decision_radius import certified_radius
+from eigenserve.model.certificates.intervals import score_interval
+from eigenserve.model.certificates.reach import default_radii
+from eigenserve.model.spectral import SpectralModel
+from eigenserve.training.data.table import read_table
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "examples" / "data"
@@ -64,7 +64,7 @@ def demo(name: str, store: Path) -> SpectralModel:
     models = ModelStore(store)
     if name not in models.names():
         file, _, target, more = DEMOS[name]
-        command = [sys.executable, "-m", "training", "fit", str(DATA / file), "--target", target, "--name", name]
+        command = [sys.executable, "-m", "eigenserve", "fit", str(DATA / file), "--target", target, "--name", name]
         subprocess.run([*command, "--store", str(store), *more], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
     return models.load(name)
 

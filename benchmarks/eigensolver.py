@@ -10,11 +10,11 @@ from scipy.linalg import eigh_tridiagonal as scipy_pair
 from scipy.linalg import eigvalsh_tridiagonal as scipy_value
 
 from benchmarks.timing import interleaved
-from model.eigensolvers import eigh_tridiagonal, eigvalsh_tridiagonal, warm_up
-from model.eigensolvers.eigenvalues import COARSE_STEPS, NEWTON_STEPS
-from model.eigensolvers.simd import LANES_F32, LANES_F64, load, store
-from model.eigensolvers.tiles import aligned_rows
-from model.threads import for_ranges, num_threads, set_num_threads
+from eigenserve.model.eigensolvers import eigh_tridiagonal, eigvalsh_tridiagonal, warm_up
+from eigenserve.model.eigensolvers.tiles.eigenvalues import COARSE_STEPS, NEWTON_STEPS
+from eigenserve.model.eigensolvers.tiles.tile import aligned_rows
+from eigenserve.model.kernels.lanes import LANES_F32, LANES_F64, load, store
+from eigenserve.model.kernels.threads import for_ranges, num_threads, set_num_threads
 
 ORDERS = (5, 15, 45, 100, 1000)
 BATCHES = (1, 64, 4096, 65536)
@@ -139,7 +139,7 @@ def _threads_and_orders(rounds: int) -> None:
 def _autograd(rounds: int) -> None:
     import torch
 
-    from model.autograd import eigvalsh_tridiagonal as differentiable
+    from eigenserve.model.autograd import eigvalsh_tridiagonal as differentiable
 
     class ThroughSciPy(torch.autograd.Function):
         """A SciPy call per matrix inside autograd, as the spectral-neuron article's."""

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from app.included import included
-from app.includes import INCLUDES, Include
-from app.registry import ServedModel
 from benchmarks.certificates import DATA, DEMOS, demo
 from benchmarks.timing import interleaved
-from model.baseline import baseline_columns
-from model.features import FloatArray
-from model.spectral import SpectralModel
-from training.table import read_table
+from eigenserve.app.engine.explanation_parts import included
+from eigenserve.app.registry import ServedModel
+from eigenserve.app.wire.include_options import INCLUDES, Include
+from eigenserve.model.arrays import FloatArray
+from eigenserve.model.rows.baseline import baseline_columns
+from eigenserve.model.spectral import SpectralModel
+from eigenserve.training.data.table import read_table
 
 ROWS = 1000
 #: Of one feature, and of either of two.

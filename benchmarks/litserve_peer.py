@@ -8,7 +8,7 @@ from typing import Any
 
 import litserve  # type: ignore[import-not-found]
 
-from model import load_model
+from eigenserve.model import load_model
 
 
 class Api(litserve.LitAPI):  # type: ignore[misc]

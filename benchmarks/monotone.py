@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from model import load_model
-from model.features import FloatArray
-from model.spectral import SpectralModel
-from training.table import read_table
+from eigenserve.model import load_model
+from eigenserve.model.arrays import FloatArray
+from eigenserve.model.spectral import SpectralModel
+from eigenserve.training.data.table import read_table
 
 #: Rows scored at a time.
 CHUNK = 50_000

@@ -11,13 +11,13 @@ import numpy as np
 import onnxruntime
 from scipy.linalg import eigh_tridiagonal, eigvalsh_tridiagonal
 
-from model.curves import Curve, CurveSet, Term
-from model.ensemble import SpectralEnsemble
-from model.features import Feature, FeatureSpace
-from model.onnx import ExportSettings, graph_inputs, onnx_bytes
-from model.pencil import TridiagonalPencil
-from model.spectral import SpectralModel
-from model.threads import num_threads
+from eigenserve.model.kernels.threads import num_threads
+from eigenserve.model.matrices.curves import Curve, CurveSet, Term
+from eigenserve.model.matrices.ensemble import SpectralEnsemble
+from eigenserve.model.matrices.pencil import TridiagonalPencil
+from eigenserve.model.onnx import ExportSettings, graph_inputs, onnx_bytes
+from eigenserve.model.rows.features import Feature, FeatureSpace
+from eigenserve.model.spectral import SpectralModel
 
 FEATURES = 8
 KNOTS = 16

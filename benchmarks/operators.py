@@ -12,7 +12,7 @@ import scipy.sparse
 import scipy.sparse.linalg
 import torch
 
-from model.operators import (
+from eigenserve.model.operators import (
     CallableOperator,
     SparseOperator,
     SymmetricOperator,

@@ -27,7 +27,7 @@ from typing import Any
 import uvloop
 
 from benchmarks.service import ARROW, JSON, ROOT, arrow_body, feature_rows, free_port, wait_for_server
-from model import load_model
+from eigenserve.model import load_model
 
 #: Connections that keep the server busy when its capacity is measured.
 BUSY = 4
@@ -261,9 +261,9 @@ def run(quick: bool = False, model: str = "models/housing", workers: int = 1) ->
 def _serving(path: Path, workers: int) -> Iterator[tuple[int, list[int]]]:
     """A server on a free port, and its processes."""
     port = free_port()
-    command = [sys.executable, "-m", "app", "serve", "--port", str(port), "--store", str(path.parent)]
+    command = [sys.executable, "-m", "eigenserve", "serve", "--port", str(port), "--store", str(path.parent)]
     settings = {"EIGENSERVE_DEFAULT_MODEL": path.name, "EIGENSERVE_DEADLINE_S": str(DEADLINE_S)}
-    variables = {**os.environ, **settings, "PYTHONPATH": str(ROOT)}
+    variables = {**os.environ, **settings, "PYTHONPATH": str(ROOT / "src")}
     process = subprocess.Popen(
         [*command, "--workers", str(workers)],
         cwd=ROOT,

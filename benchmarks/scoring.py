@@ -25,8 +25,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model import SpectralModel, load_model
-from model.threads import num_threads
+from eigenserve.model import SpectralModel, load_model
+from eigenserve.model.kernels.threads import num_threads
 
 PART_ROWS = 2**17
 ROOT = Path(__file__).resolve().parents[1]
@@ -100,9 +100,9 @@ def _predict(model: SpectralModel, data: Path) -> float:
 
 def _start(path: Path, data: Path, out: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "app", "score", str(path), str(data), "--out", str(out), "--json"],
+        [sys.executable, "-m", "eigenserve", "score", str(path), str(data), "--out", str(out), "--json"],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

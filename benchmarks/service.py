@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from model import load_model
+from eigenserve.model import load_model
 
 ROOT = Path(__file__).resolve().parents[1]
 CONNECTIONS = 64
@@ -118,7 +118,7 @@ async def _load(port: int, body: bytes, seconds: float) -> tuple[float, float, f
 
 @contextlib.contextmanager
 def _server(command: list[str], path: Path, port: int, **environment: str) -> Iterator[int]:
-    variables = {**os.environ, "BENCHMARK_MODEL": str(path), "PYTHONPATH": str(ROOT), **environment}
+    variables = {**os.environ, "BENCHMARK_MODEL": str(path), "PYTHONPATH": str(ROOT / "src"), **environment}
     process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for_server(port, process, "/readyz" if "litserve" not in " ".join(command) else "/health")
@@ -133,7 +133,7 @@ def _server(command: list[str], path: Path, port: int, **environment: str) -> It
 
 def _eigenserve(path: Path) -> contextlib.AbstractContextManager[int]:
     port = free_port()
-    command = [sys.executable, "-m", "app", "serve", "--port", str(port), "--store", str(path.parent)]
+    command = [sys.executable, "-m", "eigenserve", "serve", "--port", str(port), "--store", str(path.parent)]
     return _server(command, path, port, EIGENSERVE_DEFAULT_MODEL=path.name)
 
 

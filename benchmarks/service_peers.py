@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from model import load_model
+from eigenserve.model import load_model
 
 
 def bare() -> Any:

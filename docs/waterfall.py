@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from model import load_model
+from eigenserve.model import load_model
 
 ROOT = Path(__file__).parent.parent
 PLACE = 1  # the second of the test rows

@@ -1,9 +1,9 @@
 """The mathematics: tridiagonal spectral models, their eigensolvers, explanations and checkpoints."""
 
-from model.explain import Explanation
-from model.features import InvalidRowsError
-from model.spectral import SpectralModel
-from model.store import CheckpointError, ModelStore
-from model.stores import load_model
+from eigenserve.model.checkpoints.local_store import CheckpointError, ModelStore
+from eigenserve.model.checkpoints.locations import load_model
+from eigenserve.model.explanations.eigenvector import Explanation
+from eigenserve.model.rows.errors import InvalidRowsError
+from eigenserve.model.spectral import SpectralModel
 
 __all__ = ["CheckpointError", "Explanation", "InvalidRowsError", "ModelStore", "SpectralModel", "load_model"]

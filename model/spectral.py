@@ -10,25 +10,31 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from model.attributions import attribute
-from model.baseline import background_columns, baseline_columns
-from model.certificates import Certificates, certificates
-from model.certified_radius import MAX_SHARE, certified_radius
-from model.consistency import check_curves
-from model.counterfactuals import Counterfactual, find_counterfactuals
-from model.ensemble import SpectralEnsemble
-from model.explain import METHODS, Explanation, explain
-from model.features import FeatureSpace, FloatArray
-from model.goals import read_goal
-from model.interactions import Interactions, interactions
-from model.intervals import ScoreInterval, score_interval
-from model.members import MemberEigenpair, member_eigenpairs
-from model.outputs import Output
-from model.reach import default_radii
-from model.stability import Stability, stability
-from model.steps import Steps, read_range
-from model.strengths import feature_strengths
-from model.whatif import ResponseCurve, ResponseSurface, response_curves, response_surface
+from eigenserve.model.arrays import FloatArray
+from eigenserve.model.certificates.decision_radius import MAX_SHARE, certified_radius
+from eigenserve.model.certificates.intervals import ScoreInterval, score_interval
+from eigenserve.model.certificates.reach import default_radii
+from eigenserve.model.certificates.shapes import Certificates, certificates
+from eigenserve.model.certificates.stability import Stability, stability
+from eigenserve.model.certificates.strengths import feature_strengths
+from eigenserve.model.counterfactuals.allowed_changes import Steps, read_range
+from eigenserve.model.counterfactuals.goals import read_goal
+from eigenserve.model.counterfactuals.search import Counterfactual, find_counterfactuals
+from eigenserve.model.explanations.attributions import attribute
+from eigenserve.model.explanations.eigenpairs import MemberEigenpair, member_eigenpairs
+from eigenserve.model.explanations.eigenvector import METHODS, Explanation, explain
+from eigenserve.model.explanations.interactions import Interactions, interactions
+from eigenserve.model.explanations.response_curves import (
+    ResponseCurve,
+    ResponseSurface,
+    response_curves,
+    response_surface,
+)
+from eigenserve.model.matrices.consistency import check_curves
+from eigenserve.model.matrices.ensemble import SpectralEnsemble
+from eigenserve.model.matrices.outputs import Output
+from eigenserve.model.rows.baseline import background_columns, baseline_columns
+from eigenserve.model.rows.features import FeatureSpace
 
 Task = Literal["regression", "binary", "multiclass", "poisson"]
 Link = Literal["identity", "logistic", "softmax", "exp"]
@@ -143,11 +149,12 @@ class SpectralModel:
         Args:
             rows: as for ``predict``.
             method: "eigenvector", by term; or, by feature and against a baseline row, "path" (Aumann-Shapley,
-                see ``model.path``) or "shapley" (all coalitions, see ``model.shapley``).
-            target: the class whose score to explain; by default the second of two, the predicted of several.
-            baseline: the row that "path" and "shapley" compare with, or a sample of rows (a list of rows, a 2-D array
-                or a DataFrame), to be compared with each, on average; the training medians and modes by default.
-            seed: of the permutations that "shapley" draws where a row has too many features for all coalitions.
+                see ``model.explanations.aumann_shapley``) or "shapley" (all coalitions, see
+            ``model.explanations.shapley``). target: the class whose score to explain; by default the second of two,
+            the predicted of several. baseline: the row that "path" and "shapley" compare with, or a sample of rows (a
+                list of rows, a 2-D array or a DataFrame), to be compared with each, on average; the training medians
+            and modes by default. seed: of the permutations that "shapley" draws where a row has too many features for
+            all coalitions.
 
         Raises:
             InvalidRowsError: rows, or a baseline, that are not rows of this model.
@@ -185,7 +192,7 @@ class SpectralModel:
         return attribute(self.features, self.ensemble, found, method, columns, baseline, outputs, seed, check)
 
     def eigenpairs(self, row: Any, target: ClassLabel | None = None) -> tuple[MemberEigenpair, ...]:
-        """Every member's matrix, eigenvalue and eigenvector for a row (see ``model.members``).
+        """Every member's matrix, eigenvalue and eigenvector for a row (see ``model.explanations.eigenpairs``).
 
         Raises:
             InvalidRowsError: a row that is not one of this model.
@@ -197,7 +204,7 @@ class SpectralModel:
     def response_curves(
         self, row: Any, names: Iterable[str] | None = None, target: ClassLabel | None = None
     ) -> dict[str, ResponseCurve]:
-        """How a row's score and prediction answer to each feature alone (see ``model.whatif``).
+        """How a row's score and prediction answer to each feature alone (see ``model.explanations.response_curves``).
 
         Args:
             row: a mapping by feature name, or a sequence in column order.
@@ -230,7 +237,8 @@ class SpectralModel:
         ranges: Mapping[str, tuple[Any, Any]] | None = None,
         max_features: int = 2,
     ) -> list[list[Counterfactual]]:
-        """For every row, the smallest changes that make its prediction what is wanted (see ``model.counterfactuals``).
+        """For every row, the smallest changes that make its prediction what is wanted (see
+        ``model.counterfactuals.search``).
 
         Args:
             rows: as for ``predict``.
@@ -259,7 +267,7 @@ class SpectralModel:
         return [find_counterfactuals(steps, goal, row, max_features) for row in self.features.encode(rows)]
 
     def interactions(self, row: Any, target: ClassLabel | None = None, *, baseline: Any = None) -> Interactions:
-        """Second derivatives and Shapley interaction values of a row (see ``model.interactions``).
+        """Second derivatives and Shapley interaction values of a row (see ``model.explanations.interactions``).
 
         Args:
             row: a mapping by feature name, or a sequence in column order.
@@ -274,7 +282,7 @@ class SpectralModel:
         return interactions(self.features, self.ensemble, self.output_of(columns, target), columns, start)
 
     def certify(self, row: Any, radii: Mapping[str, float] | None = None, *, effort: float = 1.0) -> ScoreInterval:
-        """A proved interval of the scores of all rows within ``radii`` of a row (see ``model.intervals``).
+        """A proved interval of the scores of all rows within ``radii`` of a row (see ``model.certificates.intervals``).
 
         Args:
             row: a mapping by feature name, or a sequence in column order.
@@ -298,7 +306,8 @@ class SpectralModel:
         *,
         effort: float = 1.0,
     ) -> float:
-        """How many ``scales`` all features may move at once without changing the row's decision (``model.intervals``).
+        """How many ``scales`` all features may move at once without changing the row's decision
+        (``model.certificates.intervals``).
 
         Args:
             row: a mapping by feature name, or a sequence in column order.
@@ -340,7 +349,8 @@ class SpectralModel:
     def stability(
         self, rows: Any, radii: Mapping[str, float] | None = None, target: ClassLabel | None = None
     ) -> Stability:
-        """How far the eigenvector explanations of rows can turn, and whether to trust them (see ``model.stability``).
+        """How far the eigenvector explanations of rows can turn, and whether to trust them (see
+        ``model.certificates.stability``).
 
         Args:
             rows: as for ``predict``, or a single row as a mapping.
@@ -364,11 +374,11 @@ class SpectralModel:
         return stability(self.features, self.ensemble, columns, outputs, contributions, radii)
 
     def certificates(self) -> Certificates:
-        """Along which features the score is proved monotone, convex or concave (see ``model.certificates``)."""
+        """Along which features the score is proved monotone, convex or concave (see ``model.certificates.shapes``)."""
         return certificates(self.features, self.ensemble)
 
     def strengths(self) -> dict[str, float]:
-        """By feature, what no slope, or no change between categories, exceeds (see ``model.strengths``)."""
+        """By feature, a bound on every slope or change between categories (see ``model.certificates.strengths``)."""
         return dict(self._strengths)
 
     @cached_property

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
 SHELL = [block.strip() for kind, block in BLOCKS if kind == "sh"]
@@ -38,7 +38,7 @@ def run(arguments, folder):
     result = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
-        env={**environment, "PYTHONPATH": str(ROOT)},
+        env={**environment, "PYTHONPATH": str(ROOT / "src")},
         capture_output=True,
         text=True,
         timeout=COMMAND_TIMEOUT_S,
@@ -53,7 +53,7 @@ def port(folder):
     """A server on a free port, with the demo model as the Makefile trains it, but briefly."""
     recipe = (ROOT / "Makefile").read_text().replace("\\\n", " ")
     recipe = recipe.replace("$(DATA)", "examples/data").replace("$(STORE)", "models")
-    (line,) = (line for line in recipe.splitlines() if "-m training fit" in line)
+    (line,) = (line for line in recipe.splitlines() if "-m eigenserve fit" in line)
     _, _, command = line.partition("$(BIN)/python")
     run([*shlex.split(command), *BRIEFLY], folder)
     with socket.socket() as listener:
@@ -61,9 +61,9 @@ def port(folder):
         port = listener.getsockname()[1]
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "app", "serve", "--port", str(port)],
+            [sys.executable, "-m", "eigenserve", "serve", "--port", str(port)],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
             stdout=log,
             stderr=log,
         )
@@ -142,8 +142,8 @@ def test_the_answers_shown_add_up():
 def test_the_training_commands_and_the_python_example_run_in_order(folder):
     for kind, block in BLOCKS:
         command = shlex.split(block) if kind == "sh" else []
-        if command[:3] == ["python", "-m", "training"]:
-            told = run([*command[1:], *(BRIEFLY if "fit" in command else ())], folder)
+        if command[:1] == ["eigenserve"] and command[1] != "score":
+            told = run(["-m", *command, *(BRIEFLY if "fit" in command else ())], folder)
             assert "accuracy" in told
         elif kind == "python":
             assert "Gentoo" in run(["-c", block], folder)
@@ -151,8 +151,8 @@ def test_the_training_commands_and_the_python_example_run_in_order(folder):
 
 
 def test_the_scoring_command_answers_every_row(folder, port):
-    (command,) = (shlex.split(block) for block in SHELL if " -m app score " in block)
-    run(command[1:], folder)
+    (command,) = (shlex.split(block) for block in SHELL if block.startswith("eigenserve score "))
+    run(["-m", *command], folder)
     rows = (ROOT / command[command.index("score") + 2]).read_text().splitlines()
     answers = (folder / command[command.index("--out") + 1]).read_text().splitlines()
     assert len(answers) == len(rows)
@@ -173,6 +173,4 @@ def test_every_link_and_picture_is_there():
 def test_every_shell_block_is_tested_here():
     for block in SHELL:
         for line in block.splitlines() if not block.startswith("curl") else [block]:
-            assert line.startswith(
-                ("curl", "make ", "docker compose up", "python -m training ", "python -m app score ")
-            ), line
+            assert line.startswith(("curl", "make ", "docker compose up", "eigenserve ")), line

@@ -1,7 +1,7 @@
-"""``python -m training``."""
+"""Run the command line in a checkout: `eigenserve fit`."""
 
 import sys
 
-from training.cli import main
+from eigenserve.cli import main
 
-sys.exit(main())
+sys.exit(main(prog="python -m training"))

@@ -12,26 +12,27 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from model.ensemble import SpectralEnsemble
-from model.features import FloatArray
-from model.spectral import SpectralModel
-from training.audit import audit
-from training.calibrate import calibration, interval_radii
-from training.journal import Journal
-from training.links import prepare_linked
-from training.members import build_ensemble, identity_params
-from training.metrics import score_metrics
-from training.pairs import pair_term
-from training.progress import Reporter, Silent
-from training.promises import proved_of
-from training.ranks import Ranks
-from training.releases import releases
-from training.schema import infer_features
-from training.search import Judged, blend, run_jobs, rungs_for, rungs_within, search
-from training.settings import FitSettings
-from training.table import Target, UserError, fingerprint, positive_column, split_target
-from training.told import REFIT, train_told
-from training.workbench import TrainedMember, Workbench
+from eigenserve.errors import UserError
+from eigenserve.model.arrays import FloatArray
+from eigenserve.model.matrices.ensemble import SpectralEnsemble
+from eigenserve.model.spectral import SpectralModel
+from eigenserve.training.additive.pairs import pair_term
+from eigenserve.training.data.audit import audit
+from eigenserve.training.data.schema import infer_features
+from eigenserve.training.data.table import Target, fingerprint, positive_column, split_target
+from eigenserve.training.evaluation.metrics import score_metrics
+from eigenserve.training.progress import Reporter, Silent
+from eigenserve.training.releases import releases
+from eigenserve.training.search.calibration import calibration, interval_radii
+from eigenserve.training.search.fixed_length import REFIT, train_told
+from eigenserve.training.search.halving import Judged, blend, run_jobs, rungs_for, rungs_within, search
+from eigenserve.training.search.journal import Journal
+from eigenserve.training.search.links import prepare_linked
+from eigenserve.training.search.members import build_ensemble, identity_params
+from eigenserve.training.search.promises import proved_of
+from eigenserve.training.search.ranks import Ranks
+from eigenserve.training.search.workbench import TrainedMember, Workbench
+from eigenserve.training.settings import FitSettings
 
 MIN_ROWS = 20
 #: The largest number of a target must lie between these sizes: beyond, its squares leave float64 in metrics and scales.

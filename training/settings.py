@@ -8,10 +8,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from model.spectral import Task
-from training.basis import CurveShape
-from training.losses import RegressionLink, RegressionLoss
-from training.table import UserError
+from eigenserve.errors import UserError
+from eigenserve.model.spectral import Task
+from eigenserve.training.curves.basis import CurveShape
+from eigenserve.training.kernels.losses import RegressionLink, RegressionLoss
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 """The page at /: a form made from a model's schema, and everything an explanation says, live."""
 
-from app.page.routes import add_page
+from eigenserve.app.page.routes import add_page
 
 __all__ = ["add_page"]

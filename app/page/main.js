@@ -1,23 +1,23 @@
 // The page: what is chosen and entered, what is asked about it, and who shows the answers.
 
-import { CertificatePanel } from "./certificate.js";
-import { ChainPanel } from "./chain.js";
-import { paintDefaults, setUpCharts } from "./charts.js";
-import { get, hasKey, Lane, Told } from "./client.js";
-import { CounterfactualPanel } from "./counterfactuals.js";
-import { curlCommand } from "./curl.js";
-import { CurvesPanel } from "./curves.js";
+import { CertificatePanel } from "./panels/certificate.js";
+import { ChainPanel } from "./panels/chain.js";
+import { paintDefaults, setUpCharts } from "./charts/charts.js";
+import { get, hasKey, Lane, Told } from "./client/client.js";
+import { CounterfactualPanel } from "./panels/counterfactuals.js";
+import { curlCommand } from "./client/curl.js";
+import { CurvesPanel } from "./panels/curves.js";
 import { byId, make, say } from "./dom.js";
-import { RowForm, typicalRow } from "./form.js";
-import { InteractionsPanel } from "./interactions.js";
-import { askForKey } from "./key.js";
-import { linkedRow, readLink, writeLink } from "./link.js";
-import { decimalsFor, signed } from "./numbers.js";
-import { setUpPaste } from "./paste.js";
-import { PredictionPanel } from "./prediction.js";
-import { askExplanation, askParts } from "./questions.js";
-import { setUpTheme } from "./theme.js";
-import { Waterfall } from "./waterfall.js";
+import { RowForm, typicalRow } from "./form/form.js";
+import { InteractionsPanel } from "./panels/interactions.js";
+import { askForKey } from "./client/key.js";
+import { linkedRow, readLink, writeLink } from "./client/link.js";
+import { decimalsFor, signed } from "./charts/numbers.js";
+import { setUpPaste } from "./form/paste.js";
+import { PredictionPanel } from "./panels/prediction.js";
+import { askExplanation, askParts } from "./client/questions.js";
+import { setUpTheme } from "./charts/theme.js";
+import { Waterfall } from "./panels/waterfall.js";
 
 /** A value that was not touched for this long rests: then the link, the order of terms and the spoken words follow. */
 const REST_MS = 250;

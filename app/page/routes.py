@@ -9,10 +9,10 @@ from importlib.resources.abc import Traversable
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from app.answers import to_json
-from app.downloads import Download, download_response
-from app.version import VERSION
-from model.cells import MISSING_TEXTS
+from eigenserve import __version__
+from eigenserve.app.wire.answers import to_json
+from eigenserve.app.wire.downloads import Download, download_response
+from eigenserve.model.rows.cells import MISSING_TEXTS
 
 INDEX = "index.html"
 #: HTTP servers send no body where HEAD is asked.
@@ -51,7 +51,7 @@ def add_page(app: FastAPI, with_page: bool = True) -> None:
             response = download_response(request, assets[INDEX], HEADERS)
         else:
             places = {"models": "/models", "docs": "/docs", "openapi": "/openapi.json"}
-            response = Response(to_json({"name": "eigenserve", "version": VERSION, **places}))
+            response = Response(to_json({"name": "eigenserve", "version": __version__, **places}))
             response.headers["Content-Type"] = "application/json"
         response.headers["Vary"] = "Accept"
         return response
@@ -86,7 +86,7 @@ def _assets() -> dict[str, Download]:
             elif suffix in MEDIA_TYPES:
                 found[prefix + entry.name] = Download(entry.read_bytes(), MEDIA_TYPES[suffix])
 
-    take(files("app.page"), "")
+    take(files("eigenserve.app.page"), "")
     return found
 
 

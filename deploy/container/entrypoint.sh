@@ -1,6 +1,6 @@
 #!/bin/sh
-# Entry point of the images: `eigenserve PACKAGE ARGUMENTS` takes the kernels that were compiled for this CPU's level at
-# the image's build and becomes `python -m PACKAGE ARGUMENTS`. Without arguments it prints the level.
+# Entry point of the images: `eigenserve COMMAND ARGUMENTS` takes the kernels that were compiled for this CPU's level at
+# the image's build and becomes `python -m eigenserve COMMAND ARGUMENTS`. Without arguments it prints the level.
 set -eu
 kernels=${EIGENSERVE_KERNELS:-/opt/kernels}
 
@@ -45,4 +45,4 @@ if [ -n "$found" ] && [ -d "$kernels/$found" ]; then
 else
     echo "note: no kernels for this CPU (${found:-older than x86-64-v2}) in $kernels; they are compiled now" >&2
 fi
-exec python -m "$@"
+exec python -m eigenserve "$@"

@@ -4,17 +4,16 @@ Nothing is validated here. All arrays are C-contiguous float64, diag (M, n), off
 are written in place. Any split of a batch over calls or threads gives the same bits.
 """
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-from .simd import LANES_F32, LANES_F64
-from .sources import source_digest
-from .sturm import BLOCK
-from .tile_solver import MARKS, SMALL_ROWS, solve_tile, write_beyond
-from .tiles import aligned_rows
+from eigenserve.model.eigensolvers.tiles.solver import MARKS, SMALL_ROWS, solve_tile, write_beyond
+from eigenserve.model.eigensolvers.tiles.sturm import BLOCK
+from eigenserve.model.eigensolvers.tiles.tile import aligned_rows
+from eigenserve.model.kernels.lanes import LANES_F32, LANES_F64
+from eigenserve.model.kernels.source_digest import SOLVER_SOURCES, source_digest
 
 # A gap below this share of the largest diagonal entry is taken from the neighbours' eigenvalues instead of from counts.
 NARROW_GAP = 2.0**-20
@@ -115,7 +114,7 @@ def _solve_scalars(diag: Any, first: int, count: int, eigenvalues: Any, eigenvec
                 write_beyond(matrix, count, place, first + place < 0, want, eigenvalues, eigenvectors)
 
 
-_kernel = _cached(source_digest(Path(__file__).parent))
+_kernel = _cached(source_digest(*SOLVER_SOURCES))
 
 
 def _frozen(array: Any) -> Any:

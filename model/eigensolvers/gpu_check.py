@@ -1,4 +1,4 @@
-"""`python -m model.eigensolvers.gpu_check`: does the GPU of this machine solve, and as the CPU does?"""
+"""`python -m eigenserve.model.eigensolvers.gpu_check`: does the GPU of this machine solve, and as the CPU does?"""
 
 import sys
 import time
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .dispatch import eigh_tridiagonal
+from eigenserve.model.eigensolvers.api import eigh_tridiagonal
 
 MATRICES, DIM = 200_000, 15
 #: Both solvers promise 8 eps ||T||; the norm of these matrices is below 16.

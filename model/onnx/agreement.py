@@ -9,14 +9,15 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from model.checkpoint import TENSORS
-from model.eigensolvers.gaps import RELATIVE_WIDTH
-from model.features import Feature, FeatureSpace, FloatArray
-from model.onnx.export import ExportSettings, Precision, to_bytes, to_onnx
-from model.onnx.inputs import MISSING_TEXT, input_names
-from model.onnx.sturm import FORMATS
-from model.spectral import SpectralModel
-from model.tridiagonal import norm_bound
+from eigenserve.model.arrays import FloatArray
+from eigenserve.model.checkpoints.files import TENSORS
+from eigenserve.model.eigensolvers.tiles.gaps import RELATIVE_WIDTH
+from eigenserve.model.matrices.tridiagonal import norm_bound
+from eigenserve.model.onnx.export import ExportSettings, Precision, to_bytes, to_onnx
+from eigenserve.model.onnx.inputs import MISSING_TEXT, input_names
+from eigenserve.model.onnx.sturm import FORMATS
+from eigenserve.model.rows.features import Feature, FeatureSpace
+from eigenserve.model.spectral import SpectralModel
 
 #: What is promised, relative to the size of the row's matrices (in which scores and contributions are sums
 #: of terms that may cancel).
@@ -24,7 +25,7 @@ TOLERANCE: dict[Precision, float] = {"float64": 1e-9, "float32": 1e-4}
 #: Where the terms of a row cancel nearly all of each other, their rounding is what is left. A few roundings of float32
 #: are far below this share of what is promised of it.
 CANCELLED = 0.01
-#: The model gives gaps to this part of themselves (see ``model.eigensolvers.gaps``), the file to rounding.
+#: The model gives gaps to this part of themselves (see ``model.eigensolvers.tiles.gaps``), the file to rounding.
 GAP_SHARE = RELATIVE_WIDTH
 #: An eigenvector is determined to the format's rounding times norm / gap, and so are contributions. Measured:
 #: 0.3 of that for the squares of random vectors up to dim 512, 0.2 for the demo models; models may have more

@@ -12,9 +12,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from model.onnx.graph import Graph
-from model.onnx.sturm import FORMATS, Chains, chains_of, count_below, newton_step
-from model.onnx.tensor import Tensor
+from eigenserve.model.onnx.graph import Graph
+from eigenserve.model.onnx.sturm import FORMATS, Chains, chains_of, count_below, newton_step
+from eigenserve.model.onnx.tensor import Tensor
 
 #: Bits by which bisection narrows Gershgorin's interval (of length two at most, for norm one) when alone:
 #: what the format can resolve.

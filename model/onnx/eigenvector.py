@@ -1,4 +1,4 @@
-"""The eigenvector of each matrix, by twisted factorisation in a graph (see model/eigensolvers/twisted.py).
+"""The eigenvector of each matrix, by twisted factorisation in a graph (see model/eigensolvers/tiles/twisted.py).
 
 Pivots from the first row down (q) and from the last up (p) meet in the row k where the residual
 |gamma_k| / ||z|| is least; from there the vector runs outwards, z_{i-1} = -(e_i / q_{i-1}) z_i upwards and in
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.onnx.sturm import FORMATS, ones_like
-from model.onnx.tensor import Tensor
+from eigenserve.model.onnx.sturm import FORMATS, ones_like
+from eigenserve.model.onnx.tensor import Tensor
 
 States = list[Tensor]
 

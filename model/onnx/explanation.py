@@ -1,4 +1,4 @@
-"""Exact explanations in a graph: the twin of ``model.explain`` with its default method and target."""
+"""Exact explanations in a graph: the twin of ``model.explanations.eigenvector`` with its default method and target."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.onnx.eigenvector import eigenvector
-from model.onnx.inputs import Columns, coordinate_slopes
-from model.onnx.scores import Spectrum, Tables
-from model.onnx.tensor import Tensor
-from model.onnx.walk import Walk
-from model.spectral import SpectralModel
+from eigenserve.model.onnx.eigenvector import eigenvector
+from eigenserve.model.onnx.inputs import Columns, coordinate_slopes
+from eigenserve.model.onnx.scores import Spectrum, Tables
+from eigenserve.model.onnx.tensor import Tensor
+from eigenserve.model.onnx.walk import Walk
+from eigenserve.model.spectral import SpectralModel
 
 
 @dataclass(frozen=True)
 class ExplanationTensors:
-    """``model.explain.Explanation``, rows last: (1, N), but contributions (T, N), sensitivities (F', N)."""
+    """An ``Explanation``, rows last: (1, N), but contributions (T, N), sensitivities (F', N)."""
 
     score: Tensor
     baseline: Tensor

@@ -13,13 +13,13 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from model.onnx.explanation import explained
-from model.onnx.graph import Graph, array_of
-from model.onnx.inputs import OUTPUTS, ROWS, Categories, Columns, check_categories, columns_of, input_names
-from model.onnx.scores import entries_of, probabilities_of, scores_of, spectrum, tables_of
-from model.onnx.tensor import Tensor
-from model.onnx.walk import walk
-from model.spectral import SpectralModel
+from eigenserve.model.onnx.explanation import explained
+from eigenserve.model.onnx.graph import Graph, array_of
+from eigenserve.model.onnx.inputs import OUTPUTS, ROWS, Categories, Columns, check_categories, columns_of, input_names
+from eigenserve.model.onnx.scores import entries_of, probabilities_of, scores_of, spectrum, tables_of
+from eigenserve.model.onnx.tensor import Tensor
+from eigenserve.model.onnx.walk import walk
+from eigenserve.model.spectral import SpectralModel
 
 Precision = Literal["float64", "float32"]
 

@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import DTypeLike, NDArray
 from onnx import helper, numpy_helper
 
-from model.onnx.tensor import Tensor
+from eigenserve.model.onnx.tensor import Tensor
 
 #: Newer domains of ONNX's own are taken as they were when opset 17 came out.
 ML_OPSET = 2

@@ -10,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from model.cycles import CYCLES, GRID, CycleName
-from model.features import Feature, FeatureSpace
-from model.onnx.graph import Graph
-from model.onnx.tensor import Tensor
+from eigenserve.model.onnx.graph import Graph
+from eigenserve.model.onnx.tensor import Tensor
+from eigenserve.model.rows.date_cycles import CYCLES, GRID, CycleName
+from eigenserve.model.rows.features import Feature, FeatureSpace
 
 #: How categories come in: as texts, or as ``FeatureSpace.encode`` numbers them.
 Categories = Literal["strings", "codes"]
@@ -119,7 +119,7 @@ def describe(feature: Feature, text: bool) -> str:
 
 
 def _in_cycle(name: CycleName, days: Tensor) -> Tensor:
-    """As ``model.cycles.cycle_values``, operation by operation."""
+    """As ``model.rows.date_cycles.cycle_values``, operation by operation."""
     cycle, graph = CYCLES[name], days.graph
     moments = (graph.elementwise("Floor", days) if cycle.whole else days) * cycle.per_day + cycle.shift
     moments = graph.elementwise("Floor", moments * GRID + 0.5) / GRID

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from model.ensemble import SpectralEnsemble
-from model.onnx.eigenvalue import ScaledMatrices, eigenvalue, scaled
-from model.onnx.graph import Graph
-from model.onnx.tensor import Tensor
-from model.onnx.walk import Walk, hats
+from eigenserve.model.matrices.ensemble import SpectralEnsemble
+from eigenserve.model.onnx.eigenvalue import ScaledMatrices, eigenvalue, scaled
+from eigenserve.model.onnx.graph import Graph
+from eigenserve.model.onnx.tensor import Tensor
+from eigenserve.model.onnx.walk import Walk, hats
 
 
 @dataclass(frozen=True)

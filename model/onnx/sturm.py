@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from model.onnx.tensor import Tensor
+from eigenserve.model.onnx.tensor import Tensor
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Where rows stand on the curves, in a graph: the twin of ``model.curves.CurveSet.walk``.
+"""Where rows stand on the curves, in a graph: the twin of ``model.matrices.curves.CurveSet.walk``.
 
 Everything is (C, N): one row per curve, so that each operator works on the whole batch.
 """
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from model.curves import CurveSet
-from model.onnx.graph import Graph
-from model.onnx.tensor import Tensor
+from eigenserve.model.matrices.curves import CurveSet
+from eigenserve.model.onnx.graph import Graph
+from eigenserve.model.onnx.tensor import Tensor
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """Top-k eigenpairs of symmetric operators, on torch: matrices that are known by their products alone."""
 
-from model.operators.block_lanczos import block_lanczos
-from model.operators.lanczos import lanczos
-from model.operators.matrices import CallableOperator, DenseOperator, SparseOperator
-from model.operators.operator import SymmetricOperator
-from model.operators.power_iteration import deflated_power_iteration
-from model.operators.quadrature import Spectrum, spectrum
-from model.operators.result import EigenResult
-from model.operators.shift_invert import shift_invert_lanczos
+from eigenserve.model.operators.matrices import CallableOperator, DenseOperator, SparseOperator
+from eigenserve.model.operators.methods.block_lanczos import block_lanczos
+from eigenserve.model.operators.methods.lanczos import lanczos
+from eigenserve.model.operators.methods.power_iteration import deflated_power_iteration
+from eigenserve.model.operators.methods.quadrature import Spectrum, spectrum
+from eigenserve.model.operators.methods.result import EigenResult
+from eigenserve.model.operators.methods.shift_invert import shift_invert_lanczos
+from eigenserve.model.operators.operator import SymmetricOperator
 
 __all__ = [
     "CallableOperator",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd import grad
 
-from model.operators.operator import SymmetricOperator
+from eigenserve.model.operators.operator import SymmetricOperator
 
 
 class HessianOperator(SymmetricOperator):

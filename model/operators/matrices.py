@@ -11,8 +11,8 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from model.operators.operator import SymmetricOperator, check_dtype, check_product
-from model.operators.request import whole
+from eigenserve.model.operators.arguments import whole
+from eigenserve.model.operators.operator import SymmetricOperator, check_dtype, check_product
 
 #: How far two mirrored entries may differ, in units of eps times the largest entry: sums in another order
 #: differ by a few of them.

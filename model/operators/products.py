@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.operators.operator import SymmetricOperator, check_dtype, check_product
-from model.operators.request import whole
+from eigenserve.model.operators.arguments import whole
+from eigenserve.model.operators.operator import SymmetricOperator, check_dtype, check_product
 
 FloatArray = NDArray[np.float64]
 #: In eps: a residual orthogonalised twice keeps a few units of rounding.

@@ -18,12 +18,12 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from model.autograd import eigh_tridiagonal
-from model.eigensolvers.pseudo_inverse import DAMPING
-from model.operators.hessian import loss_curvature
-from model.operators.matrices import SparseMatrix
-from model.operators.operator import SymmetricOperator
-from model.operators.spectral_loss import Batch, SpectralLoss
+from eigenserve.model.autograd.pseudo_inverse import DAMPING
+from eigenserve.model.autograd.tridiagonal import eigh_tridiagonal
+from eigenserve.model.operators.hessian import loss_curvature
+from eigenserve.model.operators.matrices import SparseMatrix
+from eigenserve.model.operators.operator import SymmetricOperator
+from eigenserve.model.operators.spectral_loss import Batch, SpectralLoss
 
 #: Pseudo-inverses are kept between products up to this size and computed again beyond it. California's
 #: 17,000 rows, 8 heads of dimension 15, take 0.24 GB.

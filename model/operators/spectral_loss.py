@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.autograd import eigvalsh_tridiagonal
-from model.ensemble import SpectralEnsemble
-from model.features import FloatArray
-from model.operators.hessian import GaussNewtonOperator, HessianOperator
+from eigenserve.model.arrays import FloatArray
+from eigenserve.model.autograd.tridiagonal import eigvalsh_tridiagonal
+from eigenserve.model.matrices.ensemble import SpectralEnsemble
+from eigenserve.model.operators.hessian import GaussNewtonOperator, HessianOperator
 
 #: Losses of rows: scores (N, O) and targets (N,) -> (N,).
 RowLoss = Callable[[Tensor, Tensor], Tensor]

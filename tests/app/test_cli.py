@@ -7,9 +7,9 @@ import socket
 from pathlib import Path
 
 import pytest
-from server_process import free_port, start_command
+from tests.support.server_process import free_port, start_command
 
-from model import ModelStore
+from eigenserve.model import ModelStore
 
 
 def run(tmp_path: Path, *arguments: str, **environment: str) -> tuple[int, str]:
@@ -31,7 +31,7 @@ def check(code: int, error: str, *says: str):
 
 def test_a_missing_or_empty_store_is_named(tmp_path: Path):
     missing = tmp_path / "none"
-    check(*run(tmp_path, "serve", "--store", str(missing)), str(missing), "python -m training fit")
+    check(*run(tmp_path, "serve", "--store", str(missing)), str(missing), "eigenserve fit")
     missing.mkdir()
     check(*run(tmp_path, "serve", "--store", str(missing)), "has no model")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 
 import pytest
-from made_models import ROW
-from server_process import ServerProcess
+from tests.support.made_models import ROW
+from tests.support.server_process import ServerProcess
 
 JSON = {"Content-Type": "application/json"}
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from made_models import make_model
+from tests.support.made_models import make_model
 
-import app.registry
-from app.problems import ProblemError
-from app.registry import ModelRegistry, ServedModel
-from model import CheckpointError, ModelStore
+from eigenserve.app import registry as registry_module
+from eigenserve.app.problems import ProblemError
+from eigenserve.app.registry import ModelRegistry, ServedModel
+from eigenserve.model import CheckpointError, ModelStore
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_a_version_that_cannot_predict_displaces_nothing(registry: ModelRegistry
         raise ValueError("no such kernel")
 
     registry.store.save("price", make_model(seed=2))
-    monkeypatch.setattr(app.registry, "warm_up", broken)
+    monkeypatch.setattr(registry_module, "warm_up", broken)
     registry.look()
     assert registry.find("price").version == 1
     assert "no such kernel" in registry.failures["price", 2]

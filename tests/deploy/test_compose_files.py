@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from app.metrics import Metrics
-from app.settings import Settings
+from eigenserve.app.observability.metrics import Metrics
+from eigenserve.app.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from app.platforms import platform_settings
+from eigenserve.app.api.cloud_platforms import platform_settings
 
 ENTRYPOINT = Path(__file__).parents[2] / "deploy/container/entrypoint.sh"
 LOADER = Path("/lib64/ld-linux-x86-64.so.2")
@@ -83,20 +83,20 @@ def test_kernels_are_copied_to_what_is_writable_and_named_to_numba(tmp_path: Pat
         "TMPDIR": str(scratch),
         "PATH": f"{bin_folder}:{os.environ['PATH']}",
     }
-    done = run("app", "serve", "--port", "1", **environment)
+    done = run("serve", "--port", "1", **environment)
     assert done.stderr == ""
     command, name, features, cache, tmp = done.stdout.strip().split("|")
-    assert (command, name, features, tmp) == ("-m app serve --port 1", level, "", str(scratch))
+    assert (command, name, features, tmp) == ("-m eigenserve serve --port 1", level, "", str(scratch))
     assert Path(cache).parent == scratch
     assert (Path(cache) / "model_1" / "k.nbi").read_text() == "kernel"
     # Another start does not meet the files of this one, and does not leave them where a tmpfs would fill up.
-    another = run("app", **environment).stdout.split("|")[3]
+    another = run("serve", **environment).stdout.split("|")[3]
     assert another != cache
     assert [str(path) for path in scratch.iterdir()] == [another]
     # A second process beside one that still runs does not take its files.
     running = scratch / f"eigenserve-kernels.{os.getpid()}.abcdef"
     running.mkdir()
-    last = run("app", **environment).stdout.split("|")[3]
+    last = run("serve", **environment).stdout.split("|")[3]
     assert sorted(map(str, scratch.iterdir())) == sorted([str(running), last])
 
 
@@ -106,7 +106,7 @@ def test_without_a_writable_tmp_shared_memory_is_used(tmp_path: Path):
     bin_folder.mkdir()
     (bin_folder / "python").write_text('#!/bin/sh\necho "$TMPDIR $NUMBA_CACHE_DIR"; rm -r "$NUMBA_CACHE_DIR"\n')
     (bin_folder / "python").chmod(0o755)
-    done = run("app", TMPDIR=str(tmp_path / "none"), PATH=f"{bin_folder}:{os.environ['PATH']}")
+    done = run("serve", TMPDIR=str(tmp_path / "none"), PATH=f"{bin_folder}:{os.environ['PATH']}")
     tmp, cache = done.stdout.split()
     assert tmp == "/dev/shm"
     assert cache.startswith("/dev/shm/eigenserve-kernels.")

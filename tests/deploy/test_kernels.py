@@ -14,11 +14,9 @@ ENTRYPOINT = ROOT / "deploy/container/entrypoint.sh"
 
 #: Everything that a server computes with a row, for every task; prints the kernels that were not in the cache.
 SERVE = """
-import sys
-sys.path.insert(0, "tests/app")
-from made_models import make_model, make_rows
-from app.warm_kernels import kernels, use
-from model.explain import METHODS
+from tests.support.made_models import make_model, make_rows
+from eigenserve.app.server.compile_kernels import kernels, use
+from eigenserve.model.explanations.eigenvector import METHODS
 for task in ("regression", "binary", "multiclass", "poisson"):
     model = make_model(task)
     use(model, make_rows(3)[2], ("age", "rate"))
@@ -36,7 +34,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of kernels, sealed, for this machine's level."""
     folder = tmp_path_factory.mktemp("kernels")
     level = subprocess.run([ENTRYPOINT], capture_output=True, text=True, check=True).stdout.strip()
-    command = [sys.executable, "-m", "app.warm_kernels", str(folder), level]
+    command = [sys.executable, "-m", "eigenserve.app.server.compile_kernels", str(folder), level]
     made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert made.stdout.startswith(f"{level}: ")
     assert int(made.stdout.split()[1]) >= 10
@@ -46,10 +44,15 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_at_the_entry_point(compiled: Path, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The entry point's command with `python -m` made `python`, so that it runs code instead of a module."""
     script = tmp_path / "entrypoint.sh"
-    script.write_text(ENTRYPOINT.read_text().replace("exec python -m", f"exec {sys.executable}"))
+    script.write_text(ENTRYPOINT.read_text().replace("exec python -m eigenserve", f"exec {sys.executable}"))
     tmp = tmp_path / "tmp"
     tmp.mkdir()
-    environment = {**os.environ, "EIGENSERVE_KERNELS": str(compiled), "TMPDIR": str(tmp), "PYTHONPATH": str(ROOT)}
+    environment = {
+        **os.environ,
+        "EIGENSERVE_KERNELS": str(compiled),
+        "TMPDIR": str(tmp),
+        "PYTHONPATH": f"{ROOT}/src:{ROOT}",
+    }
     command = ["sh", str(script), *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import yaml
 
-from app.main import create_app
-from app.metrics import Metrics
-from app.settings import Settings
+from eigenserve.app.application import create_app
+from eigenserve.app.observability.metrics import Metrics
+from eigenserve.app.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy/kubernetes"

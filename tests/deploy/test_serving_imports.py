@@ -14,9 +14,9 @@ import sys
 for name in ("torch", "scipy", "pandas", "pyarrow", "sklearn", "plotly", "rich", "fsspec"):
     sys.modules[name] = None
 sys.path.insert(0, "tests/app")
-import app.cli, app.server
-from made_models import make_model, make_rows
-from app.warm_kernels import use
+import eigenserve.cli, eigenserve.app.server.process
+from tests.support.made_models import make_model, make_rows
+from eigenserve.app.server.compile_kernels import use
 model = make_model("multiclass")
 use(model, make_rows(3)[2], ("age", "rate"))
 print(len(model.predict(make_rows(3))))

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import scipy.linalg
 from scipy.special import expit, softmax
+from tests.support.twin import FEATURES, random_model, random_rows, slow_scores
 
-from model import InvalidRowsError, threads
-from model.curves import Curve, CurveSet, Term
-from model.ensemble import CHUNK_ROWS
-from tests.model.twin import FEATURES, random_model, random_rows, slow_scores
+from eigenserve.model import InvalidRowsError
+from eigenserve.model.kernels import threads
+from eigenserve.model.matrices.curves import Curve, CurveSet, Term
+from eigenserve.model.matrices.ensemble import CHUNK_ROWS
 
 TASKS = ("regression", "binary", "multiclass", "poisson")
 

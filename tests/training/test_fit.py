@@ -6,14 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model import InvalidRowsError, threads
-from model.checkpoint import DOCUMENT, WEIGHTS, read_checkpoint, write_checkpoint
-from training.basis import Resolution, pair_curves
-from training.evaluate import evaluate
-from training.fit import fit
-from training.schema import infer_features
-from training.settings import make_settings
-from training.table import UserError, read_table
+from eigenserve.errors import UserError
+from eigenserve.model import InvalidRowsError
+from eigenserve.model.checkpoints.files import DOCUMENT, WEIGHTS, read_checkpoint, write_checkpoint
+from eigenserve.model.kernels import threads
+from eigenserve.training.curves.basis import Resolution, pair_curves
+from eigenserve.training.data.schema import infer_features
+from eigenserve.training.data.table import read_table
+from eigenserve.training.evaluation.evaluate import evaluate
+from eigenserve.training.fit import fit
+from eigenserve.training.settings import make_settings
 
 DATA = Path(__file__).parents[2] / "examples" / "data"
 ADULT = ["Age", "EducationNum", "MaritalStatus", "HoursPerWeek"]

@@ -8,11 +8,10 @@ import sys
 
 import numpy as np
 import pytest
+from tests.support.exact import norm, proves
+from tests.support.families import FAMILIES
 
-from model.eigensolvers import eigh_tridiagonal, eigvalsh_tridiagonal
-
-from .exact import norm, proves
-from .families import FAMILIES
+from eigenserve.model.eigensolvers import eigh_tridiagonal, eigvalsh_tridiagonal
 
 EPS = np.finfo(np.float64).eps
 ORDERS = (1, 2, 3, 8, 15)  # one block of eight rows exactly, and one that is padded, among them
@@ -145,8 +144,8 @@ def test_eigenvalues_of_orders_whose_neighbours_crowd_have_their_closed_form():
 NARROW_TRIAL = """
 import numpy as np
 from scipy.linalg import eigh_tridiagonal as lapack
-from model.eigensolvers import eigh_tridiagonal
-from model.eigensolvers.simd import ROW_BYTES
+from eigenserve.model.eigensolvers import eigh_tridiagonal
+from eigenserve.model.kernels.lanes import ROW_BYTES
 assert ROW_BYTES == 64
 rng = np.random.default_rng(0)
 for n in (1, 2, 9, 40):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.linalg import eigvalsh_tridiagonal
 
-from model.eigensolvers.cpu import solve_eigenpairs, solve_eigenpairs_and_gaps
+from eigenserve.model.eigensolvers.cpu import solve_eigenpairs, solve_eigenpairs_and_gaps
 
 
 def solve(diag, off_diag, eig_idx):

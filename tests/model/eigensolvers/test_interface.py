@@ -5,11 +5,10 @@ import threading
 
 import numpy as np
 import pytest
+from tests.support.families import FAMILIES
 
-from model import threads
-from model.eigensolvers import eigh_tridiagonal, eigvalsh_tridiagonal, warm_up
-
-from .families import FAMILIES
+from eigenserve.model.eigensolvers import eigh_tridiagonal, eigvalsh_tridiagonal, warm_up
+from eigenserve.model.kernels import threads
 
 
 def random_batch(count, n, seed=0):
@@ -154,7 +153,7 @@ def test_mistakes_are_named(arguments, message):
 
 def test_a_backend_that_is_not_there_is_the_callers_fault(monkeypatch):
     monkeypatch.setitem(sys.modules, "triton", None)
-    monkeypatch.delitem(sys.modules, "model.eigensolvers.triton_gpu", raising=False)
+    monkeypatch.delitem(sys.modules, "eigenserve.model.eigensolvers.cuda", raising=False)
     with pytest.raises(ValueError, match="backend 'triton' needs Triton"):
         eigvalsh_tridiagonal([1.0, 2.0], [0.5], eig_idx=0, backend="triton")
 

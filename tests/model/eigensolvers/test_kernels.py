@@ -10,21 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 from scipy.linalg import eigh_tridiagonal as lapack
+from tests.support import exact
 
-from model.eigensolvers import eigh_tridiagonal, eigvalsh_tridiagonal, sources
-from model.eigensolvers.simd import LANES_F64, load, rows_of, store
-from model.eigensolvers.sturm import BLOCK, count_below, newton_step
-from model.eigensolvers.tiles import PAD, aligned_rows
-from model.eigensolvers.training_tile import (
+from eigenserve.model.eigensolvers import eigh_tridiagonal, eigvalsh_tridiagonal
+from eigenserve.model.eigensolvers.tiles.sturm import BLOCK, count_below, newton_step
+from eigenserve.model.eigensolvers.tiles.tile import PAD, aligned_rows
+from eigenserve.model.eigensolvers.tiles.training import (
     SCRATCH_TILES,
     TRAINING_LANES,
     aligned_tile,
     padded_rows,
     training_eigenpairs_tile,
 )
-from model.eigensolvers.transpose import SIDE, load_transposed, store_transposed
-
-from . import exact
+from eigenserve.model.kernels.lanes import LANES_F64, load, rows_of, store
+from eigenserve.model.kernels.source_digest import SOLVER_SOURCES, source_digest
+from eigenserve.model.kernels.transpose import SIDE, load_transposed, store_transposed
+from eigenserve.training.kernels import epoch
 
 EPS = np.finfo(np.float64).eps
 TINY = Fraction(1, 10**12)  # below the least distance of distinct eigenvalues and quarters there
@@ -158,12 +159,22 @@ def test_no_matrix_hypothesis_can_think_of_breaks_the_bounds(data, n):
 
 
 def test_compiled_code_follows_the_content_of_the_sources_not_their_age(tmp_path):
-    folder = Path(sources.__file__).parent
-    copy = Path(shutil.copytree(folder, tmp_path / "copy", ignore=shutil.ignore_patterns("__pycache__")))
-    assert sources.source_digest(copy) == sources.source_digest(folder)
-    with (copy / "twisted.py").open("a") as file:
-        file.write("\n# changed\n")
-    assert sources.source_digest(copy) != sources.source_digest(folder)
+    folders = (*SOLVER_SOURCES, Path(epoch.__file__).parent)
+    copies = [
+        Path(
+            shutil.copytree(folder, tmp_path / folder.name / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
+        )
+        for folder in folders
+    ]
+    digest = source_digest(*folders)
+    assert source_digest(*copies) == digest
+    files = [file for copy in copies for file in copy.rglob("*.py")]
+    assert {"lanes.py", "twisted.py", "solver.py", "ramps.py"} <= {file.name for file in files}
+    for file in files:
+        text = file.read_text()
+        file.write_text(text + "\n# changed\n")
+        assert source_digest(*copies) != digest, file
+        file.write_text(text)
 
 
 def test_large_matrices_are_found_at_the_right_index():

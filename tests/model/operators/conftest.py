@@ -8,7 +8,7 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from model.operators import SymmetricOperator
+from eigenserve.model.operators import SymmetricOperator
 
 
 class Counted(SymmetricOperator):

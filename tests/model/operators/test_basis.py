@@ -2,7 +2,7 @@
 
 import torch
 
-from model.operators.basis import CHUNK_COLUMNS, KrylovBasis
+from eigenserve.model.operators.methods.krylov_basis import CHUNK_COLUMNS, KrylovBasis
 
 
 def _filled(count: int, size: int) -> KrylovBasis:

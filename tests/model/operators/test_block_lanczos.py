@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.operators import CallableOperator, DenseOperator, block_lanczos, lanczos
+from eigenserve.model.operators import CallableOperator, DenseOperator, block_lanczos, lanczos
 
 #: 10 five times, and single eigenvalues far apart, which converge before rounding could bring a copy of 10.
 MULTIPLE = np.concatenate([[10.0] * 5, [9.0, 7.0, 5.0], np.linspace(0, 1, 300)])

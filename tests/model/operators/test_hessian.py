@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from model.curves import Curve, CurveSet, Term
-from model.ensemble import SpectralEnsemble
-from model.operators import lanczos
-from model.operators.hessian import GaussNewtonOperator, HessianOperator
-from model.operators.spectral_hessian import SpectralHessian
-from model.operators.spectral_loss import SpectralLoss, spectral_loss
-from model.pencil import TridiagonalPencil
+from eigenserve.model.matrices.curves import Curve, CurveSet, Term
+from eigenserve.model.matrices.ensemble import SpectralEnsemble
+from eigenserve.model.matrices.pencil import TridiagonalPencil
+from eigenserve.model.operators import lanczos
+from eigenserve.model.operators.hessian import GaussNewtonOperator, HessianOperator
+from eigenserve.model.operators.spectral_hessian import SpectralHessian
+from eigenserve.model.operators.spectral_loss import SpectralLoss, spectral_loss
 
 LOSSES = {
     "squared": lambda scores, target: 0.5 * (scores[:, 0] - target) ** 2,
@@ -103,7 +103,7 @@ def test_value_and_slope_are_those_of_the_loss():
 
 def test_pseudo_inverses_that_do_not_fit_are_computed_again(monkeypatch):
     kept = SpectralHessian(small_loss("squared"))
-    monkeypatch.setattr("model.operators.spectral_hessian.CACHE_BYTES", 0)
+    monkeypatch.setattr("eigenserve.model.operators.spectral_hessian.CACHE_BYTES", 0)
     again = SpectralHessian(small_loss("squared"))
     vector = torch.ones(kept.size, dtype=torch.float64)
     torch.testing.assert_close(again.matvec(vector), kept.matvec(vector), rtol=0, atol=0)

@@ -6,7 +6,7 @@ import scipy.sparse
 import scipy.sparse.linalg
 import torch
 
-from model.operators import CallableOperator, DenseOperator, SparseOperator, lanczos
+from eigenserve.model.operators import CallableOperator, DenseOperator, SparseOperator, lanczos
 
 SPECTRA = {
     "random": np.random.default_rng(0).normal(size=200),

@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse
 import torch
 
-from model.operators import (
+from eigenserve.model.operators import (
     CallableOperator,
     DenseOperator,
     SparseOperator,

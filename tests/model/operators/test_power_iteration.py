@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.operators import CallableOperator, DenseOperator, deflated_power_iteration
+from eigenserve.model.operators import CallableOperator, DenseOperator, deflated_power_iteration
 
 
 def test_finds_the_largest_magnitudes_one_after_the_other(with_spectrum):

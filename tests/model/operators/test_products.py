@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse
 import torch
 
-from model.operators import (
+from eigenserve.model.operators import (
     CallableOperator,
     DenseOperator,
     SparseOperator,
@@ -15,7 +15,7 @@ from model.operators import (
     shift_invert_lanczos,
     spectrum,
 )
-from model.operators.products import Products
+from eigenserve.model.operators.products import Products
 
 EXACT = np.concatenate([[-8.0, 6.0, 5.0], np.linspace(-1, 1, 60)])
 #: Products of 2^-900 with entries of unit vectors keep all their digits above the denormal numbers.

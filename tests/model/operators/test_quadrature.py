@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.operators import DenseOperator, lanczos, spectrum
+from eigenserve.model.operators import DenseOperator, lanczos, spectrum
 
 SPECTRUM = np.concatenate([np.linspace(-1, 1, 300), [50.0, 40.0]])
 

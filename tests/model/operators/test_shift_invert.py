@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse.linalg
 import torch
 
-from model.operators import CallableOperator, DenseOperator, SparseOperator, shift_invert_lanczos
+from eigenserve.model.operators import CallableOperator, DenseOperator, SparseOperator, shift_invert_lanczos
 
 
 def test_five_smallest_magnitudes_of_a_large_laplacian(path_laplacian):

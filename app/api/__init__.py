@@ -1,0 +1,1 @@
+"""The paths that the service answers on, one file per contract."""

@@ -1,0 +1,160 @@
+"""POST /counterfactuals: the smallest changes that make rows' predictions what is wanted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request, Response
+
+from eigenserve.app.api.openapi import json_body, problems
+from eigenserve.app.api.schemas.explanations import CounterfactualsRequest, CounterfactualsResponse
+from eigenserve.app.engine.queue import Patience
+from eigenserve.app.engine.service import service_of
+from eigenserve.app.problems import Location, invalid, invalid_all
+from eigenserve.app.registry import ModelRegistry, ServedModel
+from eigenserve.app.wire.answers import finite, predictions, to_json
+from eigenserve.app.wire.bodies import parse_json
+from eigenserve.app.wire.include_options import describe, read_feature
+from eigenserve.app.wire.requests import KEYS, Asked, read_request, read_target
+from eigenserve.app.wire.tables import JSON
+from eigenserve.model.counterfactuals.allowed_changes import TIED, Steps, read_limit
+from eigenserve.model.counterfactuals.goals import Goal, read_goal
+from eigenserve.model.counterfactuals.search import Counterfactual, find_counterfactuals
+
+COUNTERFACTUAL_KEYS = KEYS | {"wanted", "fixed", "ranges", "max_features"}
+
+router = APIRouter()
+
+
+@router.post(
+    "/counterfactuals",
+    response_model=CounterfactualsResponse,
+    responses=problems(404, 408, 413, 415, 422, 503, 504),
+    openapi_extra=json_body(CounterfactualsRequest),
+    summary="Find what to change",
+    tags=["predictions"],
+)
+async def counterfactuals(request: Request) -> Response:
+    """The smallest changes of one or two features that make each row's prediction what is wanted."""
+    service = service_of(request)
+    body, _ = await service.read(request, JSON)
+
+    def read() -> tuple[Asked, Steps, Goal, int]:
+        return read_counterfactuals(parse_json(body), service.registry, service.settings.max_rows)
+
+    asked, steps, goal, most = await service.reading(request, body, read)
+
+    def work(patience: Patience) -> bytes:
+        service.metrics.predicted(asked, "counterfactuals")
+        found = []
+        for row in asked.columns():
+            patience.check()
+            found.append(find_counterfactuals(steps, goal, row, most))
+        return counterfactuals_answer(asked.served, found)
+
+    kind = (asked.served.name, "counterfactuals", most)
+    return Response(await service.slow(request, kind, asked.count, work), media_type=JSON)
+
+
+def read_counterfactuals(document: Any, registry: ModelRegistry, max_rows: int) -> tuple[Asked, Steps, Goal, int]:
+    """The parsed body: rows, what may change, what is wanted, and how many features may change at once.
+
+    Raises:
+        ProblemError: 422 naming each fault; 404 unknown model or version; 413 too many rows.
+    """
+    asked = read_request(document, COUNTERFACTUAL_KEYS, registry, max_rows)
+    served, errors = asked.served, _Faults([])
+    fixed, ranges = document.get("fixed") or [], document.get("ranges") or {}
+    most = document.get("max_features")
+    if most is not None and (isinstance(most, bool) or most not in (1, 2)):
+        errors.add(("max_features",), f"must be 1 or 2; got {describe(most)}")
+    if not isinstance(fixed, list):
+        errors.add(("fixed",), f"must be a list of features; got {describe(fixed)}")
+    else:
+        for i, name in enumerate(fixed):
+            read_feature(served, ("fixed", i), name, errors.found)
+    limits = _read_ranges(served, ranges, errors)
+    if errors.found:
+        raise invalid_all(errors.found)
+    positions = served.model.features.position
+    steps = Steps(served.model.features, served.model.ensemble, [positions(name) for name in fixed], limits)
+    return asked, steps, _read_wanted(served, document), most or 2
+
+
+def counterfactuals_answer(served: ServedModel, found: list[list[Counterfactual]]) -> bytes:
+    """The answer: for every row its counterfactuals."""
+    every = [one for row in found for one in row]
+    changed = np.array([one.columns for one in every]).reshape(len(every), len(served.model.features))
+    predicted = iter(predictions(served, finite(served, served.model.scores(changed))) if every else ())
+    return to_json(
+        {
+            "model": served.name,
+            "version": str(served.version),
+            "counterfactuals": [[_entry(one, next(predicted)) for one in row] for row in found],
+        }
+    )
+
+
+def _entry(found: Counterfactual, prediction: Any) -> dict[str, Any]:
+    return {
+        "changes": {name: {"from": before, "to": after} for name, (before, after) in found.changes.items()},
+        "prediction": prediction,
+        "score": found.score,
+        "distance": found.distance,
+    }
+
+
+@dataclass(frozen=True)
+class _Faults:
+    found: list[tuple[Location, str]]
+
+    def add(self, loc: Location, message: str) -> None:
+        self.found.append((loc, message))
+
+
+def _read_ranges(served: ServedModel, ranges: Any, errors: _Faults) -> dict[int, tuple[float, float]]:
+    limits: dict[int, tuple[float, float]] = {}
+    if not isinstance(ranges, dict):
+        errors.add(("ranges",), f"must be an object of [low, high] by feature; got {describe(ranges)}")
+        return limits
+    space = served.model.features
+    for name, given in ranges.items():
+        loc: Location = ("ranges", name)
+        before = len(errors.found)
+        read_feature(served, loc, name, errors.found)
+        if len(errors.found) > before:
+            continue
+        feature = space.features[space.position(name)]
+        if feature.num_codes:
+            errors.add(loc, "must be left out: it is no number")
+        elif space.position(name) in space.tied:
+            errors.add(loc, f"must be left out: {TIED}")
+        elif not isinstance(given, list) or len(given) != 2:
+            errors.add(loc, f"must be [low, high]; got {describe(given)}")
+        else:
+            ends = []
+            for k, end in enumerate(given):
+                try:
+                    ends.append(read_limit(feature, end))
+                except ValueError as error:
+                    errors.add((*loc, k), str(error))
+            if len(ends) == 2 and ends[0] > ends[1]:
+                errors.add(loc, f"must be [low, high] with low <= high; got {given}")
+            elif len(ends) == 2:
+                limits[space.position(name)] = (ends[0], ends[1])
+    return limits
+
+
+def _read_wanted(served: ServedModel, document: dict[str, Any]) -> Goal:
+    wanted = document.get("wanted")
+    if not isinstance(wanted, dict):
+        example = '{"above": 0.5}, {"below": 0.5} or {"class": "yes"}'
+        raise invalid(("wanted",), f"must be an object such as {example}; got {describe(wanted)}")
+    if set(wanted) == {"class"} and wanted["class"] is not None:
+        wanted = {"class": read_target(served, wanted["class"], ("wanted", "class"))}
+    try:
+        return read_goal(served.model, wanted)
+    except ValueError as error:
+        raise invalid(("wanted",), str(error)) from None

@@ -1,0 +1,127 @@
+"""MLflow's scoring protocol: /ping, /health, /version and /invocations."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
+
+from eigenserve import __version__
+from eigenserve.app.api.openapi import json_body, problems
+from eigenserve.app.api.schemas.protocols import InvocationsRequest, V1Predictions
+from eigenserve.app.engine.service import Service, service_of
+from eigenserve.app.problems import Location, invalid
+from eigenserve.app.registry import not_ready
+from eigenserve.app.wire.answers import to_json
+from eigenserve.app.wire.bodies import parse_json
+from eigenserve.app.wire.requests import Asked, check_count, check_rows
+from eigenserve.app.wire.tables import CSV, JSON, read_table
+from eigenserve.model.arrays import FloatArray
+
+router = APIRouter(tags=["MLflow"])
+
+_LAYOUTS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+
+
+@router.get("/ping", summary="Can it predict?", responses=problems(503), response_class=PlainTextResponse)
+@router.get("/health", summary="Can it predict?", responses=problems(503), response_class=PlainTextResponse)
+async def ping(request: Request) -> Response:
+    """200 when the models are loaded."""
+    if not service_of(request).ready:
+        raise not_ready()
+    return PlainTextResponse("\n")
+
+
+@router.get("/version", summary="Version of the server", response_class=PlainTextResponse)
+async def version() -> Response:
+    """The version, as plain text."""
+    return PlainTextResponse(__version__)
+
+
+@router.post(
+    "/invocations",
+    response_model=V1Predictions,
+    responses=problems(404, 408, 413, 415, 422, 503, 504),
+    openapi_extra=json_body(InvocationsRequest, CSV),
+    summary="Predict rows",
+)
+async def invocations(request: Request) -> Response:
+    """Predictions of the default model: numbers, or a classifier's labels."""
+    service = service_of(request)
+    body, given = await service.read(request, JSON, CSV)
+
+    def read() -> Asked:
+        if given == CSV:
+            return read_table(body, CSV, {}, service.registry, service.settings.max_rows)
+        return _read(_parse(body), service)
+
+    def answer(asked: Asked, scores: FloatArray) -> bytes:
+        model = asked.served.model
+        if not model.classes:
+            return to_json({"predictions": model.values(scores)})
+        chosen = model.probabilities(scores).argmax(axis=1).tolist()
+        return to_json({"predictions": [model.classes[c] for c in chosen]})
+
+    return Response(await service.predict(request, body, read, answer), media_type=JSON)
+
+
+def _parse(body: bytes) -> Any:
+    """JSON in which NaN stands for a missing value: MLflow's client writes it, though it is no JSON."""
+    if b"NaN" not in body:
+        return parse_json(body)
+    try:
+        return json.loads(body, parse_constant=_constant)
+    except (ValueError, RecursionError) as error:
+        raise invalid(("body",), f"must be valid JSON, or NaN in it; {error}") from None
+
+
+def _constant(text: str) -> None:
+    if text != "NaN":
+        raise ValueError(f"{text} is no finite number")
+
+
+def _read(document: Any, service: Service) -> Asked:
+    """One of MLflow's JSON layouts.
+
+    Raises:
+        ProblemError: 422 naming each fault.
+    """
+    layouts = [key for key in _LAYOUTS if key in document] if isinstance(document, dict) else []
+    if len(layouts) != 1:
+        raise invalid(("body",), f"must be an object with one of {', '.join(_LAYOUTS)}")
+    layout, served = layouts[0], service.registry.find()
+    value, loc = document[layout], (layout,)
+    if layout == "dataframe_split":
+        return Asked(served, _split(value, service.settings.max_rows), loc=loc)
+    if isinstance(value, dict):
+        return Asked(served, check_columns(value, service.settings.max_rows, loc), loc=loc)
+    return Asked(served, check_rows(value, service.settings.max_rows, loc), loc=loc)
+
+
+def _split(value: Any, max_rows: int) -> dict[str, Any]:
+    loc = ("dataframe_split",)
+    columns, data = (value.get("columns"), value.get("data")) if isinstance(value, dict) else (None, None)
+    if not isinstance(columns, list) or not isinstance(data, list):
+        raise invalid(loc, "must be an object with the lists columns and data")
+    if not all(isinstance(name, str) for name in columns) or len(set(columns)) != len(columns):
+        raise invalid((*loc, "columns"), "must be different texts")
+    check_rows(data, max_rows, (*loc, "data"))
+    for i, row in enumerate(data):
+        if not isinstance(row, list) or len(row) != len(columns):
+            raise invalid((*loc, "data", i), f"a row must be an array of {len(columns)} values")
+    return dict(zip(columns, map(list, zip(*data, strict=True)), strict=True))
+
+
+def check_columns(columns: dict[str, Any], max_rows: int, loc: Location) -> dict[str, Any]:
+    """Columns by name, if they are lists of one length.
+
+    Raises:
+        ProblemError: 422, 413.
+    """
+    lengths = {len(values) if isinstance(values, list) else -1 for values in columns.values()}
+    if len(lengths) != 1 or min(lengths) < 1:
+        raise invalid(loc, "must have a list of values for every column, all of one length, at least 1")
+    check_count(lengths.pop(), max_rows)
+    return columns

@@ -1,0 +1,282 @@
+"""The Open Inference Protocol (KServe V2): health, metadata, inference, model repository."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from eigenserve import __version__
+from eigenserve.app.api.openapi import json_body, problems
+from eigenserve.app.api.schemas import protocols as schemas
+from eigenserve.app.api.tensors import label_datatype, output_tensors, read_tensors, to_binary
+from eigenserve.app.engine.service import service_of
+from eigenserve.app.problems import ProblemError, invalid
+from eigenserve.app.registry import ModelRegistry, ServedModel, not_ready
+from eigenserve.app.wire.answers import json_response, to_json
+from eigenserve.app.wire.bodies import parse_json
+from eigenserve.app.wire.requests import Asked
+from eigenserve.app.wire.tables import JSON
+from eigenserve.model import CheckpointError
+from eigenserve.model.arrays import FloatArray
+from eigenserve.model.checkpoints.local_store import check_name
+
+router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
+
+BINARY = "application/octet-stream"
+JSON_LENGTH = "inference-header-content-length"
+#: By kind of feature. A date or time is an ISO 8601 text.
+DATATYPES = {"numeric": "FP64", "boolean": "BOOL", "datetime": "BYTES", "categorical": "BYTES"}
+
+
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return problems(*statuses, media_type=JSON)
+
+
+@router.get("/", include_in_schema=False)
+@router.get("", response_model=schemas.ServerMetadata, responses=_problems(), summary="Describe the server")
+async def server(request: Request) -> Response:
+    """Name, version and extensions."""
+    extensions = ["binary_tensor_data", "model_repository"]
+    return json_response({"name": "eigenserve", "version": __version__, "extensions": extensions})
+
+
+@router.get("/health/live", response_model=schemas.Live, summary="Is the process alive?")
+async def live(request: Request) -> Response:
+    """Always 200."""
+    return json_response({"live": True})
+
+
+@router.get("/health/ready", response_model=schemas.IsReady, responses=_problems(503), summary="Can it predict?")
+async def ready(request: Request) -> Response:
+    """200 when the models are loaded."""
+    if not service_of(request).ready:
+        raise not_ready()
+    return json_response({"ready": True})
+
+
+@router.get(
+    "/models/{name}/versions/{version}",
+    response_model=schemas.ModelMetadata,
+    responses=_problems(404, 503),
+    summary="Describe a version of a model",
+)
+async def version_metadata(request: Request, name: str, version: str) -> Response:
+    """Its input and output tensors."""
+    return _metadata(service_of(request).registry, name, version)
+
+
+@router.get(
+    "/models/{name}",
+    response_model=schemas.ModelMetadata,
+    responses=_problems(404, 503),
+    summary="Describe a model",
+)
+async def metadata(request: Request, name: str) -> Response:
+    """Its input and output tensors."""
+    return _metadata(service_of(request).registry, name)
+
+
+def _metadata(registry: ModelRegistry, name: str, version: str | None = None) -> Response:
+    served = registry.find(name, version)
+    space = served.model.features
+    features = space.features[: len(space.input_names)]
+    outputs = [{"name": "prediction", "datatype": "FP64", "shape": [-1]}]
+    if served.model.classes:
+        outputs = [
+            {"name": "label", "datatype": label_datatype(served), "shape": [-1]},
+            {"name": "probabilities", "datatype": "FP64", "shape": [-1, len(served.model.classes)]},
+        ]
+    return json_response(
+        {
+            "name": name,
+            "versions": [str(number) for number in sorted(registry.served[name])],
+            "platform": "eigenserve",
+            "inputs": [
+                {"name": feature.name, "datatype": DATATYPES[feature.kind], "shape": [-1]} for feature in features
+            ],
+            "outputs": outputs,
+        }
+    )
+
+
+@router.get(
+    "/models/{name}/versions/{version}/ready",
+    response_model=schemas.ModelReady,
+    responses=_problems(404, 503),
+    summary="Can a version of a model predict?",
+)
+async def version_ready(request: Request, name: str, version: str) -> Response:
+    """200 for what is loaded, 404 otherwise."""
+    service_of(request).registry.find(name, version)
+    return json_response({"name": name, "ready": True})
+
+
+@router.get(
+    "/models/{name}/ready",
+    response_model=schemas.ModelReady,
+    responses=_problems(404, 503),
+    summary="Can a model predict?",
+)
+async def model_ready(request: Request, name: str) -> Response:
+    """200 for what is loaded, 404 otherwise."""
+    service_of(request).registry.find(name)
+    return json_response({"name": name, "ready": True})
+
+
+@router.post(
+    "/models/{name}/versions/{version}/infer",
+    response_model=schemas.InferResponse,
+    responses=_problems(400, 404, 408, 413, 415, 503, 504),
+    openapi_extra=json_body(schemas.InferRequest, BINARY),
+    summary="Predict with a version of a model",
+)
+async def version_infer(request: Request, name: str, version: str) -> Response:
+    """Tensors in, tensors out, as JSON or in the binary form."""
+    return await _infer(request, name, version)
+
+
+@router.post(
+    "/models/{name}/infer",
+    response_model=schemas.InferResponse,
+    responses=_problems(400, 404, 408, 413, 415, 503, 504),
+    openapi_extra=json_body(schemas.InferRequest, BINARY),
+    summary="Predict with a model",
+)
+async def infer(request: Request, name: str) -> Response:
+    """Tensors in, tensors out, as JSON or in the binary form."""
+    return await _infer(request, name)
+
+
+async def _infer(request: Request, name: str, version: str | None = None) -> Response:
+    service = service_of(request)
+    body, _ = await service.read(request, JSON, BINARY)
+    found = service.registry.find(name, version)
+    document, binary = _split(request, body)
+    wanted = _wanted(document, found)
+
+    def read() -> Asked:
+        rows = read_tensors(document.get("inputs"), binary, found, service.settings.max_rows)
+        return Asked(found, rows, loc=("inputs",))
+
+    def answer(asked: Asked, scores: FloatArray) -> Response:
+        return _answer(asked.served, scores, wanted, document.get("id"))
+
+    return await service.predict(request, body, read, answer)
+
+
+@router.post(
+    "/repository/index",
+    response_model=list[schemas.RepositoryEntry],
+    responses=_problems(400),
+    summary="List what the store has",
+)
+async def index(request: Request) -> Response:
+    """Every version that is loaded, and every one that could not be."""
+    registry = service_of(request).registry
+    entries = [
+        {"name": name, "version": str(version), "state": "READY", "reason": ""}
+        for name, versions in registry.served.items()
+        for version in sorted(versions)
+    ]
+    entries += [
+        {"name": name, "version": str(version), "state": "UNAVAILABLE", "reason": reason}
+        for (name, version), reason in registry.failures.items()
+    ]
+    return json_response(entries)
+
+
+@router.post(
+    "/repository/models/{name}/load",
+    responses=_problems(400, 403, 404),
+    summary="Load a model, or load it anew",
+)
+async def load(request: Request, name: str) -> Response:
+    """Takes up all versions of a model. What is served stays if none can be loaded."""
+    service = service_of(request)
+    try:
+        await service.on_loader(lambda: service.registry.load(_name(name)))
+    except CheckpointError as error:
+        raise ProblemError(400, str(error)) from error
+    return json_response({})
+
+
+@router.post("/repository/models/{name}/unload", responses=_problems(400, 403, 404), summary="Stop serving a model")
+async def unload(request: Request, name: str) -> Response:
+    """Until it is loaded again. Requests that have begun are answered."""
+    service = service_of(request)
+    await service.on_loader(lambda: service.registry.unload(name))
+    return json_response({})
+
+
+def _name(name: str) -> str:
+    try:
+        return check_name(name)
+    except ValueError as error:
+        raise ProblemError(404, str(error)) from None
+
+
+def _split(request: Request, body: bytes) -> tuple[dict[str, Any], bytes]:
+    """The JSON part of a body, and the binary data after it."""
+    length = request.headers.get(JSON_LENGTH)
+    binary = b""
+    if length is not None:
+        if not length.isdecimal() or int(length) > len(body):
+            raise invalid(("body",), f"{JSON_LENGTH} must be at most the body's {len(body)} bytes; got {length}")
+        body, binary = body[: int(length)], body[int(length) :]
+    document = parse_json(body)
+    if not isinstance(document, dict):
+        raise invalid(("body",), 'must be an object such as {"inputs": [...]}')
+    if not isinstance(document.get("id", ""), str):
+        raise invalid(("id",), "must be a text")
+    return document, binary
+
+
+def _wanted(document: dict[str, Any], served: ServedModel) -> dict[str, bool]:
+    """The outputs that are asked for, and whether each is to be binary."""
+    names = ["label", "probabilities"] if served.model.classes else ["prediction"]
+    by_default = _parameters(document, ("parameters",)).get("binary_data_output", False) is True
+    outputs = document.get("outputs")
+    if outputs is None or outputs == []:
+        return dict.fromkeys(names, by_default)
+    if not isinstance(outputs, list):
+        raise invalid(("outputs",), "must be a list")
+    wanted = {}
+    for i, output in enumerate(outputs):
+        name = output.get("name") if isinstance(output, dict) else None
+        if name not in names:
+            raise invalid(("outputs", i, "name"), f"must be one of {', '.join(names)}")
+        parameters = _parameters(output, ("outputs", i, "parameters"))
+        wanted[name] = parameters.get("binary_data", by_default) is True
+    return wanted
+
+
+def _parameters(owner: dict[str, Any], loc: tuple[int | str, ...]) -> dict[str, Any]:
+    parameters = owner.get("parameters")
+    if parameters is None:
+        return {}
+    if not isinstance(parameters, dict):
+        raise invalid(loc, "must be an object")
+    return parameters
+
+
+def _answer(served: ServedModel, scores: FloatArray, wanted: dict[str, bool], request_id: str | None) -> Response:
+    tensors = output_tensors(served, scores)
+    outputs: list[dict[str, Any]] = []
+    parts = []
+    for name, is_binary in wanted.items():
+        datatype, shape, values = tensors[name]
+        output: dict[str, Any] = {"name": name, "datatype": datatype, "shape": shape}
+        if is_binary:
+            parts.append(to_binary(datatype, values))
+            output["parameters"] = {"binary_data_size": len(parts[-1])}
+        else:
+            output["data"] = values if isinstance(values, list) else values.reshape(-1)
+        outputs.append(output)
+    document = {"model_name": served.name, "model_version": str(served.version), "outputs": outputs}
+    if request_id is not None:
+        document["id"] = request_id
+    text = to_json(document)
+    if not parts:
+        return Response(text, media_type=JSON)
+    return Response(b"".join([text, *parts]), headers={JSON_LENGTH: str(len(text))}, media_type=BINARY)

@@ -1,0 +1,118 @@
+"""/docs and the OpenAPI schema, served without a request to any other host."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from pydantic import BaseModel
+
+from eigenserve.app.api.schemas.predictions import ProblemDetails
+from eigenserve.app.problems import MEDIA_TYPE
+
+#: What the statuses of errors mean, wherever they occur.
+MEANINGS = {
+    400: "The body is not valid JSON, or not a valid request; `errors` says where",
+    401: "No key, or a wrong one",
+    403: "The key may not do this",
+    404: "No such model or version, or it has no such file",
+    406: "None of the media types in Accept can be given",
+    408: "The body did not arrive in time",
+    413: "The body or the number of rows is too large",
+    415: "The media type, charset or encoding is not one of those accepted",
+    422: "The body is not valid JSON, or not a valid request; `errors` says where",
+    500: "The server made something that it must not hand out",
+    501: "Needs a package that is not installed on this server",
+    503: "Not ready, or overloaded; try again after the seconds in Retry-After",
+    504: "No answer within the deadline",
+}
+
+_ASSETS = {
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui.css": "text/css",
+    "favicon.png": "image/png",
+}
+
+
+def problems(*statuses: int, media_type: str = MEDIA_TYPE) -> dict[int | str, dict[str, Any]]:
+    """The error answers of a route, for its ``responses``."""
+    content = {media_type: {"schema": {"$ref": f"#/components/schemas/{ProblemDetails.__name__}"}}}
+    return {status: {"description": MEANINGS[status], "content": content} for status in sorted({401, *statuses})}
+
+
+def download(media_type: str, description: str) -> dict[int | str, dict[str, Any]]:
+    """The answers of a route that hands out a file, for its ``responses``."""
+    etag = {"ETag": {"description": "The quoted sha256 of the file.", "schema": {"type": "string"}}}
+    content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
+    return {
+        200: {"description": description, "content": content, "headers": etag},
+        304: {"description": "The client has this file: If-None-Match names its ETag", "headers": etag},
+    }
+
+
+def json_body(schema: type[BaseModel], *media_types: str) -> dict[str, Any]:
+    """The request body of a route that reads it itself, for its ``openapi_extra``."""
+    content = {"schema": _inline(schema.model_json_schema())}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": content, **{other: {} for other in media_types}},
+        }
+    }
+
+
+def _inline(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema without references of its own: those would point into a document it is only part of."""
+    definitions = schema.pop("$defs", {})
+
+    def resolve(node: Any) -> Any:
+        if isinstance(node, dict):
+            if "$ref" in node:
+                return resolve(definitions[node["$ref"].rsplit("/", 1)[1]])
+            return {key: resolve(value) for key, value in node.items()}
+        return [resolve(item) for item in node] if isinstance(node, list) else node
+
+    return dict(resolve(schema))
+
+
+def add_documentation(app: FastAPI) -> None:
+    """Serve /docs and its assets, and complete the schema."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        schemas = document["components"]["schemas"]
+        # Every error is a problem; FastAPI's own shape for a 422 is never sent.
+        schemas[ProblemDetails.__name__] = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(schemas[ProblemDetails.__name__].pop("$defs", {}))
+        schemas.pop("HTTPValidationError", None)
+        schemas.pop("ValidationError", None)
+        for path in document["paths"].values():
+            for operation in path.values():
+                shapes = operation["responses"].get("422", {}).get("content", {})
+                if "HTTPValidationError" in str(shapes.get("application/json")):
+                    del operation["responses"]["422"]
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title="Eigenserve",
+            swagger_js_url="/docs/swagger-ui-bundle.js",
+            swagger_css_url="/docs/swagger-ui.css",
+            swagger_favicon_url="/docs/favicon.png",
+        )
+
+    @app.get("/docs/{name}", include_in_schema=False)
+    async def asset(name: str, request: Request) -> Response:
+        from starlette.exceptions import HTTPException
+
+        if name not in _ASSETS:
+            raise HTTPException(404)
+        content = (files("fastapi_offline") / "static" / name).read_bytes()
+        return Response(content, media_type=_ASSETS[name])

@@ -1,0 +1,186 @@
+"""Tensors: the Open Inference Protocol's inputs and outputs, as JSON and in its binary form."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from eigenserve.app.problems import Location, invalid
+from eigenserve.app.registry import ServedModel
+from eigenserve.app.wire.requests import check_count
+from eigenserve.model.arrays import FloatArray
+
+#: Datatypes of the protocol -> how their binary form lies in memory. BYTES has a length before every element.
+_LAYOUTS = {
+    "BOOL": "<?",
+    **{f"{sign}INT{bits}": f"<{code}{bits // 8}" for sign, code in (("", "i"), ("U", "u")) for bits in (8, 16, 32, 64)},
+    **{f"FP{bits}": f"<f{bits // 8}" for bits in (16, 32, 64)},
+}
+DATATYPES = (*_LAYOUTS, "BYTES")
+
+
+def read_tensors(inputs: Any, binary: bytes, served: ServedModel, max_rows: int) -> Any:
+    """The input tensors of a request as rows of a model.
+
+    Either one tensor for every feature, of shape [N] or [N, 1] and named after it, or a single one of shape
+    [N, F] with the features in column order.
+
+    Args:
+        inputs: the request's ``inputs``.
+        binary: what follows the JSON part of the body.
+        served: the model.
+        max_rows: most rows.
+
+    Raises:
+        ProblemError: 422 naming each fault; 413 too many rows.
+    """
+    if not isinstance(inputs, list) or not inputs:
+        raise invalid(("inputs",), "must be a list of at least one tensor")
+    names = served.model.features.input_names
+    columns: dict[str, Any] = {}
+    used = 0
+    for i, tensor in enumerate(inputs):
+        loc: Location = ("inputs", i)
+        name, datatype, shape = _head(tensor, loc)
+        check_count(shape[0], max_rows)
+        size = _binary_size(tensor, loc)
+        if size is None:
+            values = _flat(tensor.get("data"), math.prod(shape), (*loc, "data"))
+        else:
+            values = _from_binary(binary[used : used + size], size, datatype, math.prod(shape), loc)
+            used += size
+        if len(inputs) == 1 and len(shape) == 2 and name not in names:
+            return _matrix(values, shape, len(names), loc)
+        if name not in names:
+            raise invalid((*loc, "name"), f"must be a feature, one of {', '.join(names)}; got {name!r}")
+        if len(shape) > 1 and math.prod(shape[1:]) != 1:
+            raise invalid((*loc, "shape"), f"must be [N] or [N, 1] for one feature; got {shape}")
+        columns[name] = values
+    if used != len(binary):
+        raise invalid(("inputs",), f"must announce all binary data: {used} of {len(binary)} bytes are announced")
+    if len({len(values) for values in columns.values()}) > 1:
+        raise invalid(("inputs",), "all tensors must have the same number of rows")
+    if len(columns) < len(inputs):
+        raise invalid(("inputs",), "no two tensors may have the same name")
+    return columns
+
+
+def output_tensors(served: ServedModel, scores: FloatArray) -> dict[str, tuple[str, list[int], Any]]:
+    """Every output by name: datatype, shape and values."""
+    model, count = served.model, len(scores)
+    if not model.classes:
+        return {"prediction": ("FP64", [count], model.values(scores))}
+    probabilities = model.probabilities(scores)
+    labels = [model.classes[c] for c in probabilities.argmax(axis=1).tolist()]
+    datatype = label_datatype(served)
+    if datatype == "BYTES":
+        labels = list(map(str, labels))
+    return {
+        "label": (datatype, [count], labels),
+        "probabilities": ("FP64", list(probabilities.shape), probabilities),
+    }
+
+
+def label_datatype(served: ServedModel) -> str:
+    """The datatype that holds a classifier's classes."""
+    kinds = set(map(type, served.model.classes))
+    for kind, datatype in ((bool, "BOOL"), (int, "INT64"), (float, "FP64")):
+        if kinds == {kind}:
+            return datatype
+    return "BYTES"
+
+
+def to_binary(datatype: str, values: Any) -> bytes:
+    """Values in the protocol's binary form, row by row."""
+    if datatype == "BYTES":
+        texts = [str(value).encode() for value in values]
+        return b"".join(struct.pack("<I", len(text)) + text for text in texts)
+    return np.ascontiguousarray(values, dtype=_LAYOUTS[datatype]).tobytes()
+
+
+def _head(tensor: Any, loc: Location) -> tuple[str, str, list[int]]:
+    if not isinstance(tensor, dict):
+        raise invalid(loc, "a tensor must be an object with name, shape, datatype and data")
+    name, datatype, shape = tensor.get("name"), tensor.get("datatype"), tensor.get("shape")
+    if not isinstance(name, str):
+        raise invalid((*loc, "name"), "must be given, as text")
+    if datatype not in DATATYPES:
+        raise invalid((*loc, "datatype"), f"must be one of {', '.join(DATATYPES)}")
+    if (
+        not isinstance(shape, list)
+        or not shape
+        or not all(isinstance(n, int) and not isinstance(n, bool) and 0 < n < 2**31 for n in shape)
+    ):
+        raise invalid((*loc, "shape"), "must be a list of positive whole numbers, the rows first")
+    return name, datatype, shape
+
+
+def _binary_size(tensor: dict[str, Any], loc: Location) -> int | None:
+    parameters = tensor.get("parameters")
+    size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
+    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 0):
+        raise invalid((*loc, "parameters", "binary_data_size"), "must be a number of bytes")
+    return size
+
+
+def _flat(data: Any, count: int, loc: Location) -> list[Any]:
+    """Data given flat, or nested as its shape is."""
+    if not isinstance(data, list):
+        raise invalid(loc, "must be given: a list of values")
+    values = list(_leaves(data)) if any(isinstance(item, list) for item in data) else data
+    if len(values) != count:
+        raise invalid(loc, f"must have the {count} values of its shape; got {len(values)}")
+    return values
+
+
+def _leaves(data: list[Any]) -> Iterator[Any]:
+    # By hand, not by recursion: the parser lets more levels through than Python's stack may have.
+    stack = [iter(data)]
+    while stack:
+        for item in stack[-1]:
+            if isinstance(item, list):
+                stack.append(iter(item))
+                break
+            yield item
+        else:
+            stack.pop()
+
+
+def _from_binary(part: bytes, size: int, datatype: str, count: int, loc: Location) -> Any:
+    if len(part) < size:
+        raise invalid(loc, f"announces {size} bytes of binary data; {len(part)} are left in the body")
+    if datatype == "BYTES":
+        return _texts(part, count, loc)
+    layout = np.dtype(_LAYOUTS[datatype])
+    if size != count * layout.itemsize:
+        raise invalid(loc, f"must have {count * layout.itemsize} bytes for its shape; announces {size}")
+    values = np.frombuffer(part, layout)
+    return values.tolist() if datatype == "BOOL" else values.astype(np.float64)
+
+
+def _texts(part: bytes, count: int, loc: Location) -> list[str]:
+    texts, place = [], 0
+    try:
+        for _ in range(count):
+            (length,) = struct.unpack_from("<I", part, place)
+            place += 4 + length
+            if place > len(part):
+                raise ValueError("a text is longer than the data")
+            texts.append(part[place - length : place].decode())
+    except (struct.error, ValueError) as error:
+        raise invalid(loc, f"must be {count} texts, each with its length before it; {error}") from None
+    if place != len(part):
+        raise invalid(loc, f"must be {count} texts; {len(part) - place} bytes are left over")
+    return texts
+
+
+def _matrix(values: Any, shape: list[int], num_features: int, loc: Location) -> Any:
+    if shape[1] != num_features:
+        raise invalid((*loc, "shape"), f"must be [N, {num_features}]: the features in column order; got {shape}")
+    if isinstance(values, np.ndarray):
+        return values.reshape(shape)
+    return [values[i : i + num_features] for i in range(0, len(values), num_features)]

@@ -1,0 +1,79 @@
+"""create_app: the whole service as one ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from eigenserve import __version__
+from eigenserve.app.api import counterfactuals, kserve_v1, mlflow, open_inference
+from eigenserve.app.api import predictions as endpoints
+from eigenserve.app.api.cloud_platforms import add_platform_routes
+from eigenserve.app.api.openapi import add_documentation
+from eigenserve.app.engine.service import Service
+from eigenserve.app.middleware.api_keys import KeyCheck, Keys
+from eigenserve.app.middleware.direct_routes import ShortWay
+from eigenserve.app.middleware.load_shedding import Refusals
+from eigenserve.app.middleware.observer import Observation, Observer
+from eigenserve.app.observability.logs import AccessLog
+from eigenserve.app.observability.tracing import Tracing, tracing_from_environment
+from eigenserve.app.page import add_page
+from eigenserve.app.problems import add_handlers
+from eigenserve.app.settings import Settings
+
+DESCRIPTION = """Predictions that are eigenvalues, each explained exactly by its eigenvector.
+
+Every error is `application/problem+json` (RFC 9457). Every answer has an `X-Request-ID`, the client's own if
+it sent one.
+"""
+
+
+def create_app(settings: Settings | None = None, tracing: Tracing | None = None) -> FastAPI:
+    """Build the service; its models are loaded when it starts.
+
+    Args:
+        settings: by default those of the environment.
+        tracing: where traces go; by default what the variables ``OTEL_*`` say.
+    """
+    settings = settings or Settings()
+    tracing = tracing or tracing_from_environment()
+    service = Service(settings)
+    access_log = AccessLog(as_json=settings.log_format == "json") if settings.access_log else None
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        yield
+        await service.stop()
+        if access_log is not None:
+            access_log.flush()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
+
+    app = FastAPI(
+        title="Eigenserve",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.service = service
+    routers = (endpoints.router, counterfactuals.router, kserve_v1.router, open_inference.router, mlflow.router)
+    for router in routers:
+        app.include_router(router)
+    add_platform_routes(app, settings.health_route, settings.predict_route)
+    add_documentation(app)
+    add_page(app, settings.page)
+    add_handlers(app)
+    app.add_middleware(ShortWay, routes=[route for router in routers for route in router.routes])
+    keys = Keys(settings.api_keys, settings.admin_keys, settings.health_route)
+    observation = Observation(service, access_log, tracing)
+    app.add_middleware(KeyCheck, keys=keys)
+    app.add_middleware(Observer, observation=observation)
+    app.state.refusals = Refusals(service, keys, observation)
+    return app

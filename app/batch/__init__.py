@@ -1,0 +1,1 @@
+"""Batch scoring: predictions and explanations of whole files, as `eigenserve score` gives them."""

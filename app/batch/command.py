@@ -1,0 +1,95 @@
+"""The command `eigenserve score`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from eigenserve.app.batch.errors import ScoreError
+from eigenserve.errors import UserError
+
+#: ``model.explanations.eigenvector.METHODS``, which is not imported here: the other commands need no kernels yet.
+METHODS = ("eigenvector", "path", "shapley")
+
+
+def add_score(commands: Any) -> None:
+    """Add the command to the subparsers."""
+    score = commands.add_parser(
+        "score",
+        help="predict or explain every row of a file",
+        description="Predict or explain every row of a file. A run that was stopped goes on when it is started again.",
+    )
+    score.set_defaults(run=_run_score)
+    score.add_argument("model", metavar="MODEL", help="STORE/NAME or STORE/NAME/__version__; STORE may be a URL")
+    score.add_argument("data", metavar="DATA", help="CSV, CSV.gz, Parquet or Arrow: a path or an fsspec URL")
+    score.add_argument("--out", required=True, metavar="FILE", help="where the answers go; its suffix is its format")
+    score.add_argument("--explain", action="store_true", help="explanations instead of predictions alone")
+    score.add_argument("--method", choices=METHODS, help=f"of the explanations (default {METHODS[0]})")
+    score.add_argument(
+        "--on-error", choices=["stop", "null"], default="stop", help="at a bad row: stop (default), or give no answer"
+    )
+    score.add_argument("--engine", choices=["local", "ray"], default="local", help="who scores (default local)")
+    score.add_argument("--ray-address", metavar="ADDRESS", help="of a Ray cluster (default: RAY_ADDRESS, or a new one)")
+    score.add_argument("--threads", type=int, metavar="N", help="threads of the solver (default: all cores)")
+    score.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+
+
+def _run_score(parsed: argparse.Namespace) -> None:
+    if parsed.method and not parsed.explain:
+        raise UserError("--method requires --explain")
+    if parsed.ray_address is not None and parsed.engine != "ray":
+        raise UserError("--ray-address requires --engine ray")
+    if parsed.threads is not None and parsed.threads < 1:
+        raise UserError(f"--threads must be at least 1; got {parsed.threads}")
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            "score needs pyarrow, which is not installed; install it with: pip install 'eigenserve[score]'"
+        ) from error
+    try:
+        _score(parsed)
+    except KeyboardInterrupt:
+        print("the same command continues from here", file=sys.stderr)
+        raise
+
+
+def _score(parsed: argparse.Namespace) -> None:
+    # Imported here: they need pyarrow.
+    from eigenserve.app.batch.local import Engine, score_here
+    from eigenserve.app.batch.places import Place
+    from eigenserve.app.batch.progress import ScoreProgress
+    from eigenserve.app.batch.run import score_file
+    from eigenserve.model import load_model
+    from eigenserve.model.kernels.threads import set_num_threads
+
+    if parsed.threads is not None:
+        set_num_threads(parsed.threads)
+    engine: Engine = score_here
+    if parsed.engine == "ray":
+        from eigenserve.app.batch.ray import ray_engine
+
+        engine = ray_engine(parsed.ray_address)
+    try:
+        model = load_model(parsed.model)
+    except ValueError as error:
+        raise ScoreError(str(error)) from error
+    method = (parsed.method or METHODS[0]) if parsed.explain else None
+    with ScoreProgress() as progress:
+        summary = score_file(
+            model,
+            Place(parsed.data),
+            Place(parsed.out),
+            method=method,
+            on_error=parsed.on_error,
+            engine=engine,
+            progress=progress,
+        )
+    scored = summary.rows - summary.resumed_rows
+    rate = scored / summary.seconds
+    nulls = f", {summary.nulls:,} of them without an answer" if summary.nulls else ""
+    print(f"wrote {summary.out}: {summary.rows:,} rows{nulls} in {summary.seconds:.1f} s")
+    if parsed.json:
+        print(json.dumps({**vars(summary), "rows_per_s": round(rate, 1)}))

@@ -1,0 +1,158 @@
+"""Parts: what is finished of an output, beside it, so that a run that was killed can go on; and their assembly."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from eigenserve.app.batch.errors import ScoreError
+from eigenserve.app.batch.folders import Folder
+from eigenserve.app.batch.places import SUFFIXES, Place
+from eigenserve.app.batch.scorer import ScoredPart
+
+#: Rows of a Parquet row group, about, and the numbers it holds at most.
+GROUP_ROWS = 2**20
+GROUP_NUMBERS = 2**23
+#: The file that says which run the parts belong to.
+KEY = "key"
+#: What is in it: of ``fingerprint``.
+_KEY_TEXT = re.compile("[0-9a-f]{64}")
+#: number, rows, nulls, bytes: the name is the journal's entry, so a part is finished or is not there.
+_NAME = re.compile(r"(\d{6,})-(\d+)-(\d+)-(\d+)\.part")
+
+
+def is_csv(place: Place) -> bool:
+    """Whether an output is CSV.
+
+    Raises:
+        ScoreError: a suffix that says of no format.
+    """
+    if place.suffix not in SUFFIXES:
+        raise ScoreError(f"--out must end in one of {', '.join(SUFFIXES)}; got {place.text}")
+    return place.suffix in (".csv", ".csv.gz")
+
+
+@dataclass(frozen=True)
+class _Entry:
+    rows: int
+    nulls: int
+    name: str
+
+
+@dataclass
+class Parts:
+    """The finished parts of one output: always the first ones, without a gap.
+
+    Attributes:
+        folder: where they are.
+        key: of the run: model, data and options.
+        discarded: parts of a run with another key, which ``open`` removed.
+    """
+
+    folder: Folder
+    key: str
+    discarded: int = field(default=0, init=False)
+    _entries: list[_Entry] = field(default_factory=list)
+
+    def open(self, with_nulls: bool) -> None:
+        """Take up what an earlier run with the same key has left; remove what one with another key has.
+
+        Args:
+            with_nulls: whether parts with bad rows may be among them.
+
+        Raises:
+            ScoreError: the folder holds something else, which is left as it is.
+        """
+        names = self.folder.names()
+        found = self.folder.read(KEY).decode(errors="replace") if KEY in names else ""
+        # Of a run that was killed at its very start, the key may be a draft.
+        if not _KEY_TEXT.fullmatch(found) and set(names) - {f".{KEY}"}:
+            where = self.folder.path
+            raise ScoreError(f"{where} must hold finished parts or nothing; it holds something else: move it away")
+        if found != self.key:
+            self.discarded = sum(_NAME.fullmatch(name) is not None for name in names)
+            for name in names:
+                self.folder.remove(name)
+            self.folder.write(KEY, self.key.encode())
+            return
+        kept = {}
+        for name in names:
+            match = _NAME.fullmatch(name)
+            if match and self.folder.size(name) == int(match[4]):
+                kept[int(match[1])] = _Entry(int(match[2]), int(match[3]), name)
+        while (entry := kept.get(len(self._entries))) is not None and (with_nulls or not entry.nulls):
+            self._entries.append(entry)
+        for entry in kept.values():
+            if entry not in self._entries:
+                self.folder.remove(entry.name)
+
+    def keep(self, part: ScoredPart) -> None:
+        """Keep the next part."""
+        name = f"{part.number:06d}-{part.rows}-{part.nulls}-{len(part.content)}.part"
+        self.folder.write(name, part.content)
+        self._entries.append(_Entry(part.rows, part.nulls, name))
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._entries)
+
+    @property
+    def rows(self) -> int:
+        """Rows of all of them."""
+        return sum(entry.rows for entry in self._entries)
+
+    @property
+    def nulls(self) -> int:
+        """Rows of all of them without a prediction."""
+        return sum(entry.nulls for entry in self._entries)
+
+    def assemble(self, place: Place, header: bytes) -> None:
+        """Write the output: it appears whole or not at all, and the parts go."""
+        with self.folder.publish(place) as file:
+            if not is_csv(place):
+                _write_tables(file, map(self._table, self._entries), place.suffix in (".parquet", ".pq"))
+            elif place.suffix == ".csv.gz":
+                # No name and no time in it: the same rows give the same bytes.
+                with gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=6, mtime=0) as packed:
+                    self._write_text(packed, header)
+            else:
+                self._write_text(file, header)
+        self.folder.clear()
+
+    def _write_text(self, file: Any, header: bytes) -> None:
+        file.write(header)
+        for entry in self._entries:
+            file.write(self.folder.read(entry.name))
+
+    def _table(self, entry: _Entry) -> pa.Table:
+        with pa.ipc.open_stream(self.folder.read(entry.name)) as stream:
+            return stream.read_all()
+
+
+def _write_tables(file: IO[bytes], tables: Iterator[pa.Table], as_parquet: bool) -> None:
+    first = next(tables)
+    if not as_parquet:
+        with pa.ipc.new_file(file, first.schema) as writer:
+            writer.write_table(first)
+            for table in tables:
+                writer.write_table(table)
+        return
+    part = max(1, first.num_rows)
+    group = part * max(1, min(GROUP_ROWS, GROUP_NUMBERS // len(first.schema)) // part)
+    texts = [column.name for column in first.schema if pa.types.is_string(column.type)]
+    with pa.parquet.ParquetWriter(file, first.schema, compression="zstd", use_dictionary=texts) as writer:
+        waiting = [first]
+        for table in tables:
+            waiting.append(table)
+            if sum(t.num_rows for t in waiting) >= group:
+                writer.write_table(pa.concat_tables(waiting), row_group_size=group)
+                waiting = []
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting), row_group_size=group)

@@ -1,0 +1,131 @@
+"""Places: where files are read from and written to, a local path or an fsspec URL."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from eigenserve.app.batch.errors import ScoreError
+
+#: Formats of tables, by what a file's name ends in.
+SUFFIXES = (".csv", ".csv.gz", ".parquet", ".pq", ".arrow", ".feather")
+#: Bytes at either end of a file that tell it from another one of the same size. A Parquet file ends with the
+#: statistics of all its columns.
+SAMPLE_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file, by its path or URL."""
+
+    text: str
+
+    @property
+    def is_url(self) -> bool:
+        """Whether fsspec opens it."""
+        return "://" in self._without_protocol
+
+    @property
+    def path(self) -> Path:
+        """The path of a local file, also of one that is given as file:// or local://."""
+        plain = self._without_protocol
+        return Path(plain if plain == self.text else os.path.expanduser(plain))
+
+    @property
+    def _without_protocol(self) -> str:
+        return re.sub("^(file|local)://", "", self.text)
+
+    def is_same(self, other: Place) -> bool:
+        """Whether both are one file, however it is written: also through links, or through a cache (``CACHE::URL``)."""
+        ours, theirs = (Place(place.text.rpartition("::")[2]) if place.is_url else place for place in (self, other))
+        if ours.is_url != theirs.is_url:
+            return False
+        if ours.is_url:
+            return file_system(ours.text) == file_system(theirs.text)
+        try:
+            return ours.path.samefile(theirs.path)
+        except OSError:  # One of them is not there yet.
+            return ours.path.resolve() == theirs.path.resolve()
+
+    @property
+    def suffix(self) -> str:
+        """What its name ends in, of ``SUFFIXES``; empty for none of them."""
+        return next((suffix for suffix in SUFFIXES if self.text.lower().endswith(suffix)), "")
+
+    def open(self) -> IO[bytes]:
+        """The file, to read from and to seek in.
+
+        Raises:
+            ScoreError: it cannot be opened.
+        """
+        try:
+            if not self.is_url:
+                return self.path.open("rb")
+            system, path = file_system(self.text)
+            return system.open(path, "rb")
+        except (OSError, ValueError) as error:
+            raise ScoreError(f"{self.text} cannot be read: {_reason(error)}") from error
+
+    def identity(self) -> dict[str, Any]:
+        """What tells its content from another: size, time of change where known, and a hash of its ends."""
+        with self.open() as file:
+            try:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(0)
+                digest = hashlib.sha256(file.read(SAMPLE_BYTES))
+                file.seek(max(0, size - SAMPLE_BYTES))
+                digest.update(file.read(SAMPLE_BYTES))
+            except OSError as error:
+                raise ScoreError(f"{self.text} cannot be read: {_reason(error)}") from error
+        return {"size": size, "ends_sha256": digest.hexdigest(), "changed": self._changed()}
+
+    def _changed(self) -> str:
+        if not self.is_url:
+            return str(self.path.stat().st_mtime_ns)
+        system, path = file_system(self.text)
+        info = system.info(path)
+        known = (info.get(key) for key in ("ETag", "etag", "generation", "mtime", "LastModified", "last_modified"))
+        return next((str(value) for value in known if value is not None), "")
+
+
+def file_system(url: str) -> tuple[Any, str]:
+    """fsspec's file system of a URL, and the path in it.
+
+    Raises:
+        ScoreError: fsspec, or what it needs for such a URL, is not installed; or it knows no such URL.
+    """
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError:
+        raise ScoreError(f"{url} needs fsspec, which is not installed here: pip install 'eigenserve[score]'") from None
+    try:
+        system, path = url_to_fs(url)
+    except (ImportError, ValueError, OSError) as error:
+        raise ScoreError(f"{url} cannot be reached: {_reason(error)}") from error
+    return system, str(path)
+
+
+def fingerprint(*parts: Any) -> str:
+    """A text that differs where any of the parts (of JSON) does."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def writing(place: Place) -> Iterator[None]:
+    """Tell a failure to write, such as a full disk, by the name of the output."""
+    try:
+        yield
+    except OSError as error:
+        message = f"{place.text} cannot be written: {_reason(error)}; once that is mended, the same command resumes"
+        raise ScoreError(message) from error
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,0 +1,118 @@
+"""score_file: from a file of rows to a file of answers, in constant memory, going on where a killed run stopped."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from eigenserve import __version__
+from eigenserve.app.batch.errors import ScoreError
+from eigenserve.app.batch.folders import folder_beside
+from eigenserve.app.batch.local import Engine, score_here
+from eigenserve.app.batch.parts import Parts, is_csv
+from eigenserve.app.batch.places import Place, fingerprint, writing
+from eigenserve.app.batch.progress import ScoreProgress
+from eigenserve.app.batch.reading import TableFile
+from eigenserve.app.batch.scorer import OnError, Options, Scorer, pack_model, serve
+from eigenserve.model.spectral import SpectralModel
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did.
+
+    Attributes:
+        model, version: of what scored.
+        out: the output.
+        rows: of the output.
+        nulls: rows without a prediction.
+        resumed_rows: rows that an earlier run had scored.
+        seconds: of this run.
+    """
+
+    model: str
+    version: int
+    out: str
+    rows: int
+    nulls: int
+    resumed_rows: int
+    seconds: float
+
+
+def score_file(
+    model: SpectralModel,
+    data: Place,
+    out: Place,
+    *,
+    method: str | None = None,
+    on_error: OnError = "stop",
+    engine: Engine = score_here,
+    progress: ScoreProgress | None = None,
+) -> Summary:
+    """Score every row of ``data`` into ``out``, in the order of the rows.
+
+    The output's bytes depend on the model, the rows and the options alone: not on the number of cores, on the engine,
+    or on how often the run was stopped and started again.
+
+    Args:
+        model: as a store loads it, with its name and version.
+        data: CSV, CSV.gz, Parquet or Arrow.
+        out: likewise.
+        method: of explanations; None for predictions alone.
+        on_error: "stop" at the first bad row, or give bad rows no answer ("null").
+        engine: who scores.
+        progress: told how far it has come.
+
+    Raises:
+        ScoreError: a file that cannot be read or written, or a bad row where that is to stop the run.
+    """
+    started = time.monotonic()
+    if data.is_same(out):
+        raise ScoreError(f"--out must not be DATA itself: {out.text} is {data.text}")
+    scorer = Scorer(serve(model), Options(method, on_error, is_csv(out)))
+    table = TableFile(data, model.features.input_names)
+    model_files = {name: content.hex() for name, content in pack_model(model).items()}
+    # The libraries, too: another release of one may write the same answers as other bytes.
+    key = fingerprint(__version__, _arrow_version(), model_files, [method, out.suffix], data.text, data.identity())
+    folder = folder_beside(out)
+    with folder.lock():
+        parts = Parts(folder, key)
+        with writing(out):
+            parts.open(with_nulls=on_error == "null")
+        resumed = parts.rows
+        if progress is not None:
+            _say_what_was_found(parts, progress)
+        try:
+            for scored in engine(scorer, table, parts.count):
+                if scored.fault:
+                    raise ScoreError(f"{data.text}: {scored.fault} (--on-error null gives such rows no answer)")
+                with writing(out):
+                    parts.keep(scored)
+                if progress is not None:
+                    progress.advance(table.done, parts.rows)
+        finally:
+            # Whatever ended the run: without a part there is nothing to go on from.
+            if not parts.count:
+                folder.clear()
+        rows, nulls = parts.rows, parts.nulls
+        with writing(out):
+            parts.assemble(out, scorer.header() if is_csv(out) else b"")
+    if progress is not None:
+        progress.finish(rows)
+    seconds = time.monotonic() - started
+    served = scorer.served
+    return Summary(served.name, served.version, out.text, rows, nulls, resumed, seconds)
+
+
+def _say_what_was_found(parts: Parts, progress: ScoreProgress) -> None:
+    if parts.discarded:
+        what = f"{parts.discarded} finished parts of another model, file, method or release"
+        progress.say(f"{what} were discarded: the run begins anew")
+    if parts.rows:
+        progress.say(f"going on after {parts.rows:,} rows")
+
+
+def _arrow_version() -> str:
+    import pyarrow
+
+    return str(pyarrow.__version__)

@@ -1,0 +1,170 @@
+"""Included: the further parts of explanations, ready for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import combinations, combinations_with_replacement
+from typing import Any
+
+import numpy as np
+
+from eigenserve.app.registry import ServedModel
+from eigenserve.app.wire.include_options import Include
+from eigenserve.model.arrays import FloatArray
+from eigenserve.model.certificates.decision_radius import MAX_SHARE, certified_radius
+from eigenserve.model.certificates.intervals import score_interval
+from eigenserve.model.certificates.reach import default_radii
+from eigenserve.model.explanations.eigenpairs import member_eigenpairs
+from eigenserve.model.explanations.interactions import interactions
+from eigenserve.model.explanations.response_curves import (
+    ResponseCurve,
+    ResponseSurface,
+    response_curves,
+    response_surface,
+)
+from eigenserve.model.rows.baseline import baseline_columns
+from eigenserve.model.spectral import ClassLabel
+
+#: Certificates are asked for while a value is dragged: measured, on a model with a map, half the time of an effort of 1
+#: and intervals a third wider.
+_EFFORT = 0.5
+
+
+def included(
+    served: ServedModel,
+    include: Include,
+    columns: FloatArray,
+    target: ClassLabel | None,
+    baseline: FloatArray | None,
+    check: Callable[[], None],
+) -> list[dict[str, Any]]:
+    """The further keys of every row's explanation.
+
+    Args:
+        served: the model.
+        include: which.
+        columns: (N, F), the rows.
+        target, baseline: of the explanation.
+        check: called before every row; raises when nobody waits for the answer any more.
+    """
+    parts = [(name, part) for name, part in _PARTS.items() if name in include.names]
+    found = []
+    for row in columns:
+        check()
+        found.append({name: part(served, include, row, target, baseline) for name, part in parts})
+    return found
+
+
+def _certificate(
+    served: ServedModel, include: Include, row: FloatArray, target: ClassLabel | None, _: FloatArray | None
+) -> dict[str, Any]:
+    model = served.model
+    radii = default_radii(model.features, row) if include.radii is None else include.radii
+    interval = score_interval(model.features, model.ensemble, row, radii, _EFFORT)
+    output = model.output_of(row, target)
+    ends = output.sign * np.array([interval.low[output.index], interval.high[output.index]])
+    radius = None
+    if model.classes:
+        scales = default_radii(model.features, row, share=1.0)
+        proved = certified_radius(model.features, model.ensemble, row, scales, effort=_EFFORT)
+        radius = proved if proved < MAX_SHARE else None
+    return {"radii": radii, "low": float(ends.min()), "high": float(ends.max()), "decision_radius": radius}
+
+
+def _stability(
+    served: ServedModel, _: Include, row: FloatArray, target: ClassLabel | None, __: FloatArray | None
+) -> dict[str, Any]:
+    found = served.model.stability_columns(row[None], target=target)
+    return {
+        "gap": float(found.gap[0]),
+        "turn": float(found.turn[0]),
+        "trusted": found.trusted[0],
+        "reason": found.reasons[0] or None,
+    }
+
+
+def _eigenvector(
+    served: ServedModel, _: Include, row: FloatArray, target: ClassLabel | None, __: FloatArray | None
+) -> list[dict[str, Any]]:
+    model = served.model
+    return [
+        {
+            "member": pair.member,
+            "weight": pair.weight,
+            "eig_idx": pair.eig_idx,
+            "eigenvalue": pair.eigenvalue,
+            "eigenvector": pair.eigenvector.tolist(),
+            "diag": pair.diag.tolist(),
+            "off_diag": pair.off_diag.tolist(),
+        }
+        for pair in member_eigenpairs(model.features, model.ensemble, model.output_of(row, target), row)
+    ]
+
+
+def _interactions(
+    served: ServedModel, _: Include, row: FloatArray, target: ClassLabel | None, baseline: FloatArray | None
+) -> dict[str, Any]:
+    model = served.model
+    start = baseline_columns(model.features, None) if baseline is None else baseline
+    found = interactions(model.features, model.ensemble, model.output_of(row, target), row, start)
+    numbers = [i for i, feature in enumerate(model.features.features) if feature.kind in ("numeric", "datetime")]
+    shapley = found.shapley
+    entry: dict[str, Any] = {
+        "second_derivatives": {
+            f"{found.features[a]} & {found.features[b]}": float(found.second_derivatives[a, b])
+            for a, b in combinations_with_replacement(numbers, 2)
+        },
+        "shapley": None
+        if shapley is None
+        else {
+            f"{found.features[a]} & {found.features[b]}": float(shapley[a, b])
+            for a, b in combinations(range(len(found.features)), 2)
+        },
+    }
+    if found.reason:
+        entry["reason"] = found.reason
+    return entry
+
+
+def _curves(
+    served: ServedModel, include: Include, row: FloatArray, target: ClassLabel | None, _: FloatArray | None
+) -> dict[str, Any]:
+    model = served.model
+    asked = include.curves
+    names = model.features.names if asked is None else tuple(one[0] for one in asked if len(one) == 1)
+    look = (model.features, model.ensemble, model.output_of(row, target), row)
+    which = [model.features.position(name) for name in dict.fromkeys(names)]
+    found = {curve.feature: _curve(curve) for curve in response_curves(*look, which)}
+    for a, b in (one for one in asked or () if len(one) == 2):
+        pair = model.features.position(a), model.features.position(b)
+        found[f"{a} & {b}"] = _surface(response_surface(*look, pair))
+    return found
+
+
+def _curve(curve: ResponseCurve) -> dict[str, Any]:
+    missing = curve.missing
+    return {
+        "values": curve.values.tolist(),
+        "scores": curve.scores.tolist(),
+        "predictions": curve.predictions.tolist(),
+        "kinks": curve.kinks.tolist(),
+        "crossings": [{"value": crossing.value, "gap": crossing.gap} for crossing in curve.crossings],
+        "missing": None if missing is None else {"score": missing[0], "prediction": missing[1]},
+    }
+
+
+def _surface(surface: ResponseSurface) -> dict[str, Any]:
+    return {
+        "values": [axis.tolist() for axis in surface.values],
+        "scores": surface.scores.tolist(),
+        "predictions": surface.predictions.tolist(),
+    }
+
+
+_PARTS: dict[str, Callable[..., Any]] = {
+    "certificate": _certificate,
+    "stability": _stability,
+    "eigenvector": _eigenvector,
+    "curves": _curves,
+    "interactions": _interactions,
+}

@@ -1,0 +1,98 @@
+"""OnnxFiles: served models as ONNX files, made when first asked for and kept within a bound."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
+
+from eigenserve.app.problems import ProblemError
+from eigenserve.app.registry import ServedModel
+from eigenserve.app.wire.downloads import Download
+
+log = logging.getLogger("eigenserve.onnx")
+
+Precision = Literal["float64", "float32"]
+
+MEDIA_TYPE = "application/octet-stream"
+#: Kept together. The demo model with explanations has 5 MB, so this holds both precisions of several models.
+MAX_BYTES = 64 * 2**20
+#: Keys hold their models, also those that are served no more: few enough not to matter.
+MAX_FILES = 16
+
+_Key = tuple[ServedModel, bool, Precision]
+
+
+class OnnxFiles:
+    """Exports models, one at a time, on a thread of their own.
+
+    A file is kept under its model as it was loaded, not under its name: a version that was removed and written
+    again is another model, whatever of it has changed.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        # Replaced as a whole, by the one thread, and never changed in place.
+        self._kept: dict[_Key, Download] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="onnx")
+
+    async def get(self, served: ServedModel, explain: bool, precision: Precision) -> Download:
+        """The file of a model.
+
+        Raises:
+            ProblemError: 501 onnx or onnxruntime is not installed; 422 a model that has no such file; 500 the
+                file does not agree with the model; 504 not done in time (it is continued, and kept).
+        """
+        key = (served, explain, precision)
+        kept = self._kept.get(key)
+        if kept is not None:
+            return kept
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                return await asyncio.get_running_loop().run_in_executor(self._thread, self._make, key)
+        except TimeoutError:
+            raise ProblemError(
+                504, f"the file was not made within {self.timeout_s:g} seconds; ask for it again"
+            ) from None
+
+    def close(self) -> None:
+        """Let the thread go when it is done."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _make(self, key: _Key) -> Download:
+        # Whoever asked for it while it was being made finds it here.
+        kept = self._kept.get(key)
+        if kept is None:
+            kept = Download(_export(*key), MEDIA_TYPE)
+            self._keep(key, kept)
+        return kept
+
+    def _keep(self, key: _Key, made: Download) -> None:
+        kept = {**self._kept, key: made}
+        while kept and (len(kept) > MAX_FILES or sum(len(file.content) for file in kept.values()) > MAX_BYTES):
+            del kept[next(iter(kept))]
+        self._kept = kept
+
+
+def _export(served: ServedModel, explain: bool, precision: Precision) -> bytes:
+    # Imported when the first file is asked for: both packages take 100 MB that other servers need not pay.
+    try:
+        import onnxruntime  # noqa: F401 (without it the check of the file would fail, as if it were wrong)
+
+        from eigenserve.model.onnx import ExportSettings, OnnxError, onnx_bytes
+    except ImportError as error:
+        raise ProblemError(
+            501,
+            f"ONNX files need the package {error.name}, which is not installed here: pip install 'eigenserve[onnx]'",
+        ) from None
+    try:
+        return onnx_bytes(served.model, ExportSettings(explain=explain, precision=precision))
+    except ValueError as error:
+        raise ProblemError(422, f"{served.name} has no such ONNX file: {error}") from None
+    except OnnxError as error:
+        log.error(
+            "ONNX file not handed out",
+            extra={"model": served.name, "version": served.version, "reason": str(error)},
+        )
+        raise ProblemError(500, f"the ONNX file was made, but must not be used: {error}") from None

@@ -1,0 +1,77 @@
+// CSV: a pasted row, with or without its line of names -> values by feature.
+
+import { textDays } from "../charts/dates.js";
+import { MISSING_TEXTS } from "../missing.js";
+
+const TRUE = new Set(["true", "1", "yes", "t"]);
+const FALSE = new Set(["false", "0", "no", "f"]);
+
+/** The row of a text, as {row, told}; throws an Error that says what is wrong. */
+export function readRow(text, features) {
+  const lines = records(text.replace(/^\ufeff/, "")).filter((cells) => cells.some((cell) => cell.trim() !== ""));
+  if (!lines.length) throw new Error("There is no row in it.");
+  const names = features.map((feature) => feature.name);
+  const first = lines[0].map((cell) => cell.trim());
+  const named = first.filter((cell) => names.includes(cell)).length;
+  const headed = named > 0 && (lines.length > 1 || named === first.length);
+  if (headed && lines.length === 1) throw new Error("There are names, but no row below them.");
+  const cells = headed ? lines[1] : lines[0];
+  if (headed && cells.length !== first.length)
+    throw new Error(`The row has ${cells.length} cells, the line of names ${first.length}.`);
+  if (!headed && cells.length !== names.length)
+    throw new Error(`A row without names must have ${names.length} cells (${names.join(", ")}); this one has ${cells.length}.`);
+  const row = {};
+  features.forEach((feature, i) => {
+    const place = headed ? first.indexOf(feature.name) : i;
+    if (place >= 0) row[feature.name] = readCell(cells[place].trim(), feature);
+  });
+  const left = names.filter((name) => !(name in row));
+  const further = lines.length - (headed ? 2 : 1);
+  const told = [
+    `${Object.keys(row).length} of ${names.length} values taken.`,
+    left.length ? `Left as they were: ${left.join(", ")}.` : "",
+    further > 0 ? `Further rows were passed over: ${further}.` : "",
+  ];
+  return { row, told: told.filter(Boolean).join(" ") };
+}
+
+/** A cell's text -> the value that the service takes; throws an Error naming the feature. */
+export function readCell(text, feature) {
+  if (feature.kind === "categorical" && feature.categories.includes(text)) return text;
+  if (MISSING_TEXTS.has(text)) return null;
+  if (feature.kind === "categorical") return text;
+  if (feature.kind === "boolean") {
+    if (TRUE.has(text.toLowerCase())) return true;
+    if (FALSE.has(text.toLowerCase())) return false;
+    throw new Error(`${feature.name} must be true or false; got “${text}”.`);
+  }
+  if (feature.kind === "datetime") {
+    if (Number.isNaN(textDays(text))) throw new Error(`${feature.name} must be a date (2024-05-31); got “${text}”.`);
+    return text;
+  }
+  const number = Number(text);
+  if (!Number.isFinite(number)) throw new Error(`${feature.name} must be a number; got “${text}”.`);
+  return number;
+}
+
+/** Records of cells, as RFC 4180 has them; tabs or semicolons part them where the first line has more of those. */
+function records(text) {
+  const [line] = text.split(/\r?\n/, 1);
+  const count = (mark) => line.split(mark).length;
+  const comma = [",", "\t", ";"].reduce((best, mark) => (count(mark) > count(best) ? mark : best));
+  const found = [[""]];
+  let quoted = false;
+  for (let i = 0; i < text.length; i += 1) {
+    const letter = text[i];
+    const record = found[found.length - 1];
+    if (quoted) {
+      if (letter !== '"') record[record.length - 1] += letter;
+      else if (text[i + 1] === '"') record[record.length - 1] += text[(i += 1)];
+      else quoted = false;
+    } else if (letter === '"') quoted = true;
+    else if (letter === comma) record.push("");
+    else if (letter === "\n") found.push([""]);
+    else if (letter !== "\r") record[record.length - 1] += letter;
+  }
+  return found;
+}

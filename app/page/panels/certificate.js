@@ -1,0 +1,167 @@
+// The certificate: what is proved of all rows near this one, and whether the explanation may be leaned on.
+
+import { dataTable, makeChart, quietAxis, steadyRange } from "../charts/charts.js";
+import { byId, make, say } from "../dom.js";
+import { decimalsFor, format, plain, short, shortPercent, stepOf } from "../charts/numbers.js";
+import { fromScore, numberText, scoreUnit } from "../client/outcome.js";
+import { askParts } from "../client/questions.js";
+import { colour } from "../charts/theme.js";
+
+/** Sizes of the change, as multiples of the radii that the server takes of itself. */
+const SIZES = [0.1, 0.2, 0.5, 1, 2, 5];
+const AXIS = 22;
+/** What the server's stability is about, where a request tells no radii (model.stability.SMALL_CHANGE). */
+const SMALL_CHANGE = "a ten-thousandth of its standard deviation";
+
+export class CertificatePanel {
+  #card = null;
+  #chart = null;
+  #fit = steadyRange();
+  #size = 1;
+  #last = null;
+  #asked;
+  #said = make("p", { class: "lead" });
+  #decision = make("p", { class: "note" });
+  #table = dataTable("The certified change of each feature", () => this.#rows());
+
+  /** `asked()` is called when another size of the change is wanted. */
+  constructor(asked) {
+    this.#asked = asked;
+  }
+
+  build(card) {
+    this.#card = card;
+    this.#last = null;
+    this.#fit = steadyRange();
+    this.#chart?.destroy();
+    const frame = make("div", { class: "certificate-frame" });
+    byId("certificate").replaceChildren(this.#sizes(), this.#said, frame, this.#decision, this.#table.element);
+    this.#chart = makeChart(frame, "The certified interval around the prediction", intervalChart(card));
+  }
+
+  /** The radii to certify: none, for those of the server, or multiples of what it takes for this very row. */
+  async radii(question, signal) {
+    const size = this.#size;
+    if (size === 1) return null;
+    const { certificate } = await askParts(question, ["certificate"], signal);
+    return Object.fromEntries(Object.entries(certificate.radii).map(([name, radius]) => [name, radius * size]));
+  }
+
+  show({ certificate, stability, score }, { resting }) {
+    this.#flag(stability);
+    this.#last = { certificate, score };
+    this.#draw(resting);
+  }
+
+  redraw() {
+    if (this.#last !== null) this.#draw(true);
+  }
+
+  #sizes() {
+    const fieldset = make("fieldset", { class: "switch sizes" }, make("legend", { text: "Size of the change" }));
+    for (const size of SIZES) {
+      const choose = () => {
+        this.#size = size;
+        this.#asked();
+      };
+      const checked = size === this.#size;
+      const input = make("input", { type: "radio", name: "size", value: String(size), checked, on: { change: choose } });
+      fieldset.append(make("label", {}, input, make("span", { text: `${plain(size / 10)} sd` })));
+    }
+    return fieldset;
+  }
+
+  #draw(resting) {
+    const { certificate, score } = this.#last;
+    const card = this.#card;
+    const shown = (value) => fromScore(card, value) ?? value;
+    const text = (value) => (card.link === "softmax" ? format(value, decimalsFor(certificate.high - certificate.low)) : numberText(card, shown(value)));
+    const [low, high] = [certificate.low, certificate.high].map(shown);
+    const what = card.link === "softmax" ? "the score of the class" : card.classes.length ? "the probability" : card.target;
+    say(
+      this.#said,
+      `While every number moves by at most its radius, all at once, ${what} is proved to stay between ` +
+        `${text(certificate.low)} and ${text(certificate.high)}.`,
+    );
+    this.#decide(certificate.decision_radius, Object.keys(certificate.radii).length);
+    const { data, options } = this.#chart;
+    data.datasets[0].data = [[low, high]];
+    data.datasets[1].data = [{ x: shown(score), y: 0 }];
+    const [min, max] = this.#fit(low, high, resting);
+    Object.assign(options.scales.x, { min, max });
+    this.#chart.update("none");
+    if (resting) this.#table.refresh();
+  }
+
+  #decide(radius, numbers) {
+    const proved = "The predicted class is proved not to change while every number moves by less than";
+    if (!this.#card.classes.length) say(this.#decision, "");
+    else if (numbers === 0) say(this.#decision, "This row has no number that could move.");
+    // The server looks no further than 2^20.
+    else if (radius === null) say(this.#decision, `${proved} a million standard deviations: no limit was found.`);
+    else say(this.#decision, `${proved} ${format(radius)} standard deviations.`);
+  }
+
+  #flag(stability) {
+    const flag = byId("flag");
+    flag.hidden = false;
+    const { trusted, reason, gap, turn } = stability;
+    byId("stability-part").hidden = false;
+    flag.dataset.trusted = String(trusted);
+    say(flag, trusted ? "Stable explanation" : "Do not lean on the explanation");
+    flag.title = reason ?? "";
+    const degrees = (180 / Math.PI) * Math.asin(Math.min(1, turn ?? 0));
+    const said = [
+      trusted ? `Proved: when every number moves by up to ${SMALL_CHANGE}, no contribution moves by more than half of the largest one.` : "",
+      reason ? sentence(reason) : "",
+      turn === null ? "" : `${trusted ? "The eigenvector then" : `When every number moves by up to ${SMALL_CHANGE}, the eigenvector`} turns by at most ${format(degrees, degrees < 1 ? 2 : 0)}°, on average over the members.`,
+      gap === null ? "" : `The nearest other eigenvalue is ${format(gap)} away, in ${scoreUnit(this.#card)}.`,
+    ];
+    say(byId("stability"), said.filter(Boolean).join(" "));
+  }
+
+  #rows() {
+    const { radii } = this.#last.certificate;
+    const rows = Object.entries(radii).map(([name, radius]) => [name, `\u00b1\u2009${format(radius)}`]);
+    return [["Feature", "Radius"], ...rows];
+  }
+}
+
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1).replace(/\.$/, "")}.`;
+
+function intervalChart(card) {
+  return {
+    type: "bar",
+    data: {
+      labels: [""],
+      datasets: [
+        { order: 1, data: [], backgroundColor: () => colour("band"), barThickness: 10, borderRadius: 5, borderSkipped: false },
+        {
+          type: "scatter",
+          order: 0,
+          data: [],
+          pointRadius: 7,
+          borderWidth: 2,
+          pointBackgroundColor: () => colour("ink"),
+          pointBorderColor: () => colour("paper"),
+        },
+      ],
+    },
+    options: {
+      indexAxis: "y",
+      events: [],
+      layout: { padding: { left: 8, right: 8 } },
+      scales: {
+        y: { type: "category", display: false, offset: true },
+        x: quietAxis({
+          afterFit: (axis) => (axis.height = AXIS),
+          ticks: {
+            maxTicksLimit: 6,
+            includeBounds: false,
+            callback: (x, _, all) => (card.link === "logistic" ? shortPercent(x, stepOf(all)) : short(x, stepOf(all))),
+          },
+        }),
+      },
+    },
+  };
+}

@@ -1,0 +1,142 @@
+"""`eigenserve kernels [FOLDER CPU ...]`: compile every serving kernel into the cache, or
+for other machines.
+
+Numba finds a compiled kernel again only on a CPU of the same name and features. With names of LLVM's portable CPU
+levels (x86-64-v2, x86-64-v3, x86-64-v4; generic on arm64) the kernels are compiled for each of them into FOLDER/CPU; a
+process whose environment has this folder as ``NUMBA_CACHE_DIR``, the level as ``NUMBA_CPU_NAME`` and an empty
+``NUMBA_CPU_FEATURES`` finds them there. They are compiled without being run: this machine need not have the level.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba.core.dispatcher import Dispatcher
+
+from eigenserve.app.registry import ModelRegistry
+from eigenserve.model import ModelStore, SpectralModel
+from eigenserve.model.eigensolvers import warm_up
+from eigenserve.model.explanations.eigenvector import METHODS
+from eigenserve.model.kernels.threads import num_threads
+from eigenserve.model.matrices.curves import Curve, CurveSet, Term
+from eigenserve.model.matrices.ensemble import SpectralEnsemble
+from eigenserve.model.matrices.pencil import TridiagonalPencil
+from eigenserve.model.rows.features import Feature, FeatureSpace
+
+#: A kernel's module, its name there, and the types that it is compiled for.
+Signature = tuple[str, str, tuple[Any, ...]]
+
+
+def main(folder: str | None = None, *levels: str) -> None:
+    """Compile for this CPU, or into ``folder`` for the ``levels`` that are named."""
+    if folder is None:
+        run_kernels()
+        return
+    # Which types the kernels get is seen by running them, on this CPU.
+    seen = _python("seen")
+
+    def compile_for(level: str) -> str:
+        return _python(
+            "compile", seen, NUMBA_CACHE_DIR=str(Path(folder, level)), NUMBA_CPU_NAME=level, NUMBA_CPU_FEATURES=""
+        )
+
+    with ThreadPoolExecutor(num_threads()) as pool:
+        for level, count in zip(levels, pool.map(compile_for, levels), strict=True):
+            print(f"{level}: {count} kernels", flush=True)
+
+
+def run_kernels() -> None:
+    """Take a row of the smallest model there is through everything that the server does with one."""
+    warm_up()
+    curves = (
+        Curve(0, (0,), (1.0,), knots=(0.0, 0.5, 1.0)),
+        Curve(1, (1,), (1.0,), knots=(0.0, 1.0)),
+        Curve(2, (0, 1), (0.6, 0.8), knots=(0.0, 1.0)),
+    )
+    steps = np.arange(1.0, 8.0)[:, None, None] / 8
+    pencil = TridiagonalPencil(
+        (Term("x", (0,)), Term("y", (1,)), Term("x & y", (0, 1))),
+        CurveSet(curves),
+        *(np.array([[0.0, 1.0, 3.0]]), np.ones((1, 2)), steps * np.ones((7, 1, 3)), steps * np.ones((7, 1, 2))),
+    )
+    features = FeatureSpace(tuple(Feature(name, "numeric", typical=0.0, low=0.0, high=1.0) for name in ("x", "y")))
+    model = SpectralModel("regression", "z", features, SpectralEnsemble(pencil, 1, np.ones(1), np.zeros(1)))
+    with tempfile.TemporaryDirectory() as folder:
+        store = ModelStore(Path(folder))
+        store.save("smallest", model)
+        registry = ModelRegistry(store)
+        registry.load_all()
+        use(registry.find().model, {"x": 0.25, "y": 0.5}, ("x", "y"))
+
+
+def use(model: SpectralModel, row: Mapping[str, Any], pair: tuple[str, str]) -> None:
+    """Ask a model everything that there is to ask about a row; ``pair`` names two numbers."""
+    value = float(model.predict([row])[0]) if model.task in ("regression", "poisson") else 0.5
+    for method in METHODS:
+        model.explain([row], method=method)
+    model.eigenpairs(row)
+    model.response_curves(row)
+    model.response_surface(row, pair)
+    model.interactions(row)
+    model.certify(row)
+    model.certified_radius(row, threshold=None if model.classes else 1.01 * value)
+    model.stability(row)
+    wanted = {"class": model.classes[0]} if model.task == "multiclass" else {"above": 1.01 * value}
+    model.counterfactuals([row], wanted)
+
+
+def kernels() -> Iterator[tuple[str, str, Dispatcher]]:
+    """Every kernel of ``model`` that is cached: its module, its name there, and itself; each once."""
+    met: set[int] = set()
+    for name, module in sorted(sys.modules.items()):
+        if name.startswith("eigenserve.model."):
+            for attribute, value in sorted(vars(module).items()):
+                if isinstance(value, Dispatcher) and value.stats.cache_path and id(value) not in met:
+                    met.add(id(value))
+                    yield name, attribute, value
+
+
+def seen_signatures() -> list[Signature]:
+    """What ``run_kernels`` compiled."""
+    run_kernels()
+    return [(name, attribute, types) for name, attribute, kernel in kernels() for types in kernel.signatures]
+
+
+def compile_signatures(signatures: Sequence[Signature]) -> int:
+    """Compile into the cache, for the CPU that the environment names; how many were compiled or found."""
+    for name, attribute, types in signatures:
+        getattr(import_module(name), attribute).compile(types)
+    return len(signatures)
+
+
+def _python(command: str, given: str = "", **environment: str) -> str:
+    """Run this module in a process of its own: Numba reads its environment once."""
+    done = subprocess.run(
+        [sys.executable, "-m", "eigenserve.app.server.compile_kernels", f"--{command}"],
+        input=given,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--seen"]:
+        print(base64.b64encode(pickle.dumps(seen_signatures())).decode())
+    elif sys.argv[1:] == ["--compile"]:
+        print(compile_signatures(pickle.loads(base64.b64decode(sys.stdin.read()))))
+    else:
+        main(*sys.argv[1:])

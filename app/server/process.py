@@ -1,0 +1,144 @@
+"""Server: uvicorn for one process, with a shutdown that loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import uvicorn
+
+from eigenserve.app.application import create_app
+from eigenserve.app.engine.service import Service
+from eigenserve.app.server.connection import BoundedConfig, BoundedProtocol
+from eigenserve.app.server.heartbeat import beat
+from eigenserve.app.server.listener import ARRIVE_S, admit_no_more, has_waiting
+from eigenserve.app.settings import Settings
+
+#: After SIGTERM, how long an idle connection may still bring the request that its client was just sending.
+#: Every answer in this time closes its connection.
+LINGER_S = 0.5
+LINGER_TURNS = 25
+
+
+class Server(uvicorn.Server):
+    """A server that drains on SIGTERM or SIGINT and whose process then ends by itself.
+
+    Attributes:
+        service: what it serves.
+        line: to the supervisor, if there is one: "ready" once, "alive" every second.
+    """
+
+    def __init__(self, config: uvicorn.Config, service: Service, line: Connection | None) -> None:
+        super().__init__(config)
+        self.service = service
+        self.line = line
+        self._told_ready = False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to tell the supervisor of it, then load and listen."""
+        if self.line is not None:
+            self._heart = asyncio.create_task(beat(self.line, self._stop))
+        await super().startup(sockets)
+
+    def _stop(self) -> None:
+        self.should_exit = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Stop when asked to, when there is nothing to serve, and when the supervisor is gone."""
+        if self.line is not None and self.service.ready and not self._told_ready:
+            self._told_ready = True
+            with contextlib.suppress(OSError):  # the heartbeat notices it, too
+                self.line.send("ready")
+        return await super().on_tick(counter) or self.service.failure is not None
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept no more connections, answer what is under way, then close."""
+        self.service.draining = True
+        listeners = [listener for server in self.servers for listener in server.sockets]
+        filtered = [admit_no_more(listener) for listener in listeners]
+        kept_out = all(filtered)
+        if kept_out:
+            await asyncio.sleep(ARRIVE_S)
+        # Where they cannot be kept out, the sockets are closed in a moment when none waits, if there soon is one.
+        ends = time.monotonic() + LINGER_S
+        while any(has_waiting(listener) for listener in listeners) and not self.force_exit:
+            if not kept_out and time.monotonic() > ends:
+                break
+            await asyncio.sleep(0.0)
+        for server in self.servers:
+            server.close()
+        # Counted in turns of the event loop, each of which reads what has come: on a busy machine they last longer.
+        for _ in range(LINGER_TURNS):
+            if not self.server_state.connections or self.force_exit:
+                break
+            await asyncio.sleep(LINGER_S / LINGER_TURNS)
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take the signals while serving. uvicorn would raise them again afterwards: exit code 143."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def serve(
+    settings: Settings,
+    listener: socket.socket,
+    line: Connection | None = None,
+    load_first: bool = False,
+    marks: Path | None = None,
+) -> Exception | None:
+    """Serve in this process until a signal ends it.
+
+    Args:
+        settings: of the service.
+        listener: the bound socket.
+        line: to the supervisor, if there is one.
+        load_first: load the models before taking connections, which others take meanwhile.
+        marks: folder in which workers tell each other what was unloaded.
+
+    Returns:
+        None after a signal, or why the models could not be served.
+    """
+    app = create_app(settings)
+    service: Service = app.state.service
+    service.log_failure = False
+    service.load_first = load_first
+    service.registry.marks = marks
+    config = BoundedConfig(
+        app,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=settings.keep_alive_s,
+        timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
+        lifespan="on",
+        ws="none",
+        http=BoundedProtocol,
+    )
+    config.max_connections = settings.max_connections
+    config.refusal = app.state.refusals.answer
+    _allow_connections(settings.max_connections)
+    Server(config, service, line).run(sockets=[listener])
+    return service.failure
+
+
+def _allow_connections(count: int) -> None:
+    """Let the process have that many open files, as far as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + 256
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

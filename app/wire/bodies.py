@@ -1,0 +1,156 @@
+"""Bodies: a request's bytes, read within limits, and the JSON in them."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from typing import Any, NamedTuple
+
+import orjson
+from fastapi import Request
+from starlette.types import Scope
+
+from eigenserve.app.problems import ProblemError, invalid
+
+#: What a refused body may still send before its connection is closed. A client that may finish sending reads
+#: the refusal; one that is cut off sees only a broken connection.
+DRAINED_BYTES = 64 * 2**20
+#: Decompressed in pieces of this size, so that a bomb is noticed after one piece too many.
+PIECE_BYTES = 2**20
+
+_GZIP = 16 + zlib.MAX_WBITS
+
+
+class BodyHeaders(NamedTuple):
+    """What a request's headers say of its body.
+
+    Attributes:
+        media_type: in lower case; "" where the client names none.
+        charset: in lower case.
+        encoding: the content encoding.
+        length: the content length; 0 where it is not given.
+        waits: the client sends the body only when it is told to go on.
+    """
+
+    media_type: str = ""
+    charset: str = "utf-8"
+    encoding: str = "identity"
+    length: int = 0
+    waits: bool = False
+
+
+def body_headers(scope: Scope) -> BodyHeaders:
+    """Read the headers that concern the body, in one pass: this is done for every request."""
+    media_type, charset, encoding, length, waits = BodyHeaders()
+    for name, value in scope["headers"]:
+        if name == b"content-type":
+            media_type, _, parameters = value.decode("latin-1").lower().partition(";")
+            if "charset" in parameters:
+                pairs = (part.partition("=") for part in parameters.split(";"))
+                charset = {key.strip(): text.strip(' "') for key, _, text in pairs}.get("charset", charset)
+        elif name == b"content-length":
+            length = int(value)
+        elif name == b"content-encoding":
+            encoding = value.decode("latin-1").strip().lower()
+        elif name == b"expect":
+            waits = True
+    return BodyHeaders(media_type.strip(), charset, encoding, length, waits)
+
+
+def check_media_type(headers: BodyHeaders, *allowed: str) -> str:
+    """The media type of a body, if it is one of ``allowed``; the first of them where the client names none.
+
+    Raises:
+        ProblemError: 415.
+    """
+    if not headers.media_type:
+        return allowed[0]
+    if headers.media_type not in allowed:
+        raise ProblemError(415, f"the content type must be {' or '.join(allowed)}; got {headers.media_type}")
+    if headers.charset not in ("utf-8", "utf8", "us-ascii"):
+        raise ProblemError(415, f"the charset must be utf-8; got {headers.charset}")
+    return headers.media_type
+
+
+async def read_body(request: Request, headers: BodyHeaders, max_bytes: int, timeout_s: float) -> bytes:
+    """The body of a request, decompressed.
+
+    Raises:
+        ProblemError: 413 too large, before or after decompression; 408 too slow; 415 unknown encoding;
+            422 not what its encoding says, or ended early.
+    """
+    if headers.encoding not in ("identity", "gzip"):
+        raise ProblemError(415, f"the content encoding must be gzip or identity; got {headers.encoding}")
+    if headers.length > max_bytes and headers.waits:
+        # The client waits for a go-ahead; without one it sends nothing, so the connection ends.
+        raise _too_large(max_bytes, {"Connection": "close"})
+    chunks: list[bytes] = []
+    total, more = 0, True
+    try:
+        async with asyncio.timeout(timeout_s):
+            while more and total <= max_bytes + DRAINED_BYTES:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise ProblemError(422, "the connection was closed before the body was complete")
+                more = message.get("more_body", False)
+                piece = message.get("body", b"")
+                total += len(piece)
+                if total <= max_bytes:
+                    chunks.append(piece)
+                else:
+                    chunks.clear()
+    except TimeoutError:
+        closing = {"Connection": "close"}
+        if total > max_bytes:
+            raise _too_large(max_bytes, closing) from None
+        raise ProblemError(
+            408, f"the body must arrive within {timeout_s:g} seconds; got {total} bytes", headers=closing
+        ) from None
+    if total > max_bytes:
+        raise _too_large(max_bytes, {"Connection": "close"} if more else {})
+    body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    return _inflate(body, max_bytes) if headers.encoding == "gzip" else body
+
+
+def parse_json(body: bytes) -> Any:
+    """The value of a JSON text (RFC 8259: neither NaN nor Infinity). Of two equal keys the last one counts.
+
+    Raises:
+        ProblemError: 422 naming line and column.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise invalid(("body",), _not_utf8(body) or f"must be valid JSON; {error}") from None
+
+
+def _not_utf8(body: bytes) -> str | None:
+    """Where a text stops being UTF-8, if it does; the parser names its first byte."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        line = body.count(b"\n", 0, error.start) + 1
+        place = error.start - body.rfind(b"\n", 0, error.start)
+        return f"must be UTF-8; byte {error.start} is not: line {line} byte {place}"
+    return None
+
+
+def _too_large(max_bytes: int, headers: dict[str, str]) -> ProblemError:
+    return ProblemError(413, f"the body must be at most {max_bytes} bytes", headers=headers)
+
+
+def _inflate(body: bytes, max_bytes: int) -> bytes:
+    stream = zlib.decompressobj(_GZIP)
+    pieces, total, rest = [], 0, body
+    try:
+        while not stream.eof and (piece := stream.decompress(rest, PIECE_BYTES)):
+            total += len(piece)
+            if total > max_bytes:
+                raise ProblemError(413, f"the body must be at most {max_bytes} bytes when decompressed")
+            pieces.append(piece)
+            rest = stream.unconsumed_tail
+    except zlib.error as error:
+        raise invalid(("body",), f"must be valid gzip; {error}") from None
+    if not stream.eof:
+        raise invalid(("body",), "must be complete gzip; it ends too early")
+    return b"".join(pieces)

@@ -1,0 +1,209 @@
+"""Tables: rows and answers as CSV or as an Arrow stream, instead of JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from fastapi import Request
+
+from eigenserve.app.problems import ProblemError, invalid
+from eigenserve.app.registry import ModelRegistry, ServedModel
+from eigenserve.app.wire.requests import Asked, check_count, read_options
+from eigenserve.model import Explanation
+from eigenserve.model.arrays import FloatArray
+from eigenserve.model.rows.cells import MISSING_TEXTS
+
+JSON = "application/json"
+CSV = "text/csv"
+ARROW = "application/vnd.apache.arrow.stream"
+
+#: name -> values of all rows, of equal length.
+Columns = dict[str, Any]
+
+
+def read_table(body: bytes, media_type: str, query: Mapping[str, str], registry: ModelRegistry, max_rows: int) -> Asked:
+    """A CSV or Arrow body, and what the query says of model, version, method, target and interval.
+
+    Every feature of the model must be a column; further columns are ignored.
+
+    Raises:
+        ProblemError: 404, 413, 415 or 422, as for JSON.
+    """
+    served, method, target, interval = read_options(_options(query), registry)
+    columns = _read_csv(body, served) if media_type == CSV else _read_arrow(body)
+    count = len(next(iter(columns.values()), ()))
+    if not count:
+        raise invalid(("body",), "must have at least one row")
+    check_count(count, max_rows)
+    return Asked(served, columns, method, target, interval, loc=("body",))
+
+
+def accepted(request: Request, given: str) -> str:
+    """The media type of the answer: what the client accepts, or else that of its body.
+
+    Raises:
+        ProblemError: 406 none of those there are.
+    """
+    header = request.headers.get("accept", "*/*").lower()
+    wanted = [part.split(";")[0].strip() for part in header.split(",")]
+    for media_type in wanted:
+        if media_type in (JSON, CSV, ARROW):
+            return media_type
+        if media_type in ("*/*", "application/*", "text/*", ""):
+            return given
+    raise ProblemError(406, f"answers are {JSON}, {CSV} or {ARROW}; got Accept: {header}")
+
+
+def predicted_columns(served: ServedModel, scores: FloatArray) -> Columns:
+    """Predictions as columns: ``prediction``, or ``label`` and ``probabilities.CLASS``."""
+    model = served.model
+    if not model.classes:
+        return {"prediction": model.values(scores)}
+    probabilities = model.probabilities(scores)
+    labels = [served.class_keys[c] for c in probabilities.argmax(axis=1).tolist()]
+    shares = {f"probabilities.{key}": probabilities[:, i] for i, key in enumerate(served.class_keys)}
+    return {"label": labels, **shares}
+
+
+def interval_columns(asked: Asked, scores: FloatArray) -> Columns:
+    """Intervals as the columns ``low`` and ``high``, if they are asked for."""
+    if asked.interval is None:
+        return {}
+    interval = asked.served.model.intervals(scores, asked.interval)
+    return {"low": interval[:, 0], "high": interval[:, 1]}
+
+
+def explained_columns(served: ServedModel, explanation: Explanation, scores: FloatArray) -> Columns:
+    """Explanations as columns: the predictions', then score, baseline, contributions.TERM and so on."""
+    errors = explanation.standard_error
+    return {
+        **predicted_columns(served, scores),
+        "score": explanation.score,
+        "baseline": explanation.baseline,
+        **{f"contributions.{t}": explanation.contributions[:, i] for i, t in enumerate(explanation.terms)},
+        **{f"sensitivities.{f}": explanation.sensitivities[:, i] for i, f in enumerate(explanation.features)},
+        "gap": explanation.gap,
+        **({} if errors is None else {f"standard_error.{t}": errors[:, i] for i, t in enumerate(explanation.terms)}),
+    }
+
+
+def write_table(columns: Columns, media_type: str, served: ServedModel) -> bytes:
+    """Columns as CSV, or as an Arrow stream whose schema names the model."""
+    if media_type == CSV:
+        return write_csv(columns)
+    table = arrow_table(columns, served)
+    sink = io.BytesIO()
+    with _pyarrow().ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def arrow_table(columns: Columns, served: ServedModel) -> Any:
+    """Columns as an Arrow table whose schema names the model."""
+    metadata = {"model": served.name, "version": str(served.version)}
+    return _pyarrow().table(columns).replace_schema_metadata(metadata)
+
+
+def write_csv(columns: Columns, header: bool = True) -> bytes:
+    """Columns as CSV, with or without a first line of their names."""
+    values = [v.tolist() if isinstance(v, np.ndarray) else v for v in columns.values()]
+    sink = io.StringIO()
+    writer = csv.writer(sink, lineterminator="\n")
+    if header:
+        writer.writerow(columns)
+    # Floats are written in the shortest form that reads back the same; what JSON writes as null is empty.
+    writer.writerows(
+        ["" if isinstance(v, float) and not math.isfinite(v) else v for v in row] for row in zip(*values, strict=True)
+    )
+    return sink.getvalue().encode()
+
+
+def _options(query: Mapping[str, str]) -> dict[str, Any]:
+    """A query's texts; of its interval, the number."""
+    options: dict[str, Any] = dict(query)
+    if options.get("interval"):
+        options["interval"] = _number(options["interval"])
+    return options
+
+
+def _read_csv(body: bytes, served: ServedModel) -> Columns:
+    try:
+        lines = list(csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True))
+    except UnicodeDecodeError as error:
+        raise invalid(("body",), f"must be UTF-8; byte {error.start} is not") from None
+    except csv.Error as error:
+        raise invalid(("body",), f"must be CSV; {error}") from None
+    lines = [line for line in lines if line]
+    if not lines:
+        raise invalid(("body",), "must have a first line with the names of the columns; got nothing")
+    header, *rows = lines
+    for i, row in enumerate(rows):
+        if len(row) != len(header):
+            raise invalid(("body", i), f"a row must have {len(header)} values as the header has; got {len(row)}")
+    if len(set(header)) != len(header):
+        raise invalid(("body",), f"the columns' names must differ; got {', '.join(header)}")
+    columns = dict(zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True))
+    numeric = {feature.name for feature in served.model.features.features if feature.kind == "numeric"}
+    return {name: _cells(texts, name in numeric) for name, texts in columns.items()}
+
+
+def _cells(texts: tuple[str, ...], numeric: bool) -> list[Any]:
+    """A column's cells; a number that is none stays text, to be named."""
+    if numeric:
+        try:
+            return [None if text in MISSING_TEXTS else float(text) for text in texts]
+        except ValueError:
+            return [None if text in MISSING_TEXTS else _number(text) for text in texts]
+    return [None if text in MISSING_TEXTS else text for text in texts]
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _read_arrow(body: bytes) -> Columns:
+    pyarrow = _pyarrow()
+    try:
+        with pyarrow.ipc.open_stream(body) as reader:
+            table = reader.read_all()
+        table.validate(full=True)
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise invalid(("body",), f"must be an Arrow stream; {error}") from None
+    columns = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        try:
+            columns[name] = _values(column, pyarrow)
+        except OverflowError as error:
+            raise invalid(("body", name), f"must have dates and times of the years 1 to 9999; {error}") from None
+    return columns
+
+
+def _values(column: Any, pyarrow: Any) -> Any:
+    kind = column.type
+    if pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind):
+        return column.to_numpy().astype(np.float64, copy=False)
+    if pyarrow.types.is_timestamp(kind):
+        # Python's own times have no nanoseconds, and may not know the zone. The moments stand there in UTC.
+        micros = column.cast(pyarrow.timestamp("us", kind.tz), safe=False).cast(pyarrow.int64())
+        column = micros.cast(pyarrow.timestamp("us"))
+    return column.to_pylist()
+
+
+def _pyarrow() -> Any:
+    # Loaded when the first Arrow body comes: it costs 50 MB that a server without such clients need not pay.
+    try:
+        import pyarrow
+        import pyarrow.ipc
+    except ImportError:
+        raise ProblemError(
+            415, "Arrow needs pyarrow, which is not installed here: pip install 'eigenserve[arrow]'"
+        ) from None
+    return pyarrow

@@ -1,0 +1,1 @@
+"""Prove bounds on scores and explanations."""

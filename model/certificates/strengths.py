@@ -1,0 +1,145 @@
+"""Strengths: how fast a feature can change the score at most, whatever the other features are, proved by Weyl.
+
+Along a numeric feature's coordinate z a member's matrix has the slope S(z), a sum over curves, constant between knots;
+|d lambda_k / dz| = |v'Sv| <= ||S||, the largest absolute eigenvalue of S. Curves of this feature alone add up knot by
+knot; a curve that walks along a second feature too, or whose path a category chooses, may be on any of its pieces, and
+counts with the steepest. Between two categories the matrix changes by a difference D, and lambda_k by at most ||D||.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eigenserve.model.arrays import FloatArray
+from eigenserve.model.certificates.reach import EPS
+from eigenserve.model.eigensolvers import eigvalsh_tridiagonal
+from eigenserve.model.matrices.curves import Curve
+from eigenserve.model.matrices.ensemble import SpectralEnsemble
+from eigenserve.model.rows.features import Feature, FeatureSpace
+
+#: With more codes, two are compared by way of a third: twice the largest difference to the first.
+_MAX_COMPARED_CODES = 64
+
+
+def feature_strengths(features: FeatureSpace, ensemble: SpectralEnsemble) -> dict[str, float]:
+    """By feature, what no change of the score exceeds.
+
+    Numbers and dates: the largest |d score / dx| over the training range, in score per unit of the feature (per day).
+    Categories and booleans: the largest change of the score between two values. Of several outputs, the largest.
+    Values are those that are present, the other features anything. Rounded upwards.
+    """
+    found = {}
+    for i, feature in enumerate(features.features):
+        own = _of_codes if feature.num_codes else _of_number
+        found[feature.name] = float(own(features, ensemble, i, feature).max()) * (1.0 + 1e-12)
+    return found
+
+
+def _of_number(features: FeatureSpace, ensemble: SpectralEnsemble, index: int, feature: Feature) -> FloatArray:
+    """(O,)."""
+    low, high = feature.coordinate(np.array([feature.low, feature.high]))
+    curves = ensemble.pencil.curves.curves
+    alone = [c for c, curve in enumerate(curves) if curve.numeric == (index,) and not curve.categorical]
+    inner = {knot / curves[c].direction[0] for c in alone for knot in curves[c].knots if curves[c].direction[0]}
+    ends = np.array([low, *sorted(knot for knot in inner if low < knot < high), max(low, high)])
+    middles = 0.5 * (ends[:-1] + ends[1:])
+    steepest = np.zeros((len(middles), ensemble.num_outputs))
+    diag = np.zeros((len(middles), ensemble.pencil.num_heads, ensemble.pencil.dim))
+    off_diag, slack = diag[..., 1:].copy(), 0.0
+    for c, curve in enumerate(curves):
+        if index not in curve.numeric or len(curve.knots) < 2:
+            continue
+        along = curve.direction[curve.numeric.index(index)]
+        own_diag, own_off, rounding = _slopes(ensemble, c)
+        slack += abs(along) * rounding
+        if c in alone:
+            places = np.searchsorted(curve.knots, middles * along, side="right") - 1
+            outside = (places < 0) | (places > len(curve.knots) - 2)
+            places = np.clip(places, 0, len(curve.knots) - 2)
+            stays = np.where(outside & (not curve.extend), 0.0, along)[:, None, None]
+            diag += stays * own_diag[0, places]
+            off_diag += stays * own_off[0, places]
+        else:
+            reached = _reached(features, curve)
+            norms = _norms(ensemble, own_diag[:, reached], own_off[:, reached])
+            steepest += abs(along) * norms.reshape(-1, ensemble.num_outputs).max(axis=0, initial=0.0)
+    steepest += _norms(ensemble, diag, off_diag) + slack
+    if feature.transform == "log":
+        # Within a piece the logarithm is steepest at its lower end.
+        return (steepest / (np.exp(ends[:-1] * feature.scale + feature.center) * feature.scale)[:, None]).max(axis=0)
+    return steepest.max(axis=0) / feature.scale
+
+
+def _reached(features: FeatureSpace, curve: Curve) -> list[int]:
+    """The pieces that a curve can be on while its numbers are within their training ranges."""
+    low = high = 0.0
+    for i, weight in zip(curve.numeric, curve.direction, strict=True):
+        feature = features.features[i]
+        ends = (0.0, 1.0) if feature.kind == "boolean" else (feature.low, feature.high)
+        reached = weight * feature.coordinate(np.array(ends))
+        low, high = low + reached.min(), high + reached.max()
+    margin = 1e-9 * (1.0 + abs(low) + abs(high))
+    last = len(curve.knots) - 2
+    return [
+        j
+        for j, (left, right) in enumerate(zip(curve.knots[:-1], curve.knots[1:], strict=True))
+        if (left <= high + margin or (curve.extend and j == 0))
+        and (right >= low - margin or (curve.extend and j == last))
+    ]
+
+
+def _of_codes(features: FeatureSpace, ensemble: SpectralEnsemble, index: int, feature: Feature) -> FloatArray:
+    """(O,): the largest change of the scores between two codes."""
+    codes = feature.num_codes
+    total = np.zeros((codes, codes, ensemble.num_outputs))
+    for c, curve in enumerate(ensemble.pencil.curves.curves):
+        if index in curve.categorical:
+            total += _between_paths(ensemble, c, curve, curve.categorical.index(index))
+        if index in curve.numeric and len(curve.knots) > 1:
+            zero, one = feature.coordinate(np.array([0.0, 1.0]))
+            diag, off_diag, rounding = _slopes(ensemble, c)
+            step = abs(curve.direction[curve.numeric.index(index)] * (one - zero))
+            total += step * (_norms(ensemble, diag, off_diag).reshape(-1, ensemble.num_outputs).max(axis=0) + rounding)
+    return total.reshape(-1, ensemble.num_outputs).max(axis=0)
+
+
+def _between_paths(ensemble: SpectralEnsemble, c: int, curve: Curve, place: int) -> FloatArray:
+    """What the scores change by at most from one code to another of one of the curve's features, (codes, codes, O)."""
+    pencil = ensemble.pencil
+    first, knots = int(pencil.curves.offsets[c]), len(curve.knots)
+    count, codes = curve.num_paths * knots, curve.num_codes[place]
+    parts = []
+    for table in (pencil.diag, pencil.off_diag):
+        own = table[first : first + count].reshape(*curve.num_codes, knots, *table.shape[1:])
+        parts.append(np.moveaxis(own, place, 0).reshape(codes, count // codes, *table.shape[1:]))
+    out = np.zeros((codes, codes, ensemble.num_outputs))
+    if codes > _MAX_COMPARED_CODES:
+        return out + 2.0 * _norms(ensemble, *(part - part[:1] for part in parts)).max(axis=(0, 1))
+    for a in range(codes):
+        out[a] = _norms(ensemble, *(part - part[[a]] for part in parts)).max(axis=1)
+    return out
+
+
+def _slopes(ensemble: SpectralEnsemble, c: int) -> tuple[FloatArray, FloatArray, float]:
+    """Slopes of a curve by its u, (paths, knots - 1, H, n) and (..., n - 1), and a bound of their rounding."""
+    pencil = ensemble.pencil
+    curve = pencil.curves.curves[c]
+    first, knots = int(pencil.curves.offsets[c]), len(curve.knots)
+    steps = np.diff(curve.knots)[:, None, None]
+    diag, off_diag = (
+        np.diff(
+            table[first : first + curve.num_paths * knots].reshape(curve.num_paths, knots, *table.shape[1:]), axis=1
+        )
+        / steps
+        for table in (pencil.diag, pencil.off_diag)
+    )
+    own = slice(first, first + curve.num_paths * knots)
+    largest = np.abs(pencil.diag[own]).max() + 2.0 * np.abs(pencil.off_diag[own]).max(initial=0.0)
+    return diag, off_diag, float(16.0 * EPS * largest / steps.min())
+
+
+def _norms(ensemble: SpectralEnsemble, diag: FloatArray, off_diag: FloatArray) -> FloatArray:
+    """The members' mean of spectral norms, (..., O)."""
+    least = eigvalsh_tridiagonal(diag, off_diag, eig_idx=0)
+    norm = np.maximum(-least, eigvalsh_tridiagonal(diag, off_diag, eig_idx=diag.shape[-1] - 1))
+    return np.asarray(norm.reshape(*diag.shape[:-2], ensemble.num_outputs, -1) @ ensemble.member_weights)

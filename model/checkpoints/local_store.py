@@ -1,0 +1,162 @@
+"""ModelStore: named models and their versions in a folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from eigenserve.errors import EigenserveError
+from eigenserve.model.checkpoints.files import CheckpointError, read_checkpoint, write_checkpoint
+from eigenserve.model.spectral import SpectralModel
+
+__all__ = ["CheckpointError", "ModelNotFoundError", "ModelStore", "check_name"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+#: What training found, beside the checkpoint in a version's folder.
+REPORT = "report.html"
+
+
+class ModelNotFoundError(EigenserveError, LookupError):
+    """No such model or version in the store."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def check_name(name: str) -> str:
+    """``name`` itself, if it can name a model: it then cannot lead out of the store's folder.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            "a model's name must be 1 to 100 letters, digits, '.', '_' or '-', beginning with a letter "
+            f"or a digit; got {name!r}"
+        )
+    return name
+
+
+def is_name(text: str) -> bool:
+    """Whether ``text`` can name a model."""
+    return _NAME.fullmatch(text) is not None
+
+
+def is_version(text: str) -> bool:
+    """Whether ``text`` is a version as a store writes it."""
+    return _VERSION.fullmatch(text) is not None
+
+
+@dataclass(frozen=True)
+class ModelStore:
+    """A folder of STORE/NAME/VERSION/, versions 1, 2, 3, ...
+
+    A version appears whole or not at all, and never changes afterwards.
+    """
+
+    root: Path
+
+    def names(self) -> list[str]:
+        """Models that have a version, in alphabetical order."""
+        if not self.root.is_dir():
+            return []
+        return sorted(p.name for p in self.root.iterdir() if _NAME.fullmatch(p.name) and self.versions(p.name))
+
+    def versions(self, name: str) -> list[int]:
+        """Versions of a model, ascending; none for an unknown one."""
+        folder = self.root / check_name(name)
+        if not folder.is_dir():
+            return []
+        # A version is a folder of that number; one that lacks its files is reported when it is loaded.
+        return sorted(int(p.name) for p in folder.iterdir() if _VERSION.fullmatch(p.name) and p.is_dir())
+
+    def load(self, name: str, version: int | None = None) -> SpectralModel:
+        """One version of a model, by default the newest.
+
+        Raises:
+            ModelNotFoundError: no such model or version.
+            CheckpointError: it is there, but damaged.
+        """
+        versions = self.versions(name)
+        if not versions:
+            have = ", ".join(self.names()) or "none"
+            raise ModelNotFoundError(f"no model {name!r} in the store {self.root}; models there: {have}")
+        if version is None:
+            version = versions[-1]
+        if version not in versions:
+            raise ModelNotFoundError(
+                f"no version {version} of model {name!r}; versions: {', '.join(map(str, versions))}"
+            )
+        model = read_checkpoint(self.root / name / str(version))
+        return replace(model, card={**model.card, "name": name, "version": version})
+
+    def report(self, name: str, version: int) -> bytes | None:
+        """The report of a version, an HTML page; None where training left none."""
+        try:
+            return (self.root / check_name(name) / str(version) / REPORT).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def save(
+        self,
+        name: str,
+        model: SpectralModel,
+        add_files: Callable[[Path, SpectralModel], None] | None = None,
+        first: int = 1,
+    ) -> SpectralModel:
+        """Write the next version of ``name``.
+
+        Args:
+            name: the model's name.
+            model: the model to write.
+            add_files: called with the folder before it appears, to write more files into it.
+            first: the least number of the version.
+
+        Returns:
+            The model with its name and version in the card.
+
+        Raises:
+            ValueError: a name that cannot be one.
+        """
+        folder = self.root / check_name(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            version = max(first, max(self.versions(name), default=0) + 1)
+            named = replace(model, card={"name": name, "version": version, **_without_identity(model.card)})
+            draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder))
+            try:
+                write_checkpoint(draft, named)
+                if add_files is not None:
+                    add_files(draft, named)
+                draft.chmod(0o755)
+                _flush(draft)
+                try:
+                    os.rename(draft, folder / str(version))
+                except OSError:
+                    if version in self.versions(name):
+                        continue  # another writer took this version; take the next one
+                    raise
+                _flush(folder)
+                return named
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+
+
+def _without_identity(card: object) -> dict[str, object]:
+    return {key: value for key, value in dict(card).items() if key not in ("name", "version")}  # type: ignore[call-overload]
+
+
+def _flush(folder: Path) -> None:
+    """Make a folder's files and entries durable."""
+    for path in (*(p for p in folder.iterdir() if p.is_file()), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

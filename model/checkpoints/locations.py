@@ -1,0 +1,62 @@
+"""Stores: the one at a folder or a URL, and the model at a place in one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from eigenserve.model.checkpoints.local_store import ModelNotFoundError, ModelStore, is_name, is_version
+from eigenserve.model.checkpoints.remote_store import RemoteStore
+from eigenserve.model.spectral import SpectralModel
+
+
+def open_store(location: str | os.PathLike[str], cache: Path | None = None) -> ModelStore | RemoteStore:
+    """The store at a folder or an fsspec URL.
+
+    Args:
+        location: the folder, or the URL.
+        cache: the folder for copies of remote versions; by default one of the user's cache.
+
+    Raises:
+        ValueError: a URL whose protocol is not known, or needs a package that is not installed.
+    """
+    text = os.fspath(location)
+    if "://" not in text:
+        return ModelStore(Path(text))
+    return RemoteStore(text, default_cache() if cache is None else cache)
+
+
+def default_cache() -> Path:
+    """$XDG_CACHE_HOME/eigenserve, or ~/.cache/eigenserve."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eigenserve"
+
+
+def load_model(path: str | os.PathLike[str]) -> SpectralModel:
+    """Load STORE/NAME (its newest version) or STORE/NAME/VERSION; STORE is a folder or an fsspec URL.
+
+    Raises:
+        ModelNotFoundError: nothing there.
+        CheckpointError: something there that is damaged.
+    """
+    if "://" in os.fspath(path):
+        return _load_remote(os.fspath(path))
+    folder = Path(path).resolve()
+    name, version = folder.name, None
+    if is_version(name) and folder.is_dir() and not ModelStore(folder.parent).versions(name):
+        folder, version = folder.parent, int(name)
+    if not folder.is_dir() or not is_name(folder.name):
+        raise ModelNotFoundError(f"no model at {path}: MODEL is STORE/NAME or STORE/NAME/VERSION")
+    return ModelStore(folder.parent).load(folder.name, version)
+
+
+def _load_remote(url: str) -> SpectralModel:
+    root, _, last = url.rstrip("/").rpartition("/")
+    version = None
+    if is_version(last) and is_name(root.rpartition("/")[2]) and "://" in root.rpartition("/")[0]:
+        root, _, name = root.rpartition("/")
+        version = int(last)
+    else:
+        name = last
+    if not is_name(name) or "://" not in root:
+        raise ModelNotFoundError(f"no model at {url}: MODEL is STORE/NAME or STORE/NAME/VERSION")
+    return open_store(root).load(name, version)

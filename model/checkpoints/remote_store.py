@@ -1,0 +1,202 @@
+"""RemoteStore: a store behind an fsspec URL (s3://, gs://, az://, ...), read through a folder on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from eigenserve.model.checkpoints.files import DOCUMENT, WEIGHTS, CheckpointError
+from eigenserve.model.checkpoints.local_store import (
+    REPORT,
+    ModelNotFoundError,
+    ModelStore,
+    check_name,
+    is_name,
+    is_version,
+)
+from eigenserve.model.spectral import SpectralModel
+
+#: One listing of the store answers the questions of one look at it.
+LISTING_S = 0.2
+
+AddFiles = Callable[[Path, SpectralModel], None]
+
+
+@dataclass
+class RemoteStore:
+    """URL/NAME/VERSION/ as ``ModelStore`` has it.
+
+    Object stores have no folders to rename, so a version exists once both its document and its weights do; neither
+    may change afterwards. A version is copied to ``cache`` whole or not at all, and read there, its hashes checked.
+    The copy is used again as long as the remote document is the same, byte for byte: it holds the weights' hash.
+
+    Attributes:
+        root: the URL.
+        cache: the folder for copies; processes may share it.
+    """
+
+    root: str
+    cache: Path
+    _listed: tuple[float, dict[str, list[int]]] = field(default=(-LISTING_S, {}), init=False)
+
+    def __post_init__(self) -> None:
+        self.root = self.root.rstrip("/")
+        _ = self._filesystem
+
+    @cached_property
+    def _filesystem(self) -> tuple[Any, str]:
+        """fsspec's file system, and the store's path in it."""
+        try:
+            import fsspec.core
+
+            system, path = fsspec.core.url_to_fs(self.root, use_listings_cache=False)
+        except ImportError as error:
+            raise ValueError(
+                f"the store {self.root} needs a package (pip install 'eigenserve[store]' for s3://): {error}"
+            ) from None
+        except ValueError as error:
+            raise ValueError(f"the store {self.root} cannot be opened: {error}") from None
+        return system, path.rstrip("/")
+
+    @cached_property
+    def _copies(self) -> ModelStore:
+        return ModelStore(self.cache / hashlib.sha256(self.root.encode()).hexdigest()[:16])
+
+    def names(self) -> list[str]:
+        """Models that have a version, in alphabetical order.
+
+        Raises:
+            OSError: the store cannot be reached; also raised by what follows.
+        """
+        self._listed = (time.monotonic(), self._list())
+        return sorted(self._listed[1])
+
+    def versions(self, name: str) -> list[int]:
+        """Versions of a model, ascending; none for an unknown one."""
+        check_name(name)
+        at, listed = self._listed
+        if time.monotonic() - at > LISTING_S:
+            listed = self._list()
+            self._listed = (time.monotonic(), listed)
+        return listed.get(name, [])
+
+    def load(self, name: str, version: int | None = None) -> SpectralModel:
+        """One version of a model, by default the newest.
+
+        Raises:
+            ModelNotFoundError: no such model or version.
+            CheckpointError: it is there, but damaged, or cannot be fetched.
+        """
+        versions = self.versions(name)
+        wanted = version if version is not None else max(versions, default=0)
+        if wanted not in versions:
+            have = ", ".join(map(str, versions)) or "none"
+            which = "model" if version is None else f"version {version} of model"
+            raise ModelNotFoundError(f"no {which} {name!r} in the store {self.root}; versions: {have}")
+        try:
+            self._fetch(name, wanted)
+        except CheckpointError:
+            raise
+        except Exception as error:  # every protocol has errors of its own
+            raise CheckpointError(f"{self.root}/{name}/{wanted} cannot be fetched: {error}") from error
+        return self._copies.load(name, wanted)
+
+    def report(self, name: str, version: int) -> bytes | None:
+        """The report of a version, an HTML page; None where training left none."""
+        system, path = self._filesystem
+        try:
+            content: bytes = system.cat_file(f"{path}/{check_name(name)}/{version}/{REPORT}")
+        except FileNotFoundError:
+            return None
+        return content
+
+    def save(self, name: str, model: SpectralModel, add_files: AddFiles | None = None) -> SpectralModel:
+        """Write the next version of ``name``, its document last: before that it does not exist.
+
+        Two writers at the same time may take the same number; the store cannot prevent it.
+
+        Args:
+            name: the model's name.
+            model: the model to write.
+            add_files: called with the folder before it is copied, to write more files into it.
+
+        Returns:
+            The model with its name and version in the card.
+        """
+        system, path = self._filesystem
+        self._listed = (-LISTING_S, {})
+        version = max(self.versions(name), default=0) + 1
+        with tempfile.TemporaryDirectory() as folder:
+            draft = ModelStore(Path(folder))
+            saved = draft.save(name, model, add_files, version)
+            files = sorted((draft.root / name / str(version)).iterdir(), key=lambda file: file.name == DOCUMENT)
+            system.makedirs(f"{path}/{name}/{version}", exist_ok=True)  # object stores have none, and make none
+            for file in files:
+                system.pipe_file(f"{path}/{name}/{version}/{file.name}", file.read_bytes())
+        self._listed = (-LISTING_S, {})
+        return saved
+
+    def _list(self) -> dict[str, list[int]]:
+        system, path = self._filesystem
+        system.invalidate_cache()
+        files: dict[tuple[str, int], set[str]] = {}
+        try:
+            everything = system.find(path)
+        except FileNotFoundError:
+            return {}
+        except Exception as error:  # every protocol has errors of its own
+            raise OSError(f"the store {self.root} cannot be read: {error}") from error
+        for found in everything:
+            parts = found[len(path) :].strip("/").split("/")
+            if len(parts) == 3 and is_name(parts[0]) and is_version(parts[1]):
+                files.setdefault((parts[0], int(parts[1])), set()).add(parts[2])
+        listed: dict[str, list[int]] = {}
+        for (name, version), has in sorted(files.items()):
+            if {DOCUMENT, WEIGHTS} <= has:
+                listed.setdefault(name, []).append(version)
+        return listed
+
+    def _fetch(self, name: str, version: int) -> None:
+        """Have a copy of a version, made by this process or another."""
+        system, path = self._filesystem
+        remote, copy = f"{path}/{name}/{version}", self._copies.root / name / str(version)
+        document: bytes = system.cat_file(f"{remote}/{DOCUMENT}")
+        if _is_copy(copy, document):
+            return
+        weights: bytes = system.cat_file(f"{remote}/{WEIGHTS}")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=copy.parent))
+        try:
+            whole = draft / "whole"
+            whole.mkdir()
+            (whole / WEIGHTS).write_bytes(weights)
+            (whole / DOCUMENT).write_bytes(document)
+            try:
+                if copy.exists():
+                    # Of a version that was removed and written anew, or a copy that was damaged.
+                    copy.rename(draft / "old")
+                whole.rename(copy)
+            except OSError:
+                if not _is_copy(copy, document):  # unless another process was quicker
+                    raise
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _is_copy(copy: Path, document: bytes) -> bool:
+    """Whether a folder holds this document and the weights that it names."""
+    try:
+        if (copy / DOCUMENT).read_bytes() != document:
+            return False
+        digest = hashlib.sha256((copy / WEIGHTS).read_bytes()).hexdigest()
+        return bool(json.loads(document).get("weights_sha256") == digest)
+    except (OSError, ValueError, AttributeError):
+        return False

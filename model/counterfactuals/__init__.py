@@ -1,0 +1,1 @@
+"""Find changes of a row that reach a wanted prediction."""

@@ -1,0 +1,185 @@
+"""Counterfactuals: the smallest changes of one or two features that make a row's prediction what is wanted.
+
+The distance of a change is the sum, over the changed features, of how many training standard deviations a number moves
+(of its logarithm, where the model takes it), and 1 for a category or boolean that becomes another.
+
+One number: the nearest root, found exactly (``model.counterfactuals.one_number``). One category: all others are tried.
+A category and a number: the nearest root for every other category. Two numbers: a grid, a zoom and exact roots
+(``model.counterfactuals.two_numbers``); nothing proves that no change is nearer than these last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from eigenserve.model.arrays import FloatArray
+from eigenserve.model.counterfactuals.allowed_changes import Steps
+from eigenserve.model.counterfactuals.goals import Goal
+from eigenserve.model.counterfactuals.one_number import Lines, look, nearest_roots
+from eigenserve.model.counterfactuals.two_numbers import nearest_pairs
+from eigenserve.model.rows.cells import SECONDS_PER_DAY, iso_time
+from eigenserve.model.rows.features import Feature
+
+#: So many are returned for a row, the nearest.
+MOST = 10
+#: A pair is worth telling if it is nearer than any feature alone by this share.
+WORTH = 0.01
+#: Of more numbers than these, those are paired that come nearest to the goal alone.
+PAIRED_NUMBERS = 10
+
+
+@dataclass(frozen=True)
+class Counterfactual:
+    """A changed row that is predicted to be what was wanted.
+
+    Attributes:
+        changes: feature -> (value before, value after), as a row has them; empty if the row is so already.
+        columns: (F,), the changed row, encoded.
+        score: of the wanted class, or the only one.
+        distance: see the module.
+    """
+
+    changes: Mapping[str, tuple[Any, Any]]
+    columns: FloatArray
+    score: float
+    distance: float
+
+
+def find_counterfactuals(steps: Steps, goal: Goal, row: FloatArray, max_features: int = 2) -> list[Counterfactual]:
+    """The nearest changes of a row (F,) of columns, each feature or pair at most once, the nearest first.
+
+    Args:
+        steps: what may change.
+        goal: what is wanted.
+        row: the row.
+        max_features: 1 or 2, how many features may change at once.
+    """
+    if goal.reached(look(steps, row[None]))[0]:
+        return [_told(steps, goal, row, row, 0.0)]
+    found, alone = _singles(steps, goal, row)
+    if max_features == 2:
+        found += _pairs(steps, goal, row, alone)
+    rounded = [(_whole_seconds(steps, row, changed), distance) for changed, distance in found]
+    if not rounded:
+        return []
+    reached = goal.reached(look(steps, np.stack([changed for changed, _ in rounded])))
+    told = [_told(steps, goal, row, *each) for each, good in zip(rounded, reached, strict=True) if good]
+    return sorted(told, key=lambda one: one.distance)[:MOST]
+
+
+def _singles(steps: Steps, goal: Goal, row: FloatArray) -> tuple[list[tuple[FloatArray, float]], dict[int, float]]:
+    """Changed rows and their distances; and the distance of every feature that may change, infinite for none."""
+    found, alone = [], {}
+    for i, codes in steps.choices(row).items():
+        changed = _with(row, (i,), codes[:, None])
+        scores = look(steps, changed)
+        good = np.flatnonzero(goal.reached(scores))
+        alone[i] = 1.0 if len(good) else np.inf
+        if len(good):
+            # All are equally far: the one that goes farthest beyond the goal.
+            found.append((changed[good[goal.margin(scores)[good].argmax()]], 1.0))
+    numbers = np.array(steps.numbers(row), np.int64)
+    if len(numbers):
+        lines = Lines(np.tile(row, (len(numbers), 1)), numbers, np.full(len(numbers), np.inf))
+        places, distance = nearest_roots(steps, goal, lines)
+        for i, place, far in zip(numbers.tolist(), places, distance.tolist(), strict=True):
+            alone[i] = far
+            if np.isfinite(far):
+                found.append((_with(row, (i,), steps.value(i, place[None])[None])[0], far))
+    return found, alone
+
+
+def _pairs(steps: Steps, goal: Goal, row: FloatArray, alone: Mapping[int, float]) -> list[tuple[FloatArray, float]]:
+    """Changes of two features that are nearer than that of any feature alone."""
+    choices = {i: codes for i, codes in steps.choices(row).items() if np.isinf(alone[i])}
+    numbers = steps.numbers(row)
+    limit = (1.0 - WORTH) * min(alone.values(), default=np.inf)
+    found = _category_pairs(steps, goal, row, choices) if limit > 2.0 else []
+    lines: list[tuple[FloatArray, int, float]] = []
+    for i, codes in choices.items():
+        for changed in _with(row, (i,), codes[:, None]):
+            lines += [(changed, b, limit - 1.0) for b in numbers if limit > 1.0]
+    if lines:
+        columns, moving, within = zip(*lines, strict=True)
+        several = Lines(np.stack(columns), np.array(moving), np.array(within))
+        places, distance = nearest_roots(steps, goal, several)
+        best: dict[tuple[int, int], tuple[FloatArray, float]] = {}
+        for changed, b, place, far in zip(columns, moving, places, distance.tolist(), strict=True):
+            a = int(np.flatnonzero(changed != row)[0])
+            if 1.0 + far < best.get((a, b), (row, np.inf))[1]:
+                best[a, b] = _with(changed, (b,), steps.value(b, place[None])[None])[0], 1.0 + far
+        found += list(best.values())
+    pairs = list(combinations(_promising(steps, goal, row, numbers), 2))
+    places, distance = nearest_pairs(steps, goal, row, pairs, np.full(len(pairs), limit))
+    for pair, place, far in zip(pairs, places, distance.tolist(), strict=True):
+        if np.isfinite(far):
+            values = np.concatenate([steps.value(i, place[[k]]) for k, i in enumerate(pair)])
+            found.append((_with(row, pair, values[None])[0], far))
+    return found
+
+
+def _category_pairs(
+    steps: Steps, goal: Goal, row: FloatArray, choices: Mapping[int, FloatArray]
+) -> list[tuple[FloatArray, float]]:
+    found = []
+    for a, b in combinations(choices, 2):
+        both = np.stack(np.meshgrid(choices[a], choices[b], indexing="ij"), axis=-1).reshape(-1, 2)
+        changed = _with(row, (a, b), both)
+        scores = look(steps, changed)
+        good = np.flatnonzero(goal.reached(scores))
+        if len(good):
+            found.append((changed[good[goal.margin(scores)[good].argmax()]], 2.0))
+    return found
+
+
+def _promising(steps: Steps, goal: Goal, row: FloatArray, numbers: list[int]) -> list[int]:
+    """The numbers that come nearest to the goal alone, in order of position."""
+    if len(numbers) <= PAIRED_NUMBERS:
+        return numbers
+    grid = np.linspace(0.0, 1.0, 33)
+    blocks = [_with(row, (i,), steps.value(i, np.interp(grid, [0, 1], steps.bounds(i)))[:, None]) for i in numbers]
+    best = goal.margin(look(steps, np.concatenate(blocks))).reshape(len(numbers), -1).max(axis=1)
+    return sorted(np.array(numbers)[np.argsort(-best, kind="stable")[:PAIRED_NUMBERS]].tolist())
+
+
+def _with(row: FloatArray, which: tuple[int, ...], values: FloatArray) -> FloatArray:
+    """The row (F,) with some features' values (N, K): (N, F)."""
+    changed = np.tile(row, (len(values), 1))
+    changed[:, list(which)] = values
+    return changed
+
+
+def _whole_seconds(steps: Steps, row: FloatArray, changed: FloatArray) -> FloatArray:
+    """Times rounded away from the row's own, which a text can tell exactly."""
+    out = changed.copy()
+    for i, feature in enumerate(steps.features.features):
+        if feature.kind == "datetime" and changed[i] != row[i]:
+            seconds = changed[i] * SECONDS_PER_DAY
+            low, high = steps.limits(i)
+            whole = (np.ceil(seconds) if changed[i] > row[i] else np.floor(seconds)) / SECONDS_PER_DAY
+            out[i] = whole if low <= whole <= high else changed[i]
+    return out
+
+
+def _told(steps: Steps, goal: Goal, row: FloatArray, changed: FloatArray, distance: float) -> Counterfactual:
+    changes = {
+        feature.name: (_cell(feature, row[i]), _cell(feature, changed[i]))
+        for i, feature in enumerate(steps.features.features)
+        if changed[i] != row[i] and not np.isnan(changed[i])
+    }
+    score = float(goal.score(look(steps, changed[None]))[0])
+    return Counterfactual(changes, changed, score, distance)
+
+
+def _cell(feature: Feature, value: float) -> Any:
+    """A value as a row has it; None for a category that training did not know."""
+    if feature.kind == "categorical":
+        return feature.categories[int(value)] if value < len(feature.categories) else None
+    if feature.kind == "boolean":
+        return bool(value)
+    return iso_time(value) if feature.kind == "datetime" else float(value)

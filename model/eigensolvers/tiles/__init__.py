@@ -1,0 +1,1 @@
+"""Solve one tile of matrices, one matrix per vector lane."""

@@ -1,0 +1,1 @@
+"""Explain a score by the contributions of its terms."""

@@ -1,0 +1,124 @@
+"""Explanations for other people's tools: a pandas DataFrame, and shap's own Explanation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eigenserve.model.arrays import FloatArray
+from eigenserve.model.rows.cells import category_key, iso_time
+from eigenserve.model.rows.features import Feature, FeatureSpace
+
+
+@dataclass(frozen=True)
+class ExplainedRows:
+    """The rows that were explained.
+
+    Attributes:
+        features: the model's.
+        columns: (N, F) as ``FeatureSpace.encode`` gives them.
+        terms: positions of each term's features.
+    """
+
+    features: FeatureSpace
+    columns: FloatArray
+    terms: tuple[tuple[int, ...], ...]
+
+    def row(self, position: int) -> dict[str, Any]:
+        """One row by feature name: numbers, days since 1970 for dates, categories and booleans; None for missing."""
+        found = {}
+        for feature, value in zip(self.features.features, self.columns[position], strict=True):
+            shown = _shown(feature, np.array([value]))[0]
+            known = not np.isnan(value) and shown is not None
+            found[feature.name] = (bool(value) if feature.kind == "boolean" else shown) if known else None
+        return found
+
+    def texts(self, position: int) -> list[str]:
+        """The terms' values in one row, as a reader would write them."""
+        row = self.row(position).values()
+        cells = [_text(feature, value) for feature, value in zip(self.features.features, row, strict=True)]
+        return [", ".join(cells[i] for i in term) for term in self.terms]
+
+    def values(self) -> NDArray[Any]:
+        """(N, T): the features' values; float64 if each term is a number, else objects, and pairs as text."""
+        shown = [_shown(feature, self.columns[:, i]) for i, feature in enumerate(self.features.features)]
+        if all(len(term) == 1 and shown[term[0]].dtype == np.float64 for term in self.terms):
+            return np.stack([shown[i] for (i,) in self.terms], axis=1)
+        out = np.empty((len(self.columns), len(self.terms)), object)
+        for t, term in enumerate(self.terms):
+            if len(term) == 1:
+                out[:, t] = shown[term[0]]
+            else:
+                parts = [shown[i].tolist() for i in term]
+                out[:, t] = [", ".join(map(str, values)) for values in zip(*parts, strict=True)]
+        return out
+
+
+def _shown(feature: Feature, values: FloatArray) -> NDArray[Any]:
+    """A feature's column as a reader would write it: categories by name, None for missing and unknown ones."""
+    if feature.kind != "categorical":
+        return values.astype(np.float64)
+    names = np.array([*feature.categories, None, None], object)
+    unknown = len(feature.categories)
+    return names[np.where(np.isnan(values), unknown + 1, values).astype(int)]
+
+
+def _text(feature: Feature, value: Any) -> str:
+    if value is None:
+        return "missing"
+    if feature.kind == "datetime":
+        return iso_time(value).removesuffix("+00:00").removesuffix("T00:00:00")
+    return f"{value:.6g}" if feature.kind == "numeric" else category_key(value)
+
+
+def to_frame(
+    terms: tuple[str, ...], score: FloatArray, baseline: FloatArray, contributions: FloatArray, gap: FloatArray
+) -> Any:
+    """A DataFrame with one row for each explained row.
+
+    Its columns: ``score``, ``baseline``, the terms' contributions under the terms' names, ``gap``. A term that is
+    called like one of these others is written ``contributions.NAME``. score = baseline + the sum of the terms.
+
+    Raises:
+        ImportError: pandas is not installed.
+    """
+    pandas = needed("pandas", "to_frame()", "pandas")
+    columns = {"score": score, "baseline": baseline}
+    taken = {*columns, "gap"}
+    for term, values in zip(terms, contributions.T, strict=True):
+        columns[f"contributions.{term}" if term in taken else term] = values
+    return pandas.DataFrame({**columns, "gap": gap})
+
+
+def to_shap(terms: tuple[str, ...], baseline: FloatArray, contributions: FloatArray, rows: ExplainedRows | None) -> Any:
+    """A ``shap.Explanation``: values (N, T), base_values (N,), feature_names the terms, data the features' values.
+
+    ``data`` is float64 where every term is a number, NaN for missing; otherwise objects, with the categories' names
+    and a pair's two values as a text.
+
+    Raises:
+        ImportError: shap is not installed.
+    """
+    shap = needed("shap", "to_shap()", "shap")
+    return shap.Explanation(
+        values=np.array(contributions),
+        base_values=np.array(baseline),
+        data=None if rows is None else rows.values(),
+        feature_names=list(terms),
+    )
+
+
+def needed(module: str, what: str, package: str) -> Any:
+    """A module that only who asks for its objects needs; serving needs none of them.
+
+    Raises:
+        ImportError: telling which package to install.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError:
+        raise ImportError(f"{what} needs {package}, which is not installed: pip install {package}") from None

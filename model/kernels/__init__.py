@@ -1,0 +1,1 @@
+"""Building blocks of compiled code: vector lanes, memory, threads."""

@@ -1,0 +1,1 @@
+"""Turn coordinates into matrices, and matrices into scores."""

@@ -1,0 +1,1 @@
+"""Find eigenpairs of symmetric operators by products alone."""

@@ -1,0 +1,85 @@
+"""The command line `eigenserve`: one parser, and one place where mistakes become one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from eigenserve import __version__
+from eigenserve.app.batch.command import add_score
+from eigenserve.app.cli import add_serve
+from eigenserve.errors import EigenserveError, UserError
+from eigenserve.training.commands.curvature import add_curvature
+from eigenserve.training.commands.evaluate import add_evaluate
+from eigenserve.training.commands.export import add_export
+from eigenserve.training.commands.fit import add_fit
+
+#: Exit code of a user's mistake, as argparse has it, and of Ctrl-C, as shells have it.
+USER_ERROR, INTERRUPTED = 2, 130
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (see {self.prog} --help)")
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "eigenserve") -> int:
+    """Run a command and return the exit code: 0, or 2 after a user's mistake, which standard error has in one line."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        parsed = _parser(prog).parse_args(given)
+        parsed.command_line = shlex.join([*prog.split(), *given])
+        return int(parsed.run(parsed) or 0)
+    except EigenserveError as error:
+        return _fail(str(error))
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        return _fail(f"{error.strerror or error}{where}")
+    except ModuleNotFoundError as error:
+        # The base install serves; what training needs in addition comes with an extra.
+        return _fail(f"module {error.name!r} is not installed; install it with: pip install 'eigenserve[train]'")
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _fail(message: str) -> int:
+    # One line, whatever a file or a column is called.
+    print("error:", " ".join(message.split()), file=sys.stderr, flush=True)
+    return USER_ERROR
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = _Parser(prog, description="Train, serve and explain tabular models whose prediction is an eigenvalue.")
+    parser.add_argument("--version", action="version", version=f"eigenserve {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in (add_fit, add_evaluate, add_export, add_curvature, add_serve, add_score):
+        add(commands)
+    kernels = commands.add_parser(
+        "kernels",
+        help="compile the kernels of prediction and explanation now",
+        description="Compile every serving kernel into Numba's cache, or for other CPU levels into a folder.",
+    )
+    kernels.add_argument("folder", nargs="?", metavar="FOLDER", help="write kernels to FOLDER/LEVEL")
+    kernels.add_argument("levels", nargs="*", metavar="LEVEL", help="x86-64-v2, x86-64-v3, x86-64-v4 or generic")
+    kernels.set_defaults(run=_kernels)
+    gpu = commands.add_parser("gpu-check", help="compare this machine's GPU with its CPU on random matrices")
+    gpu.set_defaults(run=_gpu_check)
+    return parser
+
+
+def _kernels(parsed: argparse.Namespace) -> None:
+    from eigenserve.app.server.compile_kernels import main as compile_kernels
+
+    if parsed.folder is not None and not parsed.levels:
+        raise UserError("FOLDER needs at least one LEVEL, such as x86-64-v3")
+    compile_kernels(parsed.folder, *parsed.levels)
+
+
+def _gpu_check(_: argparse.Namespace) -> int:
+    from eigenserve.model.eigensolvers.gpu_check import main as gpu_check
+
+    return gpu_check()

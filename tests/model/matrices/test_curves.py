@@ -1,0 +1,79 @@
+"""Rows stand where a reader with a ruler would put them on every kind of curve."""
+
+import numpy as np
+import pytest
+from tests.support.twin import CURVES, FEATURES, random_rows, slow_coordinates, slow_curve_matrix
+
+from eigenserve.model.matrices.curves import Curve, CurveSet
+
+
+def stand(curve, z):
+    """Where coordinates (N, F) stand on one curve, as weights of its matrices (N, num_matrices)."""
+    curves = CurveSet((curve,))
+    walk = curves.walk(np.asarray(z, float))
+    shares = np.zeros((len(z), curve.num_matrices + 1))
+    rows = np.arange(len(z))
+    shares[rows, walk.starts[:, 0]] += 1.0 - walk.weights[:, 0]
+    shares[rows, walk.starts[:, 0] + 1] += walk.weights[:, 0]
+    assert not shares[:, -1].any()
+    return shares[:, :-1]
+
+
+@pytest.mark.parametrize("curve", CURVES.curves)
+def test_a_walk_is_that_of_the_readable_twin(curve):
+    z = np.array([slow_coordinates(row) for row in random_rows(300, seed=2)])
+    expected = [slow_curve_matrix(curve, np.eye(curve.num_matrices), row) for row in z]
+    # A few roundings of u, and of its distance to the knot; far outside, u is as large as 10.
+    np.testing.assert_allclose(stand(curve, z), expected, atol=1e-14)
+
+
+def test_a_row_on_a_knot_has_that_matrix_alone():
+    knots = (-1.0, -0.3, 0.7, 2.0)
+    for extend in (False, True):
+        curve = Curve(0, (0,), (1.0,), knots=knots, extend=extend)
+        assert np.array_equal(stand(curve, np.array(knots)[:, None]), np.eye(4))
+
+
+def test_a_curve_stays_or_goes_on_beyond_its_knots():
+    stays = Curve(0, (0,), (1.0,), knots=(0.0, 1.0, 3.0))
+    goes_on = Curve(0, (0,), (1.0,), knots=(0.0, 1.0, 3.0), extend=True)
+    assert stand(stays, [[-5.0], [7.0]]).tolist() == [[1, 0, 0], [0, 0, 1]]
+    assert stand(goes_on, [[-5.0], [7.0]]).tolist() == [[6, -5, 0], [0, -2, 3]]
+
+
+def test_slopes_are_derivatives_of_weights_and_zero_where_the_path_stays():
+    curve = Curve(0, (0,), (1.0,), knots=(0.0, 1.0, 3.0))
+    walk = CurveSet((curve,)).walk(np.array([[-1.0], [0.0], [0.5], [1.0], [2.0], [3.0], [4.0]]))
+    assert walk.slopes[:, 0].tolist() == [0.0, 1.0, 1.0, 0.5, 0.5, 0.0, 0.0]
+    goes_on = CurveSet((Curve(0, (0,), (1.0,), knots=(0.0, 1.0, 3.0), extend=True),))
+    assert goes_on.walk(np.array([[-1.0], [3.0], [4.0]])).slopes[:, 0].tolist() == [1.0, 0.5, 0.5]
+
+
+def test_a_missing_value_has_the_last_matrix():
+    pair = Curve(0, (0, 1), (1.0, -1.0), knots=(0.0, 1.0), missing=True)
+    assert stand(pair, [[np.nan, 0.0], [0.0, np.nan], [0.5, 0.0]]).tolist() == [
+        [0, 0, 1],
+        [0, 0, 1],
+        [0.5, 0.5, 0],
+    ]
+
+
+def test_each_combination_of_categories_has_its_own_path():
+    curve = Curve(0, (2,), (1.0,), (0, 1), (2, 3), knots=(0.0, 1.0))
+    for a in range(2):
+        for b in range(3):
+            (shares,) = stand(curve, [[a, b, 0.25]])
+            path = 2 * (3 * a + b)
+            assert shares[path : path + 2].tolist() == [0.75, 0.25]
+            assert shares.sum() == 1.0
+
+
+def test_a_curve_counts_its_matrices():
+    assert Curve(0).num_matrices == 1
+    assert Curve(0, (0,), (1.0,), (1, 2), (3, 4), (0.0, 1.0), missing=True).num_matrices == 25
+    assert CURVES.num_matrices == sum(curve.num_matrices for curve in CURVES.curves) == CURVES.offsets[-1]
+
+
+def test_no_rows_and_no_curves_walk_nowhere():
+    assert CURVES.walk(np.empty((0, len(FEATURES)))).starts.shape == (0, len(CURVES.curves))
+    assert CurveSet(()).walk(np.empty((3, 2))).weights.shape == (3, 0)

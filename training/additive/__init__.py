@@ -1,0 +1,1 @@
+"""Fit additive models, and find pairs and finer knots by them."""

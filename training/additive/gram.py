@@ -1,0 +1,118 @@
+"""Least-squares sums over rows that stand on curves: two matrices each, so no design matrix is ever made.
+
+A row's design vector holds, for every curve, 1 - w at one matrix and w at the next, and a one for the constant. Its
+outer product has 4 C^2 entries whatever the number of matrices, which makes a Gram matrix of hundreds of columns as
+cheap as reading the rows a few times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from scipy.linalg import block_diag
+
+from eigenserve.model.arrays import FloatArray
+from eigenserve.training.curves.basis import CurveBasis, curve_set
+
+
+def basis_matrix(bases: Sequence[CurveBasis]) -> FloatArray:
+    """(R + 1, P + 1): matrices of all curves, and the constant, from their parameters."""
+    return np.asarray(block_diag(*(basis.matrix for basis in bases), np.ones((1, 1))))
+
+
+def gather(starts: NDArray[np.int32], weights: NDArray[np.float32], table: FloatArray) -> FloatArray:
+    """Design times ``table`` (R + 1, O), the constant last: (N, O)."""
+    out = np.empty((len(starts), table.shape[1]))
+    _gather(starts, weights, np.ascontiguousarray(table), out)
+    return out
+
+
+def gram(
+    starts: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    row_weight: FloatArray,
+    pull: FloatArray,
+    num_matrices: int,
+) -> tuple[FloatArray, FloatArray]:
+    """Weighted design' design (R + 1, R + 1) and design' pull (R + 1, O) over the rows in ``rows``.
+
+    Args:
+        starts, weights: (N, C), where each row stands.
+        rows: positions of the rows to sum over.
+        row_weight: (N,).
+        pull: (N, O).
+        num_matrices: R.
+    """
+    total = np.zeros((num_matrices + 1, num_matrices + 1))
+    moment = np.zeros((num_matrices + 1, pull.shape[1]))
+    _gram(starts, weights, rows, row_weight, pull, total, moment)
+    return total + np.tril(total, -1).T, moment
+
+
+def cross_fitted(bases: Sequence[CurveBasis], z: FloatArray, target: FloatArray, fold: NDArray[np.int64]) -> FloatArray:
+    """(N, O): the target by a ridge regression in these curves, each row by the fit that has not seen it.
+
+    Args:
+        bases: the curves.
+        z: (N, F) coordinates.
+        target: (N, O).
+        fold: (N,).
+    """
+    walk = curve_set(bases).walk(z)
+    starts, weights = walk.starts, walk.weights.astype(np.float32)
+    basis = basis_matrix(bases)
+    ones, size = np.ones(len(z)), len(basis) - 1
+    held = [np.flatnonzero(fold == f) for f in range(int(fold.max()) + 1)]
+    sums = [gram(starts, weights, rows, ones, target, size) for rows in held]
+    whole, moments = sum(s for s, _ in sums), sum(m for _, m in sums)
+    ridge = np.diag(np.append(np.full(basis.shape[1] - 1, max(3.0, 0.002 * len(z))), 1e-6))
+    predicted = np.empty_like(target)
+    for rows, (total, moment) in zip(held, sums, strict=True):
+        outside = basis.T @ (whole - total) @ basis + ridge
+        beta = np.linalg.solve(outside, basis.T @ (moments - moment))
+        predicted[rows] = gather(starts[rows], weights[rows], basis @ beta)
+    return predicted
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _gather(starts: Any, weights: Any, table: Any, out: Any) -> None:
+    constant = len(table) - 1
+    for j in range(len(starts)):
+        for o in range(table.shape[1]):
+            total = table[constant, o]
+            for c in range(starts.shape[1]):
+                r, w = starts[j, c], weights[j, c]
+                total += table[r, o]
+                if w != 0.0:
+                    total += w * (table[r + 1, o] - table[r, o])
+            out[j, o] = total
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _gram(starts: Any, weights: Any, rows: Any, row_weight: Any, pull: Any, total: Any, moment: Any) -> None:
+    constant, curves = len(total) - 1, starts.shape[1]
+    at = np.empty(2 * curves + 1, np.int64)
+    value = np.empty(2 * curves + 1)
+    for j in rows:
+        count = 0
+        for c in range(curves):
+            w = weights[j, c]
+            at[count], value[count] = starts[j, c], 1.0 - w
+            count += 1
+            if w != 0.0:
+                at[count], value[count] = starts[j, c] + 1, w
+                count += 1
+        at[count], value[count] = constant, 1.0
+        count += 1
+        # Matrices ascend with curves, so this fills the lower triangle.
+        for a in range(count):
+            scaled = value[a] * row_weight[j]
+            for b in range(a + 1):
+                total[at[a], at[b]] += scaled * value[b]
+            for o in range(pull.shape[1]):
+                moment[at[a], o] += value[a] * pull[j, o]

@@ -1,0 +1,186 @@
+"""The command `eigenserve fit`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eigenserve.errors import UserError
+
+if TYPE_CHECKING:
+    from eigenserve.model.checkpoints.local_store import ModelStore
+    from eigenserve.model.checkpoints.remote_store import RemoteStore
+    from eigenserve.model.spectral import SpectralModel
+
+
+def add_fit(commands: Any) -> None:
+    """Add the command to the subparsers of the command line."""
+    fit = commands.add_parser("fit", help="train a model from a table", description="Train a model from a table.")
+    fit.set_defaults(run=_run)
+    fit.add_argument("data", metavar="DATA", type=Path, help="CSV, CSV.gz, Parquet or Arrow file")
+    fit.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
+    fit.add_argument(
+        "--task", choices=["auto", "regression", "binary", "multiclass", "poisson"], default=argparse.SUPPRESS
+    )
+    fit.add_argument("--name", help="the model's name in the store (default: the file's name)")
+    fit.add_argument("--store", help="folder or fsspec URL of the store (default: $EIGENSERVE_STORE, or models)")
+    fit.add_argument("--test", type=Path, metavar="DATA", help="rows to measure the finished model on")
+    fit.add_argument("--config", type=Path, metavar="FILE.toml", help="settings by name; options here go first")
+    fit.add_argument("--resume", action="store_true", help="go on with a search that was stopped")
+    fit.add_argument(
+        "--max-rows",
+        type=_count,
+        default=1_000_000,
+        metavar="N",
+        help="rows to use at most; of a longer table a uniform sample (default 1,000,000)",
+    )
+    fit.add_argument("--device", choices=["auto", "cpu"], default="auto", help="where to train")
+    fit.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    for name, kind, text in _SETTINGS:
+        fit.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help=text)
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+def _count(text: str) -> int:
+    count = int(text.replace(",", "").replace("_", ""))
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1; got {text}")
+    return count
+
+
+_SETTINGS = (
+    ("dim", int, "size of the matrices (default 15)"),
+    ("members", int, "spectral neurons whose mean is the score (default 12)"),
+    ("pairs", str, "pairs of features with a term of their own: a:b,c:d, none, or auto (default)"),
+    ("epochs", int, "passes over the rows (default: found by the search)"),
+    ("budget", float, "seconds that the search may take, about (default 60)"),
+    ("loss", str, "of a regression: auto (default), squared, huber, absolute, quantile"),
+    ("quantile", float, "which one, for that loss (default 0.5)"),
+    ("link", str, "of a regression: identity, log, or auto for the better (default)"),
+    ("monotone", str, "features along which the score never falls or never rises: f=+,g=-"),
+    ("convex", _names, "features along which the score is convex: a,b (takes the largest eigenvalue)"),
+    ("concave", _names, "features along which it is concave (takes the smallest)"),
+    ("max-strength", str, "how much the score may change per unit of a feature, or between categories: f=0.5,g=2"),
+    ("weight", str, "column that says how much each row counts"),
+    ("exposure", str, "column of exposures, for the task poisson"),
+    ("class-weight", str, "balanced, or none (default)"),
+    ("curves", str, "piecewise (default), or linear for the plain affine pencil"),
+    ("seed", int, "of everything random (default 0)"),
+    ("features", _names, "columns to use: a,b,c (default: all)"),
+    ("exclude", _names, "columns to leave out"),
+)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    # Imported here so that --help and a mistyped option answer at once.
+    from eigenserve.model.checkpoints.local_store import ModelStore
+    from eigenserve.training.commands.metrics_table import print_metrics
+    from eigenserve.training.data.sampling import read_sample
+    from eigenserve.training.data.table import check_numbers, fingerprint
+    from eigenserve.training.evaluation.evaluate import evaluate, evaluate_scores
+    from eigenserve.training.fit import fit
+    from eigenserve.training.progress import FitProgress, Silent
+    from eigenserve.training.report.document import report_html
+    from eigenserve.training.search.journal import journal_of
+    from eigenserve.training.search.ranks import joined_ranks
+    from eigenserve.training.settings import make_settings, read_settings
+
+    started = time.monotonic()
+    names = [name.replace("-", "_") for name, *_ in _SETTINGS] + ["task"]
+    told = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
+    settings = read_settings(arguments.config, told) if arguments.config else make_settings(told)
+    name, store = _model_name(arguments), _store(arguments.store)
+    # What a fit keeps for --resume is always on this machine.
+    local = store.root if isinstance(store, ModelStore) else store.cache
+    _check_writable(local)
+    rows = read_sample(arguments.data, arguments.max_rows, settings.seed)
+    frame = rows.frame
+    tested = read_sample(arguments.test, arguments.max_rows, settings.seed) if arguments.test else None
+    test = None if tested is None else tested.frame
+    if test is not None:
+        used = settings.features or [column for column in frame if column not in settings.exclude]
+        for column in (arguments.target, *used):
+            if column in frame and column not in test:
+                raise UserError(f"{arguments.test} has no column {column!r}")
+        check_numbers(test, frame, arguments.test)
+    journal = journal_of(local / name, fingerprint(frame), arguments.target, settings)
+    with joined_ranks() as ranks, FitProgress() as progress:
+        if ranks.first:
+            journal.clear_abandoned()
+        if ranks.first and not arguments.resume:
+            journal.clear()
+        # No rank writes into the journal before it is cleared.
+        ranks.exchange(None)
+        for note in rows.notes if ranks.first else ():
+            progress.say(note)
+        fitted = fit(frame, arguments.target, settings, progress if ranks.first else Silent(), journal, ranks)
+        shares = ranks.exchange({"members": ranks.jobs, "seconds": round(ranks.seconds, 3)})
+    if not ranks.first:
+        return
+    fitted = replace(fitted, notes=(*rows.notes, *fitted.notes))
+    data = {**fitted.model.card["data"], "rows_in_file": rows.total}
+    model = replace(fitted.model, card={**fitted.model.card, "data": data})
+    judged = {"out_of_fold": evaluate_scores(model, fitted.scores, fitted.target, fitted.weight)}
+    if test is not None:
+        judged["test"] = evaluate(model, test)
+    metrics = {part: found.card for part, found in judged.items()}
+    confidence = {part: found.intervals for part, found in judged.items()}
+    model = replace(model, card={**model.card, "metrics": metrics, "confidence_95": confidence})
+
+    def add_report(folder: Path, named: SpectralModel) -> None:
+        (folder / "report.html").write_text(report_html(named, fitted, judged, arguments.command_line))
+
+    saved = store.save(name, model, add_report)
+    if fitted.complete:
+        journal.clear()
+    seconds = time.monotonic() - started
+    folder = f"{store.root}/{name}/{saved.card['version']}"
+    for note in fitted.notes:
+        print(f"note: {note}")
+    print_metrics(judged)
+    if len(shares) > 1:
+        for rank, share in enumerate(shares):
+            print(f"rank {rank} trained {share['members']} members in {share['seconds']:.1f} s of processor time")
+    print(f"wrote {folder} in {seconds:.1f} s; see {folder}/report.html")
+    if arguments.json:
+        result = {"model": name, "version": saved.card["version"], "path": folder, "seconds": seconds}
+        result |= {"task": model.task, "metrics": metrics, "confidence_95": confidence, "notes": fitted.notes}
+        result |= {"ranks": shares} if len(shares) > 1 else {}
+        print(json.dumps(result))
+
+
+def _model_name(arguments: argparse.Namespace) -> str:
+    from eigenserve.model.checkpoints.local_store import check_name
+
+    name = arguments.name or arguments.data.name.split(".")[0]
+    try:
+        return check_name(name)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _store(location: str | None) -> ModelStore | RemoteStore:
+    """Where the model goes; a URL is asked for its models now, not after a long training."""
+    from eigenserve.model.checkpoints.locations import open_store
+
+    try:
+        store = open_store(location or os.environ.get("EIGENSERVE_STORE") or "models")
+        store.names()
+    except (ValueError, OSError) as error:
+        raise UserError(str(error)) from error
+    return store
+
+
+def _check_writable(root: Path) -> None:
+    """Before a long training, not after it."""
+    nearest = next(path for path in (root.absolute(), *root.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise UserError(f"the store {root} cannot be written: {nearest} is no folder that may be written to")

@@ -1,0 +1,1 @@
+"""Measure the curvature of a trained model's loss."""

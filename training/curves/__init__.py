@@ -1,0 +1,1 @@
+"""Choose the bases and knots of curves."""

@@ -1,0 +1,304 @@
+"""Curves for the terms of a table, and the parameters behind their matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from eigenserve.model.arrays import FloatArray
+from eigenserve.model.matrices.curves import Curve, CurveSet, Term
+from eigenserve.model.rows.features import FeatureSpace
+from eigenserve.training.data.schema import MAX_LEVELS
+from eigenserve.training.kernels.bends import bend_matrices
+from eigenserve.training.kernels.layout import BENT, DENSE, IDENTITY, MONOTONE, RAMPS
+from eigenserve.training.kernels.monotone_steps import step_matrices
+
+CurveShape = Literal["piecewise", "linear"]
+#: Levels of a column with many ties that get a knot of their own.
+MAX_SPIKES = 128
+#: Values nearer to each other than this share of the largest differ by rounding alone, such as the sums of two numbers
+#: on the diagonals of a grid: with a knot on each, curves would jump between them.
+ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class CurveBasis:
+    """A curve with how its matrices come from the parameters that are trained.
+
+    matrices = matrix @ parameters, for every entry of the matrices alike. Curves of single features are
+    trained as a line plus ramps (each parameter moves all knots beyond one), which generalises better than
+    a parameter per knot; fine curves and tables have a parameter per matrix.
+
+    Attributes:
+        curve: the curve.
+        matrix: (num_matrices, P).
+        trained: (P,), false for parameters that no row can move: they start at zero.
+        rough: (P,), true for those that bend a curve of a single feature.
+        form: how the kernels are told of it, of ``training.kernels.layout``; ``matrix`` is the identity for a monotone
+            curve, whose parameters are those of ``training.kernels.monotone_steps``.
+        sign: 1 or -1 for a monotone curve, 0 for others.
+        bend: 1 or -1 for a convex or concave one, whose parameters are those of ``training.kernels.bends``, 0 for
+        others.
+    """
+
+    curve: Curve
+    matrix: FloatArray
+    trained: np.ndarray
+    rough: np.ndarray
+    form: int = DENSE
+    sign: int = 0
+    bend: int = 0
+
+    def matrices(self, params: FloatArray, least: float) -> FloatArray:
+        """Parameters (P, ...) -> matrices (R, ...), in float64.
+
+        least: the rise of every step, or growth of the slope, of a curve that is constrained, summed over its knots.
+        """
+        if self.form not in (MONOTONE, BENT):
+            return np.tensordot(self.matrix, params, axes=1)
+        knots = np.array(self.curve.knots)
+        paths, rest = np.split(np.asarray(params, np.float64), [self.curve.num_paths * len(knots)])
+        if self.form == MONOTONE:
+            paths = step_matrices(paths, len(knots), self.sign, least / len(knots))
+        else:
+            paths = bend_matrices(paths, knots, self.bend, self.sign, least / len(knots))
+        return np.concatenate([paths, rest])
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """How finely a pair of numbers is resolved: evenly spread directions, and knots along each.
+
+    Ramps suit few knots; many are better trained each by itself.
+    """
+
+    directions: int
+    knots: int
+    ramps: bool
+
+
+#: For finding pairs.
+PROBE = Resolution(4, 12, ramps=True)
+
+
+def coarse_resolution(rows: int) -> Resolution:
+    """For pairs of any kind."""
+    return Resolution(2, 6, True) if rows < 1000 else Resolution(4, 8, True) if rows < 2000 else Resolution(4, 16, True)
+
+
+def fine_resolution(rows: int) -> Resolution | None:
+    """For a pair that explains much, such as a place on a map; None where rows are too few."""
+    return None if rows < 2000 else Resolution(8, 24, False) if rows < 5000 else Resolution(16, 64, False)
+
+
+def main_curves(
+    space: FeatureSpace,
+    coordinates: FloatArray,
+    shape: CurveShape = "piecewise",
+    monotone: Mapping[int, int] | None = None,
+    finer: Mapping[int, int] | None = None,
+    bends: Mapping[int, int] | None = None,
+) -> tuple[list[Term], list[CurveBasis]]:
+    """A term and its curve for each feature that varies.
+
+    Args:
+        space: the features.
+        coordinates: (N, F), the training rows; knots stand at their quantiles.
+        shape: "linear" for the affine pencil of the literature, which has no knots to choose.
+        monotone: features -> 1 or -1, along which the score must not fall, or not rise.
+        finer: features -> how many knots, for those that have more than others.
+        bends: features -> 1 or -1, along which the score must be convex, or concave.
+    """
+    usual = main_knots(len(coordinates))
+    terms: list[Term] = []
+    bases: list[CurveBasis] = []
+    for i, feature in enumerate(space.features):
+        if feature.kind == "categorical":
+            varies = len(feature.categories) + feature.missing > 1
+            basis = _paths(len(terms), space, (i,), (), np.zeros(1)) if varies else None
+        else:
+            count = (finer or {}).get(i, usual)
+            basis = main_curve(len(terms), i, coordinates[:, i], feature.missing, shape, count)
+        if basis is not None:
+            terms.append(Term(feature.name, (i,)))
+            bases.append(_constrained(basis, monotone or {}, (bends or {}).get(i, 0)))
+    return terms, bases
+
+
+def curve_set(bases: Sequence[CurveBasis]) -> CurveSet:
+    """The curves of ``bases``, stacked."""
+    return CurveSet(tuple(basis.curve for basis in bases))
+
+
+def _constrained(basis: CurveBasis, monotone: Mapping[int, int], bend: int = 0) -> CurveBasis:
+    """The basis itself, or a monotone or bent one if its curve walks along features that must be.
+
+    Raises:
+        ValueError: the curve runs up one of them while it runs down the other.
+    """
+    along = zip(basis.curve.numeric, basis.curve.direction, strict=True)
+    signs = {monotone[i] * (1 if weight > 0 else -1) for i, weight in along if i in monotone and weight != 0.0}
+    # Two knots make a line, which is convex and concave.
+    bend = bend if len(basis.curve.knots) > 2 else 0
+    if not (signs or bend) or len(basis.curve.knots) < 2:
+        return basis
+    if len(signs) > 1:
+        raise ValueError("no curve is monotone both ways")
+    count = len(basis.matrix)
+    free = np.ones(count, bool)
+    sign = signs.pop() if signs else 0
+    return CurveBasis(basis.curve, np.eye(count), free, ~free, BENT if bend else MONOTONE, sign, bend)
+
+
+def choose_knots(values: FloatArray, count: int) -> FloatArray:
+    """Ascending knots: every level where there are few, else about ``count`` quantiles.
+
+    Where ties swallow quantiles (a column that is mostly zero, say) each frequent level gets a knot, too, and
+    the most frequent ones get knots on their neighbours, so that they can stand out as spikes.
+    """
+    values = values[np.isfinite(values)]
+    levels, counts = np.unique(values, return_counts=True)
+    apart = np.diff(levels, prepend=-np.inf) > ROUNDING * np.abs(levels).max(initial=0.0)
+    if not apart.all():
+        first = levels[apart]
+        values = first[np.searchsorted(first, values, side="right") - 1]
+        levels, counts = np.unique(values, return_counts=True)
+    if len(levels) <= MAX_LEVELS:
+        return levels
+    knots = np.unique(np.quantile(values, np.linspace(0.0, 1.0, count)))
+    if len(knots) >= 0.85 * count:
+        return knots
+    frequent = levels[counts > max(5, 0.0005 * len(values))]
+    if len(frequent) > MAX_SPIKES:
+        frequent = levels[np.argsort(-counts, kind="stable")[:MAX_SPIKES]]
+    top = np.flatnonzero(counts > 0.02 * len(values))
+    beside = levels[np.clip(np.concatenate([top - 1, top + 1]), 0, len(levels) - 1)]
+    spread = np.quantile(levels, np.linspace(0.0, 1.0, count))
+    return np.unique(np.concatenate([knots, frequent, levels[top], beside, spread]))
+
+
+def main_knots(rows: int) -> int:
+    """Knots on the curve of a single feature. Measured: more harm small tables, fewer cost on large ones."""
+    return 8 if rows < 1000 else 12 if rows < 5000 else 16
+
+
+def main_curve(term: int, i: int, z: FloatArray, missing: bool, shape: CurveShape, num_knots: int) -> CurveBasis | None:
+    """The curve of the number ``i`` by itself, with about ``num_knots`` knots; None for a number that never varies.
+
+    z: (N,), its coordinates.
+    """
+    knots = choose_knots(z, num_knots)
+    if len(knots) < 2 and not missing:
+        return None
+    if len(knots) == 0:
+        knots = np.zeros(1)
+    elif len(knots) > 1 and shape == "linear":
+        knots = np.array([-1.0, 1.0])
+    curve = Curve(
+        term=term,
+        numeric=(i,),
+        direction=(1.0,),
+        knots=tuple(knots.tolist()),
+        extend=shape == "linear",
+        missing=missing,
+    )
+    return _with_missing(curve, RAMPS)
+
+
+def line_and_ramps(knots: FloatArray) -> FloatArray:
+    """(K, K): a line through zero, and a ramp from -1/2 to 1/2 for each step between knots.
+
+    For two knots the line alone: the constant matrices hold the rest.
+    """
+    line = 0.5 * knots[:, None]
+    if len(knots) <= 2:
+        return line
+    ramps = (np.arange(len(knots))[:, None] > np.arange(len(knots) - 1)[None]) - 0.5
+    return np.hstack([line, ramps])
+
+
+def _with_missing(curve: Curve, form: int, trained: np.ndarray | None = None) -> CurveBasis:
+    """The basis of a curve of this form; its matrix for "missing", if it has one, is a parameter of its own."""
+    knots = np.array(curve.knots)
+    if form == RAMPS:
+        matrix = line_and_ramps(knots)
+        form = RAMPS if len(knots) > 2 else DENSE
+    else:
+        matrix = np.eye(curve.num_paths * len(knots))
+    params = matrix.shape[1]
+    trained = np.ones(params, bool) if trained is None else trained
+    rough = (np.arange(params) > 0) & (form == RAMPS)
+    if curve.missing:
+        matrix = np.block([[matrix, np.zeros((len(matrix), 1))], [np.zeros((1, params)), np.ones((1, 1))]])
+        trained, rough = np.append(trained, True), np.append(rough, False)
+    return CurveBasis(curve, matrix, trained, rough, form)
+
+
+def _paths(
+    term: int, space: FeatureSpace, choosing: tuple[int, ...], numeric: tuple[int, ...], knots: FloatArray
+) -> CurveBasis:
+    """One path per combination of categories, a parameter per matrix; unknown categories stay at zero."""
+    chosen = [space.features[i] for i in choosing]
+    known = np.ones(1, bool)
+    for feature in chosen:
+        unknown = feature.kind == "categorical"
+        known = np.logical_and.outer(known, np.arange(feature.num_codes) < feature.num_codes - unknown).ravel()
+    curve = Curve(
+        term=term,
+        numeric=numeric,
+        direction=(1.0,) * len(numeric),
+        categorical=choosing,
+        num_codes=tuple(feature.num_codes for feature in chosen),
+        knots=tuple(knots.tolist()),
+        missing=any(space.features[i].missing for i in choosing + numeric),
+    )
+    trained = np.repeat(known, len(knots))
+    return _with_missing(curve, IDENTITY, trained)
+
+
+def pair_curves(
+    term: int,
+    space: FeatureSpace,
+    z: FloatArray,
+    a: int,
+    b: int,
+    resolution: Resolution,
+    monotone: Mapping[int, int] | None = None,
+) -> list[CurveBasis]:
+    """The curves of a pair: a table, a path for each category, or directions in the plane of two numbers."""
+    monotone = monotone or {}
+    # A boolean chooses a path, too, unless the score must be monotone along it.
+    numeric = tuple(i for i in (a, b) if space.features[i].kind in ("numeric", "datetime") or i in monotone)
+    choosing = tuple(i for i in (a, b) if i not in numeric)
+    if len(numeric) == 2:
+        return _directions(term, space, z, a, b, resolution, monotone)
+    knots = choose_knots(z[:, numeric[0]], min(8, resolution.knots)) if numeric else np.zeros(1)
+    return [_constrained(_paths(term, space, choosing, numeric, knots), monotone)]
+
+
+def _directions(
+    term: int,
+    space: FeatureSpace,
+    z: FloatArray,
+    a: int,
+    b: int,
+    resolution: Resolution,
+    monotone: Mapping[int, int],
+) -> list[CurveBasis]:
+    missing = space.features[a].missing or space.features[b].missing
+    bases = []
+    # Ramps along the axes would repeat the features' own curves, so few directions are turned between them.
+    turn = 0.5 if resolution.ramps else 0.0
+    for angle in np.pi * (np.arange(resolution.directions) + turn) / resolution.directions:
+        direction = (float(np.cos(angle)), float(np.sin(angle)))
+        if abs(direction[0]) < 1e-12:
+            direction = (0.0, direction[1])
+        if all(i in monotone for i in (a, b)) and monotone[a] * direction[0] * monotone[b] * direction[1] < 0:
+            continue  # up one feature and down the other: monotone along neither
+        knots = choose_knots(z[:, a] * direction[0] + z[:, b] * direction[1], resolution.knots)
+        curve = Curve(term=term, numeric=(a, b), direction=direction, knots=tuple(knots.tolist()), missing=missing)
+        bases.append(_constrained(_with_missing(curve, RAMPS if resolution.ramps else IDENTITY), monotone))
+    return bases

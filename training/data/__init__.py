@@ -1,0 +1,1 @@
+"""Turn tables, targets and columns into features."""

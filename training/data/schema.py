@@ -1,0 +1,131 @@
+"""From a table's columns to the features of a model: their kinds and encodings."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+from eigenserve.model.rows.cells import days_since_epoch
+from eigenserve.model.rows.date_cycles import CycleName, cycle_values
+from eigenserve.model.rows.features import Feature, FeatureSpace, category_key
+
+#: A positive feature more skewed than this is taken by its logarithm. Incomes, prices, areas and counts lie
+#: above, near-symmetric measurements below; the exponential distribution has skewness 2.
+LOG_SKEWNESS = 2.0
+#: With fewer distinct values a knot stands on each, and a logarithm would change nothing.
+MAX_LEVELS = 24
+#: Categories seen less often than this, and less often than in one of 2,000 rows, count as unknown.
+MIN_CATEGORY_ROWS = 2
+RARE_SHARE = 0.0005
+#: Dates that span less say nothing of what comes back every week, or year.
+LEAST_DAYS: dict[CycleName, float] = {"hour": 0.0, "weekday": 14.0, "day of year": 400.0}
+
+
+def infer_features(frame: pd.DataFrame, plain: Collection[str] = (), shaped: Collection[str] = ()) -> FeatureSpace:
+    """The features of a table, with encodings fitted to its rows, and the cycles of its dates.
+
+    Those in ``plain`` are never taken by logarithm. What is promised of the course along those in ``shaped`` would not
+    hold along a date's cycles, so these get none.
+    """
+    features = [_infer(str(name), frame[name], str(name) not in plain) for name in frame.columns]
+    dates = [(feature, frame[name]) for feature, name in zip(features, frame.columns, strict=True)]
+    cycles = [
+        c
+        for feature, column in dates
+        if feature.kind == "datetime" and feature.name not in shaped
+        for c in _cycles(feature, column)
+    ]
+    taken = {feature.name for feature in features}
+    return FeatureSpace((*features, *(cycle for cycle in cycles if cycle.name not in taken)))
+
+
+def _infer(name: str, column: pd.Series, may_log: bool) -> Feature:
+    present = column.dropna()
+    missing = bool(column.isna().any()) and len(present) > 0
+    if _is_boolean(present):
+        typical = bool(present.astype(bool).mean() > 0.5)
+        return Feature(name=name, kind="boolean", typical=typical, missing=missing)
+    if pd.api.types.is_numeric_dtype(column):
+        return _numeric(name, present.to_numpy(np.float64), missing, may_log)
+    if _is_datetime(present):
+        days = np.array([days_since_epoch(value) for value in present])
+        return replace(_numeric(name, days, missing, may_log=False), kind="datetime")
+    return _categorical(name, present, missing)
+
+
+def _cycles(when: Feature, column: pd.Series) -> Iterator[Feature]:
+    """The cycles that a date runs through, as features of their own: those along which its rows vary."""
+    days = np.array([days_since_epoch(value) for value in column.dropna()])
+    for cycle, least in LEAST_DAYS.items():
+        values = cycle_values(cycle, days)
+        if when.high - when.low >= least and len(np.unique(values)) > 1:
+            feature = _numeric(f"{when.name} ({cycle})", values, when.missing, may_log=False)
+            yield replace(feature, source=when.name, cycle=cycle)
+
+
+def _is_boolean(present: pd.Series) -> bool:
+    if pd.api.types.is_bool_dtype(present):
+        return True
+    return len(present) > 0 and present.dtype == object and set(map(type, present)) <= {bool, np.bool_}
+
+
+def _is_datetime(present: pd.Series) -> bool:
+    """Dates and times, also as Python's own, or texts that all are in ISO 8601."""
+    if pd.api.types.is_datetime64_any_dtype(present):
+        return True
+    sample = present.iloc[:: max(1, len(present) // 200)]
+    try:
+        for value in sample:
+            # "2024" alone is ISO 8601, too, but more likely a category.
+            if not (isinstance(value, date) or (isinstance(value, str) and len(value) >= len("2024-01-01"))):
+                return False
+            days_since_epoch(value)
+        for value in present:
+            days_since_epoch(value)
+    except ValueError:
+        return False
+    return len(sample) > 0
+
+
+def _numeric(name: str, values: np.ndarray, missing: bool, may_log: bool) -> Feature:
+    values = values[np.isfinite(values)]
+    if len(values) == 0:
+        return Feature(name=name, kind="numeric", typical=0.0)
+    low, high = float(values.min()), float(values.max())
+    typical = float(np.median(values))
+    log = may_log and low > 0 and len(np.unique(values)) > MAX_LEVELS and skewness(values) > LOG_SKEWNESS
+    if log:
+        values = np.log(values)
+    scale = float(values.std())
+    return Feature(
+        name=name,
+        kind="numeric",
+        typical=typical,
+        transform="log" if log else "identity",
+        center=float(values.mean()),
+        scale=scale if scale > 0 else 1.0,
+        low=low,
+        high=high,
+        missing=missing,
+    )
+
+
+def skewness(values: np.ndarray) -> float:
+    """The third standardised moment; 0 for values that never vary."""
+    deviations = values - values.mean()
+    # Of size one, so that no power overflows or vanishes.
+    deviations /= np.abs(deviations).max() or 1.0
+    variance = float((deviations**2).mean())
+    return float((deviations**3).mean()) / variance**1.5 if variance > 0 else 0.0
+
+
+def _categorical(name: str, present: pd.Series, missing: bool) -> Feature:
+    counts = present.map(category_key).value_counts()
+    floor = max(MIN_CATEGORY_ROWS, RARE_SHARE * len(present))
+    kept = sorted(counts.index[counts >= floor])
+    typical = str(counts.index[0]) if len(counts) else None
+    return Feature(name=name, kind="categorical", typical=typical, categories=tuple(kept), missing=missing)

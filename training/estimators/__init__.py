@@ -1,0 +1,5 @@
+"""scikit-learn estimators."""
+
+from eigenserve.training.estimators.spectral import SpectralClassifier, SpectralRegressor
+
+__all__ = ["SpectralClassifier", "SpectralRegressor"]

@@ -1,0 +1,89 @@
+"""What scikit-learn passes around (arrays, DataFrames, label vectors) as the table and target of a fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import _check_y, column_or_1d, validate_data
+
+from eigenserve.model.arrays import FloatArray
+from eigenserve.training.data.table import Target, decimals_as_floats
+
+
+def array_names(count: int) -> tuple[str, ...]:
+    """Names of the columns of an array."""
+    return tuple(f"x{i}" for i in range(count))
+
+
+def read_columns(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFrame:
+    """X as a table, checked as scikit-learn does.
+
+    Args:
+        estimator: gets ``n_features_in_`` and ``feature_names_in_`` if ``reset``, else X must agree with them.
+        X: an (N, F) array of numbers (texts that are numbers are read as such), or a DataFrame of any columns.
+        reset: whether this is a fit.
+
+    Raises:
+        ValueError: no table, no rows or columns, an infinity, complex or other names or columns than fitted on.
+        TypeError: a sparse matrix, or cells that are no numbers in an array.
+    """
+    if not isinstance(X, pd.DataFrame):
+        array = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
+        return pd.DataFrame(array, columns=_names(estimator, array))
+    validate_data(estimator, X, reset=reset, skip_check_array=True)
+    if min(X.shape) == 0:
+        raise ValueError(f"found an empty table: {X.shape[0]} rows and {X.shape[1]} columns, at least 1 is required")
+    table = decimals_as_floats(X.set_axis(_names(estimator, X), axis=1).reset_index(drop=True))
+    numbers = table.select_dtypes("number")
+    if np.isinf(numbers.to_numpy(np.float64, na_value=np.nan)).any():
+        raise ValueError("X contains an infinity: numbers must be finite, or NaN for missing")
+    return table
+
+
+def _names(estimator: BaseEstimator, X: Any) -> list[str]:
+    """Names fitted on; columns without any, or named by anything but texts, go by their position."""
+    return list(getattr(estimator, "feature_names_in_", array_names(X.shape[1])))
+
+
+def read_target(y: Any, rows: int, *, numeric: bool = True) -> NDArray[Any]:
+    """y as (N,) float64, or labels as they are.
+
+    Raises:
+        ValueError: none given, more than one dimension, another length than X, NaN or an infinity.
+    """
+    if y is None:
+        raise ValueError("requires y to be passed, but the target y is None")
+    values = column_or_1d(y, warn=True)
+    values = _check_y(values, y_numeric=numeric)
+    if numeric:
+        values = values.astype(np.float64)
+    if len(values) != rows:
+        raise ValueError(f"X and y must have as many rows; got {rows} and {len(values)}")
+    return np.asarray(values)
+
+
+def merge_equal_rows(
+    table: pd.DataFrame, target: Target, weight: FloatArray
+) -> tuple[pd.DataFrame, Target, FloatArray]:
+    """The different rows in an order of their own, with the sums of their weights; none of weight zero.
+
+    So a fit is the same whatever the order of rows, and whether a row is weighted or repeated; and a row is
+    never judged by a model that has seen its copy. Rows are told apart by 64-bit hashes: among a million
+    different ones two are taken for the same with a probability of 3e-8.
+    """
+    counted = np.flatnonzero(weight > 0)
+    hashes = pd.util.hash_pandas_object(table.iloc[counted], index=False).to_numpy().copy()
+    # Mixed, not just added: a row's hash and its target's must not cancel.
+    hashes += pd.util.hash_array(target.values[counted]) * np.uint64(0x9E3779B97F4A7C15)
+    _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
+    kept = counted[first]
+    return (
+        table.iloc[kept].reset_index(drop=True),
+        replace(target, values=target.values[kept]),
+        np.bincount(group, weight[counted]).astype(np.float64),
+    )

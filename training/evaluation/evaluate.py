@@ -1,0 +1,67 @@
+"""How good a model is on rows: metrics with their confidence intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from eigenserve.model.arrays import FloatArray
+from eigenserve.model.spectral import SpectralModel
+from eigenserve.training.data.table import Target, positive_column, split_target
+from eigenserve.training.evaluation.bootstrap import Interval, metric_intervals
+from eigenserve.training.evaluation.metrics import Metrics, score_metrics
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A model's scores of N rows against their targets.
+
+    Attributes:
+        target: of the N rows.
+        scores: (N, O).
+        weight: (N,), how much each row counts.
+        metrics: of these scores.
+        intervals: metric -> (low, high), at 95% confidence.
+    """
+
+    target: Target
+    scores: FloatArray
+    weight: FloatArray
+    metrics: Metrics
+    intervals: dict[str, Interval]
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """The metrics as model.json holds them."""
+        return {"rows": self.metrics.rows, **self.metrics.values}
+
+
+def evaluate_scores(
+    model: SpectralModel, scores: FloatArray, target: Target, weight: FloatArray | None = None
+) -> Evaluation:
+    """Judge scores (N, O) that ``model``, or members like its own, gave to rows with this target."""
+    weight = np.ones(len(scores)) if weight is None else weight
+    metrics = score_metrics(model, scores, target, weight)
+    return Evaluation(target, scores, weight, metrics, metric_intervals(model, scores, target, metrics, weight))
+
+
+def evaluate(model: SpectralModel, frame: pd.DataFrame) -> Evaluation:
+    """Judge ``model`` on a table with its target's column, and its weights' and exposures' if it was trained with any.
+
+    Raises:
+        UserError: a missing column, or values that are none of this model's.
+        InvalidRowsError: rows that are not rows of this model.
+    """
+    features, target, _ = split_target(frame, model.target, model.task, model.classes, vary=False)
+    settings = model.card.get("training", {}).get("settings", {})
+    weight = np.ones(len(features))
+    if settings.get("weight") is not None:
+        weight = positive_column(features, settings["weight"])
+    if settings.get("exposure") is not None:
+        exposure = positive_column(features, settings["exposure"])
+        target = Target(target.name, target.task, target.values / exposure)
+        weight = weight * exposure
+    return evaluate_scores(model, model.scores(model.features.encode(features)), target, weight)

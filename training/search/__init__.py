@@ -1,0 +1,1 @@
+"""Choose a configuration and train its members."""

@@ -1,0 +1,100 @@
+"""Ranks: a fit in several processes that `torchrun` started, each of which trains its share of the members.
+
+Candidates, folds and members are trained apart from each other, so they are what is shared out. Splitting the rows of a
+batch instead would have to add up gradients over the network after every step of some 50 microseconds, and would
+round otherwise: a fit would depend on how many processes there are. This way it has the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from eigenserve.errors import UserError
+from eigenserve.model.kernels.threads import num_threads, set_num_threads
+
+T = TypeVar("T")
+
+#: How long a rank waits for the others before it gives up: far longer than any of them trains a member.
+TIMEOUT = timedelta(minutes=30)
+
+
+@dataclass
+class Ranks:
+    """This process among those of one fit; by default it is alone.
+
+    All of them go through the same calls in the same order.
+
+    Attributes:
+        rank: its number, 0 ... size - 1. Rank 0 is the one that prints and writes.
+        size: how many there are.
+        jobs: what this one has trained so far.
+        seconds: processor time that took.
+    """
+
+    rank: int = 0
+    size: int = 1
+    jobs: int = 0
+    seconds: float = 0.0
+
+    @property
+    def first(self) -> bool:
+        """Whether it is the one that prints and writes."""
+        return self.rank == 0
+
+    def exchange(self, value: T) -> list[T]:
+        """Everyone's value, in the order of the ranks."""
+        if self.size == 1:
+            return [value]
+        import torch.distributed
+
+        values: list[Any] = [None] * self.size
+        torch.distributed.all_gather_object(values, value)
+        return values
+
+    def agree(self, work: Callable[[], T]) -> T:
+        """What ``work`` gives rank 0, on all of them: other processors may round otherwise.
+
+        Raises:
+            UserError: rank 0 has met one.
+        """
+        if self.size == 1:
+            return work()
+        found: tuple[T | None, str | None] = (None, None)
+        if self.first:
+            try:
+                found = (work(), None)
+            except UserError as error:
+                found = (None, str(error))
+        import torch.distributed
+
+        told = [found]
+        torch.distributed.broadcast_object_list(told, src=0)
+        value, fault = told[0]
+        if fault is not None:
+            raise UserError(fault)
+        return value  # type: ignore[return-value]
+
+
+@contextmanager
+def joined_ranks() -> Iterator[Ranks]:
+    """This process's place among those that `torchrun` started, and its share of the cores; alone without it."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1 or "RANK" not in os.environ:
+        yield Ranks()
+        return
+    # A single process never imports it.
+    import torch.distributed
+
+    threads = num_threads()
+    set_num_threads(max(1, threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    torch.distributed.init_process_group("gloo", timeout=TIMEOUT)
+    try:
+        yield Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size())
+    finally:
+        torch.distributed.destroy_process_group()
+        set_num_threads(threads)
