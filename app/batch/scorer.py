@@ -115,8 +115,7 @@ class Scorer:
         if not len(columns):
             return np.empty((0, model.ensemble.num_outputs)), self._answers_of_none()
         explanation = model.explain_columns(columns, self.options.method)
-        scores = model.scores(columns) if model.task == "multiclass" else np.asarray(explanation.score)[:, None]
-        return scores, explained_columns(self.served, explanation, scores)
+        return explanation.scores, explained_columns(self.served, explanation)
 
     def _answers_of_none(self) -> dict[str, Any]:
         """The columns without a row: those of a row in which all is missing, without it."""

@@ -12,6 +12,10 @@ from starlette.types import Scope
 
 from eigenserve.app.problems import ProblemError, invalid
 
+JSON = "application/json"
+CSV = "text/csv"
+ARROW = "application/vnd.apache.arrow.stream"
+
 #: What a refused body may still send before its connection is closed. A client that may finish sending reads
 #: the refusal; one that is cut off sees only a broken connection.
 DRAINED_BYTES = 64 * 2**20

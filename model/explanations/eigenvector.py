@@ -44,6 +44,7 @@ class Explanation:
         gap: (N,), the smallest distance of a member's eigenvalue to its neighbours, to one part in 128, or to a
             few roundings of the largest matrix entries where it is that small (infinite for dim 1).
         standard_error: (N, T) of sampled contributions; zero where they are exact, None where none is sampled.
+        scores: (N, O) of all outputs, of which ``score`` is made.
         rows: the rows themselves, for ``to_shap`` and ``plot``.
         responses: position of a row -> its response curves and its prediction, for ``plot``.
     """
@@ -57,13 +58,14 @@ class Explanation:
     sensitivities: FloatArray
     gap: FloatArray
     standard_error: FloatArray | None = None
+    scores: FloatArray = field(default_factory=lambda: np.empty((0, 0)), repr=False)
     rows: ExplainedRows | None = None
     responses: Callable[[int], tuple[dict[str, ResponseCurve], float]] | None = field(
         default=None, repr=False, compare=False
     )
 
     def __post_init__(self) -> None:
-        for name in ("score", "baseline", "contributions", "sensitivities", "gap", "standard_error"):
+        for name in ("score", "baseline", "contributions", "sensitivities", "gap", "standard_error", "scores"):
             if getattr(self, name) is not None:
                 getattr(self, name).flags.writeable = False
 
@@ -161,6 +163,7 @@ def explain(
         contributions=_chosen(terms, outputs),
         sensitivities=_chosen(slopes[:, numeric], outputs) * np.array(chain).reshape(len(numeric), count).T,
         gap=gap,
+        scores=scores,
         rows=ExplainedRows(features, columns, tuple(term.features for term in ensemble.pencil.terms)),
     )
 
