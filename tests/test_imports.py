@@ -159,7 +159,7 @@ def test_no_folder_is_a_drawer():
     for package in PACKAGES:
         for folder in [
             ROOT / package,
-            *(path for path in (ROOT / package).rglob("*") if path.is_dir() and path.name != "__pycache__"),
+            *(p for p in (ROOT / package).rglob("*") if p.is_dir() and p.name != "__pycache__"),
         ]:
             rooms = [
                 p for p in folder.iterdir() if p.name not in ("__init__.py", "__main__.py", "__pycache__", "py.typed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import resource
+import select
 import signal
 import socket
 import time
@@ -18,7 +19,6 @@ from eigenserve.app.application import create_app
 from eigenserve.app.engine.service import Service
 from eigenserve.app.server.connection import BoundedConfig, BoundedProtocol
 from eigenserve.app.server.heartbeat import beat
-from eigenserve.app.server.listener import ARRIVE_S, admit_no_more, has_waiting
 from eigenserve.app.settings import Settings
 
 #: After SIGTERM, how long an idle connection may still bring the request that its client was just sending.
@@ -61,16 +61,11 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept no more connections, answer what is under way, then close."""
         self.service.draining = True
+        # Closing a listening socket resets the connections that wait to be accepted: it is done in a moment when none
+        # waits, if there soon is one. What is lost is a connection that is made in the microseconds between.
         listeners = [listener for server in self.servers for listener in server.sockets]
-        filtered = [admit_no_more(listener) for listener in listeners]
-        kept_out = all(filtered)
-        if kept_out:
-            await asyncio.sleep(ARRIVE_S)
-        # Where they cannot be kept out, the sockets are closed in a moment when none waits, if there soon is one.
         ends = time.monotonic() + LINGER_S
-        while any(has_waiting(listener) for listener in listeners) and not self.force_exit:
-            if not kept_out and time.monotonic() > ends:
-                break
+        while time.monotonic() < ends and not self.force_exit and any(map(has_waiting, listeners)):
             await asyncio.sleep(0.0)
         for server in self.servers:
             server.close()
@@ -132,6 +127,13 @@ def serve(
     _allow_connections(settings.max_connections)
     Server(config, service, line).run(sockets=[listener])
     return service.failure
+
+
+def has_waiting(listener: socket.socket) -> bool:
+    """Return whether connections wait to be accepted."""
+    poller = select.poll()
+    poller.register(listener.fileno(), select.POLLIN)
+    return bool(poller.poll(0))
 
 
 def _allow_connections(count: int) -> None:

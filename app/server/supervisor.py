@@ -19,7 +19,6 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from eigenserve.app.observability.logs import configure_logging
 from eigenserve.app.server.heartbeat import HEARTBEAT_S
-from eigenserve.app.server.listener import admit_no_more
 from eigenserve.app.settings import Settings
 
 log = logging.getLogger("eigenserve.workers")
@@ -141,7 +140,6 @@ class _Supervisor:
         worker.process, worker.line = None, None
 
     def _end(self) -> None:
-        admit_no_more(self.listener)
         # First ours, then theirs: a socket left open would take connections that nobody answers.
         self.listener.close()
         processes = [worker.process for worker in self.workers if worker.process is not None]
