@@ -1,11 +1,10 @@
-"""Server: uvicorn for one process, with a shutdown that loses nothing."""
+"""Run uvicorn for one process, with a shutdown that loses no request."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import resource
-import select
 import signal
 import socket
 import time
@@ -19,6 +18,7 @@ from eigenserve.app.application import create_app
 from eigenserve.app.engine.service import Service
 from eigenserve.app.server.connection import BoundedConfig, BoundedProtocol
 from eigenserve.app.server.heartbeat import beat
+from eigenserve.app.server.listener import ARRIVE_S, admit_no_more, has_waiting
 from eigenserve.app.settings import Settings
 
 #: After SIGTERM, how long an idle connection may still bring the request that its client was just sending.
@@ -28,7 +28,7 @@ LINGER_TURNS = 25
 
 
 class Server(uvicorn.Server):
-    """A server that drains on SIGTERM or SIGINT and whose process then ends by itself.
+    """Drain on SIGTERM or SIGINT, then let the process end by itself.
 
     Attributes:
         service: what it serves.
@@ -42,7 +42,7 @@ class Server(uvicorn.Server):
         self._told_ready = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to tell the supervisor of it, then load and listen."""
+        """Start the heartbeat to the supervisor, then load and listen."""
         if self.line is not None:
             self._heart = asyncio.create_task(beat(self.line, self._stop))
         await super().startup(sockets)
@@ -61,11 +61,16 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept no more connections, answer what is under way, then close."""
         self.service.draining = True
-        # Closing a listening socket resets the connections that wait to be accepted: it is done in a moment when none
-        # waits, if there soon is one. What is lost is a connection that is made in the microseconds between.
         listeners = [listener for server in self.servers for listener in server.sockets]
+        filtered = [admit_no_more(listener) for listener in listeners]
+        kept_out = all(filtered)
+        if kept_out:
+            await asyncio.sleep(ARRIVE_S)
+        # Where they cannot be kept out, the sockets are closed in a moment when none waits, if there soon is one.
         ends = time.monotonic() + LINGER_S
-        while time.monotonic() < ends and not self.force_exit and any(map(has_waiting, listeners)):
+        while any(has_waiting(listener) for listener in listeners) and not self.force_exit:
+            if not kept_out and time.monotonic() > ends:
+                break
             await asyncio.sleep(0.0)
         for server in self.servers:
             server.close()
@@ -101,7 +106,7 @@ def serve(
         listener: the bound socket.
         line: to the supervisor, if there is one.
         load_first: load the models before taking connections, which others take meanwhile.
-        marks: folder in which workers tell each other what was unloaded.
+        marks: folder in which workers record for each other what was unloaded.
 
     Returns:
         None after a signal, or why the models could not be served.
@@ -127,13 +132,6 @@ def serve(
     _allow_connections(settings.max_connections)
     Server(config, service, line).run(sockets=[listener])
     return service.failure
-
-
-def has_waiting(listener: socket.socket) -> bool:
-    """Return whether connections wait to be accepted."""
-    poller = select.poll()
-    poller.register(listener.fileno(), select.POLLIN)
-    return bool(poller.poll(0))
 
 
 def _allow_connections(count: int) -> None:

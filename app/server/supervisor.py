@@ -1,4 +1,4 @@
-"""Workers: several server processes on one listening socket, each replaced when it dies or hangs."""
+"""Run several server processes on one listening socket, and replace each when it dies or hangs."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from eigenserve.app.observability.logs import configure_logging
 from eigenserve.app.server.heartbeat import HEARTBEAT_S
+from eigenserve.app.server.listener import admit_no_more
 from eigenserve.app.settings import Settings
 
 log = logging.getLogger("eigenserve.workers")
@@ -36,7 +37,7 @@ _context = multiprocessing.get_context("spawn")
 
 @dataclass
 class _Worker:
-    """One place for a worker, and the process that fills it now."""
+    """Hold one place for a worker, and the process that fills it now."""
 
     process: SpawnProcess | None = None
     line: Connection | None = None
@@ -140,6 +141,7 @@ class _Supervisor:
         worker.process, worker.line = None, None
 
     def _end(self) -> None:
+        admit_no_more(self.listener)
         # First ours, then theirs: a socket left open would take connections that nobody answers.
         self.listener.close()
         processes = [worker.process for worker in self.workers if worker.process is not None]
@@ -169,7 +171,7 @@ def supervise(settings: Settings, listener: socket.socket) -> str | None:
 
 
 def _work(settings: Settings, listener: socket.socket, line: Connection, load_first: bool, marks: Path) -> None:
-    """The life of a worker process."""
+    """Run a worker process from its start to its end."""
     configure_logging(settings)
     from eigenserve.app.server.process import serve
 

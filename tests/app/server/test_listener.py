@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -12,11 +13,13 @@ import pytest
 from tests.support.made_models import make_rows
 from tests.support.server_process import ROOT, running_server
 
+from eigenserve.app.server.listener import admit_no_more, has_waiting
 from eigenserve.model import ModelStore
 
 LOAD = ROOT / "tests/deploy/compose/load.py"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can keep new connections from a listening socket")
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_connections_made_before_the_end_are_answered(store: ModelStore, tmp_path: Path, workers: str):
     body = json.dumps({"instances": make_rows(100), "model": "price"})
@@ -33,3 +36,21 @@ def test_connections_made_before_the_end_are_answered(store: ModelStore, tmp_pat
     assert result["lost"] == []
     assert result["answered"].keys() == {"200"}
     assert result["answered"]["200"] > 50
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can keep new connections from a listening socket")
+def test_a_socket_that_admits_no_more_still_hands_out_what_waits():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()
+        with socket.create_connection(address, timeout=5) as early:
+            assert admit_no_more(listener)
+            with pytest.raises(TimeoutError):
+                socket.create_connection(address, timeout=0.3)
+            assert has_waiting(listener)
+            accepted, _ = listener.accept()
+            with accepted:
+                accepted.sendall(b"answer")
+            assert early.recv(10) == b"answer"
+            assert not has_waiting(listener)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, timeout=5)
