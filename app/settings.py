@@ -1,4 +1,4 @@
-"""Settings: every knob of the service, one validated object."""
+"""Hold all settings of the service in one validated object."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROUTE = "^/[^{}]*$"
 
 
 class Settings(BaseSettings):
-    """What the environment variables ``EIGENSERVE_*`` say; built once, at start.
+    """Read the environment variables ``EIGENSERVE_*``; built once, at start.
 
     ``settings_table`` turns these fields into the table of docs/service.md.
     """
@@ -108,7 +108,7 @@ class Settings(BaseSettings):
 
 
 def settings_table() -> str:
-    """The table of all settings, in Markdown."""
+    """Write the table of all settings, in Markdown."""
     lines = ["| Variable | Default | Meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = field.default

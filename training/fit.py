@@ -1,4 +1,4 @@
-"""fit: from a table to a trained model."""
+"""Fit a model to a table."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SIZES = 1e-100, 1e100
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained model and what there is to say about it.
+    """Hold a trained model and what training reports about it.
 
     Attributes:
         model: the model, with metrics, settings and the data's fingerprint in its card.
@@ -104,7 +104,7 @@ def fit_rows(
     journal: Journal | None = None,
     ranks: Ranks | None = None,
 ) -> Fitted:
-    """As ``fit``, for rows whose target and weights are at hand already.
+    """Fit rows whose target and weights are at hand already.
 
     Args:
         table: the N rows' features, all of which are used.
@@ -234,7 +234,7 @@ def _check_size(goal: Target) -> None:
 
 
 def _describe(picks: Sequence[Judged]) -> list[dict[str, Any]]:
-    """What the members are, for the card."""
+    """Describe the members, for the card."""
     counts = Counter((pick.candidate, pick.steps, pick.loss) for pick in picks)
     return [
         {
@@ -249,7 +249,7 @@ def _describe(picks: Sequence[Judged]) -> list[dict[str, Any]]:
 
 
 def _weights(table: pd.DataFrame, goal: Target, settings: FitSettings) -> FloatArray:
-    """(N,) how much each row counts."""
+    """Return how much each row counts, (N,)."""
     weight = np.ones(len(table)) if settings.weight is None else positive_column(table, settings.weight)
     if settings.class_weight == "balanced":
         if not goal.classes:
@@ -262,7 +262,7 @@ def _weights(table: pd.DataFrame, goal: Target, settings: FitSettings) -> FloatA
 
 
 def _chosen(frame: pd.DataFrame, target: str, settings: FitSettings) -> pd.DataFrame:
-    """The columns that the settings ask for, and the target."""
+    """Select the columns that the settings ask for, and the target."""
     roles = [name for name in (settings.weight, settings.exposure) if name is not None]
     for name in (*settings.features, *settings.exclude, *roles):
         if name not in frame:

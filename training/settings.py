@@ -1,4 +1,4 @@
-"""FitSettings: what a fit can be told."""
+"""Read and check the options of a fit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from eigenserve.training.kernels.losses import RegressionLink, RegressionLoss
 
 @dataclass(frozen=True)
 class FitSettings:
-    """Settings of a fit; the defaults need no tuning.
+    """Hold the settings of a fit; the defaults need no tuning.
 
     Attributes:
         task: regression, binary, multiclass or poisson; None to tell it from the target.
@@ -130,19 +130,19 @@ class FitSettings:
 
     @property
     def peak_learning_rate(self) -> float:
-        """The learning rate, measured best on California housing unless told."""
+        """Return the learning rate, measured best on California housing unless given."""
         return self.learning_rate or (0.01 if self.curves == "piecewise" else 0.06)
 
     @property
     def resolved_eig_idx(self) -> int:
-        """The eigenvalue's index: the middle one unless told otherwise, or a shape needs another."""
+        """Return the eigenvalue's index: the middle one unless given otherwise, or a shape needs another."""
         if self.convex or self.concave:
             return self.dim - 1 if self.convex else 0
         return self.dim // 2 if self.eig_idx is None else self.eig_idx
 
 
 def read_settings(path: Path, overrides: Mapping[str, Any]) -> FitSettings:
-    """Settings from a TOML file whose keys are the names above; ``overrides`` go first.
+    """Read settings from a TOML file whose keys are the names above; ``overrides`` take precedence.
 
     Raises:
         UserError: no such file, not TOML, an unknown key or a value out of range.
@@ -163,7 +163,7 @@ def read_settings(path: Path, overrides: Mapping[str, Any]) -> FitSettings:
 
 
 def make_settings(told: Mapping[str, Any]) -> FitSettings:
-    """Settings from a mapping as TOML or the command line give them.
+    """Make settings from a mapping as TOML or the command line give them.
 
     Raises:
         UserError: a value of the wrong type or out of range.
@@ -187,7 +187,7 @@ def make_settings(told: Mapping[str, Any]) -> FitSettings:
 
 
 def _pairs(text: object) -> tuple[tuple[str, str], ...] | None:
-    """ "a:b,c:d" or [["a", "b"], ...] -> pairs of names."""
+    """Read "a:b,c:d" or [["a", "b"], ...] as pairs of names."""
     if text in ("auto", None):
         return None
     if text in ("none", ""):
@@ -205,7 +205,7 @@ def _pairs(text: object) -> tuple[tuple[str, str], ...] | None:
 
 
 def _monotone(told: object) -> tuple[tuple[str, str], ...]:
-    """ "f=+,g=-" or {"f": "+"} -> pairs of name and direction."""
+    """Read "f=+,g=-" or {"f": "+"} as pairs of name and direction."""
     entries = _entries(told)
     for entry in entries:
         if len(entry) != 2 or entry[1] not in ("+", "-"):
@@ -214,7 +214,7 @@ def _monotone(told: object) -> tuple[tuple[str, str], ...]:
 
 
 def _strengths(told: object) -> tuple[tuple[str, float], ...]:
-    """ "f=0.5,g=2" or {"f": 0.5} -> pairs of name and number."""
+    """Read "f=0.5,g=2" or {"f": 0.5} as pairs of name and number."""
     try:
         return tuple((str(name), float(value)) for name, value in _entries(told))
     except (ValueError, TypeError) as error:
@@ -222,7 +222,7 @@ def _strengths(told: object) -> tuple[tuple[str, float], ...]:
 
 
 def _entries(told: object) -> list[tuple[Any, ...]]:
-    """ "f=1,g=2", {"f": 1} or [["f", 1]] -> what each says, whatever that is."""
+    """Read "f=1,g=2", {"f": 1} or [["f", 1]] as what each says, whatever that is."""
     if isinstance(told, str):
         return [tuple(entry.rsplit("=", 1)) for entry in told.split(",") if entry]
     if isinstance(told, Mapping):

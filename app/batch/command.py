@@ -1,4 +1,4 @@
-"""The command `eigenserve score`."""
+"""Run the command `eigenserve score`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""score_file: from a file of rows to a file of answers, in constant memory, going on where a killed run stopped."""
+"""Score a file of rows into a file of answers, in constant memory, resuming where a killed run stopped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from eigenserve.model.spectral import SpectralModel
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did.
+    """Summarise what a run did.
 
     Attributes:
         model, version: of what scored.

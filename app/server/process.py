@@ -1,4 +1,4 @@
-"""Server: uvicorn for one process, with a shutdown that loses nothing."""
+"""Run uvicorn for one process, with a shutdown that loses no request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LINGER_TURNS = 25
 
 
 class Server(uvicorn.Server):
-    """A server that drains on SIGTERM or SIGINT and whose process then ends by itself.
+    """Drain on SIGTERM or SIGINT, then let the process end by itself.
 
     Attributes:
         service: what it serves.

@@ -1,4 +1,4 @@
-"""build: the service as a Ray Serve application, `serve run eigenserve.app.server.ray:build store=models`.
+"""Build the service as a Ray Serve application: `serve run eigenserve.app.server.ray:build store=models`.
 
 Gateways take HTTP and hand requests to replicas, each of which is the whole FastAPI application with its models. A
 replica that dies costs no request: predictions change nothing, so the gateway asks another replica.
@@ -39,7 +39,7 @@ SCALE: dict[str, Any] = {
 
 
 class Replica:
-    """The service in a process of its own."""
+    """Run the service in a separate process."""
 
     def __init__(self, settings: Mapping[str, Any], release: str) -> None:
         self.app = create_app(Settings(**settings))
@@ -82,7 +82,7 @@ class Replica:
 
 
 class Gateway:
-    """An ASGI application that hands each request to a replica, and to another one if that dies."""
+    """Hand each request to a replica, and to another one if that dies, as an ASGI application."""
 
     def __init__(self, replicas: Any, max_body_bytes: int) -> None:
         self.replicas = replicas
@@ -96,7 +96,7 @@ class Gateway:
         return application
 
     async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
-        """One request, or the application's lifespan."""
+        """Answer one request, or follow the application's lifespan."""
         if scope["type"] == "lifespan":
             while (message := await receive())["type"] != "lifespan.shutdown":
                 await send({"type": f"{message['type']}.complete"})
@@ -132,7 +132,7 @@ class Gateway:
 
 
 def build(arguments: Mapping[str, Any]) -> Any:
-    """The application, for `serve run`, `serve deploy` or ``serve.run``.
+    """Build the application, for `serve run`, `serve deploy` or ``serve.run``.
 
     Args:
         arguments: fields of ``Settings``, and those of ``SCALE``. Another ``release`` makes Ray replace the replicas,

@@ -1,4 +1,4 @@
-"""The pseudo-inverse of T - lambda I applied to a vector: what derivatives of eigenvectors are made of.
+"""Apply the pseudo-inverse of T - lambda I to a vector: what derivatives of eigenvectors are made of.
 
 With A = T - lambda I, the real part of (A - i delta)^-1 b is sum over j of mu_j / (mu_j^2 + delta^2) u_j
 (u_j'b), over the eigenpairs (mu_j, u_j) of A: the pseudo-inverse, with 1 / gap damped to gap / (gap^2 +
@@ -41,7 +41,7 @@ def _cached(sources: int) -> Any:
 
 @njit(error_model="numpy")
 def _apply(diag: Any, off_diag: Any, value: float, vector: Any, rhs: Any, out: Any) -> None:
-    """out <- damped pseudo-inverse of (T - value I) times rhs, orthogonal to the unit `vector`."""
+    """Write the damped pseudo-inverse of (T - value I) times rhs to out, orthogonal to the unit `vector`."""
     n = diag.shape[0]
     if not np.isfinite(value):  # a place beyond the spectrum, or a matrix that is not finite
         out[:] = value * 0.0 if np.isnan(value) else 0.0

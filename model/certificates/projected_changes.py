@@ -1,4 +1,4 @@
-"""Projected changes: the largest eigenvalue of Q'EQ + S for many tridiagonal E, S diagonal and Q with few columns."""
+"""Find the largest eigenvalue of Q'EQ + S for many tridiagonal E, S diagonal and Q with few columns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TINY = 1e-280
 def largest_projected(
     diag: FloatArray, off_diag: FloatArray, bases: FloatArray, shifts: FloatArray, sign: float
 ) -> FloatArray:
-    """lambda_max(sign Q_h'E_ph Q_h + diag(shifts_h)) for P points and H heads, as (P, H).
+    """Return lambda_max(sign Q_h'E_ph Q_h + diag(shifts_h)) for P points and H heads, as (P, H).
 
     Args:
         diag, off_diag: E, (P, H, n) and (P, H, n - 1).
@@ -43,7 +43,7 @@ def largest_projected(
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _reduce(diag: Any, off_diag: Any, bases: Any, shifts: Any, sign: float, reduced: Any, reduced_off: Any) -> None:
-    """The matrices, made tridiagonal by Householder reflections; ``_LANES`` points at once, the innermost axis.
+    """Make the matrices tridiagonal by Householder reflections; ``_LANES`` points at once, the innermost axis.
 
     Measured at n = 15, m = 8: 0.48 us a matrix instead of 1.2 one by one.
     """

@@ -1,4 +1,4 @@
-"""Attributions: scores taken apart by feature, against the score of a baseline row."""
+"""Attribute scores to features, against the score of a baseline row."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def attribute(
     seed: int,
     check: Callable[[], None],
 ) -> Explanation:
-    """The explanation by "path" or "shapley".
+    """Explain by "path" or "shapley".
 
     Args:
         features: the features of the columns.

@@ -1,4 +1,4 @@
-"""The command `eigenserve curvature`: measure a model's curvature, print it and write it into the model's folder."""
+"""Run `eigenserve curvature`: measure a model's curvature, print it and write it into the model's folder."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def version_folder(path: Path, model: SpectralModel) -> Path:
-    """STORE/NAME or STORE/NAME/VERSION -> the folder of the version that was loaded from there."""
+    """Return the folder of the version that was loaded from STORE/NAME or STORE/NAME/VERSION."""
     version = str(model.card["version"])
     is_version = path.name == version and path.parent.name == model.card["name"]
     return path if is_version else path / version

@@ -1,4 +1,4 @@
-"""The command `export`: a model as one ONNX file."""
+"""Run the command `eigenserve export`: write a model as one ONNX file."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def export(arguments: argparse.Namespace) -> None:
 
 
 def _write(out: Path, content: bytes) -> None:
-    """The whole file or none: readers never see a part of it."""
+    """Write the whole file or none: readers never see a part of it."""
     try:
         with tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}.", delete=False) as draft:
             try:

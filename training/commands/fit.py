@@ -1,4 +1,4 @@
-"""The command `eigenserve fit`."""
+"""Run the command `eigenserve fit`."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def _model_name(arguments: argparse.Namespace) -> str:
 
 
 def _store(location: str | None) -> ModelStore | RemoteStore:
-    """Where the model goes; a URL is asked for its models now, not after a long training."""
+    """Open the store for the model; a URL is asked for its models now, not after a long training."""
     from eigenserve.model.checkpoints.locations import open_store
 
     try:
@@ -180,7 +180,7 @@ def _store(location: str | None) -> ModelStore | RemoteStore:
 
 
 def _check_writable(root: Path) -> None:
-    """Before a long training, not after it."""
+    """Check that the store can be written, before a long training and not after it."""
     nearest = next(path for path in (root.absolute(), *root.absolute().parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise UserError(f"the store {root} cannot be written: {nearest} is no folder that may be written to")

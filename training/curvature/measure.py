@@ -1,4 +1,4 @@
-"""Curvature of a trained model: how flat the minimum is that training found."""
+"""Measure how flat the minimum is that training found."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ PROBES, STEPS = 5, 30
 
 @dataclass(frozen=True)
 class Curvature:
-    """The Hessian of a model's mean loss on a table, with respect to all entries of its matrices.
+    """Hold figures of the Hessian of a model's mean loss on a table, with respect to all entries of its matrices.
 
     A regression's loss is that of the standardised target (its mean and deviation in the table), and the
     matrices are in that unit too, so the figures do not depend on the target's unit. The penalty of training
@@ -73,7 +73,7 @@ class Curvature:
     smallest_gap: float
 
     def document(self) -> dict[str, Any]:
-        """The figures as JSON types, as ``curvature.json`` holds them."""
+        """Write the figures as JSON types, as ``curvature.json`` holds them."""
         return {
             "loss": self.loss,
             "rows": self.rows,
@@ -100,7 +100,7 @@ def measure_curvature(
     device: str = "cpu",
     reporter: Reporter | None = None,
 ) -> Curvature:
-    """The ``top`` largest and smallest eigenvalues of the loss's Hessian on a table, its trace and density.
+    """Measure the ``top`` largest and smallest eigenvalues of the loss's Hessian on a table, its trace and density.
 
     Args:
         model: the trained model.
@@ -170,7 +170,7 @@ def measure_curvature(
 
 
 def choose_loss(model: SpectralModel) -> tuple[str, RowLoss]:
-    """The name of the loss that a model's curvature is that of, and the loss: the one it was trained on.
+    """Choose the loss whose curvature is measured, with its name: the one the model was trained on.
 
     Losses without curvature of their own (absolute, quantile) are replaced by Huber's.
     """
@@ -187,13 +187,13 @@ def choose_loss(model: SpectralModel) -> tuple[str, RowLoss]:
 
 
 def _settings(model: SpectralModel) -> dict[str, Any]:
-    """The settings that the model was trained with, as far as its card tells."""
+    """Recover the settings that the model was trained with, as far as its card keeps them."""
     return {**asdict(FitSettings()), **model.card.get("training", {}).get("settings", {})}
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """A table as training sees it: features, target and weight (N,)."""
+    """Hold a table as training sees it: features, target and weight (N,)."""
 
     features: pd.DataFrame
     target: FloatArray
@@ -201,7 +201,7 @@ class _Rows:
 
 
 def _rows(model: SpectralModel, frame: pd.DataFrame) -> _Rows:
-    """The rows with a target, weighted as in training, but for class weights."""
+    """Select the rows with a target, weighted as in training, but for class weights."""
     settings = _settings(model)
     features, target, _ = split_target(frame, model.target, model.task, model.classes, vary=False)
     values, weight = target.values, np.ones(len(features))

@@ -1,4 +1,4 @@
-"""What a user should know about a table before trusting a model of it; nothing is dropped, only told."""
+"""Report what a user should know about a table before trusting a model of it; nothing is dropped."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MAX_NAMES = 5
 def audit(
     table: pd.DataFrame, space: FeatureSpace, columns: FloatArray, target: Target, weight: FloatArray | None = None
 ) -> list[str]:
-    """Sentences about the features of a table and its target, each with what to do about it.
+    """Describe what to know of a table's features and target, each sentence with what to do about it.
 
     Rows are sampled where there are many, always the same ones.
 
@@ -90,20 +90,20 @@ def audit(
 
 
 def _codes(column: pd.Series) -> FloatArray:
-    """A code for each different value; NaN where missing."""
+    """Code each different value; NaN where missing."""
     codes = pd.factorize(column)[0].astype(np.float64)
     codes[codes < 0] = np.nan
     return codes
 
 
 def _is_constant(column: pd.Series) -> bool:
-    """One value in every row, or none in any; a value that is there or not does vary."""
+    """Return whether there is one value in every row, or none in any; a value that is there or not does vary."""
     present = column.dropna()
     return len(present) == 0 or (len(present) == len(column) and not (present != present.iloc[0]).any())
 
 
 def _is_id(column: pd.Series, is_text: bool) -> bool:
-    """Texts all different, or whole numbers that are all different and count up or fill their range."""
+    """Return whether values are different texts, or different whole numbers that count up or fill their range."""
     if len(column) < FEW_ROWS or not column.is_unique or column.isna().any():
         return False
     if pd.api.types.is_integer_dtype(column):
@@ -113,7 +113,7 @@ def _is_id(column: pd.Series, is_text: bool) -> bool:
 
 
 def _duplicates(table: pd.DataFrame, codes: dict[str, FloatArray], names: list[str]) -> Iterator[str]:
-    """Columns that say the same as an earlier one, in the same words or in others."""
+    """Yield columns that say the same as an earlier one, in the same words or in others."""
     groups: dict[bytes, list[str]] = defaultdict(list)
     for name in names:
         renumbered = pd.factorize(codes[name])[0]
@@ -130,13 +130,13 @@ def _duplicates(table: pd.DataFrame, codes: dict[str, FloatArray], names: list[s
 
 
 def _say_the_same(a: pd.Series, b: pd.Series) -> bool:
-    """Whether all rows agree, not just the sampled ones."""
+    """Return whether all rows agree, not just the sampled ones."""
     first, second = pd.factorize(a)[0], pd.factorize(b)[0]
     return bool((first == second).all())
 
 
 def _column_notes(name: str, column: pd.Series, sample: pd.Series | None) -> Iterator[str]:
-    """Notes about one column; ``sample`` is a part of its rows if it has categories."""
+    """Yield notes about one column; ``sample`` is a part of its rows if it has categories."""
     missing = float(column.isna().mean())
     if missing > MOSTLY_MISSING:
         yield (
@@ -186,7 +186,7 @@ def _weight_notes(weight: FloatArray) -> Iterator[str]:
 
 
 def _names(names: list[str]) -> str:
-    """ "'a' is", "'a' and 'b' are", ... the beginning of a sentence."""
+    """Begin a sentence: "'a' is", "'a' and 'b' are", ..."""
     shown = [repr(name) for name in names[:MAX_NAMES]]
     if len(names) > MAX_NAMES:
         shown.append(f"{len(names) - MAX_NAMES} more")

@@ -1,4 +1,4 @@
-"""What the scikit-learn estimators share: parameters, rows, explanations, checkpoints, pickles."""
+"""Share among the scikit-learn estimators: parameters, rows, explanations, checkpoints, pickles."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Pairs = Literal["auto", "none"] | list[tuple[str, str]]
 
 
 class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
-    """What the regressor and the classifier share: everything but the target.
+    """Share everything but the target between the regressor and the classifier.
 
     A fit does not depend on the order of rows, and a row of weight two counts as two equal rows: equal rows are
     merged, their weights added.
@@ -60,7 +60,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """(N,) predictions for N rows: an array or a DataFrame as fitted on; a missing value is NaN.
+        """Predict N rows, an array or a DataFrame as fitted on: (N,); a missing value is NaN.
 
         Raises:
             NotFittedError: before ``fit``.
@@ -70,7 +70,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
         return model.predict(rows)
 
     def explain(self, X: Any, *, target: ClassLabel | None = None) -> Explanation:
-        """Scores of N rows taken apart into one contribution per term, exactly.
+        """Explain N rows: their scores as one contribution per term, exactly.
 
         Args:
             X: as for ``predict``.
@@ -96,7 +96,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def from_checkpoint(cls, path: str | os.PathLike[str]) -> Self:
-        """An estimator around the model at STORE/NAME or STORE/NAME/VERSION.
+        """Load the model at STORE/NAME or STORE/NAME/VERSION as an estimator.
 
         Raises:
             ModelNotFoundError, CheckpointError: nothing there, or something damaged.
@@ -125,7 +125,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        """The parameters and the files of the checkpoint: a pickle outlives changes of the classes inside."""
+        """Return the parameters and the files of the checkpoint: a pickle outlives changes of the classes inside."""
         state = dict(super().__getstate__())
         if "model_" in state:
             with tempfile.TemporaryDirectory() as folder:
@@ -147,7 +147,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
         """Take over a trained model."""
 
     def _settings(self, **told: Any) -> FitSettings:
-        """The settings that the parameters stand for.
+        """Return the settings that the parameters stand for.
 
         Raises:
             ValueError: a parameter out of range.

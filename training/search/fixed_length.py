@@ -1,4 +1,4 @@
-"""A fit that is told all there is to choose: its members are trained while one of them is judged."""
+"""Train with a fixed configuration: no search; members are trained while the configuration is cross-validated."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def train_told(
     journal: Journal | None = None,
     ranks: Ranks | None = None,
 ) -> tuple[Judged, list[TrainedMember]]:
-    """The only candidate, judged as a search would, and members of it trained on all rows, all at once.
+    """Train the only candidate, judged as a search would, and members of it on all rows, all at once.
 
     Args:
         bench: with one suitable candidate and no additive model.

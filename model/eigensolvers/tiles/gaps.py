@@ -1,4 +1,4 @@
-"""Gaps of a tile: how far each lane's eigenvalue is from its nearest neighbour, to one part in 128.
+"""Measure how far each lane's eigenvalue is from its nearest neighbour, to one part in 128.
 
 A gap tells how much to trust an eigenvector, so two digits do, and no neighbour has to be solved for: the
 radius around the eigenvalue is halved and bisected until the Sturm counts at both its ends say that the
@@ -46,7 +46,7 @@ def _bisect_radius(
 
 @njit(error_model="numpy")
 def coarse_gaps(d32: Any, e2_32: Any, eig_idx: int, blocks: int, middle: Any) -> None:
-    """Row 0 of middle, the eigenvalues, receives their gaps as float32 knows them."""
+    """Overwrite row 0 of middle, the eigenvalues, with their gaps as float32 knows them."""
     here = load(middle, 0)
     zero = fill(here, 0.0)
     low, high = _bisect_radius(d32, e2_32, eig_idx, blocks, here, zero, fill(here, 2.0), zero, STEPS_F32)
@@ -57,7 +57,7 @@ def coarse_gaps(d32: Any, e2_32: Any, eig_idx: int, blocks: int, middle: Any) ->
 def half_gaps(
     d: Any, e2: Any, facts: Any, frame: Any, middle: Any, half: int, eig_idx: int, blocks: int, value: Any
 ) -> Any:
-    """The gaps of the scaled matrices of a half around their eigenvalues, row 0 of value, from `coarse_gaps`."""
+    """Return the gaps of a half's scaled matrices around their eigenvalues, row 0 of value, from `coarse_gaps`."""
     width = load(frame, 1)
     gap = load_half(middle, 0, half)
     small = gap < SMALL

@@ -1,4 +1,4 @@
-"""Windows of eigenvectors made orthonormal where eigenvalues crowd.
+"""Make windows of eigenvectors orthonormal where eigenvalues crowd.
 
 A twisted factorisation knows one eigenvalue at a time: of two that agree to rounding it may return the same
 vector twice. So within a window each vector is made orthogonal to its close predecessors; where nothing is

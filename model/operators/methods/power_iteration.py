@@ -1,4 +1,4 @@
-"""Power iteration with deflation: the k largest magnitudes, one after the other, in little memory."""
+"""Find the k largest magnitudes, one after the other, in little memory, by power iteration with deflation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def deflated_power_iteration(
     *,
     progress: Progress | None = None,
 ) -> EigenResult:
-    """The k eigenpairs of largest magnitude, each by power iteration orthogonal to those before it.
+    """Find the k eigenpairs of largest magnitude, each by power iteration orthogonal to those before it.
 
     Iterations for a vector end when its residual A v - theta v, as far as it is orthogonal to the vectors
     before, and the change of its Rayleigh quotient theta since the last step are at most tol |theta| / 2. A
@@ -86,7 +86,7 @@ def deflated_power_iteration(
 
 
 class _End(NamedTuple):
-    """Where iterations ended: a unit vector, its product, ||A|| as far as known, and whether it had settled."""
+    """Hold where iterations ended: a unit vector, its product, ||A|| as far as known, and whether it had settled."""
 
     vector: Tensor
     image: Tensor
@@ -97,7 +97,7 @@ class _End(NamedTuple):
 def _iterate(
     products: Products, found: KrylovBasis, start: Tensor, max_iter: int, tol: float, momentum: float, scale: float
 ) -> _End:
-    """Up to ``max_iter`` steps orthogonal to ``found``; ``scale`` is ||A|| as far as known."""
+    """Take up to ``max_iter`` steps orthogonal to ``found``; ``scale`` is ||A|| as far as known."""
     step, before, value = found.orthogonalize(start), torch.zeros_like(start), np.inf
     length = float(torch.linalg.vector_norm(step))
     for _ in range(max_iter):
