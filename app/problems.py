@@ -89,7 +89,7 @@ def _of_http(error: HTTPException, request: Request) -> ProblemError:
     headers = error.headers or {}
     path = request.scope["path"]
     if error.status_code == 404:
-        return ProblemError(404, f"there is nothing at {path}; the paths are listed at /docs", headers=headers)
+        return ProblemError(404, f"path {path} does not exist; the paths are listed at /docs", headers=headers)
     if error.status_code == 405:
         # A route keeps its methods in a set, whose order is another in every process.
         allowed = ", ".join(sorted(headers.get("Allow", "").split(", ")))

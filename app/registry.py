@@ -94,7 +94,7 @@ class ModelRegistry:
         """
         names = self.store.names()
         if not names:
-            raise ModelNotFoundError(f"the store {self.store.root} has no model; train one with `eigenserve fit`")
+            raise ModelNotFoundError(f"the store {self.store.root} is empty; train a model with `eigenserve fit`")
         if self.default is not None and self.default not in names:
             raise ModelNotFoundError(
                 f"the default model {self.default!r} is not in the store {self.store.root}; "
@@ -134,11 +134,11 @@ class ModelRegistry:
                 except (CheckpointError, ModelNotFoundError) as error:
                     failures[name, version] = str(error)
                     self.on_load(name, None)
-            told, self.failures = self.failures, MappingProxyType(failures)
+            known, self.failures = self.failures, MappingProxyType(failures)
             if not loaded:
                 raise CheckpointError(failures[name, versions[-1]])
             for key, why in failures.items():
-                if key not in told:
+                if key not in known:
                     log.error("version not loaded", extra={"model": name, "version": key[1], "reason": why})
             self._mark(name, unloaded=False)
             self.served = MappingProxyType(
@@ -204,7 +204,7 @@ class ModelRegistry:
         if not self.ready:
             raise not_ready()
         names = ", ".join(served) or "none"
-        raise invalid(("model",), f"must be given, one of {names}: no model is the default")
+        raise invalid(("model",), f"must be given, one of {names}: a default model is not set")
 
 
 def not_ready() -> ProblemError:

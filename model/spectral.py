@@ -71,7 +71,7 @@ class SpectralModel:
         if len(self.classes) != expected or (self.task == "multiclass" and expected < 2):
             raise ValueError(f"a {self.task} model must have {expected or 'no'} classes; got {self.classes}")
         if self.log_link and self.task != "regression":
-            raise ValueError(f"only a regression can be told the logarithmic link; this is a {self.task} model")
+            raise ValueError(f"log_link is only valid for regression; this model's task is {self.task}")
         outputs = len(self.classes) if self.task == "multiclass" else 1
         if self.ensemble.num_outputs != outputs:
             raise ValueError(f"a {self.task} model has {outputs} outputs; got {self.ensemble.num_outputs}")
@@ -100,7 +100,7 @@ class SpectralModel:
 
         Raises:
             InvalidRowsError: rows that are not rows of this model.
-            ValueError: the model is no classifier.
+            ValueError: the model is not a classifier.
         """
         if not self.classes:
             raise ValueError(f"only classifiers have probabilities; this is a {self.task} model")

@@ -21,7 +21,7 @@ class Reporter(Protocol):
         """Note that ``done`` of ``total`` optimiser steps have run; ``text`` says how it stands."""
 
     def say(self, text: str) -> None:
-        """Tell the user at once."""
+        """Inform the user at once."""
 
 
 class Silent:

@@ -128,7 +128,7 @@ def _read_ranges(served: ServedModel, ranges: Any, errors: _Faults) -> dict[int,
             continue
         feature = space.features[space.position(name)]
         if feature.num_codes:
-            errors.add(loc, "must be left out: it is no number")
+            errors.add(loc, "must be left out: it is not a number")
         elif space.position(name) in space.tied:
             errors.add(loc, f"must be left out: {TIED}")
         elif not isinstance(given, list) or len(given) != 2:

@@ -79,7 +79,7 @@ def _parse(body: bytes) -> Any:
 
 def _constant(text: str) -> None:
     if text != "NaN":
-        raise ValueError(f"{text} is no finite number")
+        raise ValueError(f"must be a finite number; got {text}")
 
 
 def _read(document: Any, service: Service) -> Asked:

@@ -189,7 +189,7 @@ async def index(request: Request) -> Response:
 @router.post(
     "/repository/models/{name}/load",
     responses=_problems(400, 403, 404),
-    summary="Load a model, or load it anew",
+    summary="Load or reload a model",
 )
 async def load(request: Request, name: str) -> Response:
     """Load all versions of a model. What is served stays if none can be loaded."""

@@ -40,7 +40,7 @@ from eigenserve.model.arrays import FloatArray
 router = APIRouter()
 
 HTML = "text/html"
-#: A report has its scripts and styles in it and asks no host for anything. In a sandbox it is no page of this
+#: A report has its scripts and styles in it and asks no host for anything. In a sandbox it is not a page of this
 #: server's, either: what a store's reports do cannot reach the API with the reader's credentials.
 REPORT_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
@@ -96,7 +96,7 @@ async def explain(request: Request) -> Response:
     def read() -> Asked:
         asked = reader()
         if asked.include.names and wanted != JSON:
-            raise ProblemError(406, f'a table has no place for what "include" asks for: accept {JSON}; got {wanted}')
+            raise ProblemError(406, f'"include" requires JSON; got Accept: {wanted}; accept {JSON}')
         return asked
 
     return Response(await service.explain(request, body, read, answer), media_type=wanted)

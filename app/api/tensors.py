@@ -65,7 +65,7 @@ def read_tensors(inputs: Any, binary: bytes, served: ServedModel, max_rows: int)
     if len({len(values) for values in columns.values()}) > 1:
         raise invalid(("inputs",), "all tensors must have the same number of rows")
     if len(columns) < len(inputs):
-        raise invalid(("inputs",), "no two tensors may have the same name")
+        raise invalid(("inputs",), "tensors must have different names")
     return columns
 
 

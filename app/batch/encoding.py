@@ -80,7 +80,7 @@ def _encode_distinct(feature: Feature, column: Any, out: FloatArray) -> Sequence
     """Encode every distinct value once: columns of categories have few."""
     try:
         encoded = pa.chunked_array(column.chunks, column.type).combine_chunks().dictionary_encode()
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):  # lists, structs: no categories, as each cell is told
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):  # lists, structs: not categories, as each cell reports
         return _encode_cells(feature, _values(column), out)
     codes, messages = [np.nan], [""]
     for value in _values(encoded.dictionary):

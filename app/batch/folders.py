@@ -62,7 +62,7 @@ def folder_beside(place: Place) -> Folder:
     if not place.is_url:
         path = place.path
         if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-            raise ScoreError(f"{place.text} cannot be written: {path.parent} is no folder that may be written to")
+            raise ScoreError(f"cannot write to {place.text}: {path.parent} is not a writable directory")
         return LocalFolder(path.with_name(f".{path.name}.parts"))
     system, remote = file_system(place.text)
     parent, _, name = remote.rpartition("/")

@@ -74,7 +74,7 @@ class Parts:
         # Of a run that was killed at its very start, the key may be a draft.
         if not _KEY_TEXT.fullmatch(found) and set(names) - {f".{KEY}"}:
             where = self.folder.path
-            raise ScoreError(f"{where} must hold finished parts or nothing; it holds something else: move it away")
+            raise ScoreError(f"{where} must hold finished parts or nothing; it holds other files: move them away")
         if found != self.key:
             self.discarded = sum(_NAME.fullmatch(name) is not None for name in names)
             for name in names:

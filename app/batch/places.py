@@ -16,7 +16,7 @@ from eigenserve.app.batch.errors import ScoreError
 
 #: Formats of tables, by what a file's name ends in.
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".pq", ".arrow", ".feather")
-#: Bytes at either end of a file that tell it from another one of the same size. A Parquet file ends with the
+#: Bytes at either end of a file that distinguish it from another one of the same size. A Parquet file ends with the
 #: statistics of all its columns.
 SAMPLE_BYTES = 2**20
 

@@ -58,7 +58,7 @@ def ray_engine(address: str | None = None) -> Engine:
 
 
 def _score(ray: Any, scorer: Scorer, table: TableFile, first: int) -> Iterator[ScoredPart]:
-    # Ray tells how it plans and starts; this command tells how far it is.
+    # Ray logs how it plans and starts; this command reports the progress.
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
@@ -67,12 +67,12 @@ def _score(ray: Any, scorer: Scorer, table: TableFile, first: int) -> Iterator[S
     total = table.count_rows()
     reads = _reads(total, scorer.part_rows, first)
     model = (pack_model(scorer.served.model), scorer.served.name, scorer.served.version, asdict(scorer.options))
-    told = {"text": table.place.text, "names": list(table.names), "part_rows": scorer.part_rows}
+    source = {"text": table.place.text, "names": list(table.names), "part_rows": scorer.part_rows}
     cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
     scored = (
         ray.data.from_items(reads, override_num_blocks=len(reads))
         # One task that reads it all stands apart from the actors; else each of them reads what it scores.
-        .map_batches(_read, batch_size=1, batch_format="pyarrow", fn_kwargs=told, num_cpus=0 if total is None else 1)
+        .map_batches(_read, batch_size=1, batch_format="pyarrow", fn_kwargs=source, num_cpus=0 if total is None else 1)
         .map_batches(
             RayScorer,
             batch_size=1,

@@ -90,7 +90,7 @@ class Scorer:
         bad = sorted({row for row, _ in faults})
         # Whatever a bad row says, it must not disturb the others.
         columns[bad] = np.nan
-        # A row beyond float64 is found and told below.
+        # A row beyond float64 is found and reported below.
         with np.errstate(over="ignore", invalid="ignore"):
             scores, answers = self._answers(columns)
             finite = np.isfinite(scores if model.classes else model.values(scores)[:, None]).all(axis=1)

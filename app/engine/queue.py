@@ -56,7 +56,7 @@ class Patience:
     Attributes:
         deadline_s: how long a request may take.
         ends: when its time is up, by ``time.monotonic``.
-        over: its client has been told, or is gone.
+        over: its client has been answered, or is gone.
     """
 
     deadline_s: float
@@ -213,11 +213,11 @@ class Lane:
             try:
                 result = work(patience)
             finally:
-                beside, ended = (first + self._step(-1) + 1) / 2, time.monotonic()
+                parallel, ended = (first + self._step(-1) + 1) / 2, time.monotonic()
                 if job.trace is not None:
                     job.trace.part("solve", started, ended)
             # Several at a time: each takes that much longer, and the queue goes that much faster than one.
-            measured.append((ended - started) / beside)
+            measured.append((ended - started) / parallel)
             return result
 
         def done() -> None:

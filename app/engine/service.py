@@ -58,7 +58,7 @@ class Service:
         metrics: what Prometheus reads.
         onnx_files: models as ONNX files.
         failure: why the models could not be loaded, if so.
-        log_failure: whether ``failure`` goes to the log; not where the command line tells it.
+        log_failure: whether ``failure`` goes to the log; not where the command line reports it.
         load_first: whether the server waits for the models before it takes connections.
         draining: no new work is wanted.
     """

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from eigenserve.app.problems import ProblemError, problem_response
 
-#: Open without a key: probes and scrapers have none, the documentation tells how to send one, and the page asks for it.
+#: Open without a key: probes and scrapers have none, the documentation says how to send one, and the page asks for it.
 _OPEN = frozenset(
     {
         "/",
@@ -33,7 +33,7 @@ class Keys:
     """Hold the keys, and what each may do.
 
     A key comes as ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``. Only hashes are kept, and all of them
-    are compared, so that the time taken tells nothing.
+    are compared, so that the time taken reveals nothing.
     """
 
     def __init__(self, predict: Iterable[str], admin: Iterable[str], health_route: str | None = None) -> None:

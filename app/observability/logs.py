@@ -47,7 +47,7 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
-    # uvicorn tells of each start and stop at length; the service says it in its own words.
+    # uvicorn logs each start and stop at length; the service logs them in one line each.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 

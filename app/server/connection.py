@@ -130,7 +130,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP request, and close."""
+        """Answer what is not an HTTP request, and close."""
         details = {
             400: "this is not a valid HTTP request",
             431: f"the request line and headers must be at most {MAX_HEADER_BYTES} bytes",

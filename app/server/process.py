@@ -42,7 +42,7 @@ class Server(uvicorn.Server):
         self._told_ready = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to tell the supervisor of it, then load and listen."""
+        """Start the heartbeat to the supervisor, then load and listen."""
         if self.line is not None:
             self._heart = asyncio.create_task(beat(self.line, self._stop))
         await super().startup(sockets)
@@ -106,7 +106,7 @@ def serve(
         listener: the bound socket.
         line: to the supervisor, if there is one.
         load_first: load the models before taking connections, which others take meanwhile.
-        marks: folder in which workers tell each other what was unloaded.
+        marks: folder in which workers record for each other what was unloaded.
 
     Returns:
         None after a signal, or why the models could not be served.

@@ -26,7 +26,7 @@ Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 #: Replicas that a request is tried on, at most.
 ATTEMPTS = 4
-#: What ``build`` takes besides the fields of ``Settings``.
+#: What ``build`` takes in addition to the fields of ``Settings``.
 SCALE: dict[str, Any] = {
     "release": "",
     "min_replicas": 1,
@@ -104,8 +104,8 @@ class Gateway:
             return
         body = await self._body(receive)
         # One byte too many is enough for the replica to refuse the body as it would any that is too large.
-        told = {key: scope[key] for key in SCOPE if key in scope}
-        status, headers, content = await self._ask(told, body)
+        forwarded = {key: scope[key] for key in SCOPE if key in scope}
+        status, headers, content = await self._ask(forwarded, body)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 

@@ -27,7 +27,7 @@ def finite(served: ServedModel, scores: FloatArray, loc: Location = ("instances"
     for found, what in ((scores, "score"), (values, "prediction")):
         if not np.isfinite(found).all():
             row = int(np.argwhere(~np.isfinite(found))[0, 0])
-            message = f"has values so far from the training data that its {what} is no finite number"
+            message = f"has values so far from the training data that its {what} is not a finite number"
             raise invalid((*loc, row), message)
     return scores
 

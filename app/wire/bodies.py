@@ -29,7 +29,7 @@ class BodyHeaders(NamedTuple):
         charset: in lower case.
         encoding: the content encoding.
         length: the content length; 0 where it is not given.
-        waits: the client sends the body only when it is told to go on.
+        waits: the client sends the body only when the server answers 100 Continue.
     """
 
     media_type: str = ""

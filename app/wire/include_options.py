@@ -31,7 +31,7 @@ class Include:
     curves: tuple[tuple[str, ...], ...] | None = None
 
 
-#: Nothing besides.
+#: No further parts.
 EXPLANATION_ALONE = Include()
 
 

@@ -31,7 +31,7 @@ class Asked:
         rows: at least one, as a list of rows or as columns by name; whether each is a row of the model shows
             when they are encoded.
         method, target: as for ``SpectralModel.explain``.
-        interval: the level of the intervals to give beside predictions; None for none.
+        interval: the level of the intervals to give with predictions; None for none.
         baseline: as for ``SpectralModel.explain_columns``: encoded.
         include: further parts of an explanation.
         loc: where in the body the rows are.

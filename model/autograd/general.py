@@ -1,7 +1,7 @@
 """Differentiate the general eigendecomposition, with gradients that stay finite where eigenvalues meet.
 
 Let A X = X B, B block-diagonal with one block B_c for each cluster of eigenvalues that coincide to rounding,
-N its part beside the clusters' means mu_c, and F = X^-1 dA X. Then, to second order (Kato, Perturbation
+N its part without the clusters' means mu_c, and F = X^-1 dA X. Then, to second order (Kato, Perturbation
 theory for linear operators, II.2; Stewart and Sun, Matrix perturbation theory, V.2),
 
     X(A + dA) = X (I + Y),    Y B - B Y = off-diagonal blocks of F + F Y  -  Y times the diagonal blocks of F
@@ -24,7 +24,7 @@ from torch import Tensor
 #: Eigenvalues nearer than this times sqrt(eps), relative to the matrix's norm, coincide: 2.4e-7 in double
 #: precision. LAPACK splits a defective pair by sqrt(eps); three, by eps^(1/3), are for the caller to join.
 COINCIDE_ROOTS = 16.0
-#: Share of a gradient along the phases of eigenvectors above which a loss is no function of A alone.
+#: Share of a gradient along the phases of eigenvectors above which a loss is not a function of A alone.
 PHASE_TOLERANCE = 1e-6
 
 Gauge = Literal["check", "fixed"]

@@ -19,7 +19,7 @@ from eigenserve.model.kernels.source_digest import SOLVER_SOURCES, source_digest
 # itself, while rounding in the direction of v, amplified by 1 / delta, stays at sqrt(eps) before it is
 # projected away.
 DAMPING = 2.0**-26
-# Entries beyond these are brought near 1 by exact factors first: squares of their reciprocals are no numbers.
+# Entries beyond these are brought near 1 by exact factors first: squares of their reciprocals are not numbers.
 _FAR_UP, _FAR_BELOW = 2.0**600, 2.0**-400
 _FAR_DOWN, _FAR_ABOVE = 2.0**-600, 2.0**400
 _LARGEST = 2.0**1000  # for matrices below 1e-300, whose derivatives are too large for a number: finite all the same

@@ -50,7 +50,7 @@ def certified_radius(
             margin = np.delete(found.score[best] - found.score, best)
         if not (margin > 0.0).all():
             return np.inf
-        # Moves that are no numbers prove nothing either.
+        # Moves that are not numbers prove nothing either.
         return float(np.nan_to_num(most * (1.0 + 8.0 * EPS) / margin, nan=np.inf).max())
 
     # What is used grows about like the share to some power: interpolate between the last that proves and the last

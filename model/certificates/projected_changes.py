@@ -49,7 +49,7 @@ def _reduce(diag: Any, off_diag: Any, bases: Any, shifts: Any, sign: float, redu
     """
     points, heads, n = diag.shape
     m = bases.shape[2]
-    own, beside = np.zeros((n, _LANES)), np.zeros((n, _LANES))
+    diagonals, off_diagonals = np.zeros((n, _LANES)), np.zeros((n, _LANES))
     image, full = np.empty((n, m, _LANES)), np.empty((m, m, _LANES))
     vector, product = np.empty((m, _LANES)), np.empty((m, _LANES))
     length, inverse, along = np.empty(_LANES), np.empty(_LANES), np.empty(_LANES)
@@ -59,19 +59,19 @@ def _reduce(diag: Any, off_diag: Any, bases: Any, shifts: Any, sign: float, redu
             count = min(_LANES, points - first)
             for s in range(count):
                 for i in range(n):
-                    own[i, s] = sign * diag[first + s, h, i]
+                    diagonals[i, s] = sign * diag[first + s, h, i]
                 for i in range(n - 1):
-                    beside[i, s] = sign * off_diag[first + s, h, i]
+                    off_diagonals[i, s] = sign * off_diag[first + s, h, i]
             for i in range(n):
                 for j in range(m):
                     for s in range(_LANES):
-                        image[i, j, s] = own[i, s] * basis[i, j]
+                        image[i, j, s] = diagonals[i, s] * basis[i, j]
                     if i + 1 < n:
                         for s in range(_LANES):
-                            image[i, j, s] += beside[i, s] * basis[i + 1, j]
+                            image[i, j, s] += off_diagonals[i, s] * basis[i + 1, j]
                     if i > 0:
                         for s in range(_LANES):
-                            image[i, j, s] += beside[i - 1, s] * basis[i - 1, j]
+                            image[i, j, s] += off_diagonals[i - 1, s] * basis[i - 1, j]
             # Only the lower triangle is kept.
             for a in range(m):
                 for j in range(a + 1):

@@ -190,7 +190,7 @@ def _group(
                 else:
                     rest += weight * float(start[i])
             if len(curve.knots) > 1 and any(along):
-                # A knot beyond the box is no line in it; one more on each side is kept for rounding.
+                # A knot beyond the box is not a line in it; one more on each side is kept for rounding.
                 span = np.sort(ends * np.array(along)[:, None], axis=1).sum(axis=0) + rest
                 first, last = bisect_left(curve.knots, span[0]), bisect_right(curve.knots, span[1])
                 lines |= {(*along, knot - rest) for knot in curve.knots[max(first - 1, 0) : last + 1]}

@@ -33,7 +33,7 @@ from eigenserve.model.matrices.pencil import TridiagonalPencil
 from eigenserve.model.matrices.tridiagonal import norm_bound, times
 from eigenserve.model.rows.features import FeatureSpace
 
-#: Where no radii are told: this share of ``default_radii``, a ten-thousandth of a standard deviation. The bounds are
+#: Without given radii: this share of ``default_radii``, a ten-thousandth of a standard deviation. The bounds are
 #: some twenty times what is reached, so this asks whether the explanation holds for a change of about a five-hundredth;
 #: measured, 34 of 40 houses, 37 of titanic's rows, 39 of adult's and all of penguins' are trusted.
 SMALL_CHANGE = 0.001

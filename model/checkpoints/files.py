@@ -117,7 +117,7 @@ def _model(document: dict[str, Any], weights: bytes, folder: Path) -> SpectralMo
     task, link, target = document.pop("task"), document.pop("link"), document.pop("target")
     log_link = (task, link) == ("regression", "exp")
     if not log_link and LINKS.get(task) != link:
-        raise ValueError(f"task {task!r} with link {link!r} is no known pair")
+        raise ValueError(f"task {task!r} with link {link!r} is not a known pair")
     if not isinstance(target, str):
         raise ValueError(f"target must be the name of a column; got {target!r}")
     return SpectralModel(

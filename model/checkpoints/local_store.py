@@ -18,7 +18,7 @@ __all__ = ["CheckpointError", "ModelNotFoundError", "ModelStore", "check_name"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
-#: What training found, beside the checkpoint in a version's folder.
+#: What training found, next to the checkpoint in a version's folder.
 REPORT = "report.html"
 
 

@@ -181,7 +181,7 @@ class RemoteStore:
             (whole / DOCUMENT).write_bytes(document)
             try:
                 if copy.exists():
-                    # Of a version that was removed and written anew, or a copy that was damaged.
+                    # Of a version that was removed and written again, or a copy that was damaged.
                     copy.rename(draft / "old")
                 whole.rename(copy)
             except OSError:

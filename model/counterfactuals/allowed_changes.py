@@ -87,7 +87,7 @@ def read_range(feature: Feature, ends: Any) -> tuple[float, float]:
         ValueError: it is none, or the feature can have none.
     """
     if feature.num_codes:
-        raise ValueError(f"{feature.name!r} is no number: it has no range")
+        raise ValueError(f"{feature.name!r} is not a number: only numbers have a range")
     if not isinstance(ends, Sequence | np.ndarray) or isinstance(ends, str) or len(ends) != 2:
         raise ValueError(f"a range must be [low, high]; got {describe(ends)} for {feature.name!r}")
     try:

@@ -1,7 +1,7 @@
 """Find where two numbers together reach a goal, by cutting rectangles ever smaller.
 
 A cell is cut further if it is nearer than the nearest place known to reach the goal, and if its corners are so near the
-goal, beside how much they differ from each other, that it may be reached inside.
+goal, compared with how much they differ from each other, that it may be reached inside.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Goal:
     """Want a prediction that is at least, or at most, a value; or a class.
 
     ``margin`` is where the search goes by, and at least zero about where the goal is reached; ``reached`` is the
-    truth, told by the prediction itself.
+    truth, decided by the prediction itself.
 
     Attributes:
         model: that predicts.

@@ -3,7 +3,7 @@
 Between neighbouring knots T is affine in the number's coordinate z, T = T_a + t D, so that the score's slope lies
 between the weighted means of lambda_min(D) and of lambda_max(D) over the members (Weyl). Two ends that miss the goal
 thus bound how near it the score comes between them: what the bound rules out is left, the rest is cut into pieces,
-until the nearest place that reaches the goal stands beside one that does not, a rounding or two away.
+until the nearest place that reaches the goal stands next to one that does not, a rounding or two away.
 """
 
 from __future__ import annotations

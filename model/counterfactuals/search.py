@@ -27,7 +27,7 @@ from eigenserve.model.rows.features import Feature
 
 #: So many are returned for a row, the nearest.
 MOST = 10
-#: A pair is worth telling if it is nearer than any feature alone by this share.
+#: A pair is worth reporting if it is nearer than any feature alone by this share.
 WORTH = 0.01
 #: Of more numbers than these, those are paired that come nearest to the goal alone.
 PAIRED_NUMBERS = 10
@@ -60,7 +60,7 @@ def find_counterfactuals(steps: Steps, goal: Goal, row: FloatArray, max_features
         max_features: 1 or 2, how many features may change at once.
     """
     if goal.reached(look(steps, row[None]))[0]:
-        return [_told(steps, goal, row, row, 0.0)]
+        return [_described(steps, goal, row, row, 0.0)]
     found, alone = _singles(steps, goal, row)
     if max_features == 2:
         found += _pairs(steps, goal, row, alone)
@@ -68,8 +68,8 @@ def find_counterfactuals(steps: Steps, goal: Goal, row: FloatArray, max_features
     if not rounded:
         return []
     reached = goal.reached(look(steps, np.stack([changed for changed, _ in rounded])))
-    told = [_told(steps, goal, row, *each) for each, good in zip(rounded, reached, strict=True) if good]
-    return sorted(told, key=lambda one: one.distance)[:MOST]
+    changes = [_described(steps, goal, row, *each) for each, good in zip(rounded, reached, strict=True) if good]
+    return sorted(changes, key=lambda one: one.distance)[:MOST]
 
 
 def _singles(steps: Steps, goal: Goal, row: FloatArray) -> tuple[list[tuple[FloatArray, float]], dict[int, float]]:
@@ -166,7 +166,7 @@ def _whole_seconds(steps: Steps, row: FloatArray, changed: FloatArray) -> FloatA
     return out
 
 
-def _told(steps: Steps, goal: Goal, row: FloatArray, changed: FloatArray, distance: float) -> Counterfactual:
+def _described(steps: Steps, goal: Goal, row: FloatArray, changed: FloatArray, distance: float) -> Counterfactual:
     changes = {
         feature.name: (_cell(feature, row[i]), _cell(feature, changed[i]))
         for i, feature in enumerate(steps.features.features)

@@ -49,7 +49,7 @@ def nearest_pairs(
         away = np.abs(held - here[features[:, fixed]])
         reach = within[starts.pair] - away
         alone = goal.reached(look(steps, columns))
-        # A change of one number that reaches alone is no pair; the limit says so too, but for rounding.
+        # A change of one number that reaches alone is not a pair; the limit says so too, but for rounding.
         lines = Lines(columns, features[:, moved], np.where(alone, 0.0, np.maximum(reach, 0.0)))
         found, far = nearest_roots(steps, goal, lines)
         total = away + far

@@ -152,7 +152,7 @@ def solve_eigenpairs_and_gaps(
     gaps[:] = np.inf
     own = gaps.reshape(-1, 1) if diag.shape[1] > 1 else _NONE
     _solve(diag, off_diag, eig_idx, 1, eigenvalues.reshape(-1, 1), eigenvectors, True, own)
-    # Counts cannot tell neighbours apart where the whole spectrum is narrow beside the matrix: there solve for them.
+    # Counts cannot separate neighbours where the whole spectrum is narrow relative to the matrix: there solve for them.
     narrow = _narrow(_frozen(diag), gaps)
     if narrow.size:
         neighbour, found = np.empty(narrow.size), np.full(narrow.size, np.inf)

@@ -199,7 +199,7 @@ def _device() -> torch.device:
         return torch.device("cuda")
     if triton.knobs.runtime.interpret:
         return torch.device("cpu")
-    raise ValueError("backend 'triton' needs a CUDA device; there is none: use 'auto' or 'numba'")
+    raise ValueError("backend 'triton' needs a CUDA device; found none: use 'auto' or 'numba'")
 
 
 def solve_window_tensors(

@@ -82,7 +82,7 @@ def follow_eigencurves(path: Path, t: ArrayLike, *, resolution: float | None = N
     """Follow all eigenpairs of path(t) along ascending points t (m,).
 
     Between the points, steps are halved until every eigenvector overlaps one of the step before without
-    doubt. Where two eigenvalues meet, eigenvectors tell which curve is which; sorting would swap them.
+    doubt. Where two eigenvalues meet, eigenvectors show which curve is which; sorting would swap them.
 
     An avoided crossing is one and the same for eigenvalues, however narrow: they turn away from each other.
     For eigenvectors it is a rotation of length ``width``. Those wider than ``resolution`` are followed round

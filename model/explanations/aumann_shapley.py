@@ -56,7 +56,7 @@ def path_values(
     the values of that segment.
 
     Args:
-        features: tell which coordinates are numbers.
+        features: say which coordinates are numbers.
         ensemble: what scores.
         coordinates: (N, F).
         baseline: (F,), coordinates of the row to start from.

@@ -26,7 +26,7 @@ from eigenserve.model.matrices.ensemble import SpectralEnsemble
 
 #: Points solved together: 128 of 8 members of dim 15 take 240 kB of matrices and 120 kB of vectors.
 _CHUNK_POINTS = 128
-#: In standard deviations: beyond, differences of two places and their products are no numbers.
+#: In standard deviations: beyond, differences of two places and their products are not numbers.
 _FARTHEST = 2.0**500
 # As in model.pencil.
 _SUM_FLAGS = {"reassoc", "contract", "nsz"}

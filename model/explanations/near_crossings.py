@@ -1,7 +1,7 @@
 """Find where along a row's response curves the predicted eigenvalue nearly meets a neighbour.
 
 Between two vertices T(t) = T_a + t D, and the gap of neighbouring eigenvalues has the slope w'Dw - v'Dv, from their
-eigenvectors. Two eigenvalues that are near each other beside all others have gap^2 = least^2 + slope^2 (t - t0)^2:
+eigenvectors. Two eigenvalues that are near each other and far from others have gap^2 = least^2 + slope^2 (t - t0)^2:
 gap times its slope is a straight line in t, whose root, the place of the least gap, the secant finds at once.
 """
 
@@ -189,7 +189,7 @@ class _Line:
         exists = np.isfinite(gaps[0])
         inside, side = np.nonzero(exists & (slopes[0] < 0.0) & (slopes[1] > 0.0))
         gap, slope = gaps[:, inside, side], slopes[:, inside, side]
-        # The hyperbola, seen from either end, tells about how narrow it gets.
+        # The hyperbola, seen from either end, shows about how narrow it gets.
         f = gap * slope
         near = (gap**2 - f**2 / np.maximum(f[1] - f[0], _TINY)).min(axis=0) < (2.0 * narrow[inside]) ** 2
         inside, side = inside[near], side[near]

@@ -10,7 +10,7 @@ import numpy as np
 from eigenserve.model.explanations.response_curves import ResponseCurve
 from eigenserve.model.explanations.tables import needed
 
-#: Up, down and neither, apart for eyes that tell red and green poorly, too.
+#: Up, down and neither, apart for eyes that distinguish red and green poorly, too.
 UP, DOWN, NEUTRAL = "#2f6f9f", "#c8553d", "#777777"
 #: Terms of a waterfall; the smaller ones are added up.
 MOST_TERMS = 12

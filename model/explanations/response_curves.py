@@ -21,9 +21,9 @@ from eigenserve.model.rows.features import Feature, FeatureSpace
 
 #: A straight line may miss the curve where it is checked by this share of the curve's height: one or two pixels.
 FAITHFUL = 0.01
-#: Vertices before any is added, besides the knots: enough for no hump to hide between them.
+#: Vertices before any is added, in addition to the knots: enough for no hump to hide between them.
 FIRST_VERTICES = 33
-#: Up to so many knots are vertices all. The two features of a pair may have a thousand, which no eye tells apart:
+#: Up to so many knots are vertices all. The two features of a pair may have a thousand, too many to see:
 #: of more, those are vertices at which the curve visibly bends.
 ALL_KNOTS = 64
 #: Each round splits where it must: the finest step is about 2^-5 of the coarsest, a pixel of a thousand.
@@ -185,8 +185,8 @@ def _splits(of: NDArray[np.int64], ends: FloatArray, knots: Mapping[int, FloatAr
         if not len(places):
             continue
         after = np.searchsorted(places, middle[own])
-        for beside in (after - 1, after):
-            nearest = places[np.clip(beside, 0, len(places) - 1)]
+        for side in (after - 1, after):
+            nearest = places[np.clip(side, 0, len(places) - 1)]
             near = np.abs(nearest - ends[:, own].mean(axis=0)) < 0.25 * (ends[1, own] - ends[0, own])
             middle[own[near]] = nearest[near]
     return middle

@@ -116,7 +116,7 @@ def needed(module: str, what: str, package: str) -> Any:
     """Import a module that is needed only for its own objects; serving needs none of them.
 
     Raises:
-        ImportError: telling which package to install.
+        ImportError: the package is missing; the message says which to install.
     """
     try:
         return import_module(module)

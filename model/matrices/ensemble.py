@@ -69,7 +69,7 @@ class SpectralEnsemble:
         """Return the eig_idx-th eigenvalue of every head, (N, H)."""
         out = np.empty(diag.shape[:2])
         n = diag.shape[2]
-        # Not reshape(-1, n - 1): for n = 1 NumPy could not tell how many matrices there are.
+        # Not reshape(-1, n - 1): for n = 1 NumPy could not infer how many matrices there are.
         solve_eigenvalues(diag.reshape(-1, n), off_diag.reshape(out.size, n - 1), eig_idx, out.reshape(-1))
         return out
 

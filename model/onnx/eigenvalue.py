@@ -19,7 +19,7 @@ from eigenserve.model.onnx.tensor import Tensor
 #: Bits by which bisection narrows Gershgorin's interval (of length two at most, for norm one) when alone:
 #: what the format can resolve.
 BITS = {np.dtype(np.float64): 53, np.dtype(np.float32): 24}
-#: Bits of float32 bisection before Newton takes over: about what float32 counts can tell. Measured: 16 to 22
+#: Bits of float32 bisection before Newton takes over: about what float32 counts can resolve. Measured: 16 to 22
 #: cost the same, and the more bits the fewer lanes need the slow way.
 FLOAT32_BITS = 20
 #: How far a float32 count may be off, in norms: a few roundings of 2^-24 per pivot.

@@ -59,7 +59,7 @@ def to_onnx(model: SpectralModel, settings: ExportSettings | None = None) -> onn
     """Write the model as a graph; the same model and settings give the same graph.
 
     Raises:
-        ValueError: a model that has no features, or whose missing values cannot be told from a category.
+        ValueError: a model that has no features, or whose missing values cannot be distinguished from a category.
     """
     settings = settings or ExportSettings()
     if not len(model.features):
@@ -121,7 +121,7 @@ def _write(graph: Graph, model: SpectralModel, columns: Columns, settings: Expor
 def _metadata(model: SpectralModel, settings: ExportSettings, inputs: Sequence[str]) -> dict[str, str]:
     """Return what a reader of the file needs to know, as texts; lists and objects are JSON."""
     card, pencil = model.card, model.ensemble.pencil
-    # A cycle of a date has no input: the graph tells it from the date's.
+    # A cycle of a date does not need an input: the graph computes it from the date's.
     features = [{"input": name, **asdict(feature)} for name, feature in zip_longest(inputs, model.features.features)]
     facts: dict[str, Any] = {
         "name": str(card.get("name", "")),

@@ -19,7 +19,7 @@ from eigenserve.model.rows.features import Feature, FeatureSpace
 Categories = Literal["strings", "codes"]
 #: The axis of the rows, by name.
 ROWS = "rows"
-#: What a file gives, and what one with explanations gives besides. No file has an input of such a name.
+#: What a file gives, and what one with explanations adds. No file has an input of such a name.
 REGRESSOR_OUTPUTS = ("prediction",)
 CLASSIFIER_OUTPUTS = ("label", "probabilities")
 EXPLANATION_OUTPUTS = ("score", "baseline", "contributions", "sensitivities", "gap")

@@ -29,7 +29,7 @@ class Format:
             For float64 it could be smaller, but onnxruntime tests constants as float32 when it deletes
             additions of zero: 1e-40 survives (as a subnormal), 1e-50 does not.
         outside: a diagonal beyond every shift, of rows that only fill up.
-        norm: ||z||^2 beyond this says that a row is no place to twist at; far from overflow.
+        norm: ||z||^2 beyond this says that a row is not a place to twist at; far from overflow.
         scale: least norm to divide by; smaller matrices count as zero.
     """
 

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 class Tensor:
     """Name a value of a graph; arithmetic on it appends nodes to the (sub)graph being written.
 
-    A number beside a tensor becomes a constant of the tensor's type. ``graph`` is a ``model.onnx.graph.Graph``; its
+    A number used with a tensor becomes a constant of the tensor's type. ``graph`` is a ``model.onnx.graph.Graph``; its
     type is not named here, since graphs are made of tensors and modules import one way.
     """
 

@@ -31,7 +31,7 @@ class HessianOperator(SymmetricOperator):
         total = torch.zeros_like(vector)
         for batch in self.batches:
             (slope,) = grad(self.loss(self.parameters, batch), self.parameters, create_graph=True)
-            if slope.requires_grad:  # a loss that is linear in the parameters has no Hessian
+            if slope.requires_grad:  # a loss that is linear in the parameters: its Hessian is zero
                 total += grad(slope, self.parameters, vector)[0]
         return total
 

@@ -114,7 +114,7 @@ class CallableOperator(SymmetricOperator):
     returns are copied.
 
     Raises:
-        TypeError: no function, or a size that is no whole number.
+        TypeError: not a function, or a size that is not a whole number.
         ValueError: a size below 1, or another type than float32 or float64.
     """
 

@@ -39,7 +39,7 @@ def background_columns(features: FeatureSpace, rows: Any = None) -> FloatArray:
         rows: one row, or a sample of B rows: a list of rows, a 2-D array or a DataFrame.
 
     Raises:
-        InvalidRowsError: what is no row of the model, or no rows at all.
+        InvalidRowsError: not a row of the model, or an empty sample.
     """
     if not is_sample(rows):
         return baseline_columns(features, rows)

@@ -82,7 +82,7 @@ def days_since_epoch(value: object) -> float:
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day)
     if not isinstance(value, datetime):
-        raise ValueError(f"no date or time: {value!r}")
+        raise ValueError(f"must be a date or time; got {value!r}")
     moment = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() / SECONDS_PER_DAY
 
@@ -105,7 +105,7 @@ def is_missing(value: Any) -> bool:
         return math.isnan(value)
     if isinstance(value, np.datetime64):
         return bool(np.isnat(value))
-    # pandas' own marks for a missing value, told by name so that serving needs no pandas.
+    # pandas' own marks for a missing value, recognised by name so that serving needs no pandas.
     return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 

@@ -27,7 +27,7 @@ class Feature:
     boolean      false -> 0, true -> 1.
     categorical  the position in ``categories``; ``len(categories)`` for any other value.
 
-    A numeric feature may be a cycle of a date: where a row does not give it, it is told from the date.
+    A numeric feature may be a cycle of a date: where a row does not give it, it is computed from the date.
 
     Where ``missing`` is true the model has a matrix of its own for a missing value; elsewhere a missing
     number counts as the training median and a missing category as unknown.
@@ -66,7 +66,7 @@ class Feature:
         if self.kind != "categorical" and not isinstance(self.typical, int | float):
             raise ValueError(f"feature {self.name!r} must have a typical value that is a number")
         if bool(self.source) != bool(self.cycle) or self.cycle not in ("", *CYCLES):
-            raise ValueError(f"feature {self.name!r} has no known date or cycle: {self.source!r}, {self.cycle!r}")
+            raise ValueError(f"feature {self.name!r} has an unknown date or cycle: {self.source!r}, {self.cycle!r}")
         if self.cycle and self.kind != "numeric":
             raise ValueError(f"feature {self.name!r} must be numeric to be a cycle; got {self.kind}")
 
@@ -308,7 +308,7 @@ class FeatureSpace:
 def _column(values: Any) -> Any:
     """Return a table's column as a sequence of its values; None if it is not a column."""
     if isinstance(values, list | tuple):
-        return values  # as it is: np.asarray would make one type of a number beside a text
+        return values  # as it is: np.asarray would make one type of a number and a text
     if isinstance(values, np.ndarray) and values.dtype.kind == "M":
         values = values.astype("datetime64[us]")  # of nanoseconds NumPy would make integers
     dates = getattr(getattr(values, "dtype", None), "kind", "") in ("m", "M")

@@ -33,7 +33,7 @@ from eigenserve.training.kernels.losses import (
 #: Ridge penalties on ramps and on lines, categories and missing values.
 RAMP_PENALTIES = (1.0, 4.0, 16.0, 64.0, 256.0, 4096.0)
 LINE_PENALTIES = (0.3, 3.0)
-#: Losses that take Newton steps try all of them below so many rows, and a weaker one for classes that lines tell apart;
+#: Losses that take Newton steps try all of them below so many rows, and a weaker one for classes that lines separate;
 #: above, where it takes long, the middle ones for ramps and the first for lines.
 NEWTON_CHOICE_ROWS = 2_000
 WEAK_LINE_PENALTY = 0.03

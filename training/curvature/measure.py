@@ -50,7 +50,7 @@ class Curvature:
 
     A regression's loss is that of the standardised target (its mean and deviation in the table), and the
     matrices are in that unit too, so the figures do not depend on the target's unit. The penalty of training
-    is no part of it.
+    is not part of it.
 
     Attributes:
         loss: the loss's name.
@@ -109,7 +109,7 @@ def measure_curvature(
         probes: random vectors for trace and density.
         seed: of all random vectors.
         device: where to compute, as torch names it.
-        reporter: told of the progress.
+        reporter: receives the progress.
 
     Raises:
         UserError: no target column, one that is none of this model, more eigenvalues than there are, or no
@@ -141,19 +141,19 @@ def measure_curvature(
     total = 2 * MAX_PRODUCTS + probes * STEPS
 
     def end(which: Which, before: int, text: str) -> EigenResult:
-        def tell(done: int, _: int, converged: int) -> None:
+        def report(done: int, _: int, converged: int) -> None:
             reporter.advance(before + done, total, f"{text}: {converged} of {top}")
 
-        return lanczos(hessian, top, min(MAX_PRODUCTS, 20 * size), TOLERANCE, which=which, seed=seed, progress=tell)
+        return lanczos(hessian, top, min(MAX_PRODUCTS, 20 * size), TOLERANCE, which=which, seed=seed, progress=report)
 
     largest = end("LA", 0, "largest eigenvalues")
     smallest = end("SA", MAX_PRODUCTS, "smallest eigenvalues")
 
-    def tell(done: int, _: int, finished: int) -> None:
+    def report(done: int, _: int, finished: int) -> None:
         reporter.advance(2 * MAX_PRODUCTS + done, total, f"density: {finished} of {probes} probes")
 
     # The pairs at the top carry most of the trace's variance; those at the bottom may be copies of zero.
-    density = spectrum(hessian, probes, STEPS, seed + 1, known=largest, progress=tell)
+    density = spectrum(hessian, probes, STEPS, seed + 1, known=largest, progress=report)
     reporter.advance(total, total, "done")
     value, slope = hessian.value_and_slope()
     return Curvature(

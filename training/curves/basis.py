@@ -37,7 +37,7 @@ class CurveBasis:
         matrix: (num_matrices, P).
         trained: (P,), false for parameters that no row can move: they start at zero.
         rough: (P,), true for those that bend a curve of a single feature.
-        form: how the kernels are told of it, of ``training.kernels.layout``; ``matrix`` is the identity for a monotone
+        form: how the kernels know it, of ``training.kernels.layout``; ``matrix`` is the identity for a monotone
             curve, whose parameters are those of ``training.kernels.monotone_steps``.
         sign: 1 or -1 for a monotone curve, 0 for others.
         bend: 1 or -1 for a convex or concave one, whose parameters are those of ``training.kernels.bends``, 0 for
@@ -107,7 +107,7 @@ def main_curves(
     Args:
         space: the features.
         coordinates: (N, F), the training rows; knots stand at their quantiles.
-        shape: "linear" for the affine pencil of the literature, which has no knots to choose.
+        shape: "linear" for the affine pencil of the literature, which does not have knots to choose.
         monotone: features -> 1 or -1, along which the score must not fall, or not rise.
         finer: features -> how many knots, for those that have more than others.
         bends: features -> 1 or -1, along which the score must be convex, or concave.
@@ -146,7 +146,7 @@ def _constrained(basis: CurveBasis, monotone: Mapping[int, int], bend: int = 0) 
     if not (signs or bend) or len(basis.curve.knots) < 2:
         return basis
     if len(signs) > 1:
-        raise ValueError("no curve is monotone both ways")
+        raise ValueError("a curve cannot be monotone in both directions")
     count = len(basis.matrix)
     free = np.ones(count, bool)
     sign = signs.pop() if signs else 0
@@ -175,9 +175,9 @@ def choose_knots(values: FloatArray, count: int) -> FloatArray:
     if len(frequent) > MAX_SPIKES:
         frequent = levels[np.argsort(-counts, kind="stable")[:MAX_SPIKES]]
     top = np.flatnonzero(counts > 0.02 * len(values))
-    beside = levels[np.clip(np.concatenate([top - 1, top + 1]), 0, len(levels) - 1)]
+    adjacent = levels[np.clip(np.concatenate([top - 1, top + 1]), 0, len(levels) - 1)]
     spread = np.quantile(levels, np.linspace(0.0, 1.0, count))
-    return np.unique(np.concatenate([knots, frequent, levels[top], beside, spread]))
+    return np.unique(np.concatenate([knots, frequent, levels[top], adjacent, spread]))
 
 
 def main_knots(rows: int) -> int:

@@ -54,7 +54,7 @@ class Cap:
                 everywhere = np.broadcast_to(np.sqrt(factors.min(axis=0)), (len(own), *factors.shape[1:])).copy()
                 everywhere[-1 if self.basis.bend * self.basis.sign < 0 else 0] = 1.0  # the level
                 if self.basis.sign == 0:
-                    everywhere[1] **= 2  # the first slope is no L
+                    everywhere[1] **= 2  # the first slope is not an L
                 own *= everywhere
             else:
                 own[1:] *= np.sqrt(factors)

@@ -18,7 +18,7 @@ from eigenserve.training.data.table import Target
 SAMPLE_ROWS = 20_000
 #: A column missing in more rows than this says more by being there than by its value.
 MOSTLY_MISSING = 0.5
-#: A category seen in fewer rows than this, on average, has no effect that could be told from chance.
+#: A category seen in fewer rows than this, on average, does not have an effect that could be distinguished from chance.
 ROWS_PER_CATEGORY = 10
 #: With fewer categories the rare ones are merged and nobody minds.
 MANY_CATEGORIES = 50
@@ -31,7 +31,7 @@ FEW_ROWS = 20
 #: Share of the target's variance above which a column that has it all alone is suspected of a leak. Honest
 #: single columns stay below (measured: 0.93 for petal width and iris, 0.75 for carat-like price tables).
 LEAK = 0.98
-#: With weights that differ much, a fit rests on fewer rows than there are; below this share of them it is told.
+#: With weights that differ much, a fit rests on fewer rows than there are; below this share of them a note says so.
 EFFECTIVE_SHARE = 0.5
 #: Names in one sentence.
 MAX_NAMES = 5
@@ -64,13 +64,13 @@ def audit(
     notes: list[str] = []
     constant = [name for name in names if _is_constant(sample[name]) and _is_constant(table[name])]
     if constant:
-        notes.append(f"{_names(constant)} the same in every row: of no use, --exclude {_option(constant)}")
+        notes.append(f"{_names(constant)} the same in every row and cannot help: --exclude {_option(constant)}")
     varying = [name for name in names if name not in constant]
     notes += _duplicates(table, codes, varying)
     ids = [name for name in varying if _is_id(sample[name], name in texts) and _is_id(table[name], name in texts)]
     if ids:
         notes.append(
-            f"{_names(ids)} different in every row, as an identifier is: a model of it does not carry over to new "
+            f"{_names(ids)} different in every row, as an identifier is: a model of it does not generalise to new "
             f"rows, --exclude {_option(ids)} unless it is a measurement"
         )
     for name in varying:
@@ -149,7 +149,7 @@ def _column_notes(name: str, column: pd.Series, sample: pd.Series | None) -> Ite
     if present < ROWS_PER_CATEGORY * categories:
         yield (
             f"{name!r} has {categories:,} categories in {present:,} rows, too few rows for each: rare ones count as "
-            "unknown; coarser groups would tell more"
+            "unknown; coarser groups would say more"
         )
 
 

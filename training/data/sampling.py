@@ -88,7 +88,7 @@ def _open(path: Path) -> tuple[int, pa.Schema, Iterator[pa.RecordBatch]]:
         return file.metadata.num_rows, file.schema_arrow, file.iter_batches(BATCH_ROWS, use_threads=False)
     reader = open_arrow(path)
     if isinstance(reader, pa.RecordBatchStreamReader):
-        # A stream tells its rows only to those who read all of it.
+        # The number of a stream's rows is known only once all of it is read.
         return sum(map(len, open_arrow(path))), reader.schema, iter(reader)
     total = pa.dataset.dataset(path, format="ipc").count_rows()
     return total, reader.schema, (reader.get_batch(i) for i in range(reader.num_record_batches))

@@ -42,7 +42,7 @@ def existing_file(path: str | Path) -> Path:
     """Return the path of an existing file; UserError if there is none."""
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"no file {path}")
+        raise UserError(f"{path} does not exist: give an existing file")
     return path
 
 
@@ -95,7 +95,7 @@ def checked_frame(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     if doubled:
         raise UserError(f"{path} has more than one column named {doubled[0]!r}")
     if len(frame) == 0:
-        raise UserError(f"{path} has no rows")
+        raise UserError(f"{path} must have at least one row; got none")
     for name, column in frame.items():
         first = next(iter(column.dropna()), None) if pd.api.types.is_object_dtype(column) else None
         if isinstance(first, np.ndarray | list | dict):
@@ -149,7 +149,7 @@ def split_target(
         vary: refuse a target that does not vary: nothing could be learnt from it.
 
     Returns:
-        The rows that have a target, without its column; the target; and what the user should be told.
+        The rows that have a target, without its column; the target; and notes for the user.
 
     Raises:
         UserError: no such column, or a column that cannot be such a target.
@@ -163,7 +163,7 @@ def split_target(
         raise UserError(f"target {name!r} must vary; it is {column.iloc[0] if len(column) else 'missing'} in every row")
     if task is None:
         task = infer_task(column)
-        notes.append(f"task {task}, told from the values of {name!r} (--task says otherwise)")
+        notes.append(f"task: {task} (inferred from {name!r}; override with --task)")
     features = frame.drop(columns=name).reset_index(drop=True)
     if task in ("binary", "multiclass"):
         codes, labels = _encode_classes(column, task, classes)

@@ -30,7 +30,7 @@ def read_columns(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFra
 
     Raises:
         ValueError: no table, no rows or columns, an infinity, complex or other names or columns than fitted on.
-        TypeError: a sparse matrix, or cells that are no numbers in an array.
+        TypeError: a sparse matrix, or cells that are not numbers in an array.
     """
     if not isinstance(X, pd.DataFrame):
         array = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
@@ -73,7 +73,7 @@ def merge_equal_rows(
     """Merge equal rows, and sum their weights; none of weight zero is kept.
 
     So a fit is the same whatever the order of rows, and whether a row is weighted or repeated; and a row is
-    never judged by a model that has seen its copy. Rows are told apart by 64-bit hashes: among a million
+    never judged by a model that has seen its copy. Rows are distinguished by 64-bit hashes: among a million
     different ones two are taken for the same with a probability of 3e-8.
     """
     counted = np.flatnonzero(weight > 0)

@@ -105,9 +105,9 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
         model = load_model(path)
         settings = dict(model.card.get("training", {}).get("settings", {}))
         kept = ("members", "dim", "budget", "loss", "quantile", "link")
-        told = {name: settings[name] for name in kept if name in settings}
+        kept_settings = {name: settings[name] for name in kept if name in settings}
         estimator = cls(
-            **{name: value for name, value in told.items() if name in cls._get_param_names()},
+            **{name: value for name, value in kept_settings.items() if name in cls._get_param_names()},
             pairs="auto" if settings.get("pairs") is None else [tuple(pair) for pair in settings["pairs"]],
             monotone=dict(settings.get("monotone", ())) or None,
             random_state=settings.get("seed", 0),
@@ -146,7 +146,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
     def _adopt(self, model: SpectralModel) -> Self:
         """Take over a trained model."""
 
-    def _settings(self, **told: Any) -> FitSettings:
+    def _settings(self, **overrides: Any) -> FitSettings:
         """Return the settings that the parameters stand for.
 
         Raises:
@@ -157,7 +157,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
             seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
         common = {"members": self.members, "dim": self.dim, "pairs": self.pairs, "budget": self.budget}
         try:
-            return make_settings({**common, "monotone": self.monotone or {}, "seed": int(seed), **told})
+            return make_settings({**common, "monotone": self.monotone or {}, "seed": int(seed), **overrides})
         except UserError as error:
             raise ValueError(str(error)) from error
 

@@ -57,9 +57,9 @@ def expand_bends(
                         if i < n - 1:
                             above = params[source + n + i]
                             slope[n + i] += diag * above
-                beside = _place(step - 1, count, backwards)
-                before = ((first + path * count + beside) * outputs + o) * width
-                gap = sign * np.float32(abs(knots[at] - knots[beside]))
+                previous = _place(step - 1, count, backwards)
+                before = ((first + path * count + previous) * outputs + o) * width
+                gap = sign * np.float32(abs(knots[at] - knots[previous]))
                 for i in range(2 * n - 1):
                     table[target + i] = table[before + i] + gap * slope[i]
 
@@ -80,8 +80,8 @@ def reduce_bends(
             for i in range(stride):
                 slopes[(row + here) * stride + i] += slopes[(row + next_) * stride + i]
         for step in range(count - 1, 0, -1):
-            here, beside = _place(step, count, backwards), _place(step - 1, count, backwards)
-            gap = np.float32(abs(knots[here] - knots[beside]))
+            here, previous = _place(step, count, backwards), _place(step - 1, count, backwards)
+            gap = np.float32(abs(knots[here] - knots[previous]))
             for i in range(stride):
                 slopes[(row + here) * stride + i] *= gap
                 if step < count - 1:

@@ -80,7 +80,7 @@ def standardised(values: FloatArray, weight: FloatArray, log_link: bool = False)
     return (values - mean) / scale, mean, scale
 
 
-#: Scores are held below this before exp: e^30 counts per row are no data.
+#: Scores are held below this before exp: e^30 counts per row are not data.
 MAX_LOG_RATE = 30.0
 
 

@@ -16,7 +16,7 @@ from eigenserve.training.report.charts import Figure
 #: Digits of a figure's numbers: more are below a pixel, and the file grows with them.
 DIGITS = 5
 
-#: The browser itself is told to ask no host for anything.
+#: The browser itself is forbidden to contact any host.
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 
 STYLE = """

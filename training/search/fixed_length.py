@@ -15,11 +15,11 @@ from eigenserve.training.search.journal import Journal
 from eigenserve.training.search.ranks import Ranks
 from eigenserve.training.search.workbench import TrainedMember, Workbench
 
-#: Tells the random streams of finished members from those of the search.
+#: Separates the random streams of finished members from those of the search.
 REFIT = 1000
 
 
-def train_told(
+def train_fixed(
     bench: Workbench,
     steps: int,
     members: int,
@@ -33,7 +33,7 @@ def train_told(
         bench: with one suitable candidate and no additive model.
         steps: optimiser steps of each member.
         members: how many.
-        reporter: told how far it has come.
+        reporter: receives how far it has come.
         journal: keeps what was judged.
         ranks: processes that share the work.
     """

@@ -142,7 +142,7 @@ def search(
     except KeyboardInterrupt:
         if not judged or (ranks is not None and ranks.size > 1):
             raise
-        reporter.say("stopped: going on with the best so far")
+        reporter.say("stopped: continuing with the best so far")
         return judged, False
     return judged, True
 

@@ -49,7 +49,7 @@ class Journal:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def clear_abandoned(self) -> None:
-        """Forget what fits of other settings or tables left beside it and nobody has gone on with for a week."""
+        """Forget what fits of other settings or tables left next to it and nobody has resumed for a week."""
         for folder in self._folder.parent.glob(f"{PREFIX}*"):
             try:
                 touched = max(entry.stat().st_mtime for entry in (folder, *folder.iterdir()))

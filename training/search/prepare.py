@@ -32,7 +32,7 @@ from eigenserve.training.search.members import Blueprint, draw_blueprint, traini
 from eigenserve.training.search.workbench import CANDIDATES, COARSE, FINE, MAIN, PLAIN, Workbench
 from eigenserve.training.settings import FitSettings
 
-#: Rows from which one fold is enough to judge a fit whose length is told: it chooses little, so that its figures are
+#: Rows from which one fold is enough to judge a fit whose length is given: it chooses little, so that its figures are
 #: not optimistic, and a fourth of these rows shows an error to 2%.
 HOLD_OUT_ROWS = 5_000
 
@@ -96,7 +96,7 @@ def prepare(sample: Sample, settings: FitSettings, rng: np.random.Generator) -> 
     finer: dict[int, int] = {}
     gains: list[PairGain] = []
     if not main_curves(space, z)[0]:
-        raise UserError("no feature varies: there is nothing to predict from")
+        raise UserError("at least one feature must vary; got only constants")
     if settings.curves == "piecewise" and sample.objective.kind != QUANTILE:
         additive, finer, gains = _additive_and_pairs(sample, settings, fold, rng, single)
     terms, bases = main_curves(space, z, settings.curves, monotone, finer, bends)
@@ -226,7 +226,7 @@ def _numbers(space: FeatureSpace, setting: str, names: Collection[str]) -> dict[
         if name not in space.names:
             raise UserError(f"{setting}: no feature {name!r}; the features are {', '.join(space.names)}")
         if space.features[space.names.index(name)].kind not in ("numeric", "datetime"):
-            raise UserError(f"{setting}: {name!r} is no number, so it has no shape")
+            raise UserError(f"{setting}: {name!r} must be a number or a date to have a shape")
     return {name: space.names.index(name) for name in names}
 
 
@@ -253,5 +253,5 @@ def _named_pairs(space: FeatureSpace, settings: FitSettings, single: Collection[
     for name in (space.names[i] for pair in pairs for i in pair if i in single):
         raise UserError(f"pairs: {name!r} must be convex, concave or capped, so it cannot be in a pair")
     if len({frozenset(pair) for pair in pairs}) < len(pairs):
-        raise UserError("pairs: a pair is named twice")
+        raise UserError("pairs must differ; got one twice")
     return pairs

@@ -72,9 +72,9 @@ class Ranks:
                 found = (None, str(error))
         import torch.distributed
 
-        told = [found]
-        torch.distributed.broadcast_object_list(told, src=0)
-        value, fault = told[0]
+        message = [found]
+        torch.distributed.broadcast_object_list(message, src=0)
+        value, fault = message[0]
         if fault is not None:
             raise UserError(fault)
         return value  # type: ignore[return-value]

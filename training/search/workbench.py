@@ -121,7 +121,7 @@ class Workbench:
             candidate: how.
             steps: optimiser steps.
             fold: the fold left out; None for none.
-            key: tells its random stream from those of other members.
+            key: separates its random stream from those of other members.
             stop: set when it should give up.
 
         Raises:

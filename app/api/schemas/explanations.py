@@ -14,7 +14,7 @@ class ExplainRequest(RowsRequest):
 
     method: Literal["eigenvector", "path", "shapley"] | None = Field(
         default=None,
-        description="How to take the score apart: by term with the row's own eigenvector (the default), or by feature "
+        description="How to decompose the score: by term with the row's own eigenvector (the default), or by feature "
         "against a baseline row: along the straight line from it, or over all coalitions of features.",
     )
     baseline: Row | list[Row] | None = Field(
@@ -34,7 +34,7 @@ class ExplainRequest(RowsRequest):
         "anything above 0 means any value. By default a tenth of each number's standard deviation in training.",
     )
     curves: list[str | tuple[str, str]] | None = Field(
-        default=None, description="Which response curves to give, and surfaces of pairs; all curves by default."
+        default=None, description="Which response curves, and surfaces of pairs, to return; all curves by default."
     )
 
 
@@ -59,7 +59,7 @@ class StabilityPart(BaseModel):
         "while every number stays within a ten-thousandth of its standard deviation."
     )
     trusted: bool = Field(description="Whether no contribution can move by more than half of the largest one.")
-    reason: str | None = Field(description="Why it is not to be leaned on.")
+    reason: str | None = Field(description="Why the explanation is unreliable.")
 
 
 class MemberPart(BaseModel):
@@ -96,14 +96,14 @@ class Response(BaseModel):
     predictions: list[float] = Field(description="On the target's scale; for classes, the explained one's probability.")
     kinks: list[float] = Field(description="Where the slope jumps.")
     crossings: list[NarrowPlace]
-    missing: WithoutIt | None = Field(description="Only for features whose absence means something to the model.")
+    missing: WithoutIt | None = Field(description="Only for features whose missing values the model treats separately.")
 
 
 class InteractionsPart(BaseModel):
     """Measure how features act together, by pair "a & b"."""
 
     second_derivatives: dict[str, float | None] = Field(
-        description="Of the score, by two numbers in their own units, or by one twice; null where there is none."
+        description="Of the score, by two numbers in their own units, or by one twice; null where undefined."
     )
     shapley: dict[str, float] | None = Field(
         description="Shapley interaction values against the baseline; null where too many features differ from it."
@@ -187,7 +187,7 @@ class CounterfactualsRequest(RowsRequest):
         json_schema_extra={"examples": [{"instances": [HOUSE], "wanted": {"above": 450000}, "fixed": ["latitude"]}]}
     )
 
-    wanted: Above | Below | OfClass = Field(description="What the prediction shall be.")
+    wanted: Above | Below | OfClass = Field(description="The wanted prediction.")
     fixed: list[str] | None = Field(default=None, description="Features that may not change.")
     ranges: dict[str, tuple[float | str, float | str]] | None = Field(
         default=None,

@@ -98,9 +98,9 @@ class FeatureCard(BaseModel):
     low: float | None = Field(description="Least training value of a number, or of a time in days since 1970.")
     high: float | None = Field(description="Largest training value, in the same unit.")
     categories: list[str] | None = Field(description="Training categories of a categorical feature.")
-    missing: bool = Field(description="Whether a missing value has a meaning of its own to the model.")
+    missing: bool = Field(description="Whether the model treats a missing value separately.")
     cycles: list[str] = Field(
-        description="Of a date: the features told from it, such as its hour. A row may give them; it need not."
+        description="Of a date: the features computed from it, such as its hour. A row may give them, but need not."
     )
 
 

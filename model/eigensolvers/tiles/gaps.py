@@ -1,8 +1,8 @@
 """Measure how far each lane's eigenvalue is from its nearest neighbour, to one part in 128.
 
-A gap tells how much to trust an eigenvector, so two digits do, and no neighbour has to be solved for: the
+A gap shows how much to trust an eigenvector, so two digits do, and no neighbour has to be solved for: the
 radius around the eigenvalue is halved and bisected until the Sturm counts at both its ends say that the
-next eigenvalue lies there. That is done in float32, and in float64 only where a gap is small beside
+next eigenvalue lies there. That is done in float32, and in float64 only where a gap is small against
 float32's error.
 """
 
@@ -14,7 +14,7 @@ from eigenserve.model.eigensolvers.tiles.sturm import count_below
 from eigenserve.model.eigensolvers.tiles.tile import EPS
 from eigenserve.model.kernels.lanes import any_lane, fill, larger, load, load_half, select, store
 
-# A bracket this narrow beside its upper end is done; its middle is then within half of it.
+# A bracket this narrow relative to its upper end is done; its middle is then within half of it.
 RELATIVE_WIDTH = 2.0**-7
 # In halves of the spectrum's width. A float32 count is wrong by 2^-20 at most: 2^-9 of a gap above 2^-11.
 SMALL = 2.0**-11

@@ -30,7 +30,7 @@ from eigenserve.model.kernels.transpose import SIDE, store_transposed
 # A residual that asks for a second look, of a matrix with entries up to 2: a twisted factorisation multiplies the error
 # of its eigenvalue, 1.5 eps at times, by up to sqrt(n / 2). None of 20,000 random matrices has it.
 ROUGH_RESIDUAL = 8 * EPS
-# Rows of what a tile knows besides its matrices. Of each half: five facts and two rows of the frame (tiles.py), the
+# Rows of what a tile holds but its matrices. Of each half: five facts and two rows of the frame (tiles.py), the
 # eigenvalues, the marks of lanes that failed and of those with a rough vector, and a row of results to write. And the
 # gaps in float32.
 _FACTS, _FRAME, _VALUE, MARKS, _ROUGH, _RESULT, _GAP, SMALL_ROWS = 0, 10, 14, 16, 18, 20, 22, 23

@@ -75,7 +75,7 @@ def newton_step(diag: Any, off_diag_squared: Any, shift: Any, blocks: int) -> An
     """Return -f(s) / f'(s) per lane, f the determinant: the Newton step of the characteristic polynomial at `shift`.
 
     The derivatives follow the same recurrences and the same scales. Padding rows multiply f by a constant c - s with c
-    large, which adds sum 1 / (c - s) to the logarithmic derivative: negligible beside 1 / (lambda - s) near a root.
+    large, which adds sum 1 / (c - s) to the logarithmic derivative: negligible against 1 / (lambda - s) near a root.
     """
     one = fill(shift, 1.0)
     zero = fill(shift, 0.0)

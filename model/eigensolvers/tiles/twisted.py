@@ -16,7 +16,7 @@ from eigenserve.model.kernels.lanes import absolute, fill, load, rows_of, select
 
 # Least pivot in float64, for matrices whose largest entry lies in [1, 2): moves the diagonal by 2^-116.
 TINY_PIVOT = 2.0**-116
-# ||z||^2 beyond this says that a row is no place to twist at; far from overflow even when multiplied by
+# ||z||^2 beyond this says that a row is not a place to twist at; far from overflow even when multiplied by
 # gamma^2.
 HUGE_NORM = 2.0**400
 
@@ -29,7 +29,7 @@ def twisted_vector(
 
     diag, off_diag, vector: `rows_of` arrays (rows >= n, lanes), row i of the second coupling rows i and i + 1,
     the third receiving z; shift: Lanes; tiny: least |pivot|; huge: largest ||z||^2 believed (beyond it the row
-    is no candidate); work: 5 * rows rows of scratch. Returns (gamma, ||z||^2): |gamma| / ||z|| is the
+    is not a candidate); work: 5 * rows rows of scratch. Returns (gamma, ||z||^2): |gamma| / ||z|| is the
     residual, gamma / ||z||^2 the Rayleigh correction of the shift.
     """
     above, below, pivots = rows_of(work, 0), rows_of(work, rows), rows_of(work, 2 * rows)

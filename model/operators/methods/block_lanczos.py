@@ -45,7 +45,7 @@ def block_lanczos(
         block_size: vectors at once.
         max_basis: vectors kept; by default the larger of 50 and 2 k + 4 ``block_size``.
         basis_device: where to keep them, the operator's device by default; eigenvectors are returned there.
-        progress: told after each block.
+        progress: called after each block.
 
     Raises:
         TypeError: no operator, or no numbers where numbers are due.

@@ -54,7 +54,7 @@ def lanczos(
         max_basis: vectors kept; by default 50, or 2 k + 10 if that is more.
         basis_device: where to keep them, the operator's device by default. With "cpu" only one vector at a
             time travels to and from the operator. The eigenvectors are returned there.
-        progress: told after each step.
+        progress: called after each step.
 
     Raises:
         TypeError: no operator, or no numbers where numbers are due.

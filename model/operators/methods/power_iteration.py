@@ -39,7 +39,7 @@ def deflated_power_iteration(
     is rounding.
 
     The rate is |lambda_2 / lambda_1| per step, so eigenvalues of nearly equal magnitude take long, and
-    lambda beside -lambda converges only if both are asked for: ``lanczos`` has neither fault, this is the
+    lambda next to -lambda converges only if both are asked for: ``lanczos`` has neither fault, this is the
     baseline. It keeps 2 k + 4 vectors.
 
     Args:
@@ -50,7 +50,7 @@ def deflated_power_iteration(
         momentum: beta in x_(t+1) = A x_t - beta x_(t-1). The best is (lambda_2 / 2)^2; with it the rate
             goes with the square root of the gap. It must be below (lambda_1 / 2)^2, or nothing grows.
         seed: of the starts.
-        progress: told after each vector; its last argument counts vectors whose iterations ended by themselves.
+        progress: called after each vector; its last argument counts vectors whose iterations ended by themselves.
 
     Raises:
         TypeError: no operator, or no numbers where numbers are due.

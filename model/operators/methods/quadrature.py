@@ -64,7 +64,7 @@ def spectrum(
         steps: of each run; more show finer detail at the spectrum's ends.
         seed: of the probes.
         known: eigenpairs found before, with different eigenvectors each.
-        progress: told after each product; its last argument counts finished probes.
+        progress: called after each product; its last argument counts finished probes.
 
     Raises:
         ValueError: fewer than one probe or step, more known pairs than the operator has, or a matrix that

@@ -13,7 +13,7 @@ from torch import Tensor
 from eigenserve.model.operators.arguments import Which
 from eigenserve.model.operators.products import FloatArray, Products
 
-#: Told after each step: products so far, the most there may be, and pairs converged.
+#: Called after each step: products so far, the most there may be, and pairs converged.
 Progress = Callable[[int, int, int], None]
 
 
