@@ -117,7 +117,7 @@ MISTAKES = {
     "missing TOML": ([*fit(), "--config", "nowhere.toml"], "nowhere.toml"),
     "folder for TOML": ([*fit(), "--config", "a_folder.csv"], "a_folder.csv"),
     "missing test file": ([*fit(), "--test", "nowhere.csv"], "nowhere.csv"),
-    "test without target": ([*fit("good.csv", "x"), "--test", "narrow.csv"], "no column 'x'"),
+    "test without target": ([*fit("good.csv", "x"), "--test", "narrow.csv"], "must have the column 'x'"),
     "test without feature": ([*fit(), "--test", "narrow.csv"], "column 'x'"),
     "name outside the store": ([*fit(), "--name", "../made"], "a model's name must be"),
     "file for a store": ([*fit(), "--store", "good.csv"], "good.csv"),
