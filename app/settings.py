@@ -26,7 +26,7 @@ class Settings(BaseSettings):
 
     store: str = Field(
         default="models",
-        description="folder of the models, STORE/NAME/__version__, or an fsspec URL such as s3://BUCKET/PREFIX",
+        description="folder of the models, STORE/NAME/VERSION, or an fsspec URL such as s3://BUCKET/PREFIX",
     )
     store_cache: Path | None = Field(
         default=None, description="folder for copies of a URL's models; by default one of the user's cache"

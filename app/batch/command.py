@@ -22,7 +22,7 @@ def add_score(commands: Any) -> None:
         description="Predict or explain every row of a file. A stopped run resumes when it is started again.",
     )
     score.set_defaults(run=_run_score)
-    score.add_argument("model", metavar="MODEL", help="STORE/NAME or STORE/NAME/__version__; STORE may be a URL")
+    score.add_argument("model", metavar="MODEL", help="STORE/NAME or STORE/NAME/VERSION; STORE may be a URL")
     score.add_argument("data", metavar="DATA", help="CSV, CSV.gz, Parquet or Arrow: a path or an fsspec URL")
     score.add_argument("--out", required=True, metavar="FILE", help="write to FILE; its suffix sets the format")
     score.add_argument("--explain", action="store_true", help="write explanations, not predictions alone")

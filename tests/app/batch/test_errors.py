@@ -163,7 +163,7 @@ def test_a_run_that_fails_at_once_leaves_nothing(content: str, store: ModelStore
 
 def test_a_ray_address_needs_the_engine_ray(capsys: pytest.CaptureFixture[str]):
     assert main(["score", "m", "d.csv", "--out", "o.csv", "--ray-address", "auto"]) == 2
-    assert "add --engine ray" in capsys.readouterr().err
+    assert "--ray-address requires --engine ray" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".csv", ".stream.arrow"])
