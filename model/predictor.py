@@ -25,7 +25,7 @@ LINKS: dict[Task, Link] = dict(zip(get_args(Task), get_args(Link), strict=True))
 
 @dataclass(frozen=True)
 class Output:
-    """A class's score and probability, or the only score and value of a model without classes.
+    """Select a class's score and probability, or the only score and value of a model without classes.
 
     Attributes:
         index: of the output that scores it.
@@ -75,7 +75,7 @@ class Predictor:
 
     @property
     def link(self) -> Link:
-        """The link of the task, or of a regression by the logarithm."""
+        """Return the link of the task, or of a regression by the logarithm."""
         return "exp" if self.log_link else LINKS[self.task]
 
     def scores(self, columns: FloatArray) -> FloatArray:

@@ -35,7 +35,7 @@ from eigenserve.model.rows.baseline import background_columns, baseline_columns
 
 @dataclass(frozen=True)
 class SpectralModel(Predictor):
-    """A trained tridiagonal spectral model.
+    """Predict by a trained tridiagonal spectral model, and explain every prediction.
 
     Attributes:
         card: what else its checkpoint says of it: name, version, metrics, training settings.
@@ -45,11 +45,11 @@ class SpectralModel(Predictor):
 
     @cached_property
     def interval_levels(self) -> tuple[float, ...]:
-        """Levels at which the card keeps radii of prediction intervals, ascending; none for classifiers."""
+        """List levels at which the card keeps radii of prediction intervals, ascending; none for classifiers."""
         return tuple(sorted(self._radii))
 
     def predict_interval(self, rows: Any, level: float = 0.9) -> FloatArray:
-        """Rows -> (N, 2): intervals that hold the target with probability ``level``, on average over rows.
+        """Predict intervals (N, 2) that hold the target with probability ``level``, on average over rows.
 
         Split-conformal: of equal width for all rows, which must be like those trained on.
 
@@ -60,7 +60,7 @@ class SpectralModel(Predictor):
         return self.intervals(self.scores(self.features.encode(rows)), level)
 
     def intervals(self, scores: FloatArray, level: float) -> FloatArray:
-        """As ``predict_interval``, for scores (N, 1)."""
+        """Return the intervals of ``predict_interval``, for scores (N, 1)."""
         if level not in self._radii:
             levels = ", ".join(f"{have:g}" for have in self.interval_levels) or "none: no intervals are kept"
             raise ValueError(f"level must be one of {levels}; got {level}")
@@ -81,7 +81,7 @@ class SpectralModel(Predictor):
         baseline: Any = None,
         seed: int = 0,
     ) -> Explanation:
-        """Rows -> their scores taken apart (see ``Explanation``).
+        """Explain rows: their decomposed scores (see ``Explanation``).
 
         Args:
             rows: as for ``predict``.
@@ -104,7 +104,7 @@ class SpectralModel(Predictor):
         return explain(self, self.features.encode(rows), method, target, baseline, seed)
 
     def eigenpairs(self, row: Any, target: ClassLabel | None = None) -> tuple[MemberEigenpair, ...]:
-        """Every member's matrix, eigenvalue and eigenvector for a row (see ``model.explanations.eigenpairs``).
+        """Compute every member's matrix, eigenvalue and eigenvector for a row (see ``model.explanations.eigenpairs``).
 
         Raises:
             InvalidRowsError: a row that is not one of this model.
@@ -116,7 +116,7 @@ class SpectralModel(Predictor):
     def response_curves(
         self, row: Any, names: Iterable[str] | None = None, target: ClassLabel | None = None
     ) -> ResponseCurves:
-        """How a row's score and prediction answer to each feature alone (see ``model.explanations.response_curves``).
+        """Compute a row's score and prediction along each feature alone (see ``model.explanations.response_curves``).
 
         Args:
             row: a mapping by feature name, or a sequence in column order.
@@ -132,7 +132,7 @@ class SpectralModel(Predictor):
         return response_curves(self, self.output_of(columns, target), columns, which)
 
     def response_surface(self, row: Any, pair: tuple[str, str], target: ClassLabel | None = None) -> ResponseSurface:
-        """As ``response_curves``, over a grid of two different features' values."""
+        """Compute what ``response_curves`` does, over a grid of two different features' values."""
         columns = baseline_columns(self.features, row)
         a, b = (self.features.position(name) for name in pair)
         if a == b:
@@ -148,7 +148,7 @@ class SpectralModel(Predictor):
         ranges: Mapping[str, tuple[Any, Any]] | None = None,
         max_features: int = 2,
     ) -> list[list[Counterfactual]]:
-        """For every row, the smallest changes that make its prediction what is wanted (see
+        """Find, for every row, the smallest changes that give the wanted prediction (see
         ``model.counterfactuals.search``).
 
         Args:
@@ -178,7 +178,7 @@ class SpectralModel(Predictor):
         return [find_counterfactuals(steps, goal, row, max_features) for row in self.features.encode(rows)]
 
     def interactions(self, row: Any, target: ClassLabel | None = None, *, baseline: Any = None) -> Interactions:
-        """Second derivatives and Shapley interaction values of a row (see ``model.explanations.interactions``).
+        """Measure second derivatives and Shapley interaction values of a row (see ``model.explanations.interactions``).
 
         Args:
             row: a mapping by feature name, or a sequence in column order.
@@ -193,7 +193,7 @@ class SpectralModel(Predictor):
         return interactions(self, self.output_of(columns, target), columns, start)
 
     def certify(self, row: Any, radii: Mapping[str, float] | None = None, *, effort: float = 1.0) -> ScoreInterval:
-        """A proved interval of the scores of all rows within ``radii`` of a row (see ``model.certificates.intervals``).
+        """Prove an interval of the scores of all rows within ``radii`` of a row (see ``model.certificates.intervals``).
 
         Args:
             row: a mapping by feature name, or a sequence in column order.
@@ -217,7 +217,7 @@ class SpectralModel(Predictor):
         *,
         effort: float = 1.0,
     ) -> float:
-        """How many ``scales`` all features may move at once without changing the row's decision
+        """Certify how many ``scales`` all features may move at once without changing the row's decision
         (``model.certificates.intervals``).
 
         Args:
@@ -251,7 +251,7 @@ class SpectralModel(Predictor):
     def stability(
         self, rows: Any, radii: Mapping[str, float] | None = None, target: ClassLabel | None = None
     ) -> Stability:
-        """How far the eigenvector explanations of rows can turn, and whether to trust them (see
+        """Bound how far the eigenvector explanations of rows can turn, and say whether to trust them (see
         ``model.certificates.stability``).
 
         Args:
@@ -270,11 +270,11 @@ class SpectralModel(Predictor):
         return stability(self, columns, explanation.outputs, explanation.contributions, radii)
 
     def certificates(self) -> Certificates:
-        """Along which features the score is proved monotone, convex or concave (see ``model.certificates.shapes``)."""
+        """Return the features along which the score is proved monotone, convex or concave."""
         return certificates(self)
 
     def strengths(self) -> dict[str, float]:
-        """By feature, a bound on every slope or change between categories (see ``model.certificates.strengths``)."""
+        """Bound, by feature, every slope or change between categories (see ``model.certificates.strengths``)."""
         return dict(self._strengths)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Certificates: what is proved of a finished model from its matrices, not sampled."""
+"""Prove the shapes of a finished model from its matrices, without sampling."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from eigenserve.model.predictor import Predictor
 
 
 class CertificateError(Exception):
-    """The model does not have the property that was to be certified."""
+    """Report that the model does not have the property that was to be certified."""
 
 
 @dataclass(frozen=True)
 class Certificates:
-    """All that is proved of how the score goes along single features, the other features being anything.
+    """Hold what is proved of how the score goes along single features, whatever the other features are.
 
     Attributes:
         monotone: feature -> "+" where the score never falls, "-" where it never rises.
@@ -33,7 +33,7 @@ class Certificates:
 
 
 def certificates(predictor: Predictor) -> Certificates:
-    """Every certificate that can be had, each tried in turn."""
+    """Try every certificate in turn, and return those that are proved."""
     monotone: dict[str, str] = {}
     curved: dict[str, str] = {}
     for feature in predictor.features.features:
@@ -53,7 +53,7 @@ def certificates(predictor: Predictor) -> Certificates:
 
 
 def monotone_certificate(predictor: Predictor, directions: Mapping[str, str]) -> dict[str, str]:
-    """``directions`` itself, if the score is monotone in these features: "+" never falling, "-" never rising.
+    """Prove the score monotone in these features, "+" never falling, "-" never rising, and return ``directions``.
 
     Proof: on every curve that walks along a feature, the step from each knot to the next is positive (or
     negative) semidefinite, shown by its extreme eigenvalue, with a margin for rounding. In between the matrix
@@ -82,7 +82,7 @@ def monotone_certificate(predictor: Predictor, directions: Mapping[str, str]) ->
 
 
 def curved_certificate(predictor: Predictor, shapes: Mapping[str, str]) -> dict[str, str]:
-    """``shapes`` itself, if the score is "convex" or "concave" in these features within their training ranges.
+    """Prove the score "convex" or "concave" in these features within their training ranges, and return ``shapes``.
 
     Proof: the largest eigenvalue is a convex function of the matrix and never falls when the matrix grows. Where
     the slope of every curve that walks along a feature grows by a positive semidefinite matrix at each knot (and
@@ -137,7 +137,7 @@ def _index(predictor: Predictor, name: str) -> int:
 
 
 def _walked(predictor: Predictor, index: int, what: str) -> list[tuple[int, Curve, float]]:
-    """The curves that a feature walks along, with its weight.
+    """Return the curves that a feature walks along, with its weight.
 
     Raises:
         CertificateError: the feature chooses the path of a curve.
@@ -161,7 +161,7 @@ def _knots(predictor: Predictor, c: int) -> tuple[FloatArray, FloatArray, float]
 
 
 def _slope_changes(predictor: Predictor, c: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """By how much the slope by u grows at each knot (a path that stays has the slope 0), and margins (1, knots)."""
+    """Return how much the slope by u grows at each knot (0 on a path that stays), and margins (1, knots)."""
     diag, off_diag, largest = _knots(predictor, c)
     steps = np.diff(predictor.ensemble.pencil.curves.curves[c].knots)
     grown = []

@@ -1,4 +1,4 @@
-"""Strengths: how fast a feature can change the score at most, whatever the other features are, proved by Weyl.
+"""Prove, by Weyl's inequality, how fast a feature can change the score at most, whatever the other features are.
 
 Along a numeric feature's coordinate z a member's matrix has the slope S(z), a sum over curves, constant between knots;
 |d lambda_k / dz| = |v'Sv| <= ||S||, the largest absolute eigenvalue of S. Curves of this feature alone add up knot by
@@ -23,7 +23,7 @@ _MAX_COMPARED_CODES = 64
 
 
 def feature_strengths(predictor: Predictor) -> dict[str, float]:
-    """By feature, what no change of the score exceeds.
+    """Bound every change of the score, by feature.
 
     Numbers and dates: the largest |d score / dx| over the training range, in score per unit of the feature (per day).
     Categories and booleans: the largest change of the score between two values. Of several outputs, the largest.
@@ -73,7 +73,7 @@ def _of_number(predictor: Predictor, index: int, feature: Feature) -> FloatArray
 
 
 def _reached(features: FeatureSpace, curve: Curve) -> list[int]:
-    """The pieces that a curve can be on while its numbers are within their training ranges."""
+    """Return the pieces that a curve can be on while its numbers are within their training ranges."""
     low = high = 0.0
     for i, weight in zip(curve.numeric, curve.direction, strict=True):
         feature = features.features[i]
@@ -91,7 +91,7 @@ def _reached(features: FeatureSpace, curve: Curve) -> list[int]:
 
 
 def _of_codes(predictor: Predictor, index: int, feature: Feature) -> FloatArray:
-    """(O,): the largest change of the scores between two codes."""
+    """Return the largest change of the scores between two codes, (O,)."""
     ensemble, codes = predictor.ensemble, feature.num_codes
     total = np.zeros((codes, codes, ensemble.num_outputs))
     for c, curve in enumerate(ensemble.pencil.curves.curves):
@@ -106,7 +106,7 @@ def _of_codes(predictor: Predictor, index: int, feature: Feature) -> FloatArray:
 
 
 def _between_paths(ensemble: SpectralEnsemble, c: int, place: int) -> FloatArray:
-    """What the scores change by at most from one code to another of one of the curve's features, (codes, codes, O)."""
+    """Bound what the scores change by from one code to another of one of the curve's features, (codes, codes, O)."""
     curve = ensemble.pencil.curves.curves[c]
     codes = curve.num_codes[place]
     parts = []
@@ -122,7 +122,7 @@ def _between_paths(ensemble: SpectralEnsemble, c: int, place: int) -> FloatArray
 
 
 def _slopes(ensemble: SpectralEnsemble, c: int) -> tuple[FloatArray, FloatArray, float]:
-    """Slopes of a curve by its u, (paths, knots - 1, H, n) and (..., n - 1), and a bound of their rounding."""
+    """Return slopes of a curve by its u, (paths, knots - 1, H, n) and (..., n - 1), and a bound of their rounding."""
     steps = np.diff(ensemble.pencil.curves.curves[c].knots)[:, None, None]
     at_knots = ensemble.pencil.along(c)
     diag, off_diag = (np.diff(part, axis=1) / steps for part in at_knots)
@@ -131,6 +131,6 @@ def _slopes(ensemble: SpectralEnsemble, c: int) -> tuple[FloatArray, FloatArray,
 
 
 def _norms(ensemble: SpectralEnsemble, diag: FloatArray, off_diag: FloatArray) -> FloatArray:
-    """The members' mean of spectral norms, (..., O)."""
+    """Return the members' mean of spectral norms, (..., O)."""
     norms = spectral_norms(diag, off_diag).reshape(*diag.shape[:-2], ensemble.num_outputs, -1)
     return np.asarray(norms @ ensemble.member_weights)

@@ -1,4 +1,4 @@
-"""Members: the matrices, eigenvalues and eigenvectors that a row's score is the mean of."""
+"""Compute the members' matrices, eigenvalues and eigenvectors, of which a row's score is the mean."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from eigenserve.model.predictor import Output, Predictor
 
 @dataclass(frozen=True)
 class MemberEigenpair:
-    """One member's share of a score: weight times eigenvalue.
+    """Hold one member's share of a score: weight times eigenvalue.
 
     Attributes:
         member: its number.
@@ -34,7 +34,7 @@ class MemberEigenpair:
 
 
 def member_eigenpairs(predictor: Predictor, output: Output, row: FloatArray) -> tuple[MemberEigenpair, ...]:
-    """The eigenpairs of an output's members at columns (F,)."""
+    """Compute the eigenpairs of an output's members at columns (F,)."""
     ensemble = predictor.ensemble
     heads = ensemble.heads(output.index)
     diag, off_diag = (part[0, heads] for part in predictor.matrices(row[None]))

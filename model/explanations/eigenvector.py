@@ -53,7 +53,7 @@ def explain_by_eigenvector(predictor: Predictor, columns: FloatArray, target: Cl
 
 
 def _chosen(values: FloatArray, outputs: FloatArray) -> FloatArray:
-    """(N, ..., O) and (N, O) -> (N, ...)."""
+    """Select the chosen output of each row: (N, ..., O) and (N, O) -> (N, ...)."""
     if outputs.shape[1] == 1:
         return values[..., 0] * outputs[:, 0].reshape(-1, *(1,) * (values.ndim - 2))
     return np.einsum("n...o,no->n...", values, outputs)

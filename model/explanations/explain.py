@@ -54,7 +54,7 @@ def explain(
     coordinates = features.coordinates(columns)
     starts = features.coordinates(np.atleast_2d(baseline_columns(features) if baseline is None else baseline))
     values = np.zeros(coordinates.shape)
-    # The permutations are the same for each: so are their errors, and the mean's is no more than the errors' mean.
+    # The permutations are the same for each: so are their errors, and the mean's is at most the errors' mean.
     errors = None if method == "path" else np.zeros(coordinates.shape)
     for start, first in product(starts, range(0, len(coordinates), ROWS_AT_ONCE)):
         check()

@@ -14,7 +14,7 @@ from eigenserve.model.explanations.tables import ExplainedRows, to_frame, to_sha
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Scores of N rows and where they come from: score = baseline + contributions, exactly.
+    """Hold scores of N rows and where they come from: score = baseline + contributions, exactly.
 
     With v the unit eigenvector of the predicted eigenvalue, v'T(x)v = v'Av + sum over terms of v'M_t(x_t)v
     (the Rayleigh quotient at an eigenvector is the eigenvalue). Contributions are relative to the average
@@ -62,7 +62,7 @@ class Explanation:
         return len(self.score)
 
     def to_frame(self) -> Any:
-        """A pandas DataFrame with a row for each row: score, baseline and one column per term.
+        """Return a pandas DataFrame with a row for each row: score, baseline and one column per term.
 
         Raises:
             ImportError: pandas is not installed.
@@ -70,7 +70,7 @@ class Explanation:
         return to_frame(self.terms, self.score, self.baseline, self.contributions, self.gap)
 
     def to_shap(self) -> Any:
-        """A shap.Explanation, so that shap's plots work.
+        """Return a shap.Explanation, so that shap's plots work.
 
         Raises:
             ImportError: shap is not installed.

@@ -30,7 +30,7 @@ class Encoder:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """Names in column order."""
+        """Return names in column order."""
         return tuple(feature.name for feature in self.features)
 
     def encode(self, rows: Any) -> FloatArray:
@@ -45,7 +45,7 @@ class Encoder:
 
     @property
     def _lengths(self) -> set[int]:
-        """Values that a row in column order may have."""
+        """Return how many values a row in column order may have."""
         return {self.inputs, len(self.features)}
 
     @property
@@ -85,7 +85,7 @@ class Encoder:
         return self._encode_mixed(rows)
 
     def _encode_mixed(self, rows: Sequence[Any]) -> FloatArray:
-        """Rows of several shapes, or with something wrong: one at a time, all errors gathered."""
+        """Encode rows of several shapes, or with something wrong: one at a time, all errors gathered."""
         errors: list[tuple[Location, str]] = []
         out = np.full((len(rows), len(self.features)), math.nan)
         for i, row in enumerate(rows):
@@ -114,7 +114,7 @@ class Encoder:
         return f"unknown feature; the model's features are {', '.join(self.names)}; got {key!r}"
 
     def _encode_columns(self, columns: Sequence[Any], keys: Sequence[int | str]) -> FloatArray:
-        """Columns of the first features; those of the others are missing."""
+        """Encode columns of the first features; those of the others are missing."""
         count = len(columns[0]) if columns else 0
         out = np.full((count, len(self.features)), math.nan)
         errors: list[tuple[Location, str]] = []
@@ -131,9 +131,9 @@ class Encoder:
 
 
 def _column(values: Any) -> Any:
-    """A table's column as a sequence of its values; None if it is none."""
+    """Return a table's column as a sequence of its values; None if it is not a column."""
     if isinstance(values, list | tuple):
-        return values  # as it is: np.asarray would make one type of a number beside a text
+        return values  # as it is: np.asarray would make one type of a number and a text
     if isinstance(values, np.ndarray) and values.dtype.kind == "M":
         values = values.astype("datetime64[us]")  # of nanoseconds NumPy would make integers
     dates = getattr(getattr(values, "dtype", None), "kind", "") in ("m", "M")
@@ -142,7 +142,7 @@ def _column(values: Any) -> Any:
 
 
 def _fill_plain(feature: Feature, values: Any, out: FloatArray) -> bool:
-    """The quick way for plain numbers or plain texts; False where cells need a look one by one."""
+    """Fill plain numbers or plain texts quickly; False where cells need a look one by one."""
     if isinstance(values, np.ndarray) and values.dtype.kind in "iuf":
         if feature.kind != "numeric":
             return False

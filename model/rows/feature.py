@@ -18,14 +18,14 @@ Transform = Literal["identity", "log"]
 
 @dataclass(frozen=True)
 class Feature:
-    """One column of a table, and how its values become a coordinate.
+    """Describe one column of a table, and how its values become a coordinate.
 
     numeric      z = (t(x) - center) / scale, with t the identity or log(max(x, low)).
     datetime     days since 1970-01-01 UTC, then as a number.
     boolean      false -> 0, true -> 1.
     categorical  the position in ``categories``; ``len(categories)`` for any other value.
 
-    A numeric feature may be a cycle of a date: where a row does not give it, it is told from the date.
+    A numeric feature may be a cycle of a date: where a row does not give it, it is computed from the date.
 
     Where ``missing`` is true the model has a matrix of its own for a missing value; elsewhere a missing
     number counts as the training median and a missing category as unknown.
@@ -64,13 +64,13 @@ class Feature:
         if self.kind != "categorical" and not isinstance(self.typical, int | float):
             raise ValueError(f"feature {self.name!r} must have a typical value that is a number")
         if bool(self.source) != bool(self.cycle) or self.cycle not in ("", *CYCLES):
-            raise ValueError(f"feature {self.name!r} has no known date or cycle: {self.source!r}, {self.cycle!r}")
+            raise ValueError(f"feature {self.name!r} has an unknown date or cycle: {self.source!r}, {self.cycle!r}")
         if self.cycle and self.kind != "numeric":
             raise ValueError(f"feature {self.name!r} must be numeric to be a cycle; got {self.kind}")
 
     @property
     def num_codes(self) -> int:
-        """Codes of a categorical feature, the unknown one included, or of a boolean; 0 for others."""
+        """Count the codes of a categorical feature, the unknown one included, or of a boolean; 0 for others."""
         return {"categorical": len(self.categories) + 1, "boolean": 2}.get(self.kind, 0)
 
     @cached_property
@@ -79,7 +79,7 @@ class Feature:
         return {category: float(code) for code, category in enumerate(self.categories)}
 
     def coordinate(self, values: FloatArray) -> FloatArray:
-        """Column values as ``FeatureSpace.encode`` gives them -> coordinates (NaN only if ``missing``)."""
+        """Turn column values, as ``FeatureSpace.encode`` gives them, into coordinates (NaN only if ``missing``)."""
         if not self.missing:
             values = np.where(np.isnan(values), self.stand_in, values)
         if self.kind == "categorical":
@@ -89,7 +89,7 @@ class Feature:
         return (values - self.center) / self.scale
 
     def value(self, coordinates: FloatArray) -> FloatArray:
-        """The number in raw units that has a coordinate: the inverse of ``coordinate``, to rounding.
+        """Return the number in raw units that has a coordinate: the inverse of ``coordinate``, to rounding.
 
         Infinite where it is beyond float64.
         """
@@ -98,7 +98,7 @@ class Feature:
             return np.exp(values) if self.transform == "log" else values
 
     def coordinate_slope(self, values: FloatArray) -> FloatArray:
-        """d(coordinate)/dx for a numeric feature; NaN where the value is missing."""
+        """Return d(coordinate)/dx for a numeric feature; NaN where the value is missing."""
         if self.transform == "identity":
             return np.where(np.isnan(values), np.nan, 1.0 / self.scale)
         with np.errstate(divide="ignore"):
@@ -109,7 +109,7 @@ class Feature:
 
     @property
     def stand_in(self) -> float:
-        """What a missing value counts as where it has no matrix of its own."""
+        """Return what a missing value counts as where it does not have a separate matrix."""
         if self.kind == "categorical":
             return float(len(self.categories))
         return float(self.typical)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""FeatureSpace: named raw features -> the coordinates that walk the curves of a model."""
+"""Turn named raw features into the coordinates that walk the curves of a model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eigenserve.model.rows.feature import Feature, Transform
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """The features of a model in training column order, and after them the cycles of dates."""
+    """Hold the features of a model in training column order, and after them the cycles of dates."""
 
     features: tuple[Feature, ...]
 
@@ -35,26 +35,26 @@ class FeatureSpace:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names in column order."""
+        """Return names in column order."""
         return tuple(feature.name for feature in self.features)
 
     @cached_property
     def input_names(self) -> tuple[str, ...]:
-        """Names of the features that rows have to give: all but cycles."""
+        """Return names of the features that rows have to give: all but cycles."""
         return tuple(feature.name for feature in self.features if not feature.cycle)
 
     @cached_property
     def _cycles(self) -> list[tuple[int, int, CycleName]]:
-        """Positions of each cycle and of its date, and which it is."""
+        """Return positions of each cycle and of its date, and which it is."""
         return [(i, self.position(f.source), f.cycle) for i, f in enumerate(self.features) if f.cycle]
 
     @cached_property
     def tied(self) -> frozenset[int]:
-        """Positions of cycles and of their dates: none of them changes alone in a real row."""
+        """Return positions of cycles and of their dates: none of them changes alone in a real row."""
         return frozenset(i for cycle, date, _ in self._cycles for i in (cycle, date))
 
     def position(self, name: str) -> int:
-        """Where a feature stands.
+        """Return where a feature stands.
 
         Raises:
             ValueError: naming the features there are.
@@ -64,7 +64,7 @@ class FeatureSpace:
         return self.names.index(name)
 
     def encode(self, rows: Any) -> FloatArray:
-        """Raw rows -> columns.
+        """Encode raw rows as columns.
 
         Args:
             rows: a list of rows, each a mapping by feature name (a missing key is a missing value) or a
@@ -88,13 +88,13 @@ class FeatureSpace:
         return Encoder(self.features, len(self.input_names))
 
     def fill_cycles(self, columns: FloatArray) -> None:
-        """Tell cycles that are missing in columns (N, F) from their dates, in place."""
+        """Compute cycles that are missing in columns (N, F) from their dates, in place."""
         for i, source, cycle in self._cycles:
             absent = np.isnan(columns[:, i])
             columns[absent, i] = cycle_values(cycle, columns[absent, source])
 
     def coordinates(self, columns: FloatArray) -> FloatArray:
-        """Columns (N, F) as ``encode`` gives them -> what the curves are walked by, (N, F) float64."""
+        """Turn columns (N, F), as ``encode`` gives them, into what the curves are walked by, (N, F) float64."""
         stand_ins, centers, scales, logarithms = self._maps
         out = np.where(np.isnan(columns), stand_ins, columns)
         for i, low in logarithms:
@@ -105,7 +105,7 @@ class FeatureSpace:
 
     @cached_property
     def _maps(self) -> tuple[FloatArray, FloatArray, FloatArray, list[tuple[int, float]]]:
-        """``Feature.coordinate`` of all features at once; measured on a single row of 8: a third of the time."""
+        """Stack ``Feature.coordinate`` of all features; measured on a single row of 8: a third of the time."""
         numbers = [feature.kind != "categorical" for feature in self.features]
         return (
             np.array([math.nan if f.missing else f.stand_in for f in self.features], np.float64),

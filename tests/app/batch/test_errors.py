@@ -74,7 +74,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(store: ModelStore, dat
     folder.mkdir()
     for name in ("letter.txt", "key"):
         (folder / name).write_text("dear")
-        with pytest.raises(ScoreError, match="holds something else"):
+        with pytest.raises(ScoreError, match="holds other files"):
             score_file(store.load("price"), Place(str(data)), Place(str(out)))
         assert (folder / name).read_text() == "dear"
 

@@ -72,8 +72,8 @@ def test_the_logarithm_is_taken_where_it_is_asked_for():
         ({"loss": "absolute", "task": "poisson"}, "loss absolute needs the task regression"),
         ({"quantile": 0.9}, "quantile 0.9 needs the loss quantile; the loss is auto"),
         ({"link": "root"}, "link must be one of"),
-        ({"link": "log", "loss": "absolute"}, "loss auto alone"),
-        ({"link": "log", "concave": ["x"]}, "no concave or capped"),
+        ({"link": "log", "loss": "absolute"}, "requires the loss auto"),
+        ({"link": "log", "concave": ["x"]}, "excludes concave and capped"),
     ],
 )
 def test_a_link_or_loss_that_makes_no_sense_is_refused(told, rule):
