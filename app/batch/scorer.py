@@ -146,7 +146,7 @@ class Scorer:
         if beyond and beyond[0] < first:
             return (
                 f"row {part.first_row + beyond[0] + 1} has values so far from the training data that its prediction is "
-                "no finite number"
+                "not a finite number"
             )
         name = self.served.model.features.names[feature]
         return f"row {part.first_row + first + 1}, column {name!r}: {faults[first, feature]}"
