@@ -1,4 +1,4 @@
-"""What a fit or another long run tells while it lasts: a bar on a terminal, plain lines elsewhere."""
+"""Report the progress of a fit or another long run: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from eigenserve.progress import Progress
 
 
 class Reporter(Protocol):
-    """Told how far a fit has come."""
+    """Receive how far a fit has come."""
 
     def advance(self, done: int, total: int, text: str) -> None:
-        """``done`` of ``total`` optimiser steps have run; ``text`` says how it stands."""
+        """Note that ``done`` of ``total`` optimiser steps have run; ``text`` says how it stands."""
 
     def say(self, text: str) -> None:
-        """Tell the user at once."""
+        """Inform the user at once."""
 
 
 class Silent:
-    """Tells nothing."""
+    """Report nothing."""
 
     def advance(self, done: int, total: int, text: str) -> None:
         """Ignore it."""
@@ -29,7 +29,7 @@ class Silent:
 
 
 class FitProgress(Progress):
-    """Progress on a stream, with the time left."""
+    """Report progress on a stream, with the time left."""
 
     def __init__(self, stream: TextIO | None = None, label: str = "fit") -> None:
         super().__init__(label, stream)

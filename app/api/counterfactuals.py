@@ -1,4 +1,4 @@
-"""POST /counterfactuals: the smallest changes that make rows' predictions what is wanted."""
+"""Answer POST /counterfactuals: the smallest changes that give rows the wanted prediction."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class FindCounterfactuals(Call):
         limits = _read_ranges(served, request.ranges or {}, errors)
         if errors.found:
             raise invalid_all(errors.found)
-        model, positions = served.model, served.model.features.position
-        self.steps = Steps(model.features, model.ensemble, [positions(name) for name in request.fixed or ()], limits)
+        positions = served.model.features.position
+        self.steps = Steps(served.model, [positions(name) for name in request.fixed or ()], limits)
         self.goal, self.most = _read_wanted(served, request.wanted), request.max_features or 2
         return Asked(served, rows)
 
@@ -68,12 +68,12 @@ class FindCounterfactuals(Call):
     tags=["predictions"],
 )
 async def counterfactuals(request: Request) -> Response:
-    """The smallest changes of one or two features that make each row's prediction what is wanted."""
+    """Find the smallest changes of one or two features that give each row the wanted prediction."""
     return await FindCounterfactuals(request).answer()
 
 
 def counterfactuals_answer(served: ServedModel, found: list[list[Counterfactual]]) -> Response:
-    """The answer: for every row its counterfactuals."""
+    """Write the answer: for every row its counterfactuals."""
     every = [one for row in found for one in row]
     changed = np.array([one.columns for one in every]).reshape(len(every), len(served.model.features))
     predicted = iter(predictions(served, finite(served, served.model.scores(changed))) if every else ())
@@ -117,7 +117,7 @@ def _read_ranges(served: ServedModel, ranges: Any, errors: _Faults) -> dict[int,
             continue
         feature = space.features[space.position(name)]
         if feature.num_codes:
-            errors.add(loc, "must be left out: it is no number")
+            errors.add(loc, "must be left out: it is not a number")
         elif space.position(name) in space.tied:
             errors.add(loc, f"must be left out: {TIED}")
         elif not isinstance(given, list) or len(given) != 2:

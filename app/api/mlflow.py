@@ -1,4 +1,4 @@
-"""MLflow's scoring protocol: /ping, /health, /version and /invocations."""
+"""Speak MLflow's scoring protocol: /ping, /health, /version and /invocations."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LAYOUTS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 @router.get("/ping", summary="Can it predict?", responses=problems(503), response_class=PlainTextResponse)
 @router.get("/health", summary="Can it predict?", responses=problems(503), response_class=PlainTextResponse)
 async def ping(request: Request) -> Response:
-    """200 when the models are loaded."""
+    """Answer 200 when the models are loaded."""
     if not service_of(request).ready:
         raise not_ready()
     return PlainTextResponse("\n")
@@ -37,7 +37,7 @@ async def ping(request: Request) -> Response:
 
 @router.get("/version", summary="Version of the server", response_class=PlainTextResponse)
 async def version() -> Response:
-    """The version, as plain text."""
+    """Answer with the version, as plain text."""
     return PlainTextResponse(__version__)
 
 
@@ -69,7 +69,7 @@ class Invocations(PredictCall):
     summary="Predict rows",
 )
 async def invocations(request: Request) -> Response:
-    """Predictions of the default model: numbers, or a classifier's labels."""
+    """Predict by the default model: numbers, or a classifier's labels."""
     return await Invocations(request).answer()
 
 
@@ -82,7 +82,7 @@ def add_platform_routes(app: FastAPI, health_route: str | None, predict_route: s
 
 
 def _parse(body: bytes) -> Any:
-    """JSON in which NaN stands for a missing value: MLflow's client writes it, though it is no JSON."""
+    """Parse JSON in which NaN stands for a missing value: MLflow's client writes it, though it is not JSON."""
     if b"NaN" not in body:
         return parse_json(body)
     try:
@@ -93,11 +93,11 @@ def _parse(body: bytes) -> Any:
 
 def _constant(text: str) -> None:
     if text != "NaN":
-        raise ValueError(f"{text} is no finite number")
+        raise ValueError(f"must be a finite number; got {text}")
 
 
 def _read(document: Any, service: Service) -> Asked:
-    """One of MLflow's JSON layouts.
+    """Read one of MLflow's JSON layouts.
 
     Raises:
         ProblemError: 422 naming each fault.
@@ -129,7 +129,7 @@ def _split(value: Any, max_rows: int) -> dict[str, Any]:
 
 
 def check_columns(columns: dict[str, Any], max_rows: int, loc: Location) -> dict[str, Any]:
-    """Columns by name, if they are lists of one length.
+    """Check columns by name: they must be lists of one length.
 
     Raises:
         ProblemError: 422, 413.

@@ -21,6 +21,7 @@ from eigenserve.app.wire.bodies import JSON, body_headers, check_media_type, rea
 from eigenserve.app.wire.requests import Asked
 from eigenserve.model import Explanation
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.explanations.explain import explain
 
 #: A row of JSON is hardly ever longer, and one of 8 numbers in a binary form has 64. Only for the queue's account.
 BYTES_PER_ROW = {JSON: 256}
@@ -167,7 +168,7 @@ class ExplainCall(Call):
         self.service.metrics.predicted(asked, "explain")
         model, columns, more = asked.served.model, asked.columns(), []
         check = patience.check if patience is not None else lambda: None
-        explanation = model.explain_columns(columns, asked.method, asked.target, asked.baseline, check=check)
+        explanation = explain(model, columns, asked.method, asked.target, asked.baseline, check=check)
         finite(asked.served, explanation.scores, asked.loc)
         if asked.include.names:
             more = included(asked.served, asked.include, columns, asked.target, asked.baseline, check)

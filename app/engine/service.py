@@ -30,7 +30,7 @@ GC_THRESHOLDS = (25_000, 20, 20)
 
 
 class Service:
-    """Everything behind the endpoints of one process.
+    """Hold everything behind the endpoints of one process.
 
     Attributes:
         settings: what it was built with.
@@ -39,7 +39,7 @@ class Service:
         metrics: what Prometheus reads.
         onnx_files: models as ONNX files.
         failure: why the models could not be loaded, if so.
-        log_failure: whether ``failure`` goes to the log; not where the command line tells it.
+        log_failure: whether ``failure`` goes to the log; not where the command line reports it.
         load_first: whether the server waits for the models before it takes connections.
         draining: no new work is wanted.
     """
@@ -72,7 +72,7 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """Whether requests are wanted and can be answered."""
+        """Return whether requests are wanted and can be answered."""
         return self.registry.ready and not self.draining
 
     async def start(self) -> None:
@@ -128,6 +128,6 @@ class Service:
 
 
 def service_of(request: Request) -> Service:
-    """The service behind a request."""
+    """Return the service behind a request."""
     service: Service = request.app.state.service
     return service

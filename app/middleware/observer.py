@@ -1,4 +1,4 @@
-"""What every request goes through: its id, its time, its line in the log, and its place in the metrics."""
+"""Observe every request: its id, its time, its line in the log, and its place in the metrics."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Observer:
 
 
 def _ids(scope: Scope) -> tuple[bytes, str | None]:
-    """The id that the client gave, or one of ours, and the request's trace (W3C traceparent)."""
+    """Return the id that the client gave, or one of ours, and the request's trace (W3C traceparent)."""
     request_id, trace_id = b"", None
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):

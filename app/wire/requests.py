@@ -1,4 +1,4 @@
-"""The contract's requests: {"instances": [...]} and its companions, checked."""
+"""Read and check the service's own requests: {"instances": [...]} and its companions."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from eigenserve.app.wire.include_options import EXPLANATION_ALONE, Include, desc
 from eigenserve.app.wire.schemas.explanations import ExplainRequest
 from eigenserve.app.wire.schemas.predictions import PredictRequest, RowsRequest
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.explanations.eigenvector import METHODS
+from eigenserve.model.explanations.explain import METHODS
+from eigenserve.model.predictor import ClassLabel
 from eigenserve.model.rows.baseline import background_columns, is_sample
 from eigenserve.model.rows.errors import InvalidRowsError, Location
-from eigenserve.model.spectral import ClassLabel
 
 #: Rows of a baseline: each costs as much as all of a request against one.
 MAX_SAMPLE = 100
@@ -28,7 +28,7 @@ S = TypeVar("S", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a request asks for: rows of which model, and for an explanation how.
+    """Hold what a request asks for: rows of which model, and for an explanation how.
 
     Attributes:
         served: the model.
@@ -36,7 +36,7 @@ class Asked:
             when they are encoded.
         method, target: as for ``SpectralModel.explain``.
         interval: the level of the intervals to give with predictions; None for none.
-        baseline: as for ``SpectralModel.explain_columns``: encoded.
+        baseline: as for ``model.explanations.explain``: encoded.
         include: further parts of an explanation.
         loc: where in the body the rows are.
     """
@@ -52,12 +52,12 @@ class Asked:
 
     @property
     def count(self) -> int:
-        """How many rows."""
+        """Count the rows."""
         return len(next(iter(self.rows.values()))) if isinstance(self.rows, dict) else len(self.rows)
 
     @property
     def baselines(self) -> int:
-        """How many rows the baseline has."""
+        """Count the rows of the baseline."""
         return len(self.baseline) if self.baseline is not None and self.baseline.ndim == 2 else 1
 
     def columns(self) -> FloatArray:

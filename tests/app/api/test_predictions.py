@@ -10,6 +10,7 @@ from tests.support.made_models import ROW, TERMS, make_rows
 from tests.support.server_process import ServerProcess
 
 from eigenserve.model import ModelStore, load_model
+from eigenserve.model.explanations.explain import explain
 
 MODELS = ("price", "choice", "level", "count", "point")
 
@@ -202,4 +203,4 @@ def test_an_explanation_carries_the_scores_of_a_prediction(server: ServerProcess
     assert [row["prediction"] for row in explained] == predicted
     model = store.load(name)
     columns, scores = model.features.encode(rows), model.scores(model.features.encode(rows))
-    assert np.array_equal(model.explain_columns(columns).scores, scores)
+    assert np.array_equal(explain(model, columns).scores, scores)
