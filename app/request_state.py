@@ -21,12 +21,23 @@ class RequestState(TypedDict, total=False):
         arrived: when the first byte arrived (``time.monotonic``); set by the connection, or by the observer under
             another server.
         request_id: the client's own, or a random one; set by the observer.
+        key_name: of the client's key; set by the check of keys if they have names.
         trace: where its parts are recorded; set by the observer if tracing is on.
     """
 
     arrived: float
     request_id: str
+    key_name: str
     trace: Spans
+
+
+def client_of(scope: Scope) -> str:
+    """Return whose request it is: the name of its key, else its address."""
+    name: str | None = scope.get("state", {}).get("key_name")
+    if name is not None:
+        return f"key {name}"
+    client = scope.get("client")
+    return str(client[0]) if client else "unknown"
 
 
 def state_of(scope: Scope) -> RequestState:

@@ -15,7 +15,8 @@ from eigenserve.app.problems import Location, invalid, invalid_all
 from eigenserve.app.registry import ServedModel
 from eigenserve.app.wire.answers import finite, json_response, predictions
 from eigenserve.app.wire.bodies import parse_json
-from eigenserve.app.wire.include_options import describe, read_feature
+from eigenserve.app.wire.describe import describe
+from eigenserve.app.wire.include_options import read_feature
 from eigenserve.app.wire.requests import Asked, check_envelope, read_rows, read_target
 from eigenserve.app.wire.schemas.explanations import CounterfactualsRequest, CounterfactualsResponse
 from eigenserve.model.counterfactuals.allowed_changes import TIED, Steps, read_limit
@@ -43,9 +44,8 @@ class FindCounterfactuals(Call):
         self.goal, self.most = _read_wanted(served, request.wanted), request.max_features or 2
         return Asked(served, rows)
 
-    async def answer(self) -> Response:
-        """Receive, read, search, write."""
-        body = await self.body()
+    async def respond(self, body: bytes) -> Response:
+        """Read, search, write."""
         asked = await self.sized(body, lambda: self.read(body))
         kind = (asked.served.name, "counterfactuals", self.most)
         return await self.heavy(kind, asked.count, lambda patience: self._search(asked, patience))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 from collections.abc import Callable
@@ -11,9 +12,10 @@ from functools import partial
 
 from fastapi import Request
 
+from eigenserve.app.engine.memory import MemoryBudget
 from eigenserve.app.engine.onnx_files import OnnxFiles
 from eigenserve.app.engine.queue import Lane
-from eigenserve.app.engine.small_requests import LARGE_AT_ONCE, Engine
+from eigenserve.app.engine.small_requests import HEAVY_AT_ONCE, LARGE_AT_ONCE, Engine
 from eigenserve.app.observability.metrics import Metrics
 from eigenserve.app.registry import ModelRegistry
 from eigenserve.app.settings import Settings
@@ -36,6 +38,7 @@ class Service:
         settings: what it was built with.
         registry: the models.
         engine: where predictions are computed.
+        memory: what bodies and answers may occupy.
         metrics: what Prometheus reads.
         onnx_files: models as ONNX files.
         failure: why the models could not be loaded, if so.
@@ -60,7 +63,10 @@ class Service:
             on_rows=self.metrics.queued_rows.inc,
             on_wait=self.metrics.queue_wait.observe,
         )
-        self.engine = Engine(lane(LARGE_AT_ONCE), lane(1, name="heavy"), on_batch=self.metrics.batch)
+        self.engine = Engine(
+            lane(LARGE_AT_ONCE), lane(HEAVY_AT_ONCE, name="heavy", shares_turn=True), on_batch=self.metrics.batch
+        )
+        self.memory = MemoryBudget(settings.max_memory_bytes)
         self.onnx_files = OnnxFiles(settings.deadline_s)
         self.failure: Exception | None = None
         self.log_failure = True
@@ -69,6 +75,7 @@ class Service:
         # Loading never waits behind predictions, and is never done twice at a time.
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
         self._tasks: list[asyncio.Task[None]] = []
+        self._look = asyncio.Event()
 
     @property
     def ready(self) -> bool:
@@ -91,6 +98,10 @@ class Service:
         self.engine.close()
         self.onnx_files.close()
         self._loader.shutdown(wait=False, cancel_futures=True)
+
+    def look_soon(self) -> None:
+        """Look for new versions in the store at once; a signal handler may call it."""
+        asyncio.get_running_loop().call_soon_threadsafe(self._look.set)
 
     async def on_loader(self, work: Callable[[], object]) -> None:
         """Run something that reads the store."""
@@ -116,8 +127,11 @@ class Service:
 
     async def _watch(self, loading: asyncio.Task[None]) -> None:
         await asyncio.wait([loading])
-        while self.settings.watch_interval_s and self.failure is None:
-            await asyncio.sleep(self.settings.watch_interval_s)
+        while self.failure is None:
+            # Zero seconds mean that only a signal makes it look.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._look.wait(), self.settings.watch_interval_s or None)
+            self._look.clear()
             try:
                 await self.on_loader(self.registry.look)
             except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -34,6 +35,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     config: BoundedConfig
     _header_bytes = 0
+    _has_headers = False
+    _is_resuming = False
+    _stalled_since: float | None = None
+    _stalled_bytes = 0
     _late: asyncio.TimerHandle | None = None
     _refusal = 400
 
@@ -50,25 +55,65 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_time()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """Parse what has come. An offer to speak another protocol is ignored, as servers may (RFC 9110, 7.8)."""
+        self._unset_keepalive_if_required()
+        while True:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                if self.scope["method"] == "CONNECT":
+                    self.send_400_response("")
+                    return
+                # The parser takes what follows for the other protocol; it is the request's body.
+                data = data[upgrade.args[0] :]
+                self._parse_body()
+            except httptools.HttpParserError:
+                self.send_400_response("")
+                return
+
+    def _parse_body(self) -> None:
+        """Go on with a parser that has seen the headers which say where the body ends, and no offer."""
+        self.parser = httptools.HttpRequestParser(self)
+        framing = (b"content-length", b"transfer-encoding")
+        lines = [b"%b: %b\r\n" % header for header in self.headers if header[0] in framing]
+        if not self.cycle.keep_alive:
+            lines.append(b"connection: close\r\n")
+        self._is_resuming = True
+        try:
+            self.parser.feed_data(b"%b / HTTP/1.1\r\n%b\r\n" % (self.scope["method"].encode(), b"".join(lines)))
+        finally:
+            self._is_resuming = False
+
     def on_message_begin(self) -> None:
         """Begin to count the bytes of a request's headers."""
+        if self._is_resuming:
+            return
         super().on_message_begin()
+        self._has_headers = False
         self.scope["state"]["arrived"] = time.monotonic()
         self._header_bytes = 0
         self._limit_time()
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the request's target."""
+        if self._is_resuming:
+            return
         self._count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
+        """Take a header; trailers, which come behind a body, are counted and dropped (RFC 9110, 6.5.1)."""
         self._count(len(name) + len(value))
-        super().on_header(name, value)
+        if not self._has_headers and not self._is_resuming:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Start to answer."""
+        self._has_headers = True
+        if self._is_resuming:
+            return
         super().on_headers_complete()
         self._in_time()
 
@@ -83,6 +128,29 @@ class BoundedProtocol(HttpToolsProtocol):
         # Waking the endpoint for every packet of a large body would cost more than reading it.
         if len(cycle.body) > BODY_BUFFER_BYTES // 2:
             cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        """Take the end of a body, unless the parser just leaves it to another protocol."""
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def resume_writing(self) -> None:
+        """Note that the client takes its answer."""
+        self._stalled_since = None
+        super().resume_writing()
+
+    def check_writing(self, timeout_s: float) -> None:
+        """End the connection of a client that has taken nothing of its answer for too long.
+
+        Closing would wait for it; what it has not taken is dropped.
+        """
+        size, now = self.transport.get_write_buffer_size(), time.monotonic()
+        if not size:
+            self._stalled_since = None
+        elif self._stalled_since is None or (size < self._stalled_bytes and not self.flow.write_paused):
+            self._stalled_since, self._stalled_bytes = now, size
+        elif now - self._stalled_since > timeout_s:
+            self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not an HTTP request, and close."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from eigenserve.app.problems import Location, invalid_all
 from eigenserve.app.registry import ServedModel
+from eigenserve.app.wire.describe import describe
 from eigenserve.app.wire.schemas.explanations import ExplainRequest
 
 #: What ``include`` may name, in the order of the answer.
@@ -64,20 +65,6 @@ def read_feature(served: ServedModel, loc: Location, name: Any, errors: list[tup
     names = served.model.features.names
     if not isinstance(name, str) or name not in names:
         errors.append((loc, f"must be one of the model's features, {', '.join(names)}; got {describe(name)}"))
-
-
-def describe(value: object) -> str:
-    """Describe a received value in the words of JSON."""
-    if isinstance(value, dict):
-        return "an object"
-    if isinstance(value, list):
-        return "an array"
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _curve_faults(served: ServedModel, curves: Any) -> list[tuple[Location, str]]:

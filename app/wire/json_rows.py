@@ -25,7 +25,7 @@ SCAN_BYTES = 2**20
 #: Values of one container that are not rows, and bytes of all of them.
 MAX_OPTIONS_BYTES = 2**18
 #: What parsed JSON may take where it cannot be sliced.
-MAX_PARSED_BYTES = 96 * 2**20
+MAX_PARSED_BYTES = 64 * 2**20
 
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 
@@ -67,7 +67,7 @@ class RowSlices:
             start = cut + 1
 
 
-def parse_large(body: bytes, key: str) -> Any:
+def parse_large(body: bytes, key: str = "instances") -> Any:
     """Parse a JSON object; the array under ``key``, if it is long, becomes ``RowSlices``.
 
     Raises:
@@ -82,6 +82,24 @@ def parse_large(body: bytes, key: str) -> Any:
     if isinstance(document, dict) and document.get(key) == []:
         document[key] = slices
     return document
+
+
+def nan_to_null(body: bytes) -> bytes:
+    """Replace each NaN outside texts by null."""
+    places: list[NDArray[Any]] = []
+    tail = b""
+    for base, plain, _ in _scan(body):
+        # One may be cut in two by the end of a piece.
+        text = tail + plain.tobytes()
+        symbols = np.frombuffer(text, np.uint8)
+        is_nan = (symbols[:-2] == 0x4E) & (symbols[1:-1] == 0x61) & (symbols[2:] == 0x4E)
+        places.append(np.flatnonzero(is_nan) + (base - len(tail)))
+        tail = text[-2:]
+    found = np.concatenate(places) if places else np.empty(0, np.int64)
+    symbols = np.frombuffer(body, np.uint8).copy()
+    for offset, letter in enumerate(b"nul"):
+        symbols[found + offset] = letter
+    return np.insert(symbols, found + 3, 0x6C).tobytes()
 
 
 def check_parsed_size(body: bytes) -> None:

@@ -189,7 +189,7 @@ def test_a_client_that_waits_for_a_go_ahead_is_refused_at_once(server: ServerPro
     [
         ("GET", "/predict", 405, "POST"),
         ("PUT", "/explain", 405, "POST"),
-        ("DELETE", "/models", 405, "GET"),
+        ("DELETE", "/models", 405, "GET HEAD"),
         ("POST", "/", 405, "GET HEAD"),
         ("GET", "/page/nothing.js", 404, ""),
         ("GET", "/page/..%2fmain.py", 404, ""),
