@@ -49,7 +49,7 @@ class Invocations(PredictCall):
     def read(self, body: bytes) -> Asked:
         """Return the rows of a body, for the default model."""
         if self.media_type == CSV:
-            return read_table(body, CSV, {}, self.service.registry, self.service.settings.max_rows)
+            return read_table(body, CSV, {}, self.service.registry, self.service.settings.max_rows, self.check)
         return _read(_parse(body), self.service)
 
     def write(self, asked: Asked, scores: FloatArray) -> Response:

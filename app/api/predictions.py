@@ -55,7 +55,7 @@ class Predict(PredictCall):
         registry, max_rows = self.service.registry, self.service.settings.max_rows
         if self.media_type == JSON:
             return read_predict(parse_large(body), registry, max_rows)
-        return read_table(body, self.media_type, self.request.query_params, registry, max_rows)
+        return read_table(body, self.media_type, self.request.query_params, registry, max_rows, self.check)
 
     def write(self, asked: Asked, scores: FloatArray) -> Response:
         """Return the predictions in the media type that the client accepts."""
@@ -74,7 +74,7 @@ class Explain(ExplainCall):
         """Return the rows that a body has, and how to explain them."""
         registry, max_rows = self.service.registry, self.service.settings.max_rows
         if self.media_type != JSON:
-            return read_table(body, self.media_type, self.request.query_params, registry, max_rows)
+            return read_table(body, self.media_type, self.request.query_params, registry, max_rows, self.check)
         asked = read_explain(parse_large(body), registry, max_rows)
         if asked.include.names and self.accepted != JSON:
             raise ProblemError(406, f'"include" requires JSON; got Accept: {self.accepted}; accept {JSON}')

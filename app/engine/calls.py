@@ -11,7 +11,7 @@ from typing import ClassVar, TypeVar
 from fastapi import Request, Response
 
 from eigenserve.app.engine.explanation_parts import included
-from eigenserve.app.engine.queue import Job, Patience
+from eigenserve.app.engine.queue import Job, Lane, Patience
 from eigenserve.app.engine.service import service_of
 from eigenserve.app.engine.small_requests import INLINE_BYTES
 from eigenserve.app.problems import ProblemError
@@ -47,6 +47,7 @@ class Call(ABC):
         media_type: of this body.
         accepted: of this answer.
         memory: what it holds of the budget.
+        check: to be called now and then by what may take long; raises when nobody waits for it any more.
     """
 
     media_types: ClassVar[tuple[str, ...]] = (JSON,)
@@ -56,6 +57,7 @@ class Call(ABC):
         self.request, self.service, self.state = request, service_of(request), state_of(request.scope)
         self.headers = body_headers(request.scope)
         self.media_type = check_media_type(self.headers, *self.media_types)
+        self.check: Callable[[], None] = _go_on
         self.memory = self.service.memory.reservation(client_of(request.scope))
         self.accepted = JSON
         if self.answer_types:
@@ -133,6 +135,10 @@ class Call(ABC):
         self.memory.resize(len(inflated))
         return inflated
 
+    def _reserve(self, body: bytes) -> None:
+        """Reserve what reading a large body takes: with its slices and columns about as much again."""
+        self.memory.resize(2 * len(body))
+
     async def sized(self, body: bytes, work: Callable[[], T]) -> T:
         """Run what takes about as long as the body is: at once where that is little, else on a thread.
 
@@ -141,11 +147,12 @@ class Call(ABC):
         """
         if len(body) <= INLINE_BYTES:
             return work()
+        self._reserve(body)
         return await self.large(self.job(self.work_size(body)), work)
 
     async def large(self, job: Job, work: Callable[[], T]) -> T:
         """Run work on a thread, in the order of arrival; raises as ``sized``."""
-        return await self.service.engine.large.run(lambda _: work(), job, self.gone)
+        return await self._run(self.service.engine.large, job, work)
 
     def is_small(self, asked: Asked, weight: int = 1) -> bool:
         """Return whether rows are few enough for the event loop, ``weight`` times a prediction's work each."""
@@ -158,7 +165,7 @@ class Call(ABC):
         rows = min(max(body.count(b"{"), body.count(b"[")), self.service.settings.max_rows)
         return max(len(body), BYTES_PER_ROW[JSON] // 4 * rows)
 
-    async def heavy(self, kind: Hashable, rows: int, work: Callable[[Patience], T]) -> T:
+    async def heavy(self, kind: Hashable, rows: int, work: Callable[[], T]) -> T:
         """Run what takes many times a prediction's time a row: never on the event loop, each kind at its own price.
 
         Measured with the demo model: shapley takes 64 and path 6,000 times a prediction's time a row.
@@ -168,7 +175,14 @@ class Call(ABC):
         """
         client = client_of(self.request.scope)
         job = Job(kind, rows, rows, self.state["arrived"], self.state.get("trace"), client)
-        return await self.service.engine.heavy.run(work, job, self.gone)
+        return await self._run(self.service.engine.heavy, job, work)
+
+    async def _run(self, lane: Lane, job: Job, work: Callable[[], T]) -> T:
+        def within_time(patience: Patience) -> T:
+            self.check = patience.check
+            return work()
+
+        return await lane.run(within_time, job, self.gone)
 
     def job(self, size: int) -> Job:
         """Describe a body that is not parsed yet. One route and media type have one price per byte."""
@@ -204,7 +218,7 @@ class PredictCall(Call):
         return self._write(asked, scores)
 
     def _score(self, asked: Asked) -> Response:
-        return self._write(asked, asked.served.model.scores(asked.columns()))
+        return self._write(asked, asked.served.model.scores(asked.columns(self.check)))
 
     def _write(self, asked: Asked, scores: FloatArray) -> Response:
         self.service.metrics.predicted(asked, "predict")
@@ -230,7 +244,7 @@ class ExplainCall(Call):
             job = Job((begun.served.name, "explained rows"), begun.count, begun.count, self.state["arrived"])
             return await self.large(job, lambda: self._explain(begun))
         kind = (begun.served.name, begun.method, begun.include.names, begun.baselines)
-        return await self.heavy(kind, begun.count, lambda patience: self._explain(begun, patience.check))
+        return await self.heavy(kind, begun.count, lambda: self._explain(begun))
 
     def _begin(self, asked: Asked, on_loop: bool) -> Response | Asked:
         """The answer, where an explanation costs little more than a prediction, and where it is little enough."""
@@ -238,21 +252,21 @@ class ExplainCall(Call):
             return asked
         return self._explain(asked)
 
-    def _explain(self, asked: Asked, check: Callable[[], None] = lambda: None) -> Response:
+    def _explain(self, asked: Asked) -> Response:
         self.service.metrics.predicted(asked, "explain")
-        return self.write(asked, self._parts(asked, check))
+        return self.write(asked, self._parts(asked))
 
-    def _parts(self, asked: Asked, check: Callable[[], None]) -> Iterator[Part]:
+    def _parts(self, asked: Asked) -> Iterator[Part]:
         """Explain some rows at a time, if that gives the same as all at once."""
-        model, columns, received = asked.served.model, asked.columns(), self.memory.size
+        model, columns, received = asked.served.model, asked.columns(self.check), self.memory.size
         step = PART_ROWS if asked.method == "eigenvector" else len(columns)
         for start in range(0, len(columns), step):
-            check()
+            self.check()
             part, more = columns[start : start + step], []
-            explanation = explain(model, part, asked.method, asked.target, asked.baseline, check=check)
+            explanation = explain(model, part, asked.method, asked.target, asked.baseline, check=self.check)
             finite(asked.served, explanation.scores, asked.loc, start)
             if asked.include.names:
-                more = included(asked.served, asked.include, part, asked.target, asked.baseline, check)
+                more = included(asked.served, asked.include, part, asked.target, asked.baseline, self.check)
             if len(columns) > step or received:
                 # Before it is written: an answer that has no room need not be made.
                 self.memory.resize(received + len(columns) * asked.served.explanation_bytes)
@@ -261,6 +275,10 @@ class ExplainCall(Call):
 
 def _is_cheap(asked: Asked) -> bool:
     return asked.method == "eigenvector" and not asked.include.names
+
+
+def _go_on() -> None:
+    """Never stop: what runs on the event loop is short."""
 
 
 def _ignore(size: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from eigenserve.app.problems import ProblemError
 
 #: One client, by its key or address, may hold this share of the budget.
 CLIENT_SHARE = 0.5
+#: Memory is given back when the process has grown by this much.
+TRIMMED_BYTES = 2**25
 
 
 @dataclass
@@ -80,8 +83,25 @@ class Reservation:
         self.release()
 
 
-def give_back() -> None:
-    """Return freed memory to the system, where the C library can: glibc keeps it for as long as it may be of use."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+class Trimmer:
+    """Return freed memory to the system: glibc keeps it for as long as it may be of use."""
+
+    def __init__(self) -> None:
+        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        self._least = 0
+
+    def trim(self) -> None:
+        """Give back what was freed, if that may be much."""
+        if self._trim is None:
+            return
+        size = _resident_bytes()
+        if size > self._least + TRIMMED_BYTES:
+            self._trim(0)
+            size = _resident_bytes()
+            self._least = size
+        self._least = min(self._least or size, size)
+
+
+def _resident_bytes() -> int:
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[1]) * mmap.PAGESIZE

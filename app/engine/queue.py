@@ -246,7 +246,7 @@ class Lane:
 
         task = self._threads.submit(job.client, timed)
         # However it ends, it leaves the account when a thread is done with it, or never began.
-        task.add_done_callback(lambda _: loop.call_soon_threadsafe(done))
+        task.add_done_callback(lambda _: None if loop.is_closed() else loop.call_soon_threadsafe(done) and None)
         answer = asyncio.wrap_future(task)
         client = asyncio.ensure_future(gone())
         try:

@@ -12,7 +12,7 @@ from functools import partial
 
 from fastapi import Request
 
-from eigenserve.app.engine.memory import MemoryBudget
+from eigenserve.app.engine.memory import MemoryBudget, Trimmer
 from eigenserve.app.engine.onnx_files import OnnxFiles
 from eigenserve.app.engine.queue import Lane
 from eigenserve.app.engine.small_requests import HEAVY_AT_ONCE, LARGE_AT_ONCE, Engine
@@ -25,6 +25,9 @@ from eigenserve.model.checkpoints.locations import open_store
 from eigenserve.model.kernels.threads import num_threads, set_num_threads
 
 log = logging.getLogger("eigenserve.service")
+
+#: Between looks whether freed memory should be given back to the system.
+TRIM_INTERVAL_S = 2.0
 
 #: The rows of one large JSON body are 1,000 objects and more that are in no cycle. With Python's own thresholds a ninth
 #: of the event loop's time went into looking for cycles among them (measured under overload).
@@ -86,7 +89,7 @@ class Service:
         """Begin to load the models, and then to watch the store."""
         set_num_threads(self.settings.threads or max(1, num_threads() // self.settings.workers))
         loading = asyncio.create_task(self._load())
-        self._tasks = [loading, asyncio.create_task(self._watch(loading))]
+        self._tasks = [loading, asyncio.create_task(self._watch(loading)), asyncio.create_task(self._give_back())]
         if self.load_first:
             await loading
 
@@ -124,6 +127,12 @@ class Service:
             gc.freeze()
             gc.set_threshold(*GC_THRESHOLDS)
             log.info("ready", extra={"models": list(self.registry.served)})
+
+    async def _give_back(self) -> None:
+        trimmer = Trimmer()
+        while True:
+            await asyncio.sleep(TRIM_INTERVAL_S)
+            await asyncio.to_thread(trimmer.trim)
 
     async def _watch(self, loading: asyncio.Task[None]) -> None:
         await asyncio.wait([loading])

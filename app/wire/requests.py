@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -67,8 +67,8 @@ class Asked:
         """Count the rows of the baseline."""
         return len(self.baseline) if self.baseline is not None and self.baseline.ndim == 2 else 1
 
-    def columns(self) -> FloatArray:
-        """Encode the rows.
+    def columns(self, check: Callable[[], None] = lambda: None) -> FloatArray:
+        """Encode the rows, calling ``check`` now and then where they are many.
 
         Raises:
             ProblemError: 422 naming each fault.
@@ -76,17 +76,18 @@ class Asked:
         try:
             if not isinstance(self.rows, RowSlices):
                 return self.served.model.features.encode(self.rows)
-            return self._sliced_columns(self.rows)
+            return self._sliced_columns(self.rows, check)
         except InvalidRowsError as error:
             raise _invalid_rows(self.loc, error) from None
 
-    def _sliced_columns(self, slices: RowSlices) -> FloatArray:
+    def _sliced_columns(self, slices: RowSlices, check: Callable[[], None]) -> FloatArray:
         """Encode slice by slice, so that only one is there as Python objects."""
         features = self.served.model.features
         columns = np.empty((len(slices), len(features)))
         errors: list[tuple[Location, str]] = []
         start = total = 0
         for rows in slices:
+            check()
             try:
                 columns[start : start + len(rows)] = features.encode(rows)
             except InvalidRowsError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -23,6 +23,8 @@ from eigenserve.model.rows.cells import MISSING_TEXTS
 
 #: Values of one line of CSV: its row is a list before it can be counted.
 MAX_COLUMNS = 100_000
+#: Ends of lines: empty lines are nothing, but each takes its time.
+MAX_LINES = 2_000_000
 #: Names of columns that an error shows.
 MAX_NAMED = 20
 #: Rows read together. Measured: more make it no faster.
@@ -31,7 +33,14 @@ CHUNK_ROWS = 512
 Columns = dict[str, Any]
 
 
-def read_table(body: bytes, media_type: str, query: Mapping[str, str], registry: ModelRegistry, max_rows: int) -> Asked:
+def read_table(
+    body: bytes,
+    media_type: str,
+    query: Mapping[str, str],
+    registry: ModelRegistry,
+    max_rows: int,
+    check: Callable[[], None] = lambda: None,
+) -> Asked:
     """Read a CSV or Arrow body, and what the query says of model, version, method, target and interval.
 
     Every feature of the model must be a column; further columns are ignored.
@@ -41,7 +50,7 @@ def read_table(body: bytes, media_type: str, query: Mapping[str, str], registry:
     """
     asked = read_options(_options(query), registry)
     if media_type == CSV:
-        columns = _read_csv(body, asked.served, max_rows)
+        columns = _read_csv(body, asked.served, max_rows, check)
     else:
         columns = read_arrow(body, asked.served.model.features.names, max_rows)
     if not len(next(iter(columns.values()), ())):
@@ -130,9 +139,11 @@ def _options(query: Mapping[str, str]) -> dict[str, Any]:
     return options
 
 
-def _read_csv(body: bytes, served: ServedModel, max_rows: int) -> Columns:
+def _read_csv(body: bytes, served: ServedModel, max_rows: int, check: Callable[[], None]) -> Columns:
     """Read the model's columns, a few thousand rows at a time: of other columns and blank lines nothing is kept."""
     kinds = {feature.name: feature.kind == "numeric" for feature in served.model.features.features}
+    if body.count(b"\n") + body.count(b"\r") > MAX_LINES:
+        raise ProblemError(413, f"CSV must have at most {MAX_LINES} ends of lines; got more: send several requests")
     lines = _Lines(io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline=""))
     reader = csv.reader(lines, strict=True)
     columns: Columns = {}
@@ -146,6 +157,7 @@ def _read_csv(body: bytes, served: ServedModel, max_rows: int) -> Columns:
         places = [i for i, name in enumerate(header) if name in kinds] or [0]
         columns = {header[i]: [] for i in places}
         while rows := list(islice((row for row in lines.rows(reader) if row), CHUNK_ROWS)):
+            check()
             wrong = next((i for i, row in enumerate(rows) if len(row) != len(header)), None)
             if wrong is not None:
                 expected, received = len(header), len(rows[wrong])

@@ -20,7 +20,9 @@ def test_it_answers_as_the_contract_does(server: ServerProcess, name: str, verb:
 
 def test_models_are_ready(server: ServerProcess):
     assert "price" in server.client.get("/v1/models").json()["models"]
-    assert server.client.get("/v1/models/price").json() == {"name": "price", "ready": True}
+    status = server.client.get("/v1/models/price").json()
+    assert (status["name"], status["ready"]) == ("price", True)
+    assert status["model_version_status"][0]["state"] == "AVAILABLE"
 
 
 @pytest.mark.parametrize(
