@@ -91,14 +91,12 @@ class Trimmer:
         self._least = 0
 
     def trim(self) -> None:
-        """Give back what was freed, if that may be much."""
+        """Give back what was freed, if that may be much: more than at the leanest moment so far."""
         if self._trim is None:
             return
-        size = _resident_bytes()
-        if size > self._least + TRIMMED_BYTES:
+        if not self._least or _resident_bytes() > self._least + TRIMMED_BYTES:
             self._trim(0)
-            size = _resident_bytes()
-            self._least = size
+        size = _resident_bytes()
         self._least = min(self._least or size, size)
 
 

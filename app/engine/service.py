@@ -89,7 +89,11 @@ class Service:
         """Begin to load the models, and then to watch the store."""
         set_num_threads(self.settings.threads or max(1, num_threads() // self.settings.workers))
         loading = asyncio.create_task(self._load())
-        self._tasks = [loading, asyncio.create_task(self._watch(loading)), asyncio.create_task(self._give_back())]
+        self._tasks = [
+            loading,
+            asyncio.create_task(self._watch(loading)),
+            asyncio.create_task(self._give_back(loading)),
+        ]
         if self.load_first:
             await loading
 
@@ -128,7 +132,8 @@ class Service:
             gc.set_threshold(*GC_THRESHOLDS)
             log.info("ready", extra={"models": list(self.registry.served)})
 
-    async def _give_back(self) -> None:
+    async def _give_back(self, loading: asyncio.Task[None]) -> None:
+        await asyncio.wait([loading])
         trimmer = Trimmer()
         while True:
             await asyncio.sleep(TRIM_INTERVAL_S)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import time
 
 import httptools
@@ -18,6 +20,8 @@ MAX_HEADER_BYTES = 65536
 BODY_BUFFER_BYTES = 2**20
 #: From the opening of a connection, or the first byte of a further request, to the end of its headers.
 HEADER_TIMEOUT_S = 20.0
+#: SO_LINGER: on, zero seconds.
+_AT_ONCE = struct.pack("ii", 1, 0)
 
 
 class BoundedConfig(uvicorn.Config):
@@ -150,7 +154,15 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._stalled_since is None or (size < self._stalled_bytes and not self.flow.write_paused):
             self._stalled_since, self._stalled_bytes = now, size
         elif now - self._stalled_since > timeout_s:
+            # Else the system would go on to send what it has, for minutes.
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
             self.transport.abort()
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request. While some wait that were sent ahead, no more are read."""
+        super().on_response_complete()
+        if self.pipeline:
+            self.flow.pause_reading()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not an HTTP request, and close."""

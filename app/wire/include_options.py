@@ -13,6 +13,8 @@ from eigenserve.app.wire.schemas.explanations import ExplainRequest
 
 #: What ``include`` may name, in the order of the answer.
 INCLUDES = ("certificate", "stability", "eigenvector", "curves", "interactions")
+#: Features and pairs to draw for each row: a surface takes a thousand predictions.
+MAX_CURVES = 200
 #: Keys that belong to one of them.
 OPTIONS = {"radii": "certificate", "curves": "curves"}
 
@@ -73,6 +75,8 @@ def _curve_faults(served: ServedModel, curves: Any) -> list[tuple[Location, str]
         return errors
     if not isinstance(curves, list):
         return [(("curves",), f"must be a list of features, or of pairs of them; got {describe(curves)}")]
+    if len(curves) > MAX_CURVES:
+        return [(("curves",), f"must have at most {MAX_CURVES} features and pairs; got {len(curves)}")]
     for i, one in enumerate(curves):
         if isinstance(one, list):
             if len(one) != 2 or one[0] == one[1]:
