@@ -9,7 +9,7 @@ import time
 
 import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from eigenserve.app.problems import MEDIA_TYPE, ProblemError, problem_body
 
@@ -43,6 +43,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _is_resuming = False
     _stalled_since: float | None = None
     _stalled_bytes = 0
+    _answered: RequestResponseCycle | None = None
     _late: asyncio.TimerHandle | None = None
     _refusal = 400
 
@@ -55,8 +56,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._limit_time()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timer with the connection."""
+        """Forget the timer, and the requests that were sent ahead, with the connection."""
         self._in_time()
+        self.pipeline.clear()
+        if self._answered is not None:
+            # uvicorn marks only the newest one.
+            self._answered.disconnected = True
+            self._answered.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -119,6 +125,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_resuming:
             return
         super().on_headers_complete()
+        if not self.pipeline:
+            self._answered = self.cycle
         self._in_time()
 
     def on_body(self, body: bytes) -> None:
@@ -160,6 +168,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Go on with the next request. While some wait that were sent ahead, no more are read."""
+        if self.pipeline:
+            self._answered = self.pipeline[-1][0]
         super().on_response_complete()
         if self.pipeline:
             self.flow.pause_reading()

@@ -55,11 +55,9 @@ def read_include(served: ServedModel, request: ExplainRequest) -> Include:
         errors += _curve_faults(served, curves)
     if errors:
         raise invalid_all(errors)
-    return Include(
-        names,
-        radii,
-        None if curves is None else tuple((one,) if isinstance(one, str) else tuple(one) for one in curves),
-    )
+    # One that is named again is drawn once.
+    named = dict.fromkeys((one,) if isinstance(one, str) else tuple(one) for one in curves or ())
+    return Include(names, radii, None if curves is None else tuple(named))
 
 
 def read_feature(served: ServedModel, loc: Location, name: Any, errors: list[tuple[Location, str]]) -> None:

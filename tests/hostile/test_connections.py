@@ -30,7 +30,7 @@ OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings:
 @pytest.fixture(scope="module")
 def server(store: ModelStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     log = tmp_path_factory.mktemp("log") / "connections.log"
-    settings = {"EIGENSERVE_DEFAULT_MODEL": "price", "EIGENSERVE_WRITE_TIMEOUT_S": "2", "EIGENSERVE_API_KEYS": ""}
+    settings = {"EIGENSERVE_DEFAULT_MODEL": "price", "EIGENSERVE_WRITE_TIMEOUT_S": "2", "EIGENSERVE_DEADLINE_S": "5"}
     with running_server(store.root, log, **settings) as running:
         yield running
         assert "Traceback" not in running.log_text()
@@ -138,11 +138,11 @@ def test_bodies_that_are_declared_and_do_not_come_take_nobody_s_place(server: Se
 
 
 def test_clients_that_never_read_are_cut_off_and_hold_little(server: ServerProcess):
-    rows = ",".join(["{}"] * 60_000)
+    rows = ",".join(["{}"] * 15_000)
     body = gzip.compress(f'{{"model": "price", "instances": [{rows}]}}'.encode())
     before = resident_bytes(server)
     with Watch(server) as watch, ExitStack() as stack:
-        for _ in range(8):
+        for _ in range(6):
             connection = stack.enter_context(connect(server))
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.sendall(head(len(body), b"Content-Encoding: gzip\r\n", b"/explain") + body)
@@ -156,18 +156,14 @@ def test_clients_that_never_read_are_cut_off_and_hold_little(server: ServerProce
     assert watch.wrong == []
 
 
-def test_small_answers_that_are_never_read_end_their_connection(server: ServerProcess):
-    one = head(len(BODY), path=b"/explain") + BODY
-    with connect(server) as connection:
+def test_answers_to_requests_sent_ahead_end_their_connection_if_they_are_never_read(server: ServerProcess):
+    one = b"GET /page/vendor/chart.umd.min.js HTTP/1.1\r\nHost: x\r\n\r\n"
+    with Watch(server) as watch, connect(server) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.settimeout(1.0)
-        ends = time.monotonic() + 15
+        connection.settimeout(20)
         with pytest.raises(ConnectionError):
-            while time.monotonic() < ends:
-                try:
-                    connection.sendall(one * 100)
-                except TimeoutError:
-                    time.sleep(0.2)
+            connection.sendall(one * 200_000)
+    assert watch.grown_mb < 50
 
 
 def test_a_slow_reader_gets_all_of_its_answer(server: ServerProcess):
@@ -189,11 +185,12 @@ def test_a_slow_reader_gets_all_of_its_answer(server: ServerProcess):
 def test_one_client_s_costly_work_leaves_room_for_another_s(server: ServerProcess):
     body = json.dumps({"model": "level", "instances": [ROW] * 3000, "method": "path"}).encode()
     small = json.dumps({"model": "level", "instances": [ROW], "method": "shapley"}).encode()
+    headers = {"Content-Type": "application/json"}
     ends = threading.Event()
 
     def work() -> None:
         while not ends.is_set():
-            httpx.post(f"{server.url}/explain", content=body, headers={"Content-Type": "application/json"}, timeout=60)
+            httpx.post(f"{server.url}/explain", content=body, headers=headers, timeout=60)
 
     threads = [threading.Thread(target=work) for _ in range(6)]
     for thread in threads:

@@ -40,7 +40,9 @@ class Watch:
         self.base_bytes = resident_bytes(self.server)
         # Forget the highest mark: from here on it is that of the attack.
         Path(f"/proc/{self.server.process.pid}/clear_refs").write_text("5")
-        self._expected = self._predict(http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=30))
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=30)
+        self._expected = self._predict(connection)
+        connection.close()
         self._ends = threading.Event()
         self._threads = [threading.Thread(target=self._loop, args=(call,)) for call in (self._livez, self._predict)]
         for thread in self._threads:
