@@ -37,7 +37,8 @@ FLOORS = {
         "observability",
         "wire",
         "registry",
-        "settings problems",
+        "problems",
+        "settings request_state",
     ),
     "training": (
         "commands",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -84,6 +86,21 @@ def read_checkpoint(folder: Path) -> SpectralModel:
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
         problem = f"has no {error}" if isinstance(error, KeyError) else f"is damaged: {error}"
         raise CheckpointError(f"{folder / DOCUMENT} {problem}") from error
+
+
+def to_bytes(model: SpectralModel) -> dict[str, bytes]:
+    """Return a model as the files of its checkpoint, by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_checkpoint(Path(folder), model)
+        return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+
+
+def from_bytes(files: Mapping[str, bytes]) -> SpectralModel:
+    """Load what ``to_bytes`` returned."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            (Path(folder) / name).write_bytes(content)
+        return read_checkpoint(Path(folder))
 
 
 def _read(path: Path) -> bytes:
