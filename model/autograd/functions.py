@@ -1,7 +1,7 @@
 """Eigenpairs as nodes of torch's graph: contiguous float64 (M, n) and (M, n - 1), and their derivatives.
 
 They are the operators of `library`; what eager code asks for most, the gradient of one eigenvalue on the CPU, has a
-shorter way beside them.
+shorter way.
 """
 
 from typing import Any
@@ -27,12 +27,15 @@ def eigenvalues(diag: Tensor, off_diag: Tensor, eig_idx: int) -> Tensor:
     return library.eigenvalues(diag, off_diag, eig_idx)
 
 
+def is_traced() -> bool:
+    """Return whether code is compiled, exported or transformed by `torch.func`."""
+    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+
+
 def is_plain(*tensors: Tensor) -> bool:
     """Return whether tensors are plain CPU tensors in eager mode, to no transform and without a tangent."""
     return not (
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or any(type(t) not in _PLAIN or not t.is_cpu or unpack_dual(t).tangent is not None for t in tensors)
+        is_traced() or any(type(t) not in _PLAIN or not t.is_cpu or unpack_dual(t).tangent is not None for t in tensors)
     )
 
 

@@ -1,8 +1,8 @@
 """Differentiable eigenpairs of symmetric tridiagonal torch tensors, on CPU and CUDA, to any order.
 
 Eigenvalues have gradients without gaps in them; gradients of vectors are finite always; the smoothed eigenvalue has a
-Lipschitz gradient. The formulas are in ``model.autograd.derivatives``. All of it works under `torch.func`, `torch.compile`
-and `torch.export`, as operators that ``model.autograd.library`` registers.
+Lipschitz gradient. The formulas are in ``model.autograd.derivatives``. All of it works under `torch.func`,
+`torch.compile` and `torch.export`, as operators that ``model.autograd.library`` registers.
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eigenserve.model.autograd.functions import eigenpairs, eigenvalues
+from eigenserve.model.autograd.functions import eigenpairs, eigenvalues, is_traced
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,8 @@ def smoothed_eigvalsh_tridiagonal(diag: Tensor, off_diag: Tensor, *, eig_idx: in
 def _smoothed(diag: Tensor, off_diag: Tensor, eig_idx: int, smoothing: float, window: int) -> Tensor:
     """Smoothed eigenvalues (M,), starting with `window` neighbours on either side."""
     everything = max(eig_idx, diag.shape[-1] - 1 - eig_idx)
-    window = min(window, everything)
+    # What a window of values says of the next step, a graph or a transform cannot ask: there it is all of them.
+    window = everything if is_traced() else min(window, everything)
     values, _ = eigenpairs(diag, off_diag, eig_idx, window)
     result, sufficient = _envelope_difference(values, smoothing)
     if window < everything and not bool(sufficient.all()):
