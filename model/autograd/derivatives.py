@@ -83,16 +83,10 @@ def pseudo_inverse_gradients(
 
 
 def pseudo_inverse_tangent(
-    apply: Callable[..., Tensor],
-    diag: Tensor,
-    off_diag: Tensor,
-    values: Tensor,
-    vectors: Tensor,
-    rhs: Tensor,
-    x: Tensor,
-    changes: tuple[Tensor, Tensor, Tensor],
+    apply: Callable[..., Tensor], tensors: tuple[Tensor, ...], changes: tuple[Tensor, Tensor, Tensor]
 ) -> Tensor:
-    """Return d (A+ b) for the changes of diag, off_diag and rhs."""
+    """Return d (A+ b) for changes of diag, off_diag and rhs; tensors are the arguments of ``apply`` and its result."""
+    diag, off_diag, values, vectors, rhs, x = tensors
     d_diag, d_off, d_rhs = changes
 
     def invert(b: Tensor) -> Tensor:
@@ -100,5 +94,4 @@ def pseudo_inverse_tangent(
 
     turn = times(d_diag, d_off, vectors)
     inner = d_rhs - times(d_diag, d_off, x) + dot(vectors, turn) * x
-    twice = invert(inner + dot(vectors, rhs) * invert(turn))
-    return twice + dot(turn, invert(x)) * vectors
+    return invert(inner + dot(vectors, rhs) * invert(turn)) + dot(turn, invert(x)) * vectors

@@ -21,7 +21,8 @@ def eigenvalues(diag: Tensor, off_diag: Tensor, eig_idx: int) -> Tensor:
     """Return eigenvalue `eig_idx` of each matrix, (M,); without a vector where no derivative can be wanted."""
     wanted = torch.is_grad_enabled() and (diag.requires_grad or off_diag.requires_grad)
     if is_plain(diag, off_diag):
-        return _Eigenvalues.apply(diag, off_diag, eig_idx) if wanted else kernels.eigenvalues(diag, off_diag, eig_idx)
+        solve: Any = _Eigenvalues.apply if wanted else kernels.eigenvalues
+        return solve(diag, off_diag, eig_idx)
     if wanted:
         return eigenpairs(diag, off_diag, eig_idx, 0)[0].squeeze(-1)
     return library.eigenvalues(diag, off_diag, eig_idx)

@@ -58,7 +58,7 @@ def _eigenvalues_backward(tensors: Any, options: Any, grads: Any) -> Any:
 def _eigenvalues_tangent(tensors: Any, options: Any, changes: Any) -> Any:
     diag, off_diag, _ = tensors
     _, vectors = eigenpairs(diag, off_diag, *options, 0)
-    return derivatives.dot(vectors, derivatives.times(*changes[:2], vectors)).flatten()
+    return derivatives.dot(vectors, derivatives.times(changes[0], changes[1], vectors)).flatten()
 
 
 def _eigenpairs(diag: Tensor, off_diag: Tensor, eig_idx: int, window: int) -> tuple[Tensor, Tensor]:
@@ -88,7 +88,7 @@ def _eigenpairs_backward(tensors: Any, _: Any, grads: Any) -> Any:
 
 def _eigenpairs_tangent(tensors: Any, _: Any, changes: Any) -> Any:
     diag, off_diag, values, vectors = tensors
-    turn = derivatives.times(*changes[:2], vectors)
+    turn = derivatives.times(changes[0], changes[1], vectors)
     return derivatives.dot(vectors, turn).squeeze(-1), -pseudo_inverse(diag, off_diag, values, vectors, turn)
 
 
@@ -127,7 +127,7 @@ def _pseudo_inverse_backward(tensors: Any, _: Any, grads: Any) -> Any:
 
 
 def _pseudo_inverse_tangent(tensors: Any, _: Any, changes: Any) -> Any:
-    return derivatives.pseudo_inverse_tangent(pseudo_inverse, *tensors, (changes[0], changes[1], changes[4]))
+    return derivatives.pseudo_inverse_tangent(pseudo_inverse, tensors, (changes[0], changes[1], changes[4]))
 
 
 def _define(

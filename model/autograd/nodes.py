@@ -73,7 +73,7 @@ def autograd_kernel(operator: Any, backward: Callable[..., Any], tangent: Callab
         if transformed:
             _check_nesting()
         with enable_single_level_autograd_function() if transformed else nullcontext():
-            return Node.apply(keyset, *args)
+            return Node.apply(keyset, *args)  # type: ignore[attr-defined]
 
     return kernel
 

@@ -76,7 +76,7 @@ def _batched(diag: Tensor, off_diag: Tensor, eig_idx: int, window: int) -> tuple
     shape = diag.shape[:-1]
     if shape != off_diag.shape[:-1]:
         try:
-            shape = torch.broadcast_shapes(shape, off_diag.shape[:-1])  # type: ignore[no-untyped-call]
+            shape = torch.broadcast_shapes(shape, off_diag.shape[:-1])
         except RuntimeError:
             received = f"{tuple(diag.shape)} and {tuple(off_diag.shape)}"
             raise ValueError(f"the batch axes of diag and off_diag must broadcast; got {received}") from None

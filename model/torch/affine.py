@@ -20,7 +20,6 @@ from torch import Tensor
 from torch.autograd import Function
 
 from eigenserve.model.autograd import kernels
-from eigenserve.model.autograd.derivatives import outer
 from eigenserve.model.autograd.functions import eigenpairs, eigenvalues, is_plain, is_readable
 from eigenserve.model.kernels.source_digest import SOLVER_SOURCES, source_digest
 from eigenserve.model.kernels.threads import for_ranges
@@ -40,7 +39,7 @@ def affine_eigenvalues(x: Tensor, matrices: Tensor, eig_idx: int) -> Tensor:
     that x and the matrices promote to; inside, eigenvalues are float64.
     """
     if x.dtype in _FLOATS and matrices.dtype in _FLOATS and matrices.numel() <= MOST_ENTRIES and is_plain(x, matrices):
-        return _AffineEigenvalues.apply(x, matrices, eig_idx)
+        return _AffineEigenvalues.apply(x, matrices, eig_idx)  # type: ignore[no-untyped-call]
     diag, off_diag = affine_matrices(x, matrices)
     values = eigenvalues(*_rows(diag, off_diag), eig_idx)
     return values.reshape(diag.shape[:-1]).to(torch.promote_types(x.dtype, matrices.dtype))
@@ -93,7 +92,7 @@ class _AffineEigenvalues(Function):
             return *_differentiable_gradients(x, matrices, grad, ctx.eig_idx, need_x, need_matrices), None
         count, heads, width = len(x), matrices.shape[1], matrices.shape[2]
         rows, table = x.detach().numpy(), matrices.detach().contiguous().numpy().reshape(-1, heads * width)
-        weights, v = grad.contiguous().numpy(), ctx.vectors.numpy().reshape(count, heads, -1)
+        weights, v = grad.contiguous().numpy(), ctx.vectors.numpy().reshape(count, heads, (width + 1) // 2)
         grad_x = torch.empty_like(x, memory_format=torch.contiguous_format) if need_x else x.new_empty((0, 0))
         parts = np.zeros((-(-count // GRADIENT_ROWS), *table.shape) if need_matrices else (0, 0, 0))
         gx = grad_x.detach().numpy()
@@ -113,15 +112,15 @@ def _differentiable_gradients(
 ) -> tuple[Tensor | None, Tensor | None]:
     """Return the gradients as a graph that can be differentiated again."""
     diag, off_diag = affine_matrices(x, matrices)
-    vectors = eigenpairs(*_rows(diag, off_diag), eig_idx, 0)[1]
-    form = torch.cat(outer(grad.double().flatten()[:, None, None] * vectors, vectors), -1)
-    form = form.unflatten(0, grad.shape).flatten(1)
-    grad_x = form @ matrices[:-1].double().flatten(1).mT if need_x else None
-    grad_matrices = None
-    if need_matrices:
-        ones = torch.ones_like(x[:, :1])
-        grad_matrices = (torch.cat([x, ones], 1).double().mT @ form).view(matrices.shape).to(matrices.dtype)
-    return None if grad_x is None else grad_x.to(x.dtype), grad_matrices
+    v = eigenpairs(*_rows(diag, off_diag), eig_idx, 0)[1].reshape(diag.shape)
+    # Only what `is_grads_batched` can batch: no flatten, no einsum.
+    by_entry = torch.cat([v * v, 2.0 * v[..., :-1] * v[..., 1:]], -1)
+    form = (grad.double()[..., None] * by_entry).reshape(len(x), -1 if len(x) else by_entry[0].numel())
+    grad_x = (form @ matrices[:-1].double().flatten(1).mT).to(x.dtype) if need_x else None
+    if not need_matrices:
+        return grad_x, None
+    inputs = torch.cat([x, torch.ones_like(x[:, :1])], 1).double()
+    return grad_x, (inputs.mT @ form).reshape(matrices.shape).to(matrices.dtype)
 
 
 def _cached(sources: int) -> Any:

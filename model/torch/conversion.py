@@ -124,11 +124,19 @@ def from_model(model: SpectralModel) -> nn.Sequential:
 
 def _parts(module: nn.Module) -> tuple[PiecewiseCurves | None, SpectralLayer | SpectralEnsemble]:
     parts = list(module) if isinstance(module, nn.Sequential) else [module]
-    curves = parts.pop(0) if isinstance(parts[0], PiecewiseCurves) else None
-    if len(parts) != 1 or not isinstance(parts[0], SpectralLayer | SpectralEnsemble):
-        got = ", ".join(type(part).__name__ for part in parts)
+    first, last = (parts[0] if len(parts) > 1 else None), (parts[-1] if parts else None)
+    if (
+        len(parts) > 2
+        or not isinstance(first, PiecewiseCurves | None)
+        or not isinstance(last, SpectralLayer | SpectralEnsemble)
+    ):
+        got = ", ".join(type(part).__name__ for part in parts) or "an empty Sequential"
         raise TypeError(f"a served model is one spectral layer, behind PiecewiseCurves or not; got {got}")
-    return curves, parts[0]
+    if first is not None and first.out_features != last.in_features:
+        raise ValueError(
+            f"the curves have {first.out_features} matrices, and the layer takes {last.in_features} inputs"
+        )
+    return first, last
 
 
 def _numbers(tensor: torch.Tensor) -> FloatArray:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from eigenserve.model.arrays import FloatArray
 from eigenserve.model.matrices.curves import Curve, CurveSet
 
 Basis = Literal["hats", "ramps"]
@@ -29,6 +30,19 @@ class PiecewiseCurves(nn.Module):
         curves: in the order of their matrices.
         basis: "hats" or "ramps".
     """
+
+    _numeric: Tensor
+    _direction: Tensor
+    _categorical: Tensor
+    _codes: Tensor
+    _left: Tensor
+    _slope: Tensor
+    _inner: Tensor
+    _first: Tensor
+    _missing: Tensor
+    _knots: Tensor
+    _extend: Tensor
+    _sums: Tensor
 
     def __init__(self, curves: Iterable[Curve], basis: Basis = "hats") -> None:
         super().__init__()
@@ -88,7 +102,7 @@ class PiecewiseCurves(nn.Module):
         knots = [torch.unique(torch.quantile(column[~column.isnan()], shares)).tolist() for column in columns.mT]
         return cls.through(knots, extend=extend, basis=basis)
 
-    def sums(self) -> np.ndarray:
+    def sums(self) -> FloatArray:
         """Return (R, R): the matrices at the knots are this times those of the basis."""
         size = self.curve_set.num_matrices
         made = np.eye(size)
