@@ -16,7 +16,7 @@ ENTRYPOINT = ROOT / "deploy/container/entrypoint.sh"
 SERVE = """
 from tests.support.made_models import make_model, make_rows
 from eigenserve.app.server.compile_kernels import kernels, use
-from eigenserve.model.explanations.eigenvector import METHODS
+from eigenserve.model.explanations.explain import METHODS
 for task in ("regression", "binary", "multiclass", "poisson"):
     model = make_model(task)
     use(model, make_rows(3)[2], ("age", "rate"))

@@ -18,7 +18,7 @@ import pytest
 from tests.support.made_models import FEATURES, make_model, make_rows
 
 from eigenserve.model import ModelStore, load_model
-from eigenserve.model.rows.features import category_key
+from eigenserve.model.rows.cells import category_key
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")

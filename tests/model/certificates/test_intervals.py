@@ -124,7 +124,7 @@ def test_a_decision_is_given_on_the_scale_of_the_prediction():
         columns = FEATURES.encode([row])[0]
         score = {"score": at, "rate": np.log(at), "probability": np.log(0.7 / 0.3)}[scale]
         radii = default_radii(FEATURES, columns, share=1.0)
-        expected = certified_radius(FEATURES, model.ensemble, columns, radii, float(score))
+        expected = certified_radius(model, columns, radii, float(score))
         assert model.certified_radius(row, threshold=at) == pytest.approx(expected, rel=1e-12)
     assert random_model("binary", seed=2).certified_radius(row, {}) == np.inf
     for task, bad, says in (

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from tests.support.twin import FEATURES, random_rows, slow_coordinates
 
-from eigenserve.model.rows.cells import days_since_epoch, iso_time
+from eigenserve.model.rows.cells import category_key, days_since_epoch, iso_time
 from eigenserve.model.rows.errors import MAX_REPORTED_ERRORS, InvalidRowsError
-from eigenserve.model.rows.features import Feature, FeatureSpace, category_key
+from eigenserve.model.rows.features import Feature, FeatureSpace
 
 ROW = {"width": 1.5, "price": 20.0, "sold": True, "town": "York", "kind": "b"}
 COLUMNS = [1.5, 20.0, 1.0, 2.0, 1.0]

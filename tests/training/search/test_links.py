@@ -113,5 +113,5 @@ def test_an_interrupt_while_links_are_compared_ends_the_fit(monkeypatch):
 
 def test_only_a_regression_has_a_link_to_choose():
     model = fit(_products(200), "price", make_settings({**QUICK, "link": "identity"})).model
-    with pytest.raises(ValueError, match="only valid for regression"):
+    with pytest.raises(ValueError, match="log_link is only valid for regression"):
         SpectralModel("poisson", "y", model.features, model.ensemble, log_link=True)
