@@ -36,7 +36,7 @@ FLOORS = {
         "observability",
         "wire",
         "registry",
-        "settings problems",
+        "agreement settings problems",
     ),
     "training": (
         "commands",

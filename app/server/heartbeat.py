@@ -1,17 +1,64 @@
-"""Heartbeat: a worker tells its supervisor that its event loop turns."""
+"""Heartbeat: what a worker lets its supervisor know, above all that its event loop turns."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 #: The loop is never busy for more than milliseconds; what takes longer runs on threads.
 HEARTBEAT_S = 1.0
 
 
-async def beat(line: Connection, orphaned: Callable[[], None]) -> None:
-    """Say "alive" every second, from before the models are loaded until the end.
+@dataclass(frozen=True)
+class Alive:
+    """The event loop turns."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The worker serves."""
+
+
+@dataclass(frozen=True)
+class CannotServe:
+    """The worker ends, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class ForArbiter:
+    """A call of the arbiter's method ``name``: what is offered, loaded or unloaded."""
+
+    name: str
+    arguments: tuple[object, ...]
+
+
+Message = Alive | Ready | CannotServe | ForArbiter
+
+
+class Line:
+    """A worker's end of the pipe to its supervisor; any thread may send."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    def send(self, message: Message) -> None:
+        """Send a message.
+
+        Raises:
+            OSError: the supervisor is gone.
+        """
+        with self._lock:
+            self._connection.send(message)
+
+
+async def beat(line: Line, orphaned: Callable[[], None]) -> None:
+    """Send ``Alive`` every second, from before the models are loaded until the end.
 
     Args:
         line: to the supervisor.
@@ -19,7 +66,7 @@ async def beat(line: Connection, orphaned: Callable[[], None]) -> None:
     """
     while True:
         try:
-            line.send("alive")
+            line.send(Alive())
         except OSError:
             orphaned()
             return

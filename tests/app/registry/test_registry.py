@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from tests.support.made_models import make_model
 
-from eigenserve.app import registry as registry_module
 from eigenserve.app.problems import ProblemError
 from eigenserve.app.registry import ModelRegistry, ServedModel
+from eigenserve.app.registry import served as served_module
 from eigenserve.model import CheckpointError, ModelStore
 
 
@@ -27,7 +27,7 @@ def test_a_version_that_cannot_predict_displaces_nothing(registry: ModelRegistry
         raise ValueError("no such kernel")
 
     registry.store.save("price", make_model(seed=2))
-    monkeypatch.setattr(registry_module, "warm_up", broken)
+    monkeypatch.setattr(served_module, "warm_up", broken)
     registry.look()
     assert registry.find("price").version == 1
     assert "no such kernel" in registry.failures["price", 2]
@@ -60,20 +60,3 @@ def test_a_model_without_any_good_version_is_refused(tmp_path: Path):
     store.save("price", make_model(), lambda folder, _: (folder / "model.json").write_text("{"))
     with pytest.raises(CheckpointError, match=r"model\.json"):
         ModelRegistry(store).load_all()
-
-
-def test_a_worker_that_starts_later_brings_nothing_back_that_was_unloaded(tmp_path: Path):
-    store, marks = ModelStore(tmp_path / "store"), tmp_path / "marks"
-    store.save("price", make_model())
-    store.save("rent", make_model())
-    marks.mkdir()
-    first, second = ModelRegistry(store, marks=marks), ModelRegistry(store, marks=marks)
-    first.load_all()
-    first.unload("price")
-    second.load_all()
-    assert list(second.served) == ["rent"]
-    first.look()
-    assert list(first.served) == ["rent"]
-    second.load("price")
-    first.look()
-    assert list(first.served) == ["price", "rent"]

@@ -1,0 +1,1 @@
+"""Which versions all workers of a server answer with."""
