@@ -8,11 +8,13 @@ every request, so that all change at the same moment; until then each keeps what
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 #: name -> version -> digests of the checkpoints that a worker has for it, the one it found last in the store first.
 Offer = Mapping[str, Mapping[int, Sequence[str]]]
+#: Name and version.
+Key = tuple[str, int]
 #: name -> version -> digest.
 Table = Mapping[str, Mapping[int, str]]
 
@@ -52,7 +54,9 @@ class Agreement:
         )
 
 
-def agree(offers: Sequence[Offer], before: Table, unloaded: Iterable[str], keep_versions: int) -> Table:
+def agree(
+    offers: Sequence[Offer], before: Table, keep_versions: int, unloaded: Container[str] = (), gone: Container[Key] = ()
+) -> Table:
     """Choose what all workers can answer with: of each model the newest versions that all of them offer.
 
     Where they have read different checkpoints for a version, as while one is replaced, the one agreed on before stays.
@@ -62,15 +66,20 @@ def agree(offers: Sequence[Offer], before: Table, unloaded: Iterable[str], keep_
     Args:
         offers: of the members.
         before: what was agreed on before, which every member still has.
-        unloaded: names left out.
         keep_versions: how many versions of a model are served.
+        unloaded: names left out.
+        gone: versions left out.
     """
     table: dict[str, dict[int, str]] = {}
     names = set.intersection(*(set(offer) for offer in offers)) if offers else set()
-    for name in sorted(names - set(unloaded)):
+    for name in sorted(names):
+        if name in unloaded:
+            continue
         agreed: dict[int, str] = {}
-        had = before.get(name, {})
+        had = {version: digest for version, digest in before.get(name, {}).items() if (name, version) not in gone}
         for version in sorted(set.intersection(*(set(offer[name]) for offer in offers)), reverse=True):
+            if (name, version) in gone:
+                continue
             found = {offer[name][version][0] for offer in offers}
             if len(found) == 1:
                 agreed[version] = found.pop()
@@ -79,7 +88,7 @@ def agree(offers: Sequence[Offer], before: Table, unloaded: Iterable[str], keep_
             if len(agreed) == keep_versions:
                 break
         if agreed or had:
-            table[name] = agreed or dict(had)
+            table[name] = dict(sorted((agreed or had).items()))
     return table
 
 
@@ -95,13 +104,25 @@ class Arbiter:
         self._publish = publish
         self._offers: dict[int, tuple[int, Offer]] = {}
         self._members: set[int] = set()
+        #: Versions that a worker found to have left the store. That others have not noticed must not bring them back
+        #: when this worker dies; one that newly takes such a version does.
+        self._gone: set[Key] = set()
 
     def offer(self, worker: int, number: int, offer: Offer) -> None:
         """Take a worker's offer in place of its earlier one."""
+        before, after = (
+            {(name, version): digests[0] for name, versions in each.items() for version, digests in versions.items()}
+            for each in (self._offers[worker][1] if worker in self._offers else {}, offer)
+        )
+        # One that is lower than all it offers may just be one too many, and is needed until the others have followed.
+        lowest = {name: min(versions) for name, versions in offer.items()}
+        self._gone |= {(name, v) for name, v in before.keys() - after.keys() if v > lowest.get(name, 0)}
+        self._gone -= {key for key, digest in after.items() if before.get(key) != digest}
         self._offers[worker] = number, offer
         if not self._members and not covers(offer, self.agreement.table):
             # Nobody answers by the agreement there was any longer, so that nobody can contradict this worker.
             self.agreement = replace(self.agreement, table={})
+            self._gone.clear()
         if covers(offer, self.agreement.table):
             self._members.add(worker)
         self._consider()
@@ -134,7 +155,7 @@ class Arbiter:
         offers = [self._offers[worker][1] for worker in sorted(self._members)]
         self.agreement = Agreement(
             before.number + 1,
-            agree(offers, before.table, unloaded, self._keep_versions),
+            agree(offers, before.table, self._keep_versions, unloaded, self._gone),
             unloaded,
             {worker: self._offers[worker][0] for worker in sorted(self._members)},
             before.looks if looks is None else looks,

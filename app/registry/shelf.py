@@ -71,8 +71,7 @@ class Shelf:
         if self.taken and listing.root != self._root:
             self._patience = LOOKS_OF_PATIENCE
         self._root = listing.root
-        patient = self._patience > 0 or not listing.versions
-        self._patience = max(0, self._patience - 1)
+        until_gone = LOOKS_OF_PATIENCE if self._patience or not listing.versions else LOOKS_UNTIL_GONE
         listed = {(name, version) for name, versions in listing.versions.items() for version in versions}
         # What is gone is forgotten, so that it is taken if it comes back.
         self.failures.keep(listed | {(name, 0) for name in listing.unreadable})
@@ -82,12 +81,13 @@ class Shelf:
             if name in listing.unreadable:
                 taken[name] = self.taken.get(name, {})
             elif name not in unloaded:
-                until_gone = LOOKS_OF_PATIENCE if patient else LOOKS_UNTIL_GONE
                 taken[name] = self._take(name, listing.versions.get(name, {}), until_gone)
         for name, reason in listing.unreadable.items():
             if self.failures.add((name, 0), reason, None, time.monotonic()):
                 log.error("model cannot be read", extra={"model": name, "reason": reason})
         self.taken = {name: versions for name, versions in taken.items() if versions}
+        # Where nothing is missing, everything has come back.
+        self._patience = max(0, self._patience - 1) if self._missing else 0
         return listing
 
     def listing(self) -> Listing:
