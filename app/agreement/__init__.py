@@ -1,1 +1,1 @@
-"""Which versions all workers of a server answer with."""
+"""Agree on the versions that all workers of a server answer with."""

@@ -1,4 +1,4 @@
-"""Agreement: which versions all workers answer with, so that no two of them answer the same request differently.
+"""Agree on the versions that all workers answer with, so that no two of them answer the same request differently.
 
 Every worker looks at the store by itself and offers what it has loaded. The arbiter, in the process that watches over
 the workers, agrees on what all of them have, and publishes it under the next number. A worker looks at that number at
@@ -21,7 +21,7 @@ Table = Mapping[str, Mapping[int, str]]
 
 @dataclass(frozen=True)
 class Agreement:
-    """What is served.
+    """Hold what is served.
 
     Attributes:
         number: counts agreements.
@@ -93,7 +93,7 @@ def agree(
 
 
 class Arbiter:
-    """Considers the offers of workers, one at a time.
+    """Consider the offers of workers, one at a time.
 
     A worker becomes a member once it has all that the members answer with.
     """
@@ -144,7 +144,7 @@ class Arbiter:
         self._consider(self.agreement.unloaded - {name}, self.agreement.looks + 1)
 
     def digests(self) -> set[str]:
-        """The checkpoints that any worker has or shall have."""
+        """Return the checkpoints that any worker has or shall have."""
         offered = (offer for _, offer in self._offers.values())
         agreed = {digest for versions in self.agreement.table.values() for digest in versions.values()}
         return agreed | {d for offer in offered for versions in offer.values() for ds in versions.values() for d in ds}
@@ -164,7 +164,7 @@ class Arbiter:
 
 
 def covers(offer: Offer, table: Table) -> bool:
-    """Whether a worker has all that is agreed on."""
+    """Return whether a worker has all that is agreed on."""
     return all(
         digest in offer.get(name, {}).get(version, ())
         for name, versions in table.items()

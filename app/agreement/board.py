@@ -1,4 +1,4 @@
-"""Board: where the processes of a server find what was agreed on. It imports no model, as its writer needs none."""
+"""Publish what was agreed on to the processes of a server. This imports no model, as the writer needs none."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNOFFERED_S = 60.0
 
 
 class Board:
-    """A folder that a server's processes share: a file for each agreement, and its number in shared memory."""
+    """Share a folder among processes: a file for each agreement, and the last one's number in shared memory."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -45,7 +45,7 @@ class Board:
 
     @property
     def agreement(self) -> Agreement:
-        """The last agreement. Looking whether it still is the last takes less than a microsecond."""
+        """Return the last agreement. Looking whether it still is the last takes less than a microsecond."""
         agreement = self._agreement
         if self._number[0] == agreement.number:
             return agreement

@@ -1,4 +1,4 @@
-"""Service: the parts that answer requests, and the two ways a request is answered."""
+"""Hold the parts that answer requests, and the two ways a request is answered."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from eigenserve.app.wire.tables import JSON
 from eigenserve.model import Explanation
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.checkpoints.locations import open_store
+from eigenserve.model.explanations.explain import explain
 from eigenserve.model.kernels.threads import num_threads, set_num_threads
 
 #: A row of JSON is hardly ever longer, and one of 8 numbers in a binary form has 64. Only for the queue's account.
@@ -43,7 +44,7 @@ ExplainAnswer = Callable[[ServedModel, Explanation, FloatArray, list[dict[str, A
 
 
 class Service:
-    """Everything behind the endpoints of one process.
+    """Hold everything behind the endpoints of one process.
 
     Attributes:
         settings: what it was built with.
@@ -80,11 +81,11 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """Whether requests are wanted and can be answered."""
+        """Return whether requests are wanted and can be answered."""
         return self.registry.ready and not self.draining
 
     def unready_reason(self) -> str | None:
-        """Why the service cannot answer what it should; None if it can."""
+        """Say why the service cannot answer what it should; None if it can."""
         if self.store.failure is not None:
             return f"the models cannot be served: {self.store.failure}"
         return "the server is shutting down" if self.draining else self.registry.unready_reason()
@@ -101,7 +102,7 @@ class Service:
         self.onnx_files.close()
 
     async def read(self, request: Request, *media_types: str) -> tuple[bytes, str]:
-        """A request's body within the limits, and which of the ``media_types`` it has.
+        """Read a request's body within the limits, and find which of the ``media_types`` it has.
 
         Raises:
             ProblemError: see ``check_media_type`` and ``read_body``; 503 while the models are being loaded.
@@ -145,14 +146,14 @@ class Service:
         return await self.engine.large.run(lambda _: work(), _large(request, body), lambda: _gone(request))
 
     async def explain(self, request: Request, body: bytes, read: Callable[[], Asked], answer: ExplainAnswer[T]) -> T:
-        """As ``predict``, for explanations."""
+        """Explain, as ``predict`` predicts."""
 
         def work(asked: Asked, patience: Patience | None = None) -> T:
             self.metrics.predicted(asked, "explain")
             model, columns, more = asked.served.model, asked.columns(), []
             check = patience.check if patience is not None else lambda: None
-            explanation = model.explain_columns(columns, asked.method, asked.target, asked.baseline, check=check)
-            scores = finite(asked.served, _scores(asked, explanation, columns), asked.loc)
+            explanation = explain(model, columns, asked.method, asked.target, asked.baseline, check=check)
+            scores = finite(asked.served, explanation.scores, asked.loc)
             if patience is not None and asked.include.names:
                 more = included(asked.served, asked.include, columns, asked.target, asked.baseline, patience.check)
             return answer(asked.served, explanation, scores, more)
@@ -201,19 +202,9 @@ def collect_less_garbage() -> None:
 
 
 def service_of(request: Request) -> Service:
-    """The service behind a request."""
+    """Return the service behind a request."""
     service: Service = request.app.state.service
     return service
-
-
-def _scores(asked: Asked, explanation: Explanation, columns: FloatArray) -> FloatArray:
-    """The scores that the prediction of explained rows is made from, (N, O)."""
-    model = asked.served.model
-    if model.task == "multiclass":
-        return model.scores(columns)
-    # One output: the explained score is its score, or for the first of two classes its negative.
-    first = asked.target is not None and asked.target == model.classes[0]
-    return (-explanation.score if first else explanation.score)[:, None]
 
 
 async def _gone(request: Request) -> None:
@@ -222,7 +213,7 @@ async def _gone(request: Request) -> None:
 
 
 def job_of(scope: Scope, path: str, headers: BodyHeaders, size: int) -> Job:
-    """What is known of a request whose body is not parsed. One route and media type have one price per byte."""
+    """Describe a request whose body is not parsed. One route and media type have one price per byte."""
     rows = size // BYTES_PER_ROW.get(headers.media_type or JSON, BINARY_BYTES_PER_ROW)
     return Job((path, headers.media_type, headers.encoding), size, rows, _arrived(scope), _trace(scope))
 
@@ -232,7 +223,7 @@ def _large(request: Request, body: bytes) -> Job:
 
 
 def _arrived(scope: Scope) -> float:
-    """When the first byte of a request arrived."""
+    """Return when the first byte of a request arrived."""
     arrived: float = scope["state"]["arrived"]
     return arrived
 

@@ -1,4 +1,4 @@
-"""The models that are served now, and how they come and go."""
+"""Keep the models that are served now."""
 
 from eigenserve.app.registry.registry import ModelRegistry, not_ready, unready
 from eigenserve.app.registry.served import ServedModel

@@ -1,4 +1,4 @@
-"""Copies: checkpoints that were loaded, so that a worker that starts later has what the others serve."""
+"""Keep copies of loaded checkpoints, so that a worker that starts later has what the others serve."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from eigenserve.model.checkpoints.files import DOCUMENT, WEIGHTS, CheckpointFile
 
 
 class Copies:
-    """The files of checkpoints by digest, in a folder that all workers share."""
+    """Keep the files of checkpoints by digest, in a folder that all workers share."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / COPIES

@@ -1,4 +1,4 @@
-"""Failures: versions that cannot be loaded, and when each is tried again."""
+"""Remember versions that cannot be loaded, and when each is tried again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a version is not served.
+    """Hold why a version is not served.
 
     Attributes:
         reason: for a person.
@@ -34,12 +34,12 @@ class Failure:
 
 @dataclass
 class Failures:
-    """The failed versions of a store. ``known`` is replaced as a whole, so that any thread may read it."""
+    """Remember the failed versions of a store. ``known`` is replaced as a whole, so that any thread may read it."""
 
     known: Mapping[Key, Failure] = field(default_factory=dict)
 
     def rests(self, key: Key, fingerprint: Fingerprint, now: float) -> bool:
-        """Whether a version failed and need not be tried yet."""
+        """Return whether a version failed and need not be tried yet."""
         failure = self.known.get(key)
         return failure is not None and failure.fingerprint == fingerprint and now < failure.retry_at
 

@@ -1,4 +1,4 @@
-"""Peers: how a registry reaches agreement, alone in its process or with the other workers of a server."""
+"""Reach agreement on what is served, alone in a process or with the other workers of a server."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from eigenserve.app.registry.copies import Copies
 
 
 class Peers(Protocol):
-    """What a registry needs of those it agrees with."""
+    """Define what a registry needs of those it agrees with."""
 
     @property
     def worker(self) -> int:
-        """The number by which they know this process."""
+        """Return the number by which they know this process."""
         ...
 
     @property
     def copies(self) -> Copies | None:
-        """Where what was loaded is kept for workers that start later; None where there are none."""
+        """Return where what was loaded is kept for workers that start later; None where there are none."""
         ...
 
     @property
     def agreement(self) -> Agreement:
-        """What is served now."""
+        """Return what is served now."""
         ...
 
     def offer(self, number: int, offer: Offer) -> None:
-        """Say what this process has."""
+        """Let the others know what this process has."""
         ...
 
     def unload(self, name: str) -> None:
@@ -45,7 +45,7 @@ class Peers(Protocol):
 
 
 class Alone:
-    """A process that need ask nobody."""
+    """Agree with nobody else: for a process that serves alone."""
 
     worker = 0
     copies = None
@@ -75,7 +75,7 @@ class Alone:
 
 
 class Workers:
-    """The workers of one server, of which this process is one.
+    """Agree with the other workers of one server.
 
     Args:
         worker: the number of this process.
@@ -91,7 +91,7 @@ class Workers:
 
     @property
     def agreement(self) -> Agreement:
-        """What the arbiter last published."""
+        """Return what the arbiter last published."""
         return self._board.agreement
 
     def offer(self, number: int, offer: Offer) -> None:

@@ -1,4 +1,4 @@
-"""ModelRegistry: the models that are served now, and how they come and go."""
+"""Keep the models that are served now: find, load and unload them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Served = Mapping[str, Mapping[int, ServedModel]]
 
 @dataclass
 class ModelRegistry:
-    """Models by name and version, the newest by default.
+    """Find models by name and version, the newest by default.
 
     What this process takes from the store is offered to its peers, and what they agree on is served. Looking and
     loading happen under a lock, on threads that may wait; ``served`` is replaced as a whole and never changed in
@@ -59,12 +59,12 @@ class ModelRegistry:
 
     @property
     def ready(self) -> bool:
-        """Whether this process has all that is agreed on, and may answer."""
+        """Return whether this process has all that is agreed on, and may answer."""
         return self.peers.worker in self.peers.agreement.members
 
     @property
     def served(self) -> Served:
-        """What is served at this moment: name -> version -> model."""
+        """Return what is served at this moment: name -> version -> model."""
         agreement, served = self._served
         while (current := self.peers.agreement) is not agreement and self.peers.worker in current.members:
             loaded = self._loaded
@@ -85,11 +85,11 @@ class ModelRegistry:
 
     @property
     def failures(self) -> Mapping[Key, str]:
-        """(name, version) -> why the version, as the store has it, cannot be loaded; 0 for a whole model."""
+        """Return (name, version) -> why the store has it, but it cannot be loaded; version 0 for a whole model."""
         return {key: failure.reason for key, failure in self._shelf.failures.known.items()}
 
     def find(self, name: str | None = None, version: str | int | None = None) -> ServedModel:
-        """The model that answers a request.
+        """Find the model that answers a request.
 
         Raises:
             ProblemError: 404 no such model or version; 422 none named where there are several; 503 not
@@ -185,7 +185,7 @@ class ModelRegistry:
         self.peers.unload(name)
 
     def unready_reason(self) -> str | None:
-        """Why this process cannot answer what it should; None if it can."""
+        """Say why this process cannot answer what it should; None if it can."""
         if not self.ready:
             return LOADING
         served, unloaded = self.served, self.peers.agreement.unloaded
@@ -211,7 +211,7 @@ class ModelRegistry:
             raise CheckpointError("; ".join(dict.fromkeys(self.failures.values())))
 
     def _empty(self) -> ModelNotFoundError:
-        return ModelNotFoundError(f"the store {self.store.root} has no model; train one with `eigenserve fit`")
+        return ModelNotFoundError(f"the store {self.store.root} is empty; train a model with `eigenserve fit`")
 
     def _copy(self, files: CheckpointFiles) -> None:
         """Keep what was loaded for workers that start later."""
@@ -272,17 +272,17 @@ class ModelRegistry:
         if not self.ready:
             raise not_ready()
         names = ", ".join(served) or "none"
-        raise invalid(("model",), f"must be given, one of {names}: no model is the default")
+        raise invalid(("model",), f"must be given, one of {names}: a default model is not set")
 
 
 LOADING = "the models are still being loaded"
 
 
 def not_ready() -> ProblemError:
-    """The answer while models are being loaded."""
+    """Answer while models are being loaded."""
     return unready(LOADING)
 
 
 def unready(reason: str) -> ProblemError:
-    """The answer while requests cannot be answered."""
+    """Answer while requests cannot be served, with the reason."""
     return ProblemError(503, reason, headers={"Retry-After": "1"})

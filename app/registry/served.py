@@ -1,4 +1,4 @@
-"""ServedModel: one loaded version of a model, proved to predict."""
+"""Build a served model from its files, and let it predict once."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from functools import cached_property
 
 from eigenserve.model import CheckpointError, SpectralModel
 from eigenserve.model.checkpoints.files import CheckpointFiles
-from eigenserve.model.rows.features import category_key
+from eigenserve.model.explanations.explain import explain
+from eigenserve.model.rows.cells import category_key
 
 
 @dataclass(frozen=True, eq=False)
 class ServedModel:
-    """One version of a model, loaded. A request keeps the one it began with.
+    """Hold one loaded version of a model. A request keeps the one it began with.
 
     Attributes:
         name: of the model.
@@ -28,7 +29,7 @@ class ServedModel:
 
     @cached_property
     def class_keys(self) -> tuple[str, ...]:
-        """The classes as keys of a JSON object."""
+        """Return the classes as keys of a JSON object."""
         return tuple(category_key(label) for label in self.model.classes)
 
 
@@ -53,4 +54,4 @@ def warm_up(served: ServedModel) -> None:
     model = served.model
     columns = model.features.encode([{}])
     model.scores(columns)
-    model.explain_columns(columns)
+    explain(model, columns)

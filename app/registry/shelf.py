@@ -1,4 +1,4 @@
-"""Shelf: the versions that this process has taken from the store, and when it takes or lets go of one."""
+"""Take versions from the store, and let go of those that have left it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOOKS_OF_PATIENCE = 15
 
 @dataclass(frozen=True)
 class Taken:
-    """A loaded version, and the state of the files it was loaded from; None where that is not known."""
+    """Hold a loaded version, and the state of the files it was loaded from; None where that is not known."""
 
     served: ServedModel
     fingerprint: Fingerprint | None
@@ -33,7 +33,7 @@ class Taken:
 
 @dataclass
 class Shelf:
-    """The newest versions of every model that could be loaded.
+    """Hold the newest versions of every model that can be loaded.
 
     Attributes:
         store: where they come from.

@@ -1,4 +1,4 @@
-"""StoreWatch: loads the models when the service starts, and looks at the store from then on."""
+"""Load the models when the service starts, and look at the store from then on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class StoreWatch:
-    """The store's side of a service: one thread that reads it, one piece of work at a time.
+    """Read the store for a service, on one thread and one piece of work at a time.
 
     Attributes:
         failure: why the models could not be loaded at the start, if so.
@@ -51,7 +51,7 @@ class StoreWatch:
 
     @property
     def busy(self) -> bool:
-        """Whether the thread is still at work."""
+        """Return whether the thread is still at work."""
         return self._thread.is_alive()
 
     async def start(self, wait: bool) -> None:

@@ -1,4 +1,4 @@
-"""Heartbeat: what a worker lets its supervisor know, above all that its event loop turns."""
+"""Show the supervisor that a worker's event loop turns, and hand it what the worker has to report."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ HEARTBEAT_S = 1.0
 
 @dataclass(frozen=True)
 class Alive:
-    """The event loop turns."""
+    """Report that the event loop turns."""
 
 
 @dataclass(frozen=True)
 class Ready:
-    """The worker serves."""
+    """Report that the worker serves."""
 
 
 @dataclass(frozen=True)
 class CannotServe:
-    """The worker ends, and why."""
+    """Report why the worker ends."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class ForArbiter:
-    """A call of the arbiter's method ``name``: what is offered, loaded or unloaded."""
+    """Call the arbiter's method ``name``: what is offered, loaded or unloaded."""
 
     name: str
     arguments: tuple[object, ...]
@@ -41,7 +41,7 @@ Message = Alive | Ready | CannotServe | ForArbiter
 
 
 class Line:
-    """A worker's end of the pipe to its supervisor; any thread may send."""
+    """Hold a worker's end of the pipe to its supervisor; any thread may send."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -1,4 +1,4 @@
-"""Server: uvicorn for one process, with a shutdown that loses nothing."""
+"""Run uvicorn for one process, with a shutdown that loses no request."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LINGER_TURNS = 25
 
 
 class Server(uvicorn.Server):
-    """A server that drains on SIGTERM or SIGINT and whose process then ends by itself.
+    """Drain on SIGTERM or SIGINT, then let the process end by itself.
 
     Attributes:
         service: what it serves.
@@ -48,7 +48,7 @@ class Server(uvicorn.Server):
         self._reported_ready = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to report to the supervisor, then load and listen."""
+        """Start the heartbeat to the supervisor, then load and listen."""
         self._loop = asyncio.get_running_loop()
         if self.line is not None:
             self._heart = asyncio.create_task(beat(self.line, self._stop))

@@ -1,4 +1,4 @@
-"""Signals before there is a server: SIGTERM and SIGINT end a server that is still starting, with exit code 0.
+"""Take SIGTERM and SIGINT before there is a server: one that is still starting ends with exit code 0, too.
 
 Imports take over a second, in which Python's own handlers would end the process with -15 or a traceback. This module
 imports nothing, so that it can be the first thing that is run.
@@ -12,7 +12,7 @@ STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """Whether the process was asked to end."""
+    """Remember whether the process was asked to end."""
 
     def __init__(self) -> None:
         self.received = False

@@ -1,4 +1,4 @@
-"""Workers: several server processes on one listening socket, each replaced when it dies or hangs."""
+"""Run several server processes on one listening socket, and replace each when it dies or hangs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _context = multiprocessing.get_context("spawn")
 
 @dataclass
 class _Worker:
-    """One place for a worker, and the process that fills it now."""
+    """Hold one place for a worker, and the process that fills it now."""
 
     number: int = 0
     process: SpawnProcess | None = None
@@ -199,7 +199,7 @@ def supervise(settings: Settings, listener: socket.socket) -> str | None:
 def _work(
     settings: Settings, listener: socket.socket, connection: Connection, load_first: bool, number: int, shared: Path
 ) -> None:
-    """The life of a worker process."""
+    """Run a worker process from its start to its end."""
     stop_request.catch()
     configure_logging(settings)
     from eigenserve.app.registry.peers import Workers

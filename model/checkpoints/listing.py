@@ -1,4 +1,4 @@
-"""Listing: what a store has at one moment, and by what one sees that a version has changed."""
+"""List what a store has at one moment, and by what one sees that a version has changed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Fingerprint = Hashable
 
 @dataclass(frozen=True)
 class Listing:
-    """The models and versions of a store.
+    """Hold the models and versions of a store.
 
     Attributes:
         versions: name -> version -> its fingerprint. Names without any version are left out.
@@ -29,7 +29,7 @@ class Listing:
 
 
 def fingerprint(folder: Path) -> Fingerprint:
-    """What the file system knows of a checkpoint's files; a missing one counts by its error."""
+    """Return what the file system knows of a checkpoint's files; a missing one counts by its error."""
     return tuple(_status(folder / name) for name in (DOCUMENT, WEIGHTS))
 
 

@@ -1,4 +1,4 @@
-"""RemoteStore: a store behind an fsspec URL (s3://, gs://, az://, ...), read through a folder on this machine."""
+"""Keep a store behind an fsspec URL (s3://, gs://, az://, ...), read through a folder on this machine."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ AddFiles = Callable[[Path, SpectralModel], None]
 
 @dataclass
 class RemoteStore:
-    """URL/NAME/VERSION/ as ``ModelStore`` has it.
+    """Keep models as URL/NAME/VERSION/, with the interface of ``ModelStore``.
 
     Object stores have no folders to rename, so a version exists once both its document and its weights do; neither
     may change afterwards. A version is copied to ``cache`` whole or not at all, and read there, its hashes checked.
@@ -56,7 +56,7 @@ class RemoteStore:
 
     @cached_property
     def _filesystem(self) -> tuple[Any, str]:
-        """fsspec's file system, and the store's path in it."""
+        """Return fsspec's file system, and the store's path in it."""
         try:
             import fsspec.core
 
@@ -83,11 +83,11 @@ class RemoteStore:
         return self._listed[1]
 
     def names(self) -> list[str]:
-        """Models that have a version, in alphabetical order."""
+        """List models that have a version, in alphabetical order."""
         return sorted(self.listing().versions)
 
     def versions(self, name: str) -> list[int]:
-        """Versions of a model, ascending; none for an unknown one."""
+        """List the versions of a model, ascending; none for an unknown one."""
         check_name(name)
         at, listed = self._listed
         return sorted((self.listing() if time.monotonic() - at > LISTING_S else listed).versions.get(name, ()))
@@ -107,7 +107,7 @@ class RemoteStore:
         return self._copies.read(name, version)
 
     def load(self, name: str, version: int | None = None) -> SpectralModel:
-        """One version of a model, by default the newest.
+        """Load one version of a model, by default the newest.
 
         Raises:
             ModelNotFoundError: no such model or version.
@@ -123,7 +123,7 @@ class RemoteStore:
         return replace(model, card={**model.card, "name": name, "version": wanted})
 
     def report(self, name: str, version: int) -> bytes | None:
-        """The report of a version, an HTML page; None where training left none."""
+        """Read the report of a version, an HTML page; None where training left none."""
         system, path = self._filesystem
         try:
             content: bytes = system.cat_file(f"{path}/{check_name(name)}/{version}/{REPORT}")
@@ -195,7 +195,7 @@ class RemoteStore:
             (whole / DOCUMENT).write_bytes(document)
             try:
                 if copy.exists():
-                    # Of a version that was removed and written anew, or a copy that was damaged.
+                    # Of a version that was removed and written again, or a copy that was damaged.
                     copy.rename(draft / "old")
                 whole.rename(copy)
             except OSError:
@@ -206,7 +206,7 @@ class RemoteStore:
 
 
 def _is_copy(copy: Path, document: bytes) -> bool:
-    """Whether a folder holds this document and the weights that it names."""
+    """Return whether a folder holds this document and the weights that it names."""
     try:
         if (copy / DOCUMENT).read_bytes() != document:
             return False
