@@ -13,7 +13,7 @@ from eigenserve.app.problems import ProblemError, invalid
 from eigenserve.app.registry.failures import Key
 from eigenserve.app.registry.peers import Alone, Peers
 from eigenserve.app.registry.served import ServedModel, make_served
-from eigenserve.app.registry.shelf import Shelf, Taken
+from eigenserve.app.registry.shelf import Shelf, Taken, log_failure
 from eigenserve.model import CheckpointError, ModelStore
 from eigenserve.model.checkpoints.files import CheckpointFiles
 from eigenserve.model.checkpoints.listing import Listing
@@ -121,17 +121,17 @@ class ModelRegistry:
         """
         with self._lock:
             agreement = self.peers.agreement
+            first = not agreement.table and not agreement.unloaded
             try:
-                listing = self._shelf.look(agreement.unloaded)
+                listing = self._shelf.listing()
             except OSError as error:
-                if not agreement.table:
+                if first:
                     if isinstance(error, FileNotFoundError | NotADirectoryError):
                         raise self._empty() from error
                     raise
                 log.error("the store cannot be read", extra={"reason": str(error)})
             else:
-                if not agreement.table and not agreement.unloaded:
-                    self._check(listing)
+                self._take_all(listing, first)
             self._cover(agreement)
             self._offer()
 
@@ -197,18 +197,24 @@ class ModelRegistry:
             return "no model is served"
         return None
 
-    def _check(self, listing: Listing) -> None:
-        """Raise what keeps a server from starting: nothing that heals by itself is likely to."""
+    def _take_all(self, listing: Listing, first: bool) -> None:
+        """Take all models, or raise what keeps a server from starting: nothing of it is likely to heal by itself."""
         names = sorted({*listing.versions, *listing.unreadable})
-        if not names:
+        if first and not names:
             raise self._empty()
-        if self.default is not None and self.default not in names:
+        if first and self.default is not None and self.default not in names:
             raise ModelNotFoundError(
                 f"the default model {self.default!r} is not in the store {self.store.root}; "
                 f"models there: {', '.join(names)}"
             )
-        if not self._shelf.taken:
+        # A mistake is reported by the command line, in one line.
+        self._shelf.quiet = True
+        self._shelf.take_all(listing, self.peers.agreement.unloaded)
+        self._shelf.quiet = False
+        if first and not self._shelf.taken:
             raise CheckpointError("; ".join(dict.fromkeys(self.failures.values())))
+        for key, reason in sorted(self.failures.items()):
+            log_failure(key, reason)
 
     def _empty(self) -> ModelNotFoundError:
         return ModelNotFoundError(f"the store {self.store.root} is empty; train a model with `eigenserve fit`")

@@ -42,6 +42,7 @@ class Shelf:
         on_files: called with the files of what was loaded.
         taken: name -> version -> what was taken.
         failures: versions that cannot be loaded as they are in the store now.
+        quiet: whether nothing is logged.
     """
 
     store: ModelStore | RemoteStore
@@ -50,12 +51,13 @@ class Shelf:
     on_files: Callable[[CheckpointFiles], None]
     taken: dict[str, dict[int, Taken]] = field(default_factory=dict)
     failures: Failures = field(default_factory=Failures)
+    quiet: bool = False
     _missing: dict[Key, int] = field(default_factory=dict)
     _root: tuple[int, int] | None = None
     _patience: int = 0
 
-    def look(self, unloaded: Collection[str] = ()) -> Listing:
-        """Go through all models of the store, each for itself.
+    def look(self, unloaded: Collection[str] = ()) -> None:
+        """Go through all models of the store.
 
         Args:
             unloaded: names that are not wanted.
@@ -68,6 +70,15 @@ class Shelf:
         except OSError:
             self._patience = LOOKS_OF_PATIENCE
             raise
+        self.take_all(listing, unloaded)
+
+    def take_all(self, listing: Listing, unloaded: Collection[str] = ()) -> None:
+        """Go through all models of a listing, each for itself.
+
+        Args:
+            listing: of the store, just now.
+            unloaded: names that are not wanted.
+        """
         if self.taken and listing.root != self._root:
             self._patience = LOOKS_OF_PATIENCE
         self._root = listing.root
@@ -83,12 +94,10 @@ class Shelf:
             elif name not in unloaded:
                 taken[name] = self._take(name, listing.versions.get(name, {}), until_gone)
         for name, reason in listing.unreadable.items():
-            if self.failures.add((name, 0), reason, None, time.monotonic()):
-                log.error("model cannot be read", extra={"model": name, "reason": reason})
+            self._fail((name, 0), reason, None)
         self.taken = {name: versions for name, versions in taken.items() if versions}
         # Where nothing is missing, everything has come back.
         self._patience = max(0, self._patience - 1) if self._missing else 0
-        return listing
 
     def listing(self) -> Listing:
         """List the store.
@@ -148,15 +157,24 @@ class Shelf:
                 served = have.served
             else:
                 served = make_served(name, version, files)
-                log.info("version loaded", extra={"model": name, "version": version})
+                if not self.quiet:
+                    log.info("version loaded", extra={"model": name, "version": version})
                 self.on_load(name, version)
                 self.on_files(files)
         except Exception as error:
             # Whatever is wrong with it, the other versions and models are looked at all the same.
             reason = str(error) if isinstance(error, CheckpointError) else f"{type(error).__name__}: {error}"
-            if self.failures.add(key, reason, fingerprint, time.monotonic()):
-                log.error("version not loaded", extra={"model": name, "version": version, "reason": reason})
+            self._fail(key, reason, fingerprint)
             self.on_load(name, None)
             return have
         self.failures.forget(key)
         return Taken(served, fingerprint)
+
+    def _fail(self, key: Key, reason: str, fingerprint: Fingerprint) -> None:
+        if self.failures.add(key, reason, fingerprint, time.monotonic()) and not self.quiet:
+            log_failure(key, reason)
+
+
+def log_failure(key: Key, reason: str) -> None:
+    """Log that a version is not served, or with version 0 a whole model."""
+    log.error("version not loaded", extra={"model": key[0], "version": key[1] or None, "reason": reason})

@@ -32,6 +32,8 @@ log = logging.getLogger("eigenserve.workers")
 LONG_LIFE_S = 30.0
 #: A worker that dies soon after its start is started again after a pause, longer each time.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+#: Imports take over a second, and many on a busy machine, until the event loop can turn for the first time.
+FIRST_TURN_S = 60.0
 #: Beyond the drain timeout, how long a worker may take to end before it is killed.
 END_GRACE_S = 5.0
 
@@ -122,7 +124,7 @@ class _Supervisor:
         worker.process.start()
         theirs.close()
         worker.line, worker.started = ours, time.monotonic()
-        worker.heard = worker.started
+        worker.heard = worker.started + max(0.0, FIRST_TURN_S - self.settings.hang_timeout_s)
 
     def _hear(self, worker: _Worker) -> None:
         assert worker.line is not None
