@@ -37,7 +37,8 @@ FLOORS = {
         "observability",
         "wire",
         "registry",
-        "agreement settings problems",
+        "problems",
+        "agreement settings request_state",
     ),
     "training": (
         "commands",

@@ -146,7 +146,6 @@ def serve(
         http=BoundedProtocol,
     )
     config.max_connections = settings.max_connections
-    config.refusal = app.state.refusals.answer
     _allow_connections(settings.max_connections)
     Server(config, service, line).run(sockets=[listener])
     if service.store.failure is None and service.store.busy:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,9 +39,14 @@ class CheckpointError(EigenserveError):
 
 def write_checkpoint(folder: Path, model: SpectralModel) -> None:
     """Write ``model``, its card included, into an existing folder. The same model gives the same bytes."""
+    for name, content in to_bytes(model).items():
+        (folder / name).write_bytes(content)
+
+
+def to_bytes(model: SpectralModel) -> dict[str, bytes]:
+    """Return a model as the files of its checkpoint, by name; the document comes last."""
     pencil = model.ensemble.pencil
     weights = safetensors.numpy.save({name: getattr(pencil, name) for name in TENSORS})
-    (folder / WEIGHTS).write_bytes(weights)
     document = {
         "format_version": FORMAT_VERSION,
         **model.card,
@@ -59,7 +65,19 @@ def write_checkpoint(folder: Path, model: SpectralModel) -> None:
     }
     content = json.dumps(document, indent=1, allow_nan=False).encode() + b"\n"
     signed = b'"document_sha256": "%s"' % hashlib.sha256(content).hexdigest().encode()
-    (folder / DOCUMENT).write_bytes(signed.join(content.rsplit(b'"document_sha256": ""', 1)))
+    return {WEIGHTS: weights, DOCUMENT: signed.join(content.rsplit(b'"document_sha256": ""', 1))}
+
+
+def from_bytes(files: Mapping[str, bytes]) -> SpectralModel:
+    """Load what ``to_bytes`` returned.
+
+    Raises:
+        CheckpointError: as ``read_checkpoint``.
+    """
+    for name in (DOCUMENT, WEIGHTS):
+        if name not in files:
+            raise CheckpointError(f"{name} is missing")
+    return CheckpointFiles(files[DOCUMENT], files[WEIGHTS], Path()).model()
 
 
 @dataclass(frozen=True)
