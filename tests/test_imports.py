@@ -38,7 +38,7 @@ FLOORS = {
         "wire",
         "registry",
         "problems",
-        "settings request_state",
+        "agreement settings request_state",
     ),
     "training": (
         "commands",

@@ -13,7 +13,7 @@ from eigenserve.app.api.openapi import json_body, problems
 from eigenserve.app.engine.calls import PredictCall
 from eigenserve.app.engine.service import Service, service_of
 from eigenserve.app.problems import Location, invalid
-from eigenserve.app.registry import not_ready
+from eigenserve.app.registry import unready
 from eigenserve.app.wire.answers import json_response
 from eigenserve.app.wire.bodies import CSV, JSON, parse_json
 from eigenserve.app.wire.requests import Asked, check_count, check_rows
@@ -30,8 +30,8 @@ _LAYOUTS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 @router.get("/health", summary="Can it predict?", responses=problems(503), response_class=PlainTextResponse)
 async def ping(request: Request) -> Response:
     """Answer 200 when the models are loaded."""
-    if not service_of(request).ready:
-        raise not_ready()
+    if (reason := service_of(request).unready_reason()) is not None:
+        raise unready(reason)
     return PlainTextResponse("\n")
 
 
