@@ -57,7 +57,7 @@ def run_at_the_entry_point(compiled: Path, tmp_path: Path, *arguments: str) -> s
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_a_server_compiles_nothing_anew(compiled: Path, tmp_path: Path):
+def test_a_server_compiles_nothing_again(compiled: Path, tmp_path: Path):
     done = run_at_the_entry_point(compiled, tmp_path, "-c", SERVE)
     assert (done.stdout, done.stderr) == ("[]\n", "")
 

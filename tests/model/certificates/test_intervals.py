@@ -118,7 +118,7 @@ def test_default_radii_are_those_of_a_tenth_of_a_deviation_and_decisions_count_w
     assert binary.certified_radius(row) == binary.certified_radius(row, whole)
 
 
-def test_a_decision_is_told_on_the_scale_of_the_prediction():
+def test_a_decision_is_given_on_the_scale_of_the_prediction():
     for task, at, scale in (("regression", 1.0, "score"), ("poisson", 2.0, "rate"), ("binary", 0.7, "probability")):
         model, row = random_model(task, seed=2), random_rows(1)[0]
         columns = FEATURES.encode([row])[0]

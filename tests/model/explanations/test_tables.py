@@ -77,7 +77,7 @@ def test_a_waterfall_leads_from_the_baseline_to_the_score(method, task):
     pyplot.close("all")
 
 
-def test_the_values_of_a_row_are_told_as_a_reader_writes_them():
+def test_the_values_of_a_row_are_written_as_a_reader_writes_them():
     space = FeatureSpace(
         (
             Feature("size", "numeric", 1.0),

@@ -164,7 +164,7 @@ def test_a_capped_classifier_keeps_its_cap():
         ({"convex": ["x"], "pairs": "x:z"}, "'x' must be convex, concave or capped"),
     ],
 )
-def test_shapes_that_cannot_be_are_told(told, message):
+def test_impossible_shapes_are_reported(told, message):
     with pytest.raises(UserError, match=message):
         fit(bowl(100), "y", make_settings({**QUICK, **told}))
 
