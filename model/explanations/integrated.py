@@ -36,6 +36,8 @@ def explain_integrated(
     """Return the integrated explanation of columns (N, F), against a reference or the training average."""
     features, ensemble, pencil = predictor.features, predictor.ensemble, predictor.ensemble.pencil
     start = _Start(predictor, training_reference(predictor) if reference is None else reference)
+    if target is not None:
+        predictor.position_of(target)
     coordinates = features.coordinates(columns)
     count = len(columns)
     scores, outputs = np.empty((count, ensemble.num_outputs)), np.empty((count, ensemble.num_outputs))

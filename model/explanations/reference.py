@@ -61,6 +61,12 @@ def mean_weights(walk: Walk, num_matrices: int) -> FloatArray:
     return shares[:num_matrices] / len(walk.starts)
 
 
+def with_reference(card: Mapping[str, Any], reference: Reference) -> dict[str, Any]:
+    """Return a checkpoint's card that keeps a reference, in place of one of the same name."""
+    entry = {"rows": reference.rows, "shares": reference.shares.tolist()}
+    return {**card, "references": {**(card.get("references") or {}), reference.name: entry}}
+
+
 def read_references(kept: Mapping[str, Any], num_matrices: int) -> dict[str, Reference]:
     """Return the named references of a checkpoint's card.
 

@@ -30,6 +30,13 @@ def add_fit(commands: Any) -> None:
     fit.add_argument("--name", help="the model's name in the store (default: the file's name)")
     fit.add_argument("--store", help="folder or fsspec URL of the store (default: $EIGENSERVE_STORE, or models)")
     fit.add_argument("--test", type=Path, metavar="DATA", help="rows to measure the finished model on")
+    fit.add_argument(
+        "--reference",
+        action="append",
+        default=[],
+        metavar="COLUMN=VALUE",
+        help="keep the mean of these rows, for explanations to compare with; may be given several times",
+    )
     fit.add_argument("--config", type=Path, metavar="FILE.toml", help="read settings from a file; options override it")
     fit.add_argument("--resume", action="store_true", help="resume a search that was stopped")
     fit.add_argument(
@@ -82,7 +89,9 @@ _SETTINGS = (
 def _run(arguments: argparse.Namespace) -> None:
     # Imported here so that --help and a mistyped option answer at once.
     from eigenserve.model.checkpoints.local_store import ModelStore
+    from eigenserve.model.explanations.reference import with_reference
     from eigenserve.training.commands.metrics_table import print_metrics
+    from eigenserve.training.data.population import population_reference
     from eigenserve.training.data.sampling import read_sample
     from eigenserve.training.data.table import check_numbers, fingerprint
     from eigenserve.training.evaluation.evaluate import evaluate, evaluate_scores
@@ -128,6 +137,9 @@ def _run(arguments: argparse.Namespace) -> None:
     fitted = replace(fitted, notes=(*rows.notes, *fitted.notes))
     data = {**fitted.model.card["data"], "rows_in_file": rows.total}
     model = replace(fitted.model, card={**fitted.model.card, "data": data})
+    for condition in arguments.reference:
+        reference = population_reference(model, frame, condition)
+        model = replace(model, card=with_reference(model.card, reference))
     judged = {"out_of_fold": evaluate_scores(model, fitted.scores, fitted.target, fitted.weight)}
     if test is not None:
         judged["test"] = evaluate(model, test)

@@ -11,6 +11,7 @@ const MOST = 12;
 /** Height of the axis below the rows, in pixels. */
 const AXIS = 22;
 const BASELINES = {
+  integrated: "the score of the average training row, the same for every row",
   eigenvector: "what this row’s eigenvector gives to the average training row",
   path: "the score of a row of typical values, from which a straight line leads here",
   shapley: "the score of a row of typical values, whose values stand in for the features left out",
