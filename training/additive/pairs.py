@@ -89,7 +89,7 @@ def find_pairs(
     probes = {
         pair: bases
         for pair, bases in probes.items()
-        if 0 < sum(len(basis.matrix) for basis in bases) <= MAX_PROBE_MATRICES
+        if 0 < sum(basis.curve.num_matrices for basis in bases) <= MAX_PROBE_MATRICES
     }
     found: list[PairGain] = []
     while probes and len(found) < MAX_PAIRS:

@@ -34,10 +34,11 @@ class CurveBasis:
 
     Attributes:
         curve: the curve.
-        matrix: (num_matrices, P).
+        matrix: (num_matrices, P); None where the parameters are the matrices themselves (of a table of categories an
+            identity would have the square of their number).
         trained: (P,), false for parameters that no row can move: they start at zero.
         rough: (P,), true for those that bend a curve of a single feature.
-        form: how the kernels are told of it, of ``training.kernels.layout``; ``matrix`` is the identity for a monotone
+        form: how the kernels are told of it, of ``training.kernels.layout``; ``matrix`` is None for a monotone
             curve, whose parameters are those of ``training.kernels.monotone_steps``.
         sign: 1 or -1 for a monotone curve, 0 for others.
         bend: 1 or -1 for a convex or concave one, whose parameters are those of ``training.kernels.bends``, 0 for
@@ -45,12 +46,17 @@ class CurveBasis:
     """
 
     curve: Curve
-    matrix: FloatArray
+    matrix: FloatArray | None
     trained: np.ndarray
     rough: np.ndarray
     form: int = DENSE
     sign: int = 0
     bend: int = 0
+
+    @property
+    def num_params(self) -> int:
+        """P."""
+        return len(self.trained)
 
     def matrices(self, params: FloatArray, least: float) -> FloatArray:
         """Parameters (P, ...) -> matrices (R, ...), in float64.
@@ -58,7 +64,7 @@ class CurveBasis:
         least: the rise of every step, or growth of the slope, of a curve that is constrained, summed over its knots.
         """
         if self.form not in (MONOTONE, BENT):
-            return np.tensordot(self.matrix, params, axes=1)
+            return params if self.matrix is None else np.tensordot(self.matrix, params, axes=1)
         knots = np.array(self.curve.knots)
         paths, rest = np.split(np.asarray(params, np.float64), [self.curve.num_paths * len(knots)])
         if self.form == MONOTONE:
@@ -147,10 +153,9 @@ def _constrained(basis: CurveBasis, monotone: Mapping[int, int], bend: int = 0) 
         return basis
     if len(signs) > 1:
         raise ValueError("no curve is monotone both ways")
-    count = len(basis.matrix)
-    free = np.ones(count, bool)
+    free = np.ones(basis.curve.num_matrices, bool)
     sign = signs.pop() if signs else 0
-    return CurveBasis(basis.curve, np.eye(count), free, ~free, BENT if bend else MONOTONE, sign, bend)
+    return CurveBasis(basis.curve, None, free, ~free, BENT if bend else MONOTONE, sign, bend)
 
 
 def choose_knots(values: FloatArray, count: int) -> FloatArray:
@@ -223,16 +228,17 @@ def line_and_ramps(knots: FloatArray) -> FloatArray:
 def _with_missing(curve: Curve, form: int, trained: np.ndarray | None = None) -> CurveBasis:
     """The basis of a curve of this form; its matrix for "missing", if it has one, is a parameter of its own."""
     knots = np.array(curve.knots)
+    matrix: FloatArray | None = None
+    params = curve.num_paths * len(knots)
     if form == RAMPS:
         matrix = line_and_ramps(knots)
         form = RAMPS if len(knots) > 2 else DENSE
-    else:
-        matrix = np.eye(curve.num_paths * len(knots))
-    params = matrix.shape[1]
+        params = matrix.shape[1]
     trained = np.ones(params, bool) if trained is None else trained
     rough = (np.arange(params) > 0) & (form == RAMPS)
     if curve.missing:
-        matrix = np.block([[matrix, np.zeros((len(matrix), 1))], [np.zeros((1, params)), np.ones((1, 1))]])
+        if matrix is not None:
+            matrix = np.block([[matrix, np.zeros((len(matrix), 1))], [np.zeros((1, params)), np.ones((1, 1))]])
         trained, rough = np.append(trained, True), np.append(rough, False)
     return CurveBasis(curve, matrix, trained, rough, form)
 

@@ -87,11 +87,13 @@ def draw_blueprint(
     for basis in bases:
         basis_offsets.append(at)
         knots = np.array(basis.curve.knots)
-        kept = {DENSE: basis.matrix.ravel(), RAMPS: knots, BENT: knots}.get(basis.form, np.empty(0))
+        kept = knots if basis.form in (RAMPS, BENT) else np.empty(0)
+        if basis.form == DENSE and basis.matrix is not None:
+            kept = basis.matrix.ravel()
         flat.append(kept)
         at += len(kept)
-    matrices = [*(basis.matrix.shape[0] for basis in bases), 1]
-    params = [*(basis.matrix.shape[1] for basis in bases), 1]
+    matrices = [*(basis.curve.num_matrices for basis in bases), 1]
+    params = [*(basis.num_params for basis in bases), 1]
     plan = Plan(
         active=np.arange(len(bases)),
         matrix_offsets=np.concatenate([[0], np.cumsum(matrices)]),
@@ -174,7 +176,7 @@ def new_member(
     entries[-1, :, n:] += 1.0
     for basis, first in zip(blueprint.bases, plan.param_offsets[:-2], strict=True):
         if basis.form in (MONOTONE, BENT):
-            _start_steps(basis, draw[first : first + len(basis.matrix), :, : 2 * n - 1], n)
+            _start_steps(basis, draw[first : first + basis.num_params, :, : 2 * n - 1], n)
     draw[~(blueprint.trained & active)] = 0.0
     params = _aligned(draw)
     params += anchor
@@ -254,7 +256,7 @@ def _expand(blueprint: Blueprint, params: FloatArray) -> FloatArray:
     """Parameters (P, ...) -> matrices (R + 1, ...) in float64."""
     at, parts = 0, []
     for basis in blueprint.bases:
-        count = basis.matrix.shape[1]
+        count = basis.num_params
         parts.append(basis.matrices(params[at : at + count], LEAST_RISE))
         at += count
     return np.concatenate([*parts, params[at:]])
