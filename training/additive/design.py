@@ -20,8 +20,10 @@ from eigenserve.model.arrays import FloatArray
 from eigenserve.model.kernels.lanes import LANES_F64, load, rows_of, store
 from eigenserve.model.kernels.source_digest import source_digest
 from eigenserve.model.kernels.threads import for_ranges
-from eigenserve.training.additive.gram import basis_matrix
 from eigenserve.training.curves.basis import CurveBasis
+from eigenserve.training.kernels import ramps
+from eigenserve.training.kernels.layout import DENSE, IDENTITY, RAMPS
+from eigenserve.training.kernels.ramps import expand_ramps, reduce_ramps
 
 #: Rows are summed in so many parts, whatever the number of threads, so that sums round the same everywhere.
 PARTS = 8
@@ -30,7 +32,7 @@ PART_WORK = 100_000
 #: Numbers in the sums of all parts together: 64 MB.
 MAX_SUMS = 8_000_000
 #: What the kernels here are compiled from.
-KERNEL_SOURCES = (Path(kernels.__path__[0]), Path(__file__))
+KERNEL_SOURCES = (Path(kernels.__path__[0]), Path(ramps.__file__), Path(__file__))
 
 
 class Design:
@@ -46,13 +48,15 @@ class Design:
         self, bases: Sequence[CurveBasis], starts: NDArray[np.int32], weights: NDArray[np.float32], lanes: int
     ) -> None:
         self.bases, self.starts, self.weights, self.lanes = bases, starts, weights, lanes
-        self.basis = basis_matrix(bases)
-        self._basis_t = self.basis.T.tocsr()
+        #: R + 1 and P + 1: matrices and parameters of all curves, and the constant.
+        self.matrices = 1 + sum(basis.curve.num_matrices for basis in bases)
+        self.params = 1 + sum(basis.num_params for basis in bases)
+        self._shapes = _shapes(bases)
         self.blocks = -(-lanes // LANES_F64)
-        size = self.basis.shape[0] * self.blocks * LANES_F64
+        size = self.matrices * self.blocks * LANES_F64
         work = starts.size * self.blocks * LANES_F64
         self._parts = int(np.clip(min(work // PART_WORK, MAX_SUMS // size), 1, PARTS))
-        self._sums = np.empty((self._parts, self.basis.shape[0] * self.blocks, LANES_F64))
+        self._sums = np.empty((self._parts, self.matrices * self.blocks, LANES_F64))
         self._step = -(-len(starts) // self._parts)
 
     def scores(self, params: FloatArray) -> FloatArray:
@@ -111,7 +115,7 @@ class Design:
 
         bend: (N, G) -> diagonals (R + 1, G), the constant last, and the off-diagonals from each matrix to the next.
         """
-        diag, off_diag = np.zeros((2, self.basis.shape[0], bend.shape[1]))
+        diag, off_diag = np.zeros((2, self.matrices, bend.shape[1]))
         _tridiagonals(self.starts, self.weights, np.ascontiguousarray(bend), diag, off_diag)
         return diag, off_diag
 
@@ -127,13 +131,34 @@ class Design:
         return out
 
     def _table(self, params: FloatArray) -> FloatArray:
-        table = np.zeros((self.basis.shape[0], self.blocks * LANES_F64))
-        table[:, : self.lanes] = self.basis @ params
-        return table.reshape(-1, LANES_F64)
+        wide = np.zeros((self.params, self.blocks * LANES_F64))
+        wide[:, : self.lanes] = params
+        table = np.empty((self.matrices * self.blocks, LANES_F64))
+        _expand(*self._shapes, wide.reshape(-1, LANES_F64), table, self.blocks)
+        return table
 
     def _pulled(self) -> FloatArray:
-        total = self._sums.sum(axis=0) if self._parts > 1 else self._sums[0]
-        return np.asarray(self._basis_t @ total.reshape(-1, self.blocks * LANES_F64)[:, : self.lanes])
+        total = self._sums.sum(axis=0) if self._parts > 1 else self._sums[0].copy()
+        out = np.empty((self.params * self.blocks, LANES_F64))
+        _reduce(*self._shapes, total, out, self.blocks)
+        return out.reshape(self.params, -1)[:, : self.lanes]
+
+
+def _shapes(bases: Sequence[CurveBasis]) -> tuple[NDArray[np.int64], FloatArray]:
+    """(C + 1, 5) of each curve, and the constant: form, parameters, matrices, range of its numbers; and the numbers.
+
+    The numbers are the knots of a curve of ramps, and the matrix of a dense one.
+    """
+    shapes, numbers, at = [], [np.empty(0)], 0
+    for basis in bases:
+        kept = np.empty(0) if basis.matrix is None else basis.matrix.ravel()
+        if basis.form == RAMPS:
+            kept = np.array(basis.curve.knots)
+        form = IDENTITY if basis.matrix is None else basis.form
+        shapes.append((form, basis.num_params, basis.curve.num_matrices, at, at + len(kept)))
+        numbers.append(kept)
+        at += len(kept)
+    return np.array([*shapes, (IDENTITY, 1, 1, at, at)], np.int64), np.concatenate(numbers)
 
 
 @njit(inline="always", error_model="numpy")
@@ -163,8 +188,48 @@ def _add_row(starts: Any, weights: Any, j: Any, value: Any, sums: Any, constant:
             store(sums, here, load(sums, here) + value)
 
 
-def _cached(sources: int) -> tuple[Any, Any, Any, Any, Any]:
+def _cached(sources: int) -> tuple[Any, ...]:
     """The kernels that are compiled to disk; they capture ``sources`` (see model.kernels.source_digest)."""
+
+    @njit(nogil=True, cache=True, error_model="numpy")
+    def expand(shapes: Any, numbers: Any, params: Any, table: Any, blocks: Any) -> None:
+        if sources < 0:
+            return
+        p0 = first = 0
+        for form, count, matrices, at, end in shapes:
+            if form == RAMPS:
+                expand_ramps(params, table, p0, first, numbers[at:end], matrices, blocks)
+            elif form == DENSE:
+                for r in range(matrices * blocks):
+                    m, b = r // blocks, r % blocks
+                    total = load(params, p0 * blocks + b) * numbers[at + m * count]
+                    for p in range(1, count):
+                        total = total + load(params, (p0 + p) * blocks + b) * numbers[at + m * count + p]
+                    store(table, first * blocks + r, total)
+            else:
+                for r in range(count * blocks):
+                    store(table, first * blocks + r, load(params, p0 * blocks + r))
+            p0, first = p0 + count, first + matrices
+
+    @njit(nogil=True, cache=True, error_model="numpy")
+    def reduce(shapes: Any, numbers: Any, table: Any, params: Any, blocks: Any) -> None:
+        if sources < 0:
+            return
+        p0 = first = 0
+        for form, count, matrices, at, end in shapes:
+            if form == DENSE:
+                for r in range(count * blocks):
+                    p, b = r // blocks, r % blocks
+                    total = load(table, first * blocks + b) * numbers[at + p]
+                    for m in range(1, matrices):
+                        total = total + load(table, (first + m) * blocks + b) * numbers[at + m * count + p]
+                    store(params, p0 * blocks + r, total)
+            else:
+                if form == RAMPS:
+                    reduce_ramps(table, first, numbers[at:end], blocks)
+                for r in range(count * blocks):
+                    store(params, p0 * blocks + r, load(table, first * blocks + r))
+            p0, first = p0 + count, first + matrices
 
     @njit(nogil=True, cache=True, error_model="numpy")
     def gather(starts: Any, weights: Any, table: Any, out: Any, blocks: Any) -> None:
@@ -236,7 +301,7 @@ def _cached(sources: int) -> tuple[Any, Any, Any, Any, Any]:
                         diag[r + 1, g] += w * w * bend[j, g]
                         off_diag[r, g] += w * (1.0 - w) * bend[j, g]
 
-    return gather, scatter, product, class_product, tridiagonals
+    return expand, reduce, gather, scatter, product, class_product, tridiagonals
 
 
-_gather, _scatter, _product, _class_product, _tridiagonals = _cached(source_digest(*KERNEL_SOURCES))
+_expand, _reduce, _gather, _scatter, _product, _class_product, _tridiagonals = _cached(source_digest(*KERNEL_SOURCES))
