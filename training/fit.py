@@ -23,12 +23,16 @@ from eigenserve.training.data.table import Target, fingerprint, positive_column,
 from eigenserve.training.evaluation.metrics import score_metrics
 from eigenserve.training.progress import Reporter, Silent
 from eigenserve.training.releases import releases
+from eigenserve.training.search.assemble import build_ensemble
+from eigenserve.training.search.blend import best_blend
 from eigenserve.training.search.calibration import calibration, interval_radii
 from eigenserve.training.search.fixed_length import REFIT, train_fixed
-from eigenserve.training.search.halving import Judged, blend, run_jobs, rungs_for, rungs_within, search
+from eigenserve.training.search.halving import LENGTHS, Search
+from eigenserve.training.search.jobs import run_jobs
 from eigenserve.training.search.journal import Journal
+from eigenserve.training.search.judged import Judged
 from eigenserve.training.search.links import prepare_linked
-from eigenserve.training.search.members import build_ensemble, identity_params
+from eigenserve.training.search.members import identity_params
 from eigenserve.training.search.promises import proved_of
 from eigenserve.training.search.ranks import Ranks
 from eigenserve.training.search.workbench import TrainedMember, Workbench
@@ -140,19 +144,20 @@ def _fit_rows(
     sample, bench, gains = ranks.agree(lambda: prepare_linked(space, columns, goal, weight, settings))
     shift, scale, log_link = sample.shift, sample.scale, sample.objective.log_link
     trained: list[TrainedMember] | None = None
+    search = Search(bench, settings.members_of, reporter, journal, ranks)
     if settings.epochs is None:
-        rungs = rungs_within(bench, settings.budget, settings.members)
-        judged, complete = search(bench, rungs, reporter, journal, ranks)
-        eligible = judged
+        search.run(budget_s=settings.budget)
+        library = search.library()
     else:
         steps = settings.epochs * max(1, len(bench.fold) // bench.batch)
         if len(bench.suitable()) == 1 and bench.additive is None:
-            only, trained = train_fixed(bench, steps, settings.members, reporter, journal, ranks)
-            judged, complete = [only], True
+            members = settings.members_of(settings.usual_dim)
+            only, trained = train_fixed(bench, steps, members, reporter, journal, ranks)
+            search.judged = [only]
         else:
-            judged, complete = search(bench, rungs_for(bench, steps), reporter, journal, ranks)
-        eligible = [entry for entry in judged if entry.steps == steps] or judged
-    picks = blend(eligible, settings.members, bench.loss)
+            search.run((min(LENGTHS[0], steps), steps), vary=False)
+        library = [entry for entry in search.judged if entry.steps == steps and len(entry.scores)] or search.library()
+    picks = best_blend(library, settings.members_of, bench.loss)
     held = np.flatnonzero(bench.fold >= 0)
     scores = np.mean([pick.scores[held] for pick in picks], axis=0)
     if not settings.max_strength:  # stretched scores would break a cap
@@ -188,8 +193,8 @@ def _fit_rows(
         weight=weight[held],
         notes=tuple(audit(table, space, columns, goal, weight)),
         columns=columns,
-        judged=tuple(judged),
-        complete=complete,
+        judged=tuple(search.judged),
+        complete=search.complete,
     )
 
 
@@ -207,6 +212,7 @@ def refit(
     Picks of the additive model share one member. ``done`` are the members, if they are trained already.
     """
     trained = [(pick.candidate, pick.steps) for pick in picks if pick.candidate is not None]
+    blueprint = bench.sized(trained[0][0].dim) if trained else bench.blueprint
     members = [(member.params, member.offset) for member in done or ()]
     if done is None:
         jobs = [
@@ -219,9 +225,9 @@ def refit(
     if len(trained) < len(picks):
         assert bench.additive is not None
         coefficients, offsets = bench.additive.coefficients[-1], bench.additive.offsets[-1]
-        members.append((identity_params(bench.blueprint, coefficients), offsets))
+        members.append((identity_params(blueprint, coefficients), offsets))
         weights.append(1.0 - sum(weights))
-    return build_ensemble(bench.blueprint, members, np.array(weights), bench.rows, scale, shift)
+    return build_ensemble(blueprint, members, np.array(weights), bench.rows, scale, shift)
 
 
 def _check_size(goal: Target) -> None:

@@ -103,7 +103,9 @@ class Design:
                 self._sums[part] = 0.0
                 places = self.starts[rows], self.weights[rows]
                 if groups:
-                    _class_product(*places, curvature[rows], shares[rows], outputs, table, self._sums[part], self.blocks)
+                    _class_product(
+                        *places, curvature[rows], shares[rows], outputs, table, self._sums[part], self.blocks
+                    )
                 else:
                     _product(*places, curvature[rows], table, self._sums[part], self.blocks)
 

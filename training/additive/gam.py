@@ -1,4 +1,4 @@
-"""Fit the additive model (GAM): the convex relative of a spectral model, in the same curves.
+"""The additive model (GAM): the convex relative of a spectral model, in the same curves.
 
 It is the special case where every matrix is a multiple of the identity. Fitted to optimality in a moment, it is a
 candidate of its own on small tables, a start for others, and its residuals show which pairs of features interact.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +23,7 @@ from eigenserve.training.kernels.losses import HUBER, SQUARED, losses
 #: Ridge penalties on ramps and on lines, categories and missing values.
 RAMP_PENALTIES = (4096.0, 256.0, 64.0, 16.0, 4.0, 1.0)
 LINE_PENALTIES = (0.3, 3.0)
-#: Losses that take Newton steps try all of them below so many rows, and a weaker one for classes that lines separate;
+#: Losses that take Newton steps try all of them below so many rows, and a weaker one for classes that lines tell apart;
 #: above, where it takes long, the middle ones for ramps and the first for lines.
 NEWTON_CHOICE_ROWS = 2_000
 WEAK_LINE_PENALTY = 0.03
@@ -34,7 +35,7 @@ MAX_FIT_ROWS = 200_000
 
 @dataclass(frozen=True)
 class AdditiveModel:
-    """Hold a GAM fitted to all rows and to the rows outside each fold.
+    """A GAM fitted to all rows and to the rows outside each fold.
 
     Attributes:
         coefficients: (folds + 1, P, O) of the curves' parameters; the last are of all rows.
@@ -84,7 +85,6 @@ def fit_additive(
     return AdditiveModel(stacked[:, :-1], stacked[:, -1], out_of_fold)
 
 
-<<<<<<< HEAD
 def _problem(
     bases: Sequence[CurveBasis],
     rows: Rows,
@@ -140,71 +140,6 @@ def _choose_penalty(
             rising = rising + 1 if total > previous else 0
             previous = total
             if rising == 2 or late():
-=======
-def _choose_penalty(problem: _Problem, rough: NDArray[np.bool_], fold: NDArray[np.int64]) -> FloatArray:
-    """Choose the penalties (P + 1,) of the least out-of-fold loss, judged on some of the rows where there are many."""
-    stride = -(-len(fold) // MAX_CHOICE_ROWS)
-    part = np.arange(0, len(fold), stride)
-    exact = problem.loss == SQUARED
-    if exact:
-        choices = product(LINE_PENALTIES, RAMP_PENALTIES)
-    elif len(fold) < NEWTON_CHOICE_ROWS:
-        choices = product((*LINE_PENALTIES, WEAK_LINE_PENALTY), RAMP_PENALTIES)
-    else:
-        choices = product(LINE_PENALTIES[:1], RAMP_PENALTIES[1:5])
-    best, chosen = np.inf, np.empty(0)
-    start: FloatArray | None = None
-    for line, ramp in choices:
-        penalty = np.append(np.where(rough, ramp, line), 1e-6)
-        total = 0.0
-        # A strength that suits all rows is felt as a smaller one by a part of them.
-        start = None if exact else problem.solve(part, penalty / stride, start)
-        for f in range(int(fold.max()) + 1):
-            beta = problem.solve(part[fold[part] != f], penalty / stride, start)
-            held = part[fold[part] == f]
-            loss = losses(problem.loss, 0.0, problem.scores(held, beta), problem.target[held])
-            total += float((problem.weight[held] * loss).sum())
-        if total < best:
-            best, chosen = total, penalty
-    return chosen
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """Solve a generalised linear model in the parameters of curves, with a ridge penalty."""
-
-    starts: NDArray[np.int32]
-    weights: NDArray[np.float32]
-    target: FloatArray
-    weight: FloatArray
-    basis: FloatArray
-    loss: int
-    num_outputs: int
-
-    def scores(self, rows: NDArray[np.int64], beta: FloatArray) -> FloatArray:
-        return gather(self.starts[rows], self.weights[rows], self.basis @ beta)
-
-    def solve(self, rows: NDArray[np.int64], penalty: FloatArray, start: FloatArray | None = None) -> FloatArray:
-        """Solve for coefficients (P + 1, O) on some rows, the offset last."""
-        if start is None:
-            beta = np.zeros((len(penalty), self.num_outputs))
-            beta[-1] = best_constant(self.loss, 0.0, self.target[rows], self.weight[rows], self.num_outputs)
-        else:
-            beta = start.copy()
-        for _ in range(MAX_NEWTON_STEPS):
-            change = 0.0
-            for o in range(self.num_outputs):
-                scores = gather(self.starts, self.weights, self.basis @ beta)
-                slopes, curvature = self._derivatives(scores, o)
-                step = self._newton_step(rows, slopes, curvature, penalty, beta[:, o])
-                if self.loss != SQUARED:
-                    # Far from the optimum a whole step may overshoot to where exp() has no curvature left.
-                    move = np.abs(gather(self.starts, self.weights, self.basis @ step[:, None])).max()
-                    step *= min(1.0, MAX_SCORE_MOVE / move) if move > 0 else 1.0
-                beta[:, o] -= step
-                change = max(change, float(np.abs(step).max()))
-            if self.loss == SQUARED or change < NEWTON_TOLERANCE:
->>>>>>> main
                 break
         if late():
             break

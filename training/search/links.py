@@ -12,7 +12,7 @@ from eigenserve.training.data.schema import skewness
 from eigenserve.training.data.table import Target
 from eigenserve.training.kernels.losses import choose_objective, standardised
 from eigenserve.training.progress import Silent
-from eigenserve.training.search.halving import RUNGS, search
+from eigenserve.training.search.halving import LENGTHS, Search
 from eigenserve.training.search.prepare import Sample, prepare
 from eigenserve.training.search.workbench import Workbench
 from eigenserve.training.settings import FitSettings
@@ -41,7 +41,7 @@ def prepare_linked(
     prepared = {log: _prepare(space, coordinates, goal, weight, settings, log) for log in _links(goal, settings)}
     if len(prepared) == 1:
         return next(iter(prepared.values()))
-    errors = {log: _squared_error(found, goal) for log, found in prepared.items()}
+    errors = {log: _squared_error(found, goal, settings) for log, found in prepared.items()}
     return prepared[errors[True] < (1.0 - MIN_GAIN) * errors[False]]
 
 
@@ -82,11 +82,12 @@ def _prepare(
     return sample, *prepare(sample, settings, np.random.default_rng(np.random.SeedSequence(settings.seed)))
 
 
-def _squared_error(prepared: Prepared, goal: Target) -> float:
+def _squared_error(prepared: Prepared, goal: Target, settings: FitSettings) -> float:
     """Return half the mean squared error of the best candidate after few steps, out of fold, on the target's scale."""
     sample, bench, _ = prepared
-    judged, complete = search(bench, RUNGS[:1], Silent())
-    if not complete:
+    search = Search(bench, settings.members_of, Silent())
+    search.run(LENGTHS[:1], vary=False)
+    if not search.complete:
         raise KeyboardInterrupt
     unit = goal.values.std() / sample.target.std()
-    return float(unit**2) * min(entry.loss for entry in judged)
+    return float(unit**2) * min(entry.loss for entry in search.judged)
