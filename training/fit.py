@@ -209,7 +209,7 @@ def refit(
 ) -> SpectralEnsemble:
     """Train a member for each pick on all rows, for as many steps as it was picked with, and join them.
 
-    Picks of the additive model share one member. ``done`` are the members, if they are trained already.
+    Picks of an additive model share one member. ``done`` are the members, if they are trained already.
     """
     trained = [(pick.candidate, pick.steps) for pick in picks if pick.candidate is not None]
     blueprint = bench.sized(trained[0][0].dim) if trained else bench.blueprint
@@ -222,11 +222,11 @@ def refit(
             members.append((member.params, member.offset))
             (reporter or Silent()).advance(len(members), len(jobs), "training the members on all rows")
     weights = [1.0 / len(picks)] * len(members)
-    if len(trained) < len(picks):
-        assert bench.additive is not None
-        coefficients, offsets = bench.additive.coefficients[-1], bench.additive.offsets[-1]
-        members.append((identity_params(blueprint, coefficients), offsets))
-        weights.append(1.0 - sum(weights))
+    for model in bench.additive_models:
+        share = sum(pick.additive is model for pick in picks) / len(picks)
+        if share > 0:
+            members.append((identity_params(blueprint, model.coefficients[-1]), model.offsets[-1]))
+            weights.append(share)
     return build_ensemble(blueprint, members, np.array(weights), bench.rows, scale, shift)
 
 

@@ -77,9 +77,8 @@ class Search:
         nothing, or several processes would have to agree on what it is.
         """
         allowance = budget_s * BUDGET_CORES
-        if self.bench.additive is not None:
-            scores = self.bench.additive.out_of_fold
-            self.judged.append(Judged(None, 0, scores, self.bench.loss(scores)))
+        for model in self.bench.additive_models:
+            self.judged.append(Judged(None, 0, model.out_of_fold, self.bench.loss(model.out_of_fold), model))
         entrants = self.bench.suitable()
         best: list[float] = []
         try:

@@ -130,7 +130,7 @@ def prepare(sample: Sample, settings: FitSettings, rng: np.random.Generator) -> 
         fold=fold,
         candidates=(starting_candidates if settings.curves == "piecewise" else plain_candidates)(settings.usual_dim),
         # An additive model knows no constraint, so members that must keep one cannot start from it.
-        additive=None if monotone or single else additive,
+        additive_models=() if monotone or single or additive is None else (additive,),
         start=best_constant(*sample.objective.training, sample.target, sample.weight, sample.num_classes),
         judging=sample.objective.judging,
         batch=settings.batch or int(np.clip(rows // 8, 32, 256)),
