@@ -227,7 +227,7 @@ def _block_inverses(
             block = basis.matrix.T @ block @ basis.matrix
         block[:, np.arange(len(params)), np.arange(len(params))] += penalty[params]
         places.setdefault(len(params), []).append(params)
-        blocks.setdefault(len(params), []).append(np.linalg.inv(block))
+        blocks.setdefault(len(params), []).append(np.asarray(np.linalg.inv(block), np.float64))
     scale[-1] = 1.0 / (diag[-1] + penalty[-1])
     stacked = [(np.stack(places[size]), np.stack(blocks[size])) for size in places]
 

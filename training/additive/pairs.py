@@ -85,7 +85,13 @@ def find_pairs(
     if variance == 0.0:
         return []
     wanted = [i for i in np.argsort(-importance, kind="stable")[:MAX_FEATURES] if importance[i] > 0]
-    probes = {pair: pair_curves(0, space, z, *pair, PROBE) for pair in combinations(sorted(map(int, wanted)), 2)}
+    # A table of categories is counted before it is made: of two names of thousands it would fill the memory.
+    small = [
+        pair
+        for pair in combinations(sorted(map(int, wanted)), 2)
+        if max(1, space.features[pair[0]].num_codes) * max(1, space.features[pair[1]].num_codes) <= MAX_PROBE_MATRICES
+    ]
+    probes = {pair: pair_curves(0, space, z, *pair, PROBE) for pair in small}
     probes = {
         pair: bases
         for pair, bases in probes.items()

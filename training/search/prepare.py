@@ -159,15 +159,17 @@ def _additive_and_pairs(
     """
     space, z, kind = sample.space, sample.coordinates, sample.objective.kind
 
-    def fitted(finer: Mapping[int, int]) -> tuple[list[Term], list[CurveBasis], Rows, AdditiveModel]:
+    def fitted(
+        finer: Mapping[int, int], penalties: tuple[float, float] | None = None
+    ) -> tuple[list[Term], list[CurveBasis], Rows, AdditiveModel]:
         terms, bases = main_curves(space, z, finer=finer)
         rows = training_rows(_draw(sample, settings, terms, bases), z, sample.target, sample.weight)
-        return terms, bases, rows, fit_additive(bases, rows, kind, sample.num_outputs, fold)
+        return terms, bases, rows, fit_additive(bases, rows, kind, sample.num_outputs, fold, penalties=penalties)
 
     terms, bases, rows, additive = fitted({})
     finer = finer_features(space, z, _residuals(additive.out_of_fold, sample), fold, rng)
     if finer:
-        terms, bases, rows, additive = fitted(finer)
+        terms, bases, rows, additive = fitted(finer, additive.penalties)
     if settings.pairs is not None:
         return additive, finer, []
     residuals = _residuals(additive.out_of_fold, sample)
