@@ -1,4 +1,4 @@
-"""The command `eigenserve fit`."""
+"""Run the command `eigenserve fit`."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def add_fit(commands: Any) -> None:
     fit.add_argument("--name", help="the model's name in the store (default: the file's name)")
     fit.add_argument("--store", help="folder or fsspec URL of the store (default: $EIGENSERVE_STORE, or models)")
     fit.add_argument("--test", type=Path, metavar="DATA", help="rows to measure the finished model on")
-    fit.add_argument("--config", type=Path, metavar="FILE.toml", help="settings by name; options here go first")
-    fit.add_argument("--resume", action="store_true", help="go on with a search that was stopped")
+    fit.add_argument("--config", type=Path, metavar="FILE.toml", help="read settings from a file; options override it")
+    fit.add_argument("--resume", action="store_true", help="resume a search that was stopped")
     fit.add_argument(
         "--max-rows",
         type=_count,
         default=1_000_000,
         metavar="N",
-        help="rows to use at most; of a longer table a uniform sample (default 1,000,000)",
+        help="use at most N rows; larger tables are sampled uniformly (default 1,000,000)",
     )
     fit.add_argument("--device", choices=["auto", "cpu"], default="auto", help="where to train")
     fit.add_argument("--json", action="store_true", help="print one JSON object as the last line")
@@ -95,8 +95,8 @@ def _run(arguments: argparse.Namespace) -> None:
 
     started = time.monotonic()
     names = [name.replace("-", "_") for name, *_ in _SETTINGS] + ["task"]
-    told = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
-    settings = read_settings(arguments.config, told) if arguments.config else make_settings(told)
+    options = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
+    settings = read_settings(arguments.config, options) if arguments.config else make_settings(options)
     name, store = _model_name(arguments), _store(arguments.store)
     # What a fit keeps for --resume is always on this machine.
     local = store.root if isinstance(store, ModelStore) else store.cache
@@ -109,7 +109,7 @@ def _run(arguments: argparse.Namespace) -> None:
         used = settings.features or [column for column in frame if column not in settings.exclude]
         for column in (arguments.target, *used):
             if column in frame and column not in test:
-                raise UserError(f"{arguments.test} has no column {column!r}")
+                raise UserError(f"{arguments.test} must have the column {column!r}")
         check_numbers(test, frame, arguments.test)
     journal = journal_of(local / name, fingerprint(frame), arguments.target, settings)
     with joined_ranks() as ranks, FitProgress() as progress:
@@ -168,7 +168,7 @@ def _model_name(arguments: argparse.Namespace) -> str:
 
 
 def _store(location: str | None) -> ModelStore | RemoteStore:
-    """Where the model goes; a URL is asked for its models now, not after a long training."""
+    """Open the store for the model; a URL is asked for its models now, not after a long training."""
     from eigenserve.model.checkpoints.locations import open_store
 
     try:
@@ -180,7 +180,7 @@ def _store(location: str | None) -> ModelStore | RemoteStore:
 
 
 def _check_writable(root: Path) -> None:
-    """Before a long training, not after it."""
+    """Check that the store can be written, before a long training and not after it."""
     nearest = next(path for path in (root.absolute(), *root.absolute().parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise UserError(f"the store {root} cannot be written: {nearest} is no folder that may be written to")
+        raise UserError(f"cannot write to store {root}: {nearest} is not a writable directory")
