@@ -43,6 +43,7 @@ FLOORS = {
         "report estimators",
         "fit",
         "search curvature",
+        "planning",
         "additive",
         "settings",
         "curves evaluation",

@@ -46,7 +46,12 @@ class Design:
     """
 
     def __init__(
-        self, bases: Sequence[CurveBasis], starts: NDArray[np.int32], weights: NDArray[np.float32], lanes: int, parts: int = PARTS
+        self,
+        bases: Sequence[CurveBasis],
+        starts: NDArray[np.int32],
+        weights: NDArray[np.float32],
+        lanes: int,
+        parts: int = PARTS,
     ) -> None:
         self.bases, self.starts, self.weights, self.lanes = bases, starts, weights, lanes
         #: R + 1 and P + 1: matrices and parameters of all curves, and the constant.
@@ -104,7 +109,9 @@ class Design:
                 self._sums[part] = 0.0
                 places = self.starts[rows], self.weights[rows]
                 if groups:
-                    _class_product(*places, curvature[rows], shares[rows], outputs, table, self._sums[part], self.blocks)
+                    _class_product(
+                        *places, curvature[rows], shares[rows], outputs, table, self._sums[part], self.blocks
+                    )
                 else:
                     _product(*places, curvature[rows], table, self._sums[part], self.blocks)
 

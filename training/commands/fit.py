@@ -40,6 +40,7 @@ def add_fit(commands: Any) -> None:
         help="use at most N rows; larger tables are sampled uniformly (default 1,000,000)",
     )
     fit.add_argument("--device", choices=["auto", "cpu"], default="auto", help="where to train")
+    fit.add_argument("--plan", action="store_true", help="print what would be done, its seconds and memory, and stop")
     fit.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     for name, kind, text in _SETTINGS:
         fit.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help=text)
@@ -61,7 +62,8 @@ _SETTINGS = (
     ("members", int, "spectral neurons whose mean is the score (default 12)"),
     ("pairs", str, "pairs of features with a term of their own: a:b,c:d, none, or auto (default)"),
     ("epochs", int, "passes over the rows (default: found by the search)"),
-    ("budget", float, "seconds that the search may take, about (default 60)"),
+    ("budget", float, "seconds that the whole fit may take (default 60)"),
+    ("max-memory", str, "bytes of memory that it may use, like 2G (default: half of what is free)"),
     ("loss", str, "of a regression: auto (default), squared, huber, absolute, quantile"),
     ("quantile", float, "which one, for that loss (default 0.5)"),
     ("link", str, "of a regression: identity, log, or auto for the better (default)"),

@@ -101,7 +101,11 @@ def phase_seconds(sizes: Sizes, scope: Scope, cores: int) -> dict[str, float]:
         "knots": sizes.links * 1e-6 * judged * min(scope.knot_features, numbers) * KNOT_US * (1 + outputs / LANES),
         "pairs": sizes.links * 1e-6 * judged * couples * PAIR_US * (1 + outputs / LANES) / cores
         + 1e-6 * sizes.links * rows * curves * PLACE_US,
-        "search": sizes.links * scope.candidates * scope.folds * (scope.steps * step + _score_seconds(sizes, scope)) / cores,
+        "search": sizes.links
+        * scope.candidates
+        * scope.folds
+        * (scope.steps * step + _score_seconds(sizes, scope))
+        / cores,
         "refit": scope.members * scope.steps * step / cores,
         "report": REPORT_S + 1e-6 * EXPLAINED_US * min(rows, REPORT_ROWS) * outputs * scope.members / cores,
     }

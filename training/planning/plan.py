@@ -12,9 +12,9 @@ from eigenserve.training.planning.machine import Machine
 
 #: Ways of training that a search tries at most.
 MOST_CANDIDATES = 12
-#: Shares of the budget up to which all but the search may take, before anything is left out; of the rest the search
-#: makes what it can.
-PREPARED_SHARE = 0.9
+#: Nothing is left out until the least that makes a good model takes longer than this share of the budget and so many
+#: seconds; of what is left the search makes what it can. A budget of a second is a wish to be quick, not to do without.
+LEAST_SHARE, GRACE_S = 0.9, 4.0
 #: A step that saves less than this share of what is too much is not taken.
 WORTH = 0.02
 #: What is left out, in this order, until the plan fits; the least harm comes first.
@@ -119,7 +119,7 @@ def make_plan(sizes: Sizes, whole: Scope, machine: Machine, budget_s: float, mem
             f"about {least / 1e6:,.0f} MB of memory are needed at least for this table; {memory / 1e6:,.0f} MB may be "
             "used: leave out columns (--exclude), give fewer rows (--max-rows) or more memory (--max-memory)"
         )
-    scope, more = _within(sizes, scope, machine, PREPARED_SHARE * budget_s, by_memory=False)
+    scope, more = _within(sizes, scope, machine, LEAST_SHARE * budget_s + GRACE_S, by_memory=False)
     seconds = _seconds(sizes, scope, machine)
     left = budget_s - sum(seconds.values())
     seconds["search"] += max(0.0, left)

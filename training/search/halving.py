@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import Event
@@ -60,26 +60,42 @@ SMALL_ROWS = 2_000
 MIN_IMPROVEMENT = 0.004
 
 
-#: Cores that a budget is reckoned on, whatever this machine has: more must not give another model.
-BUDGET_CORES = 2
+#: Seconds between looks at the clock while a member is trained.
+POLL_S = 0.25
+#: Steps of the shortest first round.
+LEAST_STEPS = 100
 
 
-def rungs_within(bench: Workbench, budget_s: float, members: int) -> tuple[Rung, ...]:
-    """Plan as many rounds of the search as fit, with the training of the finished members, into a budget (seconds).
+def rungs_within(bench: Workbench, core_seconds: float, members: int, steps: int = RUNGS[0].steps) -> tuple[Rung, ...]:
+    """Choose as many rounds of the search as fit, with the training of the finished members, into some time.
 
-    The first round always runs.
+    Args:
+        bench: what is trained.
+        core_seconds: of one core, where costs were measured.
+        members: of the finished model.
+        steps: of the first round at most; it has fewer members, then fewer steps, where it would take too long.
     """
-    costs = sorted((bench.step_seconds(c) for c in bench.suitable()), reverse=True)
-    spent = 0.0
     chosen: list[Rung] = []
     for rung in RUNGS:
         if len(bench.fold) < SMALL_ROWS:
             rung = replace(rung, repeats=2)
-        spent += rung.steps * rung.repeats * bench.folds * sum(costs[: rung.candidates])
-        if chosen and (spent + members * rung.steps * costs[0]) / BUDGET_CORES > budget_s:
+        if not chosen:
+            rung = replace(rung, steps=min(rung.steps, steps))
+            if search_seconds(bench, [rung], members) > core_seconds:
+                rung = replace(rung, repeats=1)
+            while rung.steps > LEAST_STEPS and search_seconds(bench, [rung], members) > core_seconds:
+                rung = replace(rung, steps=max(LEAST_STEPS, rung.steps // 2))
+        elif search_seconds(bench, [*chosen, rung], members) > core_seconds:
             break
         chosen.append(rung)
     return tuple(chosen)
+
+
+def search_seconds(bench: Workbench, rungs: Sequence[Rung], members: int) -> float:
+    """Estimate what rounds of the search and the training of the finished members take, in seconds of one core."""
+    costs = sorted((bench.step_seconds(c) for c in bench.suitable()), reverse=True)
+    rounds = sum(rung.steps * rung.repeats * bench.folds * sum(costs[: rung.candidates]) for rung in rungs)
+    return rounds + members * rungs[-1].steps * costs[0]
 
 
 def rungs_for(bench: Workbench, steps: int) -> tuple[Rung, ...]:
@@ -94,10 +110,11 @@ def search(
     reporter: Reporter,
     journal: Journal | None = None,
     ranks: Ranks | None = None,
+    late: Callable[[], bool] = lambda: False,
 ) -> tuple[list[Judged], bool]:
     """Judge all candidates with few steps, the best of them with more, and so on.
 
-    Interrupted, it returns what it has judged so far, unless that is nothing, or several processes would have to
+    Interrupted, or ``late`` (one process alone can be), it returns what it has judged so far, unless that is nothing, or several processes would have to
     agree on what it is.
 
     Returns:
@@ -124,7 +141,8 @@ def search(
             running = running[: rung.candidates]
             ranking = []
             tasks = [(i, c, r, f) for i, c in running for r in range(rung.repeats) for f in range(bench.folds)]
-            results = run_jobs([partial(job, c, rung.steps, (level, i, r, f)) for i, c, r, f in tasks], ranks)
+            jobs = [partial(job, c, rung.steps, (level, i, r, f)) for i, c, r, f in tasks]
+            results = run_jobs(jobs, ranks, lambda: bool(judged) and late())
             scores = np.full((len(bench.fold), bench.blueprint.plan.num_outputs), np.nan)
             for (i, candidate, _, f), found in zip(tasks, results, strict=True):
                 done += rung.steps
@@ -139,6 +157,9 @@ def search(
                 reporter.advance(total, total, _standing(judged))
                 break
             reached = best[0][0]
+    except OutOfTimeError:
+        reporter.say("the budget is spent: going on with the best so far")
+        return judged, False
     except KeyboardInterrupt:
         if not judged or (ranks is not None and ranks.size > 1):
             raise
@@ -147,10 +168,19 @@ def search(
     return judged, True
 
 
-def run_jobs(jobs: Sequence[Callable[[Event], T]], ranks: Ranks | None = None) -> Iterator[T]:
+class OutOfTimeError(Exception):
+    """Raised where jobs were given up since they took too long."""
+
+
+def run_jobs(
+    jobs: Sequence[Callable[[Event], T]], ranks: Ranks | None = None, late: Callable[[], bool] = lambda: False
+) -> Iterator[T]:
     """Yield results of all jobs in their order, run by as many threads as there are, on all ranks in turn.
 
     Each is called with an event that is set when it should give up.
+
+    Raises:
+        OutOfTimeError: ``late`` came true in a process that is alone.
     """
     ranks = ranks or Ranks()
     stop = Event()
@@ -160,7 +190,11 @@ def run_jobs(jobs: Sequence[Callable[[Event], T]], ranks: Ranks | None = None) -
             for first in range(0, len(jobs), ranks.size):
                 own: T | None = None
                 if first + ranks.rank < len(jobs):
-                    own, seconds = futures[first // ranks.size].result()
+                    future = futures[first // ranks.size]
+                    while ranks.size == 1 and not wait([future], timeout=POLL_S).done:
+                        if late():
+                            raise OutOfTimeError
+                    own, seconds = future.result()
                     ranks.jobs, ranks.seconds = ranks.jobs + 1, ranks.seconds + seconds
                 yield from ranks.exchange(own)[: len(jobs) - first]  # type: ignore[misc]
         finally:

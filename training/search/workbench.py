@@ -18,6 +18,7 @@ from eigenserve.training.kernels.epoch import member_scores, train_epoch
 from eigenserve.training.kernels.layout import Float32, Plan, Rows, workspace
 from eigenserve.training.kernels.losses import losses
 from eigenserve.training.kernels.schedule import one_cycle
+from eigenserve.training.planning.costs import step_seconds
 from eigenserve.training.search.members import Blueprint, identity_params, new_member, unpacked
 
 #: Groups of curves that candidates switch and penalise as one.
@@ -82,6 +83,7 @@ class Workbench:
         judging: the loss by which candidates are compared, and its parameter.
         batch, learning_rate, seed: of the training.
         caps: on the strength of features.
+        max_candidates: that a search tries.
     """
 
     blueprint: Blueprint
@@ -96,6 +98,7 @@ class Workbench:
     learning_rate: float
     seed: int
     caps: tuple[Cap, ...] = ()
+    max_candidates: int = 100
 
     @property
     def folds(self) -> int:
@@ -103,14 +106,16 @@ class Workbench:
         return int(self.fold.max()) + 1
 
     def suitable(self) -> list[Candidate]:
-        """Return the candidates whose curves exist, and whose start."""
+        """Return the candidates whose curves exist, and whose start: as many as may be tried, of all kinds."""
         present = [bool((self.groups == group).any()) for group in (MAIN, COARSE, FINE)]
-        return [
+        fit = [
             candidate
             for candidate in self.candidates
             if all(present[group] for group, p in enumerate(candidate.penalties) if p is not None)
             and (self.additive is not None or not candidate.additive_start)
         ]
+        count = min(len(fit), self.max_candidates)
+        return [fit[round(i)] for i in np.linspace(0, len(fit) - 1, count)]
 
     def train(
         self, candidate: Candidate, steps: int, fold: int | None, key: tuple[int, ...], stop: Event
@@ -156,14 +161,13 @@ class Workbench:
         return float((self.rows.sample_weight[held] * each).mean())
 
     def step_seconds(self, candidate: Candidate) -> float:
-        """Estimate how long an optimiser step takes on one core.
+        """Estimate how long an optimiser step takes on one core where costs were measured.
 
-        A model of the cost, not a clock, so that a budget gives the same fit each time. Measured: 0.1
-        microseconds per eigenpair, 4 nanoseconds per curve of a row, 6 per row of parameters (at 2.6 GHz).
+        A model of the cost, not a clock, so that a budget gives the same fit each time.
         """
         plan, _, active = self._plan(candidate)
-        per_row = 0.1 + 0.004 * len(plan.active)
-        return 1e-6 * plan.num_outputs * (self.batch * per_row + 0.006 * float(active.sum()))
+        params = float(active.sum())
+        return step_seconds(plan.num_outputs, len(plan.active), params, len(self.fold), self.batch)
 
     def _plan(self, candidate: Candidate) -> tuple[Plan, Float32, NDArray[np.bool_]]:
         """Make the kernels' plan, penalties per parameter, and which parameters are active."""
