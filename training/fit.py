@@ -42,6 +42,7 @@ from eigenserve.training.search.journal import Journal
 from eigenserve.training.search.links import prepare_linked
 from eigenserve.training.search.members import build_ensemble, identity_params
 from eigenserve.training.search.planned import plan_fit
+from eigenserve.training.search.priming import prime_kernels
 from eigenserve.training.search.promises import proved_of
 from eigenserve.training.search.ranks import Ranks
 from eigenserve.training.search.workbench import TrainedMember, Workbench
@@ -139,6 +140,8 @@ def fit_rows(
     # (measured: 200 rows in 8.7 s instead of 0.4 s), and the last digits would depend on how many there are.
     with threadpool_limits(1, user_api="blas"):
         clock = clock or Clock(settings.budget)
+        with clock.paused():
+            prime_kernels()
         return _fit_rows(table, goal, weight, settings, reporter or Silent(), journal, ranks or Ranks(), clock)
 
 

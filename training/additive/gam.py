@@ -24,8 +24,8 @@ from eigenserve.training.kernels.losses import HUBER, SQUARED, losses
 #: Ridge penalties on ramps, from strong to weak, and on lines, categories and missing values.
 RAMP_PENALTIES = (4096.0, 256.0, 64.0, 16.0, 4.0, 1.0)
 LINE_PENALTIES = (0.3, 3.0)
-#: Losses that take Newton steps try only the first for lines from so many rows on, and below them a weaker one, too, for
-#: classes that lines tell apart.
+#: Losses that take Newton steps try only the first for lines from so many rows on, and below them a weaker one, too,
+#: for classes that lines separate.
 NEWTON_CHOICE_ROWS = 2_000
 WEAK_LINE_PENALTY = 0.03
 #: Rows on which penalties are compared; more would change the choice little.

@@ -7,7 +7,8 @@ brake for when the plan does not hold, on busy cores, say.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 #: The share of the budget at which each phase makes do with what it has, if the plan did not end it earlier. The last
 #: two leave time for training on all rows and for the report.
@@ -31,6 +32,15 @@ class Clock:
     def elapsed_s(self) -> float:
         """Seconds since the fit began."""
         return time.monotonic() - self._started
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let the clock stand still."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self._started += time.monotonic() - started
 
     def late(self, phase: str) -> Callable[[], bool]:
         """A function that says whether a phase of ``BRAKES`` must end."""
