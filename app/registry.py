@@ -14,7 +14,8 @@ from eigenserve.app.problems import ProblemError, invalid
 from eigenserve.model import CheckpointError, ModelStore, SpectralModel
 from eigenserve.model.checkpoints.local_store import ModelNotFoundError
 from eigenserve.model.checkpoints.remote_store import RemoteStore
-from eigenserve.model.rows.features import category_key
+from eigenserve.model.explanations.explain import explain
+from eigenserve.model.rows.cells import category_key
 
 log = logging.getLogger("eigenserve.registry")
 
@@ -217,4 +218,4 @@ def warm_up(served: ServedModel) -> None:
     model = served.model
     columns = model.features.encode([{}])
     model.scores(columns)
-    model.explain_columns(columns)
+    explain(model, columns)

@@ -24,23 +24,19 @@ from eigenserve.training.evaluation.metrics import score_metrics
 from eigenserve.training.planning.clock import Clock
 from eigenserve.training.planning.machine import this_machine
 from eigenserve.training.planning.phases import Phases
+from eigenserve.training.planning.plan import FitPlan
 from eigenserve.training.progress import Reporter, Silent
 from eigenserve.training.releases import releases
+from eigenserve.training.search.assemble import build_ensemble
+from eigenserve.training.search.blend import best_blend
 from eigenserve.training.search.calibration import calibration, interval_radii
 from eigenserve.training.search.fixed_length import REFIT, train_fixed
-from eigenserve.training.search.halving import (
-    Judged,
-    OutOfTimeError,
-    blend,
-    run_jobs,
-    rungs_for,
-    rungs_within,
-    search,
-    search_seconds,
-)
+from eigenserve.training.search.halving import LENGTHS, Search
+from eigenserve.training.search.jobs import OutOfTimeError, run_jobs
 from eigenserve.training.search.journal import Journal
+from eigenserve.training.search.judged import Judged
 from eigenserve.training.search.links import prepare_linked
-from eigenserve.training.search.members import build_ensemble, identity_params
+from eigenserve.training.search.members import identity_params
 from eigenserve.training.search.planned import plan_fit
 from eigenserve.training.search.priming import prime_kernels
 from eigenserve.training.search.promises import proved_of
@@ -111,6 +107,17 @@ def fit(
     return replace(fitted, model=replace(fitted.model, card=card), notes=(*notes, *fitted.notes))
 
 
+def plan(frame: pd.DataFrame, target: str, settings: FitSettings) -> FitPlan:
+    """Plan what ``fit`` would do within the budget of time and memory.
+
+    Raises:
+        UserError: a table or a setting that cannot be trained on.
+    """
+    table, goal, _ = split_target(_chosen(frame, target, settings), target, settings.task)
+    table = table.drop(columns=[name for name in (settings.weight, settings.exposure) if name is not None])
+    return plan_fit(infer_features(table), table, goal, settings)
+
+
 def fit_rows(
     table: pd.DataFrame,
     goal: Target,
@@ -172,21 +179,29 @@ def _fit_rows(
     )
     shift, scale, log_link = sample.shift, sample.scale, sample.objective.log_link
     trained: list[TrainedMember] | None = None
+    phases.begin("search")
+    search = Search(
+        bench,
+        lambda dim: min(settings.members_of(dim), scope.members),
+        phases,
+        journal,
+        ranks,
+        first_steps=scope.steps,
+        late=clock.late("search") if settings.epochs is None else lambda: False,
+    )
     if settings.epochs is None:
-        rungs = rungs_within(bench, core_seconds, scope.members, scope.steps)
-        phases.begin("search", expected_s=search_seconds(bench, rungs, 0) * this_machine().slowness / cores)
-        judged, complete = search(bench, rungs, phases, journal, ranks, clock.late("search"))
-        eligible = judged
+        search.run(core_s=core_seconds)
+        library = search.library()
     else:
         steps = settings.epochs * max(1, len(bench.fold) // bench.batch)
-        phases.begin("search")
         if len(bench.suitable()) == 1 and bench.additive is None:
-            only, trained = train_fixed(bench, steps, scope.members, phases, journal, ranks)
-            judged, complete = [only], True
+            members = search.members_of(settings.usual_dim)
+            only, trained = train_fixed(bench, steps, members, phases, journal, ranks)
+            search.judged = [only]
         else:
-            judged, complete = search(bench, rungs_for(bench, steps), phases, journal, ranks)
-        eligible = [entry for entry in judged if entry.steps == steps] or judged
-    picks = blend(eligible, scope.members, bench.loss)
+            search.run((min(LENGTHS[0], steps), steps), vary=False)
+        library = [entry for entry in search.judged if entry.steps == steps and len(entry.scores)] or search.library()
+    picks = best_blend(library, search.members_of, bench.loss)
     held = np.flatnonzero(bench.fold >= 0)
     scores = np.mean([pick.scores[held] for pick in picks], axis=0)
     if not settings.max_strength:  # stretched scores would break a cap
@@ -215,7 +230,7 @@ def _fit_rows(
     }
     if goal.task == "regression":
         card["intervals"] = interval_radii(model.values(scores), unseen.values, weight[held])
-    if proved := proved_of(settings, space, ensemble):
+    if proved := proved_of(settings, model):
         card["certificates"] = proved
     return Fitted(
         model=replace(model, card=card),
@@ -224,8 +239,8 @@ def _fit_rows(
         weight=weight[held],
         notes=(*plan.notes, *audit(table, space, columns, goal, weight)),
         columns=columns,
-        judged=tuple(judged),
-        complete=complete,
+        judged=tuple(search.judged),
+        complete=search.complete,
     )
 
 
@@ -246,6 +261,7 @@ def refit(
     """
     reporter = reporter or Silent()
     trained = [(pick.candidate, pick.steps) for pick in picks if pick.candidate is not None]
+    blueprint = bench.sized(trained[0][0].dim) if trained else bench.blueprint
     members = [(member.params, member.offset) for member in done or ()]
     if done is None:
         jobs = [
@@ -263,9 +279,9 @@ def refit(
     if len(members) < len(picks):
         assert bench.additive is not None
         coefficients, offsets = bench.additive.coefficients[-1], bench.additive.offsets[-1]
-        members.append((identity_params(bench.blueprint, coefficients), offsets))
+        members.append((identity_params(blueprint, coefficients), offsets))
         weights.append(1.0 - sum(weights))
-    return build_ensemble(bench.blueprint, members, np.array(weights), bench.rows, scale, shift)
+    return build_ensemble(blueprint, members, np.array(weights), bench.rows, scale, shift)
 
 
 def _check_size(goal: Target) -> None:

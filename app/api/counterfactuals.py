@@ -79,7 +79,7 @@ def read_counterfactuals(document: Any, registry: ModelRegistry, max_rows: int) 
     if errors.found:
         raise invalid_all(errors.found)
     positions = served.model.features.position
-    steps = Steps(served.model.features, served.model.ensemble, [positions(name) for name in fixed], limits)
+    steps = Steps(served.model, [positions(name) for name in fixed], limits)
     return asked, steps, _read_wanted(served, document), most or 2
 
 

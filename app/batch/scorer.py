@@ -20,6 +20,7 @@ from eigenserve.app.registry import ServedModel
 from eigenserve.app.wire.tables import arrow_table, explained_columns, predicted_columns, write_csv
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.checkpoints.files import read_checkpoint, write_checkpoint
+from eigenserve.model.explanations.explain import explain
 from eigenserve.model.spectral import SpectralModel
 
 OnError = Literal["stop", "null"]
@@ -114,9 +115,8 @@ class Scorer:
             return scores, predicted_columns(self.served, scores)
         if not len(columns):
             return np.empty((0, model.ensemble.num_outputs)), self._answers_of_none()
-        explanation = model.explain_columns(columns, self.options.method)
-        scores = model.scores(columns) if model.task == "multiclass" else np.asarray(explanation.score)[:, None]
-        return scores, explained_columns(self.served, explanation, scores)
+        explanation = explain(model, columns, self.options.method)
+        return explanation.scores, explained_columns(self.served, explanation, explanation.scores)
 
     def _answers_of_none(self) -> dict[str, Any]:
         """Return the columns without a row: those of a row in which all is missing, without it."""
@@ -146,7 +146,7 @@ class Scorer:
         if beyond and beyond[0] < first:
             return (
                 f"row {part.first_row + beyond[0] + 1} has values so far from the training data that its prediction is "
-                "no finite number"
+                "not a finite number"
             )
         name = self.served.model.features.names[feature]
         return f"row {part.first_row + first + 1}, column {name!r}: {faults[first, feature]}"

@@ -30,6 +30,7 @@ from eigenserve.model import CheckpointError, Explanation
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.checkpoints.local_store import ModelNotFoundError
 from eigenserve.model.checkpoints.locations import open_store
+from eigenserve.model.explanations.explain import explain
 from eigenserve.model.kernels.threads import num_threads, set_num_threads
 
 log = logging.getLogger("eigenserve.service")
@@ -166,8 +167,8 @@ class Service:
             self.metrics.predicted(asked, "explain")
             model, columns, more = asked.served.model, asked.columns(), []
             check = patience.check if patience is not None else lambda: None
-            explanation = model.explain_columns(columns, asked.method, asked.target, asked.baseline, check=check)
-            scores = finite(asked.served, _scores(asked, explanation, columns), asked.loc)
+            explanation = explain(model, columns, asked.method, asked.target, asked.baseline, check=check)
+            scores = finite(asked.served, explanation.scores, asked.loc)
             if patience is not None and asked.include.names:
                 more = included(asked.served, asked.include, columns, asked.target, asked.baseline, patience.check)
             return answer(asked.served, explanation, scores, more)
@@ -239,16 +240,6 @@ def service_of(request: Request) -> Service:
     """Return the service behind a request."""
     service: Service = request.app.state.service
     return service
-
-
-def _scores(asked: Asked, explanation: Explanation, columns: FloatArray) -> FloatArray:
-    """Return the scores that the prediction of explained rows is made from, (N, O)."""
-    model = asked.served.model
-    if model.task == "multiclass":
-        return model.scores(columns)
-    # One output: the explained score is its score, or for the first of two classes its negative.
-    first = asked.target is not None and asked.target == model.classes[0]
-    return (-explanation.score if first else explanation.score)[:, None]
 
 
 async def _gone(request: Request) -> None:

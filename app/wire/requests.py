@@ -10,10 +10,10 @@ from eigenserve.app.problems import ProblemError, invalid, invalid_all
 from eigenserve.app.registry import ModelRegistry, ServedModel
 from eigenserve.app.wire.include_options import EXPLANATION_ALONE, OPTIONS, Include, describe, read_include
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.explanations.eigenvector import METHODS
+from eigenserve.model.explanations.explain import METHODS
+from eigenserve.model.predictor import ClassLabel
 from eigenserve.model.rows.baseline import background_columns, is_sample
 from eigenserve.model.rows.errors import InvalidRowsError, Location
-from eigenserve.model.spectral import ClassLabel
 
 KEYS = frozenset({"instances", "model", "version"})
 PREDICT_KEYS = KEYS | {"interval"}
@@ -32,7 +32,7 @@ class Asked:
             when they are encoded.
         method, target: as for ``SpectralModel.explain``.
         interval: the level of the intervals to give with predictions; None for none.
-        baseline: as for ``SpectralModel.explain_columns``: encoded.
+        baseline: as for ``model.explanations.explain``: encoded.
         include: further parts of an explanation.
         loc: where in the body the rows are.
     """

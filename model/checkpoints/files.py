@@ -16,8 +16,9 @@ from eigenserve.errors import EigenserveError
 from eigenserve.model.matrices.curves import Curve, CurveSet, Term
 from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.model.matrices.pencil import TridiagonalPencil
+from eigenserve.model.predictor import LINKS
 from eigenserve.model.rows.features import Feature, FeatureSpace
-from eigenserve.model.spectral import LINKS, SpectralModel
+from eigenserve.model.spectral import SpectralModel
 
 FORMAT_VERSION = 1
 DOCUMENT = "model.json"

@@ -1,4 +1,4 @@
-"""Sum least squares over rows that stand on curves: two matrices each, so a design matrix is never made.
+"""Least-squares sums over rows that stand on curves: two matrices each, so no design matrix is ever made.
 
 A row's design vector holds, for every curve, 1 - w at one matrix and w at the next, and a one for the constant. Its
 outer product has 4 C^2 entries whatever the number of matrices, which makes a Gram matrix of hundreds of columns as
@@ -26,7 +26,7 @@ def basis_matrix(bases: Sequence[CurveBasis]) -> csr_array:
 
 
 def gather(starts: NDArray[np.int32], weights: NDArray[np.float32], table: FloatArray) -> FloatArray:
-    """Multiply the design with ``table`` (R + 1, O), the constant last: (N, O)."""
+    """Design times ``table`` (R + 1, O), the constant last: (N, O)."""
     out = np.empty((len(starts), table.shape[1]))
     _gather(starts, weights, np.ascontiguousarray(table), out)
     return out
@@ -40,7 +40,7 @@ def gram(
     pull: FloatArray,
     num_matrices: int,
 ) -> tuple[FloatArray, FloatArray]:
-    """Sum weighted design' design (R + 1, R + 1) and design' pull (R + 1, O) over the rows in ``rows``.
+    """Weighted design' design (R + 1, R + 1) and design' pull (R + 1, O) over the rows in ``rows``.
 
     Args:
         starts, weights: (N, C), where each row stands.
@@ -56,7 +56,7 @@ def gram(
 
 
 def cross_fitted(bases: Sequence[CurveBasis], z: FloatArray, target: FloatArray, fold: NDArray[np.int64]) -> FloatArray:
-    """Predict the target by a ridge regression in these curves, each row by the fit that has not seen it: (N, O).
+    """(N, O): the target by a ridge regression in these curves, each row by the fit that has not seen it.
 
     Args:
         bases: the curves.

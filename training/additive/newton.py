@@ -96,7 +96,7 @@ class Problem:
         for count in range(MAX_NEWTON_STEPS):
             slopes, bend = self._derivatives(scores)
             gradient = self._pull(slopes) + penalty[:, None, None] * beta
-            # Far from the optimum an exact step is wasted (Dembo, Eisenstat and Steihaug, Inexact Newton methods, 1982).
+            # Far from the optimum an exact step is wasted (Dembo, Eisenstat, Steihaug, Inexact Newton methods, 1982).
             share = tolerance if self.loss == SQUARED else max(tolerance, FIRST_TOLERANCE * 0.3**count)
             step = self._step(gradient, bend, penalty, share, late)
             if self.loss == SQUARED:

@@ -88,7 +88,8 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.training.data.sampling import read_sample
     from eigenserve.training.data.table import check_numbers, fingerprint
     from eigenserve.training.evaluation.evaluate import evaluate, evaluate_scores
-    from eigenserve.training.fit import fit
+    from eigenserve.training.fit import fit, plan
+    from eigenserve.training.planning.clock import Clock
     from eigenserve.training.progress import FitProgress, Silent
     from eigenserve.training.report.document import report_html
     from eigenserve.training.search.journal import journal_of
@@ -99,6 +100,7 @@ def _run(arguments: argparse.Namespace) -> None:
     names = [name.replace("-", "_") for name, *_ in _SETTINGS] + ["task"]
     options = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
     settings = read_settings(arguments.config, options) if arguments.config else make_settings(options)
+    clock = Clock(settings.budget)
     name, store = _model_name(arguments), _store(arguments.store)
     # What a fit keeps for --resume is always on this machine.
     local = store.root if isinstance(store, ModelStore) else store.cache
@@ -106,6 +108,9 @@ def _run(arguments: argparse.Namespace) -> None:
     rows = read_sample(arguments.data, arguments.max_rows, settings.seed)
     frame = rows.frame
     tested = read_sample(arguments.test, arguments.max_rows, settings.seed) if arguments.test else None
+    if arguments.plan:
+        print("\n".join(plan(frame, arguments.target, settings).lines()))
+        return
     test = None if tested is None else tested.frame
     if test is not None:
         used = settings.features or [column for column in frame if column not in settings.exclude]
@@ -123,7 +128,8 @@ def _run(arguments: argparse.Namespace) -> None:
         ranks.exchange(None)
         for note in rows.notes if ranks.first else ():
             progress.say(note)
-        fitted = fit(frame, arguments.target, settings, progress if ranks.first else Silent(), journal, ranks)
+        reporter = progress if ranks.first else Silent()
+        fitted = fit(frame, arguments.target, settings, reporter, journal, ranks, clock)
         shares = ranks.exchange({"members": ranks.jobs, "seconds": round(ranks.seconds, 3)})
     if not ranks.first:
         return

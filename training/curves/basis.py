@@ -38,7 +38,7 @@ class CurveBasis:
             identity would have the square of their number).
         trained: (P,), false for parameters that no row can move: they start at zero.
         rough: (P,), true for those that bend a curve of a single feature.
-        form: how the kernels are told of it, of ``training.kernels.layout``; ``matrix`` is None for a monotone
+        form: how the kernels know it, of ``training.kernels.layout``; ``matrix`` is None for a monotone
             curve, whose parameters are those of ``training.kernels.monotone_steps``.
         sign: 1 or -1 for a monotone curve, 0 for others.
         bend: 1 or -1 for a convex or concave one, whose parameters are those of ``training.kernels.bends``, 0 for
@@ -156,7 +156,7 @@ def _constrained(basis: CurveBasis, monotone: Mapping[int, int], bend: int = 0) 
     if not (signs or bend) or len(basis.curve.knots) < 2:
         return basis
     if len(signs) > 1:
-        raise ValueError("no curve is monotone both ways")
+        raise ValueError("a curve cannot be monotone in both directions")
     free = np.ones(basis.curve.num_matrices, bool)
     sign = signs.pop() if signs else 0
     return CurveBasis(basis.curve, None, free, ~free, BENT if bend else MONOTONE, sign, bend)
@@ -227,6 +227,11 @@ def line_and_ramps(knots: FloatArray) -> FloatArray:
         return line
     ramps = (np.arange(len(knots))[:, None] > np.arange(len(knots) - 1)[None]) - 0.5
     return np.hstack([line, ramps])
+
+
+def ramp_basis(curve: Curve) -> CurveBasis:
+    """Make the basis of the curve of a single number, a line and ramps."""
+    return _with_missing(curve, RAMPS)
 
 
 def _with_missing(curve: Curve, form: int, trained: np.ndarray | None = None) -> CurveBasis:

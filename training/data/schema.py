@@ -9,9 +9,9 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from eigenserve.model.rows.cells import days_since_epoch
+from eigenserve.model.rows.cells import category_key, days_since_epoch
 from eigenserve.model.rows.date_cycles import CycleName, cycle_values
-from eigenserve.model.rows.features import Feature, FeatureSpace, category_key
+from eigenserve.model.rows.features import Feature, FeatureSpace
 
 #: A positive feature more skewed than this is taken by its logarithm. Incomes, prices, areas and counts lie
 #: above, near-symmetric measurements below; the exponential distribution has skewness 2.

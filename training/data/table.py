@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.predictor import ClassLabel, Task
 from eigenserve.model.rows.cells import MISSING_TEXTS
-from eigenserve.model.spectral import ClassLabel, Task
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from eigenserve.errors import UserError
 from eigenserve.model.checkpoints.files import read_checkpoint, write_checkpoint
 from eigenserve.model.checkpoints.local_store import ModelStore
 from eigenserve.model.checkpoints.locations import load_model
-from eigenserve.model.explanations.eigenvector import Explanation
-from eigenserve.model.spectral import ClassLabel, SpectralModel
+from eigenserve.model.explanations.explanation import Explanation
+from eigenserve.model.predictor import ClassLabel
+from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.data.table import Target
 from eigenserve.training.estimators.arrays import array_names, merge_equal_rows, read_columns
 from eigenserve.training.fit import fit_rows

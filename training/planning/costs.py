@@ -12,7 +12,8 @@ import numpy as np
 
 from eigenserve.training.additive import gam, pairs
 from eigenserve.training.curves.basis import coarse_resolution, fine_resolution, main_knots
-from eigenserve.training.kernels.layout import BLOCK
+from eigenserve.training.curves.levels import FACTORS, MAX_PLACES, ROWS_PER_KNOT
+from eigenserve.training.kernels.layout import BLOCK, blocks_per_matrix
 
 #: Microseconds of one core: to infer, encode and audit a number, and a category; to place a row on a curve, with its
 #: share in the choice of knots; a row, curve and block of lanes in the choice of additive penalties, and in the fit by
@@ -20,10 +21,10 @@ from eigenserve.training.kernels.layout import BLOCK
 NUMBER_US, CATEGORY_US, PLACE_US, CHOICE_US, FIT_US, KNOT_US, PAIR_US = 0.2, 4.0, 0.25, 2.5, 0.6, 1.2, 0.6
 #: Lanes that cost no more than one.
 LANES = 16
-#: Seconds for the report, its charts and the checkpoint, and microseconds for a row's explanation by one eigenvalue.
-REPORT_S, EXPLAINED_US = 2.0, 3.0
-#: Rows that a report explains.
-REPORT_ROWS = 2_000
+#: Seconds for the report, its charts and the checkpoint, and microseconds for each curve of a row that is explained.
+REPORT_S, EXPLAINED_US = 2.0, 0.5
+#: Rows and classes that a report explains.
+REPORT_ROWS, REPORT_CLASSES = 4_000, 6
 #: Optimiser steps of the shortest training that is worth its while.
 LEAST_STEPS = 300
 #: The interpreter and the libraries, and what else is there for each cell, encoded.
@@ -71,6 +72,7 @@ class Scope:
         candidates: ways of training that are tried.
         members: of the finished model.
         steps: of each member's training at least.
+        levels: resolutions of the curves of single features.
     """
 
     rows: int
@@ -83,6 +85,7 @@ class Scope:
     candidates: int
     members: int
     steps: int = LEAST_STEPS
+    levels: int = len(FACTORS)
 
 
 def phase_seconds(sizes: Sizes, scope: Scope, cores: int) -> dict[str, float]:
@@ -93,6 +96,7 @@ def phase_seconds(sizes: Sizes, scope: Scope, cores: int) -> dict[str, float]:
     judged = min(rows, scope.pair_rows)
     tried = min(scope.pair_features, curves)
     couples = tried * (tried - 1) / 2 + 6 * pairs.RECONSIDERED * (tried > 1)
+    explained = min(rows, REPORT_ROWS) * min(outputs, REPORT_CLASSES)
     step = step_seconds(outputs, *_curves_and_params(sizes, scope), rows)
     return {
         "columns": 1e-6 * rows * (NUMBER_US * numbers + CATEGORY_US * categories),
@@ -100,21 +104,22 @@ def phase_seconds(sizes: Sizes, scope: Scope, cores: int) -> dict[str, float]:
         + 1e-6 * sizes.links * rows * curves * PLACE_US,
         "knots": sizes.links * 1e-6 * judged * min(scope.knot_features, numbers) * KNOT_US * (1 + outputs / LANES),
         "pairs": sizes.links * 1e-6 * judged * couples * PAIR_US * (1 + outputs / LANES) / cores
-        + 1e-6 * sizes.links * rows * curves * PLACE_US,
+        + 1e-6 * sizes.links * rows * _curves_and_params(sizes, scope, all_levels=True)[0] * PLACE_US / 2,
         "search": sizes.links
         * scope.candidates
         * scope.folds
         * (scope.steps * step + _score_seconds(sizes, scope))
         / cores,
         "refit": scope.members * scope.steps * step / cores,
-        "report": REPORT_S + 1e-6 * EXPLAINED_US * min(rows, REPORT_ROWS) * outputs * scope.members / cores,
+        "report": REPORT_S
+        + 1e-6 * EXPLAINED_US * min(rows, REPORT_ROWS) * min(outputs, 6) * scope.members * (4 + curves) / cores,
     }
 
 
 def phase_bytes(sizes: Sizes, scope: Scope, cores: int) -> dict[str, int]:
     """Phase -> bytes of memory that are in use at its peak."""
     rows, outputs = scope.rows, sizes.outputs
-    curves, params = _curves_and_params(sizes, scope)
+    curves, params = _curves_and_params(sizes, scope, all_levels=True)
     kept = BASE_BYTES + sizes.table_bytes + CELL_BYTES * rows * sum(_kept(sizes, scope))
     lanes = LANES * int(np.ceil((scope.folds + 1) * outputs / LANES))
     places = 8 * rows * curves
@@ -129,19 +134,23 @@ def phase_bytes(sizes: Sizes, scope: Scope, cores: int) -> dict[str, int]:
     return {phase: int(size) for phase, size in found.items()}
 
 
-def step_seconds(outputs: int, curves: float, params: float, rows: int, batch: int | None = None) -> float:
-    """An optimiser step on one core.
+def step_seconds(
+    outputs: int, curves: float, params: float, rows: int, batch: int | None = None, dim: int = 15
+) -> float:
+    """Estimate how long an optimiser step takes on one core.
 
-    Measured: 0.1 microseconds for an eigenpair; for each curve of a row 4 nanoseconds from the nearest cache, 6 more
-    where a member's matrices outgrow it; 0.4 and 6 nanoseconds for each curve where the rows outgrow the last one; and
-    6 nanoseconds for a row of parameters.
+    Measured on two busy cores, dim 7 to 25, 8 to 1,000 curves: 0.06 microseconds for a row and output, 0.01 for each
+    row of its matrix; for each of its blocks on each curve 0.003 from the nearest cache, and 0.006 more where a member's
+    matrices outgrow it; 0.4, and 0.006 for each curve, where the rows outgrow the last cache; 0.004 for each block of
+    parameters.
     """
     if batch is None:
         batch = int(np.clip(rows // 8, 32, 256))
-    table = min(1.0, params * outputs * BLOCK * 4 / 2e6)
+    blocks = blocks_per_matrix(dim, 1)
+    outgrown = min(1.0, params * outputs * blocks * BLOCK * 4 / 2e6)
     cold = min(1.0, max(0.0, rows * curves * 8 / 32e6 - 0.25))
-    row = outputs * (0.1 + curves * (0.004 + 0.006 * table)) + cold * (0.4 + 0.006 * curves)
-    return 1e-6 * (batch * row + 0.006 * params * outputs)
+    row = outputs * (0.06 + 0.01 * dim + blocks * curves * (0.003 + 0.006 * outgrown)) + cold * (0.4 + 0.006 * curves)
+    return 1e-6 * (batch * row + 0.004 * blocks * params * outputs)
 
 
 def _kept(sizes: Sizes, scope: Scope) -> tuple[float, float]:
@@ -149,8 +158,8 @@ def _kept(sizes: Sizes, scope: Scope) -> tuple[float, float]:
     return share * sizes.numbers, share * len(sizes.levels)
 
 
-def _curves_and_params(sizes: Sizes, scope: Scope) -> tuple[float, float]:
-    """Curves and parameters of all of them, with as many pairs as are usually found."""
+def _curves_and_params(sizes: Sizes, scope: Scope, all_levels: bool = False) -> tuple[float, float]:
+    """Count curves and parameters, with as many pairs as are usually found, and with all resolutions or the first."""
     numbers, categories = _kept(sizes, scope)
     share = categories / max(1, len(sizes.levels))
     couples = min(pairs.MAX_PAIRS, scope.pair_features // 2)
@@ -159,6 +168,11 @@ def _curves_and_params(sizes: Sizes, scope: Scope) -> tuple[float, float]:
     params = numbers * main_knots(scope.rows) + share * sum(sizes.levels) + couples * coarse.directions * coarse.knots
     if couples and fine is not None:
         curves, params = curves + fine.directions, params + fine.directions * fine.knots
+    if all_levels and scope.levels > 1:
+        finer = [f for f in FACTORS[1:] if f * main_knots(scope.rows) * ROWS_PER_KNOT <= scope.rows]
+        share = min(1.0, MAX_PLACES / max(1.0, scope.rows * numbers * len(finer)))
+        curves += share * numbers * len(finer)
+        params += share * numbers * sum(finer) * main_knots(scope.rows)
     return curves, params
 
 

@@ -21,6 +21,7 @@ WORTH = 0.02
 LIMITS: tuple[dict[str, int], ...] = (
     {"rows": 400_000, "knot_features": 64},
     {"pair_rows": 10_000, "candidates": 6, "knot_features": 32},
+    {"levels": 1},
     {"pair_features": 10, "members": 8, "rows": 200_000},
     {"candidates": 4, "knot_features": 16, "pair_features": 8},
     {"folds": 4, "members": 6, "rows": 100_000},
@@ -45,6 +46,7 @@ _NAMES = {
     "pair_rows": "pairs judged by {} instead of {} rows",
     "candidates": "{} instead of {} ways of training",
     "members": "{} instead of {} members",
+    "levels": "{} instead of {} resolutions of curves",
 }
 
 

@@ -14,7 +14,7 @@ from eigenserve.training.kernels.losses import choose_objective, standardised
 from eigenserve.training.planning.clock import Clock
 from eigenserve.training.planning.costs import Scope
 from eigenserve.training.progress import Silent
-from eigenserve.training.search.halving import rungs_within, search
+from eigenserve.training.search.halving import LENGTHS, Search
 from eigenserve.training.search.prepare import Sample, prepare
 from eigenserve.training.search.workbench import Workbench
 from eigenserve.training.settings import FitSettings
@@ -52,7 +52,7 @@ def prepare_linked(
     }
     if len(prepared) == 1:
         return next(iter(prepared.values()))
-    errors = {log: _squared_error(found, goal, core_seconds, clock) for log, found in prepared.items()}
+    errors = {log: _squared_error(found, goal, settings, core_seconds, clock) for log, found in prepared.items()}
     return prepared[errors[True] < (1.0 - MIN_GAIN) * errors[False]]
 
 
@@ -101,13 +101,13 @@ def _prepare(
     return sample, *prepare(sample, settings, rng, scope, clock)
 
 
-def _squared_error(prepared: Prepared, goal: Target, core_seconds: float, clock: Clock) -> float:
+def _squared_error(prepared: Prepared, goal: Target, settings: FitSettings, core_seconds: float, clock: Clock) -> float:
     """Return half the mean squared error of the best candidate after few steps, out of fold, on the target's scale."""
     sample, bench, _ = prepared
-    rungs = rungs_within(bench, core_seconds, 0)[:1]
     late = clock.late("search")
-    judged, complete = search(bench, rungs, Silent(), late=late)
-    if not complete and not late():
+    search = Search(bench, settings.members_of, Silent(), late=late)
+    search.run(LENGTHS[:1], core_seconds, vary=False)
+    if not search.complete and not late():
         raise KeyboardInterrupt
     unit = goal.values.std() / sample.target.std()
-    return float(unit**2) * min(entry.loss for entry in judged)
+    return float(unit**2) * min(entry.loss for entry in search.judged)

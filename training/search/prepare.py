@@ -27,12 +27,14 @@ from eigenserve.training.curves.basis import (
     pair_curves,
 )
 from eigenserve.training.curves.caps import caps_of
+from eigenserve.training.curves.levels import Levels, with_finer_curves
 from eigenserve.training.kernels.layout import Rows
 from eigenserve.training.kernels.losses import POISSON, QUANTILE, SOFTMAX, Objective, best_constant
 from eigenserve.training.planning.clock import Clock
 from eigenserve.training.planning.costs import Scope
+from eigenserve.training.search.candidates import COARSE, FINE, MAIN, plain_candidates, starting_candidates
 from eigenserve.training.search.members import Blueprint, draw_blueprint, training_rows
-from eigenserve.training.search.workbench import CANDIDATES, COARSE, FINE, MAIN, PLAIN, Workbench
+from eigenserve.training.search.workbench import Workbench
 from eigenserve.training.settings import FitSettings
 
 #: Rows from which one fold is enough to judge a fit whose length is given: it chooses little, so that its figures are
@@ -130,7 +132,11 @@ def prepare(
             bases += added
             groups += [group] * len(added)
         terms.append(pair_term(space, pair))
-    blueprint = _draw(sample, settings, terms, bases)
+    bases, levels = with_finer_curves(
+        bases, z, groups.count(MAIN) if settings.curves == "piecewise" and scope.levels > 1 else 0
+    )
+    groups += [MAIN] * (len(bases) - len(groups))
+    blueprint = _draw(sample, settings, terms, bases, levels)
     if settings.epochs is not None and rows >= HOLD_OUT_ROWS:
         fold = np.where(fold == 0, 0, -1)
     bench = Workbench(
@@ -138,7 +144,7 @@ def prepare(
         groups=np.array(groups),
         rows=training_rows(blueprint, z, sample.target, sample.weight),
         fold=fold,
-        candidates=CANDIDATES if settings.curves == "piecewise" else PLAIN,
+        candidates=(starting_candidates if settings.curves == "piecewise" else plain_candidates)(settings.usual_dim),
         # An additive model knows no constraint, so members that must keep one cannot start from it.
         additive=None if monotone or single else additive,
         start=_start(sample),
@@ -146,22 +152,30 @@ def prepare(
         batch=settings.batch or int(np.clip(rows // 8, 32, 256)),
         learning_rate=settings.peak_learning_rate,
         seed=settings.seed,
+        sizes=settings.sizes,
         caps=caps_of(space, bases, strengths, sample.scale),
         max_candidates=scope.candidates,
     )
     return bench, gains
 
 
-def _draw(sample: Sample, settings: FitSettings, terms: Sequence[Term], bases: Sequence[CurveBasis]) -> Blueprint:
+def _draw(
+    sample: Sample,
+    settings: FitSettings,
+    terms: Sequence[Term],
+    bases: Sequence[CurveBasis],
+    levels: Levels | None = None,
+) -> Blueprint:
     loss, parameter = sample.objective.training
     return draw_blueprint(
         tuple(terms),
         bases,
-        dim=settings.dim,
+        dim=settings.usual_dim,
         eig_idx=settings.resolved_eig_idx,
         num_outputs=sample.num_outputs,
         loss=loss,
         loss_parameter=parameter,
+        levels=levels,
     )
 
 

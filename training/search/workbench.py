@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event
 from typing import NamedTuple
 
@@ -19,45 +19,8 @@ from eigenserve.training.kernels.layout import Float32, Plan, Rows, workspace
 from eigenserve.training.kernels.losses import losses
 from eigenserve.training.kernels.schedule import one_cycle
 from eigenserve.training.planning.costs import step_seconds
+from eigenserve.training.search.candidates import COARSE, FINE, MAIN, Candidate, neighbours
 from eigenserve.training.search.members import Blueprint, identity_params, new_member, unpacked
-
-#: Groups of curves that candidates switch and penalise as one.
-MAIN, COARSE, FINE = range(3)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """Describe one way to train members.
-
-    Attributes:
-        penalties: L2 strength on the curves of single features, coarse pairs and fine pairs; None leaves a group out.
-        additive_start: members start at, and are drawn to, the additive model instead of zero.
-    """
-
-    penalties: tuple[float | None, float | None, float | None]
-    additive_start: bool
-
-
-#: The plain affine pencil of the literature has few parameters and no penalty.
-PLAIN = (Candidate((0.0, None, None), additive_start=False),)
-#: Strong and weak penalties, with and without pairs: no fixed setting suited all of the tables it was tried on.
-CANDIDATES = tuple(
-    Candidate(penalties, start)
-    for penalties, start in (
-        ((2.0, None, None), True),
-        ((8.0, None, None), True),
-        ((1.0, None, None), False),
-        ((4.0, None, None), False),
-        ((2.0, 2.0, None), True),
-        ((8.0, 8.0, None), True),
-        ((2.0, 2.0, None), False),
-        ((0.5, 0.5, 0.5), False),
-        ((1.0, None, 1.0), False),
-        ((2.0, None, 2.0), False),
-        ((2.0, 2.0, 2.0), False),
-        ((4.0, 4.0, 4.0), True),
-    )
-)
 
 
 class TrainedMember(NamedTuple):
@@ -82,8 +45,9 @@ class Workbench:
         start: (O,), scores to start from without it.
         judging: the loss by which candidates are compared, and its parameter.
         batch, learning_rate, seed: of the training.
+        sizes: of matrices that come into question, ascending.
         caps: on the strength of features.
-        max_candidates: that a search tries.
+        max_candidates: that a search starts from.
     """
 
     blueprint: Blueprint
@@ -97,6 +61,7 @@ class Workbench:
     batch: int
     learning_rate: float
     seed: int
+    sizes: tuple[int, ...]
     caps: tuple[Cap, ...] = ()
     max_candidates: int = 100
 
@@ -106,16 +71,27 @@ class Workbench:
         return int(self.fold.max()) + 1
 
     def suitable(self) -> list[Candidate]:
-        """Return the candidates whose curves exist, and whose start: as many as may be tried, of all kinds."""
+        """List the candidates to start from whose curves exist, and whose start: as many as may be, of all kinds."""
+        suited = [candidate for candidate in self.candidates if self._suits(candidate)]
+        count = min(len(suited), self.max_candidates)
+        return [suited[round(i)] for i in np.linspace(0, len(suited) - 1, count)]
+
+    def neighbours(self, candidate: Candidate) -> list[Candidate]:
+        """List the candidates that differ from this one in one respect, and whose curves exist, and whose start."""
+        return [n for n in neighbours(candidate, self.blueprint.levels.count, self.sizes) if self._suits(n)]
+
+    def _suits(self, candidate: Candidate) -> bool:
         present = [bool((self.groups == group).any()) for group in (MAIN, COARSE, FINE)]
-        fit = [
-            candidate
-            for candidate in self.candidates
-            if all(present[group] for group, p in enumerate(candidate.penalties) if p is not None)
-            and (self.additive is not None or not candidate.additive_start)
-        ]
-        count = min(len(fit), self.max_candidates)
-        return [fit[round(i)] for i in np.linspace(0, len(fit) - 1, count)]
+        return all(present[group] for group, p in enumerate(candidate.penalties) if p is not None) and (
+            self.additive is not None or not candidate.additive_start
+        )
+
+    def sized(self, dim: int) -> Blueprint:
+        """Return the blueprint of members of this size; their eigenvalue is the middle one unless only one is open."""
+        plan = self.blueprint.plan
+        if dim == plan.dim:
+            return self.blueprint
+        return replace(self.blueprint, plan=plan._replace(dim=dim, eig_idx=dim // 2))
 
     def train(
         self, candidate: Candidate, steps: int, fold: int | None, key: tuple[int, ...], stop: Event
@@ -132,13 +108,14 @@ class Workbench:
         Raises:
             CancelledError: ``stop`` was set.
         """
+        blueprint = self.sized(candidate.dim)
         plan, penalty, active = self._plan(candidate)
         train = np.flatnonzero(self.fold != fold) if fold is not None else np.arange(len(self.fold))
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
         anchor, offset = self._anchor(candidate, fold)
-        member = new_member(self.blueprint, anchor, offset, active, rng)
+        member = new_member(blueprint, anchor, offset, active, rng)
         space = workspace(plan, self.batch)
-        rates = one_cycle(steps, self.learning_rate)
+        rates = one_cycle(steps, candidate.rate * self.learning_rate)
         penalty = penalty / np.float32(len(train))
         batch = min(self.batch, len(train))
         per_epoch = len(train) // batch
@@ -148,7 +125,7 @@ class Workbench:
             order = rng.permutation(train)
             train_epoch(plan, self.rows, order, batch, rates[first : first + per_epoch], penalty, member, space)
             for cap in self.caps:
-                cap.project(unpacked(self.blueprint, member.params))
+                cap.project(unpacked(blueprint, member.params))
         held = np.flatnonzero(self.fold == fold) if fold is not None else np.empty(0, np.int64)
         scores = np.empty((len(held), plan.num_outputs))
         member_scores(plan, self.rows, held, member.params, member.offset, space, scores)
@@ -166,20 +143,28 @@ class Workbench:
         A model of the cost, not a clock, so that a budget gives the same fit each time.
         """
         plan, _, active = self._plan(candidate)
-        params = float(active.sum())
-        return step_seconds(plan.num_outputs, len(plan.active), params, len(self.fold), self.batch)
+        params, rows = float(active.sum()), len(self.fold)
+        return step_seconds(plan.num_outputs, len(plan.active), params, rows, self.batch, candidate.dim)
 
     def _plan(self, candidate: Candidate) -> tuple[Plan, Float32, NDArray[np.bool_]]:
-        """Make the kernels' plan, penalties per parameter, and which parameters are active."""
-        plan = self.blueprint.plan
+        """Make the kernels' plan, penalties per parameter, and which parameters are active.
+
+        A finer curve has more and smaller ramps, so its penalty is as many times stronger: what both can say costs
+        them the same.
+        """
+        plan, levels = self.sized(candidate.dim).plan, self.blueprint.levels
         strengths = np.array([np.nan if p is None else p for p in candidate.penalties])[self.groups]
-        curve_of_param = np.repeat(np.arange(len(self.groups)), np.diff(plan.param_offsets)[:-1])
-        penalty = np.append(strengths[curve_of_param], 0.0)  # the constant matrix, the chain, goes free
+        strengths[~levels.used(candidate.level)] = np.nan
+        counts = np.diff(plan.param_offsets)[:-1]
+        curve_of_param = np.repeat(np.arange(len(self.groups)), counts)
+        penalty = np.append((strengths * counts / counts[levels.base_of])[curve_of_param], 0.0)  # the chain goes free
         used = np.flatnonzero(np.isfinite(strengths))
         return plan._replace(active=used), np.nan_to_num(penalty).astype(np.float32), np.isfinite(penalty)
 
     def _anchor(self, candidate: Candidate, fold: int | None) -> tuple[Float32, FloatArray]:
+        blueprint = self.sized(candidate.dim)
         if not candidate.additive_start or self.additive is None:
-            return identity_params(self.blueprint, np.zeros((0, self.blueprint.plan.num_outputs))), self.start
+            return identity_params(blueprint, np.zeros((0, blueprint.plan.num_outputs))), self.start
         at = -1 if fold is None else fold
-        return identity_params(self.blueprint, self.additive.coefficients[at]), self.additive.offsets[at]
+        coefficients = blueprint.at_level(self.additive.coefficients[at], candidate.level)
+        return identity_params(blueprint, coefficients), self.additive.offsets[at]

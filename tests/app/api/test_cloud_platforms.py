@@ -81,7 +81,7 @@ def test_our_own_variables_win_and_empty_ones_say_nothing():
         ("EIGENSERVE_DEADLINE_S", "nan"),
     ],
 )
-def test_a_wrong_value_is_told_by_the_name_that_was_set(name, value, monkeypatch, capsys):
+def test_a_wrong_value_is_reported_by_the_name_that_was_set(name, value, monkeypatch, capsys):
     monkeypatch.setenv(name, value)
     assert main(["serve"]) == 2
     told = capsys.readouterr().err

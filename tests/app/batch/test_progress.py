@@ -41,7 +41,7 @@ def test_the_last_line_says_that_all_is_scored(monkeypatch):
     assert stream.getvalue().splitlines()[-1].startswith("100%  8,000 rows")
 
 
-def test_a_share_that_is_not_known_is_not_told(monkeypatch):
+def test_a_share_that_is_not_known_is_not_reported(monkeypatch):
     monkeypatch.setattr(progress, "LINE_INTERVAL_S", 0.0)
     stream = io.StringIO()
     with ScoreProgress(stream) as told:

@@ -82,7 +82,7 @@ def test_what_the_queue_has_room_for_goes_on():
     assert ours.answer(scope()) is None
 
 
-def test_who_has_no_key_is_not_told_of_the_queue():
+def test_a_client_without_a_key_learns_nothing_of_the_queue():
     ours, _ = refusals(api_keys="alpha", access_log=False)
     assert ours.answer(scope()) is None
     assert ours.answer(scope(x_api_key="beta")) is None

@@ -121,7 +121,7 @@ def test_a_table_has_no_place_for_what_is_included(server: ServerProcess):
     assert "include" in answer.json()["detail"]
 
 
-def test_the_schema_tells_what_can_be_included(server: ServerProcess):
+def test_the_schema_says_what_can_be_included(server: ServerProcess):
     schema = server.client.get("/openapi.json").json()
     body = schema["paths"]["/explain"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     names = body["properties"]["include"]["anyOf"][0]["items"]["enum"]
