@@ -44,6 +44,7 @@ FLOORS = {
         "report estimators",
         "fit",
         "search curvature",
+        "planning",
         "additive",
         "settings",
         "curves evaluation",

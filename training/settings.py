@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -49,8 +50,8 @@ class FitSettings:
         exposure: column of a Poisson model's exposures; it then predicts counts per unit of exposure.
         class_weight: "balanced" to let all classes count the same; probabilities are then those of a
             population with equally many of each.
-        budget: seconds that the search for a configuration may take, about, on cores like those it was
-            measured on.
+        budget: seconds that the whole fit may take, training on all rows and the report included.
+        max_memory: bytes that the process may use; None for half of what is free, with what it has.
         seed: of everything random.
     """
 
@@ -76,6 +77,7 @@ class FitSettings:
     exposure: str | None = None
     class_weight: Literal["none", "balanced"] = "none"
     budget: float = 60.0
+    max_memory: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -114,6 +116,10 @@ class FitSettings:
                 (name == "learning_rate" and value is None) or (_number(value) and 0 < value < high),
                 f"{name} must be above 0 and below {high:g}; got {value!r}",
             )
+        memory = self.max_memory
+        _require(
+            memory is None or (_number(memory) and memory > 0), f"max_memory must be above 0 bytes; got {memory!r}"
+        )
         for name in ("weight", "exposure"):
             value = getattr(self, name)
             _require(value is None or isinstance(value, str), f"{name} must be a column; got {value!r}")
@@ -198,6 +204,8 @@ def make_settings(given: Mapping[str, Any]) -> FitSettings:
         values["monotone"] = _monotone(values["monotone"])
     if "pairs" in values:
         values["pairs"] = _pairs(values["pairs"])
+    if "max_memory" in values:
+        values["max_memory"] = _bytes(values["max_memory"])
     if "max_strength" in values:
         values["max_strength"] = _strengths(values["max_strength"])
     for key in ("features", "exclude", "convex", "concave"):
@@ -234,6 +242,14 @@ def _monotone(given: object) -> tuple[tuple[str, str], ...]:
         if len(entry) != 2 or entry[1] not in ("+", "-"):
             raise UserError(f"monotone must be like f=+,g=-; got {'='.join(map(str, entry))!r}")
     return tuple((str(name), str(direction)) for name, direction in entries)
+
+
+def _bytes(given: object) -> object:
+    """Return "2G", "500 MB" or a number as bytes."""
+    match = re.fullmatch(r"\s*([\d.]+)\s*([kMGT]?)i?B?\s*", given) if isinstance(given, str) else None
+    if isinstance(given, str) and match is None:
+        raise UserError(f"max_memory must be bytes, like 2G or 500M; got {given!r}")
+    return given if match is None else float(match[1]) * 1000.0 ** " kMGT".index(match[2] or " ")
 
 
 def _strengths(given: object) -> tuple[tuple[str, float], ...]:

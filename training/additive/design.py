@@ -42,10 +42,16 @@ class Design:
         bases: the curves.
         starts, weights: (N, C), where each row stands.
         lanes: how many coefficient vectors are carried at once.
+        parts: that the rows are summed in, at most.
     """
 
     def __init__(
-        self, bases: Sequence[CurveBasis], starts: NDArray[np.int32], weights: NDArray[np.float32], lanes: int
+        self,
+        bases: Sequence[CurveBasis],
+        starts: NDArray[np.int32],
+        weights: NDArray[np.float32],
+        lanes: int,
+        parts: int = PARTS,
     ) -> None:
         self.bases, self.starts, self.weights, self.lanes = bases, starts, weights, lanes
         #: R + 1 and P + 1: matrices and parameters of all curves, and the constant.
@@ -55,7 +61,7 @@ class Design:
         self.blocks = -(-lanes // LANES_F64)
         size = self.matrices * self.blocks * LANES_F64
         work = starts.size * self.blocks * LANES_F64
-        self._parts = int(np.clip(min(work // PART_WORK, MAX_SUMS // size), 1, PARTS))
+        self._parts = int(np.clip(min(work // PART_WORK, MAX_SUMS // size), 1, parts))
         self._sums = np.empty((self._parts, self.matrices * self.blocks, LANES_F64))
         self._step = -(-len(starts) // self._parts)
 

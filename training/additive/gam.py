@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +21,24 @@ from eigenserve.training.curves.basis import CurveBasis
 from eigenserve.training.kernels.layout import Rows
 from eigenserve.training.kernels.losses import HUBER, SQUARED, losses
 
-#: Ridge penalties on ramps and on lines, categories and missing values.
+#: Ridge penalties on ramps, from strong to weak, and on lines, categories and missing values.
 RAMP_PENALTIES = (4096.0, 256.0, 64.0, 16.0, 4.0, 1.0)
 LINE_PENALTIES = (0.3, 3.0)
-#: Losses that take Newton steps try all of them below so many rows, and a weaker one for classes that lines tell apart;
-#: above, where it takes long, the middle ones for ramps and the first for lines.
+#: Losses that take Newton steps try only the first for lines from so many rows on, and below them a weaker one, too,
+#: for classes that lines separate.
 NEWTON_CHOICE_ROWS = 2_000
 WEAK_LINE_PENALTY = 0.03
 #: Rows on which penalties are compared; more would change the choice little.
 MAX_CHOICE_ROWS = 10_000
 #: Rows that it is fitted to; hundreds of coefficients are then known to a few per cent of the noise of a row.
 MAX_FIT_ROWS = 200_000
+#: Rows times curves times folds times outputs up to which all pairs of penalties are compared; beyond, those on lines
+#: are compared by the best on ramps (measured: half the time; soybean's loss .129 becomes .137, larger tables' stays).
+EXHAUSTIVE_WORK = 6_000_000
+#: Beyond as much, penalties are compared on one fold alone.
+ONE_FOLD_WORK = 40_000_000
+#: Rows times folds and outputs: 24 MB for each of the half dozen arrays of such a size.
+MAX_ROW_LANES = 3_000_000
 
 
 @dataclass(frozen=True)
@@ -41,11 +49,22 @@ class AdditiveModel:
         coefficients: (folds + 1, P, O) of the curves' parameters; the last are of all rows.
         offsets: (folds + 1, O).
         out_of_fold: (N, O), each row scored by the fit that has not seen it.
+        penalties: on lines and on ramps.
     """
 
     coefficients: FloatArray
     offsets: FloatArray
     out_of_fold: FloatArray
+    penalties: tuple[float, float]
+
+
+class _Choice(NamedTuple):
+    """Penalties on lines and ramps, the loss (out of fold) and the coefficients (P + 1, folds, O) by them."""
+
+    line: float
+    ramp: float
+    loss: float
+    beta: FloatArray
 
 
 def fit_additive(
@@ -55,8 +74,9 @@ def fit_additive(
     num_outputs: int,
     fold: NDArray[np.int64],
     late: Callable[[], bool] = lambda: False,
+    penalties: tuple[float, float] | None = None,
 ) -> AdditiveModel:
-    """Fit a ridge GAM, its penalties chosen by out-of-fold loss.
+    """Fit a ridge GAM.
 
     Args:
         bases: curves of single features; parameters that bend them bear a penalty of their own.
@@ -65,24 +85,41 @@ def fit_additive(
         num_outputs: O.
         fold: (N,), 0 ... folds - 1.
         late: true once what is at hand must do.
+        penalties: on lines and on ramps; None to choose those of the least out-of-fold loss.
     """
     loss = SQUARED if loss == HUBER else loss
     rough = np.concatenate([basis.rough for basis in bases])
-    penalty, near = _choose_penalty(bases, rows, loss, num_outputs, rough, fold, late)
-    part = slice(None, None, -(-len(fold) // MAX_FIT_ROWS))
-    sets = np.append(np.arange(int(fold.max()) + 1), -1)  # no row is in the fold -1, so that the last has them all
-    problem = _problem(bases, rows, part, loss, num_outputs, fold, sets)
-    # The fit to all rows starts as the mean of the others.
-    start = np.concatenate([near, near.mean(axis=1, keepdims=True)], axis=1)
-    solutions = problem.solve(penalty, start, late=late)
+    folds = int(fold.max()) + 1
+    near: FloatArray | None = None
+    if penalties is None:
+        choice = _choose_penalties(bases, rows, loss, num_outputs, rough, fold, late)
+        penalties = choice.line, choice.ramp
+        # The fit to all rows starts as the mean of the others.
+        near = np.repeat(choice.beta.mean(axis=1, keepdims=True), folds + 1, axis=1)
+        if choice.beta.shape[1] == folds:
+            near[:, :-1] = choice.beta
+    lanes = (folds + 1) * num_outputs
+    part = slice(None, None, _stride(len(fold), min(MAX_FIT_ROWS, MAX_ROW_LANES // lanes)))
+    # No row is in the fold -1, so that the last set has them all.
+    problem = _problem(bases, rows, part, loss, num_outputs, fold, np.append(np.arange(folds), -1))
+    solutions = problem.solve(_penalty(rough, *penalties), near, late=late)
     del problem
     out_of_fold = np.empty((len(fold), num_outputs))
     basis = basis_matrix(bases)
-    for f in sets[:-1]:
+    for f in range(folds):
         held = fold == f
         out_of_fold[held] = gather(rows.starts[held], rows.weights[held], basis @ solutions[:, f])
     stacked = solutions.transpose(1, 0, 2)
-    return AdditiveModel(stacked[:, :-1], stacked[:, -1], out_of_fold)
+    return AdditiveModel(stacked[:, :-1], stacked[:, -1], out_of_fold, penalties)
+
+
+def _stride(rows: int, most: int) -> int:
+    return -(-rows // max(1, most))
+
+
+def _penalty(rough: NDArray[np.bool_], line: float, ramp: float) -> FloatArray:
+    """(P + 1,): next to none on the offset."""
+    return np.append(np.where(rough, ramp, line), 1e-6)
 
 
 def _problem(
@@ -101,7 +138,7 @@ def _problem(
     return Problem(design, rows.target[part].astype(np.float64), weight, loss, outputs)
 
 
-def _choose_penalty(
+def _choose_penalties(
     bases: Sequence[CurveBasis],
     rows: Rows,
     loss: int,
@@ -109,38 +146,43 @@ def _choose_penalty(
     rough: NDArray[np.bool_],
     fold: NDArray[np.int64],
     late: Callable[[], bool],
-) -> tuple[FloatArray, FloatArray]:
-    """(P + 1,) the penalties of the least out-of-fold loss, judged on some of the rows where there are many.
+) -> _Choice:
+    """The penalties of the least out-of-fold loss, judged on some of the rows where there are many.
 
-    From strong to weak each starts where the last has ended, until they no longer help.
-
-    Returns:
-        The penalties, and the coefficients (P + 1, folds, O) of those rows outside each fold.
+    Those on ramps come first, from strong to weak until they no longer help; each starts where the last has ended.
     """
-    stride = -(-len(fold) // MAX_CHOICE_ROWS)
+    folds = int(fold.max()) + 1
+    work = min(len(fold), MAX_CHOICE_ROWS) * len(bases) * folds * outputs
+    if work > ONE_FOLD_WORK:
+        folds = 1
+    stride = _stride(len(fold), min(MAX_CHOICE_ROWS, MAX_ROW_LANES // (folds * outputs)))
     part = slice(None, None, stride)
-    sets = np.arange(int(fold.max()) + 1)
-    problem = _problem(bases, rows, part, loss, outputs, fold, sets)
-    held = rows.sample_weight[part].astype(np.float64)
-    lines = LINE_PENALTIES
+    problem = _problem(bases, rows, part, loss, outputs, fold, np.arange(folds))
+    held = np.flatnonzero(fold[part] < folds)
+    place, weight = fold[part][held], rows.sample_weight[part][held].astype(np.float64)
+    lines: tuple[float, ...] = LINE_PENALTIES
     if loss != SQUARED:
         lines = (*LINE_PENALTIES, WEAK_LINE_PENALTY) if len(fold) < NEWTON_CHOICE_ROWS else LINE_PENALTIES[:1]
-    best, chosen, near = np.inf, np.empty(0), np.empty(0)
-    for line in lines:
-        beta: FloatArray | None = None
-        previous, rising = np.inf, 0
+
+    def judge(line: float, ramp: float, start: FloatArray | None) -> _Choice:
+        # A strength that suits all rows is felt as a smaller one by a part of them.
+        beta = problem.solve(_penalty(rough, line, ramp) / stride, start, late=late)
+        each = losses(loss, 0.0, problem.scores(beta)[held, place], problem.target[held])
+        return _Choice(line, ramp, float((weight * each).sum()), beta)
+
+    tried: list[_Choice] = []
+    thorough = work <= EXHAUSTIVE_WORK
+    for line in lines if thorough else lines[:1]:
+        path: list[_Choice] = []
         for ramp in RAMP_PENALTIES:
-            penalty = np.append(np.where(rough, ramp, line), 1e-6)
-            # A strength that suits all rows is felt as a smaller one by a part of them.
-            beta = problem.solve(penalty / stride, beta, late=late)
-            scores = problem.scores(beta)[np.arange(len(held)), fold[part]]
-            total = float((held * losses(loss, 0.0, scores, problem.target)).sum())
-            if total < best:
-                best, chosen, near = total, penalty, beta
-            rising = rising + 1 if total > previous else 0
-            previous = total
-            if rising == 2 or late():
+            path.append(judge(line, ramp, path[-1].beta if path else None))
+            if late() or (len(path) > 2 and path[-3].loss < path[-2].loss < path[-1].loss):
                 break
+        tried += path
         if late():
             break
-    return chosen, near
+    best = min(tried, key=lambda choice: choice.loss)
+    for line in () if thorough else lines[1:]:
+        if not late():
+            best = min(best, judge(line, best.ramp, best.beta), key=lambda choice: choice.loss)
+    return best

@@ -96,7 +96,7 @@ class Problem:
         for count in range(MAX_NEWTON_STEPS):
             slopes, bend = self._derivatives(scores)
             gradient = self._pull(slopes) + penalty[:, None, None] * beta
-            # Far from the optimum an exact step is wasted (Dembo, Eisenstat and Steihaug, Inexact Newton methods, 1982).
+            # Far from the optimum an exact step is wasted (Dembo, Eisenstat, Steihaug, Inexact Newton methods, 1982).
             share = tolerance if self.loss == SQUARED else max(tolerance, FIRST_TOLERANCE * 0.3**count)
             step = self._step(gradient, bend, penalty, share, late)
             if self.loss == SQUARED:
@@ -227,7 +227,7 @@ def _block_inverses(
             block = basis.matrix.T @ block @ basis.matrix
         block[:, np.arange(len(params)), np.arange(len(params))] += penalty[params]
         places.setdefault(len(params), []).append(params)
-        blocks.setdefault(len(params), []).append(np.linalg.inv(block))
+        blocks.setdefault(len(params), []).append(np.asarray(np.linalg.inv(block), np.float64))
     scale[-1] = 1.0 / (diag[-1] + penalty[-1])
     stacked = [(np.stack(places[size]), np.stack(blocks[size])) for size in places]
 

@@ -40,6 +40,7 @@ def add_fit(commands: Any) -> None:
         help="use at most N rows; larger tables are sampled uniformly (default 1,000,000)",
     )
     fit.add_argument("--device", choices=["auto", "cpu"], default="auto", help="where to train")
+    fit.add_argument("--plan", action="store_true", help="print what would be done, its seconds and memory, and stop")
     fit.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     for name, kind, text in _SETTINGS:
         fit.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help=text)
@@ -61,7 +62,8 @@ _SETTINGS = (
     ("members", int, "spectral neurons whose mean is the score (default 12)"),
     ("pairs", str, "pairs of features with a term of their own: a:b,c:d, none, or auto (default)"),
     ("epochs", int, "passes over the rows (default: found by the search)"),
-    ("budget", float, "seconds that the search may take, about (default 60)"),
+    ("budget", float, "seconds that the whole fit may take (default 60)"),
+    ("max-memory", str, "bytes of memory that it may use, like 2G (default: half of what is free)"),
     ("loss", str, "of a regression: auto (default), squared, huber, absolute, quantile"),
     ("quantile", float, "which one, for that loss (default 0.5)"),
     ("link", str, "of a regression: identity, log, or auto for the better (default)"),
@@ -86,7 +88,8 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.training.data.sampling import read_sample
     from eigenserve.training.data.table import check_numbers, fingerprint
     from eigenserve.training.evaluation.evaluate import evaluate, evaluate_scores
-    from eigenserve.training.fit import fit
+    from eigenserve.training.fit import fit, plan
+    from eigenserve.training.planning.clock import Clock
     from eigenserve.training.progress import FitProgress, Silent
     from eigenserve.training.report.document import report_html
     from eigenserve.training.search.journal import journal_of
@@ -97,6 +100,7 @@ def _run(arguments: argparse.Namespace) -> None:
     names = [name.replace("-", "_") for name, *_ in _SETTINGS] + ["task"]
     options = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
     settings = read_settings(arguments.config, options) if arguments.config else make_settings(options)
+    clock = Clock(settings.budget)
     name, store = _model_name(arguments), _store(arguments.store)
     # What a fit keeps for --resume is always on this machine.
     local = store.root if isinstance(store, ModelStore) else store.cache
@@ -104,6 +108,9 @@ def _run(arguments: argparse.Namespace) -> None:
     rows = read_sample(arguments.data, arguments.max_rows, settings.seed)
     frame = rows.frame
     tested = read_sample(arguments.test, arguments.max_rows, settings.seed) if arguments.test else None
+    if arguments.plan:
+        print("\n".join(plan(frame, arguments.target, settings).lines()))
+        return
     test = None if tested is None else tested.frame
     if test is not None:
         used = settings.features or [column for column in frame if column not in settings.exclude]
@@ -121,7 +128,8 @@ def _run(arguments: argparse.Namespace) -> None:
         ranks.exchange(None)
         for note in rows.notes if ranks.first else ():
             progress.say(note)
-        fitted = fit(frame, arguments.target, settings, progress if ranks.first else Silent(), journal, ranks)
+        reporter = progress if ranks.first else Silent()
+        fitted = fit(frame, arguments.target, settings, reporter, journal, ranks, clock)
         shares = ranks.exchange({"members": ranks.jobs, "seconds": round(ranks.seconds, 3)})
     if not ranks.first:
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -107,6 +107,7 @@ def main_curves(
     monotone: Mapping[int, int] | None = None,
     finer: Mapping[int, int] | None = None,
     bends: Mapping[int, int] | None = None,
+    kept: Collection[int] | None = None,
 ) -> tuple[list[Term], list[CurveBasis]]:
     """Make a term and its curve for each feature that varies.
 
@@ -117,11 +118,14 @@ def main_curves(
         monotone: features -> 1 or -1, along which the score must not fall, or not rise.
         finer: features -> how many knots, for those that have more than others.
         bends: features -> 1 or -1, along which the score must be convex, or concave.
+        kept: the features that get curves; None for all.
     """
     usual = main_knots(len(coordinates))
     terms: list[Term] = []
     bases: list[CurveBasis] = []
     for i, feature in enumerate(space.features):
+        if kept is not None and i not in kept:
+            continue
         if feature.kind == "categorical":
             varies = len(feature.categories) + feature.missing > 1
             basis = _paths(len(terms), space, (i,), (), np.zeros(1)) if varies else None

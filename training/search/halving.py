@@ -18,7 +18,7 @@ from eigenserve.model.arrays import FloatArray
 from eigenserve.training.progress import Reporter
 from eigenserve.training.search.blend import mean_loss
 from eigenserve.training.search.candidates import Candidate
-from eigenserve.training.search.jobs import run_jobs
+from eigenserve.training.search.jobs import OutOfTimeError, run_jobs
 from eigenserve.training.search.journal import Journal
 from eigenserve.training.search.judged import Judged
 from eigenserve.training.search.ranks import Ranks
@@ -40,8 +40,8 @@ SMALL_ROWS, SMALL_REPEATS = 2_000, 3
 LEAST_GAIN, LEAST_LENGTHS, WORST_LOSS = 0.001, 2, 0.01
 #: Candidates whose scores are kept for the blend.
 KEPT = 8
-#: Cores that a budget is reckoned on, whatever this machine has: more must not give another model.
-BUDGET_CORES = 2
+#: The share of the budget that the first length may take before it is made shorter, and its fewest steps.
+FIRST_SHARE, LEAST_STEPS = 0.7, 100
 
 
 @dataclass
@@ -57,6 +57,8 @@ class Search:
         judged: all that was judged; the scores of what cannot win are dropped.
         spent: reckoned seconds of processor time.
         complete: false once it was interrupted.
+        first_steps: of the first length at most.
+        late: true once what was judged must do; it needs one process alone.
     """
 
     bench: Workbench
@@ -67,24 +69,30 @@ class Search:
     judged: list[Judged] = field(default_factory=list)
     spent: float = 0.0
     complete: bool = True
+    first_steps: int = LENGTHS[0]
+    late: Callable[[], bool] = lambda: False
+    _repeats: int = REPEATS
+    _allowed: float = 0.0
     _numbers: dict[Candidate, int] = field(default_factory=dict)
     _standings: dict[tuple[Candidate, int], float] = field(default_factory=dict)
 
-    def run(self, lengths: Sequence[int] = LENGTHS, budget_s: float = 0.0, vary: bool = True) -> None:
-        """Search within a budget of seconds on two cores, the training of the finished members included.
+    def run(self, lengths: Sequence[int] = LENGTHS, core_s: float = 0.0, vary: bool = True) -> None:
+        """Search within so many seconds of one core, the training of the finished members included.
 
-        The first length always runs. Interrupted, the search ends with what it has judged so far, unless that is
-        nothing, or several processes would have to agree on what it is.
+        The first length always runs, shorter where it would take too long. Interrupted, or late, the search ends with
+        what it has judged so far, unless that is nothing, or several processes would have to agree on what it is.
         """
-        allowance = budget_s * BUDGET_CORES
         for model in self.bench.additive_models:
             self.judged.append(Judged(None, 0, model.out_of_fold, self.bench.loss(model.out_of_fold), model))
+        self._allowed = core_s
         entrants = self.bench.suitable()
+        if vary or core_s > 0.0:
+            lengths = (self._first_steps(entrants, min(lengths[0], self.first_steps), core_s), *lengths[1:])
         best: list[float] = []
         try:
             for level, steps in enumerate(lengths):
                 entrants = entrants[: ENTRANTS[level]] if level > 0 else entrants
-                limit = SHARES[level] * allowance if vary else allowance
+                limit = SHARES[level] * core_s if vary else core_s
                 if not self._length(level, steps, entrants, limit, VARIED[level] if vary else 0):
                     break
                 standing = self._standing(steps)
@@ -93,6 +101,9 @@ class Search:
                 self._drop_scores()
                 if not _promises_more(best):
                     break
+        except OutOfTimeError:
+            self.reporter.say("the budget is spent: continuing with the best so far")
+            self.complete = False
         except KeyboardInterrupt:
             if not self.judged or (self.ranks is not None and self.ranks.size > 1):
                 raise
@@ -103,6 +114,16 @@ class Search:
         """List what may be blended: of the best candidates each member apart, and the additive model."""
         best = self._best()
         return [entry for entry in self.judged if entry.candidate is None or (entry.candidate, entry.steps) in best]
+
+    def _first_steps(self, entrants: Sequence[Candidate], steps: int, core_s: float) -> int:
+        """Choose the steps of the first length; few repeats come first where time is short."""
+        self._repeats = SMALL_REPEATS if len(self.bench.fold) < SMALL_ROWS else REPEATS
+        step_s = self.bench.folds * sum(self.bench.step_seconds(candidate) for candidate in entrants)
+        while self._repeats > 1 and self._repeats * steps * step_s > FIRST_SHARE * core_s:
+            self._repeats -= 1
+        while steps > LEAST_STEPS and self._repeats * steps * step_s > FIRST_SHARE * core_s:
+            steps = max(LEAST_STEPS, steps // 2)
+        return steps
 
     def _length(self, level: int, steps: int, entrants: Sequence[Candidate], limit: float, varied: int) -> bool:
         """Judge the entrants, then variants of the best; false where not one of them was affordable."""
@@ -145,7 +166,8 @@ class Search:
         bench, folds = self.bench, range(self.bench.folds)
         numbered = [(self._numbers.setdefault(c, len(self._numbers)), c) for c in candidates]
         tasks = [(i, c, r, f) for i, c in numbered for r in range(self._repeats) for f in folds]
-        results = run_jobs([partial(self._job, c, steps, (level, i, r, f)) for i, c, r, f in tasks], self.ranks)
+        jobs = [partial(self._job, c, steps, (level, i, r, f)) for i, c, r, f in tasks]
+        results = run_jobs(jobs, self.ranks, lambda: bool(self.judged) and self.late())
         scores = np.full((len(bench.fold), bench.blueprint.plan.num_outputs), np.nan)
         repeats: list[Judged] = []
         for (_, candidate, r, f), held_out in zip(tasks, results, strict=True):
@@ -158,7 +180,7 @@ class Search:
                     members = self.members_of(candidate.dim)
                     self._standings[candidate, steps] = mean_loss(repeats, members, bench.loss)
                     repeats = []
-            total = max(limit, self.spent)
+            total = max(self._allowed, limit, self.spent)
             self.reporter.advance(round(1e6 * self.spent), round(1e6 * total), self._summary())
 
     def _job(self, candidate: Candidate, steps: int, key: tuple[int, ...], stop: Event) -> FloatArray:
@@ -168,10 +190,6 @@ class Search:
             if self.journal is not None:
                 self.journal.keep(key, scores)
         return scores
-
-    @property
-    def _repeats(self) -> int:
-        return SMALL_REPEATS if len(self.bench.fold) < SMALL_ROWS else REPEATS
 
     def _standing(self, steps: int) -> list[tuple[float, Candidate]]:
         """List the candidates judged at this length, the best first."""

@@ -11,6 +11,8 @@ from eigenserve.training.additive.pairs import PairGain
 from eigenserve.training.data.schema import skewness
 from eigenserve.training.data.table import Target
 from eigenserve.training.kernels.losses import choose_objective, standardised
+from eigenserve.training.planning.clock import Clock
+from eigenserve.training.planning.costs import Scope
 from eigenserve.training.progress import Silent
 from eigenserve.training.search.halving import LENGTHS, Search
 from eigenserve.training.search.prepare import Sample, prepare
@@ -27,25 +29,34 @@ Prepared = tuple[Sample, Workbench, list[PairGain]]
 
 
 def prepare_linked(
-    space: FeatureSpace, columns: FloatArray, goal: Target, weight: FloatArray, settings: FitSettings
+    space: FeatureSpace,
+    columns: FloatArray,
+    goal: Target,
+    weight: FloatArray,
+    settings: FitSettings,
+    scope: Scope,
+    clock: Clock,
+    core_seconds: float,
 ) -> Prepared:
     """Prepare the rows by the given link or the better one, with all that ``prepare`` makes of them.
 
-    Links are compared by the first round of the search.
+    Links are compared by the first round of the search, within so many seconds of one core.
 
     Raises:
         UserError: settings that do not fit the table.
         KeyboardInterrupt: interrupted before it was known which link is better.
     """
     coordinates = space.coordinates(columns)
-    prepared = {log: _prepare(space, coordinates, goal, weight, settings, log) for log in _links(goal, settings)}
+    prepared = {
+        log: _prepare(space, coordinates, goal, weight, settings, log, scope, clock) for log in links_of(goal, settings)
+    }
     if len(prepared) == 1:
         return next(iter(prepared.values()))
-    errors = {log: _squared_error(found, goal, settings) for log, found in prepared.items()}
+    errors = {log: _squared_error(found, goal, settings, core_seconds, clock) for log, found in prepared.items()}
     return prepared[errors[True] < (1.0 - MIN_GAIN) * errors[False]]
 
 
-def _links(goal: Target, settings: FitSettings) -> tuple[bool, ...]:
+def links_of(goal: Target, settings: FitSettings) -> tuple[bool, ...]:
     """Say whether the score is the logarithm: both, where that is open."""
     if goal.task != "regression":
         for name in ("link", "loss"):
@@ -64,7 +75,14 @@ def _links(goal: Target, settings: FitSettings) -> tuple[bool, ...]:
 
 
 def _prepare(
-    space: FeatureSpace, coordinates: FloatArray, goal: Target, weight: FloatArray, settings: FitSettings, log: bool
+    space: FeatureSpace,
+    coordinates: FloatArray,
+    goal: Target,
+    weight: FloatArray,
+    settings: FitSettings,
+    log: bool,
+    scope: Scope,
+    clock: Clock,
 ) -> Prepared:
     target, shift, scale = goal.values, 0.0, 1.0
     if goal.task == "regression":
@@ -79,15 +97,17 @@ def _prepare(
         shift=shift,
         scale=scale,
     )
-    return sample, *prepare(sample, settings, np.random.default_rng(np.random.SeedSequence(settings.seed)))
+    rng = np.random.default_rng(np.random.SeedSequence(settings.seed))
+    return sample, *prepare(sample, settings, rng, scope, clock)
 
 
-def _squared_error(prepared: Prepared, goal: Target, settings: FitSettings) -> float:
+def _squared_error(prepared: Prepared, goal: Target, settings: FitSettings, core_seconds: float, clock: Clock) -> float:
     """Return half the mean squared error of the best candidate after few steps, out of fold, on the target's scale."""
     sample, bench, _ = prepared
-    search = Search(bench, settings.members_of, Silent())
-    search.run(LENGTHS[:1], vary=False)
-    if not search.complete:
+    late = clock.late("search")
+    search = Search(bench, settings.members_of, Silent(), late=late)
+    search.run(LENGTHS[:1], core_seconds, vary=False)
+    if not search.complete and not late():
         raise KeyboardInterrupt
     unit = goal.values.std() / sample.target.std()
     return float(unit**2) * min(entry.loss for entry in search.judged)

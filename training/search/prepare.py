@@ -17,6 +17,7 @@ from eigenserve.training.additive.fineness import finer_features
 from eigenserve.training.additive.gam import AdditiveModel, fit_additive
 from eigenserve.training.additive.gram import basis_matrix, gather
 from eigenserve.training.additive.pairs import PairGain, find_pairs, pair_term
+from eigenserve.training.additive.screening import gains_alone
 from eigenserve.training.curves.basis import (
     CurveBasis,
     Resolution,
@@ -29,6 +30,8 @@ from eigenserve.training.curves.caps import caps_of
 from eigenserve.training.curves.levels import Levels, with_finer_curves
 from eigenserve.training.kernels.layout import Rows
 from eigenserve.training.kernels.losses import POISSON, QUANTILE, SOFTMAX, Objective, best_constant
+from eigenserve.training.planning.clock import Clock
+from eigenserve.training.planning.costs import Scope
 from eigenserve.training.search.candidates import COARSE, FINE, MAIN, plain_candidates, starting_candidates
 from eigenserve.training.search.members import Blueprint, draw_blueprint, training_rows
 from eigenserve.training.search.workbench import Workbench
@@ -84,8 +87,17 @@ def assign_folds(values: FloatArray, folds: int, rng: np.random.Generator) -> ND
     return fold
 
 
-def prepare(sample: Sample, settings: FitSettings, rng: np.random.Generator) -> tuple[Workbench, list[PairGain]]:
+def prepare(
+    sample: Sample, settings: FitSettings, rng: np.random.Generator, scope: Scope, clock: Clock
+) -> tuple[Workbench, list[PairGain]]:
     """Prepare all that candidates are trained on, and the pairs that were found.
+
+    Args:
+        sample: the rows.
+        settings: of the fit.
+        rng: draws folds, and rows where there are many.
+        scope: how much is done.
+        clock: ends each phase where the plan does not hold.
 
     Raises:
         UserError: settings that do not fit the table.
@@ -93,16 +105,18 @@ def prepare(sample: Sample, settings: FitSettings, rng: np.random.Generator) -> 
     space, z, rows = sample.space, sample.coordinates, len(sample.target)
     monotone, bends, strengths = _monotone_signs(space, settings), _bends(space, settings), _strengths(space, settings)
     single = {*bends, *strengths}
-    fold = assign_folds(sample.target, folds_for(rows), rng)
+    fold = assign_folds(sample.target, scope.folds, rng)
     additive: AdditiveModel | None = None
     finer: dict[int, int] = {}
     gains: list[PairGain] = []
-    if not main_curves(space, z)[0]:
+    chosen = _named_pairs(space, settings, single)
+    named = {*single, *monotone, *(i for pair in chosen for i in pair)}
+    kept = _strongest(sample, fold, rng, scope, named) if scope.features < len(space) else None
+    if not main_curves(space, z, kept=kept)[0]:
         raise UserError("at least one feature must vary; got only constants")
     if settings.curves == "piecewise" and sample.objective.kind != QUANTILE:
-        additive, finer, gains = _additive_and_pairs(sample, settings, fold, rng, single)
-    terms, bases = main_curves(space, z, settings.curves, monotone, finer, bends)
-    chosen = _named_pairs(space, settings, single)
+        additive, finer, gains = _additive_and_pairs(sample, settings, fold, rng, single, kept, scope, clock)
+    terms, bases = main_curves(space, z, settings.curves, monotone, finer, bends, kept)
     large = set(chosen)
     if settings.pairs is None:
         chosen, large = [gain.pair for gain in gains], {gain.pair for gain in gains if gain.large}
@@ -118,7 +132,9 @@ def prepare(sample: Sample, settings: FitSettings, rng: np.random.Generator) -> 
             bases += added
             groups += [group] * len(added)
         terms.append(pair_term(space, pair))
-    bases, levels = with_finer_curves(bases, z, groups.count(MAIN) if settings.curves == "piecewise" else 0)
+    bases, levels = with_finer_curves(
+        bases, z, groups.count(MAIN) if settings.curves == "piecewise" and scope.levels > 1 else 0
+    )
     groups += [MAIN] * (len(bases) - len(groups))
     blueprint = _draw(sample, settings, terms, bases, levels)
     if settings.epochs is not None and rows >= HOLD_OUT_ROWS:
@@ -131,13 +147,14 @@ def prepare(sample: Sample, settings: FitSettings, rng: np.random.Generator) -> 
         candidates=(starting_candidates if settings.curves == "piecewise" else plain_candidates)(settings.usual_dim),
         # An additive model knows no constraint, so members that must keep one cannot start from it.
         additive_models=() if monotone or single or additive is None else (additive,),
-        start=best_constant(*sample.objective.training, sample.target, sample.weight, sample.num_classes),
+        start=_start(sample),
         judging=sample.objective.judging,
         batch=settings.batch or int(np.clip(rows // 8, 32, 256)),
         learning_rate=settings.peak_learning_rate,
         seed=settings.seed,
         sizes=settings.sizes,
         caps=caps_of(space, bases, strengths, sample.scale),
+        max_candidates=scope.candidates,
     )
     return bench, gains
 
@@ -163,29 +180,80 @@ def _draw(
 
 
 def _additive_and_pairs(
-    sample: Sample, settings: FitSettings, fold: NDArray[np.int64], rng: np.random.Generator, single: Collection[int]
-) -> tuple[AdditiveModel, dict[int, int], list[PairGain]]:
+    sample: Sample,
+    settings: FitSettings,
+    fold: NDArray[np.int64],
+    rng: np.random.Generator,
+    single: Collection[int],
+    kept: Collection[int] | None,
+    scope: Scope,
+    clock: Clock,
+) -> tuple[AdditiveModel | None, dict[int, int], list[PairGain]]:
     """Fit the additive model in the features' own curves; find which need more knots, and what pairs explain.
 
     Features in ``single`` take part in no pair.
     """
     space, z, kind = sample.space, sample.coordinates, sample.objective.kind
+    tried = scope.knot_features, scope.pair_features if settings.pairs is None else 0
 
-    def fitted(finer: Mapping[int, int]) -> tuple[list[Term], list[CurveBasis], Rows, AdditiveModel]:
-        terms, bases = main_curves(space, z, finer=finer)
+    def fitted(
+        finer: Mapping[int, int], penalties: tuple[float, float] | None = None
+    ) -> tuple[AdditiveModel | None, FloatArray, FloatArray]:
+        """The additive model, what it leaves of the target out of fold, and the features' importance in it."""
+        terms, bases = main_curves(space, z, finer=finer, kept=kept)
+        if not scope.additive:
+            left = _residuals(np.tile(_start(sample), (len(z), 1)), sample)
+            importance = np.zeros(len(space))
+            if any(tried):
+                importance[[term.features[0] for term in terms]] = 1e-9 + _alone(bases, z, left, fold, rng, scope)
+            return None, left, importance
         rows = training_rows(_draw(sample, settings, terms, bases), z, sample.target, sample.weight)
-        return terms, bases, rows, fit_additive(bases, rows, kind, sample.num_outputs, fold)
+        late = clock.late("additive")
+        additive = fit_additive(bases, rows, kind, sample.num_outputs, fold, late=late, penalties=penalties)
+        left = _residuals(additive.out_of_fold, sample)
+        return additive, left, _importance(len(space), terms, bases, rows, additive)
 
-    terms, bases, rows, additive = fitted({})
-    finer = finer_features(space, z, _residuals(additive.out_of_fold, sample), fold, rng)
-    if finer:
-        terms, bases, rows, additive = fitted(finer)
-    if settings.pairs is not None:
+    additive, left, importance = fitted({})
+    wavy = np.argsort(-importance, kind="stable")[: tried[0]]
+    finer = finer_features(
+        space, z, left, fold, rng, set(map(int, wavy)), max_rows=scope.pair_rows, late=clock.late("knots")
+    )
+    if finer and additive is not None:
+        additive, left, importance = fitted(finer, additive.penalties)
+    if not tried[1]:
         return additive, finer, []
-    residuals = _residuals(additive.out_of_fold, sample)
-    importance = _importance(len(space), terms, bases, rows, additive)
     importance[list(single)] = 0.0
-    return additive, finer, find_pairs(space, z, residuals, fold, importance, rng)
+    late = clock.late("pairs")
+    return additive, finer, find_pairs(space, z, left, fold, importance, rng, tried[1], scope.pair_rows, late)
+
+
+def _strongest(
+    sample: Sample, fold: NDArray[np.int64], rng: np.random.Generator, scope: Scope, named: Collection[int]
+) -> set[int]:
+    """The features that explain most by themselves, and those that the settings name."""
+    terms, bases = main_curves(sample.space, sample.coordinates)
+    left = _residuals(np.tile(_start(sample), (len(fold), 1)), sample)
+    gains = _alone(bases, sample.coordinates, left, fold, rng, scope)
+    order = np.argsort(-gains, kind="stable")[: scope.features]
+    return {terms[c].features[0] for c in order} | set(named)
+
+
+def _alone(
+    bases: Sequence[CurveBasis],
+    z: FloatArray,
+    left: FloatArray,
+    fold: NDArray[np.int64],
+    rng: np.random.Generator,
+    scope: Scope,
+) -> FloatArray:
+    """What each curve explains by itself of what is left of the target, judged on some of the rows."""
+    part = np.sort(rng.permutation(len(fold))[: scope.pair_rows])
+    return gains_alone(bases, z[part], left[part] - left[part].mean(axis=0), fold[part])
+
+
+def _start(sample: Sample) -> FloatArray:
+    """(O,): the scores that fit best where nothing is known of a row."""
+    return best_constant(*sample.objective.training, sample.target, sample.weight, sample.num_classes)
 
 
 def _residuals(scores: FloatArray, sample: Sample) -> FloatArray:

@@ -16,9 +16,10 @@ from eigenserve.model.arrays import FloatArray
 from eigenserve.training.additive.gam import AdditiveModel
 from eigenserve.training.curves.caps import Cap
 from eigenserve.training.kernels.epoch import member_scores, train_epoch
-from eigenserve.training.kernels.layout import Float32, Plan, Rows, blocks_per_matrix, workspace
+from eigenserve.training.kernels.layout import Float32, Plan, Rows, workspace
 from eigenserve.training.kernels.losses import losses
 from eigenserve.training.kernels.schedule import one_cycle
+from eigenserve.training.planning.costs import step_seconds
 from eigenserve.training.search.candidates import COARSE, FINE, MAIN, Candidate, neighbours
 from eigenserve.training.search.members import Blueprint, identity_params, new_member, unpacked
 
@@ -47,6 +48,7 @@ class Workbench:
         batch, learning_rate, seed: of the training.
         sizes: of matrices that come into question, ascending.
         caps: on the strength of features.
+        max_candidates: that a search starts from.
     """
 
     blueprint: Blueprint
@@ -62,6 +64,7 @@ class Workbench:
     seed: int
     sizes: tuple[int, ...]
     caps: tuple[Cap, ...] = ()
+    max_candidates: int = 100
 
     @property
     def folds(self) -> int:
@@ -74,8 +77,10 @@ class Workbench:
         return min(self.additive_models, key=lambda model: self.loss(model.out_of_fold), default=None)
 
     def suitable(self) -> list[Candidate]:
-        """List the candidates to start from whose curves exist, and whose start."""
-        return [candidate for candidate in self.candidates if self._suits(candidate)]
+        """List the candidates to start from whose curves exist, and whose start: as many as may be, of all kinds."""
+        suited = [candidate for candidate in self.candidates if self._suits(candidate)]
+        count = min(len(suited), self.max_candidates)
+        return [suited[round(i)] for i in np.linspace(0, len(suited) - 1, count)]
 
     def neighbours(self, candidate: Candidate) -> list[Candidate]:
         """List the candidates that differ from this one in one respect, and whose curves exist, and whose start."""
@@ -139,16 +144,13 @@ class Workbench:
         return float((self.rows.sample_weight[held] * each).mean())
 
     def step_seconds(self, candidate: Candidate) -> float:
-        """Estimate how long an optimiser step takes on one core.
+        """Estimate how long an optimiser step takes on one core where costs were measured.
 
-        A model of the cost, not a clock, so that a budget gives the same fit each time. Measured on two busy cores,
-        dim 7 to 25, 8 to 39 curves: 0.06 microseconds for a row and output, 0.01 for each row of its matrix, 0.0025
-        for each of its blocks on each curve; 0.004 for each block of parameters.
+        A model of the cost, not a clock, so that a budget gives the same fit each time.
         """
         plan, _, active = self._plan(candidate)
-        blocks = blocks_per_matrix(candidate.dim, 1)
-        per_row = 0.06 + 0.01 * candidate.dim + 0.0025 * blocks * len(plan.active)
-        return 1e-6 * plan.num_outputs * (self.batch * per_row + 0.004 * blocks * float(active.sum()))
+        params, rows = float(active.sum()), len(self.fold)
+        return step_seconds(plan.num_outputs, len(plan.active), params, rows, self.batch, candidate.dim)
 
     def _plan(self, candidate: Candidate) -> tuple[Plan, Float32, NDArray[np.bool_]]:
         """Make the kernels' plan, penalties per parameter, and which parameters are active.
