@@ -29,7 +29,15 @@ from eigenserve.training.curves.basis import (
 from eigenserve.training.curves.caps import caps_of
 from eigenserve.training.curves.levels import Levels, with_finer_curves
 from eigenserve.training.kernels.layout import Rows
-from eigenserve.training.kernels.losses import POISSON, QUANTILE, SOFTMAX, Objective, best_constant
+from eigenserve.training.kernels.losses import (
+    MAX_LOG_RATE,
+    POISSON,
+    QUANTILE,
+    RATE_LOSSES,
+    SOFTMAX,
+    Objective,
+    best_constant,
+)
 from eigenserve.training.planning.clock import Clock
 from eigenserve.training.planning.costs import Scope
 from eigenserve.training.search.candidates import COARSE, FINE, MAIN, plain_candidates, starting_candidates
@@ -193,7 +201,7 @@ def _additive_and_pairs(
 
     Features in ``single`` take part in no pair.
     """
-    space, z, kind = sample.space, sample.coordinates, sample.objective.kind
+    space, z, objective = sample.space, sample.coordinates, sample.objective.training
     tried = scope.knot_features, scope.pair_features if settings.pairs is None else 0
 
     def fitted(
@@ -209,10 +217,10 @@ def _additive_and_pairs(
             return (), left, importance
         rows = training_rows(_draw(sample, settings, terms, bases), z, sample.target, sample.weight)
         late = clock.late("additive")
-        additive = fit_additive(bases, rows, kind, sample.num_outputs, fold, late=late, penalties=penalties)
+        additive = fit_additive(bases, rows, objective, sample.num_outputs, fold, late, penalties)
         models = [additive]
         if any(basis.rough.any() for basis in bases):
-            models.append(fit_additive(bases, rows, kind, sample.num_outputs, fold, late=late, straight=True))
+            models.append(fit_additive(bases, rows, objective, sample.num_outputs, fold, late, straight=True))
         left = _residuals(additive.out_of_fold, sample)
         return tuple(models), left, _importance(len(space), terms, bases, rows, additive)
 
@@ -264,9 +272,10 @@ def _residuals(scores: FloatArray, sample: Sample) -> FloatArray:
     kind, target = sample.objective.kind, sample.target
     if kind == SOFTMAX:
         return np.eye(scores.shape[1])[target.astype(int)] - softmax(scores, axis=1)
-    if kind == POISSON:
-        rate = np.exp(scores[:, 0])
-        return ((target - rate) / np.sqrt(rate + 1e-9))[:, None]
+    if kind in RATE_LOSSES:
+        rate = np.exp(np.minimum(scores[:, 0], MAX_LOG_RATE))
+        power = 1.0 if kind == POISSON else sample.objective.training[1]
+        return ((target - rate) / (rate ** (0.5 * power) + 1e-9))[:, None]
     expected = scores[:, 0] if sample.num_classes == 0 else expit(scores[:, 0])
     return (target - expected)[:, None]
 
