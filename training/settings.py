@@ -53,6 +53,8 @@ class FitSettings:
             the losses gamma and tweedie); the model then predicts per unit of exposure.
         offset: column of logarithms that belong to the score as they are, for the same; the model then predicts what is
             multiplied by their exponentials.
+        teacher: column or file of a stronger model's predictions or probabilities, best of rows that it has not seen;
+            members learn from a mixture of them and the labels that is chosen out of fold.
         class_weight: "balanced" to let all classes count the same; probabilities are then those of a
             population with equally many of each.
         budget: seconds that the whole fit may take, training on all rows and the report included.
@@ -82,6 +84,7 @@ class FitSettings:
     weight: str | None = None
     exposure: str | None = None
     offset: str | None = None
+    teacher: str | None = None
     class_weight: Literal["none", "balanced"] = "none"
     budget: float = 60.0
     max_memory: float | None = None
@@ -127,7 +130,7 @@ class FitSettings:
         _require(
             memory is None or (_number(memory) and memory > 0), f"max_memory must be above 0 bytes; got {memory!r}"
         )
-        for name in ("weight", "exposure", "offset"):
+        for name in ("weight", "exposure", "offset", "teacher"):
             value = getattr(self, name)
             _require(value is None or isinstance(value, str), f"{name} must be a column; got {value!r}")
         _require(

@@ -77,6 +77,7 @@ _SETTINGS = (
     ("power", float, "of Tweedie's variance, between 1 and 2, for that loss (default 1.5)"),
     ("exposure", str, "column of exposures, for counts and costs (poisson, gamma, tweedie)"),
     ("offset", str, "column of logarithms that belong to the score, for the same"),
+    ("teacher", str, "column or file of a stronger model's predictions or probabilities to learn from, too"),
     ("class-weight", str, "balanced, or none (default)"),
     ("curves", str, "piecewise (default), or linear for the plain affine pencil"),
     ("seed", int, "of everything random (default 0)"),
@@ -91,6 +92,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.training.commands.metrics_table import print_metrics
     from eigenserve.training.data.sampling import read_sample
     from eigenserve.training.data.table import check_numbers, fingerprint
+    from eigenserve.training.data.teacher import attach_teacher
     from eigenserve.training.evaluation.evaluate import deviance_power, evaluate, evaluate_scores
     from eigenserve.training.fit import fit, plan
     from eigenserve.training.planning.clock import Clock
@@ -110,7 +112,7 @@ def _run(arguments: argparse.Namespace) -> None:
     local = store.root if isinstance(store, ModelStore) else store.cache
     _check_writable(local)
     rows = read_sample(arguments.data, arguments.max_rows, settings.seed)
-    frame = rows.frame
+    frame, _ = attach_teacher(rows.frame, settings.teacher)
     tested = read_sample(arguments.test, arguments.max_rows, settings.seed) if arguments.test else None
     if arguments.plan:
         print("\n".join(plan(frame, arguments.target, settings).lines()))

@@ -90,9 +90,11 @@ def _prepare(
     scope: Scope,
     clock: Clock,
 ) -> Prepared:
-    target, shift, scale = goal.values, 0.0, 1.0
+    target, shift, scale, teacher = goal.values, 0.0, 1.0, goal.teacher
     if goal.task == "regression":
         target, shift, scale = standardised(goal.values, weight, log)
+        if teacher is not None:
+            teacher = np.maximum(teacher, 0.0) / np.exp(shift) if log else (teacher - shift) / scale
     sample = Sample(
         space=space,
         coordinates=coordinates,
@@ -102,6 +104,7 @@ def _prepare(
         objective=choose_objective(goal.task, settings.loss, settings.quantile, log, settings.power),
         shift=shift,
         scale=scale,
+        teacher=teacher,
     )
     rng = np.random.default_rng(np.random.SeedSequence(settings.seed))
     return sample, *prepare(sample, settings, rng, scope, clock)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,15 @@ from eigenserve.training.kernels.losses import (
 )
 from eigenserve.training.planning.clock import Clock
 from eigenserve.training.planning.costs import Scope
-from eigenserve.training.search.candidates import COARSE, FINE, MAIN, plain_candidates, starting_candidates
+from eigenserve.training.search.candidates import (
+    COARSE,
+    FINE,
+    MAIN,
+    TEACHER_SHARES,
+    Candidate,
+    plain_candidates,
+    starting_candidates,
+)
 from eigenserve.training.search.members import Blueprint, draw_blueprint, training_rows
 from eigenserve.training.search.workbench import Workbench
 from eigenserve.training.settings import FitSettings
@@ -62,6 +70,7 @@ class Sample:
         num_classes: 0 unless it is a classifier's.
         objective: what to minimise.
         shift, scale: the finished score is shift + scale * (that of ``target``).
+        teacher: (N,) or (N, classes), a stronger model's targets on the scale of ``target``.
     """
 
     space: FeatureSpace
@@ -72,6 +81,7 @@ class Sample:
     objective: Objective
     shift: float = 0.0
     scale: float = 1.0
+    teacher: FloatArray | None = None
 
     @property
     def num_outputs(self) -> int:
@@ -152,7 +162,7 @@ def prepare(
         groups=np.array(groups),
         rows=training_rows(blueprint, z, sample.target, sample.weight),
         fold=fold,
-        candidates=(starting_candidates if settings.curves == "piecewise" else plain_candidates)(settings.usual_dim),
+        candidates=_candidates(sample, settings),
         # An additive model knows no constraint, so members that must keep one cannot start from it.
         additive_models=() if monotone or single else models,
         start=_start(sample),
@@ -163,8 +173,16 @@ def prepare(
         sizes=settings.sizes,
         caps=caps_of(space, bases, strengths, sample.scale),
         max_candidates=scope.candidates,
+        teacher=sample.teacher,
     )
     return bench, gains
+
+
+def _candidates(sample: Sample, settings: FitSettings) -> tuple[Candidate, ...]:
+    """Choose where the search starts; with a teacher, half way between it and the labels."""
+    starting = starting_candidates if settings.curves == "piecewise" else plain_candidates
+    share = TEACHER_SHARES[1] if sample.teacher is not None else 0.0
+    return tuple(replace(candidate, teacher=share) for candidate in starting(settings.usual_dim))
 
 
 def _draw(
