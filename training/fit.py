@@ -256,7 +256,7 @@ def refit(
 ) -> SpectralEnsemble:
     """Train a member for each pick on all rows, for as many steps as it was picked with, and join them.
 
-    Picks of the additive model share one member. ``done`` are the members, if they are trained already. Once ``late``,
+    Picks of an additive model share one member. ``done`` are the members, if they are trained already. Once ``late``,
     those that are trained must do.
     """
     reporter = reporter or Silent()
@@ -276,11 +276,11 @@ def refit(
             reporter.say(f"the budget is spent: the model has {len(members)} of {len(jobs)} members")
             picks = [pick for pick in picks if pick.candidate is None] + list(picks[: len(members)])
     weights = [1.0 / len(picks)] * len(members)
-    if len(members) < len(picks):
-        assert bench.additive is not None
-        coefficients, offsets = bench.additive.coefficients[-1], bench.additive.offsets[-1]
-        members.append((identity_params(blueprint, coefficients), offsets))
-        weights.append(1.0 - sum(weights))
+    for model in bench.additive_models:
+        share = sum(pick.additive is model for pick in picks) / len(picks)
+        if share > 0:
+            members.append((identity_params(blueprint, model.coefficients[-1]), model.offsets[-1]))
+            weights.append(share)
     return build_ensemble(blueprint, members, np.array(weights), bench.rows, scale, shift)
 
 

@@ -82,9 +82,8 @@ class Search:
         The first length always runs, shorter where it would take too long. Interrupted, or late, the search ends with
         what it has judged so far, unless that is nothing, or several processes would have to agree on what it is.
         """
-        if self.bench.additive is not None:
-            scores = self.bench.additive.out_of_fold
-            self.judged.append(Judged(None, 0, scores, self.bench.loss(scores)))
+        for model in self.bench.additive_models:
+            self.judged.append(Judged(None, 0, model.out_of_fold, self.bench.loss(model.out_of_fold), model))
         self._allowed = core_s
         entrants = self.bench.suitable()
         if vary or core_s > 0.0:

@@ -106,7 +106,7 @@ def prepare(
     monotone, bends, strengths = _monotone_signs(space, settings), _bends(space, settings), _strengths(space, settings)
     single = {*bends, *strengths}
     fold = assign_folds(sample.target, scope.folds, rng)
-    additive: AdditiveModel | None = None
+    models: tuple[AdditiveModel, ...] = ()
     finer: dict[int, int] = {}
     gains: list[PairGain] = []
     chosen = _named_pairs(space, settings, single)
@@ -115,7 +115,7 @@ def prepare(
     if not main_curves(space, z, kept=kept)[0]:
         raise UserError("at least one feature must vary; got only constants")
     if settings.curves == "piecewise" and sample.objective.kind != QUANTILE:
-        additive, finer, gains = _additive_and_pairs(sample, settings, fold, rng, single, kept, scope, clock)
+        models, finer, gains = _additive_and_pairs(sample, settings, fold, rng, single, kept, scope, clock)
     terms, bases = main_curves(space, z, settings.curves, monotone, finer, bends, kept)
     large = set(chosen)
     if settings.pairs is None:
@@ -146,7 +146,7 @@ def prepare(
         fold=fold,
         candidates=(starting_candidates if settings.curves == "piecewise" else plain_candidates)(settings.usual_dim),
         # An additive model knows no constraint, so members that must keep one cannot start from it.
-        additive=None if monotone or single else additive,
+        additive_models=() if monotone or single else models,
         start=_start(sample),
         judging=sample.objective.judging,
         batch=settings.batch or int(np.clip(rows // 8, 32, 256)),
@@ -188,8 +188,8 @@ def _additive_and_pairs(
     kept: Collection[int] | None,
     scope: Scope,
     clock: Clock,
-) -> tuple[AdditiveModel | None, dict[int, int], list[PairGain]]:
-    """Fit the additive model in the features' own curves; find which need more knots, and what pairs explain.
+) -> tuple[tuple[AdditiveModel, ...], dict[int, int], list[PairGain]]:
+    """Fit the additive and the linear model in the features' own curves; find which need more knots, and pairs.
 
     Features in ``single`` take part in no pair.
     """
@@ -198,33 +198,36 @@ def _additive_and_pairs(
 
     def fitted(
         finer: Mapping[int, int], penalties: tuple[float, float] | None = None
-    ) -> tuple[AdditiveModel | None, FloatArray, FloatArray]:
-        """The additive model, what it leaves of the target out of fold, and the features' importance in it."""
+    ) -> tuple[tuple[AdditiveModel, ...], FloatArray, FloatArray]:
+        """Fit both models; return what the additive one leaves out of fold, and the features' importance in it."""
         terms, bases = main_curves(space, z, finer=finer, kept=kept)
         if not scope.additive:
             left = _residuals(np.tile(_start(sample), (len(z), 1)), sample)
             importance = np.zeros(len(space))
             if any(tried):
                 importance[[term.features[0] for term in terms]] = 1e-9 + _alone(bases, z, left, fold, rng, scope)
-            return None, left, importance
+            return (), left, importance
         rows = training_rows(_draw(sample, settings, terms, bases), z, sample.target, sample.weight)
         late = clock.late("additive")
         additive = fit_additive(bases, rows, kind, sample.num_outputs, fold, late=late, penalties=penalties)
+        models = [additive]
+        if any(basis.rough.any() for basis in bases):
+            models.append(fit_additive(bases, rows, kind, sample.num_outputs, fold, late=late, straight=True))
         left = _residuals(additive.out_of_fold, sample)
-        return additive, left, _importance(len(space), terms, bases, rows, additive)
+        return tuple(models), left, _importance(len(space), terms, bases, rows, additive)
 
-    additive, left, importance = fitted({})
+    models, left, importance = fitted({})
     wavy = np.argsort(-importance, kind="stable")[: tried[0]]
     finer = finer_features(
         space, z, left, fold, rng, set(map(int, wavy)), max_rows=scope.pair_rows, late=clock.late("knots")
     )
-    if finer and additive is not None:
-        additive, left, importance = fitted(finer, additive.penalties)
+    if finer and models:
+        models, left, importance = fitted(finer, models[0].penalties)
     if not tried[1]:
-        return additive, finer, []
+        return models, finer, []
     importance[list(single)] = 0.0
     late = clock.late("pairs")
-    return additive, finer, find_pairs(space, z, left, fold, importance, rng, tried[1], scope.pair_rows, late)
+    return models, finer, find_pairs(space, z, left, fold, importance, rng, tried[1], scope.pair_rows, late)
 
 
 def _strongest(

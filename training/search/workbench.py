@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
+from functools import cached_property
 from threading import Event
 from typing import NamedTuple
 
@@ -41,7 +42,7 @@ class Workbench:
         rows: where the rows stand.
         fold: (N,), 0 ... folds - 1, or -1 for a row that is always trained on and never judged.
         candidates: ways to train that come into question.
-        additive: the additive model, whose parameters are the first of the blueprint's; None without one.
+        additive_models: models whose parameters are the first of the blueprint's; members may start from the best.
         start: (O,), scores to start from without it.
         judging: the loss by which candidates are compared, and its parameter.
         batch, learning_rate, seed: of the training.
@@ -55,7 +56,7 @@ class Workbench:
     rows: Rows
     fold: NDArray[np.int64]
     candidates: Sequence[Candidate]
-    additive: AdditiveModel | None
+    additive_models: tuple[AdditiveModel, ...]
     start: FloatArray
     judging: tuple[int, float]
     batch: int
@@ -69,6 +70,11 @@ class Workbench:
     def folds(self) -> int:
         """Count the folds."""
         return int(self.fold.max()) + 1
+
+    @cached_property
+    def additive(self) -> AdditiveModel | None:
+        """The best of the additive models, out of fold."""
+        return min(self.additive_models, key=lambda model: self.loss(model.out_of_fold), default=None)
 
     def suitable(self) -> list[Candidate]:
         """List the candidates to start from whose curves exist, and whose start: as many as may be, of all kinds."""
