@@ -72,8 +72,8 @@ class FitProgress:
         now = time.monotonic()
         if done == total or now - self._last_line >= LINE_INTERVAL_S:
             self._last_line = now
-            left = (now - self._started) / done * (total - done)
-            # The first steps wait for kernels to compile: they say nothing of what is to come.
+            # The first steps say little of what is to come.
+            left = (now - self._started) / max(1, done) * (total - done)
             time_left = f"  {left:.0f} s left" if done > 0.03 * total else ""
             print(f"{done / total:4.0%}  {text}{time_left}", file=self._stream, flush=True)
 

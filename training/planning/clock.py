@@ -13,7 +13,7 @@ from contextlib import contextmanager
 #: The share of the budget at which each phase makes do with what it has, if the plan did not end it earlier. The last
 #: two leave time for training on all rows and for the report.
 #: No brake is pulled in the first seconds: even a busy machine has then done what a small table needs.
-GRACE_S = 4.0
+GRACE_S = 7.0
 BRAKES = {"additive": 0.35, "knots": 0.45, "pairs": 0.55, "search": 0.95, "refit": 1.1}
 
 

@@ -111,8 +111,7 @@ def phase_seconds(sizes: Sizes, scope: Scope, cores: int) -> dict[str, float]:
         * (scope.steps * step + _score_seconds(sizes, scope))
         / cores,
         "refit": scope.members * scope.steps * step / cores,
-        "report": REPORT_S
-        + 1e-6 * EXPLAINED_US * min(rows, REPORT_ROWS) * min(outputs, 6) * scope.members * (4 + curves) / cores,
+        "report": REPORT_S + 1e-6 * EXPLAINED_US * explained * scope.members * (4 + curves) / cores,
     }
 
 
@@ -140,9 +139,9 @@ def step_seconds(
     """Estimate how long an optimiser step takes on one core.
 
     Measured on two busy cores, dim 7 to 25, 8 to 1,000 curves: 0.06 microseconds for a row and output, 0.01 for each
-    row of its matrix; for each of its blocks on each curve 0.003 from the nearest cache, and 0.006 more where a member's
-    matrices outgrow it; 0.4, and 0.006 for each curve, where the rows outgrow the last cache; 0.004 for each block of
-    parameters.
+    row of its matrix; for each of its blocks on each curve 0.003 from the nearest cache, and 0.006 more where a
+    member's matrices outgrow it; 0.4, and 0.006 for each curve, where the rows outgrow the last cache; 0.004 for each
+    block of parameters.
     """
     if batch is None:
         batch = int(np.clip(rows // 8, 32, 256))

@@ -167,7 +167,7 @@ class Search:
         numbered = [(self._numbers.setdefault(c, len(self._numbers)), c) for c in candidates]
         tasks = [(i, c, r, f) for i, c in numbered for r in range(self._repeats) for f in folds]
         jobs = [partial(self._job, c, steps, (level, i, r, f)) for i, c, r, f in tasks]
-        results = run_jobs(jobs, self.ranks, lambda: bool(self.judged) and self.late())
+        results = run_jobs(jobs, self.ranks, lambda: bool(self._standings) and self.late())
         scores = np.full((len(bench.fold), bench.blueprint.plan.num_outputs), np.nan)
         repeats: list[Judged] = []
         for (_, candidate, r, f), held_out in zip(tasks, results, strict=True):
@@ -176,9 +176,8 @@ class Search:
             if f == folds[-1]:
                 repeats.append(Judged(candidate, steps, scores.copy(), bench.loss(scores)))
                 self.judged.append(repeats[-1])
+                self._standings[candidate, steps] = mean_loss(repeats, self.members_of(candidate.dim), bench.loss)
                 if r == self._repeats - 1:
-                    members = self.members_of(candidate.dim)
-                    self._standings[candidate, steps] = mean_loss(repeats, members, bench.loss)
                     repeats = []
             total = max(self._allowed, limit, self.spent)
             self.reporter.advance(round(1e6 * self.spent), round(1e6 * total), self._summary())
