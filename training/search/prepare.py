@@ -37,6 +37,7 @@ from eigenserve.training.kernels.losses import (
     SOFTMAX,
     Objective,
     best_constant,
+    losses,
 )
 from eigenserve.training.planning.clock import Clock
 from eigenserve.training.planning.costs import Scope
@@ -56,6 +57,9 @@ from eigenserve.training.settings import FitSettings
 #: Rows from which one fold is enough to judge a fit whose length is given: it chooses little, so that its figures are
 #: not optimistic, and a fourth of these rows shows an error to 2%.
 HOLD_OUT_ROWS = 5_000
+
+#: Knots on frequent levels are tried against few where they make this many times as many of all.
+SPIKES_FACTOR = 1.5
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,7 @@ def prepare(
     single = {*bends, *strengths}
     fold = assign_folds(sample.target, scope.folds, rng)
     models: tuple[AdditiveModel, ...] = ()
+    spikes = True
     finer: dict[int, int] = {}
     gains: list[PairGain] = []
     chosen = _named_pairs(space, settings, single)
@@ -133,8 +138,8 @@ def prepare(
     if not main_curves(space, z, kept=kept)[0]:
         raise UserError("at least one feature must vary; got only constants")
     if settings.curves == "piecewise" and sample.objective.kind != QUANTILE:
-        models, finer, gains = _additive_and_pairs(sample, settings, fold, rng, single, kept, scope, clock)
-    terms, bases = main_curves(space, z, settings.curves, monotone, finer, bends, kept)
+        models, spikes, finer, gains = _additive_and_pairs(sample, settings, fold, rng, single, kept, scope, clock)
+    terms, bases = main_curves(space, z, settings.curves, monotone, finer, bends, kept, spikes)
     large = set(chosen)
     if settings.pairs is None:
         chosen, large = [gain.pair for gain in gains], {gain.pair for gain in gains if gain.large}
@@ -214,19 +219,22 @@ def _additive_and_pairs(
     kept: Collection[int] | None,
     scope: Scope,
     clock: Clock,
-) -> tuple[tuple[AdditiveModel, ...], dict[int, int], list[PairGain]]:
+) -> tuple[tuple[AdditiveModel, ...], bool, dict[int, int], list[PairGain]]:
     """Fit the additive and the linear model in the features' own curves; find which need more knots, and pairs.
 
     Features in ``single`` take part in no pair.
+
+    Returns:
+        The models, whether frequent levels have knots, the features with more knots, and the pairs.
     """
     space, z, objective = sample.space, sample.coordinates, sample.objective.training
     tried = scope.knot_features, scope.pair_features if settings.pairs is None else 0
 
     def fitted(
-        finer: Mapping[int, int], penalties: tuple[float, float] | None = None
+        finer: Mapping[int, int], spikes: bool, penalties: tuple[float, float] | None = None
     ) -> tuple[tuple[AdditiveModel, ...], FloatArray, FloatArray]:
         """Fit both models; return what the additive one leaves out of fold, and the features' importance in it."""
-        terms, bases = main_curves(space, z, finer=finer, kept=kept)
+        terms, bases = main_curves(space, z, finer=finer, kept=kept, spikes=spikes)
         if not scope.additive:
             left = _residuals(np.tile(_start(sample), (len(z), 1)), sample)
             importance = np.zeros(len(space))
@@ -242,18 +250,39 @@ def _additive_and_pairs(
         left = _residuals(additive.out_of_fold, sample)
         return tuple(models), left, _importance(len(space), terms, bases, rows, additive)
 
-    models, left, importance = fitted({})
+    spikes = True
+    models, left, importance = fitted({}, spikes)
+    if models and not clock.late("additive")() and _has_spikes(space, z, kept):
+        without = fitted({}, False)
+        spikes = _loss(models[0], sample) <= _loss(without[0][0], sample)
+        if not spikes:
+            models, left, importance = without
     wavy = np.argsort(-importance, kind="stable")[: tried[0]]
     finer = finer_features(
         space, z, left, fold, rng, set(map(int, wavy)), max_rows=scope.pair_rows, late=clock.late("knots")
     )
     if finer and models:
-        models, left, importance = fitted(finer, models[0].penalties)
+        models, left, importance = fitted(finer, spikes, models[0].penalties)
     if not tried[1]:
-        return models, finer, []
+        return models, spikes, finer, []
     importance[list(single)] = 0.0
     late = clock.late("pairs")
-    return models, finer, find_pairs(space, z, left, fold, importance, rng, tried[1], scope.pair_rows, late)
+    return models, spikes, finer, find_pairs(space, z, left, fold, importance, rng, tried[1], scope.pair_rows, late)
+
+
+def _has_spikes(space: FeatureSpace, z: FloatArray, kept: Collection[int] | None) -> bool:
+    """Say whether curves have many fewer knots without those on frequent levels."""
+    with_, without = (
+        sum(len(basis.curve.knots) for basis in main_curves(space, z, kept=kept, spikes=spikes)[1])
+        for spikes in (True, False)
+    )
+    return with_ > SPIKES_FACTOR * without
+
+
+def _loss(model: AdditiveModel, sample: Sample) -> float:
+    """Return the mean loss of an additive model out of fold."""
+    each = losses(*sample.objective.judging, model.out_of_fold, sample.target)
+    return float(np.average(each, weights=sample.weight))
 
 
 def _strongest(
