@@ -11,7 +11,10 @@ from scipy.special import xlogy
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.data.table import Target
+from eigenserve.training.evaluation.trust import THIRDS, calibration_error, coverage_by_thirds
 
+#: The level of prediction intervals whose coverage is a metric.
+JUDGED_LEVEL = 0.9
 #: Probabilities are held above this before their logarithm, so that one sure mistake is not an infinite loss.
 TINY = float(np.finfo(np.float64).eps)
 
@@ -54,6 +57,7 @@ def score_metrics(
         power = 1.0 if model.task == "poisson" else power
         values = {} if power is None else _deviance(predicted, target.values, weight, power)
         values |= _errors(predicted, target.values, weight)
+        values |= _coverage(model, scores, predicted, target.values, weight)
     return Metrics(rows=len(scores), values=values)
 
 
@@ -63,6 +67,18 @@ def _errors(predicted: FloatArray, target: FloatArray, weight: FloatArray) -> di
     spread = float(np.average((target - np.average(target, weights=weight)) ** 2, weights=weight))
     errors = {"rmse": square**0.5, "mae": float(np.average(np.abs(miss), weights=weight))}
     return {**errors, "r2": 1.0 - square / spread} if spread > 0 else errors
+
+
+def _coverage(
+    model: SpectralModel, scores: FloatArray, predicted: FloatArray, target: FloatArray, weight: FloatArray
+) -> dict[str, float]:
+    """Coverage of 90% intervals, by thirds of the prediction; nothing where the model keeps none."""
+    if JUDGED_LEVEL not in model.interval_levels or len(scores) < len(THIRDS):
+        return {}
+    shares = coverage_by_thirds(model.intervals(scores, JUDGED_LEVEL), predicted, target, weight)
+    return {
+        f"coverage_{100 * JUDGED_LEVEL:.0f}_{third}": float(share) for third, share in zip(THIRDS, shares, strict=True)
+    }
 
 
 def _deviance(predicted: FloatArray, target: FloatArray, weight: FloatArray, power: float) -> dict[str, float]:
@@ -101,6 +117,9 @@ def _classifier_metrics(probabilities: FloatArray, codes: np.ndarray, weight: Fl
         values["auc"] = float(np.mean([area_under_roc(probabilities[:, c], codes == c, weight) for c in ranked]))
     if classes == 2:
         values["brier"] = float(np.average((probabilities[:, 1] - codes) ** 2, weights=weight))
+        values["ece"] = calibration_error(probabilities[:, 1], codes == 1, weight)
+    else:
+        values["ece"] = calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == codes, weight)
     return values
 
 
