@@ -51,7 +51,7 @@ class FindCounterfactuals(Call):
         return await self.heavy(kind, asked.count, lambda patience: self._search(asked, patience))
 
     def _search(self, asked: Asked, patience: Patience) -> Response:
-        self.service.metrics.predicted(asked, "counterfactuals")
+        self.count(asked, "counterfactuals")
         found = []
         for row in asked.columns():
             patience.check()
