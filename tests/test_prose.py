@@ -72,11 +72,11 @@ def test_excluded_words_are_rare():
     assert len(met) < MOST, "\n".join(met)
 
 
-def test_a_docstring_begins_with_a_verb():
+def test_nearly_every_docstring_begins_with_a_verb():
+    every = [(path, node) for path in PYTHON for node in docstrings(ast.parse(path.read_text()))]
     met = [
         f"{path.relative_to(ROOT)}:{node.lineno}: {node.value.splitlines()[0]}"
-        for path in PYTHON
-        for node in docstrings(ast.parse(path.read_text()))
+        for path, node in every
         if NOT_A_VERB.match(node.value.lstrip())
     ]
-    assert len(met) < MOST, "\n".join(met)
+    assert len(met) < 0.02 * len(every), "\n".join(met)
