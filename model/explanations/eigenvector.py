@@ -1,4 +1,4 @@
-"""The eigenvector method: a score taken apart by the eigenvector that belongs to it."""
+"""Explain a score exactly by the eigenvector that belongs to it."""
 
 from __future__ import annotations
 

@@ -28,13 +28,14 @@ def add_reference(commands: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.model.checkpoints.locations import place_of
-    from eigenserve.model.explanations.reference import with_reference
-    from eigenserve.training.data.population import population_reference
+    from eigenserve.model.explanations.reference import reference_of, with_reference
+    from eigenserve.training.data.population import rows_where
     from eigenserve.training.data.table import read_table
 
     store, name, version = place_of(arguments.model)
     model = store.load(name, version)
-    reference = population_reference(model, read_table(arguments.data), arguments.where, arguments.name or "")
+    population = rows_where(read_table(arguments.data), arguments.where)
+    reference = reference_of(model, model.features.encode(population), arguments.name or arguments.where)
     report = store.report(name, int(model.card["version"]))
 
     def keep_report(folder: Path, _: SpectralModel) -> None:

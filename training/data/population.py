@@ -5,17 +5,14 @@ from __future__ import annotations
 import pandas as pd
 
 from eigenserve.errors import UserError
-from eigenserve.model.explanations.reference import Reference, reference_of
 from eigenserve.model.rows.cells import category_key, is_missing
-from eigenserve.model.spectral import SpectralModel
 
 
-def population_reference(model: SpectralModel, frame: pd.DataFrame, condition: str, name: str = "") -> Reference:
-    """Return the reference of a table's rows that meet a condition, called by its name, or by the condition.
+def rows_where(frame: pd.DataFrame, condition: str) -> pd.DataFrame:
+    """Return the rows of a table that meet a condition.
 
     Args:
-        model: that explains.
-        frame: the table, with the model's features and the condition's columns.
+        frame: the table.
         condition: COLUMN=VALUE, or several of them with commas between; values as ``category_key`` writes them.
 
     Raises:
@@ -31,4 +28,4 @@ def population_reference(model: SpectralModel, frame: pd.DataFrame, condition: s
         chosen &= frame[column].map(lambda cell, value=value: not is_missing(cell) and category_key(cell) == value)
     if not chosen.any():
         raise UserError(f"no row has {condition!r}")
-    return reference_of(model, model.features.encode(frame[chosen]), name or condition)
+    return frame[chosen]
