@@ -18,8 +18,10 @@ from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.additive.pairs import pair_term
 from eigenserve.training.data.audit import audit
+from eigenserve.training.data.exposure import per_unit
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.table import Target, fingerprint, positive_column, split_target
+from eigenserve.training.data.teacher import attach_teacher, with_teacher
 from eigenserve.training.evaluation.metrics import score_metrics
 from eigenserve.training.planning.clock import Clock
 from eigenserve.training.planning.machine import this_machine
@@ -94,14 +96,15 @@ def fit(
     Raises:
         UserError: a table or a setting that cannot be trained on.
     """
-    table, goal, notes = split_target(_chosen(frame, target, settings), target, settings.task)
+    frame, teacher = attach_teacher(frame, settings.teacher)
+    table, goal, notes = split_target(_chosen(frame, target, settings, teacher), target, settings.task)
     if len(table) < MIN_ROWS:
         raise UserError(f"at least {MIN_ROWS} rows are needed; got {len(table)}")
     weight = _weights(table, goal, settings)
-    if settings.exposure is not None:
-        exposure = positive_column(table, settings.exposure)
-        goal, weight = replace(goal, values=goal.values / exposure), weight * exposure
-    table = table.drop(columns=[name for name in (settings.weight, settings.exposure) if name is not None])
+    power = settings.deviance_power(goal.task)
+    goal, weight = per_unit(table, goal, weight, settings.exposure, settings.offset, power or 1.0)
+    goal = with_teacher(goal, table, teacher)
+    table = table.drop(columns=[*_roles(settings), *teacher])
     fitted = fit_rows(table, goal, weight, settings, reporter, journal, ranks, clock)
     card = {**fitted.model.card, "data": {"rows": len(frame), "sha256": fingerprint(frame)}}
     return replace(fitted, model=replace(fitted.model, card=card), notes=(*notes, *fitted.notes))
@@ -113,8 +116,9 @@ def plan(frame: pd.DataFrame, target: str, settings: FitSettings) -> FitPlan:
     Raises:
         UserError: a table or a setting that cannot be trained on.
     """
-    table, goal, _ = split_target(_chosen(frame, target, settings), target, settings.task)
-    table = table.drop(columns=[name for name in (settings.weight, settings.exposure) if name is not None])
+    frame, teacher = attach_teacher(frame, settings.teacher)
+    table, goal, _ = split_target(_chosen(frame, target, settings, teacher), target, settings.task)
+    table = table.drop(columns=[*_roles(settings), *teacher])
     return plan_fit(infer_features(table), table, goal, settings)
 
 
@@ -170,7 +174,7 @@ def _fit_rows(
     phases = Phases(reporter, plan.seconds)
     if scope.rows < len(table):
         part = np.sort(np.random.default_rng(settings.seed).choice(len(table), scope.rows, replace=False))
-        table, goal, weight = table.iloc[part], replace(goal, values=goal.values[part]), weight[part]
+        table, goal, weight = table.iloc[part], goal.rows(part), weight[part]
     columns = space.encode(table)
     phases.begin("additive", "fitting the additive model")
     core_seconds = cores * (plan.seconds["search"] + plan.seconds["refit"]) / this_machine().slowness
@@ -212,8 +216,8 @@ def _fit_rows(
     ensemble = refit(bench, picks, scale, shift, phases, trained, ranks, clock.late("refit"))
     phases.begin("report", "measuring the model")
     model = SpectralModel(goal.task, goal.name, space, ensemble, goal.classes, log_link=log_link)
-    unseen = replace(goal, values=goal.values[held])
-    metrics = score_metrics(model, scores, unseen, weight[held])
+    unseen = goal.rows(held)
+    metrics = score_metrics(model, scores, unseen, weight[held], settings.deviance_power(goal.task))
     card: dict[str, Any] = {
         "metrics": {"out_of_fold": {"rows": metrics.rows, **metrics.values}},
         "training": {
@@ -316,14 +320,23 @@ def _weights(table: pd.DataFrame, goal: Target, settings: FitSettings) -> FloatA
             raise UserError(f"class_weight balanced needs classes; the task is {goal.task}")
         codes = goal.values.astype(int)
         weight = weight / np.bincount(codes, weight, minlength=len(goal.classes))[codes]
-    if settings.exposure is not None and goal.task != "poisson":
-        raise UserError(f"exposure needs the task poisson; the task is {goal.task}")
+    for name in ("exposure", "offset"):
+        if getattr(settings, name) is not None and settings.deviance_power(goal.task) is None:
+            raise UserError(
+                f"{name} needs counts or costs (the task poisson, or the loss gamma or tweedie); "
+                f"the task is {goal.task} with the loss {settings.loss}"
+            )
     return weight
 
 
-def _chosen(frame: pd.DataFrame, target: str, settings: FitSettings) -> pd.DataFrame:
+def _roles(settings: FitSettings) -> list[str]:
+    """List the columns that are neither features nor the target."""
+    return [name for name in (settings.weight, settings.exposure, settings.offset) if name is not None]
+
+
+def _chosen(frame: pd.DataFrame, target: str, settings: FitSettings, teacher: Sequence[str] = ()) -> pd.DataFrame:
     """Select the columns that the settings ask for, and the target."""
-    roles = [name for name in (settings.weight, settings.exposure) if name is not None]
+    roles = [*_roles(settings), *teacher]
     for name in (*settings.features, *settings.exclude, *roles):
         if name not in frame:
             raise UserError(f"no column {name!r}; the columns are {', '.join(frame.columns)}")

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from eigenserve.errors import UserError
 from eigenserve.model.predictor import Task
 from eigenserve.training.curves.basis import CurveShape
-from eigenserve.training.kernels.losses import RegressionLink, RegressionLoss
+from eigenserve.training.kernels.losses import DEVIANCE_LOSSES, RegressionLink, RegressionLoss
 
 #: The size that a search starts from, and those that it may go on to.
 USUAL_DIM = 15
@@ -38,8 +38,10 @@ class FitSettings:
         epochs: passes over the rows in the training of the finished members; None to let the search choose.
         batch: rows in a step; None for an eighth of the rows within 32 and 256.
         learning_rate: the peak of the one-cycle schedule; None for 0.01, or 0.06 for linear curves.
-        loss: of a regression: auto, squared, huber, absolute or quantile.
+        loss: of a regression: auto, squared, huber, absolute, quantile, gamma (positive costs) or tweedie (costs that
+            may be zero).
         quantile: which one, for the loss of that name.
+        power: of Tweedie's variance, between 1 (counts) and 2 (gamma), for the loss of that name.
         link: of a regression: identity for a score on the target's scale, log for its logarithm, auto for the better.
         monotone: (feature, "+" or "-"): the score must never fall, or never rise, along it.
         convex, concave: features along which the score must be so, within the range of the training rows. That takes
@@ -47,7 +49,12 @@ class FitSettings:
         max_strength: (feature, the most that the score may change by per unit of it, or from one category to
             another).
         weight: column that says how much each row counts.
-        exposure: column of a Poisson model's exposures; it then predicts counts per unit of exposure.
+        exposure: column of how much was observed in each row (years, claims), for counts and costs (the task poisson,
+            the losses gamma and tweedie); the model then predicts per unit of exposure.
+        offset: column of logarithms that belong to the score as they are, for the same; the model then predicts what is
+            multiplied by their exponentials.
+        teacher: column or file of a stronger model's predictions or probabilities, best of rows that it has not seen;
+            members learn from a mixture of them and the labels that is chosen out of fold.
         class_weight: "balanced" to let all classes count the same; probabilities are then those of a
             population with equally many of each.
         budget: seconds that the whole fit may take, training on all rows and the report included.
@@ -68,6 +75,7 @@ class FitSettings:
     learning_rate: float | None = None
     loss: RegressionLoss = "auto"
     quantile: float = 0.5
+    power: float = 1.5
     link: RegressionLink = "auto"
     monotone: tuple[tuple[str, str], ...] = ()
     convex: tuple[str, ...] = ()
@@ -75,6 +83,8 @@ class FitSettings:
     max_strength: tuple[tuple[str, float], ...] = ()
     weight: str | None = None
     exposure: str | None = None
+    offset: str | None = None
+    teacher: str | None = None
     class_weight: Literal["none", "balanced"] = "none"
     budget: float = 60.0
     max_memory: float | None = None
@@ -120,7 +130,7 @@ class FitSettings:
         _require(
             memory is None or (_number(memory) and memory > 0), f"max_memory must be above 0 bytes; got {memory!r}"
         )
-        for name in ("weight", "exposure"):
+        for name in ("weight", "exposure", "offset", "teacher"):
             value = getattr(self, name)
             _require(value is None or isinstance(value, str), f"{name} must be a column; got {value!r}")
         _require(
@@ -134,9 +144,19 @@ class FitSettings:
             self.quantile == 0.5 or self.loss == "quantile",
             f"quantile {self.quantile:g} needs the loss quantile; the loss is {self.loss}",
         )
-        if self.link == "log":
-            restricted = self.loss != "auto" or self.concave or self.max_strength
-            _require(not restricted, "link log requires the loss auto, and excludes concave and capped features")
+        _require(
+            self.power == 1.5 or self.loss == "tweedie",
+            f"power {self.power:g} needs the loss tweedie; the loss is {self.loss}",
+        )
+        _require(_number(self.power) and 1 < self.power < 2, f"power must be between 1 and 2; got {self.power!r}")
+        costs = self.loss in DEVIANCE_LOSSES
+        if self.link == "log" or costs:
+            restricted = (self.loss != "auto" and not costs) or self.concave or self.max_strength
+            _require(
+                not restricted,
+                "link log requires the loss auto, gamma or tweedie, and excludes concave and capped features",
+            )
+        _require(not costs or self.link != "identity", f"loss {self.loss} has the link log; got {self.link}")
         _require(
             self.class_weight in ("none", "balanced"),
             f"class_weight must be none or balanced; got {self.class_weight!r}",
@@ -146,6 +166,13 @@ class FitSettings:
     def peak_learning_rate(self) -> float:
         """Return the learning rate, measured best on California housing unless given."""
         return self.learning_rate or (0.01 if self.curves == "piecewise" else 0.06)
+
+    def deviance_power(self, task: Task) -> float | None:
+        """Return the power of Tweedie's deviance that a fit of this task minimises; None where it minimises another."""
+        if task == "poisson":
+            return 1.0
+        costs = {"gamma": 2.0, "tweedie": self.power}
+        return costs.get(self.loss) if task == "regression" else None
 
     @property
     def usual_dim(self) -> int:
@@ -200,6 +227,12 @@ def make_settings(given: Mapping[str, Any]) -> FitSettings:
     values = dict(given)
     if values.get("task") == "auto":
         values["task"] = None
+    if values.get("task") in DEVIANCE_LOSSES:  # costs are regressions with a loss of this name
+        if values.get("loss", values["task"]) != values["task"]:
+            raise UserError(f"the task {values['task']} has the loss {values['task']}; got loss {values['loss']}")
+        values["loss"] = values["task"]
+    if values.get("loss") in DEVIANCE_LOSSES:
+        values["task"] = "regression" if values.get("task") in (None, *DEVIANCE_LOSSES) else values["task"]
     if "monotone" in values:
         values["monotone"] = _monotone(values["monotone"])
     if "pairs" in values:

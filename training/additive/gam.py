@@ -75,7 +75,7 @@ class _Choice(NamedTuple):
 def fit_additive(
     bases: Sequence[CurveBasis],
     rows: Rows,
-    loss: int,
+    objective: tuple[int, float],
     num_outputs: int,
     fold: NDArray[np.int64],
     late: Callable[[], bool] = lambda: False,
@@ -87,19 +87,19 @@ def fit_additive(
     Args:
         bases: curves of single features; parameters that bend them bear a penalty of their own.
         rows: where the rows stand, their targets and weights.
-        loss: of ``training.kernels.losses``.
+        objective: a loss of ``training.kernels.losses`` and its parameter.
         num_outputs: O.
         fold: (N,), 0 ... folds - 1.
         late: true once what is at hand must do.
         penalties: on lines and on ramps; None to choose those of the least out-of-fold loss.
         straight: whether curves must be lines.
     """
-    loss = SQUARED if loss == HUBER else loss
+    objective = (SQUARED, 0.0) if objective[0] == HUBER else objective
     rough = np.concatenate([basis.rough for basis in bases])
     folds = int(fold.max()) + 1
     near: FloatArray | None = None
     if penalties is None:
-        choice = _choose_penalties(bases, rows, loss, num_outputs, rough, fold, late, straight)
+        choice = _choose_penalties(bases, rows, objective, num_outputs, rough, fold, late, straight)
         penalties = choice.line, choice.ramp
         # The fit to all rows starts as the mean of the others.
         near = np.repeat(choice.beta.mean(axis=1, keepdims=True), folds + 1, axis=1)
@@ -108,7 +108,7 @@ def fit_additive(
     lanes = (folds + 1) * num_outputs
     part = slice(None, None, _stride(len(fold), min(MAX_FIT_ROWS, MAX_ROW_LANES // lanes)))
     # No row is in the fold -1, so that the last set has them all.
-    problem = _problem(bases, rows, part, loss, num_outputs, fold, np.append(np.arange(folds), -1))
+    problem = _problem(bases, rows, part, objective, num_outputs, fold, np.append(np.arange(folds), -1))
     solutions = problem.solve(_penalty(rough, *penalties), near, late=late)
     del problem
     out_of_fold = np.empty((len(fold), num_outputs))
@@ -133,7 +133,7 @@ def _problem(
     bases: Sequence[CurveBasis],
     rows: Rows,
     part: slice,
-    loss: int,
+    objective: tuple[int, float],
     outputs: int,
     fold: NDArray[np.int64],
     sets: NDArray[np.int64],
@@ -142,13 +142,13 @@ def _problem(
     starts, weights = np.ascontiguousarray(rows.starts[part]), np.ascontiguousarray(rows.weights[part])
     weight = rows.sample_weight[part].astype(np.float64)[:, None] * (fold[part, None] != sets)
     design = Design(bases, starts, weights, len(sets) * outputs)
-    return Problem(design, rows.target[part].astype(np.float64), weight, loss, outputs)
+    return Problem(design, rows.target[part].astype(np.float64), weight, objective[0], outputs, objective[1])
 
 
 def _choose_penalties(
     bases: Sequence[CurveBasis],
     rows: Rows,
-    loss: int,
+    objective: tuple[int, float],
     outputs: int,
     rough: NDArray[np.bool_],
     fold: NDArray[np.int64],
@@ -165,17 +165,17 @@ def _choose_penalties(
         folds = 1
     stride = _stride(len(fold), min(MAX_CHOICE_ROWS, MAX_ROW_LANES // (folds * outputs)))
     part = slice(None, None, stride)
-    problem = _problem(bases, rows, part, loss, outputs, fold, np.arange(folds))
+    problem = _problem(bases, rows, part, objective, outputs, fold, np.arange(folds))
     held = np.flatnonzero(fold[part] < folds)
     place, weight = fold[part][held], rows.sample_weight[part][held].astype(np.float64)
     lines: tuple[float, ...] = LINE_PENALTIES
-    if loss != SQUARED:
+    if objective[0] != SQUARED:
         lines = (*LINE_PENALTIES, WEAK_LINE_PENALTY) if len(fold) < NEWTON_CHOICE_ROWS else LINE_PENALTIES[:1]
 
     def judge(line: float, ramp: float, start: FloatArray | None) -> _Choice:
         # A strength that suits all rows is felt as a smaller one by a part of them.
         beta = problem.solve(_penalty(rough, line, ramp) / stride, start, late=late)
-        each = losses(loss, 0.0, problem.scores(beta)[held, place], problem.target[held])
+        each = losses(*objective, problem.scores(beta)[held, place], problem.target[held])
         return _Choice(line, ramp, float((weight * each).sum()), beta)
 
     def path(choices: Iterable[tuple[float, float]]) -> list[_Choice]:

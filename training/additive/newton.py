@@ -18,7 +18,16 @@ from scipy.special import expit, softmax
 from eigenserve.model.arrays import FloatArray
 from eigenserve.training.additive.design import Design
 from eigenserve.training.curves.basis import CurveBasis
-from eigenserve.training.kernels.losses import LOGISTIC, MAX_LOG_RATE, POISSON, SOFTMAX, SQUARED, best_constant
+from eigenserve.training.kernels.losses import (
+    GAMMA,
+    LOGISTIC,
+    MAX_LOG_RATE,
+    POISSON,
+    SOFTMAX,
+    SQUARED,
+    TWEEDIE,
+    best_constant,
+)
 
 #: Newton steps (the squared loss needs one); they stop where the next promises less than this share of the loss, times
 #: the tolerance.
@@ -50,6 +59,7 @@ class Problem:
         weight: (N, G), how much each row counts in each set: zero where it is left out.
         loss: of ``training.kernels.losses``.
         outputs: O.
+        parameter: of the loss.
     """
 
     design: Design
@@ -57,6 +67,7 @@ class Problem:
     weight: FloatArray
     loss: int
     outputs: int
+    parameter: float = 0.0
 
     @property
     def sets(self) -> int:
@@ -124,6 +135,9 @@ class Problem:
         first = scores[:, :, 0]
         if self.loss == POISSON:
             each = np.exp(np.minimum(first, MAX_LOG_RATE)) - self.target[:, None] * first
+        elif self.loss in (GAMMA, TWEEDIE):
+            falling, rising = self._costs(scores)
+            each = falling[:, :, 0] + rising[:, :, 0]
         elif self.loss == LOGISTIC:
             each = np.logaddexp(0.0, first) - self.target[:, None] * first
         else:
@@ -135,7 +149,7 @@ class Problem:
 
     def _derivatives(self, scores: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Weighted slopes (N, G, O), and the bend: weighted curvatures, or of classes their probabilities."""
-        assert self.loss in (SQUARED, POISSON, LOGISTIC, SOFTMAX)
+        assert self.loss in (SQUARED, POISSON, LOGISTIC, SOFTMAX, GAMMA, TWEEDIE)
         if self.loss == SOFTMAX:
             chances = softmax(scores, axis=2)
             slopes = chances.copy()
@@ -147,8 +161,20 @@ class Problem:
         if self.loss == POISSON:
             rate = np.exp(np.minimum(scores, MAX_LOG_RATE))
             return weight * (rate - target), weight * np.maximum(rate, LEAST_CURVATURE)
+        if self.loss in (GAMMA, TWEEDIE):
+            # The deviance falls like e^(1 - p)s and rises like e^(2 - p)s, or s itself for p = 2.
+            falling, rising = self._costs(scores)
+            down, up = self.parameter - 1.0, 2.0 - self.parameter
+            slopes = (up * rising if up > 0.0 else 1.0) - down * falling
+            return weight * slopes, weight * np.maximum(up**2 * rising + down**2 * falling, LEAST_CURVATURE)
         p = expit(scores)
         return weight * (p - target), weight * np.maximum(p * (1.0 - p), LEAST_CURVATURE)
+
+    def _costs(self, scores: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the two parts of the deviance of scores (N, G, 1), the one that falls and the one that rises."""
+        held = np.clip(scores, -MAX_LOG_RATE, MAX_LOG_RATE)
+        down, up = self.parameter - 1.0, 2.0 - self.parameter
+        return self.target[:, None, None] * np.exp(-down * held) / down, np.exp(up * held) / up if up > 0.0 else held
 
     def _pull(self, slopes: FloatArray) -> FloatArray:
         flat = self.design.pull(slopes.reshape(len(slopes), -1))

@@ -16,8 +16,8 @@ from eigenserve.model.arrays import FloatArray
 from eigenserve.training.curves.basis import CurveBasis, choose_knots, main_knots, ramp_basis
 from eigenserve.training.kernels.layout import RAMPS
 
-#: Knots of each level, in multiples of the usual number. Measured out of fold: of eight tables three were best at the
-#: first, three at the second and two at the third.
+#: Knots of each level, in multiples of the usual number; the first is there for curves without spikes. Measured out of
+#: fold: of eight tables three were best at the first, three at the second and two at the third.
 FACTORS = (1, 3, 8)
 #: Rows that there must be for each knot (concrete, 824 rows: 64 knots still gain).
 ROWS_PER_KNOT = 12
@@ -53,7 +53,7 @@ def one_level(curves: int) -> Levels:
 
 
 def with_finer_curves(
-    bases: Sequence[CurveBasis], coordinates: FloatArray, main: int
+    bases: Sequence[CurveBasis], coordinates: FloatArray, main: int, spikes: bool = True
 ) -> tuple[list[CurveBasis], Levels]:
     """All curves, followed by finer forms of the first ``main`` of them where there are rows and values for such.
 
@@ -63,17 +63,19 @@ def with_finer_curves(
         bases: all curves of the first level.
         coordinates: (N, F), the training rows.
         main: how many of them are of single features and may have finer forms.
+        spikes: whether they have a knot on each frequent level already.
     """
     rows = len(coordinates)
     every = list(bases)
-    first, last = [0] * len(every), [len(FACTORS) - 1] * len(every)
+    factors = FACTORS[1:] if spikes else FACTORS
+    first, last = [0] * len(every), [len(factors)] * len(every)
     base_of = list(range(len(every)))
     for c, basis in enumerate(bases[:main]):
         coarser = c
-        for level, factor in enumerate(FACTORS[1:], 1):
+        for level, factor in enumerate(factors, 1):
             count = factor * main_knots(rows)
             full = (len(every) - len(bases) + 1) * rows > MAX_PLACES
-            if basis.form != RAMPS or count * ROWS_PER_KNOT > rows or full:
+            if basis.form != RAMPS or (factor > 1 and count * ROWS_PER_KNOT > rows) or full:
                 break
             before = np.array(every[coarser].curve.knots)
             knots = np.union1d(before, choose_knots(coordinates[:, basis.curve.numeric[0]], count))
@@ -83,7 +85,7 @@ def with_finer_curves(
             coarser = len(every)
             every.append(ramp_basis(replace(basis.curve, knots=tuple(knots.tolist()))))
             first.append(level)
-            last.append(len(FACTORS) - 1)
+            last.append(len(factors))
             base_of.append(c)
     count = max(first) + 1
     return every, Levels(np.array(first), np.minimum(last, count - 1), np.array(base_of), count)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from eigenserve.errors import UserError
-from eigenserve.model.checkpoints.files import read_checkpoint, write_checkpoint
+from eigenserve.model.checkpoints.files import from_bytes, to_bytes
 from eigenserve.model.checkpoints.local_store import ModelStore
 from eigenserve.model.checkpoints.locations import load_model
 from eigenserve.model.explanations.explanation import Explanation
@@ -46,8 +45,8 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        members: int = 12,
-        dim: int = 15,
+        members: int | None = None,
+        dim: int | None = None,
         pairs: Pairs = "auto",
         monotone: Mapping[str, str] | None = None,
         budget: float = 60.0,
@@ -105,7 +104,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
         """
         model = load_model(path)
         settings = dict(model.card.get("training", {}).get("settings", {}))
-        kept = ("members", "dim", "budget", "loss", "quantile", "link")
+        kept = ("members", "dim", "budget", "loss", "quantile", "power", "link")
         kept_settings = {name: settings[name] for name in kept if name in settings}
         estimator = cls(
             **{name: value for name, value in kept_settings.items() if name in cls._get_param_names()},
@@ -129,18 +128,13 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
         """Return the parameters and the files of the checkpoint: a pickle outlives changes of the classes inside."""
         state = dict(super().__getstate__())
         if "model_" in state:
-            with tempfile.TemporaryDirectory() as folder:
-                write_checkpoint(Path(folder), state["model_"])
-                state["model_"] = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+            state["model_"] = to_bytes(state["model_"])
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         files = state.get("model_")
         if isinstance(files, dict):
-            with tempfile.TemporaryDirectory() as folder:
-                for name, content in files.items():
-                    (Path(folder) / name).write_bytes(content)
-                state = {**state, "model_": read_checkpoint(Path(folder))}
+            state = {**state, "model_": from_bytes(files)}
         super().__setstate__(state)
 
     @abstractmethod

@@ -10,7 +10,7 @@ from eigenserve.model.rows.features import FeatureSpace
 from eigenserve.training.additive.pairs import PairGain
 from eigenserve.training.data.schema import skewness
 from eigenserve.training.data.table import Target
-from eigenserve.training.kernels.losses import choose_objective, standardised
+from eigenserve.training.kernels.losses import DEVIANCE_LOSSES, choose_objective, standardised
 from eigenserve.training.planning.clock import Clock
 from eigenserve.training.planning.costs import Scope
 from eigenserve.training.progress import Silent
@@ -63,9 +63,15 @@ def links_of(goal: Target, settings: FitSettings) -> tuple[bool, ...]:
             if getattr(settings, name) != "auto":
                 raise UserError(f"{name} {getattr(settings, name)} needs the task regression; the task is {goal.task}")
         return (False,)
-    if settings.link == "log":
+    if settings.loss == "gamma" and goal.values.min() <= 0:
+        raise UserError(
+            f"loss gamma needs a target that is above 0 everywhere; {goal.name!r} goes down to {goal.values.min():g}: "
+            "leave such rows out, or take the loss tweedie, whose costs may be 0"
+        )
+    if settings.link == "log" or settings.loss in DEVIANCE_LOSSES:
         if goal.values.min() < 0 or goal.values.max() == 0:
-            raise UserError("link log needs a target that is at least 0 everywhere, and above 0 somewhere")
+            name = "link log" if settings.loss == "auto" else f"loss {settings.loss}"
+            raise UserError(f"{name} needs a target that is at least 0 everywhere, and above 0 somewhere")
         return (True,)
     free = settings.link == "auto" and settings.loss == "auto" and settings.curves == "piecewise"
     free = free and not (settings.convex or settings.concave or settings.max_strength)
@@ -84,18 +90,21 @@ def _prepare(
     scope: Scope,
     clock: Clock,
 ) -> Prepared:
-    target, shift, scale = goal.values, 0.0, 1.0
+    target, shift, scale, teacher = goal.values, 0.0, 1.0, goal.teacher
     if goal.task == "regression":
         target, shift, scale = standardised(goal.values, weight, log)
+        if teacher is not None:
+            teacher = np.maximum(teacher, 0.0) / np.exp(shift) if log else (teacher - shift) / scale
     sample = Sample(
         space=space,
         coordinates=coordinates,
         target=target,
         weight=weight,
         num_classes=len(goal.classes),
-        objective=choose_objective(goal.task, settings.loss, settings.quantile, log),
+        objective=choose_objective(goal.task, settings.loss, settings.quantile, log, settings.power),
         shift=shift,
         scale=scale,
+        teacher=teacher,
     )
     rng = np.random.default_rng(np.random.SeedSequence(settings.seed))
     return sample, *prepare(sample, settings, rng, scope, clock)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +29,27 @@ from eigenserve.training.curves.basis import (
 from eigenserve.training.curves.caps import caps_of
 from eigenserve.training.curves.levels import Levels, with_finer_curves
 from eigenserve.training.kernels.layout import Rows
-from eigenserve.training.kernels.losses import POISSON, QUANTILE, SOFTMAX, Objective, best_constant
+from eigenserve.training.kernels.losses import (
+    MAX_LOG_RATE,
+    POISSON,
+    QUANTILE,
+    RATE_LOSSES,
+    SOFTMAX,
+    Objective,
+    best_constant,
+    losses,
+)
 from eigenserve.training.planning.clock import Clock
 from eigenserve.training.planning.costs import Scope
-from eigenserve.training.search.candidates import COARSE, FINE, MAIN, plain_candidates, starting_candidates
+from eigenserve.training.search.candidates import (
+    COARSE,
+    FINE,
+    MAIN,
+    TEACHER_SHARES,
+    Candidate,
+    plain_candidates,
+    starting_candidates,
+)
 from eigenserve.training.search.members import Blueprint, draw_blueprint, training_rows
 from eigenserve.training.search.workbench import Workbench
 from eigenserve.training.settings import FitSettings
@@ -40,6 +57,9 @@ from eigenserve.training.settings import FitSettings
 #: Rows from which one fold is enough to judge a fit whose length is given: it chooses little, so that its figures are
 #: not optimistic, and a fourth of these rows shows an error to 2%.
 HOLD_OUT_ROWS = 5_000
+
+#: Knots on frequent levels are tried against few where they make this many times as many of all.
+SPIKES_FACTOR = 1.5
 
 
 @dataclass(frozen=True)
@@ -54,6 +74,7 @@ class Sample:
         num_classes: 0 unless it is a classifier's.
         objective: what to minimise.
         shift, scale: the finished score is shift + scale * (that of ``target``).
+        teacher: (N,) or (N, classes), a stronger model's targets on the scale of ``target``.
     """
 
     space: FeatureSpace
@@ -64,6 +85,7 @@ class Sample:
     objective: Objective
     shift: float = 0.0
     scale: float = 1.0
+    teacher: FloatArray | None = None
 
     @property
     def num_outputs(self) -> int:
@@ -107,6 +129,7 @@ def prepare(
     single = {*bends, *strengths}
     fold = assign_folds(sample.target, scope.folds, rng)
     models: tuple[AdditiveModel, ...] = ()
+    spikes = True
     finer: dict[int, int] = {}
     gains: list[PairGain] = []
     chosen = _named_pairs(space, settings, single)
@@ -115,8 +138,8 @@ def prepare(
     if not main_curves(space, z, kept=kept)[0]:
         raise UserError("at least one feature must vary; got only constants")
     if settings.curves == "piecewise" and sample.objective.kind != QUANTILE:
-        models, finer, gains = _additive_and_pairs(sample, settings, fold, rng, single, kept, scope, clock)
-    terms, bases = main_curves(space, z, settings.curves, monotone, finer, bends, kept)
+        models, spikes, finer, gains = _additive_and_pairs(sample, settings, fold, rng, single, kept, scope, clock)
+    terms, bases = main_curves(space, z, settings.curves, monotone, finer, bends, kept, spikes)
     large = set(chosen)
     if settings.pairs is None:
         chosen, large = [gain.pair for gain in gains], {gain.pair for gain in gains if gain.large}
@@ -144,7 +167,7 @@ def prepare(
         groups=np.array(groups),
         rows=training_rows(blueprint, z, sample.target, sample.weight),
         fold=fold,
-        candidates=(starting_candidates if settings.curves == "piecewise" else plain_candidates)(settings.usual_dim),
+        candidates=_candidates(sample, settings),
         # An additive model knows no constraint, so members that must keep one cannot start from it.
         additive_models=() if monotone or single else models,
         start=_start(sample),
@@ -155,8 +178,16 @@ def prepare(
         sizes=settings.sizes,
         caps=caps_of(space, bases, strengths, sample.scale),
         max_candidates=scope.candidates,
+        teacher=sample.teacher,
     )
     return bench, gains
+
+
+def _candidates(sample: Sample, settings: FitSettings) -> tuple[Candidate, ...]:
+    """Choose where the search starts; with a teacher, half way between it and the labels."""
+    starting = starting_candidates if settings.curves == "piecewise" else plain_candidates
+    share = TEACHER_SHARES[1] if sample.teacher is not None else 0.0
+    return tuple(replace(candidate, teacher=share) for candidate in starting(settings.usual_dim))
 
 
 def _draw(
@@ -188,19 +219,22 @@ def _additive_and_pairs(
     kept: Collection[int] | None,
     scope: Scope,
     clock: Clock,
-) -> tuple[tuple[AdditiveModel, ...], dict[int, int], list[PairGain]]:
+) -> tuple[tuple[AdditiveModel, ...], bool, dict[int, int], list[PairGain]]:
     """Fit the additive and the linear model in the features' own curves; find which need more knots, and pairs.
 
     Features in ``single`` take part in no pair.
+
+    Returns:
+        The models, whether frequent levels have knots, the features with more knots, and the pairs.
     """
-    space, z, kind = sample.space, sample.coordinates, sample.objective.kind
+    space, z, objective = sample.space, sample.coordinates, sample.objective.training
     tried = scope.knot_features, scope.pair_features if settings.pairs is None else 0
 
     def fitted(
-        finer: Mapping[int, int], penalties: tuple[float, float] | None = None
+        finer: Mapping[int, int], spikes: bool, penalties: tuple[float, float] | None = None
     ) -> tuple[tuple[AdditiveModel, ...], FloatArray, FloatArray]:
         """Fit both models; return what the additive one leaves out of fold, and the features' importance in it."""
-        terms, bases = main_curves(space, z, finer=finer, kept=kept)
+        terms, bases = main_curves(space, z, finer=finer, kept=kept, spikes=spikes)
         if not scope.additive:
             left = _residuals(np.tile(_start(sample), (len(z), 1)), sample)
             importance = np.zeros(len(space))
@@ -209,25 +243,46 @@ def _additive_and_pairs(
             return (), left, importance
         rows = training_rows(_draw(sample, settings, terms, bases), z, sample.target, sample.weight)
         late = clock.late("additive")
-        additive = fit_additive(bases, rows, kind, sample.num_outputs, fold, late=late, penalties=penalties)
+        additive = fit_additive(bases, rows, objective, sample.num_outputs, fold, late, penalties)
         models = [additive]
         if any(basis.rough.any() for basis in bases):
-            models.append(fit_additive(bases, rows, kind, sample.num_outputs, fold, late=late, straight=True))
+            models.append(fit_additive(bases, rows, objective, sample.num_outputs, fold, late, straight=True))
         left = _residuals(additive.out_of_fold, sample)
         return tuple(models), left, _importance(len(space), terms, bases, rows, additive)
 
-    models, left, importance = fitted({})
+    spikes = True
+    models, left, importance = fitted({}, spikes)
+    if models and not clock.late("additive")() and _has_spikes(space, z, kept):
+        without = fitted({}, False)
+        spikes = _loss(models[0], sample) <= _loss(without[0][0], sample)
+        if not spikes:
+            models, left, importance = without
     wavy = np.argsort(-importance, kind="stable")[: tried[0]]
     finer = finer_features(
         space, z, left, fold, rng, set(map(int, wavy)), max_rows=scope.pair_rows, late=clock.late("knots")
     )
     if finer and models:
-        models, left, importance = fitted(finer, models[0].penalties)
+        models, left, importance = fitted(finer, spikes, models[0].penalties)
     if not tried[1]:
-        return models, finer, []
+        return models, spikes, finer, []
     importance[list(single)] = 0.0
     late = clock.late("pairs")
-    return models, finer, find_pairs(space, z, left, fold, importance, rng, tried[1], scope.pair_rows, late)
+    return models, spikes, finer, find_pairs(space, z, left, fold, importance, rng, tried[1], scope.pair_rows, late)
+
+
+def _has_spikes(space: FeatureSpace, z: FloatArray, kept: Collection[int] | None) -> bool:
+    """Say whether curves have many fewer knots without those on frequent levels."""
+    with_, without = (
+        sum(len(basis.curve.knots) for basis in main_curves(space, z, kept=kept, spikes=spikes)[1])
+        for spikes in (True, False)
+    )
+    return with_ > SPIKES_FACTOR * without
+
+
+def _loss(model: AdditiveModel, sample: Sample) -> float:
+    """Return the mean loss of an additive model out of fold."""
+    each = losses(*sample.objective.judging, model.out_of_fold, sample.target)
+    return float(np.average(each, weights=sample.weight))
 
 
 def _strongest(
@@ -264,9 +319,10 @@ def _residuals(scores: FloatArray, sample: Sample) -> FloatArray:
     kind, target = sample.objective.kind, sample.target
     if kind == SOFTMAX:
         return np.eye(scores.shape[1])[target.astype(int)] - softmax(scores, axis=1)
-    if kind == POISSON:
-        rate = np.exp(scores[:, 0])
-        return ((target - rate) / np.sqrt(rate + 1e-9))[:, None]
+    if kind in RATE_LOSSES:
+        rate = np.exp(np.minimum(scores[:, 0], MAX_LOG_RATE))
+        power = 1.0 if kind == POISSON else sample.objective.training[1]
+        return ((target - rate) / (rate ** (0.5 * power) + 1e-9))[:, None]
     expected = scores[:, 0] if sample.num_classes == 0 else expit(scores[:, 0])
     return (target - expected)[:, None]
 

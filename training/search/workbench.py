@@ -65,6 +65,7 @@ class Workbench:
     sizes: tuple[int, ...]
     caps: tuple[Cap, ...] = ()
     max_candidates: int = 100
+    teacher: FloatArray | None = None
 
     @property
     def folds(self) -> int:
@@ -84,7 +85,11 @@ class Workbench:
 
     def neighbours(self, candidate: Candidate) -> list[Candidate]:
         """List the candidates that differ from this one in one respect, and whose curves exist, and whose start."""
-        return [n for n in neighbours(candidate, self.blueprint.levels.count, self.sizes) if self._suits(n)]
+        return [
+            n
+            for n in neighbours(candidate, self.blueprint.levels.count, self.sizes, self.teacher is not None)
+            if self._suits(n)
+        ]
 
     def _suits(self, candidate: Candidate) -> bool:
         present = [bool((self.groups == group).any()) for group in (MAIN, COARSE, FINE)]
@@ -118,6 +123,7 @@ class Workbench:
         plan, penalty, active = self._plan(candidate)
         train = np.flatnonzero(self.fold != fold) if fold is not None else np.arange(len(self.fold))
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
+        rows = self._taught(candidate.teacher)
         anchor, offset = self._anchor(candidate, fold)
         member = new_member(blueprint, anchor, offset, active, rng)
         space = workspace(plan, self.batch)
@@ -129,13 +135,24 @@ class Workbench:
             if stop.is_set():
                 raise CancelledError
             order = rng.permutation(train)
-            train_epoch(plan, self.rows, order, batch, rates[first : first + per_epoch], penalty, member, space)
+            train_epoch(plan, rows, order, batch, rates[first : first + per_epoch], penalty, member, space)
             for cap in self.caps:
                 cap.project(unpacked(blueprint, member.params))
         held = np.flatnonzero(self.fold == fold) if fold is not None else np.empty(0, np.int64)
         scores = np.empty((len(held), plan.num_outputs))
         member_scores(plan, self.rows, held, member.params, member.offset, space, scores)
         return TrainedMember(member.params, member.offset, scores)
+
+    def _taught(self, share: float) -> Rows:
+        """Return the rows with the teacher's targets mixed into theirs."""
+        if self.teacher is None or share == 0.0:
+            return self.rows
+        if self.teacher.ndim == 1:
+            mixed = (1.0 - share) * self.rows.target + share * self.teacher
+            return self.rows._replace(target=mixed.astype(np.float32))
+        soft = share * self.teacher
+        soft[np.arange(len(soft)), self.rows.target.astype(np.int64)] += 1.0 - share
+        return self.rows._replace(soft=soft.astype(np.float32))
 
     def loss(self, scores: FloatArray) -> float:
         """Compute the mean loss of out-of-fold scores (N, O), by which candidates are compared."""

@@ -58,6 +58,8 @@ def random_target(rng, loss, count):
         zero = rng.uniform(size=count) < (0.4 if loss == TWEEDIE else 0.0)
         return np.where(zero, 0.0, rng.gamma(2.0, 0.5, count))
     return rng.integers(0, 3 if loss in (SOFTMAX, POISSON) else 2, count).astype(float)
+
+
 IDLE = 3  # the curve that is not in use
 
 
@@ -279,7 +281,9 @@ def test_slopes_of_losses_are_central_differences(loss):
         loss_slopes(loss, parameter_of(loss), scores[j], target[j], slopes)
         for o in range(outputs):
             step = np.eye(outputs)[o] * h
-            ahead, behind = (losses(loss, parameter_of(loss), scores[j : j + 1] + s, target[j : j + 1]) for s in (step, -step))
+            ahead, behind = (
+                losses(loss, parameter_of(loss), scores[j : j + 1] + s, target[j : j + 1]) for s in (step, -step)
+            )
             # Rounding eps/h of losses up to e^6, and curvature h^2; at Huber's bend half a step, 1e-6.
             assert abs(slopes[o] - (ahead - behind)[0] / (2 * h)) < 1e-6
 
