@@ -110,11 +110,11 @@ def _catboost(table: Table, seed: int, budget: float) -> Predict:
     import catboost
 
     texts = _texts(table.features)
-    told = {"random_seed": seed, "verbose": False, "allow_writing_files": False, "cat_features": texts}
+    given = {"random_seed": seed, "verbose": False, "allow_writing_files": False, "cat_features": texts}
     if table.task in ("binary", "multiclass"):
-        model = catboost.CatBoostClassifier(**told)
+        model = catboost.CatBoostClassifier(**given)
     else:
-        model = catboost.CatBoostRegressor(loss_function="Poisson" if table.task == "poisson" else "RMSE", **told)
+        model = catboost.CatBoostRegressor(loss_function="Poisson" if table.task == "poisson" else "RMSE", **given)
     model.fit(_texts_as_strings(table.features), table.target, sample_weight=table.weight)
     if table.task in ("binary", "multiclass"):
         return lambda rows: model.predict_proba(_texts_as_strings(rows))
