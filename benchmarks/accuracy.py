@@ -1,13 +1,8 @@
 """`python -m benchmarks.accuracy`: accuracy, times and memory on many tables against other learners.
 
-<<<<<<< HEAD
 All learners see the same splits: 80% of at most 12,000 rows to learn from, the rest to judge by, by log loss, root mean
 squared error or Poisson deviance. Each fit runs in a process by itself, so that its memory is known. What is done is in
 the JSON file after each fit and is not done again; learners whose package is missing are left out, and named.
-=======
-All learners see the same folds. Packages that are missing are skipped with a note; `make bench-accuracy` installs
-them. What is done is in the JSON file already after each table, and is not done again.
->>>>>>> main
 """
 
 import argparse
@@ -46,24 +41,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--splits", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--budget", type=float, default=60.0, help="seconds of Eigenserve's fit (default 60)")
     parser.add_argument("--out", type=Path, default=Path("build/accuracy.json"), help="default: %(default)s")
-<<<<<<< HEAD
     given = parser.parse_args(argv)
     tables, learners = tables_of(given.folder), given.learners.split(",")
     names = given.tables.split(",") if given.tables else list(tables)
     for wanted, known in ((names, tables), (learners, RIVALS)):
         unknown = sorted(set(wanted) - set(known))
-=======
-    options = parser.parse_args(argv)
-    tables, learners = options.tables.split(","), options.learners.split(",")
-    for name, known in ((tables, TABLES), (learners, RIVALS)):
-        unknown = sorted(set(name) - set(known))
->>>>>>> main
         if unknown:
             parser.error(f"must be of {', '.join(known)}; got {', '.join(unknown)}")
     absent = [name for name in learners if find_spec(RIVALS[name].package) is None]
     if absent:
         print(f"left out, not installed: {', '.join(absent)}")
-<<<<<<< HEAD
     done = json.loads(given.out.read_text()) if given.out.exists() else {}
     for name in names:
         table = tables[name]()
@@ -78,19 +65,6 @@ def main(argv: Sequence[str] | None = None) -> None:
                 given.out.write_text(json.dumps(done, indent=1) + "\n")
         print(markdown(name, entry), flush=True)
     print(summary({name: done[name] for name in names}))
-=======
-    done = json.loads(options.out.read_text()) if options.out.exists() else {}
-    for name in tables:
-        table = TABLES[name]()
-        found = done.setdefault(name, {"task": table.task, "rows": len(table.target), "learners": {}})
-        for learner in learners:
-            if learner not in absent and learner not in found["learners"]:
-                found["learners"][learner] = judge(table, learner, options.folds, options.seed, options.budget)
-                options.out.parent.mkdir(parents=True, exist_ok=True)
-                options.out.write_text(json.dumps(done, indent=1) + "\n")
-        print(markdown(name, found), flush=True)
-    print(summary(done))
->>>>>>> main
 
 
 def _alone(table: Table, learner: str, split: int, budget: float) -> dict[str, Any]:
