@@ -36,7 +36,7 @@ FLOORS = {
         "engine",
         "observability",
         "wire",
-        "registry",
+        "registry keys",
         "problems",
         "agreement settings request_state",
     ),
