@@ -1,4 +1,4 @@
-"""A teacher's targets: predictions or probabilities of a stronger model, which rows learn from next to their labels."""
+"""Read a teacher's targets: predictions or probabilities of a stronger model, learnt from next to the labels."""
 
 from __future__ import annotations
 
