@@ -1,20 +1,31 @@
-"""Settings: every knob of the service, one validated object."""
+"""Hold all settings of the service in one validated object."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "EIGENSERVE_"
+#: Variable of a managed platform -> our setting. Vertex AI: "Custom container requirements for inference". SageMaker:
+#: "Custom inference code with hosting services"; it asks for /ping and /invocations, which are MLflow's too. Where two
+#: stand for one setting, the later counts, as in deploy/container/healthcheck.py.
+_PLATFORMS = {
+    "SAGEMAKER_BIND_TO_PORT": "port",
+    "AIP_HTTP_PORT": "port",
+    "AIP_HEALTH_ROUTE": "health_route",
+    "AIP_PREDICT_ROUTE": "predict_route",
+}
 #: A path of the service. Braces would be parameters, which no platform has.
 ROUTE = "^/[^{}]*$"
 
 
 class Settings(BaseSettings):
-    """What the environment variables ``EIGENSERVE_*`` say; built once, at start.
+    """Read the environment variables ``EIGENSERVE_*``; built once, at start.
 
     ``settings_table`` turns these fields into the table of docs/service.md.
     """
@@ -34,10 +45,10 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     health_route: str | None = Field(
-        default=None, pattern=ROUTE, description="one more path that answers as `/ping` does (Vertex AI chooses it)"
+        default=None, pattern=ROUTE, description="additional path that answers as `/ping` does (Vertex AI chooses it)"
     )
     predict_route: str | None = Field(
-        default=None, pattern=ROUTE, description="one more path that answers as `/invocations` does"
+        default=None, pattern=ROUTE, description="additional path that answers as `/invocations` does"
     )
     workers: int = Field(default=1, ge=1, le=256, description="server processes")
     threads: int | None = Field(
@@ -48,10 +59,10 @@ class Settings(BaseSettings):
     )
     default_model: str | None = Field(
         default=None,
-        description="model that answers a request naming none; needed only where the store has several",
+        description="model that answers requests without a model name; needed only where the store has several",
     )
     watch_interval_s: float = Field(
-        default=2.0, ge=0, description="seconds between looks for new versions in the store; 0 never looks"
+        default=2.0, ge=0, description="seconds between checks for new versions in the store; 0 disables them"
     )
     keep_versions: int = Field(
         default=10, ge=1, description="versions of a model that are served, the newest that can be loaded"
@@ -61,7 +72,7 @@ class Settings(BaseSettings):
     max_queue_rows: int = Field(
         default=200_000, ge=1, description="rows that may wait for the solver; more are refused with 503"
     )
-    deadline_s: float = Field(default=30.0, gt=0, description="seconds until a request is given up with 504")
+    deadline_s: float = Field(default=30.0, gt=0, description="seconds until a request is answered with 504")
     body_timeout_s: float = Field(default=20.0, gt=0, description="seconds a client has to send a body")
     drain_timeout_s: float = Field(
         default=20.0, gt=0, description="seconds that accepted requests have to finish after SIGTERM"
@@ -75,11 +86,21 @@ class Settings(BaseSettings):
     )
     api_keys: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(),
-        description="comma-separated keys that may predict; without any, no key is asked for",
+        description="comma-separated keys that may predict; without any, the service is open",
     )
     admin_keys: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(), description="comma-separated keys that may also load and unload models"
     )
+    keys_file: Path | None = Field(
+        default=None, description="TOML file of keys with names, scopes, expiry and limits, read again when it changes"
+    )
+    jwt_jwks_url: str | None = Field(
+        default=None,
+        pattern="^https?://",
+        description="where an identity provider publishes the keys of its tokens (JWKS), which are then taken as keys",
+    )
+    jwt_audience: str | None = Field(default=None, description="audience that tokens must be made for")
+    jwt_issuer: str | None = Field(default=None, description="issuer that tokens must come from")
     page: bool = Field(default=True, description="answer browsers at `/` with the page of explanations")
     access_log: bool = Field(default=True, description="write one line for every request")
     log_format: Literal["json", "text"] = Field(default="json", description="form of the log lines on standard error")
@@ -99,6 +120,14 @@ class Settings(BaseSettings):
             open_store(value)
         return value
 
+    @model_validator(mode="after")
+    def _check_tokens(self) -> Self:
+        if (self.jwt_jwks_url is None) != (self.jwt_audience is None):
+            raise ValueError(f"{PREFIX}JWT_JWKS_URL and {PREFIX}JWT_AUDIENCE need each other: set both or none")
+        if self.jwt_jwks_url is not None and find_spec("jwt") is None:
+            raise ValueError(f"{PREFIX}JWT_JWKS_URL needs the package PyJWT: pip install 'eigenserve[jwt]'")
+        return self
+
     @field_validator("api_keys", "admin_keys", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -107,8 +136,22 @@ class Settings(BaseSettings):
         return value
 
 
+def platform_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings that a platform's variables stand for, except those that are set by their own names."""
+    return {name: environment[variable] for name, variable in platform_variables(environment).items()}
+
+
+def platform_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the platform's variable that each setting is taken from."""
+    return {
+        name: variable
+        for variable, name in _PLATFORMS.items()
+        if environment.get(variable) and not environment.get(PREFIX + name.upper())
+    }
+
+
 def settings_table() -> str:
-    """The table of all settings, in Markdown."""
+    """Write the table of all settings, in Markdown."""
     lines = ["| Variable | Default | Meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = field.default

@@ -1,17 +1,16 @@
-"""SpectralModel: rows in, predictions and explanations out."""
+"""SpectralModel: the face of a model, every question a method: encode the rows, call, return."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
-from typing import Any, Literal, get_args
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.certificates.decision_radius import MAX_SHARE, certified_radius
+from eigenserve.model.certificates.decision_radius import certified_radius
 from eigenserve.model.certificates.intervals import ScoreInterval, score_interval
 from eigenserve.model.certificates.reach import default_radii
 from eigenserve.model.certificates.shapes import Certificates, certificates
@@ -20,99 +19,44 @@ from eigenserve.model.certificates.strengths import feature_strengths
 from eigenserve.model.counterfactuals.allowed_changes import Steps, read_range
 from eigenserve.model.counterfactuals.goals import read_goal
 from eigenserve.model.counterfactuals.search import Counterfactual, find_counterfactuals
-from eigenserve.model.explanations.attributions import attribute
 from eigenserve.model.explanations.eigenpairs import MemberEigenpair, member_eigenpairs
-from eigenserve.model.explanations.eigenvector import METHODS, Explanation, explain
+from eigenserve.model.explanations.explain import METHODS, check_comparison, explain
+from eigenserve.model.explanations.explanation import Explanation
 from eigenserve.model.explanations.interactions import Interactions, interactions
+from eigenserve.model.explanations.reference import (
+    TRAINING,
+    Reference,
+    read_references,
+    reference_of,
+    training_reference,
+)
 from eigenserve.model.explanations.response_curves import (
-    ResponseCurve,
+    ResponseCurves,
     ResponseSurface,
     response_curves,
     response_surface,
 )
-from eigenserve.model.matrices.consistency import check_curves
-from eigenserve.model.matrices.ensemble import SpectralEnsemble
-from eigenserve.model.matrices.outputs import Output
+from eigenserve.model.predictor import ClassLabel, Predictor
 from eigenserve.model.rows.baseline import background_columns, baseline_columns
-from eigenserve.model.rows.features import FeatureSpace
-
-Task = Literal["regression", "binary", "multiclass", "poisson"]
-Link = Literal["identity", "logistic", "softmax", "exp"]
-ClassLabel = str | int | float | bool
-
-#: A task's prediction is link_inverse(score).
-LINKS: dict[Task, Link] = dict(zip(get_args(Task), get_args(Link), strict=True))
 
 
 @dataclass(frozen=True)
-class SpectralModel:
-    """A trained tridiagonal spectral model.
+class SpectralModel(Predictor):
+    """Predict by a trained tridiagonal spectral model, and explain every prediction.
 
     Attributes:
-        task: regression, binary, multiclass or poisson.
-        target: name of the predicted column.
-        features: the features it takes.
-        ensemble: the members that score.
-        classes: labels of a classifier in the order of its outputs; a binary model scores the second one.
         card: what else its checkpoint says of it: name, version, metrics, training settings.
-        log_link: the score of a regression is the logarithm of its prediction.
     """
 
-    task: Task
-    target: str
-    features: FeatureSpace
-    ensemble: SpectralEnsemble
-    classes: tuple[ClassLabel, ...] = ()
     card: Mapping[str, Any] = field(default_factory=dict)
-    log_link: bool = False
-
-    def __post_init__(self) -> None:
-        expected = {"binary": 2, "multiclass": len(self.classes)}.get(self.task, 0)
-        if len(self.classes) != expected or (self.task == "multiclass" and expected < 2):
-            raise ValueError(f"a {self.task} model must have {expected or 'no'} classes; got {self.classes}")
-        if self.log_link and self.task != "regression":
-            raise ValueError(f"only a regression can be told the logarithmic link; this is a {self.task} model")
-        outputs = len(self.classes) if self.task == "multiclass" else 1
-        if self.ensemble.num_outputs != outputs:
-            raise ValueError(f"a {self.task} model has {outputs} outputs; got {self.ensemble.num_outputs}")
-        check_curves(self.features, self.ensemble)
-
-    @property
-    def link(self) -> Link:
-        """The link of the task, or of a regression by the logarithm."""
-        return "exp" if self.log_link else LINKS[self.task]
-
-    def scores(self, columns: FloatArray) -> FloatArray:
-        """Columns (N, F) as ``features.encode`` gives them -> scores (N, O)."""
-        return self.ensemble.scores(self.features.coordinates(columns))
-
-    def predict(self, rows: Any) -> NDArray[Any]:
-        """Rows (see ``FeatureSpace.encode``) -> (N,) predictions: numbers, or class labels.
-
-        Raises:
-            InvalidRowsError: rows that are not rows of this model.
-        """
-        scores = self.scores(self.features.encode(rows))
-        return self.labels(self.probabilities(scores)) if self.classes else self.values(scores)
-
-    def predict_proba(self, rows: Any) -> FloatArray:
-        """Rows -> (N, classes) probabilities, in the order of ``classes``.
-
-        Raises:
-            InvalidRowsError: rows that are not rows of this model.
-            ValueError: the model is no classifier.
-        """
-        if not self.classes:
-            raise ValueError(f"only classifiers have probabilities; this is a {self.task} model")
-        return self.probabilities(self.scores(self.features.encode(rows)))
 
     @cached_property
     def interval_levels(self) -> tuple[float, ...]:
-        """Levels at which the card keeps radii of prediction intervals, ascending; none for classifiers."""
+        """List levels at which the card keeps radii of prediction intervals, ascending; none for classifiers."""
         return tuple(sorted(self._radii))
 
     def predict_interval(self, rows: Any, level: float = 0.9) -> FloatArray:
-        """Rows -> (N, 2): intervals that hold the target with probability ``level``, on average over rows.
+        """Predict intervals (N, 2) that hold the target with probability ``level``, on average over rows.
 
         Split-conformal: of equal width for all rows, which must be like those trained on.
 
@@ -123,7 +67,7 @@ class SpectralModel:
         return self.intervals(self.scores(self.features.encode(rows)), level)
 
     def intervals(self, scores: FloatArray, level: float) -> FloatArray:
-        """As ``predict_interval``, for scores (N, 1)."""
+        """Return the intervals of ``predict_interval``, for scores (N, 1)."""
         if level not in self._radii:
             levels = ", ".join(f"{have:g}" for have in self.interval_levels) or "none: no intervals are kept"
             raise ValueError(f"level must be one of {levels}; got {level}")
@@ -138,73 +82,73 @@ class SpectralModel:
     def explain(
         self,
         rows: Any,
-        method: str = "eigenvector",
+        method: str = METHODS[0],
         target: ClassLabel | None = None,
         *,
+        reference: Any = None,
         baseline: Any = None,
         seed: int = 0,
     ) -> Explanation:
-        """Rows -> their scores taken apart (see ``Explanation``).
+        """Explain rows: their decomposed scores (see ``Explanation``).
 
         Args:
             rows: as for ``predict``.
-            method: "eigenvector", by term; or, by feature and against a baseline row, "path" (Aumann-Shapley,
-                see ``model.explanations.aumann_shapley``) or "shapley" (all coalitions, see
-            ``model.explanations.shapley``). target: the class whose score to explain; by default the second of two,
-            the predicted of several. baseline: the row that "path" and "shapley" compare with, or a sample of rows (a
-                list of rows, a 2-D array or a DataFrame), to be compared with each, on average; the training medians
-            and modes by default. seed: of the permutations that "shapley" draws where a row has too many features for
-            all coalitions.
+            method: "integrated", by term and against one reference for all rows (see
+                ``model.explanations.integrated``); "eigenvector", by term and local, the cheapest; or, by feature and
+                against a baseline row, "shapley" (all coalitions, see ``model.explanations.shapley``) or "path"
+                (Aumann-Shapley, see ``model.explanations.aumann_shapley``).
+            target: the class whose score to explain; by default the second of two, the predicted of several.
+            reference: what "integrated" compares with: the training average by default; the name of one of
+                ``references``; or rows, whose mean matrices are taken.
+            baseline: the row that "path" and "shapley" compare with, or a sample of rows (a list of rows, a 2-D array
+                or a DataFrame), to be compared with each, on average; the training medians and modes by default.
+            seed: of the permutations that "shapley" draws where a row has too many features for all coalitions.
 
         Raises:
             InvalidRowsError: rows, or a baseline, that are not rows of this model.
-            ValueError: unknown method or class, or a baseline for "eigenvector", which has its own.
+            ValueError: unknown method, class or reference; a baseline or a reference for a method that has none.
         """
+        check_comparison(method, reference is not None, baseline is not None)
         if baseline is not None:
-            if method == "eigenvector":
-                raise ValueError('baseline must be left out for the method "eigenvector", which has its own')
             baseline = background_columns(self.features, baseline)
-        columns = self.features.encode(rows)
-        return self.explain_columns(columns, method=method, target=target, baseline=baseline, seed=seed)
+        population = None if reference is None else self.reference(reference)
+        return explain(self, self.features.encode(rows), method, target, baseline, population, seed)
 
-    def explain_columns(
-        self,
-        columns: FloatArray,
-        method: str = "eigenvector",
-        target: ClassLabel | None = None,
-        baseline: FloatArray | None = None,
-        seed: int = 0,
-        check: Callable[[], None] = lambda: None,
-    ) -> Explanation:
-        """As ``explain``, for encoded columns (N, F) and an encoded baseline, (F,) or (B, F).
+    @cached_property
+    def references(self) -> Mapping[str, Reference]:
+        """The populations that explanations can be compared with, by name; the training average is always one."""
+        kept = read_references(self.card.get("references") or {}, self.ensemble.pencil.curves.num_matrices)
+        return {TRAINING: training_reference(self), **kept}
 
-        ``check`` is called now and then while it takes long; it may raise, to give up.
+    def reference(self, population: Any, name: str = "given rows") -> Reference:
+        """Return a reference by its name, or that of the mean of rows.
+
+        Raises:
+            InvalidRowsError: rows that are not rows of this model, or none.
+            ValueError: an unknown name.
         """
-        if method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
-        outputs = self._outputs(columns, target)
-        found = explain(self.features, self.ensemble, columns, outputs)
-        found = replace(found, responses=partial(self._responses, columns, target))
-        if method == "eigenvector":
-            return found
-        if baseline is None:
-            baseline = baseline_columns(self.features)
-        return attribute(self.features, self.ensemble, found, method, columns, baseline, outputs, seed, check)
+        if isinstance(population, Reference):
+            return population
+        if not isinstance(population, str):
+            return reference_of(self, np.atleast_2d(background_columns(self.features, population)), name)
+        if population not in self.references:
+            raise ValueError(f"reference must be one of {', '.join(map(repr, self.references))}; got {population!r}")
+        return self.references[population]
 
     def eigenpairs(self, row: Any, target: ClassLabel | None = None) -> tuple[MemberEigenpair, ...]:
-        """Every member's matrix, eigenvalue and eigenvector for a row (see ``model.explanations.eigenpairs``).
+        """Compute every member's matrix, eigenvalue and eigenvector for a row (see ``model.explanations.eigenpairs``).
 
         Raises:
             InvalidRowsError: a row that is not one of this model.
             ValueError: an unknown class.
         """
         columns = baseline_columns(self.features, row)
-        return member_eigenpairs(self.features, self.ensemble, self.output_of(columns, target), columns)
+        return member_eigenpairs(self, self.output_of(columns, target), columns)
 
     def response_curves(
         self, row: Any, names: Iterable[str] | None = None, target: ClassLabel | None = None
-    ) -> dict[str, ResponseCurve]:
-        """How a row's score and prediction answer to each feature alone (see ``model.explanations.response_curves``).
+    ) -> ResponseCurves:
+        """Compute a row's score and prediction along each feature alone (see ``model.explanations.response_curves``).
 
         Args:
             row: a mapping by feature name, or a sequence in column order.
@@ -217,16 +161,15 @@ class SpectralModel:
         """
         columns = baseline_columns(self.features, row)
         which = [self.features.position(name) for name in (self.features.names if names is None else names)]
-        found = response_curves(self.features, self.ensemble, self.output_of(columns, target), columns, which)
-        return {curve.feature: curve for curve in found}
+        return response_curves(self, self.output_of(columns, target), columns, which)
 
     def response_surface(self, row: Any, pair: tuple[str, str], target: ClassLabel | None = None) -> ResponseSurface:
-        """As ``response_curves``, over a grid of two different features' values."""
+        """Compute what ``response_curves`` does, over a grid of two different features' values."""
         columns = baseline_columns(self.features, row)
         a, b = (self.features.position(name) for name in pair)
         if a == b:
             raise ValueError(f"a pair must be two different features; got {pair[0]!r} twice")
-        return response_surface(self.features, self.ensemble, self.output_of(columns, target), columns, (a, b))
+        return response_surface(self, self.output_of(columns, target), columns, (a, b))
 
     def counterfactuals(
         self,
@@ -237,7 +180,7 @@ class SpectralModel:
         ranges: Mapping[str, tuple[Any, Any]] | None = None,
         max_features: int = 2,
     ) -> list[list[Counterfactual]]:
-        """For every row, the smallest changes that make its prediction what is wanted (see
+        """Find, for every row, the smallest changes that give the wanted prediction (see
         ``model.counterfactuals.search``).
 
         Args:
@@ -263,11 +206,11 @@ class SpectralModel:
             position(name): read_range(self.features.features[position(name)], ends)
             for name, ends in (ranges or {}).items()
         }
-        steps = Steps(self.features, self.ensemble, [position(name) for name in fixed], limits)
+        steps = Steps(self, [position(name) for name in fixed], limits)
         return [find_counterfactuals(steps, goal, row, max_features) for row in self.features.encode(rows)]
 
     def interactions(self, row: Any, target: ClassLabel | None = None, *, baseline: Any = None) -> Interactions:
-        """Second derivatives and Shapley interaction values of a row (see ``model.explanations.interactions``).
+        """Measure second derivatives and Shapley interaction values of a row (see ``model.explanations.interactions``).
 
         Args:
             row: a mapping by feature name, or a sequence in column order.
@@ -279,10 +222,10 @@ class SpectralModel:
             ValueError: an unknown class.
         """
         columns, start = baseline_columns(self.features, row), baseline_columns(self.features, baseline)
-        return interactions(self.features, self.ensemble, self.output_of(columns, target), columns, start)
+        return interactions(self, self.output_of(columns, target), columns, start)
 
     def certify(self, row: Any, radii: Mapping[str, float] | None = None, *, effort: float = 1.0) -> ScoreInterval:
-        """A proved interval of the scores of all rows within ``radii`` of a row (see ``model.certificates.intervals``).
+        """Prove an interval of the scores of all rows within ``radii`` of a row (see ``model.certificates.intervals``).
 
         Args:
             row: a mapping by feature name, or a sequence in column order.
@@ -296,7 +239,7 @@ class SpectralModel:
         """
         columns = baseline_columns(self.features, row)
         radii = default_radii(self.features, columns) if radii is None else radii
-        return score_interval(self.features, self.ensemble, columns, radii, effort)
+        return score_interval(self, columns, radii, effort)
 
     def certified_radius(
         self,
@@ -306,7 +249,7 @@ class SpectralModel:
         *,
         effort: float = 1.0,
     ) -> float:
-        """How many ``scales`` all features may move at once without changing the row's decision
+        """Certify how many ``scales`` all features may move at once without changing the row's decision
         (``model.certificates.intervals``).
 
         Args:
@@ -327,29 +270,20 @@ class SpectralModel:
         """
         columns = baseline_columns(self.features, row)
         scales = default_radii(self.features, columns, share=1.0) if scales is None else scales
-        score = self._score_of_threshold(threshold)
-        found = certified_radius(self.features, self.ensemble, columns, scales, score, effort)
-        return found if found < MAX_SHARE else np.inf
-
-    def _score_of_threshold(self, threshold: float | None) -> float:
         if self.task == "multiclass":
             if threshold is not None:
                 raise ValueError(f"threshold must be left out: the most probable class decides; got {threshold!r}")
-            return 0.0
-        if threshold is None and not self.classes:
+            score = 0.0
+        elif threshold is None and not self.classes:
             raise ValueError(f"threshold must be given for a {self.task}: the value on whose side a row is")
-        value = 0.5 if threshold is None else threshold
-        low, high = (0.0, 1.0) if self.classes else (0.0 if self.link == "exp" else -np.inf, np.inf)
-        if not low < value < high:
-            raise ValueError(f"threshold must be above {low:g} and below {high:g}; got {threshold!r}")
-        if self.classes:
-            return float(np.log(value / (1.0 - value)))
-        return float(np.log(value)) if self.link == "exp" else float(value)
+        else:
+            score = self.score_of(0.5 if threshold is None else threshold, "threshold")
+        return certified_radius(self, columns, scales, score, effort)
 
     def stability(
         self, rows: Any, radii: Mapping[str, float] | None = None, target: ClassLabel | None = None
     ) -> Stability:
-        """How far the eigenvector explanations of rows can turn, and whether to trust them (see
+        """Bound how far the eigenvector explanations of rows can turn, and say whether to trust them (see
         ``model.certificates.stability``).
 
         Args:
@@ -363,79 +297,18 @@ class SpectralModel:
             ValueError: an unknown feature or class, or a radius that is negative or not finite.
         """
         single = isinstance(rows, Mapping) and not any(isinstance(v, list | tuple | np.ndarray) for v in rows.values())
-        return self.stability_columns(self.features.encode([rows] if single else rows), radii, target)
-
-    def stability_columns(
-        self, columns: FloatArray, radii: Mapping[str, float] | None = None, target: ClassLabel | None = None
-    ) -> Stability:
-        """As ``stability``, for encoded columns (N, F)."""
-        outputs = self._outputs(columns, target)
-        contributions = explain(self.features, self.ensemble, columns, outputs).contributions
-        return stability(self.features, self.ensemble, columns, outputs, contributions, radii)
+        columns = self.features.encode([rows] if single else rows)
+        explanation = explain(self, columns, "eigenvector", target)
+        return stability(self, columns, explanation.outputs, explanation.contributions, radii)
 
     def certificates(self) -> Certificates:
-        """Along which features the score is proved monotone, convex or concave (see ``model.certificates.shapes``)."""
-        return certificates(self.features, self.ensemble)
+        """Return the features along which the score is proved monotone, convex or concave."""
+        return certificates(self)
 
     def strengths(self) -> dict[str, float]:
-        """By feature, a bound on every slope or change between categories (see ``model.certificates.strengths``)."""
+        """Bound, by feature, every slope or change between categories (see ``model.certificates.strengths``)."""
         return dict(self._strengths)
 
     @cached_property
     def _strengths(self) -> dict[str, float]:
-        return feature_strengths(self.features, self.ensemble)
-
-    def values(self, scores: FloatArray) -> FloatArray:
-        """Scores (N, 1) -> predictions (N,) of a model without classes; infinite where they are beyond float64."""
-        if self.link != "exp":
-            return scores[:, 0]
-        with np.errstate(over="ignore"):
-            return np.exp(scores[:, 0])
-
-    def probabilities(self, scores: FloatArray) -> FloatArray:
-        """Scores (N, O) -> (N, classes)."""
-        if self.link == "softmax":
-            powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-            return np.asarray(powers / powers.sum(axis=1, keepdims=True))
-        # The smaller one is computed as such, not as 1 - p, which would lose its digits. By hand, not by scipy.special:
-        # importing it costs a server 30 MB and 0.2 s.
-        power = np.exp(-np.abs(scores[:, 0]))
-        larger, smaller = 1 / (1 + power), power / (1 + power)
-        positive = scores[:, 0] > 0
-        return np.stack([np.where(positive, smaller, larger), np.where(positive, larger, smaller)], axis=1)
-
-    def labels(self, probabilities: FloatArray) -> NDArray[Any]:
-        """(N, classes) -> the most probable class of each row (of equal ones the first)."""
-        return np.array(self.classes)[probabilities.argmax(axis=1)]
-
-    def output_of(self, columns: FloatArray, target: ClassLabel | None = None) -> Output:
-        """The output that scores the class ``target``, or by default what ``explain`` explains, of columns (F,)."""
-        combination = self._outputs(columns[None], target)[0]
-        index = int(np.abs(combination).argmax())
-        if not self.classes:
-            return Output(index, 1.0, self.values)
-        chosen = index if self.task == "multiclass" else int(combination[0] > 0.0)
-        return Output(index, float(combination[index]), lambda scores: self.probabilities(scores)[:, chosen])
-
-    def _responses(
-        self, columns: FloatArray, target: ClassLabel | None, row: int
-    ) -> tuple[dict[str, ResponseCurve], float]:
-        """All response curves of a row of columns, and its prediction."""
-        output = self.output_of(columns[row], target)
-        found = response_curves(self.features, self.ensemble, output, columns[row], range(len(self.features)))
-        return {curve.feature: curve for curve in found}, float(output.predict(self.scores(columns[[row]]))[0])
-
-    def _outputs(self, columns: FloatArray, target: ClassLabel | None) -> FloatArray:
-        """The combination of outputs that scores the class ``target``, for each row."""
-        if target is not None:
-            if target not in self.classes:
-                allowed = f"one of {', '.join(map(repr, self.classes))}" if self.classes else "left out: no classes"
-                raise ValueError(f"target must be {allowed}; got {target!r}")
-            chosen = np.full(len(columns), self.classes.index(target))
-        elif self.task == "multiclass":
-            chosen = self.scores(columns).argmax(axis=1)
-        else:
-            chosen = np.ones(len(columns), int)
-        if self.task == "multiclass":
-            return np.eye(len(self.classes))[chosen]
-        return np.where(chosen, 1.0, -1.0)[:, None]
+        return feature_strengths(self)

@@ -1,23 +1,24 @@
-"""MLflow's scoring protocol: /ping, /health, /version and /invocations."""
+"""Speak MLflow's scoring protocol: /ping, /health, /version and /invocations."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from eigenserve import __version__
 from eigenserve.app.api.openapi import json_body, problems
-from eigenserve.app.api.schemas.protocols import InvocationsRequest, V1Predictions
+from eigenserve.app.engine.calls import PredictCall
 from eigenserve.app.engine.service import Service, service_of
 from eigenserve.app.problems import Location, invalid
-from eigenserve.app.registry import not_ready
-from eigenserve.app.wire.answers import to_json
-from eigenserve.app.wire.bodies import parse_json
+from eigenserve.app.registry import unready
+from eigenserve.app.wire.answers import json_response
+from eigenserve.app.wire.bodies import CSV, JSON, parse_json
 from eigenserve.app.wire.requests import Asked, check_count, check_rows
-from eigenserve.app.wire.tables import CSV, JSON, read_table
+from eigenserve.app.wire.schemas.protocols import InvocationsRequest, V1Predictions
+from eigenserve.app.wire.tables import read_table
 from eigenserve.model.arrays import FloatArray
 
 router = APIRouter(tags=["MLflow"])
@@ -28,16 +29,36 @@ _LAYOUTS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 @router.get("/ping", summary="Can it predict?", responses=problems(503), response_class=PlainTextResponse)
 @router.get("/health", summary="Can it predict?", responses=problems(503), response_class=PlainTextResponse)
 async def ping(request: Request) -> Response:
-    """200 when the models are loaded."""
-    if not service_of(request).ready:
-        raise not_ready()
+    """Answer 200 when the models are loaded."""
+    if (reason := service_of(request).unready_reason()) is not None:
+        raise unready(reason)
     return PlainTextResponse("\n")
 
 
 @router.get("/version", summary="Version of the server", response_class=PlainTextResponse)
 async def version() -> Response:
-    """The version, as plain text."""
+    """Answer with the version, as plain text."""
     return PlainTextResponse(__version__)
+
+
+class Invocations(PredictCall):
+    """Read and answer requests of /invocations."""
+
+    media_types = (JSON, CSV)
+
+    def read(self, body: bytes) -> Asked:
+        """Return the rows of a body, for the default model."""
+        if self.media_type == CSV:
+            return read_table(body, CSV, {}, self.service.registry, self.service.settings.max_rows)
+        return _read(_parse(body), self.service)
+
+    def write(self, asked: Asked, scores: FloatArray) -> Response:
+        """Return predictions without probabilities, as MLflow's clients expect."""
+        model = asked.served.model
+        if not model.classes:
+            return json_response({"predictions": model.values(scores)})
+        chosen = model.probabilities(scores).argmax(axis=1).tolist()
+        return json_response({"predictions": [model.classes[c] for c in chosen]})
 
 
 @router.post(
@@ -48,27 +69,20 @@ async def version() -> Response:
     summary="Predict rows",
 )
 async def invocations(request: Request) -> Response:
-    """Predictions of the default model: numbers, or a classifier's labels."""
-    service = service_of(request)
-    body, given = await service.read(request, JSON, CSV)
+    """Predict by the default model: numbers, or a classifier's labels."""
+    return await Invocations(request).answer()
 
-    def read() -> Asked:
-        if given == CSV:
-            return read_table(body, CSV, {}, service.registry, service.settings.max_rows)
-        return _read(_parse(body), service)
 
-    def answer(asked: Asked, scores: FloatArray) -> bytes:
-        model = asked.served.model
-        if not model.classes:
-            return to_json({"predictions": model.values(scores)})
-        chosen = model.probabilities(scores).argmax(axis=1).tolist()
-        return to_json({"predictions": [model.classes[c] for c in chosen]})
-
-    return Response(await service.predict(request, body, read, answer), media_type=JSON)
+def add_platform_routes(app: FastAPI, health_route: str | None, predict_route: str | None) -> None:
+    """Answer on the paths that a platform chose: as /ping does, and as /invocations."""
+    if health_route is not None:
+        app.add_api_route(health_route, ping, methods=["GET"], include_in_schema=False)
+    if predict_route is not None:
+        app.add_api_route(predict_route, invocations, methods=["POST"], include_in_schema=False)
 
 
 def _parse(body: bytes) -> Any:
-    """JSON in which NaN stands for a missing value: MLflow's client writes it, though it is no JSON."""
+    """Parse JSON in which NaN stands for a missing value: MLflow's client writes it, though it is not JSON."""
     if b"NaN" not in body:
         return parse_json(body)
     try:
@@ -79,11 +93,11 @@ def _parse(body: bytes) -> Any:
 
 def _constant(text: str) -> None:
     if text != "NaN":
-        raise ValueError(f"{text} is no finite number")
+        raise ValueError(f"must be a finite number; got {text}")
 
 
 def _read(document: Any, service: Service) -> Asked:
-    """One of MLflow's JSON layouts.
+    """Read one of MLflow's JSON layouts.
 
     Raises:
         ProblemError: 422 naming each fault.
@@ -115,7 +129,7 @@ def _split(value: Any, max_rows: int) -> dict[str, Any]:
 
 
 def check_columns(columns: dict[str, Any], max_rows: int, loc: Location) -> dict[str, Any]:
-    """Columns by name, if they are lists of one length.
+    """Check columns by name: they must be lists of one length.
 
     Raises:
         ProblemError: 422, 413.

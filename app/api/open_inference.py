@@ -1,4 +1,4 @@
-"""The Open Inference Protocol (KServe V2): health, metadata, inference, model repository."""
+"""Speak the Open Inference Protocol (KServe V2): health, metadata, inference, model repository."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from fastapi import APIRouter, Request, Response
 
 from eigenserve import __version__
 from eigenserve.app.api.openapi import json_body, problems
-from eigenserve.app.api.schemas import protocols as schemas
 from eigenserve.app.api.tensors import label_datatype, output_tensors, read_tensors, to_binary
+from eigenserve.app.engine.calls import PredictCall
 from eigenserve.app.engine.service import service_of
 from eigenserve.app.problems import ProblemError, invalid
-from eigenserve.app.registry import ModelRegistry, ServedModel, not_ready
+from eigenserve.app.registry import ModelRegistry, ServedModel, unready
 from eigenserve.app.wire.answers import json_response, to_json
-from eigenserve.app.wire.bodies import parse_json
+from eigenserve.app.wire.bodies import JSON, parse_json
 from eigenserve.app.wire.requests import Asked
-from eigenserve.app.wire.tables import JSON
-from eigenserve.model import CheckpointError
+from eigenserve.app.wire.schemas import protocols as schemas
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.checkpoints.local_store import check_name
 
@@ -36,22 +35,22 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 @router.get("/", include_in_schema=False)
 @router.get("", response_model=schemas.ServerMetadata, responses=_problems(), summary="Describe the server")
 async def server(request: Request) -> Response:
-    """Name, version and extensions."""
+    """Describe the server: name, version and extensions."""
     extensions = ["binary_tensor_data", "model_repository"]
     return json_response({"name": "eigenserve", "version": __version__, "extensions": extensions})
 
 
 @router.get("/health/live", response_model=schemas.Live, summary="Is the process alive?")
 async def live(request: Request) -> Response:
-    """Always 200."""
+    """Answer 200, always."""
     return json_response({"live": True})
 
 
 @router.get("/health/ready", response_model=schemas.IsReady, responses=_problems(503), summary="Can it predict?")
 async def ready(request: Request) -> Response:
-    """200 when the models are loaded."""
-    if not service_of(request).ready:
-        raise not_ready()
+    """Answer 200 when the models are loaded."""
+    if (reason := service_of(request).unready_reason()) is not None:
+        raise unready(reason)
     return json_response({"ready": True})
 
 
@@ -62,7 +61,7 @@ async def ready(request: Request) -> Response:
     summary="Describe a version of a model",
 )
 async def version_metadata(request: Request, name: str, version: str) -> Response:
-    """Its input and output tensors."""
+    """Describe the version's input and output tensors."""
     return _metadata(service_of(request).registry, name, version)
 
 
@@ -73,7 +72,7 @@ async def version_metadata(request: Request, name: str, version: str) -> Respons
     summary="Describe a model",
 )
 async def metadata(request: Request, name: str) -> Response:
-    """Its input and output tensors."""
+    """Describe the model's input and output tensors."""
     return _metadata(service_of(request).registry, name)
 
 
@@ -107,7 +106,7 @@ def _metadata(registry: ModelRegistry, name: str, version: str | None = None) ->
     summary="Can a version of a model predict?",
 )
 async def version_ready(request: Request, name: str, version: str) -> Response:
-    """200 for what is loaded, 404 otherwise."""
+    """Answer 200 for a loaded version, 404 otherwise."""
     service_of(request).registry.find(name, version)
     return json_response({"name": name, "ready": True})
 
@@ -119,9 +118,33 @@ async def version_ready(request: Request, name: str, version: str) -> Response:
     summary="Can a model predict?",
 )
 async def model_ready(request: Request, name: str) -> Response:
-    """200 for what is loaded, 404 otherwise."""
+    """Answer 200 for a loaded model, 404 otherwise."""
     service_of(request).registry.find(name)
     return json_response({"name": name, "ready": True})
+
+
+class Infer(PredictCall):
+    """Read and answer requests of infer: tensors as JSON or in the binary form."""
+
+    media_types = (JSON, BINARY)
+
+    def __init__(self, request: Request, name: str, version: str | None = None) -> None:
+        super().__init__(request)
+        self.name, self.version = name, version
+        self.document: dict[str, Any] = {}
+        self.wanted: dict[str, bool] = {}
+
+    def read(self, body: bytes) -> Asked:
+        """Return the rows that the input tensors are."""
+        served = self.service.registry.find(self.name, self.version)
+        self.document, binary = _split(self.request, body)
+        self.wanted = _wanted(self.document, served)
+        rows = read_tensors(self.document.get("inputs"), binary, served, self.service.settings.max_rows)
+        return Asked(served, rows, loc=("inputs",))
+
+    def write(self, asked: Asked, scores: FloatArray) -> Response:
+        """Return the output tensors that are wanted."""
+        return _answer(asked.served, scores, self.wanted, self.document.get("id"))
 
 
 @router.post(
@@ -132,8 +155,8 @@ async def model_ready(request: Request, name: str) -> Response:
     summary="Predict with a version of a model",
 )
 async def version_infer(request: Request, name: str, version: str) -> Response:
-    """Tensors in, tensors out, as JSON or in the binary form."""
-    return await _infer(request, name, version)
+    """Take tensors and return tensors, as JSON or in the binary form."""
+    return await Infer(request, name, version).answer()
 
 
 @router.post(
@@ -144,25 +167,8 @@ async def version_infer(request: Request, name: str, version: str) -> Response:
     summary="Predict with a model",
 )
 async def infer(request: Request, name: str) -> Response:
-    """Tensors in, tensors out, as JSON or in the binary form."""
-    return await _infer(request, name)
-
-
-async def _infer(request: Request, name: str, version: str | None = None) -> Response:
-    service = service_of(request)
-    body, _ = await service.read(request, JSON, BINARY)
-    found = service.registry.find(name, version)
-    document, binary = _split(request, body)
-    wanted = _wanted(document, found)
-
-    def read() -> Asked:
-        rows = read_tensors(document.get("inputs"), binary, found, service.settings.max_rows)
-        return Asked(found, rows, loc=("inputs",))
-
-    def answer(asked: Asked, scores: FloatArray) -> Response:
-        return _answer(asked.served, scores, wanted, document.get("id"))
-
-    return await service.predict(request, body, read, answer)
+    """Take tensors and return tensors, as JSON or in the binary form."""
+    return await Infer(request, name).answer()
 
 
 @router.post(
@@ -172,40 +178,39 @@ async def _infer(request: Request, name: str, version: str | None = None) -> Res
     summary="List what the store has",
 )
 async def index(request: Request) -> Response:
-    """Every version that is loaded, and every one that could not be."""
+    """List every version that is loaded, and every one that could not be."""
     registry = service_of(request).registry
+    served, failures = registry.served, dict(registry.failures)
     entries = [
-        {"name": name, "version": str(version), "state": "READY", "reason": ""}
-        for name, versions in registry.served.items()
+        # One that was damaged after it was loaded still answers.
+        {"name": name, "version": str(version), "state": "READY", "reason": failures.pop((name, version), "")}
+        for name, versions in served.items()
         for version in sorted(versions)
     ]
     entries += [
         {"name": name, "version": str(version), "state": "UNAVAILABLE", "reason": reason}
-        for (name, version), reason in registry.failures.items()
+        for (name, version), reason in sorted(failures.items())
     ]
     return json_response(entries)
 
 
 @router.post(
     "/repository/models/{name}/load",
-    responses=_problems(400, 403, 404),
-    summary="Load a model, or load it anew",
+    responses=_problems(400, 403, 404, 503),
+    summary="Load or reload a model",
 )
 async def load(request: Request, name: str) -> Response:
-    """Takes up all versions of a model. What is served stays if none can be loaded."""
-    service = service_of(request)
-    try:
-        await service.on_loader(lambda: service.registry.load(_name(name)))
-    except CheckpointError as error:
-        raise ProblemError(400, str(error)) from error
+    """Load all versions of a model, in all workers. What is served stays if none can be loaded."""
+    await service_of(request).store.load(_name(name))
     return json_response({})
 
 
-@router.post("/repository/models/{name}/unload", responses=_problems(400, 403, 404), summary="Stop serving a model")
+@router.post(
+    "/repository/models/{name}/unload", responses=_problems(400, 403, 404, 503), summary="Stop serving a model"
+)
 async def unload(request: Request, name: str) -> Response:
-    """Until it is loaded again. Requests that have begun are answered."""
-    service = service_of(request)
-    await service.on_loader(lambda: service.registry.unload(name))
+    """Unload a model until it is loaded again. Requests that have begun are answered."""
+    await service_of(request).store.unload(name)
     return json_response({})
 
 
@@ -217,7 +222,7 @@ def _name(name: str) -> str:
 
 
 def _split(request: Request, body: bytes) -> tuple[dict[str, Any], bytes]:
-    """The JSON part of a body, and the binary data after it."""
+    """Split a body into its JSON part and the binary data after it."""
     length = request.headers.get(JSON_LENGTH)
     binary = b""
     if length is not None:
@@ -233,7 +238,7 @@ def _split(request: Request, body: bytes) -> tuple[dict[str, Any], bytes]:
 
 
 def _wanted(document: dict[str, Any], served: ServedModel) -> dict[str, bool]:
-    """The outputs that are asked for, and whether each is to be binary."""
+    """Return the requested outputs, and whether each is to be binary."""
     names = ["label", "probabilities"] if served.model.classes else ["prediction"]
     by_default = _parameters(document, ("parameters",)).get("binary_data_output", False) is True
     outputs = document.get("outputs")

@@ -1,4 +1,4 @@
-"""Scoring on Ray Data: tasks read parts, actors on any machine score them, and answers come back in order."""
+"""Score on Ray Data: tasks read parts, actors on any machine score them, and answers come back in order."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from eigenserve.app.batch.errors import ScoreError
 from eigenserve.app.batch.local import Engine
 from eigenserve.app.batch.places import Place
 from eigenserve.app.batch.reading import Part, TableFile
-from eigenserve.app.batch.scorer import Options, ScoredPart, Scorer, pack_model, unpack_model
+from eigenserve.app.batch.scorer import Options, ScoredPart, Scorer
 from eigenserve.app.registry import ServedModel
+from eigenserve.model.checkpoints.files import from_bytes, to_bytes
 from eigenserve.model.kernels.threads import set_num_threads
 
 #: Parts that one task reads where a file can be read from several places at once.
@@ -27,7 +28,7 @@ UNREADABLE = -1
 
 
 def ray_engine(address: str | None = None) -> Engine:
-    """The ``Engine`` of a Ray cluster.
+    """Score on a Ray cluster (an ``Engine``).
 
     Args:
         address: of the cluster; by default the one that ``RAY_ADDRESS`` names, or a new one on this machine.
@@ -58,7 +59,7 @@ def ray_engine(address: str | None = None) -> Engine:
 
 
 def _score(ray: Any, scorer: Scorer, table: TableFile, first: int) -> Iterator[ScoredPart]:
-    # Ray tells how it plans and starts; this command tells how far it is.
+    # Ray logs how it plans and starts; this command reports the progress.
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
@@ -66,13 +67,13 @@ def _score(ray: Any, scorer: Scorer, table: TableFile, first: int) -> Iterator[S
     context.target_max_block_size = BLOCK_BYTES
     total = table.count_rows()
     reads = _reads(total, scorer.part_rows, first)
-    model = (pack_model(scorer.served.model), scorer.served.name, scorer.served.version, asdict(scorer.options))
-    told = {"text": table.place.text, "names": list(table.names), "part_rows": scorer.part_rows}
+    model = (to_bytes(scorer.served.model), scorer.served.name, scorer.served.version, asdict(scorer.options))
+    source = {"text": table.place.text, "names": list(table.names), "part_rows": scorer.part_rows}
     cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
     scored = (
         ray.data.from_items(reads, override_num_blocks=len(reads))
         # One task that reads it all stands apart from the actors; else each of them reads what it scores.
-        .map_batches(_read, batch_size=1, batch_format="pyarrow", fn_kwargs=told, num_cpus=0 if total is None else 1)
+        .map_batches(_read, batch_size=1, batch_format="pyarrow", fn_kwargs=source, num_cpus=0 if total is None else 1)
         .map_batches(
             RayScorer,
             batch_size=1,
@@ -94,7 +95,7 @@ def _score(ray: Any, scorer: Scorer, table: TableFile, first: int) -> Iterator[S
 
 
 def _reads(total: int | None, part_rows: int, first: int) -> list[dict[str, int]]:
-    """Which parts each task reads: ``stop`` 0 reads to the end of the file."""
+    """Say which parts each task reads: ``stop`` 0 reads to the end of the file."""
     count = 0 if total is None else -(-total // part_rows)
     if count <= first:
         return [{"first": first, "stop": 0}]
@@ -102,7 +103,7 @@ def _reads(total: int | None, part_rows: int, first: int) -> list[dict[str, int]
 
 
 def _read(batch: pa.Table, text: str, names: list[str], part_rows: int) -> Iterator[pa.Table]:
-    """Parts as rows of a table, one each, so that none is divided on its way."""
+    """Yield parts as rows of a table, one each, so that none is divided on its way."""
     (read,) = batch.to_pylist()
     parts = TableFile(Place(text), names).parts(part_rows, read["first"])
     try:
@@ -122,18 +123,18 @@ def _one_row(**values: Any) -> pa.Table:
 
 
 class RayScorer:
-    """An actor with a model, which scores parts."""
+    """Score parts with one model, as a Ray actor."""
 
     def __init__(
         self, files: Mapping[str, bytes], name: str, version: int, options: Mapping[str, Any], is_text: bool
     ) -> None:
         # An actor is given one core.
         set_num_threads(1)
-        self._scorer = Scorer(ServedModel(name, version, unpack_model(files)), Options(**options))
+        self._scorer = Scorer(ServedModel(name, version, from_bytes(files)), Options(**options))
         self._is_text = is_text
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """One part, read -> scored."""
+        """Score one part."""
         (row,) = batch.to_pylist()
         if row["number"] == UNREADABLE:
             return _one_row(**asdict(ScoredPart(UNREADABLE, 0, 0, b"", row["fault"])))

@@ -1,4 +1,4 @@
-"""Metrics: what Prometheus reads at /metrics, added up over all worker processes."""
+"""Count what Prometheus reads at /metrics, added up over all worker processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ROWS = (1, 2, 4, 8, 16, 32, 64, 256, 1024, 4096, 16384, 65536)
 
 
 class Metrics:
-    """The service's counters and histograms. Labels come from routes and models, never from a client."""
+    """Hold the service's counters and histograms. Labels come from routes and models, never from a client."""
 
     def __init__(self) -> None:
         registry = CollectorRegistry()
@@ -52,6 +52,10 @@ class Metrics:
             multiprocess_mode="livesum",
         )
         self.rejections = Counter("eigenserve_rejections", "Requests refused", ("reason",), registry=registry)
+        self.key_requests = Counter(
+            "eigenserve_key_requests", "Requests answered, by name of key", ("key", "status"), registry=registry
+        )
+        self.key_rows = Counter("eigenserve_key_rows", "Rows answered, by name of key", ("key",), registry=registry)
         self.loads = Counter(
             "eigenserve_model_loads",
             "Model versions loaded or refused",
@@ -84,6 +88,12 @@ class Metrics:
         if status in _REASONS:
             self.rejections.labels(_REASONS[status]).inc()
 
+    def of_key(self, name: str, status: int, rows: int) -> None:
+        """Count one answered request of the owner of a key."""
+        self.key_requests.labels(name, str(status)).inc()
+        if rows:
+            self.key_rows.labels(name).inc(rows)
+
     def batch(self, rows: int, requests: int, seconds: float) -> None:
         """Record what the engine solved together."""
         self.batch_rows.observe(rows)
@@ -104,7 +114,7 @@ class Metrics:
             self.models.labels(name).set(version)
 
     def text(self) -> bytes:
-        """The exposition, of all workers where there are several."""
+        """Write the exposition, of all workers where there are several."""
         if SHARED_FOLDER in os.environ:
             together = CollectorRegistry()
             MultiProcessCollector(together)  # type: ignore[no-untyped-call]
@@ -122,6 +132,7 @@ _REASONS = {
     413: "too large",
     415: "media type",
     422: "invalid",
+    429: "limit of a key",
     499: "client gone",
     503: "overloaded",
     504: "deadline",

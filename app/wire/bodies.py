@@ -1,4 +1,4 @@
-"""Bodies: a request's bytes, read within limits, and the JSON in them."""
+"""Read a request's bytes within limits, and parse the JSON in them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from starlette.types import Scope
 
 from eigenserve.app.problems import ProblemError, invalid
 
+JSON = "application/json"
+CSV = "text/csv"
+ARROW = "application/vnd.apache.arrow.stream"
+
 #: What a refused body may still send before its connection is closed. A client that may finish sending reads
 #: the refusal; one that is cut off sees only a broken connection.
 DRAINED_BYTES = 64 * 2**20
@@ -22,14 +26,14 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 
 class BodyHeaders(NamedTuple):
-    """What a request's headers say of its body.
+    """Hold what a request's headers say of its body.
 
     Attributes:
         media_type: in lower case; "" where the client names none.
         charset: in lower case.
         encoding: the content encoding.
         length: the content length; 0 where it is not given.
-        waits: the client sends the body only when it is told to go on.
+        waits: the client sends the body only when the server answers 100 Continue.
     """
 
     media_type: str = ""
@@ -58,7 +62,7 @@ def body_headers(scope: Scope) -> BodyHeaders:
 
 
 def check_media_type(headers: BodyHeaders, *allowed: str) -> str:
-    """The media type of a body, if it is one of ``allowed``; the first of them where the client names none.
+    """Return the media type of a body, if it is one of ``allowed``; the first of them where the client names none.
 
     Raises:
         ProblemError: 415.
@@ -73,7 +77,7 @@ def check_media_type(headers: BodyHeaders, *allowed: str) -> str:
 
 
 async def read_body(request: Request, headers: BodyHeaders, max_bytes: int, timeout_s: float) -> bytes:
-    """The body of a request, decompressed.
+    """Read the body of a request and decompress it.
 
     Raises:
         ProblemError: 413 too large, before or after decompression; 408 too slow; 415 unknown encoding;
@@ -112,20 +116,29 @@ async def read_body(request: Request, headers: BodyHeaders, max_bytes: int, time
     return _inflate(body, max_bytes) if headers.encoding == "gzip" else body
 
 
-def parse_json(body: bytes) -> Any:
-    """The value of a JSON text (RFC 8259: neither NaN nor Infinity). Of two equal keys the last one counts.
+def parse_json(text: bytes, body: bytes | None = None, start: int = 0) -> Any:
+    """Parse a JSON text (RFC 8259: neither NaN nor Infinity). Of two equal keys the last one counts.
+
+    Args:
+        text: the text.
+        body: what it is a part of, and ``start``, where; for the place of a fault.
 
     Raises:
         ProblemError: 422 naming line and column.
     """
     try:
-        return orjson.loads(body)
+        return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise invalid(("body",), _not_utf8(body) or f"must be valid JSON; {error}") from None
+        if body is None or (fault := _not_utf8(body)):
+            fault = _not_utf8(text) if body is None else fault
+            raise invalid(("body",), fault or f"must be valid JSON; {error}") from None
+        place = max(0, start + error.pos)
+        line, column = body.count(b"\n", 0, place) + 1, place - body.rfind(b"\n", 0, place)
+        raise invalid(("body",), f"must be valid JSON; {error.msg}: line {line} column {column}") from None
 
 
 def _not_utf8(body: bytes) -> str | None:
-    """Where a text stops being UTF-8, if it does; the parser names its first byte."""
+    """Find where a text stops being UTF-8, if it does; the parser names its first byte."""
     try:
         body.decode()
     except UnicodeDecodeError as error:

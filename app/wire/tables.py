@@ -1,4 +1,4 @@
-"""Tables: rows and answers as CSV or as an Arrow stream, instead of JSON."""
+"""Read and write rows and answers as CSV or as an Arrow stream, instead of JSON."""
 
 from __future__ import annotations
 
@@ -6,61 +6,42 @@ import csv
 import io
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from fastapi import Request
 
 from eigenserve.app.problems import ProblemError, invalid
 from eigenserve.app.registry import ModelRegistry, ServedModel
+from eigenserve.app.wire.bodies import CSV
 from eigenserve.app.wire.requests import Asked, check_count, read_options
 from eigenserve.model import Explanation
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.cells import MISSING_TEXTS
-
-JSON = "application/json"
-CSV = "text/csv"
-ARROW = "application/vnd.apache.arrow.stream"
 
 #: name -> values of all rows, of equal length.
 Columns = dict[str, Any]
 
 
 def read_table(body: bytes, media_type: str, query: Mapping[str, str], registry: ModelRegistry, max_rows: int) -> Asked:
-    """A CSV or Arrow body, and what the query says of model, version, method, target and interval.
+    """Read a CSV or Arrow body, and what the query says of model, version, method, target and interval.
 
     Every feature of the model must be a column; further columns are ignored.
 
     Raises:
         ProblemError: 404, 413, 415 or 422, as for JSON.
     """
-    served, method, target, interval = read_options(_options(query), registry)
-    columns = _read_csv(body, served) if media_type == CSV else _read_arrow(body)
+    asked = read_options(_options(query), registry)
+    columns = _read_csv(body, asked.served) if media_type == CSV else _read_arrow(body)
     count = len(next(iter(columns.values()), ()))
     if not count:
         raise invalid(("body",), "must have at least one row")
     check_count(count, max_rows)
-    return Asked(served, columns, method, target, interval, loc=("body",))
-
-
-def accepted(request: Request, given: str) -> str:
-    """The media type of the answer: what the client accepts, or else that of its body.
-
-    Raises:
-        ProblemError: 406 none of those there are.
-    """
-    header = request.headers.get("accept", "*/*").lower()
-    wanted = [part.split(";")[0].strip() for part in header.split(",")]
-    for media_type in wanted:
-        if media_type in (JSON, CSV, ARROW):
-            return media_type
-        if media_type in ("*/*", "application/*", "text/*", ""):
-            return given
-    raise ProblemError(406, f"answers are {JSON}, {CSV} or {ARROW}; got Accept: {header}")
+    return replace(asked, rows=columns, loc=("body",))
 
 
 def predicted_columns(served: ServedModel, scores: FloatArray) -> Columns:
-    """Predictions as columns: ``prediction``, or ``label`` and ``probabilities.CLASS``."""
+    """Write predictions as columns: ``prediction``, or ``label`` and ``probabilities.CLASS``."""
     model = served.model
     if not model.classes:
         return {"prediction": model.values(scores)}
@@ -71,18 +52,18 @@ def predicted_columns(served: ServedModel, scores: FloatArray) -> Columns:
 
 
 def interval_columns(asked: Asked, scores: FloatArray) -> Columns:
-    """Intervals as the columns ``low`` and ``high``, if they are asked for."""
+    """Write intervals as the columns ``low`` and ``high``, if they are asked for."""
     if asked.interval is None:
         return {}
     interval = asked.served.model.intervals(scores, asked.interval)
     return {"low": interval[:, 0], "high": interval[:, 1]}
 
 
-def explained_columns(served: ServedModel, explanation: Explanation, scores: FloatArray) -> Columns:
-    """Explanations as columns: the predictions', then score, baseline, contributions.TERM and so on."""
+def explained_columns(served: ServedModel, explanation: Explanation) -> Columns:
+    """Write explanations as columns: the predictions', then score, baseline, contributions.TERM and so on."""
     errors = explanation.standard_error
     return {
-        **predicted_columns(served, scores),
+        **predicted_columns(served, explanation.scores),
         "score": explanation.score,
         "baseline": explanation.baseline,
         **{f"contributions.{t}": explanation.contributions[:, i] for i, t in enumerate(explanation.terms)},
@@ -93,7 +74,7 @@ def explained_columns(served: ServedModel, explanation: Explanation, scores: Flo
 
 
 def write_table(columns: Columns, media_type: str, served: ServedModel) -> bytes:
-    """Columns as CSV, or as an Arrow stream whose schema names the model."""
+    """Write columns as CSV, or as an Arrow stream whose schema names the model."""
     if media_type == CSV:
         return write_csv(columns)
     table = arrow_table(columns, served)
@@ -104,13 +85,13 @@ def write_table(columns: Columns, media_type: str, served: ServedModel) -> bytes
 
 
 def arrow_table(columns: Columns, served: ServedModel) -> Any:
-    """Columns as an Arrow table whose schema names the model."""
+    """Make an Arrow table of columns, whose schema names the model."""
     metadata = {"model": served.name, "version": str(served.version)}
     return _pyarrow().table(columns).replace_schema_metadata(metadata)
 
 
 def write_csv(columns: Columns, header: bool = True) -> bytes:
-    """Columns as CSV, with or without a first line of their names."""
+    """Write columns as CSV, with or without a first line of their names."""
     values = [v.tolist() if isinstance(v, np.ndarray) else v for v in columns.values()]
     sink = io.StringIO()
     writer = csv.writer(sink, lineterminator="\n")
@@ -124,7 +105,7 @@ def write_csv(columns: Columns, header: bool = True) -> bytes:
 
 
 def _options(query: Mapping[str, str]) -> dict[str, Any]:
-    """A query's texts; of its interval, the number."""
+    """Return a query's texts; of its interval, the number."""
     options: dict[str, Any] = dict(query)
     if options.get("interval"):
         options["interval"] = _number(options["interval"])
@@ -153,7 +134,7 @@ def _read_csv(body: bytes, served: ServedModel) -> Columns:
 
 
 def _cells(texts: tuple[str, ...], numeric: bool) -> list[Any]:
-    """A column's cells; a number that is none stays text, to be named."""
+    """Read a column's cells; text that is not a number stays text, to be named."""
     if numeric:
         try:
             return [None if text in MISSING_TEXTS else float(text) for text in texts]

@@ -1,4 +1,4 @@
-"""Certified radius: how far a row's features may move together before its decision could be another."""
+"""Certify how far a row's features may move together before its decision could change."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import numpy as np
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.certificates.intervals import score_moves
 from eigenserve.model.certificates.reach import EPS
-from eigenserve.model.matrices.ensemble import SpectralEnsemble
-from eigenserve.model.rows.features import FeatureSpace
+from eigenserve.model.predictor import Predictor
 
 #: Of the search for a radius: how many proofs are tried, and the shares at which it ends.
 _MAX_PROOFS = 16
@@ -18,27 +17,26 @@ MAX_SHARE, _LEAST_SHARE = 2.0**20, 2.0**-20
 
 
 def certified_radius(
-    features: FeatureSpace,
-    ensemble: SpectralEnsemble,
+    predictor: Predictor,
     columns: FloatArray,
     scales: Mapping[str, float],
     threshold: float = 0.0,
     effort: float = 1.0,
 ) -> float:
-    """A share r such that no row within radii r * scales of the row is on the other side of the threshold.
+    """Return a share r such that no row within radii r * scales of the row is on the other side of the threshold.
 
     One output: the score stays on its side. Several: the class with the largest score stays so (no threshold); then
     what the best class loses and another gains is bounded together. What is proved for r holds for every smaller one,
     whose rows are among those of r. The largest r found by interpolation, until 97% of the way to another decision are
-    used or an r 3% larger fails; 0 where none was proved, at most MAX_SHARE.
+    used or an r 3% larger fails; 0 where none was proved, and infinite from MAX_SHARE on: no limit was found.
     """
 
     def used(share: float) -> float:
-        """The share of the distance to another decision that scores can move: less than 1 proves."""
+        """Return the share of the distance to another decision that scores can move: less than 1 proves."""
         within = {name: share * scale for name, scale in scales.items()}
         if any(np.isinf(within[name]) and np.isfinite(scale) for name, scale in scales.items()):
             return np.inf  # beyond float64 nothing is known
-        found = score_moves(features, ensemble, columns, within, effort)
+        found = score_moves(predictor, columns, within, effort)
         if len(found.score) == 1:
             above = found.score[0] > threshold
             most = sum((m.max() for m in (found.down if above else found.up)), start=found.slack[0])
@@ -50,7 +48,7 @@ def certified_radius(
             margin = np.delete(found.score[best] - found.score, best)
         if not (margin > 0.0).all():
             return np.inf
-        # Moves that are no numbers prove nothing either.
+        # Moves that are not numbers prove nothing either.
         return float(np.nan_to_num(most * (1.0 + 8.0 * EPS) / margin, nan=np.inf).max())
 
     # What is used grows about like the share to some power: interpolate between the last that proves and the last
@@ -74,4 +72,4 @@ def certified_radius(
         else:
             way = np.log(0.985 / used_low) / np.log(used_high / used_low)
             share = low * (high / low) ** min(max(way, 0.05), 0.95)
-    return float(low)
+    return float(low) if low < MAX_SHARE else np.inf

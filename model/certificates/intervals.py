@@ -1,4 +1,4 @@
-"""Score intervals: what a row's score can be when its features move within radii, proved from the matrices.
+"""Prove, from the matrices, what a row's score can be when its features move within radii.
 
 Let x' be any row whose features are within their radii of x, T and T + E the matrices of x and x' of one member, and Q
 an orthonormal basis of the eigenvectors 0 ... k of T, so that Q'TQ = D is diagonal. The range of Q has k + 1
@@ -34,7 +34,7 @@ from eigenserve.model.certificates.projected_changes import largest_projected
 from eigenserve.model.certificates.reach import EPS, MAX_LINES, changes, groups, reach
 from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.model.matrices.tridiagonal import dense, norm_bound, times
-from eigenserve.model.rows.features import FeatureSpace
+from eigenserve.model.predictor import Predictor
 
 # Below this a double has no full precision: what sums and squares of such numbers lose.
 _UNDERFLOW = 1e-130
@@ -42,7 +42,7 @@ _UNDERFLOW = 1e-130
 
 @dataclass(frozen=True, eq=False)
 class ScoreInterval:
-    """A proved interval of the scores of one row.
+    """Hold a proved interval of the scores of one row.
 
     Attributes:
         score: (O,), of the row itself.
@@ -56,7 +56,7 @@ class ScoreInterval:
 
 @dataclass(frozen=True)
 class ScoreMoves:
-    """What the scores of a row can move by: sums over groups of the largest over each group's points.
+    """Bound what the scores of a row can move by: sums over groups of the largest over each group's points.
 
     Attributes:
         score: (O,).
@@ -71,17 +71,15 @@ class ScoreMoves:
 
 
 def score_interval(
-    features: FeatureSpace,
-    ensemble: SpectralEnsemble,
+    predictor: Predictor,
     columns: FloatArray,
     radii: Mapping[str, float],
     effort: float = 1.0,
 ) -> ScoreInterval:
-    """The interval of the scores of a row (F,) of columns.
+    """Prove the interval of the scores of a row (F,) of columns.
 
     Args:
-        features: the features of the columns.
-        ensemble: what scores.
+        predictor: what scores.
         columns: (F,), as ``FeatureSpace.encode`` gives them.
         radii: by feature, in its own unit (days for a date): a number may be anything within x - r ... x + r. A
             positive radius lets a categorical or boolean feature take any value. What is missing stays missing.
@@ -92,7 +90,7 @@ def score_interval(
         ValueError: an unknown feature, a radius that is negative or not finite, an effort that is not positive and
             finite.
     """
-    found = score_moves(features, ensemble, columns, radii, effort)
+    found = score_moves(predictor, columns, radii, effort)
     high = sum((up.max(axis=0) for up in found.up), found.slack)
     low = sum((down.max(axis=0) for down in found.down), found.slack)
     return ScoreInterval(
@@ -101,18 +99,18 @@ def score_interval(
 
 
 def score_moves(
-    features: FeatureSpace,
-    ensemble: SpectralEnsemble,
+    predictor: Predictor,
     columns: FloatArray,
     radii: Mapping[str, float],
     effort: float,
 ) -> ScoreMoves:
-    """What scores can move by within radii; arguments and errors as of ``score_interval``."""
+    """Bound what scores can move by within radii; arguments and errors as of ``score_interval``."""
     if not 0.0 < effort < np.inf:
         raise ValueError(f"effort must be positive and finite; got {effort!r}")
-    within = reach(features, columns, radii)
+    within = reach(predictor.features, columns, radii)
+    ensemble = predictor.ensemble
     pencil, k = ensemble.pencil, ensemble.eig_idx
-    diag, off_diag = pencil.matrices(pencil.curves.walk(within.row[None]))
+    diag, off_diag = pencil.at(within.row[None])
     values, vectors = np.linalg.eigh(dense(diag[0], off_diag[0]))
     unit = 64.0 * (len(pencil.curves.curves) + pencil.dim) * EPS
     slack = unit * (_norms(ensemble, diag, off_diag)[0] + np.abs(ensemble.offset)) + _UNDERFLOW
@@ -135,7 +133,7 @@ def score_moves(
 
 
 def _shares(moved: list[tuple[FloatArray, FloatArray]], vectors: FloatArray) -> FloatArray:
-    """Of each group and head, (G, H), positive with sum 1."""
+    """Return each group's and head's share, (G, H), positive with sum 1."""
     sizes = np.empty((len(moved), len(vectors)))
     for size, (diag, off_diag) in zip(sizes, moved, strict=True):
         image = times(diag, off_diag, vectors)
@@ -146,5 +144,5 @@ def _shares(moved: list[tuple[FloatArray, FloatArray]], vectors: FloatArray) -> 
 
 
 def _norms(ensemble: SpectralEnsemble, diag: FloatArray, off_diag: FloatArray) -> FloatArray:
-    """(P, O): the members' mean of a bound of the norm."""
+    """Return the members' mean of a bound of the norm, (P, O)."""
     return norm_bound(diag, off_diag).reshape(len(diag), ensemble.num_outputs, -1) @ ensemble.member_weights

@@ -1,4 +1,4 @@
-"""Steps: the values that a feature of a row may take instead, and how far they are from its own."""
+"""List the values that a feature of a row may take instead, and their distances from its present one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.matrices.ensemble import SpectralEnsemble
+from eigenserve.model.predictor import Predictor
 from eigenserve.model.rows.cells import describe, encode_cell
-from eigenserve.model.rows.features import Feature, FeatureSpace
+from eigenserve.model.rows.features import Feature
 
 #: Why a date whose cycles are features has no steps, nor they.
 TIED = "a date and its cycles never change"
@@ -20,74 +20,74 @@ TIED = "a date and its cycles never change"
 
 @dataclass(frozen=True)
 class Steps:
-    """Which changes of rows are allowed.
+    """Say which changes of rows are allowed.
 
     What is missing stays missing. Numbers stay within their ranges; categories become others that training knew.
 
     Attributes:
-        features: the features of the rows.
-        ensemble: what scores them.
+        predictor: what scores the rows.
         fixed: positions of features that may not change.
         ranges: (low, high) in raw units by position; the training range for others.
     """
 
-    features: FeatureSpace
-    ensemble: SpectralEnsemble
+    predictor: Predictor
     fixed: Collection[int] = ()
     ranges: Mapping[int, tuple[float, float]] | None = None
 
     def __post_init__(self) -> None:
         for index, limits in (self.ranges or {}).items():
-            feature = self.features.features[index]
-            if index in self.features.tied:
+            feature = self.predictor.features.features[index]
+            if index in self.predictor.features.tied:
                 raise ValueError(f"{feature.name!r} has no range: {TIED}")
             if not np.isfinite(limits).all() or not limits[0] <= limits[1]:
                 raise ValueError(f"a range must be [low, high] with low <= high; got {limits!r} for {feature.name!r}")
 
     @cached_property
     def used(self) -> frozenset[int]:
-        """Features that the model looks at, and that may change; no date whose cycles it looks at, too."""
-        used = {i for term in self.ensemble.pencil.terms for i in term.features}
-        return frozenset(used - set(self.fixed) - self.features.tied)
+        """Return features that the model looks at and that may change, without dates whose cycles it looks at, too."""
+        used = {i for term in self.predictor.ensemble.pencil.terms for i in term.features}
+        return frozenset(used - set(self.fixed) - self.predictor.features.tied)
 
     def numbers(self, row: FloatArray) -> list[int]:
-        """Positions of the numeric features of a row (F,) of columns that may change."""
-        return [i for i in sorted(self.used) if not self.features.features[i].num_codes and not np.isnan(row[i])]
+        """Return positions of the numeric features of a row (F,) of columns that may change."""
+        features = self.predictor.features.features
+        return [i for i in sorted(self.used) if not features[i].num_codes and not np.isnan(row[i])]
 
     def choices(self, row: FloatArray) -> dict[int, FloatArray]:
-        """Other codes that the row's categories and booleans may take, by position."""
+        """Return other codes that the row's categories and booleans may take, by position."""
         found = {}
         for i in sorted(self.used):
-            feature = self.features.features[i]
+            feature = self.predictor.features.features[i]
             if feature.num_codes and not np.isnan(row[i]):
                 codes = np.arange(len(feature.categories) if feature.kind == "categorical" else 2, dtype=np.float64)
                 found[i] = codes[codes != row[i]]
         return found
 
     def limits(self, index: int) -> tuple[float, float]:
-        """The range of a number, in raw units."""
-        feature = self.features.features[index]
+        """Return the range of a number, in raw units."""
+        feature = self.predictor.features.features[index]
         low, high = (self.ranges or {}).get(index, (feature.low, feature.high))
         return low, high
 
     def bounds(self, index: int) -> tuple[float, float]:
-        """The range of a number, in coordinates."""
-        low, high = self.features.features[index].coordinate(np.array(self.limits(index), np.float64)).tolist()
+        """Return the range of a number, in coordinates."""
+        feature = self.predictor.features.features[index]
+        low, high = feature.coordinate(np.array(self.limits(index), np.float64)).tolist()
         return low, high
 
     def value(self, index: int, places: FloatArray) -> FloatArray:
-        """Raw values at coordinates, never beyond the range: rounding is not allowed to lead out of it."""
-        return np.clip(self.features.features[index].value(places), *self.limits(index))
+        """Return raw values at coordinates, never beyond the range: rounding is not allowed to lead out of it."""
+        return np.clip(self.predictor.features.features[index].value(places), *self.limits(index))
 
 
 def read_range(feature: Feature, ends: Any) -> tuple[float, float]:
-    """A number's range [low, high], written as its rows write it -> raw units.
+    """Read a number's range [low, high], written as its rows write it, into raw units.
 
     Raises:
         ValueError: it is none, or the feature can have none.
     """
     if feature.num_codes:
-        raise ValueError(f"{feature.name!r} is no number: it has no range")
+        raise ValueError(f"{feature.name!r} is not a number: only numbers have a range")
     if not isinstance(ends, Sequence | np.ndarray) or isinstance(ends, str) or len(ends) != 2:
         raise ValueError(f"a range must be [low, high]; got {describe(ends)} for {feature.name!r}")
     try:
@@ -97,7 +97,7 @@ def read_range(feature: Feature, ends: Any) -> tuple[float, float]:
 
 
 def read_limit(feature: Feature, value: Any) -> float:
-    """One end of a number's range, written as its rows write it -> raw units: a date or time becomes days since 1970.
+    """Read one end of a number's range, written as its rows write it; a date or time becomes days since 1970.
 
     Raises:
         ValueError: it is none, or missing.

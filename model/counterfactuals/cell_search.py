@@ -1,7 +1,7 @@
-"""Plane: where two numbers together reach a goal, found by rectangles that are cut ever smaller.
+"""Find where two numbers together reach a goal, by cutting rectangles ever smaller.
 
 A cell is cut further if it is nearer than the nearest place known to reach the goal, and if its corners are so near the
-goal, beside how much they differ from each other, that it may be reached inside.
+goal, compared with how much they differ from each other, that it may be reached inside.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.counterfactuals.allowed_changes import Steps
 from eigenserve.model.counterfactuals.goals import Goal
-from eigenserve.model.counterfactuals.one_number import look
 
 #: Steps of the coarse grid from the row to either end of what is searched: one for two knots, within these.
 LEAST_STEPS, MOST_STEPS = 8, 32
@@ -34,7 +33,7 @@ STARTS = 10
 
 @dataclass(frozen=True)
 class Starts:
-    """Where zooms begin: S places on lines on which the first number stays and the second moves outward.
+    """Hold where zooms begin: S places on lines on which the first number stays and the second moves outward.
 
     Attributes:
         pair: (S,), which pair.
@@ -52,14 +51,14 @@ class Starts:
 
 
 def _axis(steps: Steps, here: FloatArray, index: int, within: float) -> FloatArray:
-    """Coordinates from one end of what may be reached to the other; the number's own among them, if in range."""
+    """Return coordinates from one end of what may be reached to the other; the number's own too, if in range."""
     low, high = steps.bounds(index)
     place = float(here[index])
     inside = low <= place <= high
     low, high = max(low, place - within), min(high, place + within)
     if not low <= high:
         return np.array([place]) if inside else np.empty(0)
-    knots = steps.ensemble.pencil.curves.knots_along(here, index)
+    knots = steps.predictor.ensemble.pencil.curves.knots_along(here, index)
     sides = [np.array([low, high])]
     for a, b in ((low, min(place, high)), (max(place, low), high)):
         if a < b:
@@ -69,7 +68,7 @@ def _axis(steps: Steps, here: FloatArray, index: int, within: float) -> FloatArr
 
 
 class _Cells(NamedTuple):
-    """Rectangles of two numbers' coordinates: of which pair, either number's first and last, margins at the corners."""
+    """Hold rectangles of two numbers' coordinates: of which pair, either number's ends, margins at the corners."""
 
     pair: NDArray[np.int64]
     first: FloatArray  # (C, 2)
@@ -78,13 +77,13 @@ class _Cells(NamedTuple):
 
 
 class CellSearch:
-    """Cells of all pairs, and the nearest places known to reach the goal."""
+    """Hold the cells of all pairs, and the nearest places known to reach the goal."""
 
     def __init__(
         self, steps: Steps, goal: Goal, row: FloatArray, pairs: list[tuple[int, int]], within: FloatArray
     ) -> None:
         self.steps, self.goal, self.row, self.pairs = steps, goal, row, np.array(pairs)
-        self.here = steps.features.coordinates(row[None])[0]
+        self.here = steps.predictor.features.coordinates(row[None])[0]
         self.origin = self.here[self.pairs]
         self.distance = within.astype(np.float64)
         self.places = np.full((len(pairs), 2), np.nan)
@@ -93,7 +92,7 @@ class CellSearch:
         self.reach = np.zeros((len(pairs), 2))
 
     def starts(self) -> Starts:
-        """Where to zoom in: the nearest places of the nearest pairs."""
+        """Choose where to zoom in: the nearest places of the nearest pairs."""
         coarse = self._coarse()
         for attempt in range(_ATTEMPTS):
             cells, self.horizon = coarse, np.inf
@@ -147,7 +146,7 @@ class CellSearch:
         return _Cells(pair, first, second, found.reshape(-1, 2, 2))
 
     def _cut(self, cells: _Cells, most: int) -> _Cells:
-        """The nearest cells that may hold a nearer place, each in ``_CELL_CUTS`` squared."""
+        """Cut the nearest cells that may hold a nearer place, each into ``_CELL_CUTS`` squared."""
         away = self._nearest(cells.pair, cells.first, cells.second)
         best, least = cells.margins.max(axis=(1, 2)), cells.margins.min(axis=(1, 2))
         may = (away < self.distance[cells.pair]) & (best + CURIOSITY * (best - least) >= 0.0)
@@ -178,12 +177,12 @@ class CellSearch:
         )
 
     def _nearest(self, pair: NDArray[np.int64], first: FloatArray, second: FloatArray) -> FloatArray:
-        """How far the cells are from the row; none has the row's own number inside a side."""
+        """Return how far the cells are from the row; none has the row's own number inside a side."""
         origin = self.origin[pair]
         return np.abs(first - origin[:, :1]).min(axis=1) + np.abs(second - origin[:, 1:]).min(axis=1)
 
     def _measured(self, pair: NDArray[np.int64], first: FloatArray, second: FloatArray) -> FloatArray:
-        """The goal's margins (N,) at places; the nearest that reach it are noted."""
+        """Measure the goal's margins (N,) at places; the nearest that reach it are noted."""
         columns = np.tile(self.row, (len(pair), 1))
         places = np.stack([first, second], axis=1)
         for k in range(2):
@@ -191,7 +190,7 @@ class CellSearch:
             for i in np.unique(moved):
                 own = np.flatnonzero(moved == i)
                 columns[own, i] = self.steps.value(int(i), places[own, k])
-        scores = look(self.steps, columns)
+        scores = self.steps.predictor.scores(columns)
         origin = self.origin[pair]
         away = np.abs(places - origin).sum(axis=1)
         # What stands still in one number is a single change.

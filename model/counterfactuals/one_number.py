@@ -1,9 +1,9 @@
-"""Roots: the nearest change of one number that reaches a goal, exactly.
+"""Find the nearest change of one number that reaches a goal, exactly.
 
 Between neighbouring knots T is affine in the number's coordinate z, T = T_a + t D, so that the score's slope lies
 between the weighted means of lambda_min(D) and of lambda_max(D) over the members (Weyl). Two ends that miss the goal
 thus bound how near it the score comes between them: what the bound rules out is left, the rest is cut into pieces,
-until the nearest place that reaches the goal stands beside one that does not, a rounding or two away.
+until the nearest place that reaches the goal stands next to one that does not, a rounding or two away.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FINEST = 2.0**-14
 
 @dataclass(frozen=True)
 class Lines:
-    """L rows, each with one number that moves, and what is known of where it reaches the goal.
+    """Hold L rows, each with one number that moves, and what is known of where it reaches the goal.
 
     Attributes:
         columns: (L, F), the rows.
@@ -44,13 +44,8 @@ class Lines:
     within: FloatArray
 
 
-def look(steps: Steps, columns: FloatArray) -> FloatArray:
-    """Scores (N, O) of columns (N, F)."""
-    return steps.ensemble.scores(steps.features.coordinates(columns))
-
-
 def nearest_roots(steps: Steps, goal: Goal, lines: Lines) -> tuple[FloatArray, FloatArray]:
-    """The nearest coordinate of each line's number that reaches the goal, and its distance; infinite for none.
+    """Find the nearest coordinate of each line's number that reaches the goal, and its distance; infinite for none.
 
     No row may reach the goal as it is. Every place that is returned reaches it as ``Steps.value`` writes it.
     """
@@ -70,7 +65,7 @@ def nearest_roots(steps: Steps, goal: Goal, lines: Lines) -> tuple[FloatArray, F
 
 @dataclass(frozen=True)
 class _Pieces:
-    """Intervals of lines, all reachable by moving away from the row; arrays of one length P.
+    """Hold intervals of lines, all reachable by moving away from the row; arrays of one length P.
 
     Attributes:
         line: which line.
@@ -114,7 +109,7 @@ class _Pieces:
         return self.pick(keep)
 
     def highest(self) -> FloatArray:
-        """A bound of the margin between the ends."""
+        """Bound the margin between the ends."""
         width = np.abs(self.far - self.near)
         rise, span = self.at_far - self.at_near, self.high - self.low
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -122,7 +117,7 @@ class _Pieces:
         return np.maximum(np.maximum(self.at_near, self.at_far), self.at_near + self.high * t)
 
     def cut(self, steps: Steps, goal: Goal, lines: Lines) -> _Pieces:
-        """Every piece in ``_PIECES``: even ones, or where the far end reaches, narrow ones about the secant's root."""
+        """Cut pieces into ``_PIECES``: even ones, or where the far end reaches, narrow ones about the secant's root."""
         shares = np.tile(np.arange(1, _PIECES) / _PIECES, (len(self.line), 1))
         crosses = self.reached & (self.at_far > self.at_near)
         root = -self.at_near[crosses] / (self.at_far - self.at_near)[crosses]
@@ -151,14 +146,14 @@ def _at(
     for i in np.unique(moving):
         own = np.flatnonzero(moving == i)
         columns[own, i] = steps.value(int(i), places[own])
-    scores = look(steps, columns)
+    scores = steps.predictor.scores(columns)
     return goal.margin(scores), goal.reached(scores)
 
 
 def _first_pieces(steps: Steps, goal: Goal, lines: Lines) -> _Pieces | None:
-    """The intervals between knots, up to the first that reaches the goal on either side of each row."""
-    coordinates = steps.features.coordinates(lines.columns)
-    curves = steps.ensemble.pencil.curves
+    """Return the intervals between knots, up to the first that reaches the goal on either side of each row."""
+    coordinates = steps.predictor.features.coordinates(lines.columns)
+    curves = steps.predictor.ensemble.pencil.curves
     line, origin, ends, finest = [], [], [], []
     for number, (place, i) in enumerate(zip(coordinates, lines.moving.tolist(), strict=True)):
         low, high = steps.bounds(i)
@@ -200,12 +195,12 @@ def _first_pieces(steps: Steps, goal: Goal, lines: Lines) -> _Pieces | None:
 def _slopes(
     steps: Steps, goal: Goal, lines: Lines, line: NDArray[np.int64], a: FloatArray, b: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Bounds of the margin's slope by the coordinate between neighbouring knots a < b."""
-    ensemble = steps.ensemble
+    """Bound the margin's slope by the coordinate between neighbouring knots a < b."""
+    ensemble = steps.predictor.ensemble
     pencil, rows = ensemble.pencil, np.arange(len(line))
-    coordinates = np.tile(steps.features.coordinates(lines.columns)[line], (2, 1))
+    coordinates = np.tile(steps.predictor.features.coordinates(lines.columns)[line], (2, 1))
     coordinates[np.concatenate([rows, rows + len(rows)]), np.tile(lines.moving[line], 2)] = np.concatenate([a, b])
-    diag, off_diag = pencil.matrices(pencil.curves.walk(coordinates))
+    diag, off_diag = pencil.at(coordinates)
     width = np.maximum(b - a, np.finfo(float).tiny)[:, None, None]
     d, e = ((part[len(rows) :] - part[: len(rows)]) / width for part in (diag, off_diag))
     shape = (len(rows), ensemble.num_outputs, -1)

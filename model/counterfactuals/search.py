@@ -1,4 +1,4 @@
-"""Counterfactuals: the smallest changes of one or two features that make a row's prediction what is wanted.
+"""Find the smallest changes of one or two features that give a row the wanted prediction.
 
 The distance of a change is the sum, over the changed features, of how many training standard deviations a number moves
 (of its logarithm, where the model takes it), and 1 for a category or boolean that becomes another.
@@ -20,14 +20,14 @@ import numpy as np
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.counterfactuals.allowed_changes import Steps
 from eigenserve.model.counterfactuals.goals import Goal
-from eigenserve.model.counterfactuals.one_number import Lines, look, nearest_roots
+from eigenserve.model.counterfactuals.one_number import Lines, nearest_roots
 from eigenserve.model.counterfactuals.two_numbers import nearest_pairs
 from eigenserve.model.rows.cells import SECONDS_PER_DAY, iso_time
 from eigenserve.model.rows.features import Feature
 
 #: So many are returned for a row, the nearest.
 MOST = 10
-#: A pair is worth telling if it is nearer than any feature alone by this share.
+#: A pair is worth reporting if it is nearer than any feature alone by this share.
 WORTH = 0.01
 #: Of more numbers than these, those are paired that come nearest to the goal alone.
 PAIRED_NUMBERS = 10
@@ -35,7 +35,7 @@ PAIRED_NUMBERS = 10
 
 @dataclass(frozen=True)
 class Counterfactual:
-    """A changed row that is predicted to be what was wanted.
+    """Describe a changed row that gets the wanted prediction.
 
     Attributes:
         changes: feature -> (value before, value after), as a row has them; empty if the row is so already.
@@ -51,7 +51,7 @@ class Counterfactual:
 
 
 def find_counterfactuals(steps: Steps, goal: Goal, row: FloatArray, max_features: int = 2) -> list[Counterfactual]:
-    """The nearest changes of a row (F,) of columns, each feature or pair at most once, the nearest first.
+    """Find the nearest changes of a row (F,) of columns, each feature or pair at most once, the nearest first.
 
     Args:
         steps: what may change.
@@ -59,25 +59,25 @@ def find_counterfactuals(steps: Steps, goal: Goal, row: FloatArray, max_features
         row: the row.
         max_features: 1 or 2, how many features may change at once.
     """
-    if goal.reached(look(steps, row[None]))[0]:
-        return [_told(steps, goal, row, row, 0.0)]
+    if goal.reached(steps.predictor.scores(row[None]))[0]:
+        return [_described(steps, goal, row, row, 0.0)]
     found, alone = _singles(steps, goal, row)
     if max_features == 2:
         found += _pairs(steps, goal, row, alone)
     rounded = [(_whole_seconds(steps, row, changed), distance) for changed, distance in found]
     if not rounded:
         return []
-    reached = goal.reached(look(steps, np.stack([changed for changed, _ in rounded])))
-    told = [_told(steps, goal, row, *each) for each, good in zip(rounded, reached, strict=True) if good]
-    return sorted(told, key=lambda one: one.distance)[:MOST]
+    reached = goal.reached(steps.predictor.scores(np.stack([changed for changed, _ in rounded])))
+    changes = [_described(steps, goal, row, *each) for each, good in zip(rounded, reached, strict=True) if good]
+    return sorted(changes, key=lambda one: one.distance)[:MOST]
 
 
 def _singles(steps: Steps, goal: Goal, row: FloatArray) -> tuple[list[tuple[FloatArray, float]], dict[int, float]]:
-    """Changed rows and their distances; and the distance of every feature that may change, infinite for none."""
+    """Return changed rows and their distances; and each changeable feature's distance, infinite for none."""
     found, alone = [], {}
     for i, codes in steps.choices(row).items():
         changed = _with(row, (i,), codes[:, None])
-        scores = look(steps, changed)
+        scores = steps.predictor.scores(changed)
         good = np.flatnonzero(goal.reached(scores))
         alone[i] = 1.0 if len(good) else np.inf
         if len(good):
@@ -95,7 +95,7 @@ def _singles(steps: Steps, goal: Goal, row: FloatArray) -> tuple[list[tuple[Floa
 
 
 def _pairs(steps: Steps, goal: Goal, row: FloatArray, alone: Mapping[int, float]) -> list[tuple[FloatArray, float]]:
-    """Changes of two features that are nearer than that of any feature alone."""
+    """Find changes of two features that are nearer than that of any feature alone."""
     choices = {i: codes for i, codes in steps.choices(row).items() if np.isinf(alone[i])}
     numbers = steps.numbers(row)
     limit = (1.0 - WORTH) * min(alone.values(), default=np.inf)
@@ -130,7 +130,7 @@ def _category_pairs(
     for a, b in combinations(choices, 2):
         both = np.stack(np.meshgrid(choices[a], choices[b], indexing="ij"), axis=-1).reshape(-1, 2)
         changed = _with(row, (a, b), both)
-        scores = look(steps, changed)
+        scores = steps.predictor.scores(changed)
         good = np.flatnonzero(goal.reached(scores))
         if len(good):
             found.append((changed[good[goal.margin(scores)[good].argmax()]], 2.0))
@@ -138,26 +138,26 @@ def _category_pairs(
 
 
 def _promising(steps: Steps, goal: Goal, row: FloatArray, numbers: list[int]) -> list[int]:
-    """The numbers that come nearest to the goal alone, in order of position."""
+    """Return the numbers that come nearest to the goal alone, in order of position."""
     if len(numbers) <= PAIRED_NUMBERS:
         return numbers
     grid = np.linspace(0.0, 1.0, 33)
     blocks = [_with(row, (i,), steps.value(i, np.interp(grid, [0, 1], steps.bounds(i)))[:, None]) for i in numbers]
-    best = goal.margin(look(steps, np.concatenate(blocks))).reshape(len(numbers), -1).max(axis=1)
+    best = goal.margin(steps.predictor.scores(np.concatenate(blocks))).reshape(len(numbers), -1).max(axis=1)
     return sorted(np.array(numbers)[np.argsort(-best, kind="stable")[:PAIRED_NUMBERS]].tolist())
 
 
 def _with(row: FloatArray, which: tuple[int, ...], values: FloatArray) -> FloatArray:
-    """The row (F,) with some features' values (N, K): (N, F)."""
+    """Return the row (F,) with some features' values (N, K): (N, F)."""
     changed = np.tile(row, (len(values), 1))
     changed[:, list(which)] = values
     return changed
 
 
 def _whole_seconds(steps: Steps, row: FloatArray, changed: FloatArray) -> FloatArray:
-    """Times rounded away from the row's own, which a text can tell exactly."""
+    """Round times away from the row's own, to what a text can write exactly."""
     out = changed.copy()
-    for i, feature in enumerate(steps.features.features):
+    for i, feature in enumerate(steps.predictor.features.features):
         if feature.kind == "datetime" and changed[i] != row[i]:
             seconds = changed[i] * SECONDS_PER_DAY
             low, high = steps.limits(i)
@@ -166,18 +166,18 @@ def _whole_seconds(steps: Steps, row: FloatArray, changed: FloatArray) -> FloatA
     return out
 
 
-def _told(steps: Steps, goal: Goal, row: FloatArray, changed: FloatArray, distance: float) -> Counterfactual:
+def _described(steps: Steps, goal: Goal, row: FloatArray, changed: FloatArray, distance: float) -> Counterfactual:
     changes = {
         feature.name: (_cell(feature, row[i]), _cell(feature, changed[i]))
-        for i, feature in enumerate(steps.features.features)
+        for i, feature in enumerate(steps.predictor.features.features)
         if changed[i] != row[i] and not np.isnan(changed[i])
     }
-    score = float(goal.score(look(steps, changed[None]))[0])
+    score = float(goal.score(steps.predictor.scores(changed[None]))[0])
     return Counterfactual(changes, changed, score, distance)
 
 
 def _cell(feature: Feature, value: float) -> Any:
-    """A value as a row has it; None for a category that training did not know."""
+    """Return a value as a row has it; None for a category that training did not know."""
     if feature.kind == "categorical":
         return feature.categories[int(value)] if value < len(feature.categories) else None
     if feature.kind == "boolean":

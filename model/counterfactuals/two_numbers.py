@@ -1,4 +1,4 @@
-"""Pairs: the nearest change of two numbers that reaches a goal, by the sum of both changes.
+"""Find the nearest change of two numbers that reaches a goal, by the sum of both changes.
 
 From the nearest places that ``model.counterfactuals.cell_search`` finds, the search zooms in, on one number by ever
 finer lines, on the other by cutting the interval in which the goal is first reached. At last each number is moved
@@ -14,7 +14,7 @@ from eigenserve.model.arrays import FloatArray
 from eigenserve.model.counterfactuals.allowed_changes import Steps
 from eigenserve.model.counterfactuals.cell_search import CellSearch, Starts
 from eigenserve.model.counterfactuals.goals import Goal
-from eigenserve.model.counterfactuals.one_number import Lines, look, nearest_roots
+from eigenserve.model.counterfactuals.one_number import Lines, nearest_roots
 
 _ZOOMS = 5
 _CUTS = 9
@@ -23,7 +23,7 @@ _CUTS = 9
 def nearest_pairs(
     steps: Steps, goal: Goal, row: FloatArray, pairs: list[tuple[int, int]], within: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Coordinates (P, 2) of two numbers that together reach the goal, and their distance (P,); infinite for none.
+    """Find coordinates (P, 2) of two numbers that together reach the goal, and their distance (P,), or infinity.
 
     Args:
         steps: what may change.
@@ -35,7 +35,7 @@ def nearest_pairs(
     places, distance = np.full((len(pairs), 2), np.nan), np.full(len(pairs), np.inf)
     if not pairs or not within.max() > 0.0:
         return places, distance
-    here = steps.features.coordinates(row[None])[0]
+    here = steps.predictor.features.coordinates(row[None])[0]
     starts = CellSearch(steps, goal, row, pairs, within).starts()
     if not len(starts.pair):
         return places, distance
@@ -48,8 +48,8 @@ def nearest_pairs(
             columns[k, i] = steps.value(int(i), held[k])
         away = np.abs(held - here[features[:, fixed]])
         reach = within[starts.pair] - away
-        alone = goal.reached(look(steps, columns))
-        # A change of one number that reaches alone is no pair; the limit says so too, but for rounding.
+        alone = goal.reached(steps.predictor.scores(columns))
+        # A change of one number that reaches alone is not a pair; the limit says so too, but for rounding.
         lines = Lines(columns, features[:, moved], np.where(alone, 0.0, np.maximum(reach, 0.0)))
         found, far = nearest_roots(steps, goal, lines)
         total = away + far
@@ -64,7 +64,7 @@ def nearest_pairs(
 def _zoom(
     steps: Steps, goal: Goal, row: FloatArray, here: FloatArray, pairs: list[tuple[int, int]], starts: Starts
 ) -> tuple[FloatArray, FloatArray]:
-    """The first and second number's coordinates at the nearest places found, (S,) each."""
+    """Return both numbers' coordinates at the nearest places found, (S,) each."""
     features = np.array(pairs)[starts.pair]
     low, high = starts.low.copy(), starts.high.copy()
     pad = starts.far - starts.near
@@ -102,7 +102,7 @@ def _first_reached(
     near: FloatArray,
     far: FloatArray,
 ) -> FloatArray:
-    """How far the second number moves, within near ... far (S,), until it reaches on lines (S, K) of the first."""
+    """Find how far the second number moves, within near ... far (S,), until it reaches on lines (S, K) of the first."""
     count, width = lines.shape
     low, high = (np.repeat(part, width).reshape(count, width).copy() for part in (near, far))
     shares = np.linspace(0.0, 1.0, _CUTS)
@@ -116,7 +116,7 @@ def _first_reached(
         for s, (a, b) in enumerate(features.tolist()):
             columns[s, :, :, a] = steps.value(a, lines[s])[:, None]
             columns[s, :, :, b] = steps.value(b, origin[s] + side[s] * at[s])
-        hits = goal.reached(look(steps, columns.reshape(-1, len(row)))).reshape(at.shape)
+        hits = goal.reached(steps.predictor.scores(columns.reshape(-1, len(row)))).reshape(at.shape)
         j = hits.argmax(axis=2)
         open_ &= hits.any(axis=2)
         high = np.where(open_, np.take_along_axis(at, j[..., None], axis=2)[..., 0], high)

@@ -1,4 +1,4 @@
-"""Aumann-Shapley values of a score: its slope integrated along the straight line from the baseline to the row.
+"""Integrate a score's slope along the straight line from the baseline to the row: its Aumann-Shapley values.
 
 z(t) = z0 + t (z1 - z0) in coordinates.  phi_i = integral over t in [0, 1] of  d s(z(t)) / d z_i  (z1 - z0)_i
 
@@ -18,8 +18,7 @@ import numpy as np
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.explanations.line import Line
 from eigenserve.model.kernels.threads import for_ranges
-from eigenserve.model.matrices.ensemble import SpectralEnsemble
-from eigenserve.model.rows.features import FeatureSpace
+from eigenserve.model.predictor import Predictor
 
 # Kronrod's seven nodes about Gauss' three on [-1, 1] (QUADPACK's construction; abscissae and weights of G3K7).
 _NODES = np.array([0.0, 0.4342437493468026, 0.7745966692414834, 0.9604912687080203])
@@ -43,32 +42,30 @@ _MOST_PIECES = 2**13
 
 
 def path_values(
-    features: FeatureSpace,
-    ensemble: SpectralEnsemble,
+    predictor: Predictor,
     coordinates: FloatArray,
     baseline: FloatArray,
     outputs: FloatArray,
 ) -> FloatArray:
-    """Aumann-Shapley values (N, F) of N rows.
+    """Compute Aumann-Shapley values (N, F) of N rows.
 
     They add up to the change of the score to rounding: what the quadrature leaves over (at most SUM_TOLERANCE of
     the scale for each segment, unless a row is millions of standard deviations away) is shared out in proportion to
     the values of that segment.
 
     Args:
-        features: tell which coordinates are numbers.
-        ensemble: what scores.
+        predictor: what scores.
         coordinates: (N, F).
         baseline: (F,), coordinates of the row to start from.
         outputs: (N, O), for each row the unit vector of the output to explain, or minus it.
     """
-    walkable = np.array([feature.kind in ("numeric", "datetime") for feature in features.features], bool)
-    values = np.zeros(coordinates.shape)
-    members, pencil = len(ensemble.member_weights), ensemble.pencil
+    walkable = np.array([feature.kind in ("numeric", "datetime") for feature in predictor.features.features], bool)
+    values, ensemble = np.zeros(coordinates.shape), predictor.ensemble
+    pencil = ensemble.pencil
     chosen = np.abs(outputs).argmax(axis=1)
     tables = {}
     for output in np.unique(chosen).tolist():
-        heads = slice(output * members, (output + 1) * members)
+        heads = ensemble.heads(output)
         tables[output] = (
             np.concatenate([part[heads].ravel() for part in (pencil.constant_diag, pencil.constant_off_diag)]),
             np.concatenate([part[:, heads].reshape(len(part), -1) for part in (pencil.diag, pencil.off_diag)], axis=1),
@@ -85,7 +82,7 @@ def path_values(
 
 
 def _integrate(line: Line) -> FloatArray:
-    """The values of the features that move, (A,)."""
+    """Integrate the values of the features that move, (A,)."""
     segments = line.segments()
     ends = segments.ends
     edge = np.arange(len(ends))

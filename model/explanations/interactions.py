@@ -1,4 +1,4 @@
-"""Interactions of a row's features: second derivatives at the row, and Shapley interaction values from a baseline.
+"""Measure interactions of a row's features: second derivatives at the row, and Shapley interaction values.
 
 With lambda_m, v_m all eigenpairs of T, v = v_k, and D_i the derivative of T by coordinate i, perturbation theory gives
 
@@ -26,10 +26,8 @@ from numba import njit
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.eigensolvers import eigh_tridiagonal
 from eigenserve.model.explanations.shapley import coalition_scores, differing
-from eigenserve.model.matrices.ensemble import SpectralEnsemble
-from eigenserve.model.matrices.outputs import Output
 from eigenserve.model.matrices.tridiagonal import times
-from eigenserve.model.rows.features import FeatureSpace
+from eigenserve.model.predictor import Output, Predictor
 
 #: Features that may differ from the baseline for interaction values to be given: 2^12 coalitions.
 MOST_FEATURES = 12
@@ -39,7 +37,7 @@ REPEATED = 64.0
 
 @dataclass(frozen=True)
 class Interactions:
-    """How a row's features act together.
+    """Hold how a row's features act together.
 
     Attributes:
         features: names, F of them.
@@ -60,11 +58,10 @@ class Interactions:
             self.shapley.flags.writeable = False
 
 
-def interactions(
-    features: FeatureSpace, ensemble: SpectralEnsemble, output: Output, row: FloatArray, baseline: FloatArray
-) -> Interactions:
-    """The interactions at columns (F,), of the score that ``output`` looks at, compared with a baseline's (F,)."""
-    second = _second_derivatives(features, ensemble, output, row)
+def interactions(predictor: Predictor, output: Output, row: FloatArray, baseline: FloatArray) -> Interactions:
+    """Measure the interactions at columns (F,), of the score of ``output``, against a baseline's columns (F,)."""
+    features, ensemble = predictor.features, predictor.ensemble
+    second = _second_derivatives(predictor, output, row)
     place, start = (features.coordinates(columns[None])[0] for columns in (row, baseline))
     players = differing(ensemble, place, start)
     if len(players) > MOST_FEATURES:
@@ -79,11 +76,10 @@ def interactions(
     return Interactions(features.names, second, values)
 
 
-def _second_derivatives(
-    features: FeatureSpace, ensemble: SpectralEnsemble, output: Output, row: FloatArray
-) -> FloatArray:
+def _second_derivatives(predictor: Predictor, output: Output, row: FloatArray) -> FloatArray:
+    features, ensemble = predictor.features, predictor.ensemble
     pencil, members = ensemble.pencil, len(ensemble.member_weights)
-    heads, n = output.heads(members), pencil.dim
+    heads, n = ensemble.heads(output.index), pencil.dim
     walk = pencil.curves.walk(features.coordinates(row[None]))
     diag, off_diag = (part[0, heads] for part in pencil.matrices(walk))
     numbers = [i for i, f in enumerate(features.features) if f.kind in ("numeric", "datetime") and not np.isnan(row[i])]

@@ -1,4 +1,4 @@
-"""What if: the response of a score to one feature, or to two, through a given row.
+"""Compute the response of a score to one feature, or to two, through a given row.
 
 Between two neighbouring knots every matrix is affine in the coordinate that moves, so that the score is smooth there:
 knots are vertices of a response curve, and more are added in between until straight lines are faithful.
@@ -6,7 +6,7 @@ knots are vertices of a response curve, and more are added in between until stra
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.explanations.near_crossings import Crossing, find_crossings
-from eigenserve.model.matrices.ensemble import SpectralEnsemble
-from eigenserve.model.matrices.outputs import Output
-from eigenserve.model.rows.features import Feature, FeatureSpace
+from eigenserve.model.explanations.plots import draw_curves
+from eigenserve.model.explanations.tables import row_values
+from eigenserve.model.predictor import Output, Predictor
+from eigenserve.model.rows.features import Feature
 
 #: A straight line may miss the curve where it is checked by this share of the curve's height: one or two pixels.
 FAITHFUL = 0.01
-#: Vertices before any is added, besides the knots: enough for no hump to hide between them.
+#: Vertices before any is added, in addition to the knots: enough for no hump to hide between them.
 FIRST_VERTICES = 33
-#: Up to so many knots are vertices all. The two features of a pair may have a thousand, which no eye tells apart:
+#: Up to so many knots are vertices all. The two features of a pair may have a thousand, too many to see:
 #: of more, those are vertices at which the curve visibly bends.
 ALL_KNOTS = 64
 #: Each round splits where it must: the finest step is about 2^-5 of the coarsest, a pixel of a thousand.
@@ -34,7 +35,7 @@ SURFACE_STEPS = 33
 
 @dataclass(frozen=True)
 class ResponseCurve:
-    """How a row answers when one of its features takes other values.
+    """Hold a row's scores and predictions as one of its features takes other values.
 
     Attributes:
         feature: its name.
@@ -55,9 +56,47 @@ class ResponseCurve:
     missing: tuple[float, float] | None
 
 
+@dataclass(frozen=True, eq=False)
+class ResponseCurves(Mapping[str, ResponseCurve]):
+    """Hold the response curves through one row, by feature.
+
+    Attributes:
+        curves: feature -> its curve.
+        row: the row by feature name, None for missing values.
+        prediction: of the row itself.
+    """
+
+    curves: Mapping[str, ResponseCurve]
+    row: Mapping[str, Any]
+    prediction: float
+
+    def __getitem__(self, feature: str) -> ResponseCurve:
+        return self.curves[feature]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.curves)
+
+    def __len__(self) -> int:
+        return len(self.curves)
+
+    def plot(self) -> Any:
+        """Draw how the prediction answers to each feature, with matplotlib.
+
+        The row's own value is a dot, kinks are ticks, crossings are crosses, and a dotted line is the prediction
+        without the feature.
+
+        Returns:
+            The figure.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+        """
+        return draw_curves(self.curves, self.row, self.prediction)
+
+
 @dataclass(frozen=True)
 class ResponseSurface:
-    """How a row answers when two of its features take other values: scores and predictions (P, Q)."""
+    """Hold a row's scores and predictions (P, Q) as two of its features take other values."""
 
     features: tuple[str, str]
     values: tuple[NDArray[Any], NDArray[Any]]
@@ -65,31 +104,28 @@ class ResponseSurface:
     predictions: FloatArray
 
 
-def response_curves(
-    features: FeatureSpace, ensemble: SpectralEnsemble, output: Output, row: FloatArray, which: Sequence[int]
-) -> tuple[ResponseCurve, ...]:
-    """The response curves of some features through a row, each over the training range and the row's own value.
+def response_curves(predictor: Predictor, output: Output, row: FloatArray, which: Sequence[int]) -> ResponseCurves:
+    """Compute response curves of some features through a row, each over the training range and the row's own value.
 
     Args:
-        features: the features of the columns.
-        ensemble: what scores.
+        predictor: what scores.
         output: what is looked at.
         row: columns (F,) as ``FeatureSpace.encode`` gives them.
         which: positions of the features.
     """
-    numeric = [i for i in which if not features.features[i].num_codes]
-    found = _numeric_curves(features, ensemble, output, row, numeric)
-    found |= {i: _table(features, ensemble, output, row, i) for i in which if i not in found}
-    return tuple(found[i] for i in which)
+    numeric = [i for i in which if not predictor.features.features[i].num_codes]
+    found = _numeric_curves(predictor, output, row, numeric)
+    found |= {i: _table(predictor, output, row, i) for i in which if i not in found}
+    features = predictor.features
+    prediction = float(output.predict(predictor.scores(row[None]))[0])
+    return ResponseCurves({features.names[i]: found[i] for i in which}, row_values(features, row), prediction)
 
 
-def response_surface(
-    features: FeatureSpace, ensemble: SpectralEnsemble, output: Output, row: FloatArray, pair: tuple[int, int]
-) -> ResponseSurface:
-    """Scores over a grid of two features' values, each over the training range; nothing is added between them."""
+def response_surface(predictor: Predictor, output: Output, row: FloatArray, pair: tuple[int, int]) -> ResponseSurface:
+    """Score a grid of two features' values, each over the training range; nothing is added between them."""
     axes = []
     for i in pair:
-        feature = features.features[i]
+        feature = predictor.features.features[i]
         axes.append(
             np.arange(_num_choices(feature), dtype=np.float64)
             if feature.num_codes
@@ -98,55 +134,54 @@ def response_surface(
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     columns = np.tile(row, (grid[..., 0].size, 1))
     columns[:, list(pair)] = grid.reshape(-1, 2)
-    scores, predictions = _look(features, ensemble, output, columns)
-    a, b = (_shown(features.features[i], axis) for i, axis in zip(pair, axes, strict=True))
-    names = features.names[pair[0]], features.names[pair[1]]
+    scores, predictions = _look(predictor, output, columns)
+    a, b = (_shown(predictor.features.features[i], axis) for i, axis in zip(pair, axes, strict=True))
+    names = predictor.features.names[pair[0]], predictor.features.names[pair[1]]
     return ResponseSurface(names, (a, b), scores.reshape(grid.shape[:2]), predictions.reshape(grid.shape[:2]))
 
 
 def _numeric_curves(
-    features: FeatureSpace, ensemble: SpectralEnsemble, output: Output, row: FloatArray, which: Sequence[int]
+    predictor: Predictor, output: Output, row: FloatArray, which: Sequence[int]
 ) -> dict[int, ResponseCurve]:
     knots, grids = {}, []
-    place = features.coordinates(row[None])[0]
+    place = predictor.features.coordinates(row[None])[0]
     for i in which:
-        low, high = _range(features.features[i], row[i])
-        inside = np.unique(features.features[i].value(ensemble.pencil.curves.knots_along(place, i)))
+        low, high = _range(predictor.features.features[i], row[i])
+        inside = np.unique(predictor.features.features[i].value(predictor.ensemble.pencil.curves.knots_along(place, i)))
         knots[i] = inside[(inside > low) & (inside < high)]
-        even = _even(features.features[i], low, high)
+        even = _even(predictor.features.features[i], low, high)
         first = knots[i] if len(knots[i]) <= ALL_KNOTS else np.empty(0)
         grids.append(np.unique(np.concatenate([even, first, _own(row[i])])))
     if not grids:
         return {}
     owner, values = np.repeat(which, [len(grid) for grid in grids]), np.concatenate(grids)
-    owner, values, scores, predictions = _refined(features, ensemble, output, row, owner, values, knots)
-    crossings = find_crossings(features, ensemble, output, _moved(row, owner, values), owner, values)
+    owner, values, scores, predictions = _refined(predictor, output, row, owner, values, knots)
+    crossings = find_crossings(predictor, output, _moved(row, owner, values), owner, values)
     found = {}
     for i in which:
         own = owner == i
         found[i] = ResponseCurve(
-            feature=features.names[i],
+            feature=predictor.features.names[i],
             values=values[own],
             scores=scores[own],
             predictions=predictions[own],
             kinks=np.intersect1d(knots[i], values[own]),
             crossings=tuple(crossings.get(i, ())),
-            missing=_missing(features, ensemble, output, row, i),
+            missing=_missing(predictor, output, row, i),
         )
     return found
 
 
 def _refined(
-    features: FeatureSpace,
-    ensemble: SpectralEnsemble,
+    predictor: Predictor,
     output: Output,
     row: FloatArray,
     owner: NDArray[np.int64],
     values: FloatArray,
     knots: Mapping[int, FloatArray],
 ) -> tuple[NDArray[np.int64], FloatArray, FloatArray, FloatArray]:
-    """All curves' vertices and, between them, those that straight lines would miss: in order of owner and value."""
-    heights = _look(features, ensemble, output, _moved(row, owner, values))
+    """Return all curves' vertices and those between them that straight lines would miss: by owner and value."""
+    heights = _look(predictor, output, _moved(row, owner, values))
     allowed = np.empty(heights.shape)
     for i in np.unique(owner):
         own = heights[:, owner == i]
@@ -160,7 +195,7 @@ def _refined(
     for _ in range(ROUNDS):
         middle = _splits(of, ends, knots)
         share = (middle - ends[0]) / (ends[1] - ends[0])
-        at_middle = _look(features, ensemble, output, _moved(row, of, middle))
+        at_middle = _look(predictor, output, _moved(row, of, middle))
         bent = (np.abs(at_middle - at_ends[0] - share * (at_ends[1] - at_ends[0])) > allowed).any(axis=0)
         bent &= (middle > ends[0]) & (middle < ends[1])
         if not bent.any():
@@ -178,42 +213,38 @@ def _refined(
 
 
 def _splits(of: NDArray[np.int64], ends: FloatArray, knots: Mapping[int, FloatArray]) -> FloatArray:
-    """Where to split each interval: at the knot nearest to its middle, or there if none is near."""
+    """Choose where to split each interval: at the knot nearest to its middle, or there if none is near."""
     middle = ends.mean(axis=0)
     for i in np.unique(of):
         own, places = np.flatnonzero(of == i), knots[int(i)]
         if not len(places):
             continue
         after = np.searchsorted(places, middle[own])
-        for beside in (after - 1, after):
-            nearest = places[np.clip(beside, 0, len(places) - 1)]
+        for side in (after - 1, after):
+            nearest = places[np.clip(side, 0, len(places) - 1)]
             near = np.abs(nearest - ends[:, own].mean(axis=0)) < 0.25 * (ends[1, own] - ends[0, own])
             middle[own[near]] = nearest[near]
     return middle
 
 
-def _table(
-    features: FeatureSpace, ensemble: SpectralEnsemble, output: Output, row: FloatArray, index: int
-) -> ResponseCurve:
-    feature = features.features[index]
+def _table(predictor: Predictor, output: Output, row: FloatArray, index: int) -> ResponseCurve:
+    feature = predictor.features.features[index]
     codes = np.arange(_num_choices(feature), dtype=np.float64)
-    scores, predictions = _look(features, ensemble, output, _moved(row, np.full(len(codes), index), codes))
-    missing = _missing(features, ensemble, output, row, index)
+    scores, predictions = _look(predictor, output, _moved(row, np.full(len(codes), index), codes))
+    missing = _missing(predictor, output, row, index)
     return ResponseCurve(feature.name, _shown(feature, codes), scores, predictions, np.empty(0), (), missing)
 
 
-def _missing(
-    features: FeatureSpace, ensemble: SpectralEnsemble, output: Output, row: FloatArray, index: int
-) -> tuple[float, float] | None:
-    if not features.features[index].missing:
+def _missing(predictor: Predictor, output: Output, row: FloatArray, index: int) -> tuple[float, float] | None:
+    if not predictor.features.features[index].missing:
         return None
-    (score,), (prediction,) = _look(features, ensemble, output, _moved(row, np.array([index]), np.array([np.nan])))
+    (score,), (prediction,) = _look(predictor, output, _moved(row, np.array([index]), np.array([np.nan])))
     return float(score), float(prediction)
 
 
-def _look(features: FeatureSpace, ensemble: SpectralEnsemble, output: Output, columns: FloatArray) -> FloatArray:
-    """Scores and predictions, (2, P)."""
-    scores = ensemble.scores(features.coordinates(columns))
+def _look(predictor: Predictor, output: Output, columns: FloatArray) -> FloatArray:
+    """Return scores and predictions, (2, P)."""
+    scores = predictor.scores(columns)
     return np.stack([output.score(scores), output.predict(scores)])
 
 
@@ -232,7 +263,7 @@ def _range(feature: Feature, value: float) -> tuple[float, float]:
 
 
 def _even(feature: Feature, low: float, high: float) -> FloatArray:
-    """Evenly spaced values; where the model takes logarithms, half of them evenly spaced in these."""
+    """Space values evenly; where the model takes logarithms, half of them evenly spaced in these."""
     if feature.transform == "identity":
         return np.linspace(low, high, FIRST_VERTICES)
     first, last = feature.coordinate(np.array([low, high])).tolist()
@@ -243,12 +274,12 @@ def _even(feature: Feature, low: float, high: float) -> FloatArray:
 
 
 def _num_choices(feature: Feature) -> int:
-    """Categories that training knew; the code for all others is no choice."""
+    """Count the categories that training knew; the code for all others cannot be chosen."""
     return len(feature.categories) if feature.kind == "categorical" else 2
 
 
 def _shown(feature: Feature, values: FloatArray) -> NDArray[Any]:
-    """Values as a request writes them."""
+    """Return values as a request writes them."""
     if feature.kind == "categorical":
         return np.array([feature.categories[int(code)] for code in values], object)
     return values.astype(bool) if feature.kind == "boolean" else values

@@ -1,4 +1,4 @@
-"""TridiagonalPencil: terms and their curves -> (diag, off_diag) of every head, and back to contributions."""
+"""Turn terms and their curves into (diag, off_diag) of every head, and back into contributions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BLOCK = 2 * LANES_F64
 
 @dataclass(frozen=True)
 class TridiagonalPencil:
-    """T_h(x) = A_h + sum over terms of M_ht(x_t), symmetric tridiagonal, for every head h.
+    """Compute T_h(x) = A_h + sum over terms of M_ht(x_t), symmetric tridiagonal, for every head h.
 
     A head is one eigenvalue of one member for one output; heads are ordered by output, then by member.
 
@@ -59,31 +59,45 @@ class TridiagonalPencil:
 
     @property
     def num_heads(self) -> int:
-        """Heads H: members times outputs."""
+        """Return the number of heads H: members times outputs."""
         return self.constant_diag.shape[0]
 
     @property
     def dim(self) -> int:
-        """Size n of every matrix."""
+        """Return the size n of every matrix."""
         return self.constant_diag.shape[1]
 
     def matrices(self, walk: Walk) -> tuple[FloatArray, FloatArray]:
-        """Where rows stand -> their matrices: diag (N, H, n) and off_diag (N, H, n-1)."""
+        """Build the matrices where rows stand: diag (N, H, n) and off_diag (N, H, n-1)."""
         count = len(walk.starts)
         diag = np.empty((count, self.num_heads, self.dim))
         off_diag = np.empty((count, self.num_heads, self.dim - 1))
         _gather(walk.starts, walk.weights, *self._packed, diag, off_diag)
         return diag, off_diag
 
-    def decompose(self, walk: Walk, eigenvectors: FloatArray, weights: FloatArray) -> Decomposition:
-        """Weighted sums of v'Tv over members, taken apart: v'T(x)v = v'Av + sum over terms of v'M_t(x_t)v.
+    def at(self, coordinates: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the matrices of coordinates (N, F): diag (N, H, n) and off_diag (N, H, n-1)."""
+        return self.matrices(self.curves.walk(coordinates))
+
+    def along(self, curve: int) -> tuple[FloatArray, FloatArray]:
+        """Return the matrices at a curve's knots: (paths, knots, H, n) and (paths, knots, H, n-1)."""
+        shape, first = self.curves.curves[curve], int(self.curves.offsets[curve])
+        paths, knots = shape.num_paths, len(shape.knots)
+        diag, off_diag = (part[first : first + paths * knots] for part in (self.diag, self.off_diag))
+        return (
+            diag.reshape(paths, knots, self.num_heads, self.dim),
+            off_diag.reshape(paths, knots, self.num_heads, self.dim - 1),
+        )
+
+    def decompose(self, walk: Walk, forms: FloatArray, outputs: int) -> Decomposition:
+        """Decompose sums of products <F, T> over members: <F, T(x)> = <F, A> + sum over terms of <F, M_t(x_t)>.
 
         Args:
             walk: where N rows stand.
-            eigenvectors: (N, H, n), of unit norm.
-            weights: (O, G), of each member G in each output O; H = O G.
+            forms: F, (N, H, 2n - 1), as ``weighted_forms`` gives them of eigenvectors: then <F, T> = weight v'Tv.
+            outputs: O, of which each has H / O heads.
         """
-        count, outputs = len(walk.starts), len(weights)
+        count = len(walk.starts)
         features = 1 + max((i for term in self.terms for i in term.features), default=-1)
         parts = Decomposition(
             np.empty((count, outputs)),
@@ -95,15 +109,14 @@ class TridiagonalPencil:
             self.curves.direction,
             self._runs,
             *self._packed,
-            eigenvectors,
-            weights,
+            forms,
             *parts,
         )
         return parts
 
     @cached_property
     def _packed(self) -> tuple[FloatArray, FloatArray]:
-        """The constant (H, B, 1, _BLOCK) and the curves (H, B, R + 1, _BLOCK), as the kernels read them.
+        """Pack the constant (H, B, 1, _BLOCK) and the curves (H, B, R + 1, _BLOCK), as the kernels read them.
 
         A head's diagonal and off-diagonal follow each other, filled up with zeros to B whole blocks. Block
         by block a row's two matrices of a curve are neighbours in memory, and what all rows read in turn
@@ -117,7 +130,7 @@ class TridiagonalPencil:
 
     @cached_property
     def _runs(self) -> NDArray[np.int64]:
-        """(U, 5): first curve of each run and the one after its last, its term and its two numeric features or -1.
+        """Return (U, 5): first curve of each run and the one after its last, its term, its two numeric features or -1.
 
         A run is of neighbours in one term that walk by the same features, so that one sum serves them all.
         """
@@ -132,7 +145,7 @@ class TridiagonalPencil:
 
 
 def _blocks(diag: FloatArray, off_diag: FloatArray, spare: int) -> FloatArray:
-    """Matrices (R, H, n), (R, H, n - 1) -> (H, B, R + spare, _BLOCK), the spare ones zero."""
+    """Arrange matrices (R, H, n), (R, H, n - 1) as (H, B, R + spare, _BLOCK), the spare ones zero."""
     count, heads, n = diag.shape
     blocks = -(-(2 * n - 1) // _BLOCK)
     flat = np.zeros((count + spare, heads, blocks * _BLOCK))
@@ -146,7 +159,7 @@ def _blocks(diag: FloatArray, off_diag: FloatArray, spare: int) -> FloatArray:
 
 
 class Decomposition(NamedTuple):
-    """Scores taken apart, for N rows and O outputs.
+    """Hold decomposed scores, for N rows and O outputs.
 
     Attributes:
         constant: (N, O), the part of the constant matrices.
@@ -198,31 +211,27 @@ def _cached(sources: int) -> tuple[Any, Any]:
         runs: Any,
         constant: Any,
         table: Any,
-        vectors: Any,
-        member_weights: Any,
+        given: Any,
         constants: Any,
         terms: Any,
         slopes: Any,
     ) -> None:
-        """Runs of curves are added up lane by lane; lanes are, once for each run and derivative."""
+        """Add up runs of curves lane by lane, and lanes once for each run and derivative."""
         if sources < 0:  # only so that the digest is captured
             return
         heads, blocks, matrices, width = table.shape
-        count, _, n = vectors.shape
-        members = member_weights.shape[1]
+        count, _, entries = given.shape
+        members = heads // constants.shape[1]
         constant_lanes, lanes = constant.reshape(-1, width // 2), table.reshape(-1, width // 2)
         forms = np.zeros((2 * count * blocks, width // 2))
         numbers = forms.reshape(count, blocks * width)
         zero = fill(load(forms, 0), 0.0)
         constants[:] = 0.0
         for h in range(heads):
-            o, g = h // members, h % members
-            scale = member_weights[o, g]
+            o = h // members
             for j in range(count):
-                for i in range(n):
-                    numbers[j, i] = scale * vectors[j, h, i] * vectors[j, h, i]
-                for i in range(n - 1):
-                    numbers[j, n + i] = 2.0 * scale * vectors[j, h, i] * vectors[j, h, i + 1]
+                for i in range(entries):
+                    numbers[j, i] = given[j, h, i]
             for b in range(blocks):
                 place = h * blocks + b
                 own_0, own_1 = load(constant_lanes, 2 * place), load(constant_lanes, 2 * place + 1)
@@ -253,6 +262,19 @@ def _cached(sources: int) -> tuple[Any, Any]:
                             slopes[j, q, o] += sum_lanes(by_q)
 
     return gather, decompose
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def weighted_forms(vectors: Any, member_weights: Any, forms: Any) -> None:
+    """Write d(score)/dT into forms (N, H, 2n - 1): weight v_i^2, then 2 weight v_i v_(i+1), of unit vectors (N, H, n)."""
+    count, heads, n = vectors.shape
+    for j in range(count):
+        for h in range(heads):
+            scale = member_weights[h % len(member_weights)]
+            for i in range(n):
+                forms[j, h, i] = scale * vectors[j, h, i] * vectors[j, h, i]
+            for i in range(n - 1):
+                forms[j, h, n + i] = 2.0 * scale * vectors[j, h, i] * vectors[j, h, i + 1]
 
 
 _gather, _decompose = _cached(source_digest(*SOLVER_SOURCES))

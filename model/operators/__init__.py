@@ -1,4 +1,4 @@
-"""Top-k eigenpairs of symmetric operators, on torch: matrices that are known by their products alone."""
+"""Find top-k eigenpairs of symmetric operators, on torch: matrices that are known by their products alone."""
 
 from eigenserve.model.operators.adapters import from_curvlinops, from_scipy, to_curvlinops, to_scipy
 from eigenserve.model.operators.fisher import FisherOperator

@@ -1,4 +1,4 @@
-"""Cells: one raw value of a row -> a number, or what is wrong with it."""
+"""Turn one raw value of a row into a number, or say what is wrong with it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BOOLEANS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}
 
 
 def category_key(value: object) -> str:
-    """The text under which a category is stored: 3, 3.0 and "3" are one category, so are True and "true"."""
+    """Return the text under which a category is stored: 3, 3.0 and "3" are one category, so are True and "true"."""
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
     if isinstance(value, float | np.floating) and float(value).is_integer():
@@ -35,7 +35,7 @@ def category_key(value: object) -> str:
 
 
 def encode_cell(kind: Kind, codes: Mapping[str, float], value: Any) -> tuple[float, str]:
-    """One value -> (number, "") or (NaN, what is wrong).
+    """Encode one value: (number, "") or (NaN, what is wrong).
 
     Args:
         kind: of its feature.
@@ -70,7 +70,7 @@ def encode_cell(kind: Kind, codes: Mapping[str, float], value: Any) -> tuple[flo
 
 
 def days_since_epoch(value: object) -> float:
-    """Days since 1970-01-01T00:00Z of an ISO 8601 text, a date or a datetime; one without a zone counts as UTC.
+    """Convert an ISO 8601 date or datetime to days since 1970-01-01T00:00Z; one without a zone counts as UTC.
 
     Raises:
         ValueError: it is none of these.
@@ -82,13 +82,13 @@ def days_since_epoch(value: object) -> float:
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day)
     if not isinstance(value, datetime):
-        raise ValueError(f"no date or time: {value!r}")
+        raise ValueError(f"must be a date or time; got {value!r}")
     moment = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() / SECONDS_PER_DAY
 
 
 def iso_time(days: float) -> str:
-    """Days since 1970-01-01T00:00Z -> an ISO 8601 text, to the microsecond: the inverse of ``days_since_epoch``.
+    """Write days since 1970-01-01T00:00Z as ISO 8601, to the microsecond: the inverse of ``days_since_epoch``.
 
     Beyond the years 1 to 9999 in UTC, where times of other zones may lie, it is the first or the last moment of these.
     """
@@ -100,17 +100,17 @@ def iso_time(days: float) -> str:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether it stands for nothing: None, NaN, NaT, or pandas' own marks."""
+    """Return whether a value stands for nothing: None, NaN, NaT, or pandas' own marks."""
     if isinstance(value, float | np.floating):
         return math.isnan(value)
     if isinstance(value, np.datetime64):
         return bool(np.isnat(value))
-    # pandas' own marks for a missing value, told by name so that serving needs no pandas.
+    # pandas' own marks for a missing value, recognised by name so that serving needs no pandas.
     return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
 def describe(value: object) -> str:
-    """A received value for a message: short, and in the words of JSON."""
+    """Describe a received value for a message: short, and in the words of JSON."""
     if isinstance(value, Mapping):
         return "an object"
     if isinstance(value, list | tuple | np.ndarray):

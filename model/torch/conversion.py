@@ -13,8 +13,9 @@ from eigenserve.model.arrays import FloatArray
 from eigenserve.model.matrices.curves import Curve, CurveSet, Term
 from eigenserve.model.matrices.ensemble import SpectralEnsemble as ServedEnsemble
 from eigenserve.model.matrices.pencil import TridiagonalPencil
+from eigenserve.model.predictor import ClassLabel, Task
 from eigenserve.model.rows.features import Feature, FeatureSpace
-from eigenserve.model.spectral import ClassLabel, SpectralModel, Task
+from eigenserve.model.spectral import SpectralModel
 from eigenserve.model.torch.curves import PiecewiseCurves
 from eigenserve.model.torch.ensemble import SpectralEnsemble
 from eigenserve.model.torch.layers import SpectralLayer

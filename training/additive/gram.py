@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.linalg import block_diag
+from scipy.sparse import block_diag, csr_array, eye_array
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.training.curves.basis import CurveBasis, curve_set
 
 
-def basis_matrix(bases: Sequence[CurveBasis]) -> FloatArray:
+def basis_matrix(bases: Sequence[CurveBasis]) -> csr_array:
     """(R + 1, P + 1): matrices of all curves, and the constant, from their parameters."""
-    return np.asarray(block_diag(*(basis.matrix for basis in bases), np.ones((1, 1))))
+    blocks = [eye_array(basis.num_params) if basis.matrix is None else basis.matrix for basis in bases]
+    return block_diag([*blocks, np.ones((1, 1))], format="csr")
 
 
 def gather(starts: NDArray[np.int32], weights: NDArray[np.float32], table: FloatArray) -> FloatArray:
@@ -66,7 +67,7 @@ def cross_fitted(bases: Sequence[CurveBasis], z: FloatArray, target: FloatArray,
     walk = curve_set(bases).walk(z)
     starts, weights = walk.starts, walk.weights.astype(np.float32)
     basis = basis_matrix(bases)
-    ones, size = np.ones(len(z)), len(basis) - 1
+    ones, size = np.ones(len(z)), basis.shape[0] - 1
     held = [np.flatnonzero(fold == f) for f in range(int(fold.max()) + 1)]
     sums = [gram(starts, weights, rows, ones, target, size) for rows in held]
     whole, moments = sum(s for s, _ in sums), sum(m for _, m in sums)

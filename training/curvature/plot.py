@@ -1,11 +1,9 @@
-"""Curvature as a plot, and as files beside a checkpoint's model."""
+"""Plot curvature, and write it as files next to a checkpoint's model."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,8 @@ import numpy as np
 import plotly.graph_objects as go
 import plotly.io
 from plotly.subplots import make_subplots
+
+from eigenserve.model.checkpoints.atomic import write_whole
 
 CURVATURE = "curvature.json"
 REPORT = "report.html"
@@ -26,7 +26,7 @@ WIDTH_DECADES = 0.06
 
 
 def curvature_figure(document: dict[str, Any]) -> go.Figure:
-    """A figure of what ``Curvature.document`` gives: the outermost eigenvalues, and the density of all."""
+    """Draw what ``Curvature.document`` gives: the outermost eigenvalues, and the density of all."""
     nodes = np.array(document["density"]["nodes"])
     weights = np.array(document["density"]["weights"])
     outer = np.array(document["top"]["eigenvalues"] + document["bottom"]["eigenvalues"])
@@ -78,16 +78,19 @@ def write_curvature(folder: Path, document: dict[str, Any]) -> list[Path]:
         The files written.
     """
     written = [folder / CURVATURE]
-    _replace(written[0], json.dumps(document, indent=1, allow_nan=False) + "\n")
+    with write_whole(written[0]) as file:
+        file.write(json.dumps(document, indent=1, allow_nan=False).encode() + b"\n")
     report = folder / REPORT
     if report.is_file():
-        _replace(report, with_section(report.read_text(encoding="utf-8"), document))
+        text = with_section(report.read_text(encoding="utf-8"), document)
+        with write_whole(report) as file:
+            file.write(text.encode())
         written.append(report)
     return written
 
 
 def with_section(report: str, document: dict[str, Any]) -> str:
-    """A report (HTML) with the curvature's section at its end, in place of an earlier one."""
+    """Append the curvature's section to a report (HTML), in place of an earlier one."""
     has_plotly = "Plotly.newPlot" in report.partition(BEGIN)[0]
     plot = plotly.io.to_html(
         curvature_figure(document), full_html=False, include_plotlyjs=not has_plotly, div_id="curvature"
@@ -100,7 +103,7 @@ def with_section(report: str, document: dict[str, Any]) -> str:
 
 
 def summary(document: dict[str, Any]) -> str:
-    """The figures in a sentence or two."""
+    """Summarise the figures in a sentence or two."""
     error = document["trace_standard_error"]
     return (
         f"Hessian of the mean {document['loss']} loss over {document['rows']:,} rows with respect to "
@@ -108,18 +111,3 @@ def summary(document: dict[str, Any]) -> str:
         f"{document['top']['eigenvalues'][0]:.3g}, smallest {document['bottom']['eigenvalues'][0]:.3g}, "
         f"trace {document['trace']:.3g}" + (f" (standard error {error:.1g})." if error is not None else ".")
     )
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file so that readers see the old one or the whole of the new one."""
-    handle, draft = tempfile.mkstemp(prefix=".draft-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(draft, 0o644)
-        os.replace(draft, path)
-    except BaseException:
-        os.unlink(draft)
-        raise

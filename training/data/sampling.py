@@ -1,4 +1,4 @@
-"""Tables that are longer than what is trained on: a uniform sample of their rows, read in one pass."""
+"""Draw a uniform sample of the rows of tables that are longer than what is trained on, in one pass."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PARQUET, ARROW = (".parquet", ".pq"), (".arrow", ".feather")
 
 @dataclass(frozen=True)
 class TableSample:
-    """Rows of a file.
+    """Hold rows of a file.
 
     Attributes:
         frame: the rows, in the order of the file.
@@ -38,7 +38,7 @@ class TableSample:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know of it."""
+        """List what the user should know of the sample."""
         notes = []
         if self.unnamed:
             were = "1 column without a name was" if self.unnamed == 1 else f"{self.unnamed} columns without names were"
@@ -51,7 +51,7 @@ class TableSample:
 
 
 def read_sample(path: str | Path, max_rows: int, seed: int) -> TableSample:
-    """At most ``max_rows`` rows of a table: all, or each with the same probability.
+    """Read at most ``max_rows`` rows of a table: all, or each with the same probability.
 
     Of a Parquet or Arrow file no more than the sample and a batch is ever in memory; a CSV file is read whole.
 
@@ -81,14 +81,14 @@ def read_sample(path: str | Path, max_rows: int, seed: int) -> TableSample:
 
 
 def _open(path: Path) -> tuple[int, pa.Schema, Iterator[pa.RecordBatch]]:
-    """Rows, schema and batches of a file, none of which is read before its turn."""
+    """Open rows, schema and batches of a file, none of which is read before its turn."""
     if path.name.lower().endswith(PARQUET):
         # Without a buffer ahead and threads: they keep what they have read (measured: the whole file in the end).
         file = pa.parquet.ParquetFile(path, pre_buffer=False)
         return file.metadata.num_rows, file.schema_arrow, file.iter_batches(BATCH_ROWS, use_threads=False)
     reader = open_arrow(path)
     if isinstance(reader, pa.RecordBatchStreamReader):
-        # A stream tells its rows only to those who read all of it.
+        # The number of a stream's rows is known only once all of it is read.
         return sum(map(len, open_arrow(path))), reader.schema, iter(reader)
     total = pa.dataset.dataset(path, format="ipc").count_rows()
     return total, reader.schema, (reader.get_batch(i) for i in range(reader.num_record_batches))
@@ -97,7 +97,7 @@ def _open(path: Path) -> tuple[int, pa.Schema, Iterator[pa.RecordBatch]]:
 def _chosen(
     batches: Iterator[pa.RecordBatch], total: int, wanted: int, rng: np.random.Generator
 ) -> Iterator[pa.RecordBatch]:
-    """Parts of batches: ``wanted`` of their ``total`` rows, every such choice as likely as another."""
+    """Yield parts of batches: ``wanted`` of their ``total`` rows, every such choice as likely as another."""
     for batch in batches:
         count = len(batch)
         taken = int(rng.hypergeometric(wanted, total - wanted, count)) if count else 0

@@ -1,4 +1,4 @@
-"""From a table's columns to the features of a model: their kinds and encodings."""
+"""Infer the features of a model from a table's columns: their kinds and encodings."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from eigenserve.model.rows.cells import days_since_epoch
+from eigenserve.model.rows.cells import category_key, days_since_epoch
 from eigenserve.model.rows.date_cycles import CycleName, cycle_values
-from eigenserve.model.rows.features import Feature, FeatureSpace, category_key
+from eigenserve.model.rows.features import Feature, FeatureSpace
 
 #: A positive feature more skewed than this is taken by its logarithm. Incomes, prices, areas and counts lie
 #: above, near-symmetric measurements below; the exponential distribution has skewness 2.
@@ -26,7 +26,7 @@ LEAST_DAYS: dict[CycleName, float] = {"hour": 0.0, "weekday": 14.0, "day of year
 
 
 def infer_features(frame: pd.DataFrame, plain: Collection[str] = (), shaped: Collection[str] = ()) -> FeatureSpace:
-    """The features of a table, with encodings fitted to its rows, and the cycles of its dates.
+    """Infer the features of a table, with encodings fitted to its rows, and the cycles of its dates.
 
     Those in ``plain`` are never taken by logarithm. What is promised of the course along those in ``shaped`` would not
     hold along a date's cycles, so these get none.
@@ -58,7 +58,7 @@ def _infer(name: str, column: pd.Series, may_log: bool) -> Feature:
 
 
 def _cycles(when: Feature, column: pd.Series) -> Iterator[Feature]:
-    """The cycles that a date runs through, as features of their own: those along which its rows vary."""
+    """Yield a date's cycles along which its rows vary, as separate features."""
     days = np.array([days_since_epoch(value) for value in column.dropna()])
     for cycle, least in LEAST_DAYS.items():
         values = cycle_values(cycle, days)
@@ -74,7 +74,7 @@ def _is_boolean(present: pd.Series) -> bool:
 
 
 def _is_datetime(present: pd.Series) -> bool:
-    """Dates and times, also as Python's own, or texts that all are in ISO 8601."""
+    """Return whether values are dates and times, also as Python's own, or texts that all are in ISO 8601."""
     if pd.api.types.is_datetime64_any_dtype(present):
         return True
     sample = present.iloc[:: max(1, len(present) // 200)]
@@ -115,7 +115,7 @@ def _numeric(name: str, values: np.ndarray, missing: bool, may_log: bool) -> Fea
 
 
 def skewness(values: np.ndarray) -> float:
-    """The third standardised moment; 0 for values that never vary."""
+    """Return the third standardised moment; 0 for values that never vary."""
     deviations = values - values.mean()
     # Of size one, so that no power overflows or vanishes.
     deviations /= np.abs(deviations).max() or 1.0

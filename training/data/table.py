@@ -1,11 +1,11 @@
-"""Tables: reading them, and telling the target and its task from the features."""
+"""Read tables, separate the target from the features, and infer its task."""
 
 from __future__ import annotations
 
 import hashlib
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,37 +17,44 @@ from numpy.typing import NDArray
 
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.predictor import ClassLabel, Task
 from eigenserve.model.rows.cells import MISSING_TEXTS
-from eigenserve.model.spectral import ClassLabel, Task
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be predicted, for N rows.
+    """Hold what is to be predicted, for N rows.
 
     Attributes:
         name: the column.
         task: the task.
         values: (N,) float64: the number itself, or the class as its position in ``classes``.
         classes: labels in the order of the outputs; none for numbers.
+        teacher: (N,) numbers or probabilities of the second of two classes, (N, classes) of more: a stronger model's.
     """
 
     name: str
     task: Task
     values: FloatArray
     classes: tuple[ClassLabel, ...] = ()
+    teacher: FloatArray | None = None
+
+    def rows(self, part: NDArray[np.int64]) -> Target:
+        """Return the targets of some rows."""
+        teacher = None if self.teacher is None else self.teacher[part]
+        return replace(self, values=self.values[part], teacher=teacher)
 
 
 def existing_file(path: str | Path) -> Path:
-    """The path of a file that is there; UserError if none is."""
+    """Return the path of an existing file; UserError if there is none."""
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"no file {path}")
+        raise UserError(f"{path} does not exist: give an existing file")
     return path
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """A CSV (.csv, .csv.gz), Parquet or Arrow (.arrow, .feather) file as a frame, without a CSV's unnamed columns.
+    """Read a CSV (.csv, .csv.gz), Parquet or Arrow (.arrow, .feather) file, without a CSV's unnamed columns.
 
     Raises:
         UserError: no such file, an unknown kind of file, or one that cannot be read as what its name says.
@@ -72,7 +79,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
 
 
 def open_arrow(path: Path) -> pa.RecordBatchFileReader | pa.RecordBatchStreamReader:
-    """A reader of an Arrow file, or of an Arrow stream in a file."""
+    """Open an Arrow file, or an Arrow stream in a file."""
     file = pa.OSFile(str(path))
     is_stream = file.read(6) != b"ARROW1"
     file.seek(0)
@@ -80,12 +87,12 @@ def open_arrow(path: Path) -> pa.RecordBatchFileReader | pa.RecordBatchStreamRea
 
 
 def csv_header(path: Path) -> pd.Index:
-    """The columns' names as they stand in a CSV file: pandas calls a doubled one x.1, one without a name Unnamed: 0."""
+    """Read column names as they stand in a CSV file: pandas calls a doubled one x.1, one without a name Unnamed: 0."""
     return pd.Index(pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0])
 
 
 def checked_frame(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """A frame from the file ``path``, its columns named by texts, its decimals floats.
+    """Check a frame from the file ``path``: its columns named by texts, its decimals floats.
 
     Raises:
         UserError: two columns of the same name, no rows, or a column of arrays or objects.
@@ -95,7 +102,7 @@ def checked_frame(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     if doubled:
         raise UserError(f"{path} has more than one column named {doubled[0]!r}")
     if len(frame) == 0:
-        raise UserError(f"{path} has no rows")
+        raise UserError(f"{path} must have at least one row; got none")
     for name, column in frame.items():
         first = next(iter(column.dropna()), None) if pd.api.types.is_object_dtype(column) else None
         if isinstance(first, np.ndarray | list | dict):
@@ -104,7 +111,7 @@ def checked_frame(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def decimals_as_floats(frame: pd.DataFrame) -> pd.DataFrame:
-    """A frame whose columns of Python's decimals, which pandas takes for objects, are float64."""
+    """Convert columns of Python's decimals, which pandas takes for objects, to float64."""
     columns = {
         str(name): pd.to_numeric(column)
         for name, column in frame.items()
@@ -119,7 +126,7 @@ def _are_decimals(present: pd.Series) -> bool:
 
 
 def fingerprint(frame: pd.DataFrame) -> str:
-    """A hash of the content of a table: the same rows in the same order give the same text."""
+    """Hash the content of a table: the same rows in the same order give the same text."""
     rows = pd.util.hash_pandas_object(frame, index=False).to_numpy()
     names = "\x1f".join(frame.columns).encode()
     return hashlib.sha256(names + rows.tobytes()).hexdigest()
@@ -149,7 +156,7 @@ def split_target(
         vary: refuse a target that does not vary: nothing could be learnt from it.
 
     Returns:
-        The rows that have a target, without its column; the target; and what the user should be told.
+        The rows that have a target, without its column; the target; and notes for the user.
 
     Raises:
         UserError: no such column, or a column that cannot be such a target.
@@ -163,7 +170,7 @@ def split_target(
         raise UserError(f"target {name!r} must vary; it is {column.iloc[0] if len(column) else 'missing'} in every row")
     if task is None:
         task = infer_task(column)
-        notes.append(f"task {task}, told from the values of {name!r} (--task says otherwise)")
+        notes.append(f"task: {task} (inferred from {name!r}; override with --task)")
     features = frame.drop(columns=name).reset_index(drop=True)
     if task in ("binary", "multiclass"):
         codes, labels = _encode_classes(column, task, classes)
@@ -178,7 +185,7 @@ def _required(frame: pd.DataFrame, name: str) -> pd.Series:
 
 
 def positive_column(table: pd.DataFrame, name: str) -> FloatArray:
-    """(N,) a column of weights or exposures.
+    """Read a column of weights or exposures, (N,).
 
     Raises:
         UserError: no such column, or one that is not positive in every row.
@@ -191,7 +198,7 @@ def positive_column(table: pd.DataFrame, name: str) -> FloatArray:
 
 
 def infer_task(column: pd.Series) -> Task:
-    """The task that the values of a target speak for.
+    """Infer the task from the values of a target.
 
     Text and booleans are classes, so are exactly two different values, and so are the codes 0, 1, ... up to
     at most 9 without a gap; other numbers are numbers.

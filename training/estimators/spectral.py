@@ -1,4 +1,4 @@
-"""SpectralRegressor and SpectralClassifier: scikit-learn estimators around fit."""
+"""Wrap fit in scikit-learn estimators: SpectralRegressor and SpectralClassifier."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ from eigenserve.training.estimators.base import Pairs, SpectralEstimator
 
 
 class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc]
-    """Predicts a number by an eigenvalue, each prediction explained exactly.
+    """Predict a number by an eigenvalue, each prediction explained exactly.
 
     Args:
-        loss: auto, squared, huber, absolute, quantile, or poisson for counts and rates.
+        loss: auto, squared, huber, absolute, quantile, poisson for counts and rates, gamma for positive costs, or
+            tweedie for costs that may be zero.
         quantile: which one, for that loss.
+        power: of Tweedie's variance, between 1 and 2, for that loss.
         link: identity for a score on the target's scale, log for its logarithm, auto for the better.
-        members: spectral neurons whose mean is the score.
-        dim: size of their matrices.
+        members: spectral neurons whose mean is the score; None for as many as the size allows.
+        dim: size of their matrices; None to let the search choose.
         pairs: pairs of features with a term of their own: "auto" to find them, "none", or a list of them.
         monotone: feature -> "+" or "-": the prediction never falls, or never rises, along it.
         budget: seconds that the search for a configuration may take, about.
@@ -38,9 +40,10 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
         *,
         loss: str = "auto",
         quantile: float = 0.5,
+        power: float = 1.5,
         link: str = "auto",
-        members: int = 12,
-        dim: int = 15,
+        members: int | None = None,
+        dim: int | None = None,
         pairs: Pairs = "auto",
         monotone: Mapping[str, str] | None = None,
         budget: float = 60.0,
@@ -51,6 +54,7 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
         )
         self.loss = loss
         self.quantile = quantile
+        self.power = power
         self.link = link
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -66,7 +70,7 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
         """
         poisson = self.loss == "poisson"
         loss = "auto" if poisson else self.loss
-        settings = self._settings(loss=loss, quantile=self.quantile, link=self.link)
+        settings = self._settings(loss=loss, quantile=self.quantile, power=self.power, link=self.link)
         table = read_columns(self, X, reset=True)
         values = read_target(y, len(table))
         if poisson and (values < 0).any():
@@ -75,7 +79,7 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
         return self._train(table, goal, sample_weight, settings)
 
     def predict_interval(self, X: Any, level: float = 0.9) -> FloatArray:
-        """(N, 2): intervals that hold the target with probability ``level``, on average over rows (split-conformal).
+        """Predict split-conformal intervals (N, 2): they hold the target with probability ``level``, on average.
 
         Raises:
             NotFittedError: before ``fit``.
@@ -94,7 +98,7 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
 
 
 class SpectralClassifier(ClassifierMixin, SpectralEstimator):  # type: ignore[misc]
-    """Predicts classes, whose log-odds (or softmax scores) are eigenvalues, each explained exactly.
+    """Predict classes, whose log-odds (or softmax scores) are eigenvalues, each explained exactly.
 
     Args:
         class_weight: None, "balanced", or a weight for each class.
@@ -113,8 +117,8 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):  # type: ignore[mi
         self,
         *,
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
-        members: int = 12,
-        dim: int = 15,
+        members: int | None = None,
+        dim: int | None = None,
         pairs: Pairs = "auto",
         monotone: Mapping[str, str] | None = None,
         budget: float = 60.0,
@@ -155,12 +159,12 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):  # type: ignore[mi
         return self._train(table, goal, weight, settings)
 
     def predict_proba(self, X: Any) -> FloatArray:
-        """(N, classes) probabilities, in the order of ``classes_``."""
+        """Predict probabilities (N, classes), in the order of ``classes_``."""
         model, rows = self._rows(X)
         return model.predict_proba(rows)
 
     def decision_function(self, X: Any) -> FloatArray:
-        """Scores: (N,) log-odds of the second of two classes, or (N, classes)."""
+        """Return scores: (N,) log-odds of the second of two classes, or (N, classes)."""
         model, rows = self._rows(X)
         scores = model.scores(model.features.encode(rows))
         return scores[:, 0] if model.task == "binary" else scores
@@ -174,6 +178,6 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):  # type: ignore[mi
 
 
 def _name(y: Any) -> str:
-    """The name of a Series, or "y"."""
+    """Return the name of a Series, or "y"."""
     name = getattr(y, "name", None)
     return "y" if name is None else str(name)

@@ -1,4 +1,4 @@
-"""Losses of one score (or of one score per class) against a target."""
+"""Compute losses of one score (or of one score per class) against a target."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from numba import njit
 from scipy.special import logsumexp, xlogy
 
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.spectral import Task
+from eigenserve.model.predictor import Task
 
-SQUARED, HUBER, QUANTILE, LOGISTIC, SOFTMAX, POISSON, SQUARED_RATE = range(7)
+SQUARED, HUBER, QUANTILE, LOGISTIC, SOFTMAX, POISSON, SQUARED_RATE, GAMMA, TWEEDIE = range(9)
+#: Losses whose score is the logarithm of a mean.
+RATE_LOSSES = (POISSON, SQUARED_RATE, GAMMA, TWEEDIE)
 
-RegressionLoss = Literal["auto", "squared", "huber", "absolute", "quantile"]
+RegressionLoss = Literal["auto", "squared", "huber", "absolute", "quantile", "gamma", "tweedie"]
 RegressionLink = Literal["auto", "identity", "log"]
 
 #: What a regression minimises: (loss, its parameter). "auto" trains on Huber's loss, whose gradients an outlier
@@ -26,15 +28,20 @@ REGRESSION_LOSSES: dict[RegressionLoss, tuple[int, float]] = {
     "huber": (HUBER, 0.5),
     "absolute": (QUANTILE, 0.5),
     "quantile": (QUANTILE, 0.5),
+    "gamma": (GAMMA, 2.0),
+    "tweedie": (TWEEDIE, 1.5),
 }
+#: Those that are half the deviance of a distribution of claims' costs: gamma of positive ones, Tweedie's compound of
+#: Poisson and gamma of those that may be zero. Their link is the logarithm.
+DEVIANCE_LOSSES: tuple[RegressionLoss, ...] = ("gamma", "tweedie")
 _TASK_LOSSES: dict[Task, int] = {"binary": LOGISTIC, "multiclass": SOFTMAX, "poisson": POISSON}
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What members are trained on, and what candidates are judged by: (loss, parameter) each.
+    """Say what members are trained on, and what candidates are judged by: (loss, parameter) each.
 
-    The parameter is Huber's delta in standard deviations of the target, or the quantile.
+    The parameter is Huber's delta in standard deviations of the target, the quantile, or Tweedie's power.
     """
 
     training: tuple[int, float]
@@ -42,21 +49,26 @@ class Objective:
 
     @property
     def kind(self) -> int:
-        """The loss trained on."""
+        """Return the loss trained on."""
         return self.training[0]
 
     @property
     def log_link(self) -> bool:
-        """Whether it is a regression's whose score is the logarithm of the prediction."""
-        return self.judging[0] == SQUARED_RATE
+        """Return whether it is a regression's whose score is the logarithm of the prediction."""
+        return self.judging[0] in (SQUARED_RATE, GAMMA, TWEEDIE)
 
 
-def choose_objective(task: Task, loss: RegressionLoss, quantile: float, log_link: bool = False) -> Objective:
-    """The objective of a task; the rest matters for regressions only.
+def choose_objective(
+    task: Task, loss: RegressionLoss, quantile: float, log_link: bool = False, power: float = 1.5
+) -> Objective:
+    """Choose the objective of a task; the rest matters for regressions only.
 
     By the logarithmic link a regression is trained on Poisson's loss, which estimates the mean of any target that is
     not negative (Gourieroux, Monfort and Trognon, Pseudo maximum likelihood methods, 1984).
     """
+    if loss in DEVIANCE_LOSSES:
+        one = (REGRESSION_LOSSES[loss][0], power if loss == "tweedie" else 2.0)
+        return Objective(one, one)
     if log_link:
         return Objective((POISSON, 0.0), (SQUARED_RATE, 0.0))
     if task != "regression":
@@ -68,7 +80,7 @@ def choose_objective(task: Task, loss: RegressionLoss, quantile: float, log_link
 
 
 def standardised(values: FloatArray, weight: FloatArray, log_link: bool = False) -> tuple[FloatArray, float, float]:
-    """A regression's targets (N,) as they are trained on, and (shift, scale) that take scores back to the target's.
+    """Standardise a regression's targets (N,) for training; (shift, scale) take scores back to the target's.
 
     By the logarithmic link they are divided by their mean, else also centred and divided by their spread.
     """
@@ -80,13 +92,13 @@ def standardised(values: FloatArray, weight: FloatArray, log_link: bool = False)
     return (values - mean) / scale, mean, scale
 
 
-#: Scores are held below this before exp: e^30 counts per row are no data.
+#: Scores are held below this before exp: e^30 counts per row are not data.
 MAX_LOG_RATE = 30.0
 
 
 @njit(inline="never", error_model="numpy")
 def loss_slopes(kind: Any, parameter: Any, scores: Any, target: Any, slopes: Any) -> None:
-    """d(loss)/d(score) of one row into ``slopes``; both are (O,), ``target`` a number or a class code."""
+    """Write d(loss)/d(score) of one row into ``slopes``; both are (O,), ``target`` a number or a class code."""
     if kind == SQUARED:
         slopes[0] = scores[0] - target
     elif kind == HUBER:
@@ -97,6 +109,11 @@ def loss_slopes(kind: Any, parameter: Any, scores: Any, target: Any, slopes: Any
         slopes[0] = 1.0 / (1.0 + math.exp(-scores[0])) - target
     elif kind == POISSON:
         slopes[0] = math.exp(min(scores[0], MAX_LOG_RATE)) - target
+    elif kind == GAMMA:
+        slopes[0] = 1.0 - target * math.exp(min(-scores[0], MAX_LOG_RATE))
+    elif kind == TWEEDIE:
+        score = min(max(scores[0], -MAX_LOG_RATE), MAX_LOG_RATE)
+        slopes[0] = math.exp((2.0 - parameter) * score) - target * math.exp((1.0 - parameter) * score)
     else:
         highest = scores[0]
         for o in range(1, len(scores)):
@@ -110,7 +127,7 @@ def loss_slopes(kind: Any, parameter: Any, scores: Any, target: Any, slopes: Any
 
 
 def losses(kind: int, parameter: float, scores: FloatArray, target: FloatArray) -> FloatArray:
-    """Loss of each row: scores (N, O), target (N,) -> (N,)."""
+    """Compute the loss of each row: scores (N, O), target (N,) -> (N,)."""
     first = scores[:, 0]
     if kind == SQUARED:
         return 0.5 * (first - target) ** 2
@@ -129,16 +146,23 @@ def losses(kind: int, parameter: float, scores: FloatArray, target: FloatArray) 
             if kind == SQUARED_RATE
             else rate - target * (1.0 + first) + xlogy(target, target)
         )
+    if kind == GAMMA:
+        return target * np.exp(np.minimum(-first, MAX_LOG_RATE)) + first - 1.0 - np.log(target)
+    if kind == TWEEDIE:
+        score = np.clip(first, -MAX_LOG_RATE, MAX_LOG_RATE)
+        rising = np.exp((2.0 - parameter) * score) / (2.0 - parameter)
+        falling = target * np.exp((1.0 - parameter) * score) / (parameter - 1.0)
+        return rising + falling - target ** (2.0 - parameter) / ((parameter - 1.0) * (2.0 - parameter))
     return np.asarray(logsumexp(scores, axis=1) - scores[np.arange(len(target)), target.astype(int)])
 
 
 def best_constant(kind: int, parameter: float, target: FloatArray, weight: FloatArray, num_classes: int) -> FloatArray:
-    """Scores (O,) that fit best where nothing is known of a row."""
+    """Find scores (O,) that fit best where nothing is known of a row."""
     if kind in (SQUARED, HUBER):
         return np.array([np.average(target, weights=weight)])
     if kind == QUANTILE:
         return np.array([np.quantile(target, parameter, weights=weight, method="inverted_cdf")])
-    if kind == POISSON:
+    if kind in RATE_LOSSES:
         return np.log(np.array([max(np.average(target, weights=weight), 1e-9)]))
     # Half a row in each class keeps the logarithm finite where a class is missing.
     counts = np.bincount(target.astype(int), weight, minlength=num_classes) + 0.5

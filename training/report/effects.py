@@ -1,4 +1,4 @@
-"""What each term of a model does over the rows it was trained on: its importance and the course of its effect."""
+"""Measure each term of a model over the rows it was trained on: its importance and the course of its effect."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.explanations.eigenvector import explain_by_eigenvector
 from eigenserve.model.rows.features import Feature
 from eigenserve.model.spectral import SpectralModel
 
@@ -30,7 +31,7 @@ Axis = Literal["linear", "log", "date", "category"]
 
 @dataclass(frozen=True)
 class Bins:
-    """Groups of rows by the value of one feature.
+    """Group rows by the value of one feature.
 
     Attributes:
         labels: of the B groups, as shown: numbers' means, dates in ISO 8601, or texts.
@@ -45,7 +46,7 @@ class Bins:
 
 @dataclass(frozen=True)
 class Effect:
-    """The contribution of one term by groups of rows.
+    """Hold the contribution of one term by groups of rows.
 
     Attributes:
         term: its name.
@@ -69,7 +70,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Effects:
-    """What the terms of a model do.
+    """Hold what the terms of a model do.
 
     Attributes:
         rows: rows that were explained.
@@ -93,7 +94,7 @@ def measure_effects(model: SpectralModel, columns: FloatArray) -> Effects:
     columns = columns[part]
     several = model.task == "multiclass"
     chosen = model.classes[:MAX_CLASSES] if several else (None,)
-    contributions = np.stack([model.explain_columns(columns, target=label).contributions for label in chosen])
+    contributions = np.stack([explain_by_eigenvector(model, columns, label).contributions for label in chosen])
     terms = model.ensemble.pencil.terms
     importance = np.abs(contributions).mean(axis=(0, 1))
     order = np.argsort(-importance, kind="stable")
@@ -142,7 +143,7 @@ def _effect(term: str, features: Sequence[Feature], values: Sequence[FloatArray]
 
 
 def group_values(feature: Feature, values: FloatArray, count: int) -> Bins:
-    """Rows by the value of a feature: by category, by level where there are few, else ``count`` equal parts.
+    """Group rows by the value of a feature: by category, by level where there are few, else ``count`` equal parts.
 
     Args:
         feature: of these values.

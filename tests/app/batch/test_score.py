@@ -18,7 +18,7 @@ import pytest
 from tests.support.made_models import FEATURES, make_model, make_rows
 
 from eigenserve.model import ModelStore, load_model
-from eigenserve.model.rows.features import category_key
+from eigenserve.model.rows.cells import category_key
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -172,7 +172,7 @@ def test_a_row_beyond_float64_is_bad_not_infinite(store, tmp_path):
     # The curve of rate goes on linearly: in one of the two directions the score is so large that exp overflows.
     rows[2]["rate"], rows[3]["rate"] = 1e12, -1e12
     data, out = Place(str(write(rows, tmp_path / "rows.parquet"))), tmp_path / "out.parquet"
-    with pytest.raises(ScoreError, match=r"row [34] .* no finite number"):
+    with pytest.raises(ScoreError, match=r"row [34] .* not a finite number"):
         score_file(store.load("count"), data, Place(str(out)))
     assert score_file(store.load("count"), data, Place(str(out)), on_error="null").nulls == 1
     found = read(out)["prediction"].to_pylist()
@@ -208,7 +208,7 @@ def test_a_table_without_rows_gives_one_without_rows(wanted, store, tmp_path):
     ],
     ids=["lacks", "doubled", "short", "empty", "gone"],
 )
-def test_a_file_that_is_no_table_of_the_model_is_told_in_one_line(change, says, store, tmp_path):
+def test_a_file_that_is_not_a_table_of_the_model_is_reported_in_one_line(change, says, store, tmp_path):
     data = tmp_path / "rows.csv"
     change(data)
     done = score(store.root / "price", data, "--out", tmp_path / "out.csv")
@@ -226,7 +226,7 @@ def test_a_file_that_is_no_table_of_the_model_is_told_in_one_line(change, says, 
         (["--out", "rows.csv"], "--out must not be DATA"),
     ],
 )
-def test_a_wrong_option_is_told_in_one_line(arguments, says, store, tmp_path):
+def test_a_wrong_option_is_reported_in_one_line(arguments, says, store, tmp_path):
     data = write(ROWS[:5], tmp_path / "rows.csv")
     done = subprocess.run(
         command(store.root / "price", data.name, *arguments),

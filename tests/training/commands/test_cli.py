@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 DATA = ROOT / "examples" / "data"
 QUICK = ("--members", "2", "--dim", "5", "--budget", "0.3")
 #: How far it is, how it stands, and the time left.
-PROGRESS = re.compile(r" *\d+%  .+  \d+ s left")
+PROGRESS = re.compile(r" *\d+%  .+?(  \d+ s left)?")
 PENGUINS = ("fit", str(DATA / "penguins.csv"), "--target", "species", *QUICK)
 
 
@@ -89,7 +89,7 @@ MISTAKES = {
     "folder for a file": (fit("a_folder.csv"), "a_folder.csv"),
     "wrong extension": (fit("good.txt"), "must end in .csv"),
     "empty file": (fit("empty.csv"), "empty.csv"),
-    "only a header": (fit("header.csv"), "header.csv has no rows"),
+    "only a header": (fit("header.csv"), "header.csv must have at least one row"),
     "too few rows": (fit("short.csv"), "rows are needed; got 5"),
     "ragged rows": (fit("ragged.csv"), "ragged.csv"),
     "bytes for text": (fit("binary.csv"), "binary.csv"),
@@ -105,7 +105,7 @@ MISTAKES = {
     "negative counts": ([*fit(), "--task", "poisson"], "a poisson target must be at least 0"),
     "unknown feature": ([*fit(), "--features", "x,z"], "no column 'z'"),
     "unknown excluded": ([*fit(), "--exclude", "z"], "no column 'z'"),
-    "nothing left": ([*fit(), "--exclude", "x,word"], "no feature varies"),
+    "nothing left": ([*fit(), "--exclude", "x,word"], "at least one feature must vary"),
     "half a pair": ([*fit(), "--pairs", "x"], "a pair must be two different features"),
     "a pair of one": ([*fit(), "--pairs", "x:x"], "a pair must be two different features"),
     "unknown in a pair": ([*fit(), "--pairs", "x:z"], "no feature 'z'"),
@@ -117,7 +117,7 @@ MISTAKES = {
     "missing TOML": ([*fit(), "--config", "nowhere.toml"], "nowhere.toml"),
     "folder for TOML": ([*fit(), "--config", "a_folder.csv"], "a_folder.csv"),
     "missing test file": ([*fit(), "--test", "nowhere.csv"], "nowhere.csv"),
-    "test without target": ([*fit("good.csv", "x"), "--test", "narrow.csv"], "no column 'x'"),
+    "test without target": ([*fit("good.csv", "x"), "--test", "narrow.csv"], "must have the column 'x'"),
     "test without feature": ([*fit(), "--test", "narrow.csv"], "column 'x'"),
     "name outside the store": ([*fit(), "--name", "../made"], "a model's name must be"),
     "file for a store": ([*fit(), "--store", "good.csv"], "good.csv"),
@@ -158,7 +158,7 @@ def test_a_process_says_the_same(mistake, folder):
 
 
 @pytest.mark.parametrize("mistake", ["test without target", "test without feature", "file for a store"])
-def test_a_mistake_is_told_before_the_training_begins(mistake, folder, capfd, monkeypatch):
+def test_a_mistake_is_reported_before_the_training_begins(mistake, folder, capfd, monkeypatch):
     monkeypatch.chdir(folder)
     main(MISTAKES[mistake][0])
     assert "left" not in capfd.readouterr().err
@@ -253,7 +253,7 @@ def test_help_is_given(command):
     assert "usage: eigenserve" in result.stdout
 
 
-def test_an_unreachable_store_is_told_as_it_is(monkeypatch, capsys):
+def test_an_unreachable_store_is_reported_as_it_is(monkeypatch, capsys):
     def unreachable(path):
         raise OSError("the store s3://bucket cannot be read: no such bucket")
 

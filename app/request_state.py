@@ -1,0 +1,53 @@
+"""RequestState: what is noted of a request while it is answered, in its scope."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Protocol, TypedDict, cast
+
+from starlette.types import Scope
+
+
+class Spans(Protocol):
+    """Records the parts of a request's time."""
+
+    def part(self, name: str, started: float, ended: float) -> None:
+        """Add a part from ``started`` to ``ended`` (``time.monotonic``)."""
+
+
+class Quota(Protocol):
+    """Accounts for what is computed for the owner of a key."""
+
+    def charge(self, rows: int) -> None:
+        """Account for rows."""
+
+    def heavy(self) -> AbstractContextManager[None]:
+        """Hold a place for heavy work."""
+        ...
+
+
+class RequestState(TypedDict, total=False):
+    """Type the dictionary ``scope["state"]``.
+
+    Attributes:
+        arrived: when the first byte arrived (``time.monotonic``); set by the connection, or by the observer under
+            another server.
+        request_id: the client's own, or a random one; set by the observer.
+        key_name, key_label: whose key it has, for logs and for metrics; set by the check of keys if there are any.
+        rows: how many it has; set when they are computed.
+        quota: what is accounted to that owner; set with the name.
+        trace: where its parts are recorded; set by the observer if tracing is on.
+    """
+
+    arrived: float
+    request_id: str
+    key_name: str
+    key_label: str
+    rows: int
+    quota: Quota
+    trace: Spans
+
+
+def state_of(scope: Scope) -> RequestState:
+    """Return the state of a request, an empty one where its server has none."""
+    return cast(RequestState, scope.setdefault("state", {}))

@@ -1,0 +1,1 @@
+"""Describe request and answer bodies by schemas."""

@@ -1,0 +1,226 @@
+"""Describe the bodies of explanations, of the parts they may include, and of counterfactuals."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation
+
+from eigenserve.app.wire.schemas.predictions import HOUSE, Cell, Prediction, Row, RowsRequest
+
+
+class ExplainRequest(RowsRequest):
+    """Ask for explanations of rows."""
+
+    method: Literal["eigenvector", "path", "shapley"] | None = Field(
+        default=None,
+        description="How to decompose the score: by term with the row's own eigenvector (the default), or by feature "
+        "against a baseline row: along the straight line from it, or over all coalitions of features.",
+    )
+    baseline: SkipValidation[Row | list[Row] | None] = Field(
+        default=None,
+        description="The row that path and shapley compare with, or up to 100 rows, to be compared with each, on "
+        "average; the training medians and modes by default. Not for eigenvector.",
+    )
+    target: str | float | bool | None = Field(
+        default=None, description="The class whose score to explain; the predicted one by default."
+    )
+    include: list[Literal["certificate", "stability", "eigenvector", "curves", "interactions"]] | None = Field(
+        default=None, description="Further parts of every explanation, under these names. Only in JSON."
+    )
+    radii: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = Field(
+        default=None,
+        description="Of the certificate, by feature in its own unit: how far it may move; for a category or a boolean, "
+        "anything above 0 means any value. By default a tenth of each number's standard deviation in training.",
+    )
+    curves: SkipValidation[list[str | tuple[str, str]] | None] = Field(
+        default=None, description="Which response curves to give, and surfaces of pairs; all curves by default."
+    )
+
+
+class Certificate(BaseModel):
+    """Bound the score of every row within the radii: proved from the matrices, not sampled."""
+
+    radii: dict[str, float]
+    low: float = Field(description="No score within the radii is below it.")
+    high: float = Field(description="No score within the radii is above it.")
+    decision_radius: float | None = Field(
+        description="Only for classifiers: as long as every number stays within so many of its standard deviations, "
+        "the predicted class is proved to stay; null also where no limit was found."
+    )
+
+
+class StabilityPart(BaseModel):
+    """Bound how far the eigenvector explanation can turn when every number moves by 1/10,000 of its deviation."""
+
+    gap: float | None = Field(description="Smallest distance to a neighbouring eigenvalue; null for size 1.")
+    turn: float = Field(
+        description="Bound of the sine of the angle by which the eigenvectors turn, their mean, "
+        "while every number stays within a ten-thousandth of its standard deviation."
+    )
+    trusted: bool = Field(description="Whether no contribution can move by more than half of the largest one.")
+    reason: str | None = Field(description="Why the explanation is unreliable.")
+
+
+class MemberPart(BaseModel):
+    """Give a member's share of the score: weight times eigenvalue of the matrix with this diagonal and off-diagonal."""
+
+    member: int
+    weight: float
+    eig_idx: int = Field(description="Which eigenvalue, in ascending order from zero.")
+    eigenvalue: float
+    eigenvector: list[float] = Field(description="Of unit norm; its sign means nothing.")
+    diag: list[float]
+    off_diag: list[float]
+
+
+class NarrowPlace(BaseModel):
+    """Mark where the gap between a member's eigenvalue and a neighbour is least and narrow."""
+
+    value: float
+    gap: float
+
+
+class WithoutIt(BaseModel):
+    """Give the row's score and prediction with this feature missing."""
+
+    score: float
+    prediction: float
+
+
+class Response(BaseModel):
+    """Give the row's score and prediction for other values of a feature; straight lines join the points."""
+
+    values: list[float | str | bool] = Field(description="Ascending; days since 1970 for a date; or categories.")
+    scores: list[float]
+    predictions: list[float] = Field(description="On the target's scale; for classes, the explained one's probability.")
+    kinks: list[float] = Field(description="Where the slope jumps.")
+    crossings: list[NarrowPlace]
+    missing: WithoutIt | None = Field(description="Only for features whose missing values the model treats separately.")
+
+
+class InteractionsPart(BaseModel):
+    """Measure how features act together, by pair "a & b"."""
+
+    second_derivatives: dict[str, float | None] = Field(
+        description="Of the score, by two numbers in their own units, or by one twice; null where undefined."
+    )
+    shapley: dict[str, float] | None = Field(
+        description="Shapley interaction values against the baseline; null where too many features differ from it."
+    )
+    reason: str | None = Field(default=None, description="Why Shapley interaction values are omitted.")
+
+
+class Surface(BaseModel):
+    """Give a response curve of two features: a value for every pair of their values."""
+
+    values: tuple[list[float | str | bool], list[float | str | bool]]
+    scores: list[list[float]]
+    predictions: list[list[float]]
+
+
+class RowExplanation(BaseModel):
+    """Decompose one score: baseline + the sum of the contributions = score."""
+
+    prediction: Prediction
+    score: float
+    baseline: float
+    contributions: dict[str, float] = Field(
+        description='By term: a feature, or a pair "a & b"; by feature for path and shapley.'
+    )
+    sensitivities: dict[str, float | None] = Field(
+        description="d score / d x of every numeric feature, in its own unit; null where x is missing."
+    )
+    gap: float | None = Field(
+        description="Smallest distance to a neighbouring eigenvalue; null for matrices of size 1."
+    )
+    standard_error: dict[str, float] | None = Field(
+        default=None,
+        description="Only for shapley: of each contribution; zero where all coalitions were counted.",
+    )
+    certificate: Certificate | None = Field(default=None, description="Only if included.")
+    stability: StabilityPart | None = Field(default=None, description="Only if included.")
+    eigenvector: list[MemberPart] | None = Field(default=None, description="Only if included: of every member.")
+    curves: dict[str, Response | Surface] | None = Field(
+        default=None, description='Only if included: by feature, or by pair "a & b".'
+    )
+    interactions: InteractionsPart | None = Field(default=None, description="Only if included.")
+
+
+class ExplainResponse(BaseModel):
+    """Answer with an explanation for every row, in their order."""
+
+    model: str
+    version: str
+    method: str
+    explanations: list[RowExplanation]
+
+
+class Above(BaseModel):
+    """Require at least this value: of the target, or for two classes of the second class's probability."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    above: float
+
+
+class Below(BaseModel):
+    """Require at most this value."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    below: float
+
+
+class OfClass(BaseModel):
+    """Require a class."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    label: str | float | bool = Field(alias="class")
+
+
+class CounterfactualsRequest(RowsRequest):
+    """Ask for changes that give rows another prediction."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"instances": [HOUSE], "wanted": {"above": 450000}, "fixed": ["latitude"]}]}
+    )
+
+    wanted: SkipValidation[Above | Below | OfClass] = Field(description="What the prediction shall be.")
+    fixed: list[str] | None = Field(default=None, description="Features that may not change.")
+    ranges: SkipValidation[dict[str, tuple[float | str, float | str]] | None] = Field(
+        default=None,
+        description="[low, high] of what numbers, or times in ISO 8601, may become; within their training range by "
+        "default. Dates whose cycles are features, and these, never change and can have none.",
+    )
+    max_features: int | None = Field(
+        default=None, ge=1, le=2, description="How many features may change at once; 2 by default."
+    )
+
+
+class Change(BaseModel):
+    """Give a value and the value it changes to."""
+
+    from_: Cell = Field(alias="from", description="null also for a category that training did not know.")
+    to: Cell
+
+
+class Counterfactual(BaseModel):
+    """Describe a change that gives the wanted prediction."""
+
+    changes: dict[str, Change] = Field(description="By feature; empty if the row is predicted so already.")
+    prediction: Prediction
+    score: float = Field(description="Of the wanted class, or the only one.")
+    distance: float = Field(
+        description="Sum over changed features: of a number, by how many training standard deviations (of its "
+        "logarithm, where the model takes it); 1 for a category or a boolean."
+    )
+
+
+class CounterfactualsResponse(BaseModel):
+    """Answer with the nearest changes for every row, in their order, the nearest change first."""
+
+    model: str
+    version: str
+    counterfactuals: list[list[Counterfactual]]
