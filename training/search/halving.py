@@ -46,7 +46,7 @@ FIRST_SHARE, LEAST_STEPS = 0.7, 100
 
 @dataclass
 class Search:
-    """A search in progress.
+    """Hold a search in progress.
 
     Attributes:
         bench: what candidates are trained on.
