@@ -1,7 +1,7 @@
 """Fit the additive model (GAM): the convex relative of a spectral model, in the same curves.
 
 It is the special case where every matrix is a multiple of the identity. Fitted to optimality in a moment, it is a
-candidate of its own on small tables, a start for others, and its residuals show which pairs of features interact.
+separate candidate on small tables, a start for others, and its residuals show which pairs of features interact.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def fit_additive(
     """Fit a ridge GAM, or a linear model.
 
     Args:
-        bases: curves of single features; parameters that bend them bear a penalty of their own.
+        bases: curves of single features; parameters that bend them bear a separate penalty.
         rows: where the rows stand, their targets and weights.
         objective: a loss of ``training.kernels.losses`` and its parameter.
         num_outputs: O.

@@ -340,7 +340,7 @@ def _importance(
     for c, term in enumerate(terms):
         # With a zero for the constant, one curve's part of the scores.
         part = gather(rows.starts[:, c : c + 1], rows.weights[:, c : c + 1], table)
-        # Never zero: a feature without an effect of its own may still matter in a pair.
+        # Never zero: a feature without a separate effect may still matter in a pair.
         importance[term.features[0]] = 1e-9 + float(np.sqrt(part.var(axis=0).sum()))
     return importance
 
