@@ -27,7 +27,7 @@ class Quota(Protocol):
 
 
 class RequestState(TypedDict, total=False):
-    """The dictionary ``scope["state"]``.
+    """Type the dictionary ``scope["state"]``.
 
     Attributes:
         arrived: when the first byte arrived (``time.monotonic``); set by the connection, or by the observer under

@@ -45,6 +45,7 @@ FLOORS = {
         "report estimators",
         "fit",
         "search curvature",
+        "planning",
         "additive",
         "settings",
         "curves evaluation",

@@ -26,7 +26,7 @@ router = APIRouter()
 
 
 class FindCounterfactuals(Call):
-    """The contract of /counterfactuals."""
+    """Read and answer requests of /counterfactuals."""
 
     def read(self, body: bytes) -> Asked:
         """Return the rows of a body, and keep what may change, what is wanted and how many may change at once."""

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class Call(ABC):
-    """One request and its contract. A subclass says how its body is read and how its answer is written.
+    """Serve one request by its contract. A subclass says how its body is read and how its answer is written.
 
     Attributes:
         media_types: of the bodies that the contract reads; the first where the client names none.
@@ -124,7 +124,7 @@ class Call(ABC):
 
 
 class PredictCall(Call):
-    """A request for predictions."""
+    """Serve a request for predictions."""
 
     @abstractmethod
     def write(self, asked: Asked, scores: FloatArray) -> Response:
@@ -155,14 +155,14 @@ class PredictCall(Call):
 
 
 class ExplainCall(Call):
-    """A request for explanations."""
+    """Serve a request for explanations."""
 
     @abstractmethod
     def write(self, asked: Asked, explanation: Explanation, more: list[dict[str, Any]]) -> Response:
         """Return the answer of explanations with finite scores, and further keys for every row."""
 
     async def answer(self) -> Response:
-        """As ``PredictCall.answer``, with explanations instead of scores."""
+        """Write the answer as ``PredictCall.answer``, with explanations instead of scores."""
         body = await self.body()
         begun = await self.sized(body, lambda: self._begin(self.read(body)))
         if not isinstance(begun, Asked):
@@ -171,7 +171,7 @@ class ExplainCall(Call):
         return await self.heavy(kind, begun.count, lambda patience: self._explain(begun, patience))
 
     def _begin(self, asked: Asked) -> Response | Asked:
-        """The answer, where an explanation costs little more than a prediction."""
+        """Answer directly, where an explanation costs little more than a prediction."""
         return asked if asked.method != "eigenvector" or asked.include.names else self._explain(asked)
 
     def _explain(self, asked: Asked, patience: Patience | None = None) -> Response:
