@@ -48,7 +48,7 @@ def run(quick: bool = False, store: str = "build/certificates", names: tuple[str
     Raises:
         AssertionError: an attack left an interval or changed a decision within its radius.
     """
-    print("Proved intervals beside attacks, every number within a tenth of a standard deviation; medians of rows.")
+    print("Proved intervals and attacks, every number within a tenth of a standard deviation; medians of rows.")
     print("width x: proved / reached width; largest x: proved / reached largest change")
     columns = ("effort", "random", "adversarial", "width x", "p90", "largest x", "ms a row")
     print(f"{'model':<10}" + "".join(f"{column:>12}" for column in columns))

@@ -80,14 +80,14 @@ def _costs(model: SpectralModel, columns: FloatArray, rounds: int) -> None:
 def _counterfactuals(model: SpectralModel, columns: FloatArray) -> None:
     """A goal 5 to 40 percent above or below each prediction; ratios above 1.01 are what a grid found nearer."""
     rng, features = np.random.default_rng(0), model.features
-    told, taken, ratios = 0, 0.0, []
+    count, taken, ratios = 0, 0.0, []
     for row in columns:
         sign, share = rng.choice([-1.0, 1.0]), rng.uniform(0.05, 0.4)
         goal = float(model.predict(row[None])[0]) * (1.0 + sign * share)
         start = time.perf_counter()
         (found,) = model.counterfactuals(row[None], {"above" if sign > 0 else "below": goal})
         taken += time.perf_counter() - start
-        told += len(found)
+        count += len(found)
         for one in found:
             if sign * (model.predict(one.columns[None])[0] - goal) < 0.0:
                 raise AssertionError(f"{one} misses {goal}")
@@ -101,7 +101,7 @@ def _counterfactuals(model: SpectralModel, columns: FloatArray) -> None:
             if 0.0 < least < np.inf:
                 ratios.append(own / least)
     print(
-        f"{told} counterfactuals of {len(columns)} rows reach their goals, {1e3 * taken / len(columns):.0f} ms a row; "
+        f"{count} counterfactuals of {len(columns)} rows reach their goals, {1e3 * taken / len(columns):.0f} ms a row; "
         f"distance over the least on a grid: {max(ratios):.5f} at most, of {len(ratios)} grids that reached it"
     )
 

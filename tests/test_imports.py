@@ -19,7 +19,7 @@ ALLOWED = {"app": {"app", "model"}, "model": {"model"}, "training": {"training",
 FLOORS = {
     "model": (
         "onnx",
-        "checkpoints",
+        "checkpoints torch",
         "spectral",
         "explanations certificates counterfactuals",
         "predictor operators",
@@ -36,24 +36,25 @@ FLOORS = {
         "engine",
         "observability",
         "wire",
-        "registry",
+        "registry keys",
         "problems",
-        "settings request_state",
+        "agreement settings request_state",
     ),
     "training": (
         "commands",
         "report estimators",
         "fit",
         "search curvature",
+        "planning",
         "additive",
         "settings",
         "curves evaluation",
         "data",
-        "kernels progress releases",
+        "kernels progress releases teachers",
     ),
 }
 #: The folders of model/ that may import torch or triton, and one file; the packages that model/ may never import.
-TORCH = ("model.autograd", "model.operators", "model.eigensolvers.cuda")
+TORCH = ("model.autograd", "model.operators", "model.torch", "model.eigensolvers.cuda")
 FOREIGN_TO_MODEL = {"fastapi", "pandas", "pydantic", "sklearn", "starlette", "uvicorn"}
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,17 +19,29 @@ from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.additive.pairs import pair_term
 from eigenserve.training.data.audit import audit
+from eigenserve.training.data.exposure import per_unit
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.table import Target, fingerprint, positive_column, split_target
+from eigenserve.training.data.teacher import attach_teacher, with_teacher
 from eigenserve.training.evaluation.metrics import score_metrics
+from eigenserve.training.planning.clock import Clock
+from eigenserve.training.planning.machine import this_machine
+from eigenserve.training.planning.phases import Phases
+from eigenserve.training.planning.plan import FitPlan
 from eigenserve.training.progress import Reporter, Silent
 from eigenserve.training.releases import releases
+from eigenserve.training.search.assemble import build_ensemble
+from eigenserve.training.search.blend import best_blend
 from eigenserve.training.search.calibration import calibration, interval_radii
 from eigenserve.training.search.fixed_length import REFIT, train_fixed
-from eigenserve.training.search.halving import Judged, blend, run_jobs, rungs_for, rungs_within, search
+from eigenserve.training.search.halving import LENGTHS, Search
+from eigenserve.training.search.jobs import OutOfTimeError, run_jobs
 from eigenserve.training.search.journal import Journal
+from eigenserve.training.search.judged import Judged
 from eigenserve.training.search.links import prepare_linked
-from eigenserve.training.search.members import build_ensemble, identity_params
+from eigenserve.training.search.members import identity_params
+from eigenserve.training.search.planned import plan_fit
+from eigenserve.training.search.priming import prime_kernels
 from eigenserve.training.search.promises import proved_of
 from eigenserve.training.search.ranks import Ranks
 from eigenserve.training.search.workbench import TrainedMember, Workbench
@@ -71,28 +84,43 @@ def fit(
     reporter: Reporter | None = None,
     journal: Journal | None = None,
     ranks: Ranks | None = None,
+    clock: Clock | None = None,
 ) -> Fitted:
     """Train a model that predicts the column ``target`` from the others.
 
     The same table, settings and machine give the same model, bit for bit, whatever the number of threads.
     Interrupted (Ctrl-C), it goes on with the best candidates so far. A ``journal`` keeps what the search has
     finished, and hands it back to a fit of the same table, target and settings. ``ranks`` share the training out
-    among processes that all call this with the same table and settings, and all get the same.
+    among processes that all call this with the same table and settings, and all get the same. ``clock`` is that of
+    the budget, if it began before.
 
     Raises:
         UserError: a table or a setting that cannot be trained on.
     """
-    table, goal, notes = split_target(_chosen(frame, target, settings), target, settings.task)
+    frame, teacher = attach_teacher(frame, settings.teacher)
+    table, goal, notes = split_target(_chosen(frame, target, settings, teacher), target, settings.task)
     if len(table) < MIN_ROWS:
         raise UserError(f"at least {MIN_ROWS} rows are needed; got {len(table)}")
     weight = _weights(table, goal, settings)
-    if settings.exposure is not None:
-        exposure = positive_column(table, settings.exposure)
-        goal, weight = replace(goal, values=goal.values / exposure), weight * exposure
-    table = table.drop(columns=[name for name in (settings.weight, settings.exposure) if name is not None])
-    fitted = fit_rows(table, goal, weight, settings, reporter, journal, ranks)
+    power = settings.deviance_power(goal.task)
+    goal, weight = per_unit(table, goal, weight, settings.exposure, settings.offset, power or 1.0)
+    goal = with_teacher(goal, table, teacher)
+    table = table.drop(columns=[*_roles(settings), *teacher])
+    fitted = fit_rows(table, goal, weight, settings, reporter, journal, ranks, clock)
     card = {**fitted.model.card, "data": {"rows": len(frame), "sha256": fingerprint(frame)}}
     return replace(fitted, model=replace(fitted.model, card=card), notes=(*notes, *fitted.notes))
+
+
+def plan(frame: pd.DataFrame, target: str, settings: FitSettings) -> FitPlan:
+    """Plan what ``fit`` would do within the budget of time and memory.
+
+    Raises:
+        UserError: a table or a setting that cannot be trained on.
+    """
+    frame, teacher = attach_teacher(frame, settings.teacher)
+    table, goal, _ = split_target(_chosen(frame, target, settings, teacher), target, settings.task)
+    table = table.drop(columns=[*_roles(settings), *teacher])
+    return plan_fit(infer_features(table), table, goal, settings)
 
 
 def fit_rows(
@@ -103,6 +131,7 @@ def fit_rows(
     reporter: Reporter | None = None,
     journal: Journal | None = None,
     ranks: Ranks | None = None,
+    clock: Clock | None = None,
 ) -> Fitted:
     """Fit rows whose target and weights are at hand already.
 
@@ -114,6 +143,7 @@ def fit_rows(
         reporter: receives how far it has come.
         journal: of the search.
         ranks: the processes that share the training.
+        clock: of the budget.
 
     Raises:
         UserError: a table or a setting that cannot be trained on.
@@ -121,7 +151,10 @@ def fit_rows(
     # The matrices are small, so that BLAS gains nothing by threads: on busy cores they wait for each other
     # (measured: 200 rows in 8.7 s instead of 0.4 s), and the last digits would depend on how many there are.
     with threadpool_limits(1, user_api="blas"):
-        return _fit_rows(table, goal, weight, settings, reporter or Silent(), journal, ranks or Ranks())
+        clock = clock or Clock(settings.budget)
+        with clock.paused():
+            prime_kernels()
+        return _fit_rows(table, goal, weight, settings, reporter or Silent(), journal, ranks or Ranks(), clock)
 
 
 def _fit_rows(
@@ -132,37 +165,60 @@ def _fit_rows(
     reporter: Reporter,
     journal: Journal | None,
     ranks: Ranks,
+    clock: Clock,
 ) -> Fitted:
     _check_size(goal)
     bent = {*settings.convex, *settings.concave}
     space = infer_features(table, bent, bent | {name for name, _ in (*settings.monotone, *settings.max_strength)})
+    plan = ranks.agree(lambda: plan_fit(space, table, goal, settings))
+    scope, cores = plan.scope, this_machine().cores
+    phases = Phases(reporter, plan.seconds)
+    if scope.rows < len(table):
+        part = np.sort(np.random.default_rng(settings.seed).choice(len(table), scope.rows, replace=False))
+        table, goal, weight = table.iloc[part], goal.rows(part), weight[part]
     columns = space.encode(table)
-    sample, bench, gains = ranks.agree(lambda: prepare_linked(space, columns, goal, weight, settings))
+    phases.begin("additive", "fitting the additive model")
+    core_seconds = cores * (plan.seconds["search"] + plan.seconds["refit"]) / this_machine().slowness
+    sample, bench, gains = ranks.agree(
+        lambda: prepare_linked(space, columns, goal, weight, settings, scope, clock, 0.25 * core_seconds)
+    )
     shift, scale, log_link = sample.shift, sample.scale, sample.objective.log_link
     trained: list[TrainedMember] | None = None
+    phases.begin("search")
+    search = Search(
+        bench,
+        lambda dim: min(settings.members_of(dim), scope.members),
+        phases,
+        journal,
+        ranks,
+        first_steps=scope.steps,
+        late=clock.late("search") if settings.epochs is None else lambda: False,
+    )
     if settings.epochs is None:
-        rungs = rungs_within(bench, settings.budget, settings.members)
-        judged, complete = search(bench, rungs, reporter, journal, ranks)
-        eligible = judged
+        search.run(core_s=core_seconds)
+        library = search.library()
     else:
         steps = settings.epochs * max(1, len(bench.fold) // bench.batch)
         if len(bench.suitable()) == 1 and bench.additive is None:
-            only, trained = train_fixed(bench, steps, settings.members, reporter, journal, ranks)
-            judged, complete = [only], True
+            members = search.members_of(settings.usual_dim)
+            only, trained = train_fixed(bench, steps, members, phases, journal, ranks)
+            search.judged = [only]
         else:
-            judged, complete = search(bench, rungs_for(bench, steps), reporter, journal, ranks)
-        eligible = [entry for entry in judged if entry.steps == steps] or judged
-    picks = blend(eligible, settings.members, bench.loss)
+            search.run((min(LENGTHS[0], steps), steps), math.inf, vary=False)
+        library = [entry for entry in search.judged if entry.steps == steps and len(entry.scores)] or search.library()
+    picks = best_blend(library, search.members_of, bench.loss)
     held = np.flatnonzero(bench.fold >= 0)
     scores = np.mean([pick.scores[held] for pick in picks], axis=0)
     if not settings.max_strength:  # stretched scores would break a cap
         stretch, move = calibration(sample.objective.judging[0], scores, sample.target[held], weight[held])
         scale, shift = scale * stretch, shift + scale * move
     scores = shift + scale * scores
-    ensemble = refit(bench, picks, scale, shift, reporter, trained, ranks)
+    phases.begin("refit", "training the members on all rows")
+    ensemble = refit(bench, picks, scale, shift, phases, trained, ranks, clock.late("refit"))
+    phases.begin("report", "measuring the model")
     model = SpectralModel(goal.task, goal.name, space, ensemble, goal.classes, log_link=log_link)
-    unseen = replace(goal, values=goal.values[held])
-    metrics = score_metrics(model, scores, unseen, weight[held])
+    unseen = goal.rows(held)
+    metrics = score_metrics(model, scores, unseen, weight[held], settings.deviance_power(goal.task))
     card: dict[str, Any] = {
         "metrics": {"out_of_fold": {"rows": metrics.rows, **metrics.values}},
         "training": {
@@ -186,10 +242,10 @@ def _fit_rows(
         target=unseen,
         scores=scores,
         weight=weight[held],
-        notes=tuple(audit(table, space, columns, goal, weight)),
+        notes=(*plan.notes, *audit(table, space, columns, goal, weight)),
         columns=columns,
-        judged=tuple(judged),
-        complete=complete,
+        judged=tuple(search.judged),
+        complete=search.complete,
     )
 
 
@@ -201,27 +257,36 @@ def refit(
     reporter: Reporter | None = None,
     done: Sequence[TrainedMember] | None = None,
     ranks: Ranks | None = None,
+    late: Callable[[], bool] = lambda: False,
 ) -> SpectralEnsemble:
     """Train a member for each pick on all rows, for as many steps as it was picked with, and join them.
 
-    Picks of the additive model share one member. ``done`` are the members, if they are trained already.
+    Picks of an additive model share one member. ``done`` are the members, if they are trained already. Once ``late``,
+    those that are trained must do.
     """
+    reporter = reporter or Silent()
     trained = [(pick.candidate, pick.steps) for pick in picks if pick.candidate is not None]
+    blueprint = bench.sized(trained[0][0].dim) if trained else bench.blueprint
     members = [(member.params, member.offset) for member in done or ()]
     if done is None:
         jobs = [
             partial(bench.train, candidate, steps, None, (REFIT, i)) for i, (candidate, steps) in enumerate(trained)
         ]
-        for member in run_jobs(jobs, ranks):
-            members.append((member.params, member.offset))
-            (reporter or Silent()).advance(len(members), len(jobs), "training the members on all rows")
+        additive = len(picks) - len(trained)
+        try:
+            for member in run_jobs(jobs, ranks, lambda: bool(members or additive) and late()):
+                members.append((member.params, member.offset))
+                reporter.advance(len(members), len(jobs), "training the members on all rows")
+        except OutOfTimeError:
+            reporter.say(f"the budget is spent: the model has {len(members)} of {len(jobs)} members")
+            picks = [pick for pick in picks if pick.candidate is None] + list(picks[: len(members)])
     weights = [1.0 / len(picks)] * len(members)
-    if len(trained) < len(picks):
-        assert bench.additive is not None
-        coefficients, offsets = bench.additive.coefficients[-1], bench.additive.offsets[-1]
-        members.append((identity_params(bench.blueprint, coefficients), offsets))
-        weights.append(1.0 - sum(weights))
-    return build_ensemble(bench.blueprint, members, np.array(weights), bench.rows, scale, shift)
+    for model in bench.additive_models:
+        share = sum(pick.additive is model for pick in picks) / len(picks)
+        if share > 0:
+            members.append((identity_params(blueprint, model.coefficients[-1]), model.offsets[-1]))
+            weights.append(share)
+    return build_ensemble(blueprint, members, np.array(weights), bench.rows, scale, shift)
 
 
 def _check_size(goal: Target) -> None:
@@ -256,14 +321,23 @@ def _weights(table: pd.DataFrame, goal: Target, settings: FitSettings) -> FloatA
             raise UserError(f"class_weight balanced needs classes; the task is {goal.task}")
         codes = goal.values.astype(int)
         weight = weight / np.bincount(codes, weight, minlength=len(goal.classes))[codes]
-    if settings.exposure is not None and goal.task != "poisson":
-        raise UserError(f"exposure needs the task poisson; the task is {goal.task}")
+    for name in ("exposure", "offset"):
+        if getattr(settings, name) is not None and settings.deviance_power(goal.task) is None:
+            raise UserError(
+                f"{name} needs counts or costs (the task poisson, or the loss gamma or tweedie); "
+                f"the task is {goal.task} with the loss {settings.loss}"
+            )
     return weight
 
 
-def _chosen(frame: pd.DataFrame, target: str, settings: FitSettings) -> pd.DataFrame:
+def _roles(settings: FitSettings) -> list[str]:
+    """List the columns that are neither features nor the target."""
+    return [name for name in (settings.weight, settings.exposure, settings.offset) if name is not None]
+
+
+def _chosen(frame: pd.DataFrame, target: str, settings: FitSettings, teacher: Sequence[str] = ()) -> pd.DataFrame:
     """Select the columns that the settings ask for, and the target."""
-    roles = [name for name in (settings.weight, settings.exposure) if name is not None]
+    roles = [*_roles(settings), *teacher]
     for name in (*settings.features, *settings.exclude, *roles):
         if name not in frame:
             raise UserError(f"no column {name!r}; the columns are {', '.join(frame.columns)}")

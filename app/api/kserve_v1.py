@@ -36,7 +36,7 @@ async def model(request: Request, name: str) -> Response:
 
 
 class Predict(PredictCall):
-    """The contract of :predict."""
+    """Read and answer requests of :predict."""
 
     def __init__(self, request: Request, name: str, version: str | None = None) -> None:
         super().__init__(request)
@@ -54,7 +54,7 @@ class Predict(PredictCall):
 
 
 class Explain(ExplainCall):
-    """The contract of :explain."""
+    """Read and answer requests of :explain."""
 
     def __init__(self, request: Request, name: str, version: str | None = None) -> None:
         super().__init__(request)

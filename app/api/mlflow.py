@@ -12,7 +12,7 @@ from eigenserve.app.api.openapi import json_body, problems
 from eigenserve.app.engine.calls import PredictCall
 from eigenserve.app.engine.service import Service, service_of
 from eigenserve.app.problems import invalid
-from eigenserve.app.registry import not_ready
+from eigenserve.app.registry import unready
 from eigenserve.app.wire.answers import json_response
 from eigenserve.app.wire.bodies import CSV, JSON
 from eigenserve.app.wire.json_rows import nan_to_null, parse_large
@@ -30,8 +30,8 @@ _LAYOUTS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 @router.get("/health", summary="Can it predict?", responses=problems(503), response_class=PlainTextResponse)
 async def ping(request: Request) -> Response:
     """Answer 200 when the models are loaded."""
-    if not service_of(request).ready:
-        raise not_ready()
+    if (reason := service_of(request).unready_reason()) is not None:
+        raise unready(reason)
     return PlainTextResponse("\n")
 
 
@@ -42,7 +42,7 @@ async def version() -> Response:
 
 
 class Invocations(PredictCall):
-    """The contract of /invocations."""
+    """Read and answer requests of /invocations."""
 
     media_types = (JSON, CSV)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from eigenserve.app.engine.onnx_files import MEDIA_TYPE as ONNX
 from eigenserve.app.engine.onnx_files import Precision
 from eigenserve.app.engine.service import service_of
 from eigenserve.app.problems import ProblemError
-from eigenserve.app.registry import ModelRegistry, ServedModel, not_ready
+from eigenserve.app.registry import ModelRegistry, ServedModel, unready
 from eigenserve.app.wire.answers import Part, answer_of, explain_answer, json_response, predict_answer
 from eigenserve.app.wire.bodies import ARROW, CSV, JSON
 from eigenserve.app.wire.downloads import Download, download_response
@@ -32,7 +33,10 @@ from eigenserve.app.wire.tables import (
     read_table,
     table_pieces,
 )
+from eigenserve.model import CheckpointError
 from eigenserve.model.arrays import FloatArray
+
+log = logging.getLogger("eigenserve.reports")
 
 router = APIRouter()
 
@@ -46,7 +50,7 @@ REPORT_POLICY = (
 
 
 class Predict(PredictCall):
-    """The contract of /predict."""
+    """Read and answer requests of /predict."""
 
     media_types = answer_types = (JSON, CSV, ARROW)
 
@@ -66,7 +70,7 @@ class Predict(PredictCall):
 
 
 class Explain(ExplainCall):
-    """The contract of /explain."""
+    """Read and answer requests of /explain."""
 
     media_types = answer_types = (JSON, CSV, ARROW)
 
@@ -188,7 +192,11 @@ async def model_report(request: Request, name: str, version: str) -> Response:
     registry = service_of(request).registry
     served = registry.find(name, version)
     # Read each time: the curvature of a model may be added to its report later.
-    page = await asyncio.to_thread(_report, registry, served)
+    try:
+        page = await asyncio.to_thread(_report, registry, served)
+    except (CheckpointError, OSError) as error:
+        log.error("report not handed out", extra={"model": name, "version": version, "reason": str(error)})
+        page = None
     if page is None:
         raise ProblemError(404, f"version {served.version} of model {served.name!r} has no report")
     return download_response(request, page, {"Content-Security-Policy": REPORT_POLICY})
@@ -208,14 +216,13 @@ async def livez() -> Response:
     tags=["health"],
 )
 async def readyz(request: Request) -> Response:
-    """Answer 200 when models are loaded and kernels compiled; 503 before, and during shutdown."""
+    """Answer 200 when models are loaded and kernels compiled; 503 before, and during shutdown.
+
+    Also 503 when the default model is not served, or none is although none was unloaded.
+    """
     service = service_of(request)
-    if service.failure is not None:
-        raise ProblemError(503, f"the models cannot be served: {service.failure}", headers={"Retry-After": "10"})
-    if service.draining:
-        raise ProblemError(503, "the server is shutting down", headers={"Retry-After": "1"})
-    if not service.ready:
-        raise not_ready()
+    if (reason := service.unready_reason()) is not None:
+        raise unready(reason)
     return json_response({"status": "ready", "models": list(service.registry.served)})
 
 

@@ -1,4 +1,4 @@
-"""Report the progress of scoring, in rows."""
+"""Progress of scoring, in rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from eigenserve.progress import Progress
 
 
 class ScoreProgress(Progress):
-    """Report progress on a stream, with the rows and their rate."""
+    """Progress on a stream, with the rows and their rate."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__("score", stream)

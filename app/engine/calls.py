@@ -6,6 +6,7 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator
+from contextlib import nullcontext
 from typing import ClassVar, TypeVar
 
 from fastapi import Request, Response
@@ -24,6 +25,8 @@ from eigenserve.app.wire.requests import Asked
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.explanations.explain import explain
 
+#: Methods that are answered as predictions are; the others take a thread for themselves.
+QUICK = ("eigenvector", "integrated")
 #: A row of JSON is hardly ever longer, and one of 8 numbers in a binary form has 64. Only for the queue's account.
 BYTES_PER_ROW = {JSON: 256}
 BINARY_BYTES_PER_ROW = 64
@@ -39,7 +42,7 @@ T = TypeVar("T")
 
 
 class Call(ABC):
-    """One request and its contract. A subclass says how its body is read and how its answer is written.
+    """Serve one request by its contract. A subclass says how its body is read and how its answer is written.
 
     Attributes:
         media_types: of the bodies that the contract reads; the first where the client names none.
@@ -175,7 +178,16 @@ class Call(ABC):
         """
         client = client_of(self.request.scope)
         job = Job(kind, rows, rows, self.state["arrived"], self.state.get("trace"), client)
-        return await self._run(self.service.engine.heavy, job, work)
+        quota = self.state.get("quota")
+        with quota.heavy() if quota is not None else nullcontext():
+            return await self._run(self.service.engine.heavy, job, work)
+
+    def count(self, asked: Asked, kind: str) -> None:
+        """Count the rows that are computed, for the metrics and for the owner of the key."""
+        self.service.metrics.predicted(asked, kind)
+        self.state["rows"] = self.state.get("rows", 0) + asked.count
+        if (quota := self.state.get("quota")) is not None:
+            quota.charge(asked.count)
 
     async def _run(self, lane: Lane, job: Job, work: Callable[[], T]) -> T:
         def within_time(patience: Patience) -> T:
@@ -198,7 +210,7 @@ class Call(ABC):
 
 
 class PredictCall(Call):
-    """A request for predictions."""
+    """Serve a request for predictions."""
 
     @abstractmethod
     def write(self, asked: Asked, scores: FloatArray) -> Response:
@@ -221,7 +233,7 @@ class PredictCall(Call):
         return self._write(asked, asked.served.model.scores(asked.columns(self.check)))
 
     def _write(self, asked: Asked, scores: FloatArray) -> Response:
-        self.service.metrics.predicted(asked, "predict")
+        self.count(asked, "predict")
         response = self.write(asked, finite(asked.served, scores, asked.loc))
         if isinstance(response, Answer):
             self.memory.resize(self.memory.size + sum(map(len, response.pieces)))
@@ -229,7 +241,7 @@ class PredictCall(Call):
 
 
 class ExplainCall(Call):
-    """A request for explanations."""
+    """Serve a request for explanations."""
 
     @abstractmethod
     def write(self, asked: Asked, parts: Iterator[Part]) -> Response:
@@ -253,17 +265,19 @@ class ExplainCall(Call):
         return self._explain(asked)
 
     def _explain(self, asked: Asked) -> Response:
-        self.service.metrics.predicted(asked, "explain")
+        self.count(asked, "explain")
         return self.write(asked, self._parts(asked))
 
     def _parts(self, asked: Asked) -> Iterator[Part]:
         """Explain some rows at a time, if that gives the same as all at once."""
         model, columns, received = asked.served.model, asked.columns(self.check), self.memory.size
-        step = PART_ROWS if asked.method == "eigenvector" else len(columns)
+        step = PART_ROWS if asked.method in QUICK else len(columns)
         for start in range(0, len(columns), step):
             self.check()
             part, more = columns[start : start + step], []
-            explanation = explain(model, part, asked.method, asked.target, asked.baseline, check=self.check)
+            explanation = explain(
+                model, part, asked.method, asked.target, asked.baseline, asked.reference, check=self.check
+            )
             finite(asked.served, explanation.scores, asked.loc, start)
             if asked.include.names:
                 more = included(asked.served, asked.include, part, asked.target, asked.baseline, self.check)
@@ -274,7 +288,7 @@ class ExplainCall(Call):
 
 
 def _is_cheap(asked: Asked) -> bool:
-    return asked.method == "eigenvector" and not asked.include.names
+    return asked.method in QUICK and not asked.include.names
 
 
 def _go_on() -> None:

@@ -94,6 +94,8 @@ class AccessLog:
             "client": client[0] if client else None,
             "request_id": request_id,
         }
+        if (key := scope["state"].get("key_name")) is not None:
+            line["key"] = key
         if trace_id is not None:
             line["trace_id"] = trace_id
         if not self._lines:
@@ -111,4 +113,6 @@ def _text(line: dict[str, Any]) -> bytes:
     # What a client sends must not look like a line of its own.
     path = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line["path"])
     text = "{time} {method} {path} {status} {ms} ms {request_id}".format(**{**line, "path": path})
+    if "key" in line:
+        text += f" key {line['key']}"
     return text.encode("utf-8", "backslashreplace")

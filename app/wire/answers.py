@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -105,17 +106,23 @@ def explanations(served: ServedModel, explanation: Explanation, rows: slice) -> 
             strict=True,
         )
     ]
+    if explanation.remainder is not None:
+        for entry, remainder in zip(entries, explanation.remainder[rows].tolist(), strict=True):
+            entry["remainder"] = remainder
     if explanation.standard_error is not None:
         for entry, errors in zip(entries, explanation.standard_error[rows].tolist(), strict=True):
             entry["standard_error"] = dict(zip(terms, errors, strict=True))
     return entries
 
 
-def explain_answer(asked: Asked, parts: Iterable[Part]) -> Iterator[bytes]:
+def explain_answer(asked: Asked, parts: Iterator[Part]) -> Iterator[bytes]:
     """Write the answer of /explain."""
+    first = next(parts)
     head = {"model": asked.served.name, "version": str(asked.served.version), "method": asked.method}
+    if first[0].reference is not None:
+        head["reference"] = first[0].reference
     yield to_json(head)[:-1]
-    yield from listed("explanations", explanation_pieces(asked.served, parts), b",")
+    yield from listed("explanations", explanation_pieces(asked.served, chain([first], parts)), b",")
     yield b"}"
 
 

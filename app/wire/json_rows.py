@@ -34,7 +34,7 @@ _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 
 @dataclass(frozen=True)
 class RowSlices:
-    """The rows of a JSON array that is not parsed yet.
+    """Hold the rows of a JSON array that is not parsed yet.
 
     Attributes:
         body: the text.
@@ -125,7 +125,7 @@ def check_parsed_size(body: bytes) -> None:
     if size > MAX_PARSED_BYTES:
         raise ProblemError(
             413,
-            f"the body would take about {size >> 20} MiB when parsed, more than {MAX_PARSED_BYTES >> 20}: send less",
+            f"the body takes about {size >> 20} MiB when parsed; send at most {MAX_PARSED_BYTES >> 20} MiB",
         )
 
 
@@ -136,13 +136,8 @@ def parsed_size(body: bytes) -> int:
     objects, members, values = body.count(b"{"), body.count(b":"), body.count(b",")
     # An object is 64 bytes and its table at least 184; a list 56 and its items; a number 24; a text 49 and more.
     texts = body.count(b'"') // 2
-    return (
-        64 * (objects + body.count(b"["))
-        + 184 * min(objects, members)
-        + 48 * (values + members)
-        + 24 * texts
-        + len(body)
-    )
+    containers = 64 * (objects + body.count(b"[")) + 184 * min(objects, members)
+    return containers + 48 * (values + members) + 24 * texts + len(body)
 
 
 def _slice(body: bytes, key: str) -> RowSlices | None:
@@ -156,9 +151,8 @@ def _slice(body: bytes, key: str) -> RowSlices | None:
         closes = np.flatnonzero((plain == 0x5D) & (depth == 1))
         commas = np.flatnonzero((plain == 0x2C) & (depth == 2))
         for kind, place in sorted([(0, int(p)) for p in opens] + [(1, int(p)) for p in closes], key=lambda e: e[1]):
-            if kind == 0 and re.search(
-                rb'"%b"\s*:\s*$' % key.encode(), body[max(0, base + place - 200) : base + place]
-            ):
+            before = body[max(0, base + place - 200) : base + place]
+            if kind == 0 and re.search(rb'"%b"\s*:\s*$' % key.encode(), before):
                 if found:
                     return None
                 found.append([base + place + 1])

@@ -78,7 +78,7 @@ def interval_columns(asked: Asked, scores: FloatArray) -> Columns:
 
 
 def explained_columns(served: ServedModel, explanation: Explanation) -> Columns:
-    """Explanations as columns: the predictions', then score, baseline, contributions.TERM and so on."""
+    """Write explanations as columns: the predictions', then score, baseline, contributions.TERM and so on."""
     errors = explanation.standard_error
     return {
         **predicted_columns(served, explanation.scores),

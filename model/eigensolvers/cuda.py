@@ -2,7 +2,7 @@
 
 torch scales and transposes the batch, so that neighbouring threads read neighbouring addresses; the kernels
 do the recurrences. The same source runs on a CPU through Triton's interpreter (TRITON_INTERPRET=1), which
-is how it is tested where there is no GPU. Results are within the same bounds as the CPU solver's, not the
+is how it is tested without a GPU. Results are within the same bounds as the CPU solver's, not the
 same bits.
 """
 
@@ -25,7 +25,7 @@ from eigenserve.model.eigensolvers.tiles.orthogonal import CLOSE
 from eigenserve.model.eigensolvers.tiles.tile import EPS, FLOOR_F32, FLOOR_F64
 from eigenserve.model.eigensolvers.tiles.twisted import HUGE_NORM, TINY_PIVOT
 
-_THREADS = 128  # matrices per program: one warp scheduler's worth of warps, each thread a matrix of its own
+_THREADS = 128  # matrices per program: one warp scheduler's worth of warps, each thread a separate matrix
 
 
 @triton.jit

@@ -1,0 +1,88 @@
+"""Compute one eigenvalue of an affine pencil as a single node: what a training step of a small layer costs.
+
+    T_o(x) = A_o + sum over i of x_i M_io,    out_o(x) = lambda_k(T_o(x))
+
+Written with torch's operations, a step is a product, two slices, two conversions and their backward passes, and at 64
+rows of order 15 nearly all of its time is what each of them costs to launch. Here rows are assembled, solved and taken
+back by three kernels. They use none of torch's threads, which spin after each parallel operation: on busy cores the
+composed path waits for them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from eigenserve.model.autograd.functions import eigenpairs, eigenvalues, is_plain, is_readable
+from eigenserve.model.torch import affine_kernels
+from eigenserve.model.torch.affine_library import affine_eigenpairs, form, to_inputs, to_matrices
+
+#: Matrices' entries up to which the kernels here are used: 128 kB of float32 stay in the second cache while rows pass.
+#: Beyond, a product by BLAS is faster.
+MOST_ENTRIES = 32_768
+_FLOATS = (torch.float32, torch.float64)
+
+
+def affine_eigenvalues(x: Tensor, matrices: Tensor, eig_idx: int) -> Tensor:
+    """Return eigenvalue `eig_idx` of every row's matrices: x (B, F), matrices (F + 1, H, 2 n - 1) -> (B, H).
+
+    The last of the matrices is the constant; each is its diagonal and then its off-diagonal. The result has the dtype
+    that x and the matrices promote to; inside, eigenvalues are float64.
+    """
+    if x.dtype in _FLOATS and matrices.dtype in _FLOATS and matrices.numel() <= MOST_ENTRIES and x.is_cpu:
+        if is_plain(x, matrices):
+            if torch.is_grad_enabled() and (x.requires_grad or matrices.requires_grad):
+                return _AffineEigenvalues.apply(x, matrices, eig_idx)  # type: ignore[no-untyped-call]
+            return affine_kernels.eigenvalues(x, matrices, eig_idx)
+        return affine_eigenpairs(x, matrices, eig_idx)[0]
+    diag, off_diag = affine_matrices(x, matrices)
+    values = eigenvalues(*_rows(diag, off_diag), eig_idx)
+    return values.reshape(diag.shape[:-1]).to(torch.promote_types(x.dtype, matrices.dtype))
+
+
+def affine_matrices(x: Tensor, matrices: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the matrices of every row, float64 diag (B, H, n) and off_diag (B, H, n - 1)."""
+    dtype = torch.promote_types(torch.promote_types(x.dtype, matrices.dtype), torch.float32)
+    with torch.autocast(x.device.type, enabled=False):
+        table = matrices.to(dtype).flatten(1)
+        entries = torch.addmm(table[-1], x.to(dtype), table[:-1]).unflatten(1, matrices.shape[1:]).double()
+    n = (matrices.shape[-1] + 1) // 2
+    return entries[..., :n], entries[..., n:]
+
+
+def _rows(diag: Tensor, off_diag: Tensor) -> tuple[Tensor, Tensor]:
+    return diag.flatten(0, 1).contiguous(), off_diag.flatten(0, 1).contiguous()
+
+
+class _AffineEigenvalues(Function):
+    """Compute `affine_eigenvalues` in eager mode, at half the price of the operator; differentiable to any order."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, matrices: Tensor, eig_idx: int) -> Tensor:
+        values, vectors = affine_kernels.eigenpairs(x, matrices, eig_idx)
+        ctx.save_for_backward(x, matrices)
+        ctx.vectors, ctx.eig_idx = vectors, eig_idx
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (grad,) = grads
+        x, matrices = ctx.saved_tensors
+        need_x, need_matrices, _ = ctx.needs_input_grad
+        grad_x = grad_matrices = None
+        if torch.is_grad_enabled() or not is_readable(grad):
+            diag, off_diag = affine_matrices(x, matrices)
+            by_entry = form(grad, eigenpairs(*_rows(diag, off_diag), ctx.eig_idx, 0)[1].reshape(diag.shape))
+            if need_x:
+                grad_x = to_inputs(by_entry, matrices).to(x.dtype)
+            if need_matrices:
+                grad_matrices = to_matrices(by_entry, x).to(matrices.dtype)
+            return grad_x, grad_matrices, None
+        if need_x:
+            grad_x = affine_kernels.input_gradient(grad, matrices, ctx.vectors).to(x.dtype)
+        if need_matrices:
+            grad_matrices = affine_kernels.matrix_gradient(grad, x, ctx.vectors).to(matrices.dtype)
+        return grad_x, grad_matrices, None
