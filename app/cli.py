@@ -79,6 +79,13 @@ def _run_serve(parsed: argparse.Namespace) -> None:
         listener = _bind(settings)
     except OSError as error:
         raise UserError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}") from error
+    if settings.grpc_port is not None:
+        try:
+            _bind(settings, settings.grpc_port).close()
+        except OSError as error:
+            listener.close()
+            where = f"{settings.host}:{settings.grpc_port}"
+            raise UserError(f"cannot listen on {where} for gRPC: {error.strerror or error}") from error
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     print(f"Eigenserve on http://{shown}:{port} (docs at /docs)", flush=True)
@@ -98,13 +105,13 @@ def _run_serve(parsed: argparse.Namespace) -> None:
         raise UserError(failure)
 
 
-def _bind(settings: Settings) -> socket.socket:
+def _bind(settings: Settings, port: int | None = None) -> socket.socket:
     """Open the listening socket, for one server or many."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((settings.host, settings.port))
+        listener.bind((settings.host, settings.port if port is None else port))
         # At once: with SO_REUSEADDR two servers may bind a port that nobody listens on yet.
         listener.listen(LISTEN_BACKLOG)
     except OSError:
