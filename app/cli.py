@@ -32,6 +32,10 @@ def add_serve(commands: Any) -> None:
     serve.add_argument("--port", help="port to listen on (default 8000)")
     serve.add_argument("--workers", help="server processes (default 1)")
     serve.add_argument("--store", help="folder of the models, or an fsspec URL (default models/)")
+    # What KServe adds to the arguments of an explainer. The predictor is not asked: the model is here, too.
+    serve.add_argument("--model_name", dest="default_model", help=argparse.SUPPRESS)
+    serve.add_argument("--predictor_host", help=argparse.SUPPRESS)
+    serve.add_argument("--http_port", dest="port", help=argparse.SUPPRESS)
 
 
 def add_new_key(commands: Any) -> None:

@@ -46,6 +46,7 @@ def score_file(
     out: Place,
     *,
     method: str | None = None,
+    reference: str | None = None,
     on_error: OnError = "stop",
     engine: Engine = score_here,
     progress: ScoreProgress | None = None,
@@ -60,6 +61,7 @@ def score_file(
         data: CSV, CSV.gz, Parquet or Arrow.
         out: likewise.
         method: of explanations; None for predictions alone.
+        reference: what "integrated" compares with, by name.
         on_error: "stop" at the first bad row, or give bad rows no answer ("null").
         engine: who scores.
         progress: receives how far it has come.
@@ -70,11 +72,11 @@ def score_file(
     started = time.monotonic()
     if data.is_same(out):
         raise ScoreError(f"--out must not be DATA itself: {out.text} is {data.text}")
-    scorer = Scorer(serve(model), Options(method, on_error, is_csv(out)))
+    scorer = Scorer(serve(model), Options(method, on_error, is_csv(out), reference))
     table = TableFile(data, model.features.input_names)
     model_files = {name: content.hex() for name, content in to_bytes(model).items()}
     identity = data.identity()
-    key = fingerprint(arithmetic(), model_files, [method, out.suffix], data.text, identity)
+    key = fingerprint(arithmetic(), model_files, [method, reference, out.suffix], data.text, identity)
     folder = folder_beside(out)
     with folder.lock():
         parts = Parts(folder, key)
