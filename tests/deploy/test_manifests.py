@@ -75,7 +75,7 @@ def test_kubernetes_manifests_are_valid(folder: str):
         validator.validate(broken, OLDEST, strict=True)
 
 
-@pytest.mark.parametrize("folder", ["kubernetes/base", "kubernetes/demo", "kserve", "kserve/with-explainer"])
+@pytest.mark.parametrize("folder", ["kubernetes/base", "kubernetes/demo", "kserve", "kserve-explainer"])
 def test_kustomize_builds(folder: str):
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed")
@@ -284,7 +284,7 @@ def built(value: Any, type_name: str, loc: str) -> Any:
 def explained() -> Document:
     """The InferenceService with the explainer that a patch adds to it."""
     service = one("InferenceService", documents(KSERVE))
-    patch = yaml.safe_load((KSERVE / "with-explainer/explainer.yaml").read_text())
+    patch = yaml.safe_load((ROOT / "deploy/kserve-explainer/explainer.yaml").read_text())
     assert (patch["kind"], patch["metadata"]) == (service["kind"], service["metadata"])
     return {**service, "spec": {**service["spec"], **patch["spec"]}}
 
