@@ -34,6 +34,10 @@ def add_serve(commands: Any) -> None:
     serve.add_argument("--port", help="port to listen on (default 8000)")
     serve.add_argument("--workers", help="server processes (default 1)")
     serve.add_argument("--store", help="folder of the models, or an fsspec URL (default models/)")
+    # What KServe adds to the arguments of an explainer. The predictor is not asked: the model is here, too.
+    serve.add_argument("--model_name", dest="default_model", help=argparse.SUPPRESS)
+    serve.add_argument("--predictor_host", help=argparse.SUPPRESS)
+    serve.add_argument("--http_port", dest="port", help=argparse.SUPPRESS)
 
 
 def add_new_key(commands: Any) -> None:
@@ -82,6 +86,13 @@ def _run_serve(parsed: argparse.Namespace) -> None:
     except OSError as error:
         place = settings.unix_socket or f"{settings.host}:{settings.port}"
         raise UserError(f"cannot listen on {place}: {error.strerror or error}") from error
+    if settings.grpc_port is not None:
+        try:
+            _bind(settings, settings.grpc_port).close()
+        except OSError as error:
+            listener.close()
+            where = f"{settings.host}:{settings.grpc_port}"
+            raise UserError(f"cannot listen on {where} for gRPC: {error.strerror or error}") from error
     print(f"Eigenserve on {_address(settings, listener)} (docs at {settings.path_prefix}/docs)", flush=True)
     configure_logging(settings)
     # Imported late: mistakes need no kernels, and neither does the process that only watches over workers.
@@ -107,15 +118,15 @@ def _address(settings: Settings, listener: socket.socket) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def _bind(settings: Settings) -> socket.socket:
-    """Bind the listening socket, for one server or many."""
-    if settings.unix_socket is not None:
+def _bind(settings: Settings, port: int | None = None) -> socket.socket:
+    """Bind a listening socket, for one server or many: the service's, or one of another ``port``."""
+    if port is None and settings.unix_socket is not None:
         return _bind_unix(settings.unix_socket)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((settings.host, settings.port))
+        listener.bind((settings.host, settings.port if port is None else port))
         # At once: with SO_REUSEADDR two servers may bind a port that nobody listens on yet.
         listener.listen(LISTEN_BACKLOG)
     except OSError:

@@ -44,6 +44,9 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    grpc_port: int | None = Field(
+        default=None, ge=1, le=65535, description="port for the Open Inference Protocol over gRPC; by default none"
+    )
     unix_socket: Path | None = Field(
         default=None, description="path of a Unix socket to listen on instead of an address and port"
     )
@@ -173,6 +176,13 @@ class Settings(BaseSettings):
         if self.jwt_jwks_url is not None and find_spec("jwt") is None:
             raise ValueError(f"{PREFIX}JWT_JWKS_URL needs the package PyJWT: pip install 'eigenserve[jwt]'")
         return self
+
+    @field_validator("grpc_port")
+    @classmethod
+    def _has_grpc(cls, value: int | None) -> int | None:
+        if value is not None and (find_spec("grpc") is None or find_spec("grpc_reflection") is None):
+            raise ValueError("needs the packages grpcio and grpcio-reflection: pip install 'eigenserve[grpc]'")
+        return value
 
     @field_validator("api_keys", "admin_keys", "cors_origins", mode="before")
     @classmethod

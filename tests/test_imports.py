@@ -31,7 +31,7 @@ FLOORS = {
         "cli",
         "server",
         "application",
-        "api batch",
+        "api batch rpc",
         "middleware page",
         "engine",
         "observability",
