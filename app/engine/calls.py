@@ -23,6 +23,7 @@ from eigenserve.app.wire.requests import Asked
 from eigenserve.model import Explanation
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.explanations.explain import explain
+from eigenserve.model.explanations.groups import grouped
 
 #: Methods that are answered as predictions are; the others take a thread for themselves.
 QUICK = ("eigenvector", "integrated")
@@ -181,6 +182,7 @@ class ExplainCall(Call):
         model, columns, more = asked.served.model, asked.columns(), []
         check = patience.check if patience is not None else lambda: None
         explanation = explain(model, columns, asked.method, asked.target, asked.baseline, asked.reference, check=check)
+        explanation = grouped(explanation, model.groups if asked.groups is None else asked.groups)
         finite(asked.served, explanation.scores, asked.loc)
         if asked.include.names:
             more = included(asked.served, asked.include, columns, asked.target, asked.baseline, check)
