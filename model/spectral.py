@@ -38,6 +38,7 @@ from eigenserve.model.explanations.response_curves import (
     response_surface,
 )
 from eigenserve.model.predictor import ClassLabel, Predictor
+from eigenserve.model.reasons import RowReasons, Side, find_reasons, read_wording
 from eigenserve.model.rows.baseline import background_columns, baseline_columns
 
 
@@ -144,6 +145,49 @@ class SpectralModel(Predictor):
         if population not in self.references:
             raise ValueError(f"reference must be one of {', '.join(map(repr, self.references))}; got {population!r}")
         return self.references[population]
+
+    def reasons(
+        self,
+        rows: Any,
+        cutoff: float,
+        *,
+        adverse: Side = "above",
+        n: int = 4,
+        reference: Any = None,
+        wording: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> list[RowReasons]:
+        """Find the principal adverse reasons of the rows on the wrong side of a cutoff (see ``model.reasons``).
+
+        Args:
+            rows: as for ``predict``.
+            cutoff: on the prediction's scale: of the target, or for two classes the probability of the second.
+            adverse: which side of it is the wrong one.
+            n: how many reasons to give at most.
+            reference: as for ``explain``.
+            wording: a parsed reasons.toml (see ``Wording``); by default the one that the model keeps.
+            seed: of the rows nearby by which the stability of a rank is judged.
+
+        Raises:
+            InvalidRowsError: rows that are not rows of this model.
+            ValueError: a model of several classes, a bad cutoff, reference or wording.
+        """
+        words = read_wording(
+            self.card.get("reasons") or {} if wording is None else wording, {*self.features.names, *self.groups}
+        )
+        population = None if reference is None else self.reference(reference)
+        columns = self.features.encode(rows)
+        return find_reasons(
+            self,
+            columns,
+            cutoff,
+            adverse=adverse,
+            most=n,
+            reference=population,
+            groups=self.groups,
+            wording=words,
+            seed=seed,
+        )
 
     def eigenpairs(self, row: Any, target: ClassLabel | None = None) -> tuple[MemberEigenpair, ...]:
         """Compute every member's matrix, eigenvalue and eigenvector for a row (see ``model.explanations.eigenpairs``).
