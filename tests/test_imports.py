@@ -50,7 +50,7 @@ FLOORS = {
         "settings",
         "curves evaluation",
         "data",
-        "kernels progress releases",
+        "kernels progress releases teachers",
     ),
 }
 #: The folders of model/ that may import torch or triton, and one file; the packages that model/ may never import.

@@ -57,7 +57,7 @@ def to_curvlinops(operator: SymmetricOperator) -> Any:
     """
     from curvlinops._torch_base import PyTorchLinearOperator
 
-    class Ours(PyTorchLinearOperator):
+    class Ours(PyTorchLinearOperator):  # type: ignore[misc]
         SELF_ADJOINT = True
         dtype, device = operator.dtype, operator.device
 

@@ -109,8 +109,8 @@ def _sampler_of(loss: Any) -> Sampler:
 
 def _draw_normal(outputs: Tensor, generator: torch.Generator) -> Tensor:
     """Draw about the outputs: (o - y)^2 is the negative logarithm of a normal density of variance 1/2."""
-    like = {"dtype": outputs.dtype, "device": outputs.device}
-    return outputs + 0.5**0.5 * torch.randn(outputs.shape, generator=generator, **like)
+    noise = torch.randn(outputs.shape, generator=generator, dtype=outputs.dtype, device=outputs.device)
+    return outputs + 0.5**0.5 * noise
 
 
 def _draw_classes(outputs: Tensor, generator: torch.Generator) -> Tensor:

@@ -21,7 +21,6 @@ from eigenserve.operators import (  # noqa: E402
     to_curvlinops,
 )
 
-
 # The other libraries transform functions, for which torch still scripts its decompositions.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
 
@@ -100,8 +99,8 @@ def test_products_are_those_of_curvlinops(case, kind):
         "gauss-newton": (GaussNewtonOperator.from_module, curvlinops.GGNLinearOperator),
         "empirical": (FisherOperator.from_module, curvlinops.EFLinearOperator),
     }[kind]
-    # Without the weights of LayerNorm: curvlinops 3.0.1 takes forward mode over reverse, which torch 2.13 has wrong there
-    # (by finite differences: 5e-2 of theirs, 1e-10 of ours).
+    # Without the weights of LayerNorm: curvlinops 3.0.1 takes forward mode over reverse, which torch 2.13 has wrong
+    # there (by finite differences: 5e-2 of theirs, 1e-10 of ours).
     chosen = {name: p for name, p in module.named_parameters() if "norm" not in name}
     ours = make(module, loss, data, parameters=list(chosen))
     with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):

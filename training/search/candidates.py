@@ -1,4 +1,4 @@
-"""Candidates: ways to train members, where a search starts among them, and those next to each."""
+"""List candidates: ways to train members, where a search starts among them, and those next to each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEACHER_SHARES = (0.0, 0.5, 0.9)
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to train members.
+    """Describe one way to train members.
 
     Attributes:
         penalties: L2 strength on the curves of single features, coarse pairs and fine pairs; None leaves a group out.
@@ -61,7 +61,7 @@ def starting_candidates(dim: int) -> tuple[Candidate, ...]:
 
 
 def plain_candidates(dim: int) -> tuple[Candidate, ...]:
-    """The plain affine pencil of the literature has few parameters and no penalty."""
+    """List the plain affine pencil of the literature: it has few parameters and no penalty."""
     return (Candidate((0.0, None, None), additive_start=False, dim=dim),)
 
 
