@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -203,7 +204,7 @@ def _fit_rows(
             only, trained = train_fixed(bench, steps, members, phases, journal, ranks)
             search.judged = [only]
         else:
-            search.run((min(LENGTHS[0], steps), steps), vary=False)
+            search.run((min(LENGTHS[0], steps), steps), math.inf, vary=False)
         library = [entry for entry in search.judged if entry.steps == steps and len(entry.scores)] or search.library()
     picks = best_blend(library, search.members_of, bench.loss)
     held = np.flatnonzero(bench.fold >= 0)

@@ -31,7 +31,7 @@ class FitSettings:
         dim: size n of the tridiagonal matrices; None to let the search choose.
         members: spectral neurons per output whose mean is the score; None for as many as the size allows.
         eig_idx: which eigenvalue, from zero; None for the middle one.
-        pairs: pairs of features with a term of their own; None to find them.
+        pairs: pairs of features with a separate term; None to find them.
         features: columns to use; empty for all.
         exclude: columns to leave out.
         curves: "piecewise" for a path through matrices per feature, "linear" for the plain affine pencil.

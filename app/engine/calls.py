@@ -24,6 +24,8 @@ from eigenserve.model import Explanation
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.explanations.explain import explain
 
+#: Methods that are answered as predictions are; the others take a thread for themselves.
+QUICK = ("eigenvector", "integrated")
 #: A row of JSON is hardly ever longer, and one of 8 numbers in a binary form has 64. Only for the queue's account.
 BYTES_PER_ROW = {JSON: 256}
 BINARY_BYTES_PER_ROW = 64
@@ -172,13 +174,13 @@ class ExplainCall(Call):
 
     def _begin(self, asked: Asked) -> Response | Asked:
         """Answer directly, where an explanation costs little more than a prediction."""
-        return asked if asked.method != "eigenvector" or asked.include.names else self._explain(asked)
+        return asked if asked.method not in QUICK or asked.include.names else self._explain(asked)
 
     def _explain(self, asked: Asked, patience: Patience | None = None) -> Response:
         self.count(asked, "explain")
         model, columns, more = asked.served.model, asked.columns(), []
         check = patience.check if patience is not None else lambda: None
-        explanation = explain(model, columns, asked.method, asked.target, asked.baseline, check=check)
+        explanation = explain(model, columns, asked.method, asked.target, asked.baseline, asked.reference, check=check)
         finite(asked.served, explanation.scores, asked.loc)
         if asked.include.names:
             more = included(asked.served, asked.include, columns, asked.target, asked.baseline, check)

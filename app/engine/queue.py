@@ -24,8 +24,7 @@ SHARE_TO_QUEUE = 0.65
 ARRIVAL_S = 1.0
 #: Weight of the newest measurement in a price: a change of pace is taken up within some ten requests.
 NEWEST = 0.1
-#: By how much a price falls when it alone was the reason to refuse. One that was measured on a bad day would
-#: otherwise never be measured again.
+#: By how much a price falls when it alone was the reason to refuse, so that one outlier cannot block a route for good.
 DOUBT = 0.98
 
 T = TypeVar("T")

@@ -39,7 +39,7 @@ class Engine:
 
     Attributes:
         large: requests that are computed on threads, from their bytes to their answer.
-        heavy: requests that take a multiple of a prediction's time per row; they have a thread of their own, so
+        heavy: requests that take a multiple of a prediction's time per row; they have a separate thread, so
             that predictions never wait behind them.
         on_batch: called with (rows, requests, seconds) of everything solved together on the event loop.
     """

@@ -19,7 +19,7 @@ class ServedModel:
         name: of the model.
         version: its number.
         model: what predicts.
-        digest: what tells its checkpoint from any other.
+        digest: what distinguishes its checkpoint from any other.
     """
 
     name: str

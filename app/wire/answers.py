@@ -81,6 +81,9 @@ def explanations(served: ServedModel, explanation: Explanation) -> list[dict[str
             strict=True,
         )
     ]
+    if explanation.remainder is not None:
+        for entry, remainder in zip(found, explanation.remainder.tolist(), strict=True):
+            entry["remainder"] = remainder
     if explanation.standard_error is not None:
         for entry, errors in zip(found, explanation.standard_error.tolist(), strict=True):
             entry["standard_error"] = dict(zip(terms, errors, strict=True))
@@ -97,6 +100,7 @@ def explain_answer(served: ServedModel, explanation: Explanation, more: Sequence
             "model": served.name,
             "version": str(served.version),
             "method": explanation.method,
+            **({} if explanation.reference is None else {"reference": explanation.reference}),
             "explanations": found,
         }
     )

@@ -15,7 +15,8 @@ from eigenserve.app.wire.include_options import EXPLANATION_ALONE, Include, desc
 from eigenserve.app.wire.schemas.explanations import ExplainRequest
 from eigenserve.app.wire.schemas.predictions import PredictRequest, RowsRequest
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.explanations.explain import METHODS
+from eigenserve.model.explanations.explain import METHODS, check_comparison
+from eigenserve.model.explanations.reference import Reference
 from eigenserve.model.predictor import ClassLabel
 from eigenserve.model.rows.baseline import background_columns, is_sample
 from eigenserve.model.rows.errors import InvalidRowsError, Location
@@ -36,18 +37,19 @@ class Asked:
             when they are encoded.
         method, target: as for ``SpectralModel.explain``.
         interval: the level of the intervals to give with predictions; None for none.
-        baseline: as for ``model.explanations.explain``: encoded.
+        baseline, reference: as for ``model.explanations.explain``.
         include: further parts of an explanation.
         loc: where in the body the rows are.
     """
 
     served: ServedModel
     rows: Any
-    method: str = "eigenvector"
+    method: str = METHODS[0]
     target: ClassLabel | None = None
     interval: float | None = None
     loc: Location = ("instances",)
     baseline: FloatArray | None = None
+    reference: Reference | None = None
     include: Include = EXPLANATION_ALONE
 
     @property
@@ -89,23 +91,25 @@ def read_explain(document: Any, registry: ModelRegistry, max_rows: int) -> Asked
     served, rows = read_rows(request, registry, max_rows)
     method, target = request.method or METHODS[0], read_target(served, request.target)
     baseline, include = read_baseline(served, method, request.baseline), read_include(served, request)
+    reference = read_reference(served, method, request.reference)
     if baseline is not None and baseline.ndim == 2 and "interactions" in include.names:
         raise invalid(("baseline",), "must be one row where interactions are included; got a sample")
-    return Asked(served, rows, method, target, baseline=baseline, include=include)
+    return Asked(served, rows, method, target, baseline=baseline, reference=reference, include=include)
 
 
 def read_options(options: Mapping[str, Any], registry: ModelRegistry) -> Asked:
-    """Read the model, version, method, target and interval that a query names, or their defaults; no rows.
+    """Read the model, version, method, target, reference and interval that a query names, or their defaults; no rows.
 
     Raises:
-        ProblemError: 404 unknown model or version; 422 unknown method, target or level of interval.
+        ProblemError: 404 unknown model or version; 422 unknown method, target, reference or level of interval.
     """
     served = registry.find(options.get("model"), options.get("version"))
     method = options.get("method") or METHODS[0]
     if method not in METHODS:
         raise invalid(("method",), f"must be one of {', '.join(METHODS)}; got {describe(method)}")
     target, interval = read_target(served, options.get("target")), read_level(served, options.get("interval"))
-    return Asked(served, (), method, target, interval)
+    reference = read_reference(served, method, options.get("reference"))
+    return Asked(served, (), method, target, interval, reference=reference)
 
 
 def check_envelope(document: Any, schema: type[S]) -> S:
@@ -139,14 +143,37 @@ def read_baseline(served: ServedModel, method: str, rows: Any) -> FloatArray | N
     """
     if rows is None:
         return None
-    if method == "eigenvector":
-        raise invalid(("baseline",), 'must be left out for the method "eigenvector", which has its own')
+    _check_comparison("baseline", method)
     try:
         if is_sample(rows) and len(rows) > MAX_SAMPLE:
             raise invalid(("baseline",), f"must have at most {MAX_SAMPLE} rows; got {len(rows)}")
         return background_columns(served.model.features, rows)
     except InvalidRowsError as error:
         raise _invalid_rows(("baseline",), error) from None
+
+
+def read_reference(served: ServedModel, method: str, population: Any) -> Reference | None:
+    """Read the population to compare with, by its name or as rows; None for the default.
+
+    Raises:
+        ProblemError: 422 naming each fault.
+    """
+    if population is None:
+        return None
+    _check_comparison("reference", method)
+    try:
+        return served.model.reference(population)
+    except InvalidRowsError as error:
+        raise _invalid_rows(("reference",), error) from None
+    except ValueError as error:
+        raise invalid(("reference",), str(error).removeprefix("reference ")) from None
+
+
+def _check_comparison(key: str, method: str) -> None:
+    try:
+        check_comparison(method, key == "reference", key == "baseline")
+    except ValueError as error:
+        raise invalid((key,), str(error).removeprefix(f"{key} ")) from None
 
 
 def check_rows(rows: Any, max_rows: int, loc: Location) -> list[Any]:

@@ -16,6 +16,7 @@ from eigenserve.training.commands.curvature import add_curvature
 from eigenserve.training.commands.evaluate import add_evaluate
 from eigenserve.training.commands.export import add_export
 from eigenserve.training.commands.fit import add_fit
+from eigenserve.training.commands.reference import add_reference
 
 #: Exit code of a user's mistake, as argparse has it, and of Ctrl-C, as shells have it.
 USER_ERROR, INTERRUPTED = 2, 130
@@ -56,7 +57,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser = _Parser(prog, description="Train, serve and explain tabular models whose prediction is an eigenvalue.")
     parser.add_argument("--version", action="version", version=f"eigenserve {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (add_fit, add_evaluate, add_export, add_curvature, add_serve, add_new_key, add_score):
+    for add in (add_fit, add_evaluate, add_reference, add_export, add_curvature, add_serve, add_new_key, add_score):
         add(commands)
     kernels = commands.add_parser(
         "kernels",

@@ -88,12 +88,17 @@ class Search:
         entrants = self.bench.suitable()
         if vary or core_s > 0.0:
             lengths = (self._first_steps(entrants, min(lengths[0], self.first_steps), core_s), *lengths[1:])
+        if not vary:
+            costs = [self._repeats * self.bench.folds * self.bench.step_seconds(candidate) for candidate in entrants]
+            self._allowed = sum(steps * sum(costs[:most]) for steps, most in zip(lengths, ENTRANTS, strict=False))
         best: list[float] = []
         try:
             for level, steps in enumerate(lengths):
                 entrants = entrants[: ENTRANTS[level]] if level > 0 else entrants
                 limit = SHARES[level] * core_s if vary else core_s
-                if not self._length(level, steps, entrants, limit, VARIED[level] if vary else 0):
+                varied = VARIED[level] if vary else 0
+                # Where its share buys nothing, the rest of the budget may: it would be left over otherwise.
+                if not any(self._length(level, steps, entrants, most, varied) for most in (limit, core_s)):
                     break
                 standing = self._standing(steps)
                 best.append(standing[0][0])
@@ -179,7 +184,7 @@ class Search:
                 self._standings[candidate, steps] = mean_loss(repeats, self.members_of(candidate.dim), bench.loss)
                 if r == self._repeats - 1:
                     repeats = []
-            total = max(self._allowed, limit, self.spent)
+            total = max(self._allowed, self.spent)
             self.reporter.advance(round(1e6 * self.spent), round(1e6 * total), self._summary())
 
     def _job(self, candidate: Candidate, steps: int, key: tuple[int, ...], stop: Event) -> FloatArray:

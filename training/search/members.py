@@ -146,9 +146,9 @@ def identity_params(blueprint: Blueprint, coefficients: FloatArray) -> Float32:
     Each matrix is a multiple of the identity, by which it moves the eigenvalue.
     """
     n, outputs = blueprint.plan.dim, blueprint.plan.num_outputs
-    params = np.zeros((int(blueprint.plan.param_offsets[-1]), outputs, blocks_per_matrix(n, 1) * BLOCK))
-    params[: len(coefficients), :, :n] = coefficients[:, :, None]
-    return _aligned(params)
+    params = _fresh_rows(blueprint)
+    params.reshape(-1, outputs, blocks_per_matrix(n, 1) * BLOCK)[: len(coefficients), :, :n] = coefficients[:, :, None]
+    return params
 
 
 def unpacked(blueprint: Blueprint, params: Float32) -> Float32:
@@ -157,10 +157,10 @@ def unpacked(blueprint: Blueprint, params: Float32) -> Float32:
     return params.reshape(int(plan.param_offsets[-1]), plan.num_outputs, -1)[:, :, : 2 * plan.dim - 1]
 
 
-def _aligned(params: FloatArray) -> Float32:
-    rows = float_rows(params.size // BLOCK)
-    rows[:] = params.reshape(-1, BLOCK)
-    return rows
+def _fresh_rows(blueprint: Blueprint) -> Float32:
+    """Return zeros for all parameters; what is never written to takes no memory."""
+    plan = blueprint.plan
+    return float_rows(int(plan.param_offsets[-1]) * blocks_per_matrix(plan.dim, plan.num_outputs))
 
 
 def new_member(
@@ -181,28 +181,28 @@ def new_member(
     """
     plan = blueprint.plan
     n, outputs = plan.dim, plan.num_outputs
-    count = int(plan.param_offsets[-1])
-    draw = np.zeros((count, outputs, blocks_per_matrix(n, 1) * BLOCK))
-    entries = draw[:, :, : 2 * n - 1]
-    entries[:] = rng.normal(0.0, JITTER * IDENTITY_SPREAD, entries.shape)
-    entries[:, :, :n] += rng.normal(0.0, IDENTITY_SPREAD, (count, outputs, 1))
+    drawn = np.flatnonzero(blueprint.trained & active)
+    entries = rng.normal(0.0, JITTER * IDENTITY_SPREAD, (len(drawn), outputs, 2 * n - 1))
+    entries[:, :, :n] += rng.normal(0.0, IDENTITY_SPREAD, (len(drawn), outputs, 1))
     entries[-1] = rng.normal(0.0, CHAIN_NOISE, entries[-1].shape)
     entries[-1, :, n:] += 1.0
     for basis, first in zip(blueprint.bases, plan.param_offsets[:-2], strict=True):
-        if basis.form in (MONOTONE, BENT):
-            _start_steps(basis, draw[first : first + basis.num_params, :, : 2 * n - 1], n)
+        if basis.form in (MONOTONE, BENT) and active[first]:
+            at = np.searchsorted(drawn, first)
+            _start_steps(basis, entries[at : at + basis.num_params], n)
     # A finer curve's ramps start as much smaller as makes its way as wide.
     counts = np.diff(plan.param_offsets)[:-1]
     shrink = np.sqrt(counts[blueprint.levels.base_of] / counts)
-    draw[:-1] *= np.repeat(shrink, counts)[:, None, None]
-    draw[~(blueprint.trained & active)] = 0.0
-    params = _aligned(draw)
-    params += anchor
+    entries[:-1] *= np.repeat(shrink, counts)[drawn[:-1], None, None]
+    params = _fresh_rows(blueprint)
+    wide = (-1, outputs, blocks_per_matrix(n, 1) * BLOCK)
+    params.reshape(wide)[drawn] = anchor.reshape(wide)[drawn]
+    params.reshape(wide)[drawn, :, : 2 * n - 1] += entries
     return Member(
         params=params,
         anchor=anchor,
-        moment_1=float_rows(len(params)),
-        moment_2=float_rows(len(params)),
+        moment_1=_fresh_rows(blueprint),
+        moment_2=_fresh_rows(blueprint),
         offset=np.array(offset, np.float64),
         offset_moments=np.zeros((outputs, 2)),
         steps=np.zeros(1, np.int64),

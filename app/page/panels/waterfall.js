@@ -6,11 +6,12 @@ import { byId, make, say } from "../dom.js";
 import { decimalsFor, format, plain, signed } from "../charts/numbers.js";
 import { explainedClass, fromScore, numberText, scoreUnit } from "../client/outcome.js";
 
-/** Terms with a row of their own; the others share one. */
+/** Terms with a separate row; the others share one. */
 const MOST = 12;
 /** Height of the axis below the rows, in pixels. */
 const AXIS = 22;
 const BASELINES = {
+  integrated: "the score of the average training row, the same for every row",
   eigenvector: "what this row’s eigenvector gives to the average training row",
   path: "the score of a row of typical values, from which a straight line leads here",
   shapley: "the score of a row of typical values, whose values stand in for the features left out",

@@ -12,15 +12,21 @@ from eigenserve.app.wire.schemas.predictions import HOUSE, Cell, Prediction, Row
 class ExplainRequest(RowsRequest):
     """Ask for explanations of rows."""
 
-    method: Literal["eigenvector", "path", "shapley"] | None = Field(
+    method: Literal["integrated", "eigenvector", "shapley", "path"] | None = Field(
         default=None,
-        description="How to decompose the score: by term with the row's own eigenvector (the default), or by feature "
-        "against a baseline row: along the straight line from it, or over all coalitions of features.",
+        description="How to decompose the score: by term against one reference for all rows (integrated, the default); "
+        "by term with the row's own eigenvector; or by feature against a baseline row: over all coalitions of features "
+        "(shapley), or along the straight line from it (path).",
+    )
+    reference: SkipValidation[str | list[Row] | None] = Field(
+        default=None,
+        description="The population that integrated compares with: the name of one kept with the model, or rows, whose "
+        "mean is taken; the training average by default. Only for integrated.",
     )
     baseline: SkipValidation[Row | list[Row] | None] = Field(
         default=None,
         description="The row that path and shapley compare with, or up to 100 rows, to be compared with each, on "
-        "average; the training medians and modes by default. Not for eigenvector.",
+        "average; the training medians and modes by default. Only for these.",
     )
     target: str | float | bool | None = Field(
         default=None, description="The class whose score to explain; the predicted one by default."
@@ -134,6 +140,10 @@ class RowExplanation(BaseModel):
     gap: float | None = Field(
         description="Smallest distance to a neighbouring eigenvalue; null for matrices of size 1."
     )
+    remainder: float | None = Field(
+        default=None,
+        description="Only for integrated: what quadrature left of the score, spread over the contributions.",
+    )
     standard_error: dict[str, float] | None = Field(
         default=None,
         description="Only for shapley: of each contribution; zero where all coalitions were counted.",
@@ -152,7 +162,8 @@ class ExplainResponse(BaseModel):
 
     model: str
     version: str
-    method: str
+    method: str = Field(description="The method that was used, also where none was asked for.")
+    reference: str | None = Field(default=None, description="Only for integrated: the population compared with.")
     explanations: list[RowExplanation]
 
 
