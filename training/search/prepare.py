@@ -266,7 +266,9 @@ def _additive_and_pairs(
     finer = finer_features(
         space, z, left, fold, rng, set(map(int, wavy)), max_rows=scope.pair_rows, late=clock.late("knots")
     )
-    if finer and models:
+    if models and clock.late("additive")():
+        finer = {}
+    elif finer and models:
         models, left, importance = fitted(finer, spikes, models[0].penalties)
     if not tried[1]:
         return models, spikes, finer, []
