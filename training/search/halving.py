@@ -138,7 +138,7 @@ class Search:
         tried = set(self._numbers)
         done: set[Candidate] = set()
         while batch:
-            self._judge(level, steps, batch, limit)
+            self._judge(level, steps, batch)
             leaders = [candidate for _, candidate in self._standing(steps)[:varied]]
             centre = next((candidate for candidate in leaders if candidate not in done), None)
             if centre is None:
@@ -167,7 +167,7 @@ class Search:
             chosen.append(candidate)
         return chosen
 
-    def _judge(self, level: int, steps: int, candidates: Sequence[Candidate], limit: float) -> None:
+    def _judge(self, level: int, steps: int, candidates: Sequence[Candidate]) -> None:
         bench, folds = self.bench, range(self.bench.folds)
         numbered = [(self._numbers.setdefault(c, len(self._numbers)), c) for c in candidates]
         tasks = [(i, c, r, f) for i, c in numbered for r in range(self._repeats) for f in folds]
