@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -24,6 +25,9 @@ from eigenserve.app.observability.tracing import Tracing, tracing_from_environme
 from eigenserve.app.page import add_page
 from eigenserve.app.problems import add_handlers
 from eigenserve.app.settings import Settings
+
+if TYPE_CHECKING:
+    from eigenserve.app.rpc.server import RpcServer
 
 DESCRIPTION = """Predictions that are eigenvalues, each explained exactly by its eigenvector.
 
@@ -49,7 +53,10 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         keys.start()
         await service.start()
+        calls = await _start_grpc(app, settings)
         yield
+        if calls is not None:
+            await calls.stop()
         keys.stop()
         await service.stop()
         if access_log is not None:
@@ -89,3 +96,14 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
     if settings.path_prefix:
         app.add_middleware(PathPrefix, prefix=settings.path_prefix)
     return app
+
+
+async def _start_grpc(app: FastAPI, settings: Settings) -> RpcServer | None:
+    if settings.grpc_port is None:
+        return None
+    # Imported late: it is an extra, `grpc`.
+    from eigenserve.app.rpc.server import RpcServer
+
+    server = RpcServer(app, settings)
+    await server.start()
+    return server

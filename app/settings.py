@@ -44,6 +44,9 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    grpc_port: int | None = Field(
+        default=None, ge=1, le=65535, description="port for the Open Inference Protocol over gRPC; by default none"
+    )
     unix_socket: Path | None = Field(
         default=None, description="path of a Unix socket to listen on instead of an address and port"
     )
@@ -174,6 +177,13 @@ class Settings(BaseSettings):
             raise ValueError(f"{PREFIX}JWT_JWKS_URL needs the package PyJWT: pip install 'eigenserve[jwt]'")
         return self
 
+    @field_validator("grpc_port")
+    @classmethod
+    def _has_grpc(cls, value: int | None) -> int | None:
+        if value is not None and (find_spec("grpc") is None or find_spec("grpc_reflection") is None):
+            raise ValueError("needs the packages grpcio and grpcio-reflection: pip install 'eigenserve[grpc]'")
+        return value
+
     @field_validator("api_keys", "admin_keys", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -201,7 +211,7 @@ def settings_table() -> str:
     lines = ["| Variable | Default | Meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = field.default
-        if isinstance(default, frozenset) or default is None:
+        if isinstance(default, frozenset) or default in (None, ""):
             shown = ""
         elif isinstance(default, bool):
             shown = f"`{str(default).lower()}`"

@@ -182,6 +182,7 @@ def _fit_rows(
     sample, bench, gains = ranks.agree(
         lambda: prepare_linked(space, columns, goal, weight, settings, scope, clock, 0.25 * core_seconds)
     )
+    space = sample.space
     shift, scale, log_link = sample.shift, sample.scale, sample.objective.log_link
     trained: list[TrainedMember] | None = None
     phases.begin("search")

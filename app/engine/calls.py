@@ -24,6 +24,7 @@ from eigenserve.app.wire.bodies import JSON, PIECE_BYTES, body_headers, check_me
 from eigenserve.app.wire.requests import Asked
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.explanations.explain import explain
+from eigenserve.model.explanations.groups import grouped
 
 #: Methods that are answered as predictions are; the others take a thread for themselves.
 QUICK = ("eigenvector", "integrated")
@@ -271,6 +272,7 @@ class ExplainCall(Call):
     def _parts(self, asked: Asked) -> Iterator[Part]:
         """Explain some rows at a time, if that gives the same as all at once."""
         model, columns, received = asked.served.model, asked.columns(self.check), self.memory.size
+        groups = model.groups if asked.groups is None else asked.groups
         step = PART_ROWS if asked.method in QUICK else len(columns)
         for start in range(0, len(columns), step):
             self.check()
@@ -278,6 +280,7 @@ class ExplainCall(Call):
             explanation = explain(
                 model, part, asked.method, asked.target, asked.baseline, asked.reference, check=self.check
             )
+            explanation = grouped(explanation, groups)
             finite(asked.served, explanation.scores, asked.loc, start)
             if asked.include.names:
                 more = included(asked.served, asked.include, part, asked.target, asked.baseline, self.check)

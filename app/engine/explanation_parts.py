@@ -121,14 +121,13 @@ def _interactions(
     shapley = found.shapley
     entry: dict[str, Any] = {
         "second_derivatives": {
-            f"{found.features[a]} & {found.features[b]}": float(found.second_derivatives[a, b])
+            model.features.pair_name(a, b): float(found.second_derivatives[a, b])
             for a, b in combinations_with_replacement(numbers, 2)
         },
         "shapley": None
         if shapley is None
         else {
-            f"{found.features[a]} & {found.features[b]}": float(shapley[a, b])
-            for a, b in combinations(range(len(found.features)), 2)
+            model.features.pair_name(a, b): float(shapley[a, b]) for a, b in combinations(range(len(found.features)), 2)
         },
     }
     if found.reason:
@@ -151,7 +150,7 @@ def _curves(
     for a, b in (one for one in asked or () if len(one) == 2):
         check()
         pair = model.features.position(a), model.features.position(b)
-        found[f"{a} & {b}"] = _surface(response_surface(*look, pair))
+        found[model.features.pair_name(*pair)] = _surface(response_surface(*look, pair))
     return found
 
 

@@ -19,6 +19,7 @@ from eigenserve.app.wire.schemas.explanations import ExplainRequest
 from eigenserve.app.wire.schemas.predictions import PredictRequest, RowsRequest
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.explanations.explain import METHODS, check_comparison
+from eigenserve.model.explanations.groups import Groups, read_groups
 from eigenserve.model.explanations.reference import Reference
 from eigenserve.model.predictor import ClassLabel
 from eigenserve.model.rows.baseline import background_columns, is_sample
@@ -45,6 +46,7 @@ class Asked:
         method, target: as for ``SpectralModel.explain``.
         interval: the level of the intervals to give with predictions; None for none.
         baseline, reference: as for ``model.explanations.explain``.
+        groups: of features; None for those that the model keeps.
         include: further parts of an explanation.
         loc: where in the body the rows are.
     """
@@ -57,6 +59,7 @@ class Asked:
     loc: Location = ("instances",)
     baseline: FloatArray | None = None
     reference: Reference | None = None
+    groups: Groups | None = None
     include: Include = EXPLANATION_ALONE
 
     @property
@@ -123,7 +126,11 @@ def read_explain(document: Any, registry: ModelRegistry, max_rows: int) -> Asked
     reference = read_reference(served, method, request.reference)
     if baseline is not None and baseline.ndim == 2 and "interactions" in include.names:
         raise invalid(("baseline",), "must be one row where interactions are included; got a sample")
-    return Asked(served, rows, method, target, baseline=baseline, reference=reference, include=include)
+    try:
+        groups = None if request.groups is None else read_groups(served.model.features, request.groups)
+    except ValueError as error:
+        raise invalid(("groups",), str(error)) from None
+    return Asked(served, rows, method, target, baseline=baseline, reference=reference, groups=groups, include=include)
 
 
 def read_options(options: Mapping[str, Any], registry: ModelRegistry) -> Asked:

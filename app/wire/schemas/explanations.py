@@ -28,6 +28,11 @@ class ExplainRequest(RowsRequest):
         description="The row that path and shapley compare with, or up to 100 rows, to be compared with each, on "
         "average; the training medians and modes by default. Only for these.",
     )
+    groups: dict[str, list[str]] | None = Field(
+        default=None,
+        description="Features whose contributions are to be one number, by a name for them; those of the model by "
+        "default.",
+    )
     target: str | float | bool | None = Field(
         default=None, description="The class whose score to explain; the predicted one by default."
     )

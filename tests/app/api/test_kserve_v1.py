@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from tests.support.made_models import ROW, make_rows
-from tests.support.server_process import ServerProcess
+from tests.support.server_process import ServerProcess, free_port, start_command
+
+from eigenserve.model import ModelStore
 
 
 @pytest.mark.parametrize("name", ["price", "choice", "level", "count"])
@@ -75,3 +79,23 @@ def test_tensorflow_serving_s_versions(server: ServerProcess):
         assert server.client.post(path, json={"instances": [ROW]}).status_code == 404
     for body in ({"inputs": {}}, {"inputs": {"age": [1], "rate": []}}, {"inputs": 3}, {"inputs": [], "instances": []}):
         assert server.client.post("/v1/models/price:predict", json=body).status_code == 422
+
+
+def test_the_server_is_a_kserve_explainer(store: ModelStore, tmp_path: Path):
+    """With the arguments that KServe adds to those of the container."""
+    port = free_port()
+    arguments = ["--model_name", "choice", "--predictor_host", "choice-predictor.default", "--http_port", str(port)]
+    process = start_command(
+        ["serve", "--store", str(store.root), *arguments], {"EIGENSERVE_PORT": "1"}, tmp_path / "log"
+    )
+    server = ServerProcess(process, f"http://127.0.0.1:{port}", tmp_path / "log")
+    try:
+        server.wait_ready()
+        (explanation,) = server.client.post("/v1/models/choice:explain", json={"instances": [ROW]}).json()[
+            "explanations"
+        ]
+        total = explanation["baseline"] + sum(explanation["contributions"].values())
+        assert total == pytest.approx(explanation["score"], abs=1e-9)
+        assert server.client.post("/predict", json={"instances": [ROW]}).json()["model"] == "choice"
+    finally:
+        server.stop()
