@@ -167,7 +167,7 @@ def read_regular(path: Path, max_bytes: int, flags: int = 0) -> bytes:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise CheckpointError(f"{path} is not a regular file")
+            raise CheckpointError(f"{path} cannot be read: it is not a regular file")
         if status.st_size > max_bytes:
             raise CheckpointError(f"{path} must have at most {max_bytes} bytes; got {status.st_size}")
         with open(descriptor, "rb", closefd=False) as file:

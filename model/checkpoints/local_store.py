@@ -149,7 +149,7 @@ class ModelStore:
             return None
         except OSError as error:
             if error.errno == errno.ELOOP:
-                raise CheckpointError(f"{path} is not a regular file") from None
+                raise CheckpointError(f"{path} cannot be read: it is not a regular file") from None
             raise
 
     def save(

@@ -195,7 +195,7 @@ def test_a_report_is_handed_out_only_if_it_is_a_file_of_the_store(store, tmp_pat
     makers = (lambda: report.symlink_to(secret), report.mkdir, lambda: os.mkfifo(report))
     for make in makers:
         make()
-        with pytest.raises(CheckpointError, match=r"report\.html is not a regular file"):
+        with pytest.raises(CheckpointError, match="it is not a regular file"):
             store.report("houses", 1)
         report.rmdir() if report.is_dir() and not report.is_symlink() else report.unlink()
     report.write_text("page")
@@ -208,7 +208,7 @@ def test_a_pipe_or_an_absurdly_large_file_is_not_read(store, name):
     path = store.root / "houses" / "1" / name
     path.unlink()
     os.mkfifo(path)
-    with pytest.raises(CheckpointError, match=f"{name} is not a regular file"):
+    with pytest.raises(CheckpointError, match=f"{name} cannot be read: it is not a regular file"):
         store.load("houses")
     path.unlink()
     path.touch()
