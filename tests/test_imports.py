@@ -21,6 +21,7 @@ FLOORS = {
         "onnx",
         "checkpoints torch",
         "spectral",
+        "reasons",
         "explanations certificates counterfactuals",
         "predictor operators",
         "matrices autograd",

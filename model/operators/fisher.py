@@ -17,7 +17,7 @@ Sampler = Callable[[Tensor, torch.Generator], Tensor]
 
 
 class FisherOperator(GaussNewtonOperator):
-    """The mean over rows of g g', g the gradient of one row's loss (the sum, for a loss that is one).
+    """Multiply by the mean over rows of g g', g the gradient of one row's loss (the sum, for a loss that is one).
 
     "empirical": at the targets that there are. "monte-carlo": at targets drawn from the module's own predictions, whose
     mean is the Fisher matrix, and for cross entropy and squared error the Gauss-Newton matrix. The targets are drawn

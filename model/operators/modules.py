@@ -16,7 +16,7 @@ ELEMENTWISE = (nn.MSELoss, nn.BCEWithLogitsLoss, nn.functional.mse_loss, nn.func
 
 
 class ModuleLoss:
-    """The loss of ``module`` on the rows of ``loader``, with the parameters whose names match as one vector (n,).
+    """Compute the loss of ``module`` on the rows of ``loader``, with the parameters whose names match as one vector.
 
     It is the mean over all rows, however long the last batch is: each batch's mean counts by its rows. A loss whose
     ``reduction`` is "sum" gives the sum.
@@ -69,12 +69,12 @@ class ModuleLoss:
 
     @property
     def names(self) -> list[str]:
-        """Names of the parameters, in the order of the vector."""
+        """Return the names of the parameters, in the order of the vector."""
         return list(self.chosen)
 
     @property
     def vector(self) -> Tensor:
-        """The parameters as they are, (n,)."""
+        """Return the parameters as they are, (n,)."""
         return torch.cat([parameter.detach().reshape(-1) for parameter in self.chosen.values()])
 
     def split(self, vector: Tensor) -> dict[str, Tensor]:

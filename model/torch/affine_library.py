@@ -1,4 +1,4 @@
-"""The operators `torch.ops.eigenserve.affine_*`: a small layer's forward and backward pass as one node of a graph each.
+"""Register `torch.ops.eigenserve.affine_*`: a small layer's forward and backward pass as one node of a graph each.
 
     affine_eigenpairs(x, matrices, eig_idx) -> values (B, H), vectors (B, H, n)
     affine_input_gradient(grad, matrices, vectors) -> (B, F)

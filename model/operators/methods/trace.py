@@ -1,4 +1,4 @@
-"""The trace and the log-determinant of an operator, from few products."""
+"""Estimate the trace and the log-determinant of an operator from few products."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from eigenserve.model.operators.products import Products
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its standard error (NaN where one sample gave it) and the products that it cost."""
+    """Hold a number with its standard error (NaN where one sample gave it) and the products that it cost."""
 
     value: float
     error: float
