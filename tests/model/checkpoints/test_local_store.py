@@ -3,6 +3,7 @@
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,6 +63,22 @@ def test_a_file_that_is_not_a_version_is_ignored(store):
         (store.root / "houses" / name).mkdir()
     (store.root / "houses" / "7").write_text("a file")
     assert store.versions("houses") == [1]
+
+
+def test_a_version_that_cannot_be_looked_at_hides_no_other(store, monkeypatch):
+    for _ in range(2):
+        store.save("houses", random_model())
+    is_dir = Path.is_dir
+
+    def forbidden(path):
+        if path.name == "2":
+            raise PermissionError(13, "Permission denied")
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", forbidden)
+    assert store.versions("houses") == [1, 2]
+    assert store.names() == ["houses"]
+    assert store.load("houses", 1).card["version"] == 1
 
 
 def test_a_model_saved_again_gets_the_name_and_version_of_its_new_place(store):
