@@ -127,8 +127,6 @@ export class CertificatePanel {
   }
 }
 
-const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1).replace(/\.$/, "")}.`;
-
 function intervalChart(card) {
   return {
     type: "bar",

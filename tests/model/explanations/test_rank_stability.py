@@ -5,6 +5,7 @@ import pytest
 from tests.support.twin import FEATURES, random_model, random_rows
 
 from eigenserve.model.certificates.reach import default_radii
+from eigenserve.model.explanations.explain import explain
 
 
 @pytest.mark.parametrize("task", ["regression", "multiclass"])
@@ -15,11 +16,11 @@ def test_the_share_is_a_count_of_rows_that_keep_order_and_sign(task):
         radii = default_radii(FEATURES, row)
         kept = 0
         target = model.classes[int(model.scores(row[None]).argmax())] if task == "multiclass" else None
-        here = model.explain(row[None], target=target).contributions[0]
+        here = explain(model, row[None], target=target).contributions[0]
         leading = sorted(range(len(here)), key=lambda t: -abs(here[t]))[:3]
         for draw in np.random.default_rng(0).uniform(-1.0, 1.0, (found.samples, len(row))):
             moved = row + draw * [radii.get(name, 0.0) for name in FEATURES.names]
-            there = model.explain(moved[None], target=target).contributions[0]
+            there = explain(model, moved[None], target=target).contributions[0]
             order = sorted(range(len(there)), key=lambda t: -abs(there[t]))[:3]
             kept += order == leading and all(here[t] * there[t] > 0.0 for t in leading)
         assert found.holds[j] == kept / found.samples
