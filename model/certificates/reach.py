@@ -97,7 +97,7 @@ def reach(features: FeatureSpace, columns: FloatArray, radii: Mapping[str, float
     values = []
     for i, feature in enumerate(features.features):
         radius, here = radii.get(feature.name, 0.0), columns[i]
-        # What is missing stays missing; without a matrix of its own it stands for the median, and stays.
+        # What is missing stays missing; without a separate matrix it stands for the median, and stays.
         if not radius > 0.0 or np.isnan(here):
             values.append(row[[i]])
         elif feature.num_codes:

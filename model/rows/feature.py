@@ -27,7 +27,7 @@ class Feature:
 
     A numeric feature may be a cycle of a date: where a row does not give it, it is computed from the date.
 
-    Where ``missing`` is true the model has a matrix of its own for a missing value; elsewhere a missing
+    Where ``missing`` is true the model has a separate matrix for a missing value; elsewhere a missing
     number counts as the training median and a missing category as unknown.
 
     Attributes:
@@ -38,10 +38,10 @@ class Feature:
         center, scale: of the transformed training values.
         low, high: the training range in raw units.
         categories: the training categories as ``category_key`` writes them.
-        missing: whether a missing value has a matrix of its own.
-        source, cycle: the datetime feature that it is a cycle of, and which one; empty for a column of its own.
+        missing: whether a missing value has a separate matrix.
+        source, cycle: the datetime feature that it is a cycle of, and which one; empty for an ordinary column.
         groups: of a categorical feature with many categories: the group of each code, the unknown one's last, which is
-            what its curves know; empty where each code is a group of its own.
+            what its curves know; empty where each code is a separate group.
     """
 
     name: str

@@ -145,5 +145,4 @@ def _gains(
 
 def pair_term(space: FeatureSpace, pair: tuple[int, int]) -> Term:
     """Make the term of a pair."""
-    a, b = pair
-    return Term(f"{space.names[a]} & {space.names[b]}", pair)
+    return Term(space.pair_name(*pair), pair)

@@ -18,7 +18,7 @@ from eigenserve.training.kernels.layout import BENT, DENSE, IDENTITY, MONOTONE, 
 from eigenserve.training.kernels.monotone_steps import step_matrices
 
 CurveShape = Literal["piecewise", "linear"]
-#: Levels of a column with many ties that get a knot of their own.
+#: Levels of a column with many ties that get a separate knot.
 MAX_SPIKES = 128
 #: Levels of such a column that stand out, and quantiles of its other values, where it is kept simple (spambase: the
 #: squared penalty's best loss of one member is .139 by them, .150 by a knot on each frequent level).

@@ -41,7 +41,12 @@ def infer_features(frame: pd.DataFrame, plain: Collection[str] = (), shaped: Col
         for c in _cycles(feature, column)
     ]
     taken = {feature.name for feature in features}
-    return FeatureSpace((*features, *(cycle for cycle in cycles if cycle.name not in taken)))
+    for i, cycle in enumerate(cycles):
+        while cycle.name in taken:
+            cycle = replace(cycle, name=f"{cycle.name}*")
+        cycles[i] = cycle
+        taken.add(cycle.name)
+    return FeatureSpace((*features, *cycles))
 
 
 def _infer(name: str, column: pd.Series, may_log: bool) -> Feature:

@@ -28,7 +28,7 @@ from eigenserve.training.search.workbench import Workbench
 LENGTHS = (300, 1200, 4800, 16_000)
 #: Candidates that go on to each, at most, and the share of the budget that may be spent by its end.
 ENTRANTS = (100, 6, 4, 3)
-SHARES = (0.1, 0.3, 0.65, 1.0)
+SHARES = (0.15, 0.4, 0.7, 1.0)
 #: How many of the best candidates of a length are varied, unless variants better them.
 VARIED = (1, 2, 2, 1)
 #: Members of each candidate and fold: what they differ by says what a mean of many would gain.
@@ -46,7 +46,7 @@ FIRST_SHARE, LEAST_STEPS = 0.7, 100
 
 @dataclass
 class Search:
-    """A search in progress.
+    """Run a search.
 
     Attributes:
         bench: what candidates are trained on.
