@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from eigenserve.model.arrays import FloatArray
 from eigenserve.training.additive.design import Design
 from eigenserve.training.additive.gram import basis_matrix, gather
-from eigenserve.training.additive.newton import Problem
+from eigenserve.training.additive.newton import ITERATION_TOLERANCE, Problem
 from eigenserve.training.curves.basis import CurveBasis
 from eigenserve.training.kernels.layout import Rows
 from eigenserve.training.kernels.losses import HUBER, SQUARED, losses
@@ -33,6 +33,8 @@ LINE_STEP = 3.0
 #: The penalty on ramps by which curves are lines, and those on lines that a linear model tries, from strong to weak.
 STRAIGHT = 1e5
 STRAIGHT_LINES = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
+#: The share of the residual at which the fits of small tables end.
+EXACT_TOLERANCE = 1e-10
 #: Rows on which penalties are compared; more would change the choice little.
 MAX_CHOICE_ROWS = 10_000
 #: Rows that it is fitted to; hundreds of coefficients are then known to a few per cent of the noise of a row.
@@ -109,7 +111,9 @@ def fit_additive(
     part = slice(None, None, _stride(len(fold), min(MAX_FIT_ROWS, MAX_ROW_LANES // lanes)))
     # No row is in the fold -1, so that the last set has them all.
     problem = _problem(bases, rows, part, objective, num_outputs, fold, np.append(np.arange(folds), -1))
-    solutions = problem.solve(_penalty(rough, *penalties), near, late=late)
+    # A small table's fit is cheap, so it is exact: rows with weights then give what repeated rows do.
+    tolerance = EXACT_TOLERANCE if len(fold) < NEWTON_CHOICE_ROWS else ITERATION_TOLERANCE
+    solutions = problem.solve(_penalty(rough, *penalties), near, tolerance, late)
     del problem
     out_of_fold = np.empty((len(fold), num_outputs))
     basis = basis_matrix(bases)
