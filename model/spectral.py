@@ -128,7 +128,7 @@ class SpectralModel(Predictor):
 
     @cached_property
     def references(self) -> Mapping[str, Reference]:
-        """The populations that explanations can be compared with, by name; the training average is always one."""
+        """Return populations that explanations can be compared with, by name; the training average is always one."""
         kept = read_references(self.card.get("references") or {}, self.ensemble.pencil.curves.num_matrices)
         return {TRAINING: training_reference(self), **kept}
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from eigenserve import __version__
 from eigenserve.app.batch.errors import ScoreError
 from eigenserve.app.batch.folders import folder_beside
 from eigenserve.app.batch.local import Engine, score_here
+from eigenserve.app.batch.machine import arithmetic
 from eigenserve.app.batch.parts import Parts, is_csv
 from eigenserve.app.batch.places import Place, fingerprint, writing
 from eigenserve.app.batch.progress import ScoreProgress
@@ -53,8 +53,8 @@ def score_file(
 ) -> Summary:
     """Score every row of ``data`` into ``out``, in the order of the rows.
 
-    The output's bytes depend on the model, the rows and the options alone: not on the number of cores, on the engine,
-    or on how often the run was stopped and started again.
+    On CPUs with the same instruction set, the output's bytes depend on the model, the rows and the options alone: not
+    on the number of cores, on the engine, or on how often the run was stopped and started again.
 
     Args:
         model: as a store loads it, with its name and version.
@@ -75,10 +75,8 @@ def score_file(
     scorer = Scorer(serve(model), Options(method, on_error, is_csv(out), reference))
     table = TableFile(data, model.features.input_names)
     model_files = {name: content.hex() for name, content in to_bytes(model).items()}
-    # The libraries, too: another release of one may write the same answers as other bytes.
-    key = fingerprint(
-        __version__, _arrow_version(), model_files, [method, reference, out.suffix], data.text, data.identity()
-    )
+    identity = data.identity()
+    key = fingerprint(arithmetic(), model_files, [method, reference, out.suffix], data.text, identity)
     folder = folder_beside(out)
     with folder.lock():
         parts = Parts(folder, key)
@@ -99,6 +97,9 @@ def score_file(
             # Whatever ended the run: without a part there is nothing to go on from.
             if not parts.count:
                 folder.clear()
+        if data.identity() != identity:
+            folder.clear()
+            raise ScoreError(f"{data.text} was changed while it was read: the same command begins with what it is now")
         rows, nulls = parts.rows, parts.nulls
         with writing(out):
             parts.assemble(out, scorer.header() if is_csv(out) else b"")
@@ -111,13 +112,9 @@ def score_file(
 
 def _say_what_was_found(parts: Parts, progress: ScoreProgress) -> None:
     if parts.discarded:
-        what = f"{parts.discarded} finished parts of another model, file, method or release"
+        what = f"{parts.discarded} finished parts of another model, file, method, release or CPU"
         progress.say(f"discarded {what}: starting over")
+    if parts.damaged:
+        progress.say("discarded a finished part that was damaged, and those after it")
     if parts.rows:
         progress.say(f"resuming after {parts.rows:,} rows")
-
-
-def _arrow_version() -> str:
-    import pyarrow
-
-    return str(pyarrow.__version__)

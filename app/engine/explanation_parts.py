@@ -48,13 +48,20 @@ def included(
         include: which.
         columns: (N, F), the rows.
         target, baseline: of the explanation.
-        check: called before every row; raises when nobody waits for the answer any more.
+        check: called before every part; raises when nobody waits for the answer any more.
     """
     parts = [(name, part) for name, part in _PARTS.items() if name in include.names]
     found = []
     for row in columns:
-        check()
-        found.append({name: part(served, include, row, target, baseline) for name, part in parts})
+        entry: dict[str, Any] = {}
+        for name, part in parts:
+            check()
+            entry[name] = (
+                _curves(served, include, row, target, check)
+                if name == "curves"
+                else part(served, include, row, target, baseline)
+            )
+        found.append(entry)
     return found
 
 
@@ -137,15 +144,19 @@ def _interactions(
 
 
 def _curves(
-    served: ServedModel, include: Include, row: FloatArray, target: ClassLabel | None, _: FloatArray | None
+    served: ServedModel, include: Include, row: FloatArray, target: ClassLabel | None, check: Callable[[], None]
 ) -> dict[str, Any]:
     model = served.model
     asked = include.curves
     names = model.features.names if asked is None else tuple(one[0] for one in asked if len(one) == 1)
     look = (model, model.output_of(row, target), row)
     which = [model.features.position(name) for name in dict.fromkeys(names)]
-    found = {name: _curve(curve) for name, curve in response_curves(*look, which).items()}
+    found: dict[str, Any] = {}
+    for position in which:
+        check()
+        found |= {name: _curve(curve) for name, curve in response_curves(*look, [position]).items()}
     for a, b in (one for one in asked or () if len(one) == 2):
+        check()
         pair = model.features.position(a), model.features.position(b)
         found[model.features.pair_name(*pair)] = _surface(response_surface(*look, pair))
     return found

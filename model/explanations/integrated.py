@@ -1,4 +1,4 @@
-"""The integrated method: a score taken apart along the straight line of matrices from a reference to the row.
+"""Integrate the eigenvector explanation along the straight line of matrices from a reference to the row.
 
 With A the mean matrix of a reference population, T(s) = A + s (T(x) - A) and v(s) the eigenvector of T(s),
 
@@ -86,7 +86,7 @@ def _spread(terms: FloatArray, remainder: FloatArray) -> FloatArray:
 
 
 class _Start:
-    """Where all lines begin: the reference's matrices, their eigenpairs and scores."""
+    """Hold where all lines begin: the reference's matrices, their eigenpairs and scores."""
 
     def __init__(self, predictor: Predictor, reference: Reference) -> None:
         self.reference, self.ensemble = reference, predictor.ensemble

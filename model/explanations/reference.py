@@ -19,7 +19,7 @@ TRAINING = "training average"
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """A population, by how much of it stands at each matrix of a pencil's curves.
+    """Describe a population by how much of it stands at each matrix of a pencil's curves.
 
     Attributes:
         name: what answers call it.

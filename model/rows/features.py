@@ -117,7 +117,13 @@ class FeatureSpace:
             out[:, i] = np.log(np.maximum(out[:, i], low))
         out -= centers
         out /= scales
+        for i in self._grouped:
+            out[:, i] = self.features[i].grouped(out[:, i])
         return out
+
+    @cached_property
+    def _grouped(self) -> list[int]:
+        return [i for i, feature in enumerate(self.features) if feature.groups]
 
     @cached_property
     def _maps(self) -> tuple[FloatArray, FloatArray, FloatArray, list[tuple[int, float]]]:

@@ -21,6 +21,28 @@ from eigenserve.training.commands.reference import add_reference
 #: Exit code of a user's mistake, as argparse has it, and of Ctrl-C, as shells have it.
 USER_ERROR, INTERRUPTED = 2, 130
 
+#: The extra that brings a module; the solver and predictions, the base install, need none of them.
+EXTRAS = {
+    "serve": {
+        "fastapi",
+        "fastapi_offline",
+        "orjson",
+        "prometheus_client",
+        "pydantic",
+        "pydantic_settings",
+        "starlette",
+        "uvicorn",
+    },
+    "fit": {"pandas", "plotly", "rich", "scipy", "sklearn", "threadpoolctl"},
+    "score": {"pyarrow"},
+    "torch": {"torch"},
+    "onnx": {"onnx", "onnxruntime"},
+    "store": {"fsspec", "s3fs"},
+    "jwt": {"jwt"},
+    "plot": {"matplotlib"},
+    "ray": {"ray"},
+}
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -40,8 +62,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "eigenserve") -> in
         where = f": {error.filename}" if error.filename else ""
         return _fail(f"{error.strerror or error}{where}")
     except ModuleNotFoundError as error:
-        # The base install serves; what training needs in addition comes with an extra.
-        return _fail(f"module {error.name!r} is not installed; install it with: pip install 'eigenserve[train]'")
+        module = (error.name or "").split(".")[0]
+        extra = next((extra for extra, modules in EXTRAS.items() if module in modules), None)
+        if extra is None:
+            raise
+        return _fail(f"module {module!r} is not installed; install it with: pip install 'eigenserve[{extra}]'")
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return INTERRUPTED

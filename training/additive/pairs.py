@@ -95,7 +95,7 @@ def find_pairs(
     small = [
         pair
         for pair in combinations(sorted(map(int, wanted)), 2)
-        if max(1, space.features[pair[0]].num_codes) * max(1, space.features[pair[1]].num_codes) <= MAX_PROBE_MATRICES
+        if max(1, space.features[pair[0]].num_paths) * max(1, space.features[pair[1]].num_paths) <= MAX_PROBE_MATRICES
     ]
     probes = {pair: pair_curves(0, space, z, *pair, PROBE) for pair in small}
     probes = {

@@ -60,7 +60,7 @@ def add_fit(commands: Any) -> None:
         help="use at most N rows; larger tables are sampled uniformly (default 1,000,000)",
     )
     fit.add_argument("--device", choices=["auto", "cpu"], default="auto", help="where to train")
-    fit.add_argument("--plan", action="store_true", help="print what would be done, its seconds and memory, and stop")
+    fit.add_argument("--plan", action="store_true", help="print the plan with its seconds and memory, and stop")
     fit.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     for name, kind, text in _SETTINGS:
         fit.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help=text)
@@ -80,25 +80,25 @@ def _count(text: str) -> int:
 _SETTINGS = (
     ("dim", int, "size of the matrices (default: found by the search)"),
     ("members", int, "spectral neurons whose mean is the score (default: 10 to 24, by the size)"),
-    ("pairs", str, "pairs of features with a term of their own: a:b,c:d, none, or auto (default)"),
+    ("pairs", str, "pairs of features with a separate term: a:b,c:d, none, or auto (default)"),
     ("epochs", int, "passes over the rows (default: found by the search)"),
     ("budget", float, "seconds that the whole fit may take (default 60)"),
-    ("max-memory", str, "bytes of memory that it may use, like 2G (default: half of what is free)"),
-    ("loss", str, "of a regression: auto (default), squared, huber, absolute, quantile, gamma, tweedie"),
-    ("quantile", float, "which one, for that loss (default 0.5)"),
-    ("link", str, "of a regression: identity, log, or auto for the better (default)"),
+    ("max-memory", str, "bytes of memory that the fit may use, such as 2G (default: half of what is free)"),
+    ("loss", str, "loss of a regression: auto (default), squared, huber, absolute, quantile, gamma, tweedie"),
+    ("quantile", float, "quantile of that loss (default 0.5)"),
+    ("link", str, "link of a regression: identity, log, or auto for the better (default)"),
     ("monotone", str, "features along which the score never falls or never rises: f=+,g=-"),
     ("convex", _names, "features along which the score is convex: a,b (takes the largest eigenvalue)"),
-    ("concave", _names, "features along which it is concave (takes the smallest)"),
+    ("concave", _names, "features along which the score is concave: a,b (takes the smallest eigenvalue)"),
     ("max-strength", str, "how much the score may change per unit of a feature, or between categories: f=0.5,g=2"),
     ("weight", str, "column that says how much each row counts"),
-    ("power", float, "of Tweedie's variance, between 1 and 2, for that loss (default 1.5)"),
+    ("power", float, "power of Tweedie's variance, between 1 and 2, for that loss (default 1.5)"),
     ("exposure", str, "column of exposures, for counts and costs (poisson, gamma, tweedie)"),
-    ("offset", str, "column of logarithms that belong to the score, for the same"),
-    ("teacher", str, "column or file of a stronger model's predictions or probabilities to learn from, too"),
+    ("offset", str, "column of logarithms added to the score, for the same tasks"),
+    ("teacher", str, "column or file of a stronger model's predictions or probabilities to learn from"),
     ("class-weight", str, "balanced, or none (default)"),
     ("curves", str, "piecewise (default), or linear for the plain affine pencil"),
-    ("seed", int, "of everything random (default 0)"),
+    ("seed", int, "seed of everything random (default 0)"),
     ("features", _names, "columns to use: a,b,c (default: all)"),
     ("exclude", _names, "columns to leave out"),
 )

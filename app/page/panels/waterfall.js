@@ -6,7 +6,7 @@ import { byId, make, say } from "../dom.js";
 import { decimalsFor, format, plain, signed } from "../charts/numbers.js";
 import { explainedClass, fromScore, numberText, scoreUnit } from "../client/outcome.js";
 
-/** Terms with a row of their own; the others share one. */
+/** Terms with a separate row; the others share one. */
 const MOST = 12;
 /** Height of the axis below the rows, in pixels. */
 const AXIS = 22;

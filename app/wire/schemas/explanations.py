@@ -45,7 +45,7 @@ class ExplainRequest(RowsRequest):
         "anything above 0 means any value. By default a tenth of each number's standard deviation in training.",
     )
     curves: SkipValidation[list[str | tuple[str, str]] | None] = Field(
-        default=None, description="Which response curves to give, and surfaces of pairs; all curves by default."
+        default=None, description="Which response curves, and surfaces of pairs, to return; all curves by default."
     )
 
 
@@ -210,7 +210,7 @@ class CounterfactualsRequest(RowsRequest):
         json_schema_extra={"examples": [{"instances": [HOUSE], "wanted": {"above": 450000}, "fixed": ["latitude"]}]}
     )
 
-    wanted: SkipValidation[Above | Below | OfClass] = Field(description="What the prediction shall be.")
+    wanted: SkipValidation[Above | Below | OfClass] = Field(description="The wanted prediction.")
     fixed: list[str] | None = Field(default=None, description="Features that may not change.")
     ranges: SkipValidation[dict[str, tuple[float | str, float | str]] | None] = Field(
         default=None,
