@@ -13,7 +13,7 @@ from eigenserve.app.engine.calls import Call
 from eigenserve.app.problems import invalid
 from eigenserve.app.registry import ServedModel
 from eigenserve.app.wire.answers import finite, json_response
-from eigenserve.app.wire.bodies import parse_json
+from eigenserve.app.wire.json_rows import parse_large
 from eigenserve.app.wire.requests import Asked, check_envelope, read_reference, read_rows
 from eigenserve.app.wire.schemas.reasons import ReasonsRequest, ReasonsResponse
 from eigenserve.model.explanations.reference import TRAINING
@@ -27,7 +27,7 @@ class FindReasons(Call):
 
     def read(self, body: bytes) -> Asked:
         """Return the rows of a body, and keep what is asked of them."""
-        request = check_envelope(parse_json(body), ReasonsRequest)
+        request = check_envelope(parse_large(body), ReasonsRequest)
         served, rows = read_rows(request, self.service.registry, self.service.settings.max_rows)
         model = served.model
         if model.task == "multiclass":
