@@ -79,7 +79,7 @@ def _count(text: str) -> int:
 
 _SETTINGS = (
     ("dim", int, "size of the matrices (default: found by the search)"),
-    ("members", int, "spectral neurons whose mean is the score (default: 10 to 24, by the size)"),
+    ("members", int, "spectral neurons whose mean is the score (default: 10 to 20, by the size)"),
     ("pairs", str, "pairs of features with a separate term: a:b,c:d, none, or auto (default)"),
     ("epochs", int, "passes over the rows (default: found by the search)"),
     ("budget", float, "seconds that the whole fit may take (default 60)"),
