@@ -25,7 +25,7 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.serve
 train-demo: $(VENV)/.serve
 	@ls -d $(STORE)/housing/[0-9]* >/dev/null 2>&1 || $(BIN)/python -m eigenserve fit \
 	  $(DATA)/california_housing_train.csv --target median_house_value --store $(STORE) \
-	  --test $(DATA)/california_housing_test.csv --pairs longitude:latitude --name housing
+	  --test $(DATA)/california_housing_test.csv --pairs longitude:latitude --name housing --budget 20
 
 serve: train-demo
 	$(BIN)/python -m eigenserve serve --port $(PORT) --store $(STORE)

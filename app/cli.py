@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import secrets
 import socket
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eigenserve.app.keys.grants import ORDINARY, SCOPES, digest_of
@@ -31,6 +33,10 @@ def add_serve(commands: Any) -> None:
     serve.add_argument("--port", help="port to listen on (default 8000)")
     serve.add_argument("--workers", help="server processes (default 1)")
     serve.add_argument("--store", help="folder of the models, or an fsspec URL (default models/)")
+    # What KServe adds to the arguments of an explainer. The predictor is not asked: the model is here, too.
+    serve.add_argument("--model_name", dest="default_model", help=argparse.SUPPRESS)
+    serve.add_argument("--predictor_host", help=argparse.SUPPRESS)
+    serve.add_argument("--http_port", dest="port", help=argparse.SUPPRESS)
 
 
 def add_new_key(commands: Any) -> None:
@@ -84,10 +90,16 @@ def _run_serve(parsed: argparse.Namespace) -> None:
     try:
         listener = _bind(settings)
     except OSError as error:
-        raise UserError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}") from error
-    host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    print(f"Eigenserve on http://{shown}:{port} (docs at /docs)", flush=True)
+        place = settings.unix_socket or f"{settings.host}:{settings.port}"
+        raise UserError(f"cannot listen on {place}: {error.strerror or error}") from error
+    if settings.grpc_port is not None:
+        try:
+            _bind(settings, settings.grpc_port).close()
+        except OSError as error:
+            listener.close()
+            where = f"{settings.host}:{settings.grpc_port}"
+            raise UserError(f"cannot listen on {where} for gRPC: {error.strerror or error}") from error
+    print(f"Eigenserve on {_address(settings, listener)} (docs at {settings.path_prefix}/docs)", flush=True)
     configure_logging(settings)
     # Imported late: mistakes need no kernels, and neither does the process that only watches over workers.
     with listener:
@@ -104,14 +116,41 @@ def _run_serve(parsed: argparse.Namespace) -> None:
         raise UserError(failure)
 
 
-def _bind(settings: Settings) -> socket.socket:
-    """Open the listening socket, for one server or many."""
+def _address(settings: Settings, listener: socket.socket) -> str:
+    if settings.unix_socket is not None:
+        return f"unix:{settings.unix_socket}"
+    host, port = listener.getsockname()[:2]
+    scheme = "http" if settings.tls_certificate is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _bind(settings: Settings, port: int | None = None) -> socket.socket:
+    """Bind a listening socket, for one server or many: the service's, or one of another ``port``."""
+    if port is None and settings.unix_socket is not None:
+        return _bind_unix(settings.unix_socket)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((settings.host, settings.port))
+        listener.bind((settings.host, settings.port if port is None else port))
         # At once: with SO_REUSEADDR two servers may bind a port that nobody listens on yet.
+        listener.listen(LISTEN_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _bind_unix(path: Path) -> socket.socket:
+    """Listen on a Unix socket. One that a server left there is replaced, but not one in use, or another file."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.is_socket():
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                if probe.connect_ex(str(path)) == 0:
+                    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+            path.unlink()
+        listener.bind(str(path))
         listener.listen(LISTEN_BACKLOG)
     except OSError:
         listener.close()

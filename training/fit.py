@@ -182,6 +182,7 @@ def _fit_rows(
     sample, bench, gains = ranks.agree(
         lambda: prepare_linked(space, columns, goal, weight, settings, scope, clock, 0.25 * core_seconds)
     )
+    space = sample.space
     shift, scale, log_link = sample.shift, sample.scale, sample.objective.log_link
     trained: list[TrainedMember] | None = None
     phases.begin("search")
@@ -270,7 +271,8 @@ def refit(
     members = [(member.params, member.offset) for member in done or ()]
     if done is None:
         jobs = [
-            partial(bench.train, candidate, steps, None, (REFIT, i)) for i, (candidate, steps) in enumerate(trained)
+            partial(bench.train, candidate, steps, None, (REFIT, i), late=late)
+            for i, (candidate, steps) in enumerate(trained)
         ]
         additive = len(picks) - len(trained)
         try:

@@ -1,4 +1,4 @@
-"""Name what decides the last bits of an answer besides model, rows and options: the CPU and the libraries."""
+"""Name what decides the last bits of an answer in addition to model, rows and options: the CPU and the libraries."""
 
 from __future__ import annotations
 

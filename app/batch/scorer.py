@@ -17,6 +17,7 @@ from eigenserve.app.registry import ServedModel
 from eigenserve.app.wire.tables import arrow_table, explained_columns, predicted_columns, write_csv
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.explanations.explain import explain
+from eigenserve.model.explanations.groups import grouped
 from eigenserve.model.explanations.reference import Reference
 from eigenserve.model.spectral import SpectralModel
 
@@ -119,6 +120,7 @@ class Scorer:
         if not len(columns):
             return np.empty((0, model.ensemble.num_outputs)), self._answers_of_none()
         explanation = explain(model, columns, self.options.method, reference=self._reference)
+        explanation = grouped(explanation, model.groups)
         return explanation.scores, explained_columns(self.served, explanation)
 
     def _answers_of_none(self) -> dict[str, Any]:

@@ -26,6 +26,9 @@ INLINE_ROWS = 64
 #: Large requests computed at a time: while one solves, on all cores and without the interpreter's lock, the
 #: next one's JSON is read.
 LARGE_AT_ONCE = 2
+#: Costly requests begun at a time; one of them computes, and they take turns, so that a short one need not wait for the
+#: end of a long one.
+HEAVY_AT_ONCE = 4
 
 
 class _Small(NamedTuple):

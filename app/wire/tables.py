@@ -5,25 +5,42 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from eigenserve.app.problems import ProblemError, invalid
 from eigenserve.app.registry import ModelRegistry, ServedModel
-from eigenserve.app.wire.bodies import CSV
-from eigenserve.app.wire.requests import Asked, check_count, read_options
+from eigenserve.app.wire.arrow import load_pyarrow, read_arrow
+from eigenserve.app.wire.bodies import CSV, not_utf8
+from eigenserve.app.wire.requests import Asked, check_cells, check_count, read_options
 from eigenserve.model import Explanation
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.cells import MISSING_TEXTS
 
+#: Values of one line of CSV: its row is a list before it can be counted.
+MAX_COLUMNS = 100_000
+#: Ends of lines: empty lines are nothing, but each takes its time.
+MAX_LINES = 2_000_000
+#: Names of columns that an error shows.
+MAX_NAMED = 20
+#: Rows read together. Measured: more make it no faster.
+CHUNK_ROWS, CHUNK_CELLS = 512, 2**18
 #: name -> values of all rows, of equal length.
 Columns = dict[str, Any]
 
 
-def read_table(body: bytes, media_type: str, query: Mapping[str, str], registry: ModelRegistry, max_rows: int) -> Asked:
+def read_table(
+    body: bytes,
+    media_type: str,
+    query: Mapping[str, str],
+    registry: ModelRegistry,
+    max_rows: int,
+    check: Callable[[], None] = lambda: None,
+) -> Asked:
     """Read a CSV or Arrow body, and what the query says of model, version, method, target and interval.
 
     Every feature of the model must be a column; further columns are ignored.
@@ -32,11 +49,12 @@ def read_table(body: bytes, media_type: str, query: Mapping[str, str], registry:
         ProblemError: 404, 413, 415 or 422, as for JSON.
     """
     asked = read_options(_options(query), registry)
-    columns = _read_csv(body, asked.served) if media_type == CSV else _read_arrow(body)
-    count = len(next(iter(columns.values()), ()))
-    if not count:
+    if media_type == CSV:
+        columns = _read_csv(body, asked.served, max_rows, check)
+    else:
+        columns = read_arrow(body, asked.served.model.features.names, max_rows)
+    if not len(next(iter(columns.values()), ())):
         raise invalid(("body",), "must have at least one row")
-    check_count(count, max_rows)
     return replace(asked, rows=columns, loc=("body",))
 
 
@@ -73,21 +91,30 @@ def explained_columns(served: ServedModel, explanation: Explanation) -> Columns:
     }
 
 
-def write_table(columns: Columns, media_type: str, served: ServedModel) -> bytes:
-    """Write columns as CSV, or as an Arrow stream whose schema names the model."""
+def table_pieces(parts: Iterable[Columns], media_type: str, served: ServedModel) -> Iterator[bytes]:
+    """Write columns of some rows at a time as CSV, or as an Arrow stream whose schema names the model."""
     if media_type == CSV:
-        return write_csv(columns)
-    table = arrow_table(columns, served)
-    sink = io.BytesIO()
-    with _pyarrow().ipc.new_stream(sink, table.schema) as writer:
+        for i, columns in enumerate(parts):
+            yield write_csv(columns, header=i == 0)
+        return
+    sink, writer = io.BytesIO(), None
+    for columns in parts:
+        table = arrow_table(columns, served)
+        if writer is None:
+            writer = load_pyarrow().ipc.new_stream(sink, table.schema)
         writer.write_table(table)
-    return sink.getvalue()
+        yield sink.getvalue()
+        sink.seek(0)
+        sink.truncate()
+    if writer is not None:
+        writer.close()
+    yield sink.getvalue()
 
 
 def arrow_table(columns: Columns, served: ServedModel) -> Any:
     """Make an Arrow table of columns, whose schema names the model."""
     metadata = {"model": served.name, "version": str(served.version)}
-    return _pyarrow().table(columns).replace_schema_metadata(metadata)
+    return load_pyarrow().table(columns).replace_schema_metadata(metadata)
 
 
 def write_csv(columns: Columns, header: bool = True) -> bytes:
@@ -112,25 +139,62 @@ def _options(query: Mapping[str, str]) -> dict[str, Any]:
     return options
 
 
-def _read_csv(body: bytes, served: ServedModel) -> Columns:
+def _read_csv(body: bytes, served: ServedModel, max_rows: int, check: Callable[[], None]) -> Columns:
+    """Read the model's columns, a few thousand rows at a time: of other columns and blank lines nothing is kept."""
+    kinds = {feature.name: feature.kind == "numeric" for feature in served.model.features.features}
+    if body.count(b"\n") + body.count(b"\r") > MAX_LINES:
+        raise ProblemError(413, f"CSV must have at most {MAX_LINES} ends of lines; got more: send several requests")
+    lines = _Lines(io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline=""))
+    reader = csv.reader(lines, strict=True)
+    columns: Columns = {}
+    count = 0
     try:
-        lines = list(csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True))
-    except UnicodeDecodeError as error:
-        raise invalid(("body",), f"must be UTF-8; byte {error.start} is not") from None
+        header = next((row for row in lines.rows(reader) if row), None)
+        if header is None:
+            raise invalid(("body",), "must have a first line with the names of the columns; got nothing")
+        if len(set(header)) != len(header):
+            raise invalid(("body",), f"the columns' names must differ; got {', '.join(header[:MAX_NAMED])}")
+        places = [i for i, name in enumerate(header) if name in kinds] or [0]
+        columns = {header[i]: [] for i in places}
+        step = max(1, min(CHUNK_ROWS, CHUNK_CELLS // len(header)))
+        while rows := list(islice((row for row in lines.rows(reader) if row), step)):
+            check()
+            wrong = next((i for i, row in enumerate(rows) if len(row) != len(header)), None)
+            if wrong is not None:
+                expected, received = len(header), len(rows[wrong])
+                message = f"a row must have {expected} values as the header has; got {received}"
+                raise invalid(("body", count + wrong), message)
+            count += len(rows)
+            check_count(count, max_rows)
+            check_cells(count * len(places))
+            for i in places:
+                columns[header[i]] += _cells(tuple(row[i] for row in rows), kinds.get(header[i], False))
+    except UnicodeDecodeError:
+        raise invalid(("body",), not_utf8(body) or "must be UTF-8") from None
     except csv.Error as error:
         raise invalid(("body",), f"must be CSV; {error}") from None
-    lines = [line for line in lines if line]
-    if not lines:
-        raise invalid(("body",), "must have a first line with the names of the columns; got nothing")
-    header, *rows = lines
-    for i, row in enumerate(rows):
-        if len(row) != len(header):
-            raise invalid(("body", i), f"a row must have {len(header)} values as the header has; got {len(row)}")
-    if len(set(header)) != len(header):
-        raise invalid(("body",), f"the columns' names must differ; got {', '.join(header)}")
-    columns = dict(zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True))
-    numeric = {feature.name for feature in served.model.features.features if feature.kind == "numeric"}
-    return {name: _cells(texts, name in numeric) for name, texts in columns.items()}
+    return columns
+
+
+class _Lines:
+    """Lines of a text, of which no row may have more commas than a table may have columns."""
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text = text
+        self._commas = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._text:
+            self._commas += line.count(",")
+            if self._commas > MAX_COLUMNS:
+                raise ProblemError(413, f"a line of CSV must have at most {MAX_COLUMNS} values")
+            yield line
+
+    def rows(self, reader: Iterator[list[str]]) -> Iterator[list[str]]:
+        """Yield the rows that ``reader`` reads from these lines."""
+        for row in reader:
+            self._commas = 0
+            yield row
 
 
 def _cells(texts: tuple[str, ...], numeric: bool) -> list[Any]:
@@ -148,43 +212,3 @@ def _number(text: str) -> float | str:
         return float(text)
     except ValueError:
         return text
-
-
-def _read_arrow(body: bytes) -> Columns:
-    pyarrow = _pyarrow()
-    try:
-        with pyarrow.ipc.open_stream(body) as reader:
-            table = reader.read_all()
-        table.validate(full=True)
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise invalid(("body",), f"must be an Arrow stream; {error}") from None
-    columns = {}
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        try:
-            columns[name] = _values(column, pyarrow)
-        except OverflowError as error:
-            raise invalid(("body", name), f"must have dates and times of the years 1 to 9999; {error}") from None
-    return columns
-
-
-def _values(column: Any, pyarrow: Any) -> Any:
-    kind = column.type
-    if pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind):
-        return column.to_numpy().astype(np.float64, copy=False)
-    if pyarrow.types.is_timestamp(kind):
-        # Python's own times have no nanoseconds, and may not know the zone. The moments stand there in UTC.
-        micros = column.cast(pyarrow.timestamp("us", kind.tz), safe=False).cast(pyarrow.int64())
-        column = micros.cast(pyarrow.timestamp("us"))
-    return column.to_pylist()
-
-
-def _pyarrow() -> Any:
-    # Loaded when the first Arrow body comes: it costs 50 MB that a server without such clients need not pay.
-    try:
-        import pyarrow
-        import pyarrow.ipc
-    except ImportError:
-        raise ProblemError(
-            415, "Arrow needs pyarrow, which is not installed here: pip install 'eigenserve[arrow]'"
-        ) from None
-    return pyarrow

@@ -7,7 +7,7 @@ import json
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -163,14 +163,17 @@ def read_regular(path: Path, max_bytes: int, flags: int = 0) -> bytes:
         OSError: it cannot be opened or read.
         CheckpointError: it is not a regular file, or larger than ``max_bytes``.
     """
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags), "rb") as file:
-        status = os.fstat(file.fileno())
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise CheckpointError(f"{path} is not a regular file")
-        content = file.read(max_bytes + 1) if status.st_size <= max_bytes else b""
-        if status.st_size > max_bytes or len(content) > max_bytes:
+            raise CheckpointError(f"{path} cannot be read: it is not a regular file")
+        if status.st_size > max_bytes:
             raise CheckpointError(f"{path} must have at most {max_bytes} bytes; got {status.st_size}")
-        return content
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(max_bytes)
+    finally:
+        os.close(descriptor)
 
 
 def _read(path: Path, max_bytes: int) -> bytes:
@@ -193,7 +196,8 @@ def _model(document: dict[str, Any], weights: bytes, folder: Path) -> SpectralMo
         raise CheckpointError(
             f"{folder / WEIGHTS} does not match the sha256 in {DOCUMENT}: it is damaged or incomplete"
         )
-    terms = tuple(_make(Term, term) for term in document.pop("terms"))
+    features = FeatureSpace(tuple(_make(Feature, feature) for feature in document.pop("features")))
+    terms = _named_apart(tuple(_make(Term, term) for term in document.pop("terms")), features)
     curves = CurveSet(tuple(_make(Curve, curve) for curve in document.pop("curves")))
     try:
         tensors = safetensors.numpy.load(weights)
@@ -211,7 +215,7 @@ def _model(document: dict[str, Any], weights: bytes, folder: Path) -> SpectralMo
     return SpectralModel(
         task=task,
         target=target,
-        features=FeatureSpace(tuple(_make(Feature, feature) for feature in document.pop("features"))),
+        features=features,
         ensemble=SpectralEnsemble(
             pencil=pencil,
             eig_idx=document.pop("eig_idx"),
@@ -222,6 +226,13 @@ def _model(document: dict[str, Any], weights: bytes, folder: Path) -> SpectralMo
         card=document,
         log_link=log_link,
     )
+
+
+def _named_apart(terms: tuple[Term, ...], features: FeatureSpace) -> tuple[Term, ...]:
+    """Return terms of which none has another's name: before 0.2 a pair could be called like a column."""
+    if len({term.name for term in terms}) == len(terms):
+        return terms
+    return tuple(replace(term, name=features.pair_name(*term.features)) for term in terms)
 
 
 def _make(kind: type[Any], fields: dict[str, Any]) -> Any:

@@ -48,7 +48,7 @@ class FisherOperator(GaussNewtonOperator):
                 logits. A loss that is a mean over a row's outputs must be sampled as if it were their sum.
 
         Raises:
-            ValueError: as `ModuleLoss`, another kind, or a loss that there is no sampler of.
+            ValueError: as `ModuleLoss`, another kind, or a loss without a known sampler.
         """
         made = ModuleLoss(module, loss, loader, parameters)
         if kind == "empirical":
@@ -104,7 +104,7 @@ def _sampler_of(loss: Any) -> Sampler:
     if is_loss(nn.BCEWithLogitsLoss, nn.functional.binary_cross_entropy_with_logits):
         return lambda outputs, generator: torch.bernoulli(outputs.sigmoid(), generator=generator)
     name = getattr(loss, "__name__", type(loss).__name__)
-    raise ValueError(f"there is no sampler of the loss {name}; give one: sampler(outputs, generator) -> targets")
+    raise ValueError(f"the loss {name} needs a sampler: give sampler(outputs, generator) -> targets")
 
 
 def _draw_normal(outputs: Tensor, generator: torch.Generator) -> Tensor:

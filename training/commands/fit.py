@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import time
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,16 @@ def add_fit(commands: Any) -> None:
         default=[],
         metavar="COLUMN=VALUE",
         help="keep the mean of these rows, for explanations to compare with; may be given several times",
+    )
+    fit.add_argument(
+        "--group",
+        action="append",
+        default=[],
+        metavar="NAME=A,B",
+        help="explain features A and B as one, called NAME; may be given several times",
+    )
+    fit.add_argument(
+        "--reasons", type=Path, metavar="FILE.toml", help="keep these words for the reasons of adverse decisions"
     )
     fit.add_argument("--config", type=Path, metavar="FILE.toml", help="read settings from a file; options override it")
     fit.add_argument("--resume", action="store_true", help="resume a search that was stopped")
@@ -97,6 +108,7 @@ def _run(arguments: argparse.Namespace) -> None:
     # Imported here so that --help and a mistyped option answer at once.
     from eigenserve.model.checkpoints.local_store import ModelStore
     from eigenserve.model.explanations.reference import reference_of, with_reference
+    from eigenserve.model.reasons import read_wording
     from eigenserve.training.commands.metrics_table import print_metrics
     from eigenserve.training.data.population import rows_where
     from eigenserve.training.data.sampling import read_sample
@@ -133,6 +145,9 @@ def _run(arguments: argparse.Namespace) -> None:
             if column in frame and column not in test:
                 raise UserError(f"{arguments.test} must have the column {column!r}")
         check_numbers(test, frame, arguments.test)
+    for name in {name for names in _groups(arguments.group).values() for name in names} - set(frame):
+        raise UserError(f"no column {name!r} for --group; the columns are {', '.join(map(str, frame))}")
+    words = _read_toml(arguments.reasons) if arguments.reasons else {}
     populations = {condition: rows_where(frame, condition) for condition in arguments.reference}
     journal = journal_of(local / name, fingerprint(frame), arguments.target, settings)
     with joined_ranks() as ranks, FitProgress() as progress:
@@ -152,6 +167,18 @@ def _run(arguments: argparse.Namespace) -> None:
     fitted = replace(fitted, notes=(*rows.notes, *fitted.notes))
     data = {**fitted.model.card["data"], "rows_in_file": rows.total}
     model = replace(fitted.model, card={**fitted.model.card, "data": data})
+    if arguments.group:
+        model = replace(model, card={**model.card, "groups": _groups(arguments.group)})
+        try:
+            model.groups  # noqa: B018 (checks them)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+    if words:
+        model = replace(model, card={**model.card, "reasons": words})
+        try:
+            read_wording(words, {*model.features.names, *model.groups})
+        except ValueError as error:
+            raise UserError(f"{arguments.reasons}: {error}") from error
     for condition, population in populations.items():
         kept = reference_of(model, model.features.encode(population), condition)
         model = replace(model, card=with_reference(model.card, kept))
@@ -182,6 +209,24 @@ def _run(arguments: argparse.Namespace) -> None:
         result |= {"task": model.task, "metrics": metrics, "confidence_95": confidence, "notes": fitted.notes}
         result |= {"ranks": shares} if len(shares) > 1 else {}
         print(json.dumps(result))
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not TOML: {error}") from error
+
+
+def _groups(given: list[str]) -> dict[str, list[str]]:
+    """Read --group NAME=A,B."""
+    groups = {}
+    for text in given:
+        name, equals, names = text.partition("=")
+        if not equals or not name:
+            raise UserError(f"--group must be NAME=A,B; got {text!r}")
+        groups[name] = _names(names)
+    return groups
 
 
 def _model_name(arguments: argparse.Namespace) -> str:

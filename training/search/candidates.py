@@ -74,8 +74,8 @@ def neighbours(candidate: Candidate, levels: int, sizes: tuple[int, ...], taught
         sizes: of the matrices, ascending.
         taught: whether there is a teacher.
     """
-    for level in (candidate.level + 1, candidate.level - 1):
-        if 0 <= level < levels:
+    for level in sorted(range(levels), key=lambda level: abs(level - candidate.level - 0.5)):  # finer ones first
+        if level != candidate.level:
             yield replace(candidate, level=level)
     for factor in (1.0 / PENALTY_STEP, PENALTY_STEP):
         main, coarse, fine = (None if p is None else factor * p for p in candidate.penalties)

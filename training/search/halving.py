@@ -28,7 +28,7 @@ from eigenserve.training.search.workbench import Workbench
 LENGTHS = (300, 1200, 4800, 16_000)
 #: Candidates that go on to each, at most, and the share of the budget that may be spent by its end.
 ENTRANTS = (100, 6, 4, 3)
-SHARES = (0.1, 0.3, 0.65, 1.0)
+SHARES = (0.15, 0.4, 0.7, 1.0)
 #: How many of the best candidates of a length are varied, unless variants better them.
 VARIED = (1, 2, 2, 1)
 #: Members of each candidate and fold: what they differ by says what a mean of many would gain.
@@ -138,7 +138,7 @@ class Search:
         tried = set(self._numbers)
         done: set[Candidate] = set()
         while batch:
-            self._judge(level, steps, batch, limit)
+            self._judge(level, steps, batch)
             leaders = [candidate for _, candidate in self._standing(steps)[:varied]]
             centre = next((candidate for candidate in leaders if candidate not in done), None)
             if centre is None:
@@ -167,7 +167,7 @@ class Search:
             chosen.append(candidate)
         return chosen
 
-    def _judge(self, level: int, steps: int, candidates: Sequence[Candidate], limit: float) -> None:
+    def _judge(self, level: int, steps: int, candidates: Sequence[Candidate]) -> None:
         bench, folds = self.bench, range(self.bench.folds)
         numbered = [(self._numbers.setdefault(c, len(self._numbers)), c) for c in candidates]
         tasks = [(i, c, r, f) for i, c in numbered for r in range(self._repeats) for f in folds]
@@ -190,8 +190,9 @@ class Search:
     def _job(self, candidate: Candidate, steps: int, key: tuple[int, ...], stop: Event) -> FloatArray:
         scores = self.journal.scores(key) if self.journal is not None else None
         if scores is None:
-            scores = self.bench.train(candidate, steps, key[-1], key, stop).scores
-            if self.journal is not None:
+            scores = self.bench.train(candidate, steps, key[-1], key, stop, self.late).scores
+            # What the clock cut short is not worth keeping.
+            if self.journal is not None and not self.late():
                 self.journal.keep(key, scores)
         return scores
 

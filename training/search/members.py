@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.kernels.threads import for_ranges
 from eigenserve.model.matrices.curves import CurveSet, Term
 from eigenserve.training.curves.basis import CurveBasis, curve_set
 from eigenserve.training.curves.levels import Levels, finer_coefficients, one_level
@@ -43,7 +44,7 @@ START_RISE = 0.2
 LEAST_RISE = 1e-6
 
 #: Rows that are walked at a time.
-WALKED_ROWS = 65_536
+WALKED_ROWS = 4_096
 
 
 @dataclass(frozen=True)
@@ -131,11 +132,15 @@ def training_rows(blueprint: Blueprint, coordinates: FloatArray, target: FloatAr
     """Find where the rows stand, walked by the code that serves, with their targets and weights."""
     curves, shape = blueprint.curves, (len(coordinates), len(blueprint.bases))
     starts, weights = np.empty(shape, np.int32), np.empty(shape, np.float32)
-    # In parts: a walk in float64 with its slopes is 20 bytes a row and curve, what is kept of it 8.
-    for first in range(0, len(coordinates), WALKED_ROWS):
-        part = slice(first, first + WALKED_ROWS)
-        walk = curves.walk(coordinates[part])
-        starts[part], weights[part] = walk.starts, walk.weights
+
+    def work(start: int, stop: int) -> None:
+        # In parts: a walk in float64 with its slopes is 20 bytes a row and curve, what is kept of it 8.
+        for first in range(start, stop, WALKED_ROWS):
+            part = slice(first, min(stop, first + WALKED_ROWS))
+            walk = curves.walk(coordinates[part])
+            starts[part], weights[part] = walk.starts, walk.weights
+
+    for_ranges(len(coordinates), WALKED_ROWS, work)
     mean = sample_weight.mean()
     return Rows(starts, weights, target.astype(np.float32), (sample_weight / mean).astype(np.float32))
 

@@ -110,12 +110,18 @@ def assign_folds(values: FloatArray, folds: int, rng: np.random.Generator) -> ND
 
 
 def prepare(
-    sample: Sample, settings: FitSettings, rng: np.random.Generator, scope: Scope, clock: Clock
+    sample: Sample,
+    fold: NDArray[np.int64],
+    settings: FitSettings,
+    rng: np.random.Generator,
+    scope: Scope,
+    clock: Clock,
 ) -> tuple[Workbench, list[PairGain]]:
     """Prepare all that candidates are trained on, and the pairs that were found.
 
     Args:
         sample: the rows.
+        fold: (N,), of ``assign_folds``.
         settings: of the fit.
         rng: draws folds, and rows where there are many.
         scope: how much is done.
@@ -127,7 +133,6 @@ def prepare(
     space, z, rows = sample.space, sample.coordinates, len(sample.target)
     monotone, bends, strengths = _monotone_signs(space, settings), _bends(space, settings), _strengths(space, settings)
     single = {*bends, *strengths}
-    fold = assign_folds(sample.target, scope.folds, rng)
     models: tuple[AdditiveModel, ...] = ()
     spikes = True
     finer: dict[int, int] = {}
@@ -261,7 +266,9 @@ def _additive_and_pairs(
     finer = finer_features(
         space, z, left, fold, rng, set(map(int, wavy)), max_rows=scope.pair_rows, late=clock.late("knots")
     )
-    if finer and models:
+    if models and clock.late("additive")():
+        finer = {}
+    elif finer and models:
         models, left, importance = fitted(finer, spikes, models[0].penalties)
     if not tried[1]:
         return models, spikes, finer, []

@@ -216,9 +216,18 @@ function byMagnitude(contributions) {
 
 /** The row's value of a term: of a pair, both. */
 export function valueText(term, row) {
-  const names = term in row ? [term] : term.split(" & ");
+  const names = term in row ? [term] : pairOf(term, row);
   // A cycle does not have a value in a row: it is computed from its date.
   return names.filter((name) => name in row).map((name) => one(row[name])).join(", ");
+}
+
+/** The two features of a pair, whose names may hold the sign that joins them. */
+function pairOf(term, row) {
+  for (const first of Object.keys(row)) {
+    const rest = term.startsWith(`${first} &`) ? term.slice(first.length).replace(/^ &+ /, "") : null;
+    if (rest !== null && rest in row) return [first, rest];
+  }
+  return term.split(/ &+ /);
 }
 
 function one(value) {

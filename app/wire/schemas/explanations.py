@@ -28,6 +28,11 @@ class ExplainRequest(RowsRequest):
         description="The row that path and shapley compare with, or up to 100 rows, to be compared with each, on "
         "average; the training medians and modes by default. Only for these.",
     )
+    groups: dict[str, list[str]] | None = Field(
+        default=None,
+        description="Features whose contributions are to be one number, by a name for them; those of the model by "
+        "default.",
+    )
     target: str | float | bool | None = Field(
         default=None, description="The class whose score to explain; the predicted one by default."
     )
@@ -40,7 +45,7 @@ class ExplainRequest(RowsRequest):
         "anything above 0 means any value. By default a tenth of each number's standard deviation in training.",
     )
     curves: SkipValidation[list[str | tuple[str, str]] | None] = Field(
-        default=None, description="Which response curves to give, and surfaces of pairs; all curves by default."
+        default=None, description="Which response curves, and surfaces of pairs, to return; all curves by default."
     )
 
 
@@ -59,6 +64,13 @@ class Certificate(BaseModel):
 class StabilityPart(BaseModel):
     """Bound how far the eigenvector explanation can turn when every number moves by 1/10,000 of its deviation."""
 
+    leading: list[str] = Field(description="The three largest contributions of the method integrated, in order.")
+    order_holds: float = Field(
+        description="In which share of rows nearby (sampled, not proved; every number within a tenth of its standard "
+        "deviation) these are the largest, in this order and with these signs."
+    )
+    moves: float = Field(description="The largest change of a contribution among them, as a share of the largest one.")
+    samples: int = Field(description="How many rows were drawn.")
     gap: float | None = Field(description="Smallest distance to a neighbouring eigenvalue; null for size 1.")
     turn: float = Field(
         description="Bound of the sine of the angle by which the eigenvectors turn, their mean, "
@@ -198,7 +210,7 @@ class CounterfactualsRequest(RowsRequest):
         json_schema_extra={"examples": [{"instances": [HOUSE], "wanted": {"above": 450000}, "fixed": ["latitude"]}]}
     )
 
-    wanted: SkipValidation[Above | Below | OfClass] = Field(description="What the prediction shall be.")
+    wanted: SkipValidation[Above | Below | OfClass] = Field(description="The wanted prediction.")
     fixed: list[str] | None = Field(default=None, description="Features that may not change.")
     ranges: SkipValidation[dict[str, tuple[float | str, float | str]] | None] = Field(
         default=None,

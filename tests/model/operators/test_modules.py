@@ -212,7 +212,7 @@ def test_mistakes_are_named():
         HessianOperator.from_module(module, loss, [])
     with pytest.raises(ValueError, match=r"must be a pair \(inputs, targets\); got Tensor"):
         HessianOperator.from_module(module, loss, [x])
-    with pytest.raises(ValueError, match="no sampler of the loss NLLLoss"):
+    with pytest.raises(ValueError, match="the loss NLLLoss needs a sampler"):
         FisherOperator.from_module(module, nn.NLLLoss(), [(x, y)], kind="monte-carlo")
     with pytest.raises(ValueError, match="kind must be empirical or monte-carlo; got 'exact'"):
         FisherOperator.from_module(module, loss, [(x, y)], kind="exact")
