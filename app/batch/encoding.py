@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.rows.cells import SECONDS_PER_DAY, encode_cell
+from eigenserve.model.rows.cells import SECONDS_PER_DAY
 from eigenserve.model.rows.features import Feature, FeatureSpace
 
 #: (row, position of the feature) -> what is wrong.
@@ -53,7 +53,7 @@ def _encode_column(feature: Feature, column: Any, is_text: bool, out: FloatArray
     if feature.kind == "numeric" and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         out[:] = column.to_numpy()
         infinite = np.flatnonzero(np.isinf(out))
-        return [(row, encode_cell("numeric", {}, out[row])[1]) for row in infinite.tolist()]
+        return [(row, feature.encode(out[row])[1]) for row in infinite.tolist()]
     if feature.kind == "datetime" and (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
         moments = column.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False)
         micros = moments.cast(pa.int64())
@@ -84,7 +84,7 @@ def _encode_distinct(feature: Feature, column: Any, out: FloatArray) -> Sequence
         return _encode_cells(feature, _values(column), out)
     codes, messages = [np.nan], [""]
     for value in _values(encoded.dictionary):
-        code, message = encode_cell(feature.kind, feature.codes, value)
+        code, message = feature.encode(value)
         codes.append(code)
         messages.append(message)
     places = pc.add(encoded.indices.cast(pa.int64()), 1).fill_null(0).to_numpy()
@@ -112,7 +112,7 @@ def _value(scalar: Any) -> Any:
 def _encode_cells(feature: Feature, values: Sequence[Any], out: FloatArray) -> Sequence[tuple[int, str]]:
     faults = []
     for row, value in enumerate(values):
-        out[row], message = encode_cell(feature.kind, feature.codes, value)
+        out[row], message = feature.encode(value)
         if message:
             faults.append((row, message))
     return faults

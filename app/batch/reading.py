@@ -16,7 +16,7 @@ import pyarrow.parquet
 
 from eigenserve.app.batch.errors import ScoreError
 from eigenserve.app.batch.places import SUFFIXES, Place
-from eigenserve.model.rows.cells import MISSING_TEXTS
+from eigenserve.model.rows.readings import MISSING_TEXTS
 
 #: Bytes of text, or of a Parquet column, that are read at a time: what is in memory does not depend on how long
 #: a file or its row groups are.

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from eigenserve import __version__
 from eigenserve.app.wire.answers import to_json
 from eigenserve.app.wire.downloads import Download, download_response
-from eigenserve.model.rows.cells import MISSING_TEXTS
+from eigenserve.model.rows.readings import MISSING_TEXTS
 
 INDEX = "index.html"
 #: HTTP servers send no body where HEAD is asked.

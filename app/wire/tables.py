@@ -16,7 +16,7 @@ from eigenserve.app.registry import ModelRegistry, ServedModel
 from eigenserve.app.wire.requests import Asked, check_count, read_options
 from eigenserve.model import Explanation
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.rows.cells import MISSING_TEXTS
+from eigenserve.model.rows.readings import MISSING_TEXTS
 
 JSON = "application/json"
 CSV = "text/csv"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from eigenserve.model.matrices.curves import Curve, CurveSet, Term
 from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.model.matrices.pencil import TridiagonalPencil
 from eigenserve.model.rows.features import Feature, FeatureSpace
+from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.model.spectral import LINKS, SpectralModel
 
 FORMAT_VERSION = 1
@@ -42,7 +43,7 @@ def write_checkpoint(folder: Path, model: SpectralModel) -> None:
         "link": model.link,
         "classes": list(model.classes),
         "target": model.target,
-        "features": [asdict(feature) for feature in model.features.features],
+        "features": [_feature_document(feature) for feature in model.features.features],
         "terms": [asdict(term) for term in pencil.terms],
         "curves": [asdict(curve) for curve in pencil.curves.curves],
         "eig_idx": model.ensemble.eig_idx,
@@ -123,7 +124,7 @@ def _model(document: dict[str, Any], weights: bytes, folder: Path) -> SpectralMo
     return SpectralModel(
         task=task,
         target=target,
-        features=FeatureSpace(tuple(_make(Feature, feature) for feature in document.pop("features"))),
+        features=FeatureSpace(tuple(_feature(feature) for feature in document.pop("features"))),
         ensemble=SpectralEnsemble(
             pencil=pencil,
             eig_idx=document.pop("eig_idx"),
@@ -134,6 +135,19 @@ def _model(document: dict[str, Any], weights: bytes, folder: Path) -> SpectralMo
         card=document,
         log_link=log_link,
     )
+
+
+def _feature_document(feature: Feature) -> dict[str, Any]:
+    """The JSON form of a feature; its reading is there where it is not the plain one, as no checkpoint had it once."""
+    document = asdict(feature)
+    if feature.reading == PLAIN:
+        del document["reading"]
+    return document
+
+
+def _feature(document: dict[str, Any]) -> Feature:
+    reading = _make(Reading, document["reading"]) if "reading" in document else PLAIN
+    return replace(_make(Feature, {**document, "reading": PLAIN}), reading=reading)
 
 
 def _make(kind: type[Any], fields: dict[str, Any]) -> Any:

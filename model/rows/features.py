@@ -11,9 +11,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.rows.cells import Kind, category_key, describe, encode_cell
+from eigenserve.model.rows.cells import CategoryCodes, Kind, category_key, describe, encode_cell
 from eigenserve.model.rows.date_cycles import CYCLES, CycleName, cycle_values
 from eigenserve.model.rows.errors import MAX_REPORTED_ERRORS, InvalidRowsError, Location
+from eigenserve.model.rows.readings import PLAIN, Reading
 
 Transform = Literal["identity", "log"]
 
@@ -42,6 +43,7 @@ class Feature:
         categories: the training categories as ``category_key`` writes them.
         missing: whether a missing value has a matrix of its own.
         source, cycle: the datetime feature that it is a cycle of, and which one; empty for a column of its own.
+        reading: how texts are read.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Feature:
     missing: bool = False
     source: str = ""
     cycle: CycleName | Literal[""] = ""
+    reading: Reading = PLAIN
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind) or self.transform not in get_args(Transform):
@@ -76,9 +79,13 @@ class Feature:
         return {"categorical": len(self.categories) + 1, "boolean": 2}.get(self.kind, 0)
 
     @cached_property
-    def codes(self) -> dict[str, float]:
-        """category -> code."""
-        return {category: float(code) for code, category in enumerate(self.categories)}
+    def codes(self) -> CategoryCodes:
+        """The code of every text."""
+        return CategoryCodes(self.categories, self.reading)
+
+    def encode(self, value: Any) -> tuple[float, str]:
+        """One value -> (number, "") or (NaN, what is wrong)."""
+        return encode_cell(self.kind, self.codes, self.reading, value)
 
     def coordinate(self, values: FloatArray) -> FloatArray:
         """Column values as ``FeatureSpace.encode`` gives them -> coordinates (NaN only if ``missing``)."""
@@ -278,7 +285,7 @@ class FeatureSpace:
                 errors.append(((i,), f"a row must be an object by feature name or an array; got {got}"))
                 continue
             for j, (feature, key, value) in enumerate(zip(self.features, keys, values, strict=False)):
-                out[i, j], message = encode_cell(feature.kind, feature.codes, value)
+                out[i, j], message = feature.encode(value)
                 if message:
                     errors.append(((i, key), message))
         if errors:
@@ -297,7 +304,7 @@ class FeatureSpace:
             if _fill_plain(feature, column, out[:, j]):
                 continue
             for i, value in enumerate(column):
-                out[i, j], message = encode_cell(feature.kind, feature.codes, value)
+                out[i, j], message = feature.encode(value)
                 if message:
                     errors.append(((i, key), message))
         if errors:
@@ -331,8 +338,8 @@ def _fill_plain(feature: Feature, values: Any, out: FloatArray) -> bool:
             return False
         return not np.isinf(out).any()
     if feature.kind == "categorical" and types == {str}:
-        codes, unknown = feature.codes, float(len(feature.categories))
-        out[:] = [codes.get(value, unknown) for value in values]
+        codes = feature.codes
+        out[:] = [codes[value] for value in values]
         return True
     return False
 

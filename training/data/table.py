@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.rows.cells import MISSING_TEXTS
+from eigenserve.model.rows.readings import MISSING_TEXTS
 from eigenserve.model.spectral import ClassLabel, Task
 
 
