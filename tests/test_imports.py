@@ -43,7 +43,7 @@ FLOORS = {
         "report estimators",
         "fit",
         "search curvature",
-        "additive",
+        "additive training_table",
         "settings",
         "curves evaluation",
         "data",

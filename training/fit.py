@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,11 +15,14 @@ from threadpoolctl import threadpool_limits
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.matrices.ensemble import SpectralEnsemble
+from eigenserve.model.rows.readings import Reading
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.additive.pairs import pair_term
 from eigenserve.training.data.audit import audit
+from eigenserve.training.data.columns import Columns, read_columns
 from eigenserve.training.data.schema import infer_features
-from eigenserve.training.data.table import Target, fingerprint, positive_column, split_target
+from eigenserve.training.data.target import Target
+from eigenserve.training.training_table import TrainingTable, training_table
 from eigenserve.training.evaluation.metrics import score_metrics
 from eigenserve.training.progress import Reporter, Silent
 from eigenserve.training.releases import releases
@@ -65,7 +68,7 @@ class Fitted:
 
 
 def fit(
-    frame: pd.DataFrame,
+    frame: pd.DataFrame | TrainingTable,
     target: str,
     settings: FitSettings,
     reporter: Reporter | None = None,
@@ -82,17 +85,12 @@ def fit(
     Raises:
         UserError: a table or a setting that cannot be trained on.
     """
-    table, goal, notes = split_target(_chosen(frame, target, settings), target, settings.task)
-    if len(table) < MIN_ROWS:
-        raise UserError(f"at least {MIN_ROWS} rows are needed; got {len(table)}")
-    weight = _weights(table, goal, settings)
-    if settings.exposure is not None:
-        exposure = positive_column(table, settings.exposure)
-        goal, weight = replace(goal, values=goal.values / exposure), weight * exposure
-    table = table.drop(columns=[name for name in (settings.weight, settings.exposure) if name is not None])
-    fitted = fit_rows(table, goal, weight, settings, reporter, journal, ranks)
-    card = {**fitted.model.card, "data": {"rows": len(frame), "sha256": fingerprint(frame)}}
-    return replace(fitted, model=replace(fitted.model, card=card), notes=(*notes, *fitted.notes))
+    table = frame if isinstance(frame, TrainingTable) else training_table(frame, target, settings)
+    if len(table.features) < MIN_ROWS:
+        raise UserError(f"at least {MIN_ROWS} rows are needed; got {len(table.features)}")
+    fitted = fit_rows(table.features, table.target, table.weight, settings, reporter, journal, ranks, table.readings)
+    card = {**fitted.model.card, "data": {"rows": table.rows, "sha256": table.sha256}}
+    return replace(fitted, model=replace(fitted.model, card=card), notes=(*table.notes, *fitted.notes))
 
 
 def fit_rows(
@@ -103,6 +101,7 @@ def fit_rows(
     reporter: Reporter | None = None,
     journal: Journal | None = None,
     ranks: Ranks | None = None,
+    readings: Mapping[str, Reading] | None = None,
 ) -> Fitted:
     """As ``fit``, for rows whose target and weights are at hand already.
 
@@ -114,6 +113,7 @@ def fit_rows(
         reporter: told how far it has come.
         journal: of the search.
         ranks: the processes that share the training.
+        readings: how the columns' texts are read; None for a table of raw values, which is then read here.
 
     Raises:
         UserError: a table or a setting that cannot be trained on.
@@ -121,7 +121,9 @@ def fit_rows(
     # The matrices are small, so that BLAS gains nothing by threads: on busy cores they wait for each other
     # (measured: 200 rows in 8.7 s instead of 0.4 s), and the last digits would depend on how many there are.
     with threadpool_limits(1, user_api="blas"):
-        return _fit_rows(table, goal, weight, settings, reporter or Silent(), journal, ranks or Ranks())
+        read = Columns(table, readings) if readings is not None else read_columns(table)
+        fitted = _fit_rows(read.frame, goal, weight, settings, reporter or Silent(), journal, ranks or Ranks(), read)
+        return replace(fitted, notes=(*read.notes, *fitted.notes))
 
 
 def _fit_rows(
@@ -132,10 +134,12 @@ def _fit_rows(
     reporter: Reporter,
     journal: Journal | None,
     ranks: Ranks,
+    read: Columns,
 ) -> Fitted:
     _check_size(goal)
     bent = {*settings.convex, *settings.concave}
-    space = infer_features(table, bent, bent | {name for name, _ in (*settings.monotone, *settings.max_strength)})
+    shaped = bent | {name for name, _ in (*settings.monotone, *settings.max_strength)}
+    space = infer_features(table, bent, shaped, read.readings)
     columns = space.encode(table)
     sample, bench, gains = ranks.agree(lambda: prepare_linked(space, columns, goal, weight, settings))
     shift, scale, log_link = sample.shift, sample.scale, sample.objective.log_link
@@ -246,28 +250,3 @@ def _describe(picks: Sequence[Judged]) -> list[dict[str, Any]]:
         }
         for (candidate, steps, loss), count in counts.items()
     ]
-
-
-def _weights(table: pd.DataFrame, goal: Target, settings: FitSettings) -> FloatArray:
-    """(N,) how much each row counts."""
-    weight = np.ones(len(table)) if settings.weight is None else positive_column(table, settings.weight)
-    if settings.class_weight == "balanced":
-        if not goal.classes:
-            raise UserError(f"class_weight balanced needs classes; the task is {goal.task}")
-        codes = goal.values.astype(int)
-        weight = weight / np.bincount(codes, weight, minlength=len(goal.classes))[codes]
-    if settings.exposure is not None and goal.task != "poisson":
-        raise UserError(f"exposure needs the task poisson; the task is {goal.task}")
-    return weight
-
-
-def _chosen(frame: pd.DataFrame, target: str, settings: FitSettings) -> pd.DataFrame:
-    """The columns that the settings ask for, and the target."""
-    roles = [name for name in (settings.weight, settings.exposure) if name is not None]
-    for name in (*settings.features, *settings.exclude, *roles):
-        if name not in frame:
-            raise UserError(f"no column {name!r}; the columns are {', '.join(frame.columns)}")
-        if name == target:
-            raise UserError(f"column {name!r} is the target; it cannot be used otherwise")
-    wanted = {target, *roles, *(settings.features or frame.columns)} - set(settings.exclude)
-    return frame[[name for name in frame if name in wanted]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -45,6 +46,12 @@ class FitSettings:
         budget: seconds that the search for a configuration may take, about, on cores like those it was
             measured on.
         seed: of everything random.
+        positive: of two classes, the one whose probability is predicted; None for the last in order.
+        decimal: the decimal mark of numbers that are written as texts; None to infer it.
+        date_format: (column, format) of dates that are not in ISO 8601; "" for all columns. Others are inferred.
+        missing: texts for a missing value instead of the usual ones, or COLUMN=TEXT|TEXT for one column; None for
+            the usual ones.
+        types: (column, number, category, date, time or boolean) where the type is not to be inferred.
     """
 
     task: Task | None = None
@@ -70,6 +77,11 @@ class FitSettings:
     class_weight: Literal["none", "balanced"] = "none"
     budget: float = 60.0
     seed: int = 0
+    positive: str | None = None
+    decimal: str | None = None
+    date_format: tuple[tuple[str, str], ...] = ()
+    missing: tuple[str, ...] | None = None
+    types: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         _require(self.task in (None, *get_args(Task)), f"task must be one of {_list(Task)}; got {self.task!r}")
@@ -106,6 +118,8 @@ class FitSettings:
                 (name == "learning_rate" and value is None) or (_number(value) and 0 < value < high),
                 f"{name} must be above 0 and below {high:g}; got {value!r}",
             )
+        _require(self.positive is None or isinstance(self.positive, str), "positive must be a class")
+        _require(self.decimal in (None, ".", ","), f"decimal must be . or ,; got {self.decimal!r}")
         for name in ("weight", "exposure"):
             value = getattr(self, name)
             _require(value is None or isinstance(value, str), f"{name} must be a column; got {value!r}")
@@ -177,7 +191,10 @@ def make_settings(told: Mapping[str, Any]) -> FitSettings:
         values["pairs"] = _pairs(values["pairs"])
     if "max_strength" in values:
         values["max_strength"] = _strengths(values["max_strength"])
-    for key in ("features", "exclude", "convex", "concave"):
+    for key in ("types", "date_format"):
+        if key in values:
+            values[key] = _by_column(key, values[key])
+    for key in ("features", "exclude", "convex", "concave", "missing"):
         if isinstance(values.get(key), list):
             values[key] = tuple(values[key])
     try:
@@ -211,6 +228,18 @@ def _monotone(told: object) -> tuple[tuple[str, str], ...]:
         if len(entry) != 2 or entry[1] not in ("+", "-"):
             raise UserError(f"monotone must be like f=+,g=-; got {'='.join(map(str, entry))!r}")
     return tuple((str(name), str(direction)) for name, direction in entries)
+
+
+def _by_column(key: str, given: object) -> tuple[tuple[str, str], ...]:
+    """ "f=date,g=number" or {"f": "date"} -> pairs; of formats of dates, one without a column is for all."""
+    if isinstance(given, str):
+        # A comma may stand in a format or in a name: it separates entries where a name and = follow.
+        given = [entry.rsplit("=", 1) if "=" in entry else [entry] for entry in re.split(r",(?=[^=,]+=)", given)]
+    pairs = [("", *entry) if key == "date_format" and len(entry) == 1 else entry for entry in _entries(given)]
+    for pair in pairs:
+        example = "when=%d/%m/%Y" if key == "date_format" else "zip=category,size=number"
+        _require(len(pair) == 2, f"{key} must be like {example}; got {'='.join(map(str, pair))!r}")
+    return tuple((str(name), str(value)) for name, value in pairs)
 
 
 def _strengths(told: object) -> tuple[tuple[str, float], ...]:

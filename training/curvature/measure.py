@@ -19,7 +19,7 @@ from eigenserve.model.operators.arguments import MAX_SEED, Which
 from eigenserve.model.operators.spectral_hessian import SpectralHessian
 from eigenserve.model.operators.spectral_loss import RowLoss, spectral_loss
 from eigenserve.model.spectral import SpectralModel
-from eigenserve.training.data.table import split_target
+from eigenserve.training.data.target import split_target
 from eigenserve.training.kernels.losses import (
     HUBER,
     LOGISTIC,

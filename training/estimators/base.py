@@ -22,7 +22,7 @@ from eigenserve.model.checkpoints.local_store import ModelStore
 from eigenserve.model.checkpoints.locations import load_model
 from eigenserve.model.explanations.eigenvector import Explanation
 from eigenserve.model.spectral import ClassLabel, SpectralModel
-from eigenserve.training.data.table import Target
+from eigenserve.training.data.target import Target
 from eigenserve.training.estimators.arrays import array_names, merge_equal_rows, read_columns
 from eigenserve.training.fit import fit_rows
 from eigenserve.training.settings import FitSettings, make_settings

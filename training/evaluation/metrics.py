@@ -10,7 +10,7 @@ from scipy.special import xlogy
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.spectral import SpectralModel
-from eigenserve.training.data.table import Target
+from eigenserve.training.data.target import Target
 
 #: Probabilities are held above this before their logarithm, so that one sure mistake is not an infinite loss.
 TINY = float(np.finfo(np.float64).eps)

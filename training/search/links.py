@@ -9,7 +9,7 @@ from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.features import FeatureSpace
 from eigenserve.training.additive.pairs import PairGain
 from eigenserve.training.data.schema import skewness
-from eigenserve.training.data.table import Target
+from eigenserve.training.data.target import Target
 from eigenserve.training.kernels.losses import choose_objective, standardised
 from eigenserve.training.progress import Silent
 from eigenserve.training.search.halving import RUNGS, search

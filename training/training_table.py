@@ -1,0 +1,156 @@
+"""A table as it is trained on: the columns that are asked for, read, without identifiers; target and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from eigenserve.errors import UserError
+from eigenserve.model.arrays import FloatArray
+from eigenserve.model.rows.errors import InvalidRowsError
+from eigenserve.model.rows.readings import Reading
+from eigenserve.training.data.columns import ReadingOptions, read_columns, reading_options
+from eigenserve.training.data.identifiers import identifiers
+from eigenserve.training.data.schema import infer_features
+from eigenserve.training.data.table import fingerprint
+from eigenserve.training.data.target import Target, positive_column, read_target, required_column, split_read_target
+from eigenserve.training.settings import FitSettings
+
+
+@dataclass(frozen=True)
+class TrainingTable:
+    """Rows to learn from.
+
+    Attributes:
+        features: (N, F) read columns, those that are left out gone.
+        target: of the N rows.
+        weight: (N,), how much each row counts.
+        readings: column -> how its texts are read, where that is not as programs write them.
+        notes: what the user should know.
+        rows: of the table, those without a target included.
+        sha256: a hash of the columns that were asked for, as they are read.
+    """
+
+    features: pd.DataFrame
+    target: Target
+    weight: FloatArray
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    rows: int = 0
+    sha256: str = ""
+
+
+def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> TrainingTable:
+    """Read a table for a fit of the column ``target``.
+
+    Raises:
+        UserError: a table or a setting that cannot be trained on.
+    """
+    required_column(frame, target)
+    chosen = chosen_columns(frame, target, settings)
+    options = reading_options(asdict(settings), chosen.columns)
+    raw = chosen[target]
+    read = read_columns(chosen.drop(columns=target), without(options, target))
+    column, notes = read_target(raw, settings.task, options)
+    whole = read.frame.assign(**{target: column})[list(chosen.columns)]
+    table, goal, target_notes = split_read_target(read.frame, raw, column, settings.task, positive=settings.positive)
+    weight = _weights(table, goal, settings)
+    if settings.exposure is not None:
+        exposure = positive_column(table, settings.exposure)
+        goal, weight = replace(goal, values=goal.values / exposure), weight * exposure
+    table = table.drop(columns=[name for name in (settings.weight, settings.exposure) if name is not None])
+    ids = identifiers(table, kept={*settings.features, *options.types, *_named_in(settings)})
+    if ids:
+        table = table.drop(columns=ids)
+        shown = ", ".join(map(repr, ids[:5])) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+        what = "is" if len(ids) == 1 else "are"
+        target_notes.append(
+            f"{shown} {what} different in every row, as an identifier is, and left out "
+            f"(--types {ids[0]}=number or category keeps it)"
+        )
+    return TrainingTable(
+        features=table,
+        target=goal,
+        weight=weight,
+        readings=read.readings,
+        notes=(*notes, *target_notes, *read.notes),
+        rows=len(frame),
+        sha256=fingerprint(whole),
+    )
+
+
+def without(options: ReadingOptions, name: str) -> ReadingOptions:
+    """What is given about all columns but one."""
+    return replace(
+        options,
+        date_formats={key: value for key, value in options.date_formats.items() if key != name},
+        missing_in={key: value for key, value in options.missing_in.items() if key != name},
+        types={key: value for key, value in options.types.items() if key != name},
+    )
+
+
+def chosen_columns(frame: pd.DataFrame, target: str, settings: FitSettings) -> pd.DataFrame:
+    """The columns that the settings ask for, and the target.
+
+    Raises:
+        UserError: a column that there is not, or the target among the others.
+    """
+    roles = [name for name in (settings.weight, settings.exposure) if name is not None]
+    features, exclude = named(settings.features, frame), named(settings.exclude, frame)
+    for name in (*features, *exclude, *roles):
+        required_column(frame, name)
+        if name == target:
+            raise UserError(f"column {name!r} is the target; it cannot be used otherwise")
+    wanted = {target, *roles, *(features or frame.columns)} - set(exclude)
+    return frame[[name for name in frame if name in wanted]]
+
+
+def named(entries: Sequence[str], frame: pd.DataFrame) -> list[str]:
+    """The columns that the entries of a list separated by commas name, some of which may hold a comma themselves."""
+    names, at = [], 0
+    while at < len(entries):
+        joined = ((",".join(entries[at:end]), end) for end in range(len(entries), at, -1))
+        name, end = next(((text.strip(), end) for text, end in joined if text.strip() in frame), (entries[at], at + 1))
+        names.append(name)
+        at = end
+    return names
+
+
+def check_features(test: pd.DataFrame, table: TrainingTable, name: str) -> None:
+    """Find out before a long training whether rows to test on can be rows of its model.
+
+    Raises:
+        UserError: a missing column, or a value that is none of its feature's.
+    """
+    for column in (table.target.name, *table.features.columns):
+        if column not in test:
+            raise UserError(f"{name} has no column {column!r}")
+    space = infer_features(table.features, readings=table.readings)
+    try:
+        space.encode(test)
+    except InvalidRowsError as error:
+        (row, column), message = error.errors[0]
+        raise UserError(f"{name}: column {column!r} {message} in row {int(row) + 1}") from error
+
+
+def _named_in(settings: FitSettings) -> Iterable[str]:
+    """Features that settings say something about: they are wanted."""
+    yield from (name for name, _ in (*settings.monotone, *settings.max_strength))
+    yield from (*settings.convex, *settings.concave)
+    yield from (name for pair in settings.pairs or () for name in pair)
+
+
+def _weights(table: pd.DataFrame, goal: Target, settings: FitSettings) -> FloatArray:
+    """(N,) how much each row counts."""
+    weight = np.ones(len(table)) if settings.weight is None else positive_column(table, settings.weight)
+    if settings.class_weight == "balanced":
+        if not goal.classes:
+            raise UserError(f"class_weight balanced needs classes; the task is {goal.task}")
+        codes = goal.values.astype(int)
+        weight = weight / np.bincount(codes, weight, minlength=len(goal.classes))[codes]
+    if settings.exposure is not None and goal.task != "poisson":
+        raise UserError(f"exposure needs the task poisson; the task is {goal.task}")
+    return weight
