@@ -1,4 +1,4 @@
-"""create_app: the whole service as one ASGI application."""
+"""Build the whole service as one ASGI application."""
 
 from __future__ import annotations
 

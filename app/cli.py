@@ -1,4 +1,4 @@
-"""The command `eigenserve serve`."""
+"""Run the command `eigenserve serve`."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _run_serve(parsed: argparse.Namespace) -> None:
 
 
 def _bind(settings: Settings) -> socket.socket:
-    """The listening socket, for one server or many."""
+    """Open the listening socket, for one server or many."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -74,7 +74,7 @@ def _bind(settings: Settings) -> socket.socket:
 
 
 def _settings(parsed: argparse.Namespace) -> Settings:
-    """The environment's settings, with what the command line says instead."""
+    """Read the environment's settings, overridden by the command line."""
     given: dict[str, Any] = {
         key: value for key, value in vars(parsed).items() if key in Settings.model_fields and value is not None
     }

@@ -1,4 +1,4 @@
-"""Problems: every error the service answers with, and the one table that says how (RFC 9457)."""
+"""Turn every error into the answer that one table gives for it (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Location = tuple[int | str, ...]
 
 @dataclass
 class ProblemError(Exception):
-    """An answer other than success.
+    """Answer a request with an error.
 
     Attributes:
         status: the HTTP status.
@@ -42,12 +42,12 @@ class ProblemError(Exception):
 
 
 def invalid(loc: Location, msg: str) -> ProblemError:
-    """A body with one fault: 422."""
+    """Reject a body with one fault: 422."""
     return invalid_all([(loc, msg)])
 
 
 def invalid_all(errors: Sequence[tuple[Location, str]], total: int | None = None) -> ProblemError:
-    """A body with faults: 422, the first of them as the detail."""
+    """Reject a body with faults: 422, the first of them as the detail."""
     loc, msg = errors[0]
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
     count = len(errors) if total is None else total
@@ -56,7 +56,7 @@ def invalid_all(errors: Sequence[tuple[Location, str]], total: int | None = None
 
 
 def problem_body(problem: ProblemError, request_id: str | None) -> bytes:
-    """The JSON of a problem. ``error`` repeats the detail: inference clients look for a text of that name."""
+    """Write the JSON of a problem. ``error`` repeats the detail: inference clients look for a text of that name."""
     document: dict[str, Any] = {
         "title": _TITLES.get(problem.status) or HTTPStatus(problem.status).phrase,
         "status": problem.status,
@@ -70,7 +70,7 @@ def problem_body(problem: ProblemError, request_id: str | None) -> bytes:
 
 
 def problem_response(problem: ProblemError, path: str, request_id: str | None) -> Response:
-    """A problem as a response, with the media type and status that the path's protocol has for it."""
+    """Write a problem as a response, with the media type and status that the path's protocol has for it."""
     plain = path.startswith(("/v1/", "/v2/")) or path in ("/v1", "/v2")
     # KServe's clients read errors only from application/json.
     media_type = "application/json" if plain else MEDIA_TYPE
@@ -89,7 +89,7 @@ def _of_http(error: HTTPException, request: Request) -> ProblemError:
     headers = error.headers or {}
     path = request.scope["path"]
     if error.status_code == 404:
-        return ProblemError(404, f"there is nothing at {path}; the paths are listed at /docs", headers=headers)
+        return ProblemError(404, f"path {path} does not exist; the paths are listed at /docs", headers=headers)
     if error.status_code == 405:
         # A route keeps its methods in a set, whose order is another in every process.
         allowed = ", ".join(sorted(headers.get("Allow", "").split(", ")))
@@ -109,7 +109,7 @@ PROBLEMS: dict[type[Exception], Any] = {
 
 
 async def problem_of(request: Request, error: Exception) -> Response:
-    """The answer to a request that ended in one of the errors of the table."""
+    """Map an error of the table to the answer of its request."""
     kind = next(kind for kind in type(error).__mro__ if kind in PROBLEMS)
     problem = PROBLEMS[kind](error, request)
     return problem_response(problem, request.scope["path"], request.scope["state"].get("request_id"))

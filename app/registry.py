@@ -1,4 +1,4 @@
-"""ModelRegistry: the models that are served now, and how they come and go."""
+"""Keep the models that are served now: load, reload and unload them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger("eigenserve.registry")
 
 @dataclass(frozen=True, eq=False)
 class ServedModel:
-    """One version of a model, loaded. A request keeps the one it began with."""
+    """Hold one loaded version of a model. A request keeps the one it began with."""
 
     name: str
     version: int
@@ -29,13 +29,13 @@ class ServedModel:
 
     @cached_property
     def class_keys(self) -> tuple[str, ...]:
-        """The classes as keys of a JSON object."""
+        """Return the classes as keys of a JSON object."""
         return tuple(category_key(label) for label in self.model.classes)
 
 
 @dataclass
 class ModelRegistry:
-    """Models by name and version, the newest by default.
+    """Find models by name and version, the newest by default.
 
     ``served`` is replaced as a whole and never changed in place, so that a reader on any thread sees one
     state of the store. Loading happens under a lock, on threads that may wait.
@@ -63,7 +63,7 @@ class ModelRegistry:
     _unloaded: set[str] = field(default_factory=set)
 
     def find(self, name: str | None = None, version: str | int | None = None) -> ServedModel:
-        """The model that answers a request.
+        """Find the model that answers a request.
 
         Raises:
             ProblemError: 404 no such model or version; 422 none named where there are several; 503 not
@@ -94,7 +94,7 @@ class ModelRegistry:
         """
         names = self.store.names()
         if not names:
-            raise ModelNotFoundError(f"the store {self.store.root} has no model; train one with `eigenserve fit`")
+            raise ModelNotFoundError(f"the store {self.store.root} is empty; train a model with `eigenserve fit`")
         if self.default is not None and self.default not in names:
             raise ModelNotFoundError(
                 f"the default model {self.default!r} is not in the store {self.store.root}; "
@@ -134,11 +134,11 @@ class ModelRegistry:
                 except (CheckpointError, ModelNotFoundError) as error:
                     failures[name, version] = str(error)
                     self.on_load(name, None)
-            told, self.failures = self.failures, MappingProxyType(failures)
+            known, self.failures = self.failures, MappingProxyType(failures)
             if not loaded:
                 raise CheckpointError(failures[name, versions[-1]])
             for key, why in failures.items():
-                if key not in told:
+                if key not in known:
                     log.error("version not loaded", extra={"model": name, "version": key[1], "reason": why})
             self._mark(name, unloaded=False)
             self.served = MappingProxyType(
@@ -204,11 +204,11 @@ class ModelRegistry:
         if not self.ready:
             raise not_ready()
         names = ", ".join(served) or "none"
-        raise invalid(("model",), f"must be given, one of {names}: no model is the default")
+        raise invalid(("model",), f"must be given, one of {names}: a default model is not set")
 
 
 def not_ready() -> ProblemError:
-    """The answer while models are being loaded."""
+    """Answer while models are being loaded."""
     return ProblemError(503, "the models are still being loaded", headers={"Retry-After": "1"})
 
 

@@ -1,4 +1,4 @@
-"""Settings: every knob of the service, one validated object."""
+"""Hold all settings of the service in one validated object."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROUTE = "^/[^{}]*$"
 
 
 class Settings(BaseSettings):
-    """What the environment variables ``EIGENSERVE_*`` say; built once, at start.
+    """Read the environment variables ``EIGENSERVE_*``; built once, at start.
 
     ``settings_table`` turns these fields into the table of docs/service.md.
     """
@@ -26,7 +26,7 @@ class Settings(BaseSettings):
 
     store: str = Field(
         default="models",
-        description="folder of the models, STORE/NAME/__version__, or an fsspec URL such as s3://BUCKET/PREFIX",
+        description="folder of the models, STORE/NAME/VERSION, or an fsspec URL such as s3://BUCKET/PREFIX",
     )
     store_cache: Path | None = Field(
         default=None, description="folder for copies of a URL's models; by default one of the user's cache"
@@ -34,10 +34,10 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     health_route: str | None = Field(
-        default=None, pattern=ROUTE, description="one more path that answers as `/ping` does (Vertex AI chooses it)"
+        default=None, pattern=ROUTE, description="additional path that answers as `/ping` does (Vertex AI chooses it)"
     )
     predict_route: str | None = Field(
-        default=None, pattern=ROUTE, description="one more path that answers as `/invocations` does"
+        default=None, pattern=ROUTE, description="additional path that answers as `/invocations` does"
     )
     workers: int = Field(default=1, ge=1, le=256, description="server processes")
     threads: int | None = Field(
@@ -48,10 +48,10 @@ class Settings(BaseSettings):
     )
     default_model: str | None = Field(
         default=None,
-        description="model that answers a request naming none; needed only where the store has several",
+        description="model that answers requests without a model name; needed only where the store has several",
     )
     watch_interval_s: float = Field(
-        default=2.0, ge=0, description="seconds between looks for new versions in the store; 0 never looks"
+        default=2.0, ge=0, description="seconds between checks for new versions in the store; 0 disables them"
     )
     keep_versions: int = Field(
         default=10, ge=1, description="versions of a model that are served, the newest that can be loaded"
@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     max_queue_rows: int = Field(
         default=200_000, ge=1, description="rows that may wait for the solver; more are refused with 503"
     )
-    deadline_s: float = Field(default=30.0, gt=0, description="seconds until a request is given up with 504")
+    deadline_s: float = Field(default=30.0, gt=0, description="seconds until a request is answered with 504")
     body_timeout_s: float = Field(default=20.0, gt=0, description="seconds a client has to send a body")
     drain_timeout_s: float = Field(
         default=20.0, gt=0, description="seconds that accepted requests have to finish after SIGTERM"
@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     )
     api_keys: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(),
-        description="comma-separated keys that may predict; without any, no key is asked for",
+        description="comma-separated keys that may predict; without any, the service is open",
     )
     admin_keys: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(), description="comma-separated keys that may also load and unload models"
@@ -108,7 +108,7 @@ class Settings(BaseSettings):
 
 
 def settings_table() -> str:
-    """The table of all settings, in Markdown."""
+    """Write the table of all settings, in Markdown."""
     lines = ["| Variable | Default | Meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = field.default

@@ -1,4 +1,4 @@
-"""The mathematics: tridiagonal spectral models, their eigensolvers, explanations and checkpoints."""
+"""Implement tridiagonal spectral models, their eigensolvers, explanations and checkpoints."""
 
 from eigenserve.model.checkpoints.local_store import CheckpointError, ModelStore
 from eigenserve.model.checkpoints.locations import load_model

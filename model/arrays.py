@@ -1,4 +1,4 @@
-"""The array type of the whole package."""
+"""Name the array type of the whole package."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""SpectralModel: rows in, predictions and explanations out."""
+"""Predict and explain rows."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ LINKS: dict[Task, Link] = dict(zip(get_args(Task), get_args(Link), strict=True))
 
 @dataclass(frozen=True)
 class SpectralModel:
-    """A trained tridiagonal spectral model.
+    """Predict by a trained tridiagonal spectral model, and explain every prediction.
 
     Attributes:
         task: regression, binary, multiclass or poisson.
@@ -71,7 +71,7 @@ class SpectralModel:
         if len(self.classes) != expected or (self.task == "multiclass" and expected < 2):
             raise ValueError(f"a {self.task} model must have {expected or 'no'} classes; got {self.classes}")
         if self.log_link and self.task != "regression":
-            raise ValueError(f"only a regression can be told the logarithmic link; this is a {self.task} model")
+            raise ValueError(f"log_link is only valid for regression; this model's task is {self.task}")
         outputs = len(self.classes) if self.task == "multiclass" else 1
         if self.ensemble.num_outputs != outputs:
             raise ValueError(f"a {self.task} model has {outputs} outputs; got {self.ensemble.num_outputs}")
@@ -79,15 +79,15 @@ class SpectralModel:
 
     @property
     def link(self) -> Link:
-        """The link of the task, or of a regression by the logarithm."""
+        """Return the link of the task, or of a regression by the logarithm."""
         return "exp" if self.log_link else LINKS[self.task]
 
     def scores(self, columns: FloatArray) -> FloatArray:
-        """Columns (N, F) as ``features.encode`` gives them -> scores (N, O)."""
+        """Score columns (N, F), as ``features.encode`` gives them: (N, O)."""
         return self.ensemble.scores(self.features.coordinates(columns))
 
     def predict(self, rows: Any) -> NDArray[Any]:
-        """Rows (see ``FeatureSpace.encode``) -> (N,) predictions: numbers, or class labels.
+        """Predict rows (see ``FeatureSpace.encode``): (N,) numbers, or class labels.
 
         Raises:
             InvalidRowsError: rows that are not rows of this model.
@@ -96,11 +96,11 @@ class SpectralModel:
         return self.labels(self.probabilities(scores)) if self.classes else self.values(scores)
 
     def predict_proba(self, rows: Any) -> FloatArray:
-        """Rows -> (N, classes) probabilities, in the order of ``classes``.
+        """Predict rows' probabilities (N, classes), in the order of ``classes``.
 
         Raises:
             InvalidRowsError: rows that are not rows of this model.
-            ValueError: the model is no classifier.
+            ValueError: the model is not a classifier.
         """
         if not self.classes:
             raise ValueError(f"only classifiers have probabilities; this is a {self.task} model")
@@ -108,11 +108,11 @@ class SpectralModel:
 
     @cached_property
     def interval_levels(self) -> tuple[float, ...]:
-        """Levels at which the card keeps radii of prediction intervals, ascending; none for classifiers."""
+        """List levels at which the card keeps radii of prediction intervals, ascending; none for classifiers."""
         return tuple(sorted(self._radii))
 
     def predict_interval(self, rows: Any, level: float = 0.9) -> FloatArray:
-        """Rows -> (N, 2): intervals that hold the target with probability ``level``, on average over rows.
+        """Predict intervals (N, 2) that hold the target with probability ``level``, on average over rows.
 
         Split-conformal: of equal width for all rows, which must be like those trained on.
 
@@ -123,7 +123,7 @@ class SpectralModel:
         return self.intervals(self.scores(self.features.encode(rows)), level)
 
     def intervals(self, scores: FloatArray, level: float) -> FloatArray:
-        """As ``predict_interval``, for scores (N, 1)."""
+        """Return the intervals of ``predict_interval``, for scores (N, 1)."""
         if level not in self._radii:
             levels = ", ".join(f"{have:g}" for have in self.interval_levels) or "none: no intervals are kept"
             raise ValueError(f"level must be one of {levels}; got {level}")
@@ -144,7 +144,7 @@ class SpectralModel:
         baseline: Any = None,
         seed: int = 0,
     ) -> Explanation:
-        """Rows -> their scores taken apart (see ``Explanation``).
+        """Explain rows: their decomposed scores (see ``Explanation``).
 
         Args:
             rows: as for ``predict``.
@@ -176,7 +176,7 @@ class SpectralModel:
         seed: int = 0,
         check: Callable[[], None] = lambda: None,
     ) -> Explanation:
-        """As ``explain``, for encoded columns (N, F) and an encoded baseline, (F,) or (B, F).
+        """Explain encoded columns (N, F) against an encoded baseline, (F,) or (B, F).
 
         ``check`` is called now and then while it takes long; it may raise, to give up.
         """
@@ -192,7 +192,7 @@ class SpectralModel:
         return attribute(self.features, self.ensemble, found, method, columns, baseline, outputs, seed, check)
 
     def eigenpairs(self, row: Any, target: ClassLabel | None = None) -> tuple[MemberEigenpair, ...]:
-        """Every member's matrix, eigenvalue and eigenvector for a row (see ``model.explanations.eigenpairs``).
+        """Compute every member's matrix, eigenvalue and eigenvector for a row (see ``model.explanations.eigenpairs``).
 
         Raises:
             InvalidRowsError: a row that is not one of this model.
@@ -204,7 +204,7 @@ class SpectralModel:
     def response_curves(
         self, row: Any, names: Iterable[str] | None = None, target: ClassLabel | None = None
     ) -> dict[str, ResponseCurve]:
-        """How a row's score and prediction answer to each feature alone (see ``model.explanations.response_curves``).
+        """Compute a row's score and prediction along each feature alone (see ``model.explanations.response_curves``).
 
         Args:
             row: a mapping by feature name, or a sequence in column order.
@@ -221,7 +221,7 @@ class SpectralModel:
         return {curve.feature: curve for curve in found}
 
     def response_surface(self, row: Any, pair: tuple[str, str], target: ClassLabel | None = None) -> ResponseSurface:
-        """As ``response_curves``, over a grid of two different features' values."""
+        """Compute what ``response_curves`` does, over a grid of two different features' values."""
         columns = baseline_columns(self.features, row)
         a, b = (self.features.position(name) for name in pair)
         if a == b:
@@ -237,7 +237,7 @@ class SpectralModel:
         ranges: Mapping[str, tuple[Any, Any]] | None = None,
         max_features: int = 2,
     ) -> list[list[Counterfactual]]:
-        """For every row, the smallest changes that make its prediction what is wanted (see
+        """Find, for every row, the smallest changes that give the wanted prediction (see
         ``model.counterfactuals.search``).
 
         Args:
@@ -267,7 +267,7 @@ class SpectralModel:
         return [find_counterfactuals(steps, goal, row, max_features) for row in self.features.encode(rows)]
 
     def interactions(self, row: Any, target: ClassLabel | None = None, *, baseline: Any = None) -> Interactions:
-        """Second derivatives and Shapley interaction values of a row (see ``model.explanations.interactions``).
+        """Measure second derivatives and Shapley interaction values of a row (see ``model.explanations.interactions``).
 
         Args:
             row: a mapping by feature name, or a sequence in column order.
@@ -282,7 +282,7 @@ class SpectralModel:
         return interactions(self.features, self.ensemble, self.output_of(columns, target), columns, start)
 
     def certify(self, row: Any, radii: Mapping[str, float] | None = None, *, effort: float = 1.0) -> ScoreInterval:
-        """A proved interval of the scores of all rows within ``radii`` of a row (see ``model.certificates.intervals``).
+        """Prove an interval of the scores of all rows within ``radii`` of a row (see ``model.certificates.intervals``).
 
         Args:
             row: a mapping by feature name, or a sequence in column order.
@@ -306,7 +306,7 @@ class SpectralModel:
         *,
         effort: float = 1.0,
     ) -> float:
-        """How many ``scales`` all features may move at once without changing the row's decision
+        """Certify how many ``scales`` all features may move at once without changing the row's decision
         (``model.certificates.intervals``).
 
         Args:
@@ -349,7 +349,7 @@ class SpectralModel:
     def stability(
         self, rows: Any, radii: Mapping[str, float] | None = None, target: ClassLabel | None = None
     ) -> Stability:
-        """How far the eigenvector explanations of rows can turn, and whether to trust them (see
+        """Bound how far the eigenvector explanations of rows can turn, and say whether to trust them (see
         ``model.certificates.stability``).
 
         Args:
@@ -368,17 +368,17 @@ class SpectralModel:
     def stability_columns(
         self, columns: FloatArray, radii: Mapping[str, float] | None = None, target: ClassLabel | None = None
     ) -> Stability:
-        """As ``stability``, for encoded columns (N, F)."""
+        """Bound what ``stability`` does, for encoded columns (N, F)."""
         outputs = self._outputs(columns, target)
         contributions = explain(self.features, self.ensemble, columns, outputs).contributions
         return stability(self.features, self.ensemble, columns, outputs, contributions, radii)
 
     def certificates(self) -> Certificates:
-        """Along which features the score is proved monotone, convex or concave (see ``model.certificates.shapes``)."""
+        """Return the features along which the score is proved monotone, convex or concave."""
         return certificates(self.features, self.ensemble)
 
     def strengths(self) -> dict[str, float]:
-        """By feature, a bound on every slope or change between categories (see ``model.certificates.strengths``)."""
+        """Bound, by feature, every slope or change between categories (see ``model.certificates.strengths``)."""
         return dict(self._strengths)
 
     @cached_property
@@ -386,14 +386,14 @@ class SpectralModel:
         return feature_strengths(self.features, self.ensemble)
 
     def values(self, scores: FloatArray) -> FloatArray:
-        """Scores (N, 1) -> predictions (N,) of a model without classes; infinite where they are beyond float64."""
+        """Turn scores (N, 1) into predictions (N,) of a model without classes; infinite beyond float64."""
         if self.link != "exp":
             return scores[:, 0]
         with np.errstate(over="ignore"):
             return np.exp(scores[:, 0])
 
     def probabilities(self, scores: FloatArray) -> FloatArray:
-        """Scores (N, O) -> (N, classes)."""
+        """Turn scores (N, O) into probabilities (N, classes)."""
         if self.link == "softmax":
             powers = np.exp(scores - scores.max(axis=1, keepdims=True))
             return np.asarray(powers / powers.sum(axis=1, keepdims=True))
@@ -405,11 +405,11 @@ class SpectralModel:
         return np.stack([np.where(positive, smaller, larger), np.where(positive, larger, smaller)], axis=1)
 
     def labels(self, probabilities: FloatArray) -> NDArray[Any]:
-        """(N, classes) -> the most probable class of each row (of equal ones the first)."""
+        """Choose the most probable class of each row (N, classes) (of equal ones the first)."""
         return np.array(self.classes)[probabilities.argmax(axis=1)]
 
     def output_of(self, columns: FloatArray, target: ClassLabel | None = None) -> Output:
-        """The output that scores the class ``target``, or by default what ``explain`` explains, of columns (F,)."""
+        """Choose the output that scores the class ``target``, or by default what ``explain`` explains, of columns."""
         combination = self._outputs(columns[None], target)[0]
         index = int(np.abs(combination).argmax())
         if not self.classes:
@@ -420,13 +420,13 @@ class SpectralModel:
     def _responses(
         self, columns: FloatArray, target: ClassLabel | None, row: int
     ) -> tuple[dict[str, ResponseCurve], float]:
-        """All response curves of a row of columns, and its prediction."""
+        """Compute all response curves of a row of columns, and its prediction."""
         output = self.output_of(columns[row], target)
         found = response_curves(self.features, self.ensemble, output, columns[row], range(len(self.features)))
         return {curve.feature: curve for curve in found}, float(output.predict(self.scores(columns[[row]]))[0])
 
     def _outputs(self, columns: FloatArray, target: ClassLabel | None) -> FloatArray:
-        """The combination of outputs that scores the class ``target``, for each row."""
+        """Combine the outputs that score the class ``target``, for each row."""
         if target is not None:
             if target not in self.classes:
                 allowed = f"one of {', '.join(map(repr, self.classes))}" if self.classes else "left out: no classes"

@@ -1,4 +1,4 @@
-"""fit: from a table to a trained model."""
+"""Fit a model to a table."""
 
 from __future__ import annotations
 
@@ -22,12 +22,11 @@ from eigenserve.training.data.audit import audit
 from eigenserve.training.data.columns import Columns, read_columns
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.target import Target
-from eigenserve.training.training_table import TrainingTable, training_table
 from eigenserve.training.evaluation.metrics import score_metrics
 from eigenserve.training.progress import Reporter, Silent
 from eigenserve.training.releases import releases
 from eigenserve.training.search.calibration import calibration, interval_radii
-from eigenserve.training.search.fixed_length import REFIT, train_told
+from eigenserve.training.search.fixed_length import REFIT, train_fixed
 from eigenserve.training.search.halving import Judged, blend, run_jobs, rungs_for, rungs_within, search
 from eigenserve.training.search.journal import Journal
 from eigenserve.training.search.links import prepare_linked
@@ -36,6 +35,7 @@ from eigenserve.training.search.promises import proved_of
 from eigenserve.training.search.ranks import Ranks
 from eigenserve.training.search.workbench import TrainedMember, Workbench
 from eigenserve.training.settings import FitSettings
+from eigenserve.training.training_table import TrainingTable, training_table
 
 MIN_ROWS = 20
 #: The largest number of a target must lie between these sizes: beyond, its squares leave float64 in metrics and scales.
@@ -44,14 +44,14 @@ SIZES = 1e-100, 1e100
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained model and what there is to say about it.
+    """Hold a trained model and what training reports about it.
 
     Attributes:
         model: the model, with metrics, settings and the data's fingerprint in its card.
-        target: of the N rows that were held out, which are all unless ``epochs`` was told.
+        target: of the N rows that were held out, which are all unless ``epochs`` was given.
         scores: (N, O), the score of each row by members that have not seen it.
         weight: (N,), how much each row counted.
-        notes: what the user should be told about the data.
+        notes: what the user should know about the data.
         columns: (all rows, F), as the model's feature space encodes them.
         judged: what the search tried, in the order in which it did.
         complete: false if the search was interrupted.
@@ -103,14 +103,14 @@ def fit_rows(
     ranks: Ranks | None = None,
     readings: Mapping[str, Reading] | None = None,
 ) -> Fitted:
-    """As ``fit``, for rows whose target and weights are at hand already.
+    """Fit rows whose target and weights are at hand already.
 
     Args:
         table: the N rows' features, all of which are used.
         goal: their targets.
         weight: (N,), positive.
         settings: those that name columns, and ``task``, are ignored.
-        reporter: told how far it has come.
+        reporter: receives how far it has come.
         journal: of the search.
         ranks: the processes that share the training.
         readings: how the columns' texts are read; None for a table of raw values, which is then read here.
@@ -151,7 +151,7 @@ def _fit_rows(
     else:
         steps = settings.epochs * max(1, len(bench.fold) // bench.batch)
         if len(bench.suitable()) == 1 and bench.additive is None:
-            only, trained = train_told(bench, steps, settings.members, reporter, journal, ranks)
+            only, trained = train_fixed(bench, steps, settings.members, reporter, journal, ranks)
             judged, complete = [only], True
         else:
             judged, complete = search(bench, rungs_for(bench, steps), reporter, journal, ranks)
@@ -232,13 +232,13 @@ def _check_size(goal: Target) -> None:
     largest = 0.0 if goal.classes else float(np.abs(goal.values).max())
     if largest and not SIZES[0] <= largest <= SIZES[1]:
         raise UserError(
-            f"the largest number of a target must have a size of {SIZES[0]:g} to {SIZES[1]:g}; that of {goal.name!r} "
-            f"has {largest:.3g}: give the target in another unit"
+            f"target {goal.name!r} must have a largest absolute value between {SIZES[0]:g} and {SIZES[1]:g}; "
+            f"got {largest:.3g}: rescale the target"
         )
 
 
 def _describe(picks: Sequence[Judged]) -> list[dict[str, Any]]:
-    """What the members are, for the card."""
+    """Describe the members, for the card."""
     counts = Counter((pick.candidate, pick.steps, pick.loss) for pick in picks)
     return [
         {

@@ -1,4 +1,4 @@
-"""What a fit or another long run tells while it lasts: a bar on a terminal, plain lines elsewhere."""
+"""Report the progress of a fit or another long run: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ LINE_INTERVAL_S = 2.0
 
 
 class Reporter(Protocol):
-    """Told how far a fit has come."""
+    """Receive how far a fit has come."""
 
     def advance(self, done: int, total: int, text: str) -> None:
-        """``done`` of ``total`` optimiser steps have run; ``text`` says how it stands."""
+        """Note that ``done`` of ``total`` optimiser steps have run; ``text`` says how it stands."""
 
     def say(self, text: str) -> None:
-        """Tell the user at once."""
+        """Inform the user at once."""
 
 
 class Silent:
-    """Tells nothing."""
+    """Report nothing."""
 
     def advance(self, done: int, total: int, text: str) -> None:
         """Ignore it."""
@@ -35,7 +35,7 @@ class Silent:
 
 
 class FitProgress:
-    """Progress on a stream: a bar if it is a terminal, a line every two seconds otherwise."""
+    """Report progress on a stream: a bar if it is a terminal, a line every two seconds otherwise."""
 
     def __init__(self, stream: TextIO | None = None, label: str = "fit") -> None:
         self._label = label

@@ -1,4 +1,4 @@
-"""FitSettings: what a fit can be told."""
+"""Read and check the options of a fit."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from eigenserve.training.kernels.losses import RegressionLink, RegressionLoss
 
 @dataclass(frozen=True)
 class FitSettings:
-    """Settings of a fit; the defaults need no tuning.
+    """Hold the settings of a fit; the defaults need no tuning.
 
     Attributes:
-        task: regression, binary, multiclass or poisson; None to tell it from the target.
+        task: regression, binary, multiclass or poisson; None to infer it from the target.
         dim: size n of the tridiagonal matrices.
         members: spectral neurons per output whose mean is the score.
         eig_idx: which eigenvalue, from zero; None for the middle one.
@@ -135,8 +135,8 @@ class FitSettings:
             f"quantile {self.quantile:g} needs the loss quantile; the loss is {self.loss}",
         )
         if self.link == "log":
-            told = self.loss != "auto" or self.concave or self.max_strength
-            _require(not told, "link log goes with the loss auto alone, and with no concave or capped feature")
+            restricted = self.loss != "auto" or self.concave or self.max_strength
+            _require(not restricted, "link log requires the loss auto, and excludes concave and capped features")
         _require(
             self.class_weight in ("none", "balanced"),
             f"class_weight must be none or balanced; got {self.class_weight!r}",
@@ -144,25 +144,25 @@ class FitSettings:
 
     @property
     def peak_learning_rate(self) -> float:
-        """The learning rate, measured best on California housing unless told."""
+        """Return the learning rate, measured best on California housing unless given."""
         return self.learning_rate or (0.01 if self.curves == "piecewise" else 0.06)
 
     @property
     def resolved_eig_idx(self) -> int:
-        """The eigenvalue's index: the middle one unless told otherwise, or a shape needs another."""
+        """Return the eigenvalue's index: the middle one unless given otherwise, or a shape needs another."""
         if self.convex or self.concave:
             return self.dim - 1 if self.convex else 0
         return self.dim // 2 if self.eig_idx is None else self.eig_idx
 
 
 def read_settings(path: Path, overrides: Mapping[str, Any]) -> FitSettings:
-    """Settings from a TOML file whose keys are the names above; ``overrides`` go first.
+    """Read settings from a TOML file whose keys are the names above; ``overrides`` take precedence.
 
     Raises:
         UserError: no such file, not TOML, an unknown key or a value out of range.
     """
     try:
-        told = tomllib.loads(path.read_text())
+        given = tomllib.loads(path.read_text())
     except FileNotFoundError as error:
         raise UserError(f"no file {path}") from error
     except OSError as error:
@@ -170,19 +170,19 @@ def read_settings(path: Path, overrides: Mapping[str, Any]) -> FitSettings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid TOML: {error}") from error
     known = {field.name for field in fields(FitSettings)}
-    for key in told:
+    for key in given:
         if key not in known:
             raise UserError(f"{path}: unknown setting {key!r}; settings are {', '.join(sorted(known))}")
-    return make_settings({**told, **overrides})
+    return make_settings({**given, **overrides})
 
 
-def make_settings(told: Mapping[str, Any]) -> FitSettings:
-    """Settings from a mapping as TOML or the command line give them.
+def make_settings(given: Mapping[str, Any]) -> FitSettings:
+    """Make settings from a mapping as TOML or the command line give them.
 
     Raises:
         UserError: a value of the wrong type or out of range.
     """
-    values = dict(told)
+    values = dict(given)
     if values.get("task") == "auto":
         values["task"] = None
     if "monotone" in values:
@@ -204,7 +204,7 @@ def make_settings(told: Mapping[str, Any]) -> FitSettings:
 
 
 def _pairs(text: object) -> tuple[tuple[str, str], ...] | None:
-    """ "a:b,c:d" or [["a", "b"], ...] -> pairs of names."""
+    """Read "a:b,c:d" or [["a", "b"], ...] as pairs of names."""
     if text in ("auto", None):
         return None
     if text in ("none", ""):
@@ -221,9 +221,9 @@ def _pairs(text: object) -> tuple[tuple[str, str], ...] | None:
     return tuple((a, b) for a, b in pairs)
 
 
-def _monotone(told: object) -> tuple[tuple[str, str], ...]:
-    """ "f=+,g=-" or {"f": "+"} -> pairs of name and direction."""
-    entries = _entries(told)
+def _monotone(given: object) -> tuple[tuple[str, str], ...]:
+    """Read "f=+,g=-" or {"f": "+"} as pairs of name and direction."""
+    entries = _entries(given)
     for entry in entries:
         if len(entry) != 2 or entry[1] not in ("+", "-"):
             raise UserError(f"monotone must be like f=+,g=-; got {'='.join(map(str, entry))!r}")
@@ -231,7 +231,7 @@ def _monotone(told: object) -> tuple[tuple[str, str], ...]:
 
 
 def _by_column(key: str, given: object) -> tuple[tuple[str, str], ...]:
-    """ "f=date,g=number" or {"f": "date"} -> pairs; of formats of dates, one without a column is for all."""
+    """Read "f=date,g=number" or {"f": "date"} as pairs; of formats of dates, one without a column is for all."""
     if isinstance(given, str):
         # A comma may stand in a format or in a name: it separates entries where a name and = follow.
         given = [entry.rsplit("=", 1) if "=" in entry else [entry] for entry in re.split(r",(?=[^=,]+=)", given)]
@@ -242,21 +242,21 @@ def _by_column(key: str, given: object) -> tuple[tuple[str, str], ...]:
     return tuple((str(name), str(value)) for name, value in pairs)
 
 
-def _strengths(told: object) -> tuple[tuple[str, float], ...]:
-    """ "f=0.5,g=2" or {"f": 0.5} -> pairs of name and number."""
+def _strengths(given: object) -> tuple[tuple[str, float], ...]:
+    """Read "f=0.5,g=2" or {"f": 0.5} as pairs of name and number."""
     try:
-        return tuple((str(name), float(value)) for name, value in _entries(told))
+        return tuple((str(name), float(value)) for name, value in _entries(given))
     except (ValueError, TypeError) as error:
-        raise UserError(f"max_strength must be like f=0.5,g=2; got {told!r}") from error
+        raise UserError(f"max_strength must be like f=0.5,g=2; got {given!r}") from error
 
 
-def _entries(told: object) -> list[tuple[Any, ...]]:
-    """ "f=1,g=2", {"f": 1} or [["f", 1]] -> what each says, whatever that is."""
-    if isinstance(told, str):
-        return [tuple(entry.rsplit("=", 1)) for entry in told.split(",") if entry]
-    if isinstance(told, Mapping):
-        return list(told.items())
-    entries = told if isinstance(told, list | tuple) else [told]
+def _entries(given: object) -> list[tuple[Any, ...]]:
+    """Read "f=1,g=2", {"f": 1} or [["f", 1]] as what each says, whatever that is."""
+    if isinstance(given, str):
+        return [tuple(entry.rsplit("=", 1)) for entry in given.split(",") if entry]
+    if isinstance(given, Mapping):
+        return list(given.items())
+    entries = given if isinstance(given, list | tuple) else [given]
     return [tuple(entry) if isinstance(entry, list | tuple) else (entry,) for entry in entries]
 
 

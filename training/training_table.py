@@ -1,4 +1,4 @@
-"""A table as it is trained on: the columns that are asked for, read, without identifiers; target and weights."""
+"""Prepare a table for training: the columns that are asked for, read, without identifiers; target and weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from eigenserve.training.settings import FitSettings
 
 @dataclass(frozen=True)
 class TrainingTable:
-    """Rows to learn from.
+    """Hold rows to learn from.
 
     Attributes:
         features: (N, F) read columns, those that are left out gone.
@@ -83,7 +83,7 @@ def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> T
 
 
 def without(options: ReadingOptions, name: str) -> ReadingOptions:
-    """What is given about all columns but one."""
+    """Leave out what is given about one column."""
     return replace(
         options,
         date_formats={key: value for key, value in options.date_formats.items() if key != name},
@@ -93,7 +93,7 @@ def without(options: ReadingOptions, name: str) -> ReadingOptions:
 
 
 def chosen_columns(frame: pd.DataFrame, target: str, settings: FitSettings) -> pd.DataFrame:
-    """The columns that the settings ask for, and the target.
+    """Select the columns that the settings ask for, and the target.
 
     Raises:
         UserError: a column that there is not, or the target among the others.
@@ -109,7 +109,7 @@ def chosen_columns(frame: pd.DataFrame, target: str, settings: FitSettings) -> p
 
 
 def named(entries: Sequence[str], frame: pd.DataFrame) -> list[str]:
-    """The columns that the entries of a list separated by commas name, some of which may hold a comma themselves."""
+    """Find the columns that the entries of a list separated by commas name, some of which may hold a comma themselves."""
     names, at = [], 0
     while at < len(entries):
         joined = ((",".join(entries[at:end]), end) for end in range(len(entries), at, -1))
@@ -137,14 +137,14 @@ def check_features(test: pd.DataFrame, table: TrainingTable, name: str) -> None:
 
 
 def _named_in(settings: FitSettings) -> Iterable[str]:
-    """Features that settings say something about: they are wanted."""
+    """Yield features that settings say something about: they are wanted."""
     yield from (name for name, _ in (*settings.monotone, *settings.max_strength))
     yield from (*settings.convex, *settings.concave)
     yield from (name for pair in settings.pairs or () for name in pair)
 
 
 def _weights(table: pd.DataFrame, goal: Target, settings: FitSettings) -> FloatArray:
-    """(N,) how much each row counts."""
+    """Return how much each row counts, (N,)."""
     weight = np.ones(len(table)) if settings.weight is None else positive_column(table, settings.weight)
     if settings.class_weight == "balanced":
         if not goal.classes:

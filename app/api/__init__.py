@@ -1,1 +1,1 @@
-"""The paths that the service answers on, one file per contract."""
+"""Answer every path of the service, one file per contract."""

@@ -1,4 +1,4 @@
-"""What managed platforms tell a container by their own environment variables: Vertex AI and SageMaker."""
+"""Read the settings that Vertex AI and SageMaker pass to a container in environment variables."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _SETTINGS = {
 
 
 def platform_settings(environment: Mapping[str, str], prefix: str) -> dict[str, str]:
-    """The settings that a platform's variables stand for, but those that ``prefix`` variables name themselves."""
+    """Return the settings that a platform's variables stand for, except those that ``prefix`` variables name."""
     return {name: environment[variable] for name, variable in platform_variables(environment, prefix).items()}
 
 
 def platform_variables(environment: Mapping[str, str], prefix: str) -> dict[str, str]:
-    """Setting -> the platform's variable that it is taken from."""
+    """Map each setting to the platform's variable that it is taken from."""
     return {
         name: variable
         for variable, name in _SETTINGS.items()

@@ -1,4 +1,4 @@
-"""POST /counterfactuals: the smallest changes that make rows' predictions what is wanted."""
+"""Answer POST /counterfactuals: the smallest changes that give rows the wanted prediction."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ router = APIRouter()
     tags=["predictions"],
 )
 async def counterfactuals(request: Request) -> Response:
-    """The smallest changes of one or two features that make each row's prediction what is wanted."""
+    """Find the smallest changes of one or two features that give each row the wanted prediction."""
     service = service_of(request)
     body, _ = await service.read(request, JSON)
 
@@ -59,7 +59,7 @@ async def counterfactuals(request: Request) -> Response:
 
 
 def read_counterfactuals(document: Any, registry: ModelRegistry, max_rows: int) -> tuple[Asked, Steps, Goal, int]:
-    """The parsed body: rows, what may change, what is wanted, and how many features may change at once.
+    """Read the body: rows, what may change, what is wanted, and how many features may change at once.
 
     Raises:
         ProblemError: 422 naming each fault; 404 unknown model or version; 413 too many rows.
@@ -84,7 +84,7 @@ def read_counterfactuals(document: Any, registry: ModelRegistry, max_rows: int) 
 
 
 def counterfactuals_answer(served: ServedModel, found: list[list[Counterfactual]]) -> bytes:
-    """The answer: for every row its counterfactuals."""
+    """Write the answer: for every row its counterfactuals."""
     every = [one for row in found for one in row]
     changed = np.array([one.columns for one in every]).reshape(len(every), len(served.model.features))
     predicted = iter(predictions(served, finite(served, served.model.scores(changed))) if every else ())
@@ -128,7 +128,7 @@ def _read_ranges(served: ServedModel, ranges: Any, errors: _Faults) -> dict[int,
             continue
         feature = space.features[space.position(name)]
         if feature.num_codes:
-            errors.add(loc, "must be left out: it is no number")
+            errors.add(loc, "must be left out: it is not a number")
         elif space.position(name) in space.tied:
             errors.add(loc, f"must be left out: {TIED}")
         elif not isinstance(given, list) or len(given) != 2:

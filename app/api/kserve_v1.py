@@ -1,4 +1,4 @@
-"""KServe's V1 protocol, which is TensorFlow Serving's: /v1/models/NAME:predict and :explain."""
+"""Speak KServe's V1 protocol, which is TensorFlow Serving's: /v1/models/NAME:predict and :explain."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _PROBLEMS = problems(404, 408, 413, 415, 422, 503, 504, media_type=JSON)
 
 @router.get("/models", response_model=V1Models, summary="List the models")
 async def models(request: Request) -> Response:
-    """The names of all models."""
+    """List the names of all models."""
     return json_response({"models": list(service_of(request).registry.served)})
 
 
 @router.get("/models/{name}", response_model=V1Model, responses=problems(404, 503, media_type=JSON), summary="Ready?")
 async def model(request: Request, name: str) -> Response:
-    """Whether a model can predict."""
+    """Report whether a model can predict."""
     return json_response({"name": service_of(request).registry.find(name).name, "ready": True})
 
 
@@ -40,7 +40,7 @@ async def model(request: Request, name: str) -> Response:
     summary="Predict rows",
 )
 async def predict(request: Request, name: str) -> Response:
-    """Predictions as /predict gives them."""
+    """Predict as /predict does."""
     service = service_of(request)
     body, _ = await service.read(request, JSON)
 
@@ -58,7 +58,7 @@ async def predict(request: Request, name: str) -> Response:
     summary="Explain rows",
 )
 async def explain(request: Request, name: str) -> Response:
-    """Explanations as /explain gives them."""
+    """Explain as /explain does."""
     service = service_of(request)
     body, _ = await service.read(request, JSON)
 
@@ -69,7 +69,7 @@ async def explain(request: Request, name: str) -> Response:
 
 
 def _read(service: Service, name: str, body: bytes) -> Asked:
-    """``{"instances": [...]}``; other keys, such as TensorFlow Serving's signature_name, mean nothing."""
+    """Read ``{"instances": [...]}``; other keys, such as TensorFlow Serving's signature_name, mean nothing."""
     document = parse_json(body)
     if not isinstance(document, dict) or "instances" not in document:
         raise invalid(("instances",), 'must be given: the body must be {"instances": [...]}')

@@ -1,4 +1,4 @@
-"""MLflow's scoring protocol: /ping, /health, /version and /invocations."""
+"""Speak MLflow's scoring protocol: /ping, /health, /version and /invocations."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LAYOUTS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 @router.get("/ping", summary="Can it predict?", responses=problems(503), response_class=PlainTextResponse)
 @router.get("/health", summary="Can it predict?", responses=problems(503), response_class=PlainTextResponse)
 async def ping(request: Request) -> Response:
-    """200 when the models are loaded."""
+    """Answer 200 when the models are loaded."""
     if not service_of(request).ready:
         raise not_ready()
     return PlainTextResponse("\n")
@@ -36,7 +36,7 @@ async def ping(request: Request) -> Response:
 
 @router.get("/version", summary="Version of the server", response_class=PlainTextResponse)
 async def version() -> Response:
-    """The version, as plain text."""
+    """Answer with the version, as plain text."""
     return PlainTextResponse(__version__)
 
 
@@ -48,7 +48,7 @@ async def version() -> Response:
     summary="Predict rows",
 )
 async def invocations(request: Request) -> Response:
-    """Predictions of the default model: numbers, or a classifier's labels."""
+    """Predict by the default model: numbers, or a classifier's labels."""
     service = service_of(request)
     body, given = await service.read(request, JSON, CSV)
 
@@ -68,7 +68,7 @@ async def invocations(request: Request) -> Response:
 
 
 def _parse(body: bytes) -> Any:
-    """JSON in which NaN stands for a missing value: MLflow's client writes it, though it is no JSON."""
+    """Parse JSON in which NaN stands for a missing value: MLflow's client writes it, though it is not JSON."""
     if b"NaN" not in body:
         return parse_json(body)
     try:
@@ -79,11 +79,11 @@ def _parse(body: bytes) -> Any:
 
 def _constant(text: str) -> None:
     if text != "NaN":
-        raise ValueError(f"{text} is no finite number")
+        raise ValueError(f"must be a finite number; got {text}")
 
 
 def _read(document: Any, service: Service) -> Asked:
-    """One of MLflow's JSON layouts.
+    """Read one of MLflow's JSON layouts.
 
     Raises:
         ProblemError: 422 naming each fault.
@@ -115,7 +115,7 @@ def _split(value: Any, max_rows: int) -> dict[str, Any]:
 
 
 def check_columns(columns: dict[str, Any], max_rows: int, loc: Location) -> dict[str, Any]:
-    """Columns by name, if they are lists of one length.
+    """Check columns by name: they must be lists of one length.
 
     Raises:
         ProblemError: 422, 413.

@@ -1,4 +1,4 @@
-"""Model cards: what /models says of a model."""
+"""Describe the served models for /models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PLACED = ("name", "version", "metrics", "strengths")
 
 
 def model_summary(served: ServedModel, registry: ModelRegistry) -> dict[str, Any]:
-    """One model's entry in the list of all."""
+    """Describe a model for the list of all."""
     versions = registry.served.get(served.name, {})
     return {
         "name": served.name,
@@ -25,7 +25,7 @@ def model_summary(served: ServedModel, registry: ModelRegistry) -> dict[str, Any
 
 
 def model_card(served: ServedModel, registry: ModelRegistry) -> dict[str, Any]:
-    """Everything about one version of a model."""
+    """Describe one version of a model in full."""
     model, ensemble = served.model, served.model.ensemble
     return {
         **model_summary(served, registry),

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol (KServe V2): health, metadata, inference, model repository."""
+"""Speak the Open Inference Protocol (KServe V2): health, metadata, inference, model repository."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 @router.get("/", include_in_schema=False)
 @router.get("", response_model=schemas.ServerMetadata, responses=_problems(), summary="Describe the server")
 async def server(request: Request) -> Response:
-    """Name, version and extensions."""
+    """Describe the server: name, version and extensions."""
     extensions = ["binary_tensor_data", "model_repository"]
     return json_response({"name": "eigenserve", "version": __version__, "extensions": extensions})
 
 
 @router.get("/health/live", response_model=schemas.Live, summary="Is the process alive?")
 async def live(request: Request) -> Response:
-    """Always 200."""
+    """Answer 200, always."""
     return json_response({"live": True})
 
 
 @router.get("/health/ready", response_model=schemas.IsReady, responses=_problems(503), summary="Can it predict?")
 async def ready(request: Request) -> Response:
-    """200 when the models are loaded."""
+    """Answer 200 when the models are loaded."""
     if not service_of(request).ready:
         raise not_ready()
     return json_response({"ready": True})
@@ -62,7 +62,7 @@ async def ready(request: Request) -> Response:
     summary="Describe a version of a model",
 )
 async def version_metadata(request: Request, name: str, version: str) -> Response:
-    """Its input and output tensors."""
+    """Describe the version's input and output tensors."""
     return _metadata(service_of(request).registry, name, version)
 
 
@@ -73,7 +73,7 @@ async def version_metadata(request: Request, name: str, version: str) -> Respons
     summary="Describe a model",
 )
 async def metadata(request: Request, name: str) -> Response:
-    """Its input and output tensors."""
+    """Describe the model's input and output tensors."""
     return _metadata(service_of(request).registry, name)
 
 
@@ -107,7 +107,7 @@ def _metadata(registry: ModelRegistry, name: str, version: str | None = None) ->
     summary="Can a version of a model predict?",
 )
 async def version_ready(request: Request, name: str, version: str) -> Response:
-    """200 for what is loaded, 404 otherwise."""
+    """Answer 200 for a loaded version, 404 otherwise."""
     service_of(request).registry.find(name, version)
     return json_response({"name": name, "ready": True})
 
@@ -119,7 +119,7 @@ async def version_ready(request: Request, name: str, version: str) -> Response:
     summary="Can a model predict?",
 )
 async def model_ready(request: Request, name: str) -> Response:
-    """200 for what is loaded, 404 otherwise."""
+    """Answer 200 for a loaded model, 404 otherwise."""
     service_of(request).registry.find(name)
     return json_response({"name": name, "ready": True})
 
@@ -132,7 +132,7 @@ async def model_ready(request: Request, name: str) -> Response:
     summary="Predict with a version of a model",
 )
 async def version_infer(request: Request, name: str, version: str) -> Response:
-    """Tensors in, tensors out, as JSON or in the binary form."""
+    """Take tensors and return tensors, as JSON or in the binary form."""
     return await _infer(request, name, version)
 
 
@@ -144,7 +144,7 @@ async def version_infer(request: Request, name: str, version: str) -> Response:
     summary="Predict with a model",
 )
 async def infer(request: Request, name: str) -> Response:
-    """Tensors in, tensors out, as JSON or in the binary form."""
+    """Take tensors and return tensors, as JSON or in the binary form."""
     return await _infer(request, name)
 
 
@@ -172,7 +172,7 @@ async def _infer(request: Request, name: str, version: str | None = None) -> Res
     summary="List what the store has",
 )
 async def index(request: Request) -> Response:
-    """Every version that is loaded, and every one that could not be."""
+    """List every version that is loaded, and every one that could not be."""
     registry = service_of(request).registry
     entries = [
         {"name": name, "version": str(version), "state": "READY", "reason": ""}
@@ -189,10 +189,10 @@ async def index(request: Request) -> Response:
 @router.post(
     "/repository/models/{name}/load",
     responses=_problems(400, 403, 404),
-    summary="Load a model, or load it anew",
+    summary="Load or reload a model",
 )
 async def load(request: Request, name: str) -> Response:
-    """Takes up all versions of a model. What is served stays if none can be loaded."""
+    """Load all versions of a model. What is served stays if none can be loaded."""
     service = service_of(request)
     try:
         await service.on_loader(lambda: service.registry.load(_name(name)))
@@ -203,7 +203,7 @@ async def load(request: Request, name: str) -> Response:
 
 @router.post("/repository/models/{name}/unload", responses=_problems(400, 403, 404), summary="Stop serving a model")
 async def unload(request: Request, name: str) -> Response:
-    """Until it is loaded again. Requests that have begun are answered."""
+    """Unload a model until it is loaded again. Requests that have begun are answered."""
     service = service_of(request)
     await service.on_loader(lambda: service.registry.unload(name))
     return json_response({})
@@ -217,7 +217,7 @@ def _name(name: str) -> str:
 
 
 def _split(request: Request, body: bytes) -> tuple[dict[str, Any], bytes]:
-    """The JSON part of a body, and the binary data after it."""
+    """Split a body into its JSON part and the binary data after it."""
     length = request.headers.get(JSON_LENGTH)
     binary = b""
     if length is not None:
@@ -233,7 +233,7 @@ def _split(request: Request, body: bytes) -> tuple[dict[str, Any], bytes]:
 
 
 def _wanted(document: dict[str, Any], served: ServedModel) -> dict[str, bool]:
-    """The outputs that are asked for, and whether each is to be binary."""
+    """Return the requested outputs, and whether each is to be binary."""
     names = ["label", "probabilities"] if served.model.classes else ["prediction"]
     by_default = _parameters(document, ("parameters",)).get("binary_data_output", False) is True
     outputs = document.get("outputs")

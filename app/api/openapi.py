@@ -1,4 +1,4 @@
-"""/docs and the OpenAPI schema, served without a request to any other host."""
+"""Serve /docs and the OpenAPI schema without a request to any other host."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _ASSETS = {
 
 
 def problems(*statuses: int, media_type: str = MEDIA_TYPE) -> dict[int | str, dict[str, Any]]:
-    """The error answers of a route, for its ``responses``."""
+    """Return the error answers of a route, for its ``responses``."""
     content = {media_type: {"schema": {"$ref": f"#/components/schemas/{ProblemDetails.__name__}"}}}
     return {status: {"description": MEANINGS[status], "content": content} for status in sorted({401, *statuses})}
 
 
 def download(media_type: str, description: str) -> dict[int | str, dict[str, Any]]:
-    """The answers of a route that hands out a file, for its ``responses``."""
+    """Return the answers of a route that hands out a file, for its ``responses``."""
     etag = {"ETag": {"description": "The quoted sha256 of the file.", "schema": {"type": "string"}}}
     content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
     return {
@@ -53,7 +53,7 @@ def download(media_type: str, description: str) -> dict[int | str, dict[str, Any
 
 
 def json_body(schema: type[BaseModel], *media_types: str) -> dict[str, Any]:
-    """The request body of a route that reads it itself, for its ``openapi_extra``."""
+    """Return the request body of a route that reads it itself, for its ``openapi_extra``."""
     content = {"schema": _inline(schema.model_json_schema())}
     return {
         "requestBody": {
@@ -64,7 +64,7 @@ def json_body(schema: type[BaseModel], *media_types: str) -> dict[str, Any]:
 
 
 def _inline(schema: dict[str, Any]) -> dict[str, Any]:
-    """A schema without references of its own: those would point into a document it is only part of."""
+    """Return a schema without references inside: those would point into a document it is only part of."""
     definitions = schema.pop("$defs", {})
 
     def resolve(node: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The contract's endpoints: predictions, explanations, models, health, metrics."""
+"""Answer the service's own endpoints: predictions, explanations, models, health, metrics."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from eigenserve.model.arrays import FloatArray
 router = APIRouter()
 
 HTML = "text/html"
-#: A report has its scripts and styles in it and asks no host for anything. In a sandbox it is no page of this
+#: A report has its scripts and styles in it and asks no host for anything. In a sandbox it is not a page of this
 #: server's, either: what a store's reports do cannot reach the API with the reader's credentials.
 REPORT_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
@@ -57,7 +57,7 @@ REPORT_POLICY = (
     tags=["predictions"],
 )
 async def predict(request: Request) -> Response:
-    """Answers every row, or says what is wrong with each bad one."""
+    """Answer every row, or say what is wrong with each bad one."""
     service = service_of(request)
     body, given = await service.read(request, JSON, CSV, ARROW)
     wanted = accepted(request, given)
@@ -81,7 +81,7 @@ async def predict(request: Request) -> Response:
     tags=["predictions"],
 )
 async def explain(request: Request) -> Response:
-    """Takes every row's score apart: baseline + contributions = score."""
+    """Decompose every row's score: baseline + contributions = score."""
     service = service_of(request)
     body, given = await service.read(request, JSON, CSV, ARROW)
     wanted = accepted(request, given)
@@ -96,7 +96,7 @@ async def explain(request: Request) -> Response:
     def read() -> Asked:
         asked = reader()
         if asked.include.names and wanted != JSON:
-            raise ProblemError(406, f'a table has no place for what "include" asks for: accept {JSON}; got {wanted}')
+            raise ProblemError(406, f'"include" requires JSON; got Accept: {wanted}; accept {JSON}')
         return asked
 
     return Response(await service.explain(request, body, read, answer), media_type=wanted)
@@ -110,7 +110,7 @@ async def explain(request: Request) -> Response:
     tags=["models"],
 )
 async def models(request: Request) -> Response:
-    """Every model that is served, by its default version."""
+    """List every served model, by its default version."""
     registry = service_of(request).registry
     newest = [versions[max(versions)] for versions in registry.served.values()]
     return json_response({"models": [model_summary(served, registry) for served in newest]})
@@ -124,7 +124,7 @@ async def models(request: Request) -> Response:
     tags=["models"],
 )
 async def model(request: Request, name: str) -> Response:
-    """The newest version's features, metrics and structure."""
+    """Describe the newest version's features, metrics and structure."""
     registry = service_of(request).registry
     return json_response(model_card(registry.find(name), registry))
 
@@ -137,7 +137,7 @@ async def model(request: Request, name: str) -> Response:
     tags=["models"],
 )
 async def model_version(request: Request, name: str, version: str) -> Response:
-    """One version's features, metrics and structure."""
+    """Describe one version's features, metrics and structure."""
     registry = service_of(request).registry
     return json_response(model_card(registry.find(name, version), registry))
 
@@ -156,7 +156,7 @@ async def model_onnx(
     explain: Annotated[bool, Query(description="With explanations.")] = False,
     precision: Annotated[Precision, Query(description="Of the matrices and of what comes out.")] = "float64",
 ) -> Response:
-    """Raw features in, predictions out, in standard operators; checked against the model by onnxruntime."""
+    """Export the model: raw features in, predictions out, in standard operators; checked by onnxruntime."""
     service = service_of(request)
     served = service.registry.find(name, version)
     made = await service.onnx_files.get(served, explain, precision)
@@ -172,7 +172,7 @@ async def model_onnx(
     tags=["models"],
 )
 async def model_report(request: Request, name: str, version: str) -> Response:
-    """What training found: metrics, effects and settings, on one page that needs nothing else."""
+    """Show what training found: metrics, effects and settings, on one self-contained page."""
     registry = service_of(request).registry
     served = registry.find(name, version)
     # Read each time: the curvature of a model may be added to its report later.
@@ -184,7 +184,7 @@ async def model_report(request: Request, name: str, version: str) -> Response:
 
 @router.get("/livez", response_model=schemas.Alive, summary="Is the process alive?", tags=["health"])
 async def livez() -> Response:
-    """Always 200: a process that cannot answer this should be restarted."""
+    """Answer 200, always: a process that cannot answer this should be restarted."""
     return json_response({"status": "alive"})
 
 
@@ -196,7 +196,7 @@ async def livez() -> Response:
     tags=["health"],
 )
 async def readyz(request: Request) -> Response:
-    """200 when the models are loaded and the kernels compiled; 503 before, and while it shuts down."""
+    """Answer 200 when models are loaded and kernels compiled; 503 before, and during shutdown."""
     service = service_of(request)
     if service.failure is not None:
         raise ProblemError(503, f"the models cannot be served: {service.failure}", headers={"Retry-After": "10"})
@@ -209,14 +209,14 @@ async def readyz(request: Request) -> Response:
 
 @router.get("/metrics", summary="Metrics for Prometheus", tags=["health"], response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
-    """Counters and histograms in Prometheus' text format."""
+    """Write counters and histograms in Prometheus' text format."""
     return Response(service_of(request).metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def _reader(
     service: Service, request: Request, body: bytes, media_type: str, keys: frozenset[str]
 ) -> Callable[[], Asked]:
-    """How to read a body of this media type, put off until there is a thread for it."""
+    """Return a reader of a body of this media type, to be called once there is a thread for it."""
     registry, max_rows = service.registry, service.settings.max_rows
     if media_type == JSON:
         return lambda: read_request(parse_json(body), keys, registry, max_rows)

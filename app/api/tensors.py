@@ -1,4 +1,4 @@
-"""Tensors: the Open Inference Protocol's inputs and outputs, as JSON and in its binary form."""
+"""Convert between rows and the Open Inference Protocol's tensors, as JSON and in its binary form."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DATATYPES = (*_LAYOUTS, "BYTES")
 
 
 def read_tensors(inputs: Any, binary: bytes, served: ServedModel, max_rows: int) -> Any:
-    """The input tensors of a request as rows of a model.
+    """Read the input tensors of a request as rows of a model.
 
     Either one tensor for every feature, of shape [N] or [N, 1] and named after it, or a single one of shape
     [N, F] with the features in column order.
@@ -65,12 +65,12 @@ def read_tensors(inputs: Any, binary: bytes, served: ServedModel, max_rows: int)
     if len({len(values) for values in columns.values()}) > 1:
         raise invalid(("inputs",), "all tensors must have the same number of rows")
     if len(columns) < len(inputs):
-        raise invalid(("inputs",), "no two tensors may have the same name")
+        raise invalid(("inputs",), "tensors must have different names")
     return columns
 
 
 def output_tensors(served: ServedModel, scores: FloatArray) -> dict[str, tuple[str, list[int], Any]]:
-    """Every output by name: datatype, shape and values."""
+    """Return every output by name: datatype, shape and values."""
     model, count = served.model, len(scores)
     if not model.classes:
         return {"prediction": ("FP64", [count], model.values(scores))}
@@ -86,7 +86,7 @@ def output_tensors(served: ServedModel, scores: FloatArray) -> dict[str, tuple[s
 
 
 def label_datatype(served: ServedModel) -> str:
-    """The datatype that holds a classifier's classes."""
+    """Return the datatype that holds a classifier's classes."""
     kinds = set(map(type, served.model.classes))
     for kind, datatype in ((bool, "BOOL"), (int, "INT64"), (float, "FP64")):
         if kinds == {kind}:
@@ -95,7 +95,7 @@ def label_datatype(served: ServedModel) -> str:
 
 
 def to_binary(datatype: str, values: Any) -> bytes:
-    """Values in the protocol's binary form, row by row."""
+    """Write values in the protocol's binary form, row by row."""
     if datatype == "BYTES":
         texts = [str(value).encode() for value in values]
         return b"".join(struct.pack("<I", len(text)) + text for text in texts)
@@ -128,7 +128,7 @@ def _binary_size(tensor: dict[str, Any], loc: Location) -> int | None:
 
 
 def _flat(data: Any, count: int, loc: Location) -> list[Any]:
-    """Data given flat, or nested as its shape is."""
+    """Flatten data given flat, or nested as its shape is."""
     if not isinstance(data, list):
         raise invalid(loc, "must be given: a list of values")
     values = list(_leaves(data)) if any(isinstance(item, list) for item in data) else data

@@ -1,1 +1,1 @@
-"""Batch scoring: predictions and explanations of whole files, as `eigenserve score` gives them."""
+"""Score whole files: the predictions and explanations that `eigenserve score` writes."""

@@ -1,4 +1,4 @@
-"""The command `eigenserve score`."""
+"""Run the command `eigenserve score`."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def add_score(commands: Any) -> None:
     score = commands.add_parser(
         "score",
         help="predict or explain every row of a file",
-        description="Predict or explain every row of a file. A run that was stopped goes on when it is started again.",
+        description="Predict or explain every row of a file. A stopped run resumes when it is started again.",
     )
     score.set_defaults(run=_run_score)
-    score.add_argument("model", metavar="MODEL", help="STORE/NAME or STORE/NAME/__version__; STORE may be a URL")
+    score.add_argument("model", metavar="MODEL", help="STORE/NAME or STORE/NAME/VERSION; STORE may be a URL")
     score.add_argument("data", metavar="DATA", help="CSV, CSV.gz, Parquet or Arrow: a path or an fsspec URL")
-    score.add_argument("--out", required=True, metavar="FILE", help="where the answers go; its suffix is its format")
-    score.add_argument("--explain", action="store_true", help="explanations instead of predictions alone")
-    score.add_argument("--method", choices=METHODS, help=f"of the explanations (default {METHODS[0]})")
+    score.add_argument("--out", required=True, metavar="FILE", help="write to FILE; its suffix sets the format")
+    score.add_argument("--explain", action="store_true", help="write explanations, not predictions alone")
+    score.add_argument("--method", choices=METHODS, help=f"method of the explanations (default {METHODS[0]})")
     score.add_argument(
-        "--on-error", choices=["stop", "null"], default="stop", help="at a bad row: stop (default), or give no answer"
+        "--on-error", choices=["stop", "null"], default="stop", help="at a bad row: stop (default), or write null"
     )
-    score.add_argument("--engine", choices=["local", "ray"], default="local", help="who scores (default local)")
-    score.add_argument("--ray-address", metavar="ADDRESS", help="of a Ray cluster (default: RAY_ADDRESS, or a new one)")
+    score.add_argument("--engine", choices=["local", "ray"], default="local", help="where to score (default local)")
+    score.add_argument("--ray-address", metavar="ADDRESS", help="Ray cluster (default: RAY_ADDRESS, or a new one)")
     score.add_argument("--threads", type=int, metavar="N", help="threads of the solver (default: all cores)")
     score.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
@@ -52,7 +52,7 @@ def _run_score(parsed: argparse.Namespace) -> None:
     try:
         _score(parsed)
     except KeyboardInterrupt:
-        print("the same command continues from here", file=sys.stderr)
+        print("run the same command again to resume", file=sys.stderr)
         raise
 
 

@@ -1,4 +1,4 @@
-"""Encoding: Arrow columns -> what ``FeatureSpace.encode`` gives of the same rows, without a Python object per cell."""
+"""Encode Arrow columns as ``FeatureSpace.encode`` encodes the same rows, without a Python object per cell."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
 
 def encode_table(features: FeatureSpace, table: pa.Table, is_text: bool) -> tuple[FloatArray, Faults]:
-    """A table's rows -> (N, F) float64, and every cell that is none of the model's.
+    """Encode a table's rows as (N, F) float64, and find every cell that does not fit the model.
 
     Args:
         features: of the model.
@@ -64,7 +64,7 @@ def _encode_column(feature: Feature, column: Any, is_text: bool, out: FloatArray
 
 
 def _far(column: Any, out: FloatArray) -> Sequence[tuple[int, str]]:
-    """Times that no text can tell, some of which are beyond 64 bits in microseconds, too."""
+    """Find times that a text cannot write, some of which are beyond 64 bits in microseconds, too."""
     kind = column.type
     if pa.types.is_date32(kind):
         counts, per_day = column.cast(pa.int32()), 1.0
@@ -77,10 +77,10 @@ def _far(column: Any, out: FloatArray) -> Sequence[tuple[int, str]]:
 
 
 def _encode_distinct(feature: Feature, column: Any, out: FloatArray) -> Sequence[tuple[int, str]]:
-    """Every distinct value once: columns of categories have few."""
+    """Encode every distinct value once: columns of categories have few."""
     try:
         encoded = pa.chunked_array(column.chunks, column.type).combine_chunks().dictionary_encode()
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):  # lists, structs: no categories, as each cell is told
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):  # lists, structs: not categories, as each cell reports
         return _encode_cells(feature, _values(column), out)
     codes, messages = [np.nan], [""]
     for value in _values(encoded.dictionary):
@@ -94,7 +94,7 @@ def _encode_distinct(feature: Feature, column: Any, out: FloatArray) -> Sequence
 
 
 def _values(column: Any) -> list[Any]:
-    """A column's values as Python's own; those of times that Python has not are texts."""
+    """Return a column's values as Python's own; times beyond Python's range become texts."""
     try:
         values: list[Any] = column.to_pylist()
     except OverflowError:
@@ -119,7 +119,7 @@ def _encode_cells(feature: Feature, values: Sequence[Any], out: FloatArray) -> S
 
 
 def _parsed(column: Any) -> Any:
-    """A column of texts as numbers; None where one of them is none, or is written as only Python reads it."""
+    """Parse a column of texts as numbers; None where one is not a number, or is written as only Python reads it."""
     try:
         return column.cast(pa.float64())
     except pa.ArrowInvalid:
@@ -127,7 +127,7 @@ def _parsed(column: Any) -> Any:
 
 
 def _number(text: str | None) -> float | str | None:
-    """A cell of CSV as ``app.wire.tables`` reads it: a number that is none stays text, to be named."""
+    """Read a cell of CSV as ``app.wire.tables`` does: text that is not a number stays text, to be named."""
     try:
         return None if text is None else float(text)
     except ValueError:

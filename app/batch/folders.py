@@ -1,4 +1,4 @@
-"""Folders: where the parts of an output are kept beside it, on a local disk or wherever fsspec reaches."""
+"""Keep the parts of an output in a folder next to it, on a local disk or wherever fsspec reaches."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ LOCK_TRIES = 100
 
 
 class Folder(Protocol):
-    """A folder of small files beside an output."""
+    """Describe a folder of small files next to an output."""
 
     @property
     def path(self) -> Path | str:
-        """Where it is."""
+        """Return where the folder is."""
 
     def names(self) -> list[str]:
-        """Its files; none where it does not exist."""
+        """List the folder's files; none where it does not exist."""
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file; it appears whole or, if its name tells its size, can be seen not to be."""
+        """Write a file atomically; remote storage may keep a part, which the size in its name reveals."""
 
     def read(self, name: str) -> bytes:
-        """A file's content."""
+        """Read a file."""
 
     def size(self, name: str) -> int:
-        """A file's bytes."""
+        """Return a file's size in bytes."""
 
     def remove(self, name: str) -> None:
         """Remove a file."""
@@ -50,11 +50,11 @@ class Folder(Protocol):
         """
 
     def publish(self, place: Place) -> contextlib.AbstractContextManager[IO[bytes]]:
-        """A file to write, which becomes ``place`` at once when it is written without an error."""
+        """Open a file to write, which becomes ``place`` at once when it is written without an error."""
 
 
 def folder_beside(place: Place) -> Folder:
-    """The folder for the parts of an output.
+    """Return the folder for the parts of an output.
 
     Raises:
         ScoreError: no file can be written there.
@@ -62,7 +62,7 @@ def folder_beside(place: Place) -> Folder:
     if not place.is_url:
         path = place.path
         if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-            raise ScoreError(f"{place.text} cannot be written: {path.parent} is no folder that may be written to")
+            raise ScoreError(f"cannot write to {place.text}: {path.parent} is not a writable directory")
         return LocalFolder(path.with_name(f".{path.name}.parts"))
     system, remote = file_system(place.text)
     parent, _, name = remote.rpartition("/")
@@ -71,7 +71,7 @@ def folder_beside(place: Place) -> Folder:
 
 @dataclass(frozen=True)
 class LocalFolder:
-    """A ``Folder`` on a local disk."""
+    """Implement ``Folder`` on a local disk."""
 
     path: Path
 
@@ -114,7 +114,7 @@ class LocalFolder:
             os.close(descriptor)
 
     def _try_lock(self) -> int | None:
-        """The descriptor that holds the lock; None where the folder was removed meanwhile, by the one who had it."""
+        """Return the descriptor that holds the lock; None where its holder removed the folder meanwhile."""
         # Imported here: Windows has none, and scoring on a URL needs none.
         import fcntl
 
@@ -145,7 +145,7 @@ class LocalFolder:
     @staticmethod
     @contextlib.contextmanager
     def _whole(draft: Path, path: Path) -> Iterator[IO[bytes]]:
-        """A file that becomes ``path`` once it is on the disk; where that fails, its room is given back."""
+        """Yield a file that becomes ``path`` once it is on the disk; where that fails, its space is freed."""
         try:
             with draft.open("wb") as file:
                 yield file
@@ -159,7 +159,7 @@ class LocalFolder:
 
 @dataclass(frozen=True)
 class RemoteFolder:
-    """A ``Folder`` wherever fsspec reaches."""
+    """Implement ``Folder`` wherever fsspec reaches."""
 
     system: Any
     path: str
@@ -197,7 +197,7 @@ class RemoteFolder:
             self.system.rm(self.path, recursive=True)
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
-        """See ``Folder``; object stores have no locks, so two runs that write the same parts are not told."""
+        """See ``Folder``; object stores have no locks, so two runs that write the same parts go unnoticed."""
         return contextlib.nullcontext()
 
     @contextlib.contextmanager

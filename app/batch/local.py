@@ -1,4 +1,4 @@
-"""Engines: who scores the parts of a table, here; answers come in the order of the rows."""
+"""Score the parts of a table on this machine, with answers in the order of the rows."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ AT_ONCE = 2
 
 
 class Engine(Protocol):
-    """Scores a table."""
+    """Score a table."""
 
     def __call__(self, scorer: Scorer, table: TableFile, first: int) -> Iterator[ScoredPart]:
-        """The table's parts from part ``first`` on, scored, in their order."""
+        """Score the table's parts from part ``first`` on, in their order."""
 
 
 def score_here(scorer: Scorer, table: TableFile, first: int) -> Iterator[ScoredPart]:
-    """The local ``Engine``: all cores of this machine, a few parts in memory."""
+    """Score on this machine: all its cores, a few parts in memory (an ``Engine``)."""
     waiting: deque[tuple[float, Future[ScoredPart]]] = deque()
 
     def oldest() -> ScoredPart:

@@ -1,4 +1,4 @@
-"""Parts: what is finished of an output, beside it, so that a run that was killed can go on; and their assembly."""
+"""Keep the finished parts of an output next to it, so that a killed run can resume, and assemble them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NAME = re.compile(r"(\d{6,})-(\d+)-(\d+)-(\d+)\.part")
 
 
 def is_csv(place: Place) -> bool:
-    """Whether an output is CSV.
+    """Return whether an output is CSV.
 
     Raises:
         ScoreError: a suffix that says of no format.
@@ -47,7 +47,7 @@ class _Entry:
 
 @dataclass
 class Parts:
-    """The finished parts of one output: always the first ones, without a gap.
+    """Keep the finished parts of one output: always the first ones, without a gap.
 
     Attributes:
         folder: where they are.
@@ -74,7 +74,7 @@ class Parts:
         # Of a run that was killed at its very start, the key may be a draft.
         if not _KEY_TEXT.fullmatch(found) and set(names) - {f".{KEY}"}:
             where = self.folder.path
-            raise ScoreError(f"{where} must hold finished parts or nothing; it holds something else: move it away")
+            raise ScoreError(f"{where} must hold finished parts or nothing; it holds other files: move them away")
         if found != self.key:
             self.discarded = sum(_NAME.fullmatch(name) is not None for name in names)
             for name in names:
@@ -100,17 +100,17 @@ class Parts:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Count the parts."""
         return len(self._entries)
 
     @property
     def rows(self) -> int:
-        """Rows of all of them."""
+        """Count the rows of all parts."""
         return sum(entry.rows for entry in self._entries)
 
     @property
     def nulls(self) -> int:
-        """Rows of all of them without a prediction."""
+        """Count the rows of all parts that have no prediction."""
         return sum(entry.nulls for entry in self._entries)
 
     def assemble(self, place: Place, header: bytes) -> None:

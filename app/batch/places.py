@@ -1,4 +1,4 @@
-"""Places: where files are read from and written to, a local path or an fsspec URL."""
+"""Open the files that are read and written, by a local path or an fsspec URL."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from eigenserve.app.batch.errors import ScoreError
 
 #: Formats of tables, by what a file's name ends in.
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".pq", ".arrow", ".feather")
-#: Bytes at either end of a file that tell it from another one of the same size. A Parquet file ends with the
+#: Bytes at either end of a file that distinguish it from another one of the same size. A Parquet file ends with the
 #: statistics of all its columns.
 SAMPLE_BYTES = 2**20
 
 
 @dataclass(frozen=True)
 class Place:
-    """A file, by its path or URL."""
+    """Name a file by its path or URL."""
 
     text: str
 
     @property
     def is_url(self) -> bool:
-        """Whether fsspec opens it."""
+        """Return whether fsspec opens it."""
         return "://" in self._without_protocol
 
     @property
     def path(self) -> Path:
-        """The path of a local file, also of one that is given as file:// or local://."""
+        """Return the path of a local file, also of one that is given as file:// or local://."""
         plain = self._without_protocol
         return Path(plain if plain == self.text else os.path.expanduser(plain))
 
@@ -43,7 +43,7 @@ class Place:
         return re.sub("^(file|local)://", "", self.text)
 
     def is_same(self, other: Place) -> bool:
-        """Whether both are one file, however it is written: also through links, or through a cache (``CACHE::URL``)."""
+        """Return whether both are one file, however it is written: through links, or a cache (``CACHE::URL``), too."""
         ours, theirs = (Place(place.text.rpartition("::")[2]) if place.is_url else place for place in (self, other))
         if ours.is_url != theirs.is_url:
             return False
@@ -56,11 +56,11 @@ class Place:
 
     @property
     def suffix(self) -> str:
-        """What its name ends in, of ``SUFFIXES``; empty for none of them."""
+        """Return the ending of the name, one of ``SUFFIXES``; empty for none of them."""
         return next((suffix for suffix in SUFFIXES if self.text.lower().endswith(suffix)), "")
 
     def open(self) -> IO[bytes]:
-        """The file, to read from and to seek in.
+        """Open the file, to read from and to seek in.
 
         Raises:
             ScoreError: it cannot be opened.
@@ -74,7 +74,7 @@ class Place:
             raise ScoreError(f"{self.text} cannot be read: {_reason(error)}") from error
 
     def identity(self) -> dict[str, Any]:
-        """What tells its content from another: size, time of change where known, and a hash of its ends."""
+        """Identify the content: size, time of change where known, and a hash of its ends."""
         with self.open() as file:
             try:
                 size = file.seek(0, os.SEEK_END)
@@ -96,7 +96,7 @@ class Place:
 
 
 def file_system(url: str) -> tuple[Any, str]:
-    """fsspec's file system of a URL, and the path in it.
+    """Return fsspec's file system of a URL, and the path in it.
 
     Raises:
         ScoreError: fsspec, or what it needs for such a URL, is not installed; or it knows no such URL.
@@ -113,13 +113,13 @@ def file_system(url: str) -> tuple[Any, str]:
 
 
 def fingerprint(*parts: Any) -> str:
-    """A text that differs where any of the parts (of JSON) does."""
+    """Return a text that differs where any of the parts (of JSON) does."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 @contextlib.contextmanager
 def writing(place: Place) -> Iterator[None]:
-    """Tell a failure to write, such as a full disk, by the name of the output."""
+    """Report a failure to write, such as a full disk, by the name of the output."""
     try:
         yield
     except OSError as error:

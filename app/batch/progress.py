@@ -1,4 +1,4 @@
-"""What scoring tells while it lasts: a bar on a terminal if rich is there, plain lines elsewhere."""
+"""Report the progress of scoring: a bar on a terminal if rich is installed, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LINE_INTERVAL_S = 2.0
 
 
 class ScoreProgress:
-    """Progress on a stream."""
+    """Report progress on a stream."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = sys.stderr if stream is None else stream
@@ -42,7 +42,7 @@ class ScoreProgress:
             self._bar.stop()
 
     def advance(self, done: float, rows: int) -> None:
-        """``rows`` rows are scored, which is ``done`` of 1; 0 where nobody knows."""
+        """Note that ``rows`` rows are scored, which is ``done`` of 1; 0 where that is not known."""
         now = time.monotonic()
         if self._first_row is None:
             # Of a run that goes on, the rows of the one before say nothing about its speed.
@@ -57,7 +57,7 @@ class ScoreProgress:
             print(f"{share}{text}", file=self._stream, flush=True)
 
     def finish(self, rows: int) -> None:
-        """All is scored: say so where lines were printed before."""
+        """Say that all is scored, where lines were printed before."""
         if self._lines:
             self._last_line = -LINE_INTERVAL_S
         if self._lines or self._bar is not None:

@@ -1,4 +1,4 @@
-"""Scoring on Ray Data: tasks read parts, actors on any machine score them, and answers come back in order."""
+"""Score on Ray Data: tasks read parts, actors on any machine score them, and answers come back in order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UNREADABLE = -1
 
 
 def ray_engine(address: str | None = None) -> Engine:
-    """The ``Engine`` of a Ray cluster.
+    """Score on a Ray cluster (an ``Engine``).
 
     Args:
         address: of the cluster; by default the one that ``RAY_ADDRESS`` names, or a new one on this machine.
@@ -58,7 +58,7 @@ def ray_engine(address: str | None = None) -> Engine:
 
 
 def _score(ray: Any, scorer: Scorer, table: TableFile, first: int) -> Iterator[ScoredPart]:
-    # Ray tells how it plans and starts; this command tells how far it is.
+    # Ray logs how it plans and starts; this command reports the progress.
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
@@ -67,12 +67,12 @@ def _score(ray: Any, scorer: Scorer, table: TableFile, first: int) -> Iterator[S
     total = table.count_rows()
     reads = _reads(total, scorer.part_rows, first)
     model = (pack_model(scorer.served.model), scorer.served.name, scorer.served.version, asdict(scorer.options))
-    told = {"text": table.place.text, "names": list(table.names), "part_rows": scorer.part_rows}
+    source = {"text": table.place.text, "names": list(table.names), "part_rows": scorer.part_rows}
     cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
     scored = (
         ray.data.from_items(reads, override_num_blocks=len(reads))
         # One task that reads it all stands apart from the actors; else each of them reads what it scores.
-        .map_batches(_read, batch_size=1, batch_format="pyarrow", fn_kwargs=told, num_cpus=0 if total is None else 1)
+        .map_batches(_read, batch_size=1, batch_format="pyarrow", fn_kwargs=source, num_cpus=0 if total is None else 1)
         .map_batches(
             RayScorer,
             batch_size=1,
@@ -94,7 +94,7 @@ def _score(ray: Any, scorer: Scorer, table: TableFile, first: int) -> Iterator[S
 
 
 def _reads(total: int | None, part_rows: int, first: int) -> list[dict[str, int]]:
-    """Which parts each task reads: ``stop`` 0 reads to the end of the file."""
+    """Say which parts each task reads: ``stop`` 0 reads to the end of the file."""
     count = 0 if total is None else -(-total // part_rows)
     if count <= first:
         return [{"first": first, "stop": 0}]
@@ -102,7 +102,7 @@ def _reads(total: int | None, part_rows: int, first: int) -> list[dict[str, int]
 
 
 def _read(batch: pa.Table, text: str, names: list[str], part_rows: int) -> Iterator[pa.Table]:
-    """Parts as rows of a table, one each, so that none is divided on its way."""
+    """Yield parts as rows of a table, one each, so that none is divided on its way."""
     (read,) = batch.to_pylist()
     parts = TableFile(Place(text), names).parts(part_rows, read["first"])
     try:
@@ -122,7 +122,7 @@ def _one_row(**values: Any) -> pa.Table:
 
 
 class RayScorer:
-    """An actor with a model, which scores parts."""
+    """Score parts with one model, as a Ray actor."""
 
     def __init__(
         self, files: Mapping[str, bytes], name: str, version: int, options: Mapping[str, Any], is_text: bool
@@ -133,7 +133,7 @@ class RayScorer:
         self._is_text = is_text
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """One part, read -> scored."""
+        """Score one part."""
         (row,) = batch.to_pylist()
         if row["number"] == UNREADABLE:
             return _one_row(**asdict(ScoredPart(UNREADABLE, 0, 0, b"", row["fault"])))

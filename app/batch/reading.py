@@ -1,4 +1,4 @@
-"""Reading: tables of any length as parts of a fixed number of rows."""
+"""Read tables of any length as parts of a fixed number of rows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COLUMN_BLOCK_BYTES = 2**18
 
 @dataclass(frozen=True)
 class Part:
-    """Consecutive rows of a table.
+    """Hold consecutive rows of a table.
 
     Attributes:
         number: its place, from zero; every part but the last has the same number of rows.
@@ -43,7 +43,7 @@ class Part:
 
 @dataclass
 class TableFile:
-    """A table in a file, read from its beginning to its end in bounded memory.
+    """Read a table in a file from its beginning to its end in bounded memory.
 
     Attributes:
         place: the file.
@@ -62,11 +62,11 @@ class TableFile:
 
     @property
     def is_text(self) -> bool:
-        """Whether numbers are written as text."""
+        """Return whether numbers are written as text."""
         return self.place.suffix in (".csv", ".csv.gz")
 
     def count_rows(self) -> int | None:
-        """Its rows, if they are known without reading it: then it can be read from several places at once."""
+        """Count its rows, if that needs no reading: then it can be read from several places at once."""
         if self.place.suffix not in (".parquet", ".pq"):
             return None
         try:
@@ -76,7 +76,7 @@ class TableFile:
             raise ScoreError(f"{self.place.text} cannot be read: {error}") from error
 
     def parts(self, rows: int, first: int = 0) -> Iterator[Part]:
-        """The table in parts of ``rows`` rows, from part ``first`` on. A table without rows is one empty part.
+        """Yield the table in parts of ``rows`` rows, from part ``first`` on. A table without rows is one empty part.
 
         Raises:
             ScoreError: a file that cannot be read, or lacks a column.
@@ -150,7 +150,7 @@ class TableFile:
                     yield batch.select(self.names)
 
     def _text(self, file: IO[bytes]) -> Iterator[pa.RecordBatch]:
-        """Every cell as a text, one that training takes for missing as null."""
+        """Yield every cell as a text, one that training takes for missing as null."""
         self._check(self._header())
         size = max(1, file.seek(0, io.SEEK_END))
         file.seek(0)
@@ -197,7 +197,7 @@ class TableFile:
 
 @dataclass
 class Waiting:
-    """Rows that were read and not yet handed on."""
+    """Hold rows that were read and not yet handed on."""
 
     count: int = 0
     _batches: list[pa.RecordBatch] = field(default_factory=list)
@@ -208,7 +208,7 @@ class Waiting:
         self.count += len(batch)
 
     def take(self, rows: int) -> pa.Table:
-        """The first of them, out."""
+        """Take the first rows out."""
         taken: list[pa.RecordBatch] = []
         missing = rows
         while missing:
@@ -223,7 +223,7 @@ class Waiting:
 
 
 class _Counted(io.RawIOBase):
-    """A file that knows how much of it was read."""
+    """Wrap a file and count how much of it was read."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file

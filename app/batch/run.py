@@ -1,4 +1,4 @@
-"""score_file: from a file of rows to a file of answers, in constant memory, going on where a killed run stopped."""
+"""Score a file of rows into a file of answers, in constant memory, resuming where a killed run stopped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from eigenserve.model.spectral import SpectralModel
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did.
+    """Summarise what a run did.
 
     Attributes:
         model, version: of what scored.
@@ -61,7 +61,7 @@ def score_file(
         method: of explanations; None for predictions alone.
         on_error: "stop" at the first bad row, or give bad rows no answer ("null").
         engine: who scores.
-        progress: told how far it has come.
+        progress: receives how far it has come.
 
     Raises:
         ScoreError: a file that cannot be read or written, or a bad row where that is to stop the run.
@@ -85,7 +85,7 @@ def score_file(
         try:
             for scored in engine(scorer, table, parts.count):
                 if scored.fault:
-                    raise ScoreError(f"{data.text}: {scored.fault} (--on-error null gives such rows no answer)")
+                    raise ScoreError(f"{data.text}: {scored.fault} (--on-error null writes null for such rows)")
                 with writing(out):
                     parts.keep(scored)
                 if progress is not None:
@@ -107,9 +107,9 @@ def score_file(
 def _say_what_was_found(parts: Parts, progress: ScoreProgress) -> None:
     if parts.discarded:
         what = f"{parts.discarded} finished parts of another model, file, method or release"
-        progress.say(f"{what} were discarded: the run begins anew")
+        progress.say(f"discarded {what}: starting over")
     if parts.rows:
-        progress.say(f"going on after {parts.rows:,} rows")
+        progress.say(f"resuming after {parts.rows:,} rows")
 
 
 def _arrow_version() -> str:

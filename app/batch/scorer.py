@@ -1,4 +1,4 @@
-"""Scorer: a part of a table -> the part's predictions or explanations, as the bytes of a file."""
+"""Turn a part of a table into its predictions or explanations, as the bytes of a file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SLOW_PART_ROWS = 2**11
 
 @dataclass(frozen=True)
 class Options:
-    """What to write of each row.
+    """Say what to write of each row.
 
     Attributes:
         method: of the explanations; None for predictions alone.
@@ -47,7 +47,7 @@ class Options:
 
 @dataclass(frozen=True)
 class ScoredPart:
-    """A part's answers.
+    """Hold a part's answers.
 
     Attributes:
         number, rows: of the part.
@@ -65,14 +65,14 @@ class ScoredPart:
 
 @dataclass(frozen=True)
 class Scorer:
-    """Scores parts of tables with one model. A part's bytes depend on nothing but its rows."""
+    """Score parts of tables with one model. A part's bytes depend on nothing but its rows."""
 
     served: ServedModel
     options: Options
 
     @cached_property
     def part_rows(self) -> int:
-        """Rows of a part, a power of two: few enough that its arrays stay small, whatever machine it is."""
+        """Return the rows of a part, a power of two: few enough that its arrays stay small, whatever machine it is."""
         model = self.served.model
         outputs = model.ensemble.num_outputs
         numbers = 2 * len(model.features) + len(model.classes) + outputs + 1
@@ -84,13 +84,13 @@ class Scorer:
         return min(rows, SLOW_PART_ROWS if slow else PART_ROWS)
 
     def score(self, part: Part, is_text: bool) -> ScoredPart:
-        """The answers of a part's rows, in their order."""
+        """Answer a part's rows, in their order."""
         model = self.served.model
         columns, faults = encode_table(model.features, part.rows, is_text)
         bad = sorted({row for row, _ in faults})
         # Whatever a bad row says, it must not disturb the others.
         columns[bad] = np.nan
-        # A row beyond float64 is found and told below.
+        # A row beyond float64 is found and reported below.
         with np.errstate(over="ignore", invalid="ignore"):
             scores, answers = self._answers(columns)
             finite = np.isfinite(scores if model.classes else model.values(scores)[:, None]).all(axis=1)
@@ -103,11 +103,11 @@ class Scorer:
         return ScoredPart(part.number, len(columns), int(blank.sum()), self._content(answers, blank))
 
     def header(self) -> bytes:
-        """The first line of a CSV file of these answers."""
+        """Return the first line of a CSV file of these answers."""
         return write_csv(self._answers_of_none())
 
     def _answers(self, columns: FloatArray) -> tuple[FloatArray, dict[str, Any]]:
-        """Scores (N, O), and what is written of each row by the name of its column."""
+        """Return scores (N, O), and what is written of each row by the name of its column."""
         model = self.served.model
         if self.options.method is None:
             scores = model.scores(columns)
@@ -119,7 +119,7 @@ class Scorer:
         return scores, explained_columns(self.served, explanation, scores)
 
     def _answers_of_none(self) -> dict[str, Any]:
-        """The columns without a row: those of a row in which all is missing, without it."""
+        """Return the columns without a row: those of a row in which all is missing, without it."""
         answers = self._answers(np.full((1, len(self.served.model.features)), np.nan))[1]
         return {
             name: values[:0] if isinstance(values, np.ndarray) else np.empty(0, str) for name, values in answers.items()
@@ -141,7 +141,7 @@ class Scorer:
         return sink.getvalue()
 
     def _fault(self, part: Part, faults: Faults, beyond: list[int]) -> str:
-        """The first bad row, counted from one as people count."""
+        """Describe the first bad row, counted from one as people count."""
         first, feature = min(faults, default=(part.rows.num_rows, 0))
         if beyond and beyond[0] < first:
             return (
@@ -153,20 +153,20 @@ class Scorer:
 
 
 def _blanked(values: Any, blank: Any) -> list[Any]:
-    """A column without the values of blank rows."""
+    """Return a column without the values of blank rows."""
     plain = values.tolist() if isinstance(values, np.ndarray) else values
     return [None if empty else value for value, empty in zip(plain, blank.tolist(), strict=True)]
 
 
 def pack_model(model: SpectralModel) -> dict[str, bytes]:
-    """A model as the files of its checkpoint, to tell it from others and to send it to other machines."""
+    """Pack a model as the files of its checkpoint, to identify it and to send it to other machines."""
     with tempfile.TemporaryDirectory() as folder:
         write_checkpoint(Path(folder), model)
         return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
 
 
 def unpack_model(files: Mapping[str, bytes]) -> SpectralModel:
-    """What ``pack_model`` packed."""
+    """Unpack what ``pack_model`` packed."""
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)
@@ -174,5 +174,5 @@ def unpack_model(files: Mapping[str, bytes]) -> SpectralModel:
 
 
 def serve(model: SpectralModel) -> ServedModel:
-    """A loaded model under its own name and version."""
+    """Serve a loaded model under its own name and version."""
     return ServedModel(str(model.card["name"]), int(model.card["version"]), model)

@@ -1,4 +1,4 @@
-"""Included: the further parts of explanations, ready for JSON."""
+"""Compute the further parts of explanations, ready for JSON."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def included(
     baseline: FloatArray | None,
     check: Callable[[], None],
 ) -> list[dict[str, Any]]:
-    """The further keys of every row's explanation.
+    """Compute the further keys of every row's explanation.
 
     Args:
         served: the model.

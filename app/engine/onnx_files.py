@@ -1,4 +1,4 @@
-"""OnnxFiles: served models as ONNX files, made when first asked for and kept within a bound."""
+"""Export served models as ONNX files on their first request, and keep them within a bound."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _Key = tuple[ServedModel, bool, Precision]
 
 
 class OnnxFiles:
-    """Exports models, one at a time, on a thread of their own.
+    """Export models, one at a time, on a separate thread.
 
     A file is kept under its model as it was loaded, not under its name: a version that was removed and written
     again is another model, whatever of it has changed.
@@ -38,7 +38,7 @@ class OnnxFiles:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="onnx")
 
     async def get(self, served: ServedModel, explain: bool, precision: Precision) -> Download:
-        """The file of a model.
+        """Return the file of a model.
 
         Raises:
             ProblemError: 501 onnx or onnxruntime is not installed; 422 a model that has no such file; 500 the

@@ -1,4 +1,4 @@
-"""Lane: requests that wait for a thread, the account of what waits, and who is refused."""
+"""Queue requests for threads, account for what waits, and decide which requests are refused."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class Job(NamedTuple):
-    """What is known of a request before it is computed.
+    """Describe what is known of a request before it is computed.
 
     Attributes:
         key: requests of one key have one price.
@@ -51,12 +51,12 @@ class Job(NamedTuple):
 
 @dataclass
 class Patience:
-    """Whether anybody still waits for an answer; slow work asks between its rows.
+    """Say whether anybody still waits for an answer; slow work asks between its rows.
 
     Attributes:
         deadline_s: how long a request may take.
         ends: when its time is up, by ``time.monotonic``.
-        over: its client has been told, or is gone.
+        over: its client has been answered, or is gone.
     """
 
     deadline_s: float
@@ -73,13 +73,13 @@ class Patience:
             raise self.expired()
 
     def expired(self) -> ProblemError:
-        """What a client is told whose time is up."""
+        """Build the answer to a client whose time is up."""
         return ProblemError(504, f"no answer within the deadline of {self.deadline_s:g} seconds")
 
 
 @dataclass
 class Lane:
-    """Threads that compute requests in the order of their arrival.
+    """Compute requests on threads, in the order of their arrival.
 
     What waits is counted in rows and, as soon as a request of its kind was measured, in seconds, on the event loop's
     thread only.
@@ -114,11 +114,11 @@ class Lane:
         self._threads = ThreadPoolExecutor(self.at_once, thread_name_prefix=self.name)
 
     def cost_s(self, job: Job) -> float:
-        """Seconds that a job adds to the queue; 0 before one of its kind was measured."""
+        """Estimate the seconds that a job adds to the queue; 0 before one of its kind was measured."""
         return self.prices.get(job.key, 0.0) * job.size
 
     def refusal(self, job: Job, is_there: bool = False) -> ProblemError | None:
-        """Why a job would not be done in time; None if it would.
+        """Say why a job would not be done in time; None if it would.
 
         Args:
             job: what is asked for.
@@ -213,11 +213,11 @@ class Lane:
             try:
                 result = work(patience)
             finally:
-                beside, ended = (first + self._step(-1) + 1) / 2, time.monotonic()
+                parallel, ended = (first + self._step(-1) + 1) / 2, time.monotonic()
                 if job.trace is not None:
                     job.trace.part("solve", started, ended)
             # Several at a time: each takes that much longer, and the queue goes that much faster than one.
-            measured.append((ended - started) / beside)
+            measured.append((ended - started) / parallel)
             return result
 
         def done() -> None:
@@ -249,7 +249,7 @@ class Lane:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _step(self, change: int) -> int:
-        """How many are being computed, after a change of that number; called by their threads."""
+        """Count how many are being computed, after a change of that number; called by their threads."""
         with self._lock:
             self._running += change
             return self._running

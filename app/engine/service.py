@@ -1,4 +1,4 @@
-"""Service: the parts that answer requests, and the two ways a request is answered."""
+"""Hold the parts that answer requests, and the two ways a request is answered."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ ExplainAnswer = Callable[[ServedModel, Explanation, FloatArray, list[dict[str, A
 
 
 class Service:
-    """Everything behind the endpoints of one process.
+    """Hold everything behind the endpoints of one process.
 
     Attributes:
         settings: what it was built with.
@@ -58,7 +58,7 @@ class Service:
         metrics: what Prometheus reads.
         onnx_files: models as ONNX files.
         failure: why the models could not be loaded, if so.
-        log_failure: whether ``failure`` goes to the log; not where the command line tells it.
+        log_failure: whether ``failure`` goes to the log; not where the command line reports it.
         load_first: whether the server waits for the models before it takes connections.
         draining: no new work is wanted.
     """
@@ -91,7 +91,7 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """Whether requests are wanted and can be answered."""
+        """Return whether requests are wanted and can be answered."""
         return self.registry.ready and not self.draining
 
     async def start(self) -> None:
@@ -116,7 +116,7 @@ class Service:
         await asyncio.get_running_loop().run_in_executor(self._loader, work)
 
     async def read(self, request: Request, *media_types: str) -> tuple[bytes, str]:
-        """A request's body within the limits, and which of the ``media_types`` it has.
+        """Read a request's body within the limits, and find which of the ``media_types`` it has.
 
         Raises:
             ProblemError: see ``check_media_type`` and ``read_body``; 503 while the models are being loaded.
@@ -160,7 +160,7 @@ class Service:
         return await self.engine.large.run(lambda _: work(), _large(request, body), lambda: _gone(request))
 
     async def explain(self, request: Request, body: bytes, read: Callable[[], Asked], answer: ExplainAnswer[T]) -> T:
-        """As ``predict``, for explanations."""
+        """Explain, as ``predict`` predicts."""
 
         def work(asked: Asked, patience: Patience | None = None) -> T:
             self.metrics.predicted(asked, "explain")
@@ -236,13 +236,13 @@ class Service:
 
 
 def service_of(request: Request) -> Service:
-    """The service behind a request."""
+    """Return the service behind a request."""
     service: Service = request.app.state.service
     return service
 
 
 def _scores(asked: Asked, explanation: Explanation, columns: FloatArray) -> FloatArray:
-    """The scores that the prediction of explained rows is made from, (N, O)."""
+    """Return the scores that the prediction of explained rows is made from, (N, O)."""
     model = asked.served.model
     if model.task == "multiclass":
         return model.scores(columns)
@@ -257,7 +257,7 @@ async def _gone(request: Request) -> None:
 
 
 def job_of(scope: Scope, path: str, headers: BodyHeaders, size: int) -> Job:
-    """What is known of a request whose body is not parsed. One route and media type have one price per byte."""
+    """Describe a request whose body is not parsed. One route and media type have one price per byte."""
     rows = size // BYTES_PER_ROW.get(headers.media_type or JSON, BINARY_BYTES_PER_ROW)
     return Job((path, headers.media_type, headers.encoding), size, rows, _arrived(scope), _trace(scope))
 
@@ -267,7 +267,7 @@ def _large(request: Request, body: bytes) -> Job:
 
 
 def _arrived(scope: Scope) -> float:
-    """When the first byte of a request arrived."""
+    """Return when the first byte of a request arrived."""
     arrived: float = scope["state"]["arrived"]
     return arrived
 

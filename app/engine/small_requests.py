@@ -1,4 +1,4 @@
-"""Engine: when a request is computed, and beside which others.
+"""Decide when a request is computed, and with which others.
 
 Small requests are computed on the event loop, all that arrived in the same turn of it together: nothing
 waits for a window to fill, and rows gather just while the loop is busy. Large and heavy requests are computed on
@@ -35,7 +35,7 @@ class _Small(NamedTuple):
 
 @dataclass
 class Engine:
-    """Computes requests: small ones itself, others in its lanes.
+    """Compute requests: small ones on the event loop, others in its lanes.
 
     Attributes:
         large: requests that are computed on threads, from their bytes to their answer.
@@ -50,7 +50,7 @@ class Engine:
     _small: deque[_Small] = field(default_factory=deque)
 
     async def scores(self, asked: Asked) -> FloatArray:
-        """Scores of a small request's rows, computed together with those that came in the same turn.
+        """Score a small request's rows, together with those that came in the same turn.
 
         Raises:
             ProblemError: 422 naming each bad row.

@@ -1,1 +1,1 @@
-"""What stands around every request."""
+"""Wrap every request: observation, keys, direct routes, load shedding."""

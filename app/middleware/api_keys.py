@@ -1,4 +1,4 @@
-"""API keys: who may predict, and who may also load and unload models."""
+"""Check API keys: who may predict, and who may also load and unload models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from eigenserve.app.problems import ProblemError, problem_response
 
-#: Open without a key: probes and scrapers have none, the documentation tells how to send one, and the page asks for it.
+#: Open without a key: probes and scrapers have none, the documentation says how to send one, and the page asks for it.
 _OPEN = frozenset(
     {
         "/",
@@ -30,10 +30,10 @@ _ADMIN_FOLDER = "/v2/repository/models/"
 
 
 class Keys:
-    """The keys, and what each may do.
+    """Hold the keys, and what each may do.
 
     A key comes as ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``. Only hashes are kept, and all of them
-    are compared, so that the time taken tells nothing.
+    are compared, so that the time taken reveals nothing.
     """
 
     def __init__(self, predict: Iterable[str], admin: Iterable[str], health_route: str | None = None) -> None:
@@ -42,7 +42,7 @@ class Keys:
         self._predict = [_hash(key.encode()) for key in predict] + self._admin
 
     def refusal(self, scope: Scope) -> ProblemError | None:
-        """Why a request's key may not do what it asks; None where there are no keys, or it may."""
+        """Say why a request's key may not do what it asks; None if it may, or without keys."""
         path = scope["path"]
         if not self._predict or path in self._open or path.startswith(_OPEN_FOLDERS):
             return None
@@ -56,7 +56,7 @@ class Keys:
 
 
 class KeyCheck:
-    """ASGI middleware that lets a request through if its key may do what it asks."""
+    """Let a request through, as ASGI middleware, if its key may do what it asks."""
 
     def __init__(self, app: ASGIApp, keys: Keys) -> None:
         self.app = app

@@ -1,4 +1,4 @@
-"""Refusals: requests that are turned away when their headers are there, before anything is made for them.
+"""Reject a request as soon as its headers have arrived, before an ASGI task is created for it.
 
 Under overload most requests are refused, and the time that takes is missing to those that are accepted. On its way
 through an ASGI application (a task, middleware, request, response) a refusal takes twice the processor time that it
@@ -21,7 +21,7 @@ from eigenserve.app.wire.bodies import body_headers
 
 
 class Refusals:
-    """Looks at requests' headers for those that the queue has no room for."""
+    """Look in requests' headers for those that do not fit into the queue."""
 
     def __init__(self, service: Service, keys: Keys, observation: Observation) -> None:
         self.service = service
@@ -29,7 +29,7 @@ class Refusals:
         self.observation = observation
 
     def answer(self, scope: Scope) -> Response | None:
-        """The answer to a request that is refused; None for any other."""
+        """Answer a request that is refused; None for any other."""
         lane = self.service.engine.large
         if not lane.rows or self.service.draining:
             return None

@@ -1,4 +1,4 @@
-"""What every request goes through: its id, its time, its line in the log, and its place in the metrics."""
+"""Observe every request: its id, its time, its line in the log, and its place in the metrics."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NO_STORE = (b"cache-control", b"no-store")
 
 
 class Observation:
-    """Where what happens to requests is noted: the metrics, the log and the traces, each where it is wanted."""
+    """Hold the places where requests are noted: the metrics, the log and the traces, each where it is wanted."""
 
     def __init__(self, service: Service, access_log: AccessLog | None, tracing: Tracing | None) -> None:
         self.service = service
@@ -39,7 +39,7 @@ class Observation:
 
 
 class Observed:
-    """A request from its beginning to its end.
+    """Follow a request from its beginning to its end.
 
     Attributes:
         request_id: the client's own, or one of ours.
@@ -67,7 +67,7 @@ class Observed:
             headers.append((b"connection", b"close"))
 
     def end(self, route: str, status: int) -> None:
-        """Note what it came to; 0 for a client that left before."""
+        """Note how the request ended; 0 for a client that left before."""
         seconds, observation = time.perf_counter() - self._started, self._observation
         observation.service.metrics.request(route, self._scope["method"], status, seconds)
         if self._trace is not None:
@@ -78,7 +78,7 @@ class Observed:
 
 
 class Observer:
-    """ASGI middleware around everything else."""
+    """Observe requests as the outermost ASGI middleware."""
 
     def __init__(self, app: ASGIApp, observation: Observation) -> None:
         self.app = app
@@ -113,7 +113,7 @@ class Observer:
 
 
 def _ids(scope: Scope) -> tuple[bytes, str | None]:
-    """The id that the client gave, or one of ours, and the request's trace (W3C traceparent)."""
+    """Return the id that the client gave, or one of ours, and the request's trace (W3C traceparent)."""
     request_id, trace_id = b"", None
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):

@@ -1,1 +1,1 @@
-"""Metrics, traces and logs of the service."""
+"""Record metrics, traces and logs of the service."""

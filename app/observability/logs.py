@@ -1,4 +1,4 @@
-"""Logs: JSON lines on standard error, one for every request and event."""
+"""Write logs: JSON lines on standard error, one for every request and event."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 class JsonFormatter(logging.Formatter):
-    """A log record as one JSON object; what was passed as ``extra`` become its members."""
+    """Format a log record as one JSON object; what was passed as ``extra`` become its members."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of a record."""
+        """Format a record as a line."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -47,12 +47,12 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
-    # uvicorn tells of each start and stop at length; the service says it in its own words.
+    # uvicorn logs each start and stop at length; the service logs them in one line each.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
 class AccessLog:
-    """One line per request, gathered and written a few times a second."""
+    """Write one line per request, gathered and written a few times a second."""
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json

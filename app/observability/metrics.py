@@ -1,4 +1,4 @@
-"""Metrics: what Prometheus reads at /metrics, added up over all worker processes."""
+"""Count what Prometheus reads at /metrics, added up over all worker processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ROWS = (1, 2, 4, 8, 16, 32, 64, 256, 1024, 4096, 16384, 65536)
 
 
 class Metrics:
-    """The service's counters and histograms. Labels come from routes and models, never from a client."""
+    """Hold the service's counters and histograms. Labels come from routes and models, never from a client."""
 
     def __init__(self) -> None:
         registry = CollectorRegistry()
@@ -104,7 +104,7 @@ class Metrics:
             self.models.labels(name).set(version)
 
     def text(self) -> bytes:
-        """The exposition, of all workers where there are several."""
+        """Write the exposition, of all workers where there are several."""
         if SHARED_FOLDER in os.environ:
             together = CollectorRegistry()
             MultiProcessCollector(together)  # type: ignore[no-untyped-call]

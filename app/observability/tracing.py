@@ -1,4 +1,4 @@
-"""Tracing: OpenTelemetry spans of a request, its wait and its computation, if the environment asks for them."""
+"""Trace a request, its wait and its computation as OpenTelemetry spans, if the environment asks for them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FLUSH_MS = 2000
 
 
 class Trace:
-    """The trace of one request.
+    """Trace one request.
 
     Attributes:
         id: of the trace, in hexadecimal.
@@ -52,7 +52,7 @@ class Trace:
 
 
 class Tracing:
-    """Where traces go.
+    """Send traces where they go.
 
     Attributes:
         tracer: makes the spans.
@@ -93,7 +93,7 @@ class Tracing:
 
 
 def tracing_from_environment() -> Tracing | None:
-    """What the standard variables ``OTEL_*`` ask for: OTLP over HTTP to an endpoint that they name, or nothing."""
+    """Set up what the standard variables ``OTEL_*`` ask for: OTLP over HTTP to the endpoint they name, or nothing."""
     wanted = os.environ.get("OTEL_TRACES_EXPORTER", "")
     endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     named = any(os.environ.get(name) for name in endpoints)
@@ -118,5 +118,5 @@ def tracing_from_environment() -> Tracing | None:
 
 
 def _epoch_ns(moment: float) -> int:
-    """A time of ``time.monotonic`` as nanoseconds since 1970."""
+    """Convert a time of ``time.monotonic`` to nanoseconds since 1970."""
     return time.time_ns() - round((time.monotonic() - moment) * 1e9)

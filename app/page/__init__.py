@@ -1,4 +1,4 @@
-"""The page at /: a form made from a model's schema, and everything an explanation says, live."""
+"""Serve the page at /: a form made from a model's schema, and everything an explanation says, live."""
 
 from eigenserve.app.page.routes import add_page
 

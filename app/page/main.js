@@ -3,7 +3,7 @@
 import { CertificatePanel } from "./panels/certificate.js";
 import { ChainPanel } from "./panels/chain.js";
 import { paintDefaults, setUpCharts } from "./charts/charts.js";
-import { get, hasKey, Lane, Told } from "./client/client.js";
+import { get, hasKey, Lane, ReportedError } from "./client/client.js";
 import { CounterfactualPanel } from "./panels/counterfactuals.js";
 import { curlCommand } from "./client/curl.js";
 import { CurvesPanel } from "./panels/curves.js";
@@ -60,7 +60,7 @@ const pairs = lane(async (question, signal) => interactions.show(await askParts(
 let rest = null;
 let opened = 0;
 
-/** A lane whose failures are told, and which the page waits for. */
+/** A lane whose failures are reported, and which the page waits for. */
 function lane(send) {
   const made = new Lane((question, signal) => answered(() => send(question, signal), made), showBusy);
   lanes.push(made);
@@ -83,7 +83,7 @@ function showWhy(explanation, question) {
   form.note(Object.fromEntries(notes));
 }
 
-/** Run a question to its answer; what goes wrong is told, until the same kind of question is answered. */
+/** Run a question to its answer; what goes wrong is shown until the same kind of question is answered. */
 async function answered(work, kind) {
   try {
     await work();
@@ -95,7 +95,7 @@ async function answered(work, kind) {
       faults.delete(kind);
       faults.set(kind, error.message);
     }
-    if (!(error instanceof Told)) console.error(error);
+    if (!(error instanceof ReportedError)) console.error(error);
   }
   // The newest of them.
   const text = [...faults.values()].at(-1) ?? "";
@@ -140,8 +140,8 @@ function choose(choice) {
   ask(true);
 }
 
-/** Show a model, by default its newest version, with the values, method and class of a link; `told` is of the link. */
-async function open(name, version, linked = null, told = "") {
+/** Show a model, by default its newest version, with the values, method and class of a link; `notice` is of the link. */
+async function open(name, version, linked = null, notice = "") {
   document.querySelector("main").ariaBusy = "true";
   const turn = (opened += 1);
   await answered(async () => {
@@ -150,7 +150,7 @@ async function open(name, version, linked = null, told = "") {
     // Another one was picked meanwhile.
     if (turn !== opened) return;
     faults.clear();
-    if (told) faults.set("link", told);
+    if (notice) faults.set("link", notice);
     lanes.forEach((lane) => lane.drop());
     const method = METHODS.includes(linked?.method) ? linked.method : state.method;
     const row = { ...typicalRow(card.features), ...linkedRow(linked?.texts ?? {}, card.features) };
@@ -190,7 +190,7 @@ async function refresh() {
   document.querySelector("main").ariaBusy = "true";
   await answered(async () => {
     ({ models: state.models } = await get("models"));
-    if (!state.models.length) throw new Told("The server has no model yet: train one into its store.");
+    if (!state.models.length) throw new ReportedError("The server has no model yet: train one into its store.");
     const linked = readLink(location.hash);
     const known = state.models.find(({ name }) => name === linked.model);
     const first = known ?? state.models.find((model) => model.default) ?? state.models[0];

@@ -1,4 +1,4 @@
-"""The routes of the page: / for browsers, an index for other clients, and the page's own files."""
+"""Route the page: / for browsers, an index for other clients, and the page's own files."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def add_page(app: FastAPI, with_page: bool = True) -> None:
 
 
 def wants_page(accept: str) -> bool:
-    """Whether a client names HTML, as browsers do, and does not name JSON before it."""
+    """Return whether a client names HTML, as browsers do, and does not name JSON before it."""
     named = [part.split(";")[0].strip().lower() for part in accept.split(",")]
     for media_type in named:
         if media_type in ("text/html", "application/xhtml+xml"):
@@ -75,7 +75,7 @@ def wants_page(accept: str) -> bool:
 
 
 def _assets() -> dict[str, Download]:
-    """Every file of the page by its path, read once: they are a third of a megabyte."""
+    """Read every file of the page by its path, once: they are a third of a megabyte."""
     found = {MISSING_MODULE: Download(_missing_module(), MEDIA_TYPES[".js"])}
 
     def take(folder: Traversable, prefix: str) -> None:
@@ -91,6 +91,6 @@ def _assets() -> dict[str, Download]:
 
 
 def _missing_module() -> bytes:
-    """A module of the texts that stand for a missing value, so that the page reads CSV as the service does."""
+    """Build a module of the texts that stand for a missing value, so that the page reads CSV as the service does."""
     texts = json.dumps(sorted(MISSING_TEXTS))
     return f"export const MISSING_TEXTS = new Set({texts});\n".encode()

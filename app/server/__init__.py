@@ -1,1 +1,1 @@
-"""Processes, sockets and connections."""
+"""Run the service: processes, sockets and connections."""

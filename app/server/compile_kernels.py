@@ -1,4 +1,4 @@
-"""`eigenserve kernels [FOLDER CPU ...]`: compile every serving kernel into the cache, or
+"""Compile every serving kernel into the cache (`eigenserve kernels [FOLDER CPU ...]`), or
 for other machines.
 
 Numba finds a compiled kernel again only on a CPU of the same name and features. With names of LLVM's portable CPU
@@ -97,7 +97,7 @@ def use(model: SpectralModel, row: Mapping[str, Any], pair: tuple[str, str]) -> 
 
 
 def kernels() -> Iterator[tuple[str, str, Dispatcher]]:
-    """Every kernel of ``model`` that is cached: its module, its name there, and itself; each once."""
+    """Yield every kernel of ``model`` that is cached: its module, its name there, and itself; each once."""
     met: set[int] = set()
     for name, module in sorted(sys.modules.items()):
         if name.startswith("eigenserve.model."):
@@ -108,7 +108,7 @@ def kernels() -> Iterator[tuple[str, str, Dispatcher]]:
 
 
 def seen_signatures() -> list[Signature]:
-    """What ``run_kernels`` compiled."""
+    """Return what ``run_kernels`` compiled."""
     run_kernels()
     return [(name, attribute, types) for name, attribute, kernel in kernels() for types in kernel.signatures]
 

@@ -1,4 +1,4 @@
-"""The HTTP protocol of a connection: uvicorn's, with bounds on what a client may send or leave unsent."""
+"""Bound what a client may send or leave unsent on a connection, around uvicorn's HTTP protocol."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HEADER_TIMEOUT_S = 20.0
 
 
 class BoundedConfig(uvicorn.Config):
-    """uvicorn's configuration, and what ours adds.
+    """Extend uvicorn's configuration by this service's bounds.
 
     Attributes:
         max_connections: how many may be open.
@@ -38,7 +38,7 @@ class BoundedConfig(uvicorn.Config):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Refuses headers that are too large, too slow or not HTTP, and connections beyond the most."""
+    """Refuse headers that are too large, too slow or not HTTP, and connections beyond the most."""
 
     config: BoundedConfig
     _header_bytes = 0
@@ -130,7 +130,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP request, and close."""
+        """Answer what is not an HTTP request, and close."""
         details = {
             400: "this is not a valid HTTP request",
             431: f"the request line and headers must be at most {MAX_HEADER_BYTES} bytes",
@@ -167,4 +167,4 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def _nothing() -> None:
-    """What a request that is done with has to tell its connection."""
+    """Do nothing: a finished request has nothing to report to its connection."""

@@ -1,4 +1,4 @@
-"""Heartbeat: a worker tells its supervisor that its event loop turns."""
+"""Show the supervisor that a worker's event loop turns."""
 
 from __future__ import annotations
 

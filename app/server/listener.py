@@ -1,4 +1,4 @@
-"""How a listening socket comes to its end without losing a connection that a client believes to have made.
+"""Close a listening socket without losing a connection that a client believes it has made.
 
 Closing it resets the connections that wait to be accepted. On Linux a filter first keeps new ones from it (their
 clients ask again a second later, and are then refused); those that are made already are accepted as ever, until none
@@ -50,7 +50,7 @@ def admit_no_more(listener: socket.socket) -> bool:
 
 
 def has_waiting(listener: socket.socket) -> bool:
-    """Whether connections wait to be accepted."""
+    """Return whether connections wait to be accepted."""
     poller = select.poll()
     poller.register(listener.fileno(), select.POLLIN)
     return bool(poller.poll(0))

@@ -1,4 +1,4 @@
-"""Server: uvicorn for one process, with a shutdown that loses nothing."""
+"""Run uvicorn for one process, with a shutdown that loses no request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LINGER_TURNS = 25
 
 
 class Server(uvicorn.Server):
-    """A server that drains on SIGTERM or SIGINT and whose process then ends by itself.
+    """Drain on SIGTERM or SIGINT, then let the process end by itself.
 
     Attributes:
         service: what it serves.
@@ -42,7 +42,7 @@ class Server(uvicorn.Server):
         self._told_ready = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to tell the supervisor of it, then load and listen."""
+        """Start the heartbeat to the supervisor, then load and listen."""
         if self.line is not None:
             self._heart = asyncio.create_task(beat(self.line, self._stop))
         await super().startup(sockets)
@@ -106,7 +106,7 @@ def serve(
         listener: the bound socket.
         line: to the supervisor, if there is one.
         load_first: load the models before taking connections, which others take meanwhile.
-        marks: folder in which workers tell each other what was unloaded.
+        marks: folder in which workers record for each other what was unloaded.
 
     Returns:
         None after a signal, or why the models could not be served.

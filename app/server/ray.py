@@ -1,4 +1,4 @@
-"""build: the service as a Ray Serve application, `serve run eigenserve.app.server.ray:build store=models`.
+"""Build the service as a Ray Serve application: `serve run eigenserve.app.server.ray:build store=models`.
 
 Gateways take HTTP and hand requests to replicas, each of which is the whole FastAPI application with its models. A
 replica that dies costs no request: predictions change nothing, so the gateway asks another replica.
@@ -26,7 +26,7 @@ Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 #: Replicas that a request is tried on, at most.
 ATTEMPTS = 4
-#: What ``build`` takes besides the fields of ``Settings``.
+#: What ``build`` takes in addition to the fields of ``Settings``.
 SCALE: dict[str, Any] = {
     "release": "",
     "min_replicas": 1,
@@ -39,7 +39,7 @@ SCALE: dict[str, Any] = {
 
 
 class Replica:
-    """The service in a process of its own."""
+    """Run the service in a separate process."""
 
     def __init__(self, settings: Mapping[str, Any], release: str) -> None:
         self.app = create_app(Settings(**settings))
@@ -82,7 +82,7 @@ class Replica:
 
 
 class Gateway:
-    """An ASGI application that hands each request to a replica, and to another one if that dies."""
+    """Hand each request to a replica, and to another one if that dies, as an ASGI application."""
 
     def __init__(self, replicas: Any, max_body_bytes: int) -> None:
         self.replicas = replicas
@@ -96,7 +96,7 @@ class Gateway:
         return application
 
     async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
-        """One request, or the application's lifespan."""
+        """Answer one request, or follow the application's lifespan."""
         if scope["type"] == "lifespan":
             while (message := await receive())["type"] != "lifespan.shutdown":
                 await send({"type": f"{message['type']}.complete"})
@@ -104,8 +104,8 @@ class Gateway:
             return
         body = await self._body(receive)
         # One byte too many is enough for the replica to refuse the body as it would any that is too large.
-        told = {key: scope[key] for key in SCOPE if key in scope}
-        status, headers, content = await self._ask(told, body)
+        forwarded = {key: scope[key] for key in SCOPE if key in scope}
+        status, headers, content = await self._ask(forwarded, body)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
@@ -132,7 +132,7 @@ class Gateway:
 
 
 def build(arguments: Mapping[str, Any]) -> Any:
-    """The application, for `serve run`, `serve deploy` or ``serve.run``.
+    """Build the application, for `serve run`, `serve deploy` or ``serve.run``.
 
     Args:
         arguments: fields of ``Settings``, and those of ``SCALE``. Another ``release`` makes Ray replace the replicas,

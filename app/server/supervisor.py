@@ -1,4 +1,4 @@
-"""Workers: several server processes on one listening socket, each replaced when it dies or hangs."""
+"""Run several server processes on one listening socket, and replace each when it dies or hangs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _context = multiprocessing.get_context("spawn")
 
 @dataclass
 class _Worker:
-    """One place for a worker, and the process that fills it now."""
+    """Hold one place for a worker, and the process that fills it now."""
 
     process: SpawnProcess | None = None
     line: Connection | None = None
@@ -171,7 +171,7 @@ def supervise(settings: Settings, listener: socket.socket) -> str | None:
 
 
 def _work(settings: Settings, listener: socket.socket, line: Connection, load_first: bool, marks: Path) -> None:
-    """The life of a worker process."""
+    """Run a worker process from its start to its end."""
     configure_logging(settings)
     from eigenserve.app.server.process import serve
 

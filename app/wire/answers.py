@@ -1,4 +1,4 @@
-"""Answers: scores and explanations as the contract's JSON, every number to its last bit."""
+"""Write scores and explanations as the service's JSON, every number to its last bit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eigenserve.model.arrays import FloatArray
 
 
 def finite(served: ServedModel, scores: FloatArray, loc: Location = ("instances",)) -> FloatArray:
-    """Scores (N, O) of rows whose predictions are numbers: JSON has none beyond float64, and null would be no answer.
+    """Check that scores (N, O) give numbers: JSON has none beyond float64, and null would not be an answer.
 
     Raises:
         ProblemError: 422 for the first row beyond float64, at ``loc``.
@@ -27,13 +27,13 @@ def finite(served: ServedModel, scores: FloatArray, loc: Location = ("instances"
     for found, what in ((scores, "score"), (values, "prediction")):
         if not np.isfinite(found).all():
             row = int(np.argwhere(~np.isfinite(found))[0, 0])
-            message = f"has values so far from the training data that its {what} is no finite number"
+            message = f"has values so far from the training data that its {what} is not a finite number"
             raise invalid((*loc, row), message)
     return scores
 
 
 def predictions(served: ServedModel, scores: FloatArray) -> Any:
-    """Finite scores (N, O) -> the contract's P of every row, ready for ``to_json``."""
+    """Turn finite scores (N, O) into the contract's P of every row, ready for ``to_json``."""
     model = served.model
     if not model.classes:
         return model.values(scores)
@@ -46,7 +46,7 @@ def predictions(served: ServedModel, scores: FloatArray) -> Any:
 
 
 def predict_answer(asked: Asked, scores: FloatArray) -> bytes:
-    """The answer of /predict."""
+    """Write the answer of /predict."""
     served = asked.served
     document = {
         "model": served.name,
@@ -59,7 +59,7 @@ def predict_answer(asked: Asked, scores: FloatArray) -> bytes:
 
 
 def explanations(explanation: Explanation, predicted: Any) -> list[dict[str, Any]]:
-    """An explanation and the P of its rows -> the contract's entry for every row."""
+    """Turn an explanation and the P of its rows into the contract's entry for every row."""
     terms, features = explanation.terms, explanation.features
     found: list[dict[str, Any]] = [
         {
@@ -89,7 +89,7 @@ def explanations(explanation: Explanation, predicted: Any) -> list[dict[str, Any
 def explain_answer(
     served: ServedModel, explanation: Explanation, scores: FloatArray, more: Sequence[dict[str, Any]] = ()
 ) -> bytes:
-    """The answer of /explain, with further keys for every row."""
+    """Write the answer of /explain, with further keys for every row."""
     found = explanations(explanation, predictions(served, scores))
     for entry, keys in zip(found if more else (), more, strict=True):
         entry.update(keys)
@@ -104,10 +104,10 @@ def explain_answer(
 
 
 def to_json(document: Any) -> bytes:
-    """JSON bytes: floats in the shortest form that reads back the same, NaN and infinity as null."""
+    """Write JSON: floats in the shortest form that reads back the same, NaN and infinity as null."""
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def json_response(document: Any) -> Response:
-    """A document as the response of an endpoint."""
+    """Send a document as the response of an endpoint."""
     return Response(to_json(document), media_type="application/json")

@@ -1,4 +1,4 @@
-"""Bodies: a request's bytes, read within limits, and the JSON in them."""
+"""Read a request's bytes within limits, and parse the JSON in them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 
 class BodyHeaders(NamedTuple):
-    """What a request's headers say of its body.
+    """Hold what a request's headers say of its body.
 
     Attributes:
         media_type: in lower case; "" where the client names none.
         charset: in lower case.
         encoding: the content encoding.
         length: the content length; 0 where it is not given.
-        waits: the client sends the body only when it is told to go on.
+        waits: the client sends the body only when the server answers 100 Continue.
     """
 
     media_type: str = ""
@@ -58,7 +58,7 @@ def body_headers(scope: Scope) -> BodyHeaders:
 
 
 def check_media_type(headers: BodyHeaders, *allowed: str) -> str:
-    """The media type of a body, if it is one of ``allowed``; the first of them where the client names none.
+    """Return the media type of a body, if it is one of ``allowed``; the first of them where the client names none.
 
     Raises:
         ProblemError: 415.
@@ -73,7 +73,7 @@ def check_media_type(headers: BodyHeaders, *allowed: str) -> str:
 
 
 async def read_body(request: Request, headers: BodyHeaders, max_bytes: int, timeout_s: float) -> bytes:
-    """The body of a request, decompressed.
+    """Read the body of a request and decompress it.
 
     Raises:
         ProblemError: 413 too large, before or after decompression; 408 too slow; 415 unknown encoding;
@@ -113,7 +113,7 @@ async def read_body(request: Request, headers: BodyHeaders, max_bytes: int, time
 
 
 def parse_json(body: bytes) -> Any:
-    """The value of a JSON text (RFC 8259: neither NaN nor Infinity). Of two equal keys the last one counts.
+    """Parse a JSON text (RFC 8259: neither NaN nor Infinity). Of two equal keys the last one counts.
 
     Raises:
         ProblemError: 422 naming line and column.
@@ -125,7 +125,7 @@ def parse_json(body: bytes) -> Any:
 
 
 def _not_utf8(body: bytes) -> str | None:
-    """Where a text stops being UTF-8, if it does; the parser names its first byte."""
+    """Find where a text stops being UTF-8, if it does; the parser names its first byte."""
     try:
         body.decode()
     except UnicodeDecodeError as error:

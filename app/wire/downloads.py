@@ -1,4 +1,4 @@
-"""Downloads: files the service hands out whole, each with an ETag by which a client need not fetch it twice."""
+"""Hand out whole files, each with an ETag by which a client need not fetch it twice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastapi import Request, Response
 
 @dataclass(frozen=True)
 class Download:
-    """A file's content and media type."""
+    """Hold a file's content and media type."""
 
     content: bytes
     media_type: str
@@ -23,7 +23,7 @@ class Download:
 
 
 def download_response(request: Request, download: Download, headers: Mapping[str, str] | None = None) -> Response:
-    """The file, or 304 where ``If-None-Match`` shows that the client has it."""
+    """Return the file, or 304 where ``If-None-Match`` shows that the client has it."""
     # The client may keep it, but must ask each time: another model may have come under the same name.
     known = {"ETag": download.etag, "Cache-Control": "private, no-cache"}
     if _matches(",".join(request.headers.getlist("if-none-match")), download.etag):
@@ -32,5 +32,5 @@ def download_response(request: Request, download: Download, headers: Mapping[str
 
 
 def _matches(header: str, etag: str) -> bool:
-    """Whether a list of entity tags has this one; weak ones are compared as strong ones (RFC 9110, 13.1.2)."""
+    """Return whether a list of entity tags has this one; weak ones are compared as strong ones (RFC 9110, 13.1.2)."""
     return any(part.strip().removeprefix("W/") in (etag, "*") for part in header.split(","))

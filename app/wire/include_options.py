@@ -1,4 +1,4 @@
-"""Includes: further parts of an explanation that a request may ask for, read and checked."""
+"""Read and check the further parts of an explanation that a request may ask for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OPTIONS = {"radii": "certificate", "curves": "curves"}
 
 @dataclass(frozen=True, slots=True)
 class Include:
-    """What an answer shall hold besides the explanation.
+    """Say what an answer shall hold in addition to the explanation.
 
     Attributes:
         names: some of ``INCLUDES``.
@@ -31,12 +31,12 @@ class Include:
     curves: tuple[tuple[str, ...], ...] | None = None
 
 
-#: Nothing besides.
+#: No further parts.
 EXPLANATION_ALONE = Include()
 
 
 def read_include(served: ServedModel, document: Mapping[str, Any]) -> Include:
-    """What the keys ``include``, ``radii`` and ``curves`` of a request ask for.
+    """Read what the keys ``include``, ``radii`` and ``curves`` of a request ask for.
 
     Raises:
         ProblemError: 422 naming each fault.
@@ -65,7 +65,7 @@ def read_include(served: ServedModel, document: Mapping[str, Any]) -> Include:
 
 
 def read_number(loc: Location, value: Any, errors: list[tuple[Location, str]]) -> float:
-    """A finite number; NaN, and a fault more, for anything else."""
+    """Read a finite number; anything else gives NaN and adds a fault."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         try:
             number = float(value)
@@ -78,14 +78,14 @@ def read_number(loc: Location, value: Any, errors: list[tuple[Location, str]]) -
 
 
 def read_feature(served: ServedModel, loc: Location, name: Any, errors: list[tuple[Location, str]]) -> None:
-    """A fault more, if it is not a feature's name."""
+    """Add a fault, if it is not a feature's name."""
     names = served.model.features.names
     if not isinstance(name, str) or name not in names:
         errors.append((loc, f"must be one of the model's features, {', '.join(names)}; got {describe(name)}"))
 
 
 def describe(value: object) -> str:
-    """A received value in the words of JSON."""
+    """Describe a received value in the words of JSON."""
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The contract's requests: {"instances": [...]} and its companions, checked."""
+"""Read and check the service's own requests: {"instances": [...]} and its companions."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ EXPLAIN_KEYS = KEYS | {"method", "target", "baseline", "include", *OPTIONS}
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a request asks for: rows of which model, and for an explanation how.
+    """Hold what a request asks for: rows of which model, and for an explanation how.
 
     Attributes:
         served: the model.
         rows: at least one, as a list of rows or as columns by name; whether each is a row of the model shows
             when they are encoded.
         method, target: as for ``SpectralModel.explain``.
-        interval: the level of the intervals to give beside predictions; None for none.
+        interval: the level of the intervals to give with predictions; None for none.
         baseline: as for ``SpectralModel.explain_columns``: encoded.
         include: further parts of an explanation.
         loc: where in the body the rows are.
@@ -48,16 +48,16 @@ class Asked:
 
     @property
     def count(self) -> int:
-        """How many rows."""
+        """Count the rows."""
         return len(next(iter(self.rows.values()))) if isinstance(self.rows, dict) else len(self.rows)
 
     @property
     def baselines(self) -> int:
-        """How many rows the baseline has."""
+        """Count the rows of the baseline."""
         return len(self.baseline) if self.baseline is not None and self.baseline.ndim == 2 else 1
 
     def columns(self) -> FloatArray:
-        """The rows, encoded.
+        """Encode the rows.
 
         Raises:
             ProblemError: 422 naming each fault.
@@ -69,7 +69,7 @@ class Asked:
 
 
 def read_request(document: Any, keys: frozenset[str], registry: ModelRegistry, max_rows: int) -> Asked:
-    """The parsed body of /predict or /explain.
+    """Read the parsed body of /predict or /explain.
 
     Raises:
         ProblemError: 422 naming each fault; 404 unknown model or version; 413 too many rows.
@@ -103,7 +103,7 @@ def read_request(document: Any, keys: frozenset[str], registry: ModelRegistry, m
 def read_options(
     options: Mapping[str, Any], registry: ModelRegistry
 ) -> tuple[ServedModel, str, ClassLabel | None, float | None]:
-    """The model, method, target and interval that a request names, or their defaults.
+    """Read the model, method, target and interval that a request names, or their defaults.
 
     Raises:
         ProblemError: 404 unknown model or version; 422 unknown method, target or level of interval.
@@ -116,7 +116,7 @@ def read_options(
 
 
 def read_baseline(served: ServedModel, method: str, rows: Any) -> FloatArray | None:
-    """The row to compare with, encoded, or the sample of rows; None for the default.
+    """Read and encode the row to compare with, or the sample of rows; None for the default.
 
     Raises:
         ProblemError: 422 naming each fault.
@@ -134,7 +134,7 @@ def read_baseline(served: ServedModel, method: str, rows: Any) -> FloatArray | N
 
 
 def check_rows(rows: Any, max_rows: int, loc: Location) -> list[Any]:
-    """The rows of a body, if they are a list of not too many.
+    """Check the rows of a body: a list of not too many.
 
     Raises:
         ProblemError: 422, 413.
@@ -158,7 +158,7 @@ def check_count(count: int, max_rows: int) -> None:
 
 
 def read_target(served: ServedModel, target: Any, loc: Location = ("target",)) -> ClassLabel | None:
-    """A class, given as itself or as its text; None for None.
+    """Read a class, given as itself or as its text; None for None.
 
     Raises:
         ProblemError: 422.
@@ -176,7 +176,7 @@ def read_target(served: ServedModel, target: Any, loc: Location = ("target",)) -
 
 
 def read_level(served: ServedModel, level: Any) -> float | None:
-    """The level of the intervals asked for, if the model keeps them for it.
+    """Read the level of the intervals asked for, if the model keeps them for it.
 
     Raises:
         ProblemError: 422 naming the levels there are.

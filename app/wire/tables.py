@@ -1,4 +1,4 @@
-"""Tables: rows and answers as CSV or as an Arrow stream, instead of JSON."""
+"""Read and write rows and answers as CSV or as an Arrow stream, instead of JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Columns = dict[str, Any]
 
 
 def read_table(body: bytes, media_type: str, query: Mapping[str, str], registry: ModelRegistry, max_rows: int) -> Asked:
-    """A CSV or Arrow body, and what the query says of model, version, method, target and interval.
+    """Read a CSV or Arrow body, and what the query says of model, version, method, target and interval.
 
     Every feature of the model must be a column; further columns are ignored.
 
@@ -44,7 +44,7 @@ def read_table(body: bytes, media_type: str, query: Mapping[str, str], registry:
 
 
 def accepted(request: Request, given: str) -> str:
-    """The media type of the answer: what the client accepts, or else that of its body.
+    """Return the media type of the answer: what the client accepts, or else that of its body.
 
     Raises:
         ProblemError: 406 none of those there are.
@@ -60,7 +60,7 @@ def accepted(request: Request, given: str) -> str:
 
 
 def predicted_columns(served: ServedModel, scores: FloatArray) -> Columns:
-    """Predictions as columns: ``prediction``, or ``label`` and ``probabilities.CLASS``."""
+    """Write predictions as columns: ``prediction``, or ``label`` and ``probabilities.CLASS``."""
     model = served.model
     if not model.classes:
         return {"prediction": model.values(scores)}
@@ -71,7 +71,7 @@ def predicted_columns(served: ServedModel, scores: FloatArray) -> Columns:
 
 
 def interval_columns(asked: Asked, scores: FloatArray) -> Columns:
-    """Intervals as the columns ``low`` and ``high``, if they are asked for."""
+    """Write intervals as the columns ``low`` and ``high``, if they are asked for."""
     if asked.interval is None:
         return {}
     interval = asked.served.model.intervals(scores, asked.interval)
@@ -79,7 +79,7 @@ def interval_columns(asked: Asked, scores: FloatArray) -> Columns:
 
 
 def explained_columns(served: ServedModel, explanation: Explanation, scores: FloatArray) -> Columns:
-    """Explanations as columns: the predictions', then score, baseline, contributions.TERM and so on."""
+    """Write explanations as columns: the predictions', then score, baseline, contributions.TERM and so on."""
     errors = explanation.standard_error
     return {
         **predicted_columns(served, scores),
@@ -93,7 +93,7 @@ def explained_columns(served: ServedModel, explanation: Explanation, scores: Flo
 
 
 def write_table(columns: Columns, media_type: str, served: ServedModel) -> bytes:
-    """Columns as CSV, or as an Arrow stream whose schema names the model."""
+    """Write columns as CSV, or as an Arrow stream whose schema names the model."""
     if media_type == CSV:
         return write_csv(columns)
     table = arrow_table(columns, served)
@@ -104,13 +104,13 @@ def write_table(columns: Columns, media_type: str, served: ServedModel) -> bytes
 
 
 def arrow_table(columns: Columns, served: ServedModel) -> Any:
-    """Columns as an Arrow table whose schema names the model."""
+    """Make an Arrow table of columns, whose schema names the model."""
     metadata = {"model": served.name, "version": str(served.version)}
     return _pyarrow().table(columns).replace_schema_metadata(metadata)
 
 
 def write_csv(columns: Columns, header: bool = True) -> bytes:
-    """Columns as CSV, with or without a first line of their names."""
+    """Write columns as CSV, with or without a first line of their names."""
     values = [v.tolist() if isinstance(v, np.ndarray) else v for v in columns.values()]
     sink = io.StringIO()
     writer = csv.writer(sink, lineterminator="\n")
@@ -124,7 +124,7 @@ def write_csv(columns: Columns, header: bool = True) -> bytes:
 
 
 def _options(query: Mapping[str, str]) -> dict[str, Any]:
-    """A query's texts; of its interval, the number."""
+    """Return a query's texts; of its interval, the number."""
     options: dict[str, Any] = dict(query)
     if options.get("interval"):
         options["interval"] = _number(options["interval"])
@@ -153,7 +153,7 @@ def _read_csv(body: bytes, served: ServedModel) -> Columns:
 
 
 def _cells(texts: tuple[str, ...], numeric: bool) -> list[Any]:
-    """A column's cells; a number that is none stays text, to be named."""
+    """Read a column's cells; text that is not a number stays text, to be named."""
     if numeric:
         try:
             return [None if text in MISSING_TEXTS else float(text) for text in texts]

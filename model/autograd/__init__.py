@@ -1,4 +1,4 @@
-"""Differentiable eigenpairs of tridiagonal and general matrices, on torch."""
+"""Differentiate eigenpairs of tridiagonal and general matrices, on torch."""
 
 from eigenserve.model.autograd.general import GeneralEig, eig
 from eigenserve.model.autograd.tridiagonal import (

@@ -1,4 +1,4 @@
-"""Eigenpairs as nodes of torch's graph: contiguous float64 (M, n) and (M, n - 1), and their backward passes.
+"""Make eigenpairs nodes of torch's graph: contiguous float64 (M, n) and (M, n - 1), and their backward passes.
 
 With A v = lambda v, v a unit vector and A+ the pseudo-inverse of T - lambda I:
 
@@ -37,7 +37,7 @@ def _grain(n: int, places: int) -> int:
 
 
 def _outer(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradient of sum over places of a' dT b with respect to (diag, off_diag); a, b (M, places, n)."""
+    """Return the gradient of sum over places of a' dT b by (diag, off_diag); a, b (M, places, n)."""
     if a.shape[1] == 1:
         a, b = a[:, 0], b[:, 0]
         return a * b, a[:, :-1] * b[:, 1:] + a[:, 1:] * b[:, :-1]
@@ -45,7 +45,7 @@ def _outer(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _first_order(weights: FloatArray, vectors: FloatArray) -> tuple[Tensor, Tensor]:
-    """`_outer(weights v, v)` where nobody will differentiate it again: (M, places), (M, places, n)."""
+    """Return `_outer(weights v, v)` where it will not be differentiated again: (M, places), (M, places, n)."""
     count, places, n = vectors.shape
     grad_diag, grad_off = torch.empty((count, n), dtype=torch.float64), torch.empty((count, n - 1), dtype=torch.float64)
     d, e = grad_diag.numpy(), grad_off.numpy()
@@ -54,7 +54,7 @@ def _first_order(weights: FloatArray, vectors: FloatArray) -> tuple[Tensor, Tens
 
 
 class _Eigenvalues(Function):
-    """(M, n), (M, n - 1) -> eigenvalues (M,), all float64 on the CPU: the first of `_Eigenpairs` in half the time.
+    """Map (M, n), (M, n - 1) to eigenvalues (M,), all float64 on the CPU: `_Eigenpairs`' first, in half the time.
 
     What autograd spends on an output costs as much as fifty matrices; the vectors are none here. Where the
     gradient is to be differentiated again, they are computed again, as outputs.
@@ -84,7 +84,7 @@ class _Eigenvalues(Function):
 
 
 class _Eigenpairs(Function):
-    """(M, n), (M, n - 1) -> eigenvalues (M, places) and eigenvectors (M, places, n), all float64."""
+    """Map (M, n), (M, n - 1) to eigenvalues (M, places) and eigenvectors (M, places, n), all float64."""
 
     @staticmethod
     def forward(ctx: Any, diag: Tensor, off_diag: Tensor, eig_idx: int, window: int) -> tuple[Tensor, Tensor]:
@@ -125,7 +125,7 @@ class _Eigenpairs(Function):
 
 
 class _PseudoInverse(Function):
-    """A+ b for every place: values (M, places), vectors and rhs (M, places, n) -> (M, places, n).
+    """Apply A+ to b at every place: values (M, places), vectors and rhs (M, places, n) -> (M, places, n).
 
     values and vectors are functions of the matrix; their share of the derivative is part of the matrix's.
     """
@@ -175,7 +175,7 @@ pseudo_inverse: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor] = _Ps
 
 
 def pseudo_inverse_dense(diag: Tensor, off_diag: Tensor, values: Tensor, vectors: Tensor, rhs: Tensor) -> Tensor:
-    """The readable twin of `solve_pseudo_inverse`, by dense complex solves: for CUDA and for tests."""
+    """Apply the pseudo-inverse by dense complex solves: the readable twin of `solve_pseudo_inverse`; for CUDA."""
     size = torch.cat([diag, off_diag], -1).abs().amax(-1)
     inside = torch.isfinite(values) & (size[:, None] > 0)
     shift = torch.where(inside, values, 0.0) + 1j * DAMPING * torch.where(size > 0, size, 1.0)[:, None]

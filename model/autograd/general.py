@@ -1,7 +1,7 @@
-"""eig: the general eigendecomposition with gradients that stay finite where eigenvalues meet.
+"""Differentiate the general eigendecomposition, with gradients that stay finite where eigenvalues meet.
 
 Let A X = X B, B block-diagonal with one block B_c for each cluster of eigenvalues that coincide to rounding,
-N its part beside the clusters' means mu_c, and F = X^-1 dA X. Then, to second order (Kato, Perturbation
+N its part without the clusters' means mu_c, and F = X^-1 dA X. Then, to second order (Kato, Perturbation
 theory for linear operators, II.2; Stewart and Sun, Matrix perturbation theory, V.2),
 
     X(A + dA) = X (I + Y),    Y B - B Y = off-diagonal blocks of F + F Y  -  Y times the diagonal blocks of F
@@ -24,21 +24,21 @@ from torch import Tensor
 #: Eigenvalues nearer than this times sqrt(eps), relative to the matrix's norm, coincide: 2.4e-7 in double
 #: precision. LAPACK splits a defective pair by sqrt(eps); three, by eps^(1/3), are for the caller to join.
 COINCIDE_ROOTS = 16.0
-#: Share of a gradient along the phases of eigenvectors above which a loss is no function of A alone.
+#: Share of a gradient along the phases of eigenvectors above which a loss is not a function of A alone.
 PHASE_TOLERANCE = 1e-6
 
 Gauge = Literal["check", "fixed"]
 
 
 class GeneralEig(NamedTuple):
-    """Eigenvalues (..., n) and unit eigenvectors (..., n, n) in columns, complex, in LAPACK's order."""
+    """Hold eigenvalues (..., n) and unit eigenvectors (..., n, n) in columns, complex, in LAPACK's order."""
 
     eigenvalues: Tensor
     eigenvectors: Tensor
 
 
 def eig(matrix: Tensor, *, coincide: float | None = None, gauge: Gauge = "check") -> GeneralEig:
-    """Eigenvalues and eigenvectors of real or complex matrices (..., n, n), differentiable twice.
+    """Return eigenvalues and eigenvectors of real or complex matrices (..., n, n), differentiable twice.
 
     Eigenvectors have norm 1, and their largest entry (the first of the largest) is real and positive.
 
@@ -90,7 +90,7 @@ def eig(matrix: Tensor, *, coincide: float | None = None, gauge: Gauge = "check"
 
 
 class _Blocks(NamedTuple):
-    """A = basis (mean + rest) basis^-1, in blocks that belong to clusters of eigenvalues.
+    """Write A = basis (mean + rest) basis^-1, in blocks that belong to clusters of eigenvalues.
 
     Attributes:
         basis: (..., n, n), X: eigenvectors, or orthonormal vectors of a cluster's subspace.
@@ -133,7 +133,7 @@ def _blocks(constant: Tensor, values: Tensor, vectors: Tensor, coincide: float) 
 
 
 def _invariant_bases(matrix: Tensor, values: Tensor, vectors: Tensor, same: Tensor) -> Tensor:
-    """Eigenvectors (n, n), those of each cluster replaced by an orthonormal basis of its invariant subspace.
+    """Return eigenvectors (n, n), those of each cluster replaced by an orthonormal basis of its invariant subspace.
 
     Eigenvectors of a defective matrix do not span the subspace; the leading Schur vectors do, when LAPACK has
     moved the cluster to the front.
@@ -154,7 +154,7 @@ def _invariant_bases(matrix: Tensor, values: Tensor, vectors: Tensor, same: Tens
 
 
 def _solve(right: Tensor, blocks: _Blocks) -> Tensor:
-    """Y with Y B - B Y = ``right`` between clusters and zero within.
+    """Return Y with Y B - B Y = ``right`` between clusters and zero within.
 
     Y = (right + N Y - Y N) / gaps: as N is nilpotent, as many rounds as two clusters have columns are exact.
     """
@@ -165,20 +165,20 @@ def _solve(right: Tensor, blocks: _Blocks) -> Tensor:
 
 
 def _mean_changes(change: Tensor, blocks: _Blocks) -> Tensor:
-    """(..., n): the change of each eigenvalue's cluster mean, to second order."""
+    """Return the change (..., n) of each eigenvalue's cluster mean, to second order."""
     whole = torch.diagonal(change + change @ _solve(change, blocks), dim1=-2, dim2=-1)
     same = blocks.same.to(whole.dtype)
     return (same @ whole[..., None])[..., 0] / same.sum(dim=-1)
 
 
 def _second_order(change: Tensor, blocks: _Blocks) -> Tensor:
-    """(..., n, n): Y, to second order."""
+    """Return Y (..., n, n), to second order."""
     first = _solve(change, blocks)
     return first + _solve(change @ first - first @ torch.where(blocks.same, change, 0.0), blocks)
 
 
 def _in_gauge(vectors: Tensor, of: Tensor | None = None) -> Tensor:
-    """Columns of norm 1 whose largest entry (where ``of`` has it) is real and positive."""
+    """Return columns of norm 1 whose largest entry (where ``of`` has it) is real and positive."""
     size = (vectors if of is None else of).detach().abs()
     # The first of equally large ones, rounding aside: otherwise the phase would hang on the last bit.
     largest = (size >= (1 - 1e-6) * size.amax(dim=-2, keepdim=True)).to(torch.uint8).argmax(dim=-2, keepdim=True)
@@ -187,7 +187,7 @@ def _in_gauge(vectors: Tensor, of: Tensor | None = None) -> Tensor:
 
 
 def _check_phase(slope: Tensor | None, vectors: Tensor) -> Tensor | None:
-    """The slope itself (None where nothing depends on the vectors), unless it is one by the phases of the columns."""
+    """Return the slope (None where nothing depends on the vectors), unless it is one by the columns' phases."""
     if slope is None:
         return None
     along = (vectors.conj() * slope).sum(dim=-2).imag.abs()

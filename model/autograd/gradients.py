@@ -1,4 +1,4 @@
-"""Gradients of eigenvalues from eigenvectors, in one pass and without temporaries.
+"""Compute gradients of eigenvalues from eigenvectors, in one pass and without temporaries.
 
 The readable form is four torch products; each allocates an array as large as the matrices, and fresh memory
 costs more than the arithmetic.
@@ -15,7 +15,7 @@ from eigenserve.model.kernels.source_digest import SOLVER_SOURCES, source_digest
 def _cached(sources: int) -> Any:
     @njit(nogil=True, cache=True, error_model="numpy")
     def gradients(weights: Any, vectors: Any, grad_diag: Any, grad_off: Any) -> None:
-        """grad_diag (M, n), grad_off (M, n - 1): sums over places of w v_i^2 and 2 w v_i v_{i+1}.
+        """Sum over places: grad_diag (M, n) of w v_i^2, grad_off (M, n - 1) of 2 w v_i v_{i+1}.
 
         weights (M, places), vectors (M, places, n).
         """

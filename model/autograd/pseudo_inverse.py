@@ -1,4 +1,4 @@
-"""The pseudo-inverse of T - lambda I applied to a vector: what derivatives of eigenvectors are made of.
+"""Apply the pseudo-inverse of T - lambda I to a vector: what derivatives of eigenvectors are made of.
 
 With A = T - lambda I, the real part of (A - i delta)^-1 b is sum over j of mu_j / (mu_j^2 + delta^2) u_j
 (u_j'b), over the eigenpairs (mu_j, u_j) of A: the pseudo-inverse, with 1 / gap damped to gap / (gap^2 +
@@ -19,7 +19,7 @@ from eigenserve.model.kernels.source_digest import SOLVER_SOURCES, source_digest
 # itself, while rounding in the direction of v, amplified by 1 / delta, stays at sqrt(eps) before it is
 # projected away.
 DAMPING = 2.0**-26
-# Entries beyond these are brought near 1 by exact factors first: squares of their reciprocals are no numbers.
+# Entries beyond these are brought near 1 by exact factors first: squares of their reciprocals are not numbers.
 _FAR_UP, _FAR_BELOW = 2.0**600, 2.0**-400
 _FAR_DOWN, _FAR_ABOVE = 2.0**-600, 2.0**400
 _LARGEST = 2.0**1000  # for matrices below 1e-300, whose derivatives are too large for a number: finite all the same
@@ -41,7 +41,7 @@ def _cached(sources: int) -> Any:
 
 @njit(error_model="numpy")
 def _apply(diag: Any, off_diag: Any, value: float, vector: Any, rhs: Any, out: Any) -> None:
-    """out <- damped pseudo-inverse of (T - value I) times rhs, orthogonal to the unit `vector`."""
+    """Write the damped pseudo-inverse of (T - value I) times rhs to out, orthogonal to the unit `vector`."""
     n = diag.shape[0]
     if not np.isfinite(value):  # a place beyond the spectrum, or a matrix that is not finite
         out[:] = value * 0.0 if np.isnan(value) else 0.0

@@ -1,4 +1,4 @@
-"""Differentiable eigenpairs of symmetric tridiagonal torch tensors, on CPU and CUDA, to any order.
+"""Differentiate eigenpairs of symmetric tridiagonal torch tensors, on CPU and CUDA, to any order.
 
 Eigenvalues have gradients without gaps in them; gradients of vectors are finite always; the smoothed eigenvalue has a
 Lipschitz gradient. The formulas are in ``model.autograd.functions``. Reverse mode only: `torch.func` transforms and
@@ -18,14 +18,14 @@ from eigenserve.model.autograd.functions import eigenpairs, eigenvalues
 
 @dataclass(frozen=True, slots=True)
 class EigenTensors:
-    """Eigenpairs, ascending: eigenvalues (..., 2 window + 1), unit eigenvectors (..., 2 window + 1, n)."""
+    """Hold eigenpairs, ascending: eigenvalues (..., 2 window + 1), unit eigenvectors (..., 2 window + 1, n)."""
 
     eigenvalues: Tensor
     eigenvectors: Tensor
 
 
 def eigvalsh_tridiagonal(diag: Tensor, off_diag: Tensor, *, eig_idx: int) -> Tensor:
-    """Eigenvalue `eig_idx` of each matrix: diag (..., n), off_diag (..., n - 1) -> (...), differentiable.
+    """Return eigenvalue `eig_idx` of each matrix: diag (..., n), off_diag (..., n - 1) -> (...), differentiable.
 
     As `eigenserve.model.eigensolvers.eigvalsh_tridiagonal`, on the device and in the floating dtype of the tensors;
     the gradient is (v_i^2, 2 v_i v_{i+1}). Raises ValueError for shapes that do not match or an eig_idx
@@ -39,7 +39,7 @@ def eigvalsh_tridiagonal(diag: Tensor, off_diag: Tensor, *, eig_idx: int) -> Ten
 
 
 def eigh_tridiagonal(diag: Tensor, off_diag: Tensor, *, eig_idx: int, window: int = 0) -> EigenTensors:
-    """Eigenpairs around `eig_idx`, differentiable: (..., 2 window + 1) and (..., 2 window + 1, n).
+    """Return eigenpairs around `eig_idx`, differentiable: (..., 2 window + 1) and (..., 2 window + 1, n).
 
     As `eigenserve.model.eigensolvers.eigh_tridiagonal`. A vector's sign is arbitrary but does not change under small
     changes of the matrix unless the solver's twist row changes; use expressions that do not depend on it.
@@ -56,7 +56,7 @@ def eigh_tridiagonal(diag: Tensor, off_diag: Tensor, *, eig_idx: int, window: in
 
 
 def _batched(diag: Tensor, off_diag: Tensor, eig_idx: int, window: int) -> tuple[Tensor, Tensor, Any]:
-    """Contiguous float64 (M, n) and (M, n - 1), and the batch shape."""
+    """Return contiguous float64 (M, n) and (M, n - 1), and the batch shape."""
     if not (isinstance(diag, Tensor) and isinstance(off_diag, Tensor)):
         raise TypeError(f"diag and off_diag must be tensors; got {type(diag).__name__} and {type(off_diag).__name__}")
     if diag.device != off_diag.device:
@@ -86,14 +86,14 @@ def _batched(diag: Tensor, off_diag: Tensor, eig_idx: int, window: int) -> tuple
 
 
 def _rows(t: Tensor, count: int, length: int) -> Tensor:
-    """`t` as contiguous float64 (count, length); itself if it is that: every step is a node of the graph."""
+    """Return `t` as contiguous float64 (count, length); itself if it is that: every step is a node of the graph."""
     if t.dtype is not torch.float64:
         t = t.to(torch.float64)
     return (t if t.ndim == 2 else t.reshape(count, length)).contiguous()
 
 
 def smoothed_eigvalsh_tridiagonal(diag: Tensor, off_diag: Tensor, *, eig_idx: int, smoothing: float) -> Tensor:
-    """The Moreau-smoothed eigenvalue `eig_idx`: (..., n), (..., n - 1) -> (...), with a Lipschitz gradient.
+    """Return the Moreau-smoothed eigenvalue `eig_idx`: (..., n), (..., n - 1) -> (...), with a Lipschitz gradient.
 
     The sum of the r largest eigenvalues is a convex maximum over 0 <= q_j <= 1, sum q_j = r of sum q_j
     lambda_j; its Moreau envelope subtracts smoothing / 2 ||q||^2 inside the maximum, and an eigenvalue is
@@ -114,7 +114,7 @@ def smoothed_eigvalsh_tridiagonal(diag: Tensor, off_diag: Tensor, *, eig_idx: in
 
 
 def _smoothed(diag: Tensor, off_diag: Tensor, eig_idx: int, smoothing: float, window: int) -> Tensor:
-    """Smoothed eigenvalues (M,), starting with `window` neighbours on either side."""
+    """Return smoothed eigenvalues (M,), starting with `window` neighbours on either side."""
     everything = max(eig_idx, diag.shape[-1] - 1 - eig_idx)
     window = min(window, everything)
     values, _ = eigenpairs(diag, off_diag, eig_idx, window)
@@ -127,7 +127,7 @@ def _smoothed(diag: Tensor, off_diag: Tensor, eig_idx: int, smoothing: float, wi
 
 
 def _envelope_difference(values: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
-    """Difference of the two envelopes from a window (M, 2 w + 1), and whether it was wide enough (M,)."""
+    """Return the difference of the two envelopes from a window (M, 2 w + 1), and whether it was wide enough (M,)."""
     window = values.shape[1] // 2
     centre = values[:, window : window + 1].detach()
     # Weights lie within 1 of the centre's: a place further away has the same, 0 or 1, in both projections, and
@@ -144,7 +144,7 @@ _SUM_ROUNDING = 1e-10  # of sums of up to thousands of lengths below 3: where th
 
 
 def _capped_weights(y: Tensor, total: int) -> Tensor:
-    """The projection clip(y + shift, 0, 1) of y (M, m) onto the weights in [0, 1] that sum to `total`."""
+    """Return the projection clip(y + shift, 0, 1) of y (M, m) onto the weights in [0, 1] that sum to `total`."""
     with torch.no_grad():
         # The sum grows with the shift, linearly between breaks, where a place begins or ends to grow: find the piece
         # that reaches the total.

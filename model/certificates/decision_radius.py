@@ -1,4 +1,4 @@
-"""Certified radius: how far a row's features may move together before its decision could be another."""
+"""Certify how far a row's features may move together before its decision could change."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def certified_radius(
     threshold: float = 0.0,
     effort: float = 1.0,
 ) -> float:
-    """A share r such that no row within radii r * scales of the row is on the other side of the threshold.
+    """Return a share r such that no row within radii r * scales of the row is on the other side of the threshold.
 
     One output: the score stays on its side. Several: the class with the largest score stays so (no threshold); then
     what the best class loses and another gains is bounded together. What is proved for r holds for every smaller one,
@@ -34,7 +34,7 @@ def certified_radius(
     """
 
     def used(share: float) -> float:
-        """The share of the distance to another decision that scores can move: less than 1 proves."""
+        """Return the share of the distance to another decision that scores can move: less than 1 proves."""
         within = {name: share * scale for name, scale in scales.items()}
         if any(np.isinf(within[name]) and np.isfinite(scale) for name, scale in scales.items()):
             return np.inf  # beyond float64 nothing is known
@@ -50,7 +50,7 @@ def certified_radius(
             margin = np.delete(found.score[best] - found.score, best)
         if not (margin > 0.0).all():
             return np.inf
-        # Moves that are no numbers prove nothing either.
+        # Moves that are not numbers prove nothing either.
         return float(np.nan_to_num(most * (1.0 + 8.0 * EPS) / margin, nan=np.inf).max())
 
     # What is used grows about like the share to some power: interpolate between the last that proves and the last

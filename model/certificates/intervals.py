@@ -1,4 +1,4 @@
-"""Score intervals: what a row's score can be when its features move within radii, proved from the matrices.
+"""Prove, from the matrices, what a row's score can be when its features move within radii.
 
 Let x' be any row whose features are within their radii of x, T and T + E the matrices of x and x' of one member, and Q
 an orthonormal basis of the eigenvectors 0 ... k of T, so that Q'TQ = D is diagonal. The range of Q has k + 1
@@ -42,7 +42,7 @@ _UNDERFLOW = 1e-130
 
 @dataclass(frozen=True, eq=False)
 class ScoreInterval:
-    """A proved interval of the scores of one row.
+    """Hold a proved interval of the scores of one row.
 
     Attributes:
         score: (O,), of the row itself.
@@ -56,7 +56,7 @@ class ScoreInterval:
 
 @dataclass(frozen=True)
 class ScoreMoves:
-    """What the scores of a row can move by: sums over groups of the largest over each group's points.
+    """Bound what the scores of a row can move by: sums over groups of the largest over each group's points.
 
     Attributes:
         score: (O,).
@@ -77,7 +77,7 @@ def score_interval(
     radii: Mapping[str, float],
     effort: float = 1.0,
 ) -> ScoreInterval:
-    """The interval of the scores of a row (F,) of columns.
+    """Prove the interval of the scores of a row (F,) of columns.
 
     Args:
         features: the features of the columns.
@@ -107,7 +107,7 @@ def score_moves(
     radii: Mapping[str, float],
     effort: float,
 ) -> ScoreMoves:
-    """What scores can move by within radii; arguments and errors as of ``score_interval``."""
+    """Bound what scores can move by within radii; arguments and errors as of ``score_interval``."""
     if not 0.0 < effort < np.inf:
         raise ValueError(f"effort must be positive and finite; got {effort!r}")
     within = reach(features, columns, radii)
@@ -135,7 +135,7 @@ def score_moves(
 
 
 def _shares(moved: list[tuple[FloatArray, FloatArray]], vectors: FloatArray) -> FloatArray:
-    """Of each group and head, (G, H), positive with sum 1."""
+    """Return each group's and head's share, (G, H), positive with sum 1."""
     sizes = np.empty((len(moved), len(vectors)))
     for size, (diag, off_diag) in zip(sizes, moved, strict=True):
         image = times(diag, off_diag, vectors)
@@ -146,5 +146,5 @@ def _shares(moved: list[tuple[FloatArray, FloatArray]], vectors: FloatArray) -> 
 
 
 def _norms(ensemble: SpectralEnsemble, diag: FloatArray, off_diag: FloatArray) -> FloatArray:
-    """(P, O): the members' mean of a bound of the norm."""
+    """Return the members' mean of a bound of the norm, (P, O)."""
     return norm_bound(diag, off_diag).reshape(len(diag), ensemble.num_outputs, -1) @ ensemble.member_weights

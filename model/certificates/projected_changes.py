@@ -1,4 +1,4 @@
-"""Projected changes: the largest eigenvalue of Q'EQ + S for many tridiagonal E, S diagonal and Q with few columns."""
+"""Find the largest eigenvalue of Q'EQ + S for many tridiagonal E, S diagonal and Q with few columns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TINY = 1e-280
 def largest_projected(
     diag: FloatArray, off_diag: FloatArray, bases: FloatArray, shifts: FloatArray, sign: float
 ) -> FloatArray:
-    """lambda_max(sign Q_h'E_ph Q_h + diag(shifts_h)) for P points and H heads, as (P, H).
+    """Return lambda_max(sign Q_h'E_ph Q_h + diag(shifts_h)) for P points and H heads, as (P, H).
 
     Args:
         diag, off_diag: E, (P, H, n) and (P, H, n - 1).
@@ -43,13 +43,13 @@ def largest_projected(
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _reduce(diag: Any, off_diag: Any, bases: Any, shifts: Any, sign: float, reduced: Any, reduced_off: Any) -> None:
-    """The matrices, made tridiagonal by Householder reflections; ``_LANES`` points at once, the innermost axis.
+    """Make the matrices tridiagonal by Householder reflections; ``_LANES`` points at once, the innermost axis.
 
     Measured at n = 15, m = 8: 0.48 us a matrix instead of 1.2 one by one.
     """
     points, heads, n = diag.shape
     m = bases.shape[2]
-    own, beside = np.zeros((n, _LANES)), np.zeros((n, _LANES))
+    diagonals, off_diagonals = np.zeros((n, _LANES)), np.zeros((n, _LANES))
     image, full = np.empty((n, m, _LANES)), np.empty((m, m, _LANES))
     vector, product = np.empty((m, _LANES)), np.empty((m, _LANES))
     length, inverse, along = np.empty(_LANES), np.empty(_LANES), np.empty(_LANES)
@@ -59,19 +59,19 @@ def _reduce(diag: Any, off_diag: Any, bases: Any, shifts: Any, sign: float, redu
             count = min(_LANES, points - first)
             for s in range(count):
                 for i in range(n):
-                    own[i, s] = sign * diag[first + s, h, i]
+                    diagonals[i, s] = sign * diag[first + s, h, i]
                 for i in range(n - 1):
-                    beside[i, s] = sign * off_diag[first + s, h, i]
+                    off_diagonals[i, s] = sign * off_diag[first + s, h, i]
             for i in range(n):
                 for j in range(m):
                     for s in range(_LANES):
-                        image[i, j, s] = own[i, s] * basis[i, j]
+                        image[i, j, s] = diagonals[i, s] * basis[i, j]
                     if i + 1 < n:
                         for s in range(_LANES):
-                            image[i, j, s] += beside[i, s] * basis[i + 1, j]
+                            image[i, j, s] += off_diagonals[i, s] * basis[i + 1, j]
                     if i > 0:
                         for s in range(_LANES):
-                            image[i, j, s] += beside[i - 1, s] * basis[i - 1, j]
+                            image[i, j, s] += off_diagonals[i - 1, s] * basis[i - 1, j]
             # Only the lower triangle is kept.
             for a in range(m):
                 for j in range(a + 1):

@@ -1,4 +1,4 @@
-"""Reach: which rows stand within radii of a row, and at which of them a convex function of their matrices is largest.
+"""Find the rows within radii of a row, and at which of them a convex function of their matrices is largest.
 
 T(x') - T(x) is a sum over curves. The curves are put into groups that share no curve; a group moves with one or two
 features. On each linear piece of its curves the group's own E is affine in the coordinates, so that a convex function
@@ -32,7 +32,7 @@ _LEAST_SINE = 1e-3
 
 
 def default_radii(features: FeatureSpace, columns: FloatArray, share: float = DEFAULT_SHARE) -> dict[str, float]:
-    """Radii of a small change of a row (F,) of columns, by feature in its own unit.
+    """Return radii of a small change of a row (F,) of columns, by feature in its own unit.
 
     Numbers and dates move by up to a share, a tenth, of their training standard deviation: of the logarithm, where the
     model takes it (the radius then is as large as the way down may be, which is longer in the logarithm than the way
@@ -50,7 +50,7 @@ def default_radii(features: FeatureSpace, columns: FloatArray, share: float = DE
 
 @dataclass(frozen=True)
 class Reach:
-    """What the coordinates of a row can be.
+    """Hold what the coordinates of a row can be.
 
     Attributes:
         row: (F,), the row's own coordinates.
@@ -64,13 +64,13 @@ class Reach:
 
     @property
     def moving(self) -> frozenset[int]:
-        """The features that move."""
+        """Return the features that move."""
         return frozenset(i for i, values in enumerate(self.values) if len(values) > 1)
 
 
 @dataclass(frozen=True)
 class Group:
-    """Curves whose change is bounded together.
+    """Group curves whose change is bounded together.
 
     Attributes:
         curves: their positions.
@@ -84,7 +84,7 @@ class Group:
 
 
 def reach(features: FeatureSpace, columns: FloatArray, radii: Mapping[str, float]) -> Reach:
-    """What a row (F,) of columns can be when each feature moves within its radius (see ``score_interval``).
+    """Return what a row (F,) of columns can be when each feature moves within its radius (see ``score_interval``).
 
     Raises:
         ValueError: an unknown feature, or a radius that is negative or not finite.
@@ -116,7 +116,7 @@ def reach(features: FeatureSpace, columns: FloatArray, radii: Mapping[str, float
 def groups(
     curves: Sequence[Curve], within: Reach, chosen: Sequence[int] | None = None, max_lines: int = MAX_LINES
 ) -> list[Group]:
-    """The groups of those curves that move; of the chosen ones alone, if they are told."""
+    """Group the curves that move; of the chosen ones alone, if they are given."""
     moving = within.moving
     own: list[tuple[int, ...]] = []
     for c, curve in enumerate(curves):
@@ -148,7 +148,7 @@ def groups(
 
 
 def changes(pencil: TridiagonalPencil, row: FloatArray, group: Group) -> tuple[FloatArray, FloatArray]:
-    """The group's part of T(point) - T(row) at each of its points: (P, H, n) and (P, H, n - 1)."""
+    """Return the group's part of T(point) - T(row) at each of its points: (P, H, n) and (P, H, n - 1)."""
     walk = pencil.curves.walk(np.vstack([row, group.points]))
     still = np.ones(len(pencil.curves.curves), bool)
     still[list(group.curves)] = False
@@ -159,7 +159,7 @@ def changes(pencil: TridiagonalPencil, row: FloatArray, group: Group) -> tuple[F
 
 
 def _direction(curve: Curve, features: tuple[int, ...]) -> tuple[float, ...]:
-    """The curve's weights of some features."""
+    """Return the curve's weights of some features."""
     along = dict.fromkeys(features, 0.0)
     for i, weight in zip(curve.numeric, curve.direction, strict=True):
         if i in along:
@@ -170,7 +170,7 @@ def _direction(curve: Curve, features: tuple[int, ...]) -> tuple[float, ...]:
 def _group(
     curves: Sequence[Curve], within: Reach, features: tuple[int, ...], members: list[int], max_lines: int
 ) -> Group | None:
-    """The group of some curves, which move with these features; None if its corners are too many or too flat."""
+    """Group curves that move with these features; None if their corners are too many or too flat."""
     own = [curves[c] for c in members]
     coded = [i for i in features if i in within.of_codes]
     walked = [i for i in features if i not in within.of_codes]
@@ -190,7 +190,7 @@ def _group(
                 else:
                     rest += weight * float(start[i])
             if len(curve.knots) > 1 and any(along):
-                # A knot beyond the box is no line in it; one more on each side is kept for rounding.
+                # A knot beyond the box is not a line in it; one more on each side is kept for rounding.
                 span = np.sort(ends * np.array(along)[:, None], axis=1).sum(axis=0) + rest
                 first, last = bisect_left(curve.knots, span[0]), bisect_right(curve.knots, span[1])
                 lines |= {(*along, knot - rest) for knot in curve.knots[max(first - 1, 0) : last + 1]}
@@ -211,7 +211,7 @@ def _group(
 
 
 def _corners(ends: FloatArray, lines: FloatArray, parallel: bool, max_lines: int) -> tuple[FloatArray | None, float]:
-    """Corners (P, W) of the pieces that lines (L, W + 1), a z = t, cut out of a box (W, 2), W at most 2.
+    """Return corners (P, W) of the pieces that lines (L, W + 1), a z = t, cut out of a box (W, 2), W at most 2.
 
     Also the least sine of an angle at which two lines cross. None if that is too small, or the lines are too many.
     """

@@ -1,4 +1,4 @@
-"""Certificates: what is proved of a finished model from its matrices, not sampled."""
+"""Prove the shapes of a finished model from its matrices, without sampling."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from eigenserve.model.rows.features import FeatureSpace
 
 
 class CertificateError(Exception):
-    """The model does not have the property that was to be certified."""
+    """Report that the model does not have the property that was to be certified."""
 
 
 @dataclass(frozen=True)
 class Certificates:
-    """All that is proved of how the score goes along single features, the other features being anything.
+    """Hold what is proved of how the score goes along single features, whatever the other features are.
 
     Attributes:
         monotone: feature -> "+" where the score never falls, "-" where it never rises.
@@ -34,7 +34,7 @@ class Certificates:
 
 
 def certificates(features: FeatureSpace, ensemble: SpectralEnsemble) -> Certificates:
-    """Every certificate that can be had, each tried in turn."""
+    """Try every certificate in turn, and return those that are proved."""
     monotone: dict[str, str] = {}
     curved: dict[str, str] = {}
     for feature in features.features:
@@ -56,7 +56,7 @@ def certificates(features: FeatureSpace, ensemble: SpectralEnsemble) -> Certific
 def monotone_certificate(
     features: FeatureSpace, ensemble: SpectralEnsemble, directions: Mapping[str, str]
 ) -> dict[str, str]:
-    """``directions`` itself, if the score is monotone in these features: "+" never falling, "-" never rising.
+    """Prove the score monotone in these features, "+" never falling, "-" never rising, and return ``directions``.
 
     Proof: on every curve that walks along a feature, the step from each knot to the next is positive (or
     negative) semidefinite, shown by its extreme eigenvalue, with a margin for rounding. In between the matrix
@@ -85,7 +85,7 @@ def monotone_certificate(
 
 
 def curved_certificate(features: FeatureSpace, ensemble: SpectralEnsemble, shapes: Mapping[str, str]) -> dict[str, str]:
-    """``shapes`` itself, if the score is "convex" or "concave" in these features within their training ranges.
+    """Prove the score "convex" or "concave" in these features within their training ranges, and return ``shapes``.
 
     Proof: the largest eigenvalue is a convex function of the matrix and never falls when the matrix grows. Where
     the slope of every curve that walks along a feature grows by a positive semidefinite matrix at each knot (and
@@ -144,7 +144,7 @@ def _index(features: FeatureSpace, name: str) -> int:
 def _walked(
     features: FeatureSpace, ensemble: SpectralEnsemble, index: int, what: str
 ) -> list[tuple[int, Curve, float]]:
-    """The curves that a feature walks along, with its weight.
+    """Return the curves that a feature walks along, with its weight.
 
     Raises:
         CertificateError: the feature chooses the path of a curve.
@@ -162,7 +162,7 @@ def _walked(
 
 
 def _knots(ensemble: SpectralEnsemble, c: int, curve: Curve) -> tuple[FloatArray, FloatArray, float]:
-    """The matrices at a curve's knots, (paths, knots, H, n) and (paths, knots, H, n - 1), and what no norm exceeds."""
+    """Return matrices at a curve's knots, (paths, knots, H, n) and (paths, knots, H, n - 1), and a bound of norms."""
     pencil = ensemble.pencil
     first = int(pencil.curves.offsets[c])
     count = curve.num_paths * len(curve.knots)
@@ -173,7 +173,7 @@ def _knots(ensemble: SpectralEnsemble, c: int, curve: Curve) -> tuple[FloatArray
 
 
 def _slope_changes(ensemble: SpectralEnsemble, c: int, curve: Curve) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """By how much the slope by u grows at each knot (a path that stays has the slope 0), and margins (1, knots)."""
+    """Return how much the slope by u grows at each knot (0 on a path that stays), and margins (1, knots)."""
     diag, off_diag, largest = _knots(ensemble, c, curve)
     steps = np.diff(curve.knots)
     grown = []

@@ -1,4 +1,4 @@
-"""Stability: how far an explanation can turn when its row changes a little, proved by Davis-Kahan bounds.
+"""Prove, by Davis-Kahan bounds, how far an explanation can turn when its row changes a little.
 
 Let x' be a row within the radii of x, E = T(x') - T(x) of one member, v and w the unit eigenvectors of the k-th
 eigenvalue of T(x) and of T(x'), theta their angle, gap the distance of lambda_k(T(x)) to its neighbours, e = v'Ev and
@@ -33,7 +33,7 @@ from eigenserve.model.matrices.pencil import TridiagonalPencil
 from eigenserve.model.matrices.tridiagonal import norm_bound, times
 from eigenserve.model.rows.features import FeatureSpace
 
-#: Where no radii are told: this share of ``default_radii``, a ten-thousandth of a standard deviation. The bounds are
+#: Without given radii: this share of ``default_radii``, a ten-thousandth of a standard deviation. The bounds are
 #: some twenty times what is reached, so this asks whether the explanation holds for a change of about a five-hundredth;
 #: measured, 34 of 40 houses, 37 of titanic's rows, 39 of adult's and all of penguins' are trusted.
 SMALL_CHANGE = 0.001
@@ -43,7 +43,7 @@ TRUSTED_SHARE = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Stability:
-    """How far the eigenvector explanations of N rows can turn within radii of the rows.
+    """Bound how far the eigenvector explanations of N rows can turn within radii of the rows.
 
     Attributes:
         gap: (N,), the smallest distance of a member's eigenvalue to its neighbours (infinite for dim 1).
@@ -76,7 +76,7 @@ def stability(
     contributions: FloatArray,
     radii: Mapping[str, float] | None = None,
 ) -> Stability:
-    """Stability of explanations.
+    """Bound how far explanations can turn.
 
     Args:
         features: the features of the columns.
@@ -107,7 +107,7 @@ def stability(
 
 
 def _reason(contributions: FloatArray, moves: FloatArray) -> str:
-    """Why not to lean on an explanation, or ""."""
+    """Say why an explanation is unreliable; "" if it is not."""
     largest = float(np.abs(contributions).max(initial=0.0))
     most = float(moves.max(initial=0.0))
     if most <= TRUSTED_SHARE * largest:
@@ -125,7 +125,7 @@ def _turns(
     radii: Mapping[str, float],
     weights: FloatArray,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Of one row: gaps (H,), bounds of sin(theta) (H,) and of what contributions (T,) move by."""
+    """Return one row's gaps (H,), bounds of sin(theta) (H,) and of what contributions (T,) move by."""
     pencil = ensemble.pencil
     within = reach(features, columns, radii)
     diag, off_diag = pencil.matrices(pencil.curves.walk(within.row[None]))
@@ -166,7 +166,7 @@ def _turns(
 
 
 def _turned(pencil: TridiagonalPencil, row: FloatArray, vectors: FloatArray, sines: FloatArray) -> FloatArray:
-    """What v'Mv of each term's matrix can change by when v turns: (T, H)."""
+    """Return what v'Mv of each term's matrix can change by when v turns: (T, H)."""
     walk = pencil.curves.walk(row[None])
     starts, weights = walk.starts[0], walk.weights[0, :, None, None]
     sums = []
@@ -185,6 +185,6 @@ def _turned(pencil: TridiagonalPencil, row: FloatArray, vectors: FloatArray, sin
 
 
 def _norms(diag: FloatArray, off_diag: FloatArray) -> FloatArray:
-    """Spectral norms (P, H)."""
+    """Return spectral norms (P, H)."""
     least = eigvalsh_tridiagonal(diag, off_diag, eig_idx=0)
     return np.maximum(-least, eigvalsh_tridiagonal(diag, off_diag, eig_idx=diag.shape[-1] - 1))

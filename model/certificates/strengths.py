@@ -1,4 +1,4 @@
-"""Strengths: how fast a feature can change the score at most, whatever the other features are, proved by Weyl.
+"""Prove, by Weyl's inequality, how fast a feature can change the score at most, whatever the other features are.
 
 Along a numeric feature's coordinate z a member's matrix has the slope S(z), a sum over curves, constant between knots;
 |d lambda_k / dz| = |v'Sv| <= ||S||, the largest absolute eigenvalue of S. Curves of this feature alone add up knot by
@@ -22,7 +22,7 @@ _MAX_COMPARED_CODES = 64
 
 
 def feature_strengths(features: FeatureSpace, ensemble: SpectralEnsemble) -> dict[str, float]:
-    """By feature, what no change of the score exceeds.
+    """Bound every change of the score, by feature.
 
     Numbers and dates: the largest |d score / dx| over the training range, in score per unit of the feature (per day).
     Categories and booleans: the largest change of the score between two values. Of several outputs, the largest.
@@ -36,7 +36,7 @@ def feature_strengths(features: FeatureSpace, ensemble: SpectralEnsemble) -> dic
 
 
 def _of_number(features: FeatureSpace, ensemble: SpectralEnsemble, index: int, feature: Feature) -> FloatArray:
-    """(O,)."""
+    """Bound the scores' slopes by a number, (O,)."""
     low, high = feature.coordinate(np.array([feature.low, feature.high]))
     curves = ensemble.pencil.curves.curves
     alone = [c for c, curve in enumerate(curves) if curve.numeric == (index,) and not curve.categorical]
@@ -71,7 +71,7 @@ def _of_number(features: FeatureSpace, ensemble: SpectralEnsemble, index: int, f
 
 
 def _reached(features: FeatureSpace, curve: Curve) -> list[int]:
-    """The pieces that a curve can be on while its numbers are within their training ranges."""
+    """Return the pieces that a curve can be on while its numbers are within their training ranges."""
     low = high = 0.0
     for i, weight in zip(curve.numeric, curve.direction, strict=True):
         feature = features.features[i]
@@ -89,7 +89,7 @@ def _reached(features: FeatureSpace, curve: Curve) -> list[int]:
 
 
 def _of_codes(features: FeatureSpace, ensemble: SpectralEnsemble, index: int, feature: Feature) -> FloatArray:
-    """(O,): the largest change of the scores between two codes."""
+    """Return the largest change of the scores between two codes, (O,)."""
     codes = feature.num_codes
     total = np.zeros((codes, codes, ensemble.num_outputs))
     for c, curve in enumerate(ensemble.pencil.curves.curves):
@@ -104,7 +104,7 @@ def _of_codes(features: FeatureSpace, ensemble: SpectralEnsemble, index: int, fe
 
 
 def _between_paths(ensemble: SpectralEnsemble, c: int, curve: Curve, place: int) -> FloatArray:
-    """What the scores change by at most from one code to another of one of the curve's features, (codes, codes, O)."""
+    """Bound what the scores change by from one code to another of one of the curve's features, (codes, codes, O)."""
     pencil = ensemble.pencil
     first, knots = int(pencil.curves.offsets[c]), len(curve.knots)
     count, codes = curve.num_paths * knots, curve.num_codes[place]
@@ -121,7 +121,7 @@ def _between_paths(ensemble: SpectralEnsemble, c: int, curve: Curve, place: int)
 
 
 def _slopes(ensemble: SpectralEnsemble, c: int) -> tuple[FloatArray, FloatArray, float]:
-    """Slopes of a curve by its u, (paths, knots - 1, H, n) and (..., n - 1), and a bound of their rounding."""
+    """Return slopes of a curve by its u, (paths, knots - 1, H, n) and (..., n - 1), and a bound of their rounding."""
     pencil = ensemble.pencil
     curve = pencil.curves.curves[c]
     first, knots = int(pencil.curves.offsets[c]), len(curve.knots)
@@ -139,7 +139,7 @@ def _slopes(ensemble: SpectralEnsemble, c: int) -> tuple[FloatArray, FloatArray,
 
 
 def _norms(ensemble: SpectralEnsemble, diag: FloatArray, off_diag: FloatArray) -> FloatArray:
-    """The members' mean of spectral norms, (..., O)."""
+    """Return the members' mean of spectral norms, (..., O)."""
     least = eigvalsh_tridiagonal(diag, off_diag, eig_idx=0)
     norm = np.maximum(-least, eigvalsh_tridiagonal(diag, off_diag, eig_idx=diag.shape[-1] - 1))
     return np.asarray(norm.reshape(*diag.shape[:-2], ensemble.num_outputs, -1) @ ensemble.member_weights)

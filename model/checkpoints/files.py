@@ -1,4 +1,4 @@
-"""One checkpoint: a model as model.json and model.safetensors in a folder."""
+"""Save and load one checkpoint: a model as model.json and model.safetensors in a folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TENSORS = ("constant_diag", "constant_off_diag", "diag", "off_diag")
 
 
 class CheckpointError(EigenserveError):
-    """A checkpoint that cannot be loaded; the message says which file of it and why."""
+    """Report a checkpoint that cannot be loaded; the message says which file of it and why."""
 
 
 def write_checkpoint(folder: Path, model: SpectralModel) -> None:
@@ -96,7 +96,7 @@ def _read(path: Path) -> bytes:
 
 
 def _is_signed(content: bytes, digest: object) -> bool:
-    """Whether ``digest`` is the hash of the document's bytes, those of the digest itself left out."""
+    """Return whether ``digest`` is the hash of the document's bytes, those of the digest itself left out."""
     unsigned = content.replace(str(digest).encode(), b"", 1)
     return hashlib.sha256(unsigned).hexdigest() == digest
 
@@ -118,7 +118,7 @@ def _model(document: dict[str, Any], weights: bytes, folder: Path) -> SpectralMo
     task, link, target = document.pop("task"), document.pop("link"), document.pop("target")
     log_link = (task, link) == ("regression", "exp")
     if not log_link and LINKS.get(task) != link:
-        raise ValueError(f"task {task!r} with link {link!r} is no known pair")
+        raise ValueError(f"task {task!r} with link {link!r} is not a known pair")
     if not isinstance(target, str):
         raise ValueError(f"target must be the name of a column; got {target!r}")
     return SpectralModel(
@@ -138,7 +138,7 @@ def _model(document: dict[str, Any], weights: bytes, folder: Path) -> SpectralMo
 
 
 def _feature_document(feature: Feature) -> dict[str, Any]:
-    """The JSON form of a feature; its reading is there where it is not the plain one, as no checkpoint had it once."""
+    """Return the JSON form of a feature; its reading is there where it is not the plain one, as no checkpoint had it once."""
     document = asdict(feature)
     if feature.reading == PLAIN:
         del document["reading"]
@@ -151,5 +151,5 @@ def _feature(document: dict[str, Any]) -> Feature:
 
 
 def _make(kind: type[Any], fields: dict[str, Any]) -> Any:
-    """A dataclass from its JSON form, in which tuples are lists."""
+    """Make a dataclass from its JSON form, in which tuples are lists."""
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()})

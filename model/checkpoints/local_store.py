@@ -1,4 +1,4 @@
-"""ModelStore: named models and their versions in a folder."""
+"""Keep named models and their versions in a folder."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ __all__ = ["CheckpointError", "ModelNotFoundError", "ModelStore", "check_name"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
-#: What training found, beside the checkpoint in a version's folder.
+#: What training found, next to the checkpoint in a version's folder.
 REPORT = "report.html"
 
 
 class ModelNotFoundError(EigenserveError, LookupError):
-    """No such model or version in the store."""
+    """Report that the store does not hold such a model or version."""
 
     def __str__(self) -> str:
         return str(self.args[0])
 
 
 def check_name(name: str) -> str:
-    """``name`` itself, if it can name a model: it then cannot lead out of the store's folder.
+    """Return ``name``, if it can name a model: it then cannot lead out of the store's folder.
 
     Raises:
         ValueError: it cannot.
@@ -44,18 +44,18 @@ def check_name(name: str) -> str:
 
 
 def is_name(text: str) -> bool:
-    """Whether ``text`` can name a model."""
+    """Return whether ``text`` can name a model."""
     return _NAME.fullmatch(text) is not None
 
 
 def is_version(text: str) -> bool:
-    """Whether ``text`` is a version as a store writes it."""
+    """Return whether ``text`` is a version as a store writes it."""
     return _VERSION.fullmatch(text) is not None
 
 
 @dataclass(frozen=True)
 class ModelStore:
-    """A folder of STORE/NAME/VERSION/, versions 1, 2, 3, ...
+    """Keep models in a folder as STORE/NAME/VERSION/, versions 1, 2, 3, ...
 
     A version appears whole or not at all, and never changes afterwards.
     """
@@ -63,13 +63,13 @@ class ModelStore:
     root: Path
 
     def names(self) -> list[str]:
-        """Models that have a version, in alphabetical order."""
+        """List models that have a version, in alphabetical order."""
         if not self.root.is_dir():
             return []
         return sorted(p.name for p in self.root.iterdir() if _NAME.fullmatch(p.name) and self.versions(p.name))
 
     def versions(self, name: str) -> list[int]:
-        """Versions of a model, ascending; none for an unknown one."""
+        """List the versions of a model, ascending; none for an unknown one."""
         folder = self.root / check_name(name)
         if not folder.is_dir():
             return []
@@ -77,7 +77,7 @@ class ModelStore:
         return sorted(int(p.name) for p in folder.iterdir() if _VERSION.fullmatch(p.name) and p.is_dir())
 
     def load(self, name: str, version: int | None = None) -> SpectralModel:
-        """One version of a model, by default the newest.
+        """Load one version of a model, by default the newest.
 
         Raises:
             ModelNotFoundError: no such model or version.
@@ -97,7 +97,7 @@ class ModelStore:
         return replace(model, card={**model.card, "name": name, "version": version})
 
     def report(self, name: str, version: int) -> bytes | None:
-        """The report of a version, an HTML page; None where training left none."""
+        """Read the report of a version, an HTML page; None where training left none."""
         try:
             return (self.root / check_name(name) / str(version) / REPORT).read_bytes()
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Stores: the one at a folder or a URL, and the model at a place in one."""
+"""Open the store at a folder or a URL, and load the model at a place in one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from eigenserve.model.spectral import SpectralModel
 
 
 def open_store(location: str | os.PathLike[str], cache: Path | None = None) -> ModelStore | RemoteStore:
-    """The store at a folder or an fsspec URL.
+    """Open the store at a folder or an fsspec URL.
 
     Args:
         location: the folder, or the URL.
@@ -27,7 +27,7 @@ def open_store(location: str | os.PathLike[str], cache: Path | None = None) -> M
 
 
 def default_cache() -> Path:
-    """$XDG_CACHE_HOME/eigenserve, or ~/.cache/eigenserve."""
+    """Return $XDG_CACHE_HOME/eigenserve, or ~/.cache/eigenserve."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eigenserve"
 
 

@@ -1,4 +1,4 @@
-"""RemoteStore: a store behind an fsspec URL (s3://, gs://, az://, ...), read through a folder on this machine."""
+"""Keep a store behind an fsspec URL (s3://, gs://, az://, ...), read through a folder on this machine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ AddFiles = Callable[[Path, SpectralModel], None]
 
 @dataclass
 class RemoteStore:
-    """URL/NAME/VERSION/ as ``ModelStore`` has it.
+    """Keep models as URL/NAME/VERSION/, with the interface of ``ModelStore``.
 
     Object stores have no folders to rename, so a version exists once both its document and its weights do; neither
     may change afterwards. A version is copied to ``cache`` whole or not at all, and read there, its hashes checked.
@@ -53,7 +53,7 @@ class RemoteStore:
 
     @cached_property
     def _filesystem(self) -> tuple[Any, str]:
-        """fsspec's file system, and the store's path in it."""
+        """Return fsspec's file system, and the store's path in it."""
         try:
             import fsspec.core
 
@@ -71,7 +71,7 @@ class RemoteStore:
         return ModelStore(self.cache / hashlib.sha256(self.root.encode()).hexdigest()[:16])
 
     def names(self) -> list[str]:
-        """Models that have a version, in alphabetical order.
+        """List models that have a version, in alphabetical order.
 
         Raises:
             OSError: the store cannot be reached; also raised by what follows.
@@ -80,7 +80,7 @@ class RemoteStore:
         return sorted(self._listed[1])
 
     def versions(self, name: str) -> list[int]:
-        """Versions of a model, ascending; none for an unknown one."""
+        """List the versions of a model, ascending; none for an unknown one."""
         check_name(name)
         at, listed = self._listed
         if time.monotonic() - at > LISTING_S:
@@ -89,7 +89,7 @@ class RemoteStore:
         return listed.get(name, [])
 
     def load(self, name: str, version: int | None = None) -> SpectralModel:
-        """One version of a model, by default the newest.
+        """Load one version of a model, by default the newest.
 
         Raises:
             ModelNotFoundError: no such model or version.
@@ -110,7 +110,7 @@ class RemoteStore:
         return self._copies.load(name, wanted)
 
     def report(self, name: str, version: int) -> bytes | None:
-        """The report of a version, an HTML page; None where training left none."""
+        """Read the report of a version, an HTML page; None where training left none."""
         system, path = self._filesystem
         try:
             content: bytes = system.cat_file(f"{path}/{check_name(name)}/{version}/{REPORT}")
@@ -181,7 +181,7 @@ class RemoteStore:
             (whole / DOCUMENT).write_bytes(document)
             try:
                 if copy.exists():
-                    # Of a version that was removed and written anew, or a copy that was damaged.
+                    # Of a version that was removed and written again, or a copy that was damaged.
                     copy.rename(draft / "old")
                 whole.rename(copy)
             except OSError:
@@ -192,7 +192,7 @@ class RemoteStore:
 
 
 def _is_copy(copy: Path, document: bytes) -> bool:
-    """Whether a folder holds this document and the weights that it names."""
+    """Return whether a folder holds this document and the weights that it names."""
     try:
         if (copy / DOCUMENT).read_bytes() != document:
             return False

@@ -1,4 +1,4 @@
-"""Steps: the values that a feature of a row may take instead, and how far they are from its own."""
+"""List the values that a feature of a row may take instead, and their distances from its present one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TIED = "a date and its cycles never change"
 
 @dataclass(frozen=True)
 class Steps:
-    """Which changes of rows are allowed.
+    """Say which changes of rows are allowed.
 
     What is missing stays missing. Numbers stay within their ranges; categories become others that training knew.
 
@@ -46,16 +46,16 @@ class Steps:
 
     @cached_property
     def used(self) -> frozenset[int]:
-        """Features that the model looks at, and that may change; no date whose cycles it looks at, too."""
+        """Return features that the model looks at and that may change, without dates whose cycles it looks at, too."""
         used = {i for term in self.ensemble.pencil.terms for i in term.features}
         return frozenset(used - set(self.fixed) - self.features.tied)
 
     def numbers(self, row: FloatArray) -> list[int]:
-        """Positions of the numeric features of a row (F,) of columns that may change."""
+        """Return positions of the numeric features of a row (F,) of columns that may change."""
         return [i for i in sorted(self.used) if not self.features.features[i].num_codes and not np.isnan(row[i])]
 
     def choices(self, row: FloatArray) -> dict[int, FloatArray]:
-        """Other codes that the row's categories and booleans may take, by position."""
+        """Return other codes that the row's categories and booleans may take, by position."""
         found = {}
         for i in sorted(self.used):
             feature = self.features.features[i]
@@ -65,29 +65,29 @@ class Steps:
         return found
 
     def limits(self, index: int) -> tuple[float, float]:
-        """The range of a number, in raw units."""
+        """Return the range of a number, in raw units."""
         feature = self.features.features[index]
         low, high = (self.ranges or {}).get(index, (feature.low, feature.high))
         return low, high
 
     def bounds(self, index: int) -> tuple[float, float]:
-        """The range of a number, in coordinates."""
+        """Return the range of a number, in coordinates."""
         low, high = self.features.features[index].coordinate(np.array(self.limits(index), np.float64)).tolist()
         return low, high
 
     def value(self, index: int, places: FloatArray) -> FloatArray:
-        """Raw values at coordinates, never beyond the range: rounding is not allowed to lead out of it."""
+        """Return raw values at coordinates, never beyond the range: rounding is not allowed to lead out of it."""
         return np.clip(self.features.features[index].value(places), *self.limits(index))
 
 
 def read_range(feature: Feature, ends: Any) -> tuple[float, float]:
-    """A number's range [low, high], written as its rows write it -> raw units.
+    """Read a number's range [low, high], written as its rows write it, into raw units.
 
     Raises:
         ValueError: it is none, or the feature can have none.
     """
     if feature.num_codes:
-        raise ValueError(f"{feature.name!r} is no number: it has no range")
+        raise ValueError(f"{feature.name!r} is not a number: only numbers have a range")
     if not isinstance(ends, Sequence | np.ndarray) or isinstance(ends, str) or len(ends) != 2:
         raise ValueError(f"a range must be [low, high]; got {describe(ends)} for {feature.name!r}")
     try:
@@ -97,7 +97,7 @@ def read_range(feature: Feature, ends: Any) -> tuple[float, float]:
 
 
 def read_limit(feature: Feature, value: Any) -> float:
-    """One end of a number's range, written as its rows write it -> raw units: a date or time becomes days since 1970.
+    """Read one end of a number's range, written as its rows write it; a date or time becomes days since 1970.
 
     Raises:
         ValueError: it is none, or missing.

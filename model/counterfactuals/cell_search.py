@@ -1,7 +1,7 @@
-"""Plane: where two numbers together reach a goal, found by rectangles that are cut ever smaller.
+"""Find where two numbers together reach a goal, by cutting rectangles ever smaller.
 
 A cell is cut further if it is nearer than the nearest place known to reach the goal, and if its corners are so near the
-goal, beside how much they differ from each other, that it may be reached inside.
+goal, compared with how much they differ from each other, that it may be reached inside.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ STARTS = 10
 
 @dataclass(frozen=True)
 class Starts:
-    """Where zooms begin: S places on lines on which the first number stays and the second moves outward.
+    """Hold where zooms begin: S places on lines on which the first number stays and the second moves outward.
 
     Attributes:
         pair: (S,), which pair.
@@ -52,7 +52,7 @@ class Starts:
 
 
 def _axis(steps: Steps, here: FloatArray, index: int, within: float) -> FloatArray:
-    """Coordinates from one end of what may be reached to the other; the number's own among them, if in range."""
+    """Return coordinates from one end of what may be reached to the other; the number's own too, if in range."""
     low, high = steps.bounds(index)
     place = float(here[index])
     inside = low <= place <= high
@@ -69,7 +69,7 @@ def _axis(steps: Steps, here: FloatArray, index: int, within: float) -> FloatArr
 
 
 class _Cells(NamedTuple):
-    """Rectangles of two numbers' coordinates: of which pair, either number's first and last, margins at the corners."""
+    """Hold rectangles of two numbers' coordinates: of which pair, either number's ends, margins at the corners."""
 
     pair: NDArray[np.int64]
     first: FloatArray  # (C, 2)
@@ -78,7 +78,7 @@ class _Cells(NamedTuple):
 
 
 class CellSearch:
-    """Cells of all pairs, and the nearest places known to reach the goal."""
+    """Hold the cells of all pairs, and the nearest places known to reach the goal."""
 
     def __init__(
         self, steps: Steps, goal: Goal, row: FloatArray, pairs: list[tuple[int, int]], within: FloatArray
@@ -93,7 +93,7 @@ class CellSearch:
         self.reach = np.zeros((len(pairs), 2))
 
     def starts(self) -> Starts:
-        """Where to zoom in: the nearest places of the nearest pairs."""
+        """Choose where to zoom in: the nearest places of the nearest pairs."""
         coarse = self._coarse()
         for attempt in range(_ATTEMPTS):
             cells, self.horizon = coarse, np.inf
@@ -147,7 +147,7 @@ class CellSearch:
         return _Cells(pair, first, second, found.reshape(-1, 2, 2))
 
     def _cut(self, cells: _Cells, most: int) -> _Cells:
-        """The nearest cells that may hold a nearer place, each in ``_CELL_CUTS`` squared."""
+        """Cut the nearest cells that may hold a nearer place, each into ``_CELL_CUTS`` squared."""
         away = self._nearest(cells.pair, cells.first, cells.second)
         best, least = cells.margins.max(axis=(1, 2)), cells.margins.min(axis=(1, 2))
         may = (away < self.distance[cells.pair]) & (best + CURIOSITY * (best - least) >= 0.0)
@@ -178,12 +178,12 @@ class CellSearch:
         )
 
     def _nearest(self, pair: NDArray[np.int64], first: FloatArray, second: FloatArray) -> FloatArray:
-        """How far the cells are from the row; none has the row's own number inside a side."""
+        """Return how far the cells are from the row; none has the row's own number inside a side."""
         origin = self.origin[pair]
         return np.abs(first - origin[:, :1]).min(axis=1) + np.abs(second - origin[:, 1:]).min(axis=1)
 
     def _measured(self, pair: NDArray[np.int64], first: FloatArray, second: FloatArray) -> FloatArray:
-        """The goal's margins (N,) at places; the nearest that reach it are noted."""
+        """Measure the goal's margins (N,) at places; the nearest that reach it are noted."""
         columns = np.tile(self.row, (len(pair), 1))
         places = np.stack([first, second], axis=1)
         for k in range(2):

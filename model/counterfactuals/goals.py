@@ -1,4 +1,4 @@
-"""Goals: what a changed row shall be predicted to be, and how far scores are from it."""
+"""Say what a changed row shall be predicted to be, and measure how far scores are from it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eigenserve.model.arrays import FloatArray
 
 
 class Predictor(Protocol):
-    """What goals need to know of a model."""
+    """Describe what goals need to know of a model."""
 
     @property
     def task(self) -> str: ...  # noqa: D102
@@ -32,10 +32,10 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True)
 class Goal:
-    """A prediction that is at least, or at most, a value; or a class.
+    """Want a prediction that is at least, or at most, a value; or a class.
 
     ``margin`` is where the search goes by, and at least zero about where the goal is reached; ``reached`` is the
-    truth, told by the prediction itself.
+    truth, decided by the prediction itself.
 
     Attributes:
         model: that predicts.
@@ -52,13 +52,13 @@ class Goal:
     chosen: int = 0
 
     def margin(self, scores: FloatArray) -> FloatArray:
-        """Scores (N, O) -> (N,), in units of the score."""
+        """Map scores (N, O) to margins (N,), in units of the score."""
         if scores.shape[1] == 1:
             return self.sign * (scores[:, 0] - self.threshold)
         return scores[:, self.chosen] - np.delete(scores, self.chosen, axis=1).max(axis=1)
 
     def slopes(self, low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Bounds of the scores' slopes (N, O) -> bounds of the margin's, (N,)."""
+        """Map bounds of the scores' slopes (N, O) to bounds of the margin's, (N,)."""
         if low.shape[1] == 1:
             ends = np.sort(self.sign * np.stack([low[:, 0], high[:, 0]]), axis=0)
             return ends[0], ends[1]
@@ -66,7 +66,7 @@ class Goal:
         return low[:, self.chosen] - others_high.max(axis=1), high[:, self.chosen] - others_low.min(axis=1)
 
     def reached(self, scores: FloatArray) -> NDArray[np.bool_]:
-        """Scores (N, O) -> whether the prediction is the wanted one, (N,)."""
+        """Map scores (N, O) to whether the prediction is the wanted one, (N,)."""
         model = self.model
         if self.value is None:
             return np.asarray(model.probabilities(scores).argmax(axis=1) == self.chosen)
@@ -74,14 +74,14 @@ class Goal:
         return np.asarray(found >= self.value if self.sign > 0.0 else found <= self.value)
 
     def score(self, scores: FloatArray) -> FloatArray:
-        """Scores (N, O) -> the score of the wanted class, or the only one, (N,)."""
+        """Map scores (N, O) to the score of the wanted class, or the only one, (N,)."""
         if self.model.task == "multiclass":
             return scores[:, self.chosen]
         return self.sign * scores[:, 0] if self.value is None else scores[:, 0]
 
 
 def read_goal(model: Predictor, wanted: Mapping[str, Any]) -> Goal:
-    """{"above": v}, {"below": v} or {"class": c} -> the goal.
+    """Read a goal from {"above": v}, {"below": v} or {"class": c}.
 
     Values are on the prediction's scale: of the target, or for two classes the probability of the second.
 

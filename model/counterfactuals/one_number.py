@@ -1,9 +1,9 @@
-"""Roots: the nearest change of one number that reaches a goal, exactly.
+"""Find the nearest change of one number that reaches a goal, exactly.
 
 Between neighbouring knots T is affine in the number's coordinate z, T = T_a + t D, so that the score's slope lies
 between the weighted means of lambda_min(D) and of lambda_max(D) over the members (Weyl). Two ends that miss the goal
 thus bound how near it the score comes between them: what the bound rules out is left, the rest is cut into pieces,
-until the nearest place that reaches the goal stands beside one that does not, a rounding or two away.
+until the nearest place that reaches the goal stands next to one that does not, a rounding or two away.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FINEST = 2.0**-14
 
 @dataclass(frozen=True)
 class Lines:
-    """L rows, each with one number that moves, and what is known of where it reaches the goal.
+    """Hold L rows, each with one number that moves, and what is known of where it reaches the goal.
 
     Attributes:
         columns: (L, F), the rows.
@@ -45,12 +45,12 @@ class Lines:
 
 
 def look(steps: Steps, columns: FloatArray) -> FloatArray:
-    """Scores (N, O) of columns (N, F)."""
+    """Return scores (N, O) of columns (N, F)."""
     return steps.ensemble.scores(steps.features.coordinates(columns))
 
 
 def nearest_roots(steps: Steps, goal: Goal, lines: Lines) -> tuple[FloatArray, FloatArray]:
-    """The nearest coordinate of each line's number that reaches the goal, and its distance; infinite for none.
+    """Find the nearest coordinate of each line's number that reaches the goal, and its distance; infinite for none.
 
     No row may reach the goal as it is. Every place that is returned reaches it as ``Steps.value`` writes it.
     """
@@ -70,7 +70,7 @@ def nearest_roots(steps: Steps, goal: Goal, lines: Lines) -> tuple[FloatArray, F
 
 @dataclass(frozen=True)
 class _Pieces:
-    """Intervals of lines, all reachable by moving away from the row; arrays of one length P.
+    """Hold intervals of lines, all reachable by moving away from the row; arrays of one length P.
 
     Attributes:
         line: which line.
@@ -114,7 +114,7 @@ class _Pieces:
         return self.pick(keep)
 
     def highest(self) -> FloatArray:
-        """A bound of the margin between the ends."""
+        """Bound the margin between the ends."""
         width = np.abs(self.far - self.near)
         rise, span = self.at_far - self.at_near, self.high - self.low
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -122,7 +122,7 @@ class _Pieces:
         return np.maximum(np.maximum(self.at_near, self.at_far), self.at_near + self.high * t)
 
     def cut(self, steps: Steps, goal: Goal, lines: Lines) -> _Pieces:
-        """Every piece in ``_PIECES``: even ones, or where the far end reaches, narrow ones about the secant's root."""
+        """Cut pieces into ``_PIECES``: even ones, or where the far end reaches, narrow ones about the secant's root."""
         shares = np.tile(np.arange(1, _PIECES) / _PIECES, (len(self.line), 1))
         crosses = self.reached & (self.at_far > self.at_near)
         root = -self.at_near[crosses] / (self.at_far - self.at_near)[crosses]
@@ -156,7 +156,7 @@ def _at(
 
 
 def _first_pieces(steps: Steps, goal: Goal, lines: Lines) -> _Pieces | None:
-    """The intervals between knots, up to the first that reaches the goal on either side of each row."""
+    """Return the intervals between knots, up to the first that reaches the goal on either side of each row."""
     coordinates = steps.features.coordinates(lines.columns)
     curves = steps.ensemble.pencil.curves
     line, origin, ends, finest = [], [], [], []
@@ -200,7 +200,7 @@ def _first_pieces(steps: Steps, goal: Goal, lines: Lines) -> _Pieces | None:
 def _slopes(
     steps: Steps, goal: Goal, lines: Lines, line: NDArray[np.int64], a: FloatArray, b: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Bounds of the margin's slope by the coordinate between neighbouring knots a < b."""
+    """Bound the margin's slope by the coordinate between neighbouring knots a < b."""
     ensemble = steps.ensemble
     pencil, rows = ensemble.pencil, np.arange(len(line))
     coordinates = np.tile(steps.features.coordinates(lines.columns)[line], (2, 1))

@@ -1,4 +1,4 @@
-"""Counterfactuals: the smallest changes of one or two features that make a row's prediction what is wanted.
+"""Find the smallest changes of one or two features that give a row the wanted prediction.
 
 The distance of a change is the sum, over the changed features, of how many training standard deviations a number moves
 (of its logarithm, where the model takes it), and 1 for a category or boolean that becomes another.
@@ -27,7 +27,7 @@ from eigenserve.model.rows.features import Feature
 
 #: So many are returned for a row, the nearest.
 MOST = 10
-#: A pair is worth telling if it is nearer than any feature alone by this share.
+#: A pair is worth reporting if it is nearer than any feature alone by this share.
 WORTH = 0.01
 #: Of more numbers than these, those are paired that come nearest to the goal alone.
 PAIRED_NUMBERS = 10
@@ -35,7 +35,7 @@ PAIRED_NUMBERS = 10
 
 @dataclass(frozen=True)
 class Counterfactual:
-    """A changed row that is predicted to be what was wanted.
+    """Describe a changed row that gets the wanted prediction.
 
     Attributes:
         changes: feature -> (value before, value after), as a row has them; empty if the row is so already.
@@ -51,7 +51,7 @@ class Counterfactual:
 
 
 def find_counterfactuals(steps: Steps, goal: Goal, row: FloatArray, max_features: int = 2) -> list[Counterfactual]:
-    """The nearest changes of a row (F,) of columns, each feature or pair at most once, the nearest first.
+    """Find the nearest changes of a row (F,) of columns, each feature or pair at most once, the nearest first.
 
     Args:
         steps: what may change.
@@ -60,7 +60,7 @@ def find_counterfactuals(steps: Steps, goal: Goal, row: FloatArray, max_features
         max_features: 1 or 2, how many features may change at once.
     """
     if goal.reached(look(steps, row[None]))[0]:
-        return [_told(steps, goal, row, row, 0.0)]
+        return [_described(steps, goal, row, row, 0.0)]
     found, alone = _singles(steps, goal, row)
     if max_features == 2:
         found += _pairs(steps, goal, row, alone)
@@ -68,12 +68,12 @@ def find_counterfactuals(steps: Steps, goal: Goal, row: FloatArray, max_features
     if not rounded:
         return []
     reached = goal.reached(look(steps, np.stack([changed for changed, _ in rounded])))
-    told = [_told(steps, goal, row, *each) for each, good in zip(rounded, reached, strict=True) if good]
-    return sorted(told, key=lambda one: one.distance)[:MOST]
+    changes = [_described(steps, goal, row, *each) for each, good in zip(rounded, reached, strict=True) if good]
+    return sorted(changes, key=lambda one: one.distance)[:MOST]
 
 
 def _singles(steps: Steps, goal: Goal, row: FloatArray) -> tuple[list[tuple[FloatArray, float]], dict[int, float]]:
-    """Changed rows and their distances; and the distance of every feature that may change, infinite for none."""
+    """Return changed rows and their distances; and each changeable feature's distance, infinite for none."""
     found, alone = [], {}
     for i, codes in steps.choices(row).items():
         changed = _with(row, (i,), codes[:, None])
@@ -95,7 +95,7 @@ def _singles(steps: Steps, goal: Goal, row: FloatArray) -> tuple[list[tuple[Floa
 
 
 def _pairs(steps: Steps, goal: Goal, row: FloatArray, alone: Mapping[int, float]) -> list[tuple[FloatArray, float]]:
-    """Changes of two features that are nearer than that of any feature alone."""
+    """Find changes of two features that are nearer than that of any feature alone."""
     choices = {i: codes for i, codes in steps.choices(row).items() if np.isinf(alone[i])}
     numbers = steps.numbers(row)
     limit = (1.0 - WORTH) * min(alone.values(), default=np.inf)
@@ -138,7 +138,7 @@ def _category_pairs(
 
 
 def _promising(steps: Steps, goal: Goal, row: FloatArray, numbers: list[int]) -> list[int]:
-    """The numbers that come nearest to the goal alone, in order of position."""
+    """Return the numbers that come nearest to the goal alone, in order of position."""
     if len(numbers) <= PAIRED_NUMBERS:
         return numbers
     grid = np.linspace(0.0, 1.0, 33)
@@ -148,14 +148,14 @@ def _promising(steps: Steps, goal: Goal, row: FloatArray, numbers: list[int]) ->
 
 
 def _with(row: FloatArray, which: tuple[int, ...], values: FloatArray) -> FloatArray:
-    """The row (F,) with some features' values (N, K): (N, F)."""
+    """Return the row (F,) with some features' values (N, K): (N, F)."""
     changed = np.tile(row, (len(values), 1))
     changed[:, list(which)] = values
     return changed
 
 
 def _whole_seconds(steps: Steps, row: FloatArray, changed: FloatArray) -> FloatArray:
-    """Times rounded away from the row's own, which a text can tell exactly."""
+    """Round times away from the row's own, to what a text can write exactly."""
     out = changed.copy()
     for i, feature in enumerate(steps.features.features):
         if feature.kind == "datetime" and changed[i] != row[i]:
@@ -166,7 +166,7 @@ def _whole_seconds(steps: Steps, row: FloatArray, changed: FloatArray) -> FloatA
     return out
 
 
-def _told(steps: Steps, goal: Goal, row: FloatArray, changed: FloatArray, distance: float) -> Counterfactual:
+def _described(steps: Steps, goal: Goal, row: FloatArray, changed: FloatArray, distance: float) -> Counterfactual:
     changes = {
         feature.name: (_cell(feature, row[i]), _cell(feature, changed[i]))
         for i, feature in enumerate(steps.features.features)
@@ -177,7 +177,7 @@ def _told(steps: Steps, goal: Goal, row: FloatArray, changed: FloatArray, distan
 
 
 def _cell(feature: Feature, value: float) -> Any:
-    """A value as a row has it; None for a category that training did not know."""
+    """Return a value as a row has it; None for a category that training did not know."""
     if feature.kind == "categorical":
         return feature.categories[int(value)] if value < len(feature.categories) else None
     if feature.kind == "boolean":

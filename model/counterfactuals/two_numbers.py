@@ -1,4 +1,4 @@
-"""Pairs: the nearest change of two numbers that reaches a goal, by the sum of both changes.
+"""Find the nearest change of two numbers that reaches a goal, by the sum of both changes.
 
 From the nearest places that ``model.counterfactuals.cell_search`` finds, the search zooms in, on one number by ever
 finer lines, on the other by cutting the interval in which the goal is first reached. At last each number is moved
@@ -23,7 +23,7 @@ _CUTS = 9
 def nearest_pairs(
     steps: Steps, goal: Goal, row: FloatArray, pairs: list[tuple[int, int]], within: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Coordinates (P, 2) of two numbers that together reach the goal, and their distance (P,); infinite for none.
+    """Find coordinates (P, 2) of two numbers that together reach the goal, and their distance (P,), or infinity.
 
     Args:
         steps: what may change.
@@ -49,7 +49,7 @@ def nearest_pairs(
         away = np.abs(held - here[features[:, fixed]])
         reach = within[starts.pair] - away
         alone = goal.reached(look(steps, columns))
-        # A change of one number that reaches alone is no pair; the limit says so too, but for rounding.
+        # A change of one number that reaches alone is not a pair; the limit says so too, but for rounding.
         lines = Lines(columns, features[:, moved], np.where(alone, 0.0, np.maximum(reach, 0.0)))
         found, far = nearest_roots(steps, goal, lines)
         total = away + far
@@ -64,7 +64,7 @@ def nearest_pairs(
 def _zoom(
     steps: Steps, goal: Goal, row: FloatArray, here: FloatArray, pairs: list[tuple[int, int]], starts: Starts
 ) -> tuple[FloatArray, FloatArray]:
-    """The first and second number's coordinates at the nearest places found, (S,) each."""
+    """Return both numbers' coordinates at the nearest places found, (S,) each."""
     features = np.array(pairs)[starts.pair]
     low, high = starts.low.copy(), starts.high.copy()
     pad = starts.far - starts.near
@@ -102,7 +102,7 @@ def _first_reached(
     near: FloatArray,
     far: FloatArray,
 ) -> FloatArray:
-    """How far the second number moves, within near ... far (S,), until it reaches on lines (S, K) of the first."""
+    """Find how far the second number moves, within near ... far (S,), until it reaches on lines (S, K) of the first."""
     count, width = lines.shape
     low, high = (np.repeat(part, width).reshape(count, width).copy() for part in (near, far))
     shares = np.linspace(0.0, 1.0, _CUTS)

@@ -1,4 +1,4 @@
-"""The public solvers: validation, broadcasting and the choice of a backend, once, before any kernel runs."""
+"""Validate, broadcast and choose a backend, once, before any kernel runs: the public solvers."""
 
 from dataclasses import dataclass
 from math import prod
@@ -21,7 +21,7 @@ _GRAIN_ROWS = 16384
 
 @dataclass(frozen=True, slots=True)
 class EigenResult:
-    """Eigenpairs by index: eigenvalues (..., 2 window + 1), unit eigenvectors (..., 2 window + 1, n).
+    """Hold eigenpairs by index: eigenvalues (..., 2 window + 1), unit eigenvectors (..., 2 window + 1, n).
 
     Eigenvalues ascend up to their error: two that agree to rounding may be found in the other order.
     """
@@ -38,7 +38,7 @@ def eigvalsh_tridiagonal(
     backend: Backend = "auto",
     check_finite: bool = False,
 ) -> Any:
-    """Eigenvalue `eig_idx`, in ascending order from zero, of each symmetric tridiagonal matrix.
+    """Return eigenvalue `eig_idx`, in ascending order from zero, of each symmetric tridiagonal matrix.
 
     diag (..., n) and off_diag (..., n - 1), whose batch axes broadcast; returns (...), float32 if both are
     float32, else float64 (integers included). Error at most 8 eps ||T||, the index proved by Sturm counts;
@@ -73,7 +73,7 @@ def eigh_tridiagonal(
     backend: Backend = "auto",
     check_finite: bool = False,
 ) -> EigenResult:
-    """Eigenpairs eig_idx - window ... eig_idx + window of each symmetric tridiagonal matrix.
+    """Return eigenpairs eig_idx - window ... eig_idx + window of each symmetric tridiagonal matrix.
 
     Shapes, dtypes and errors as in `eigvalsh_tridiagonal`, whose eigenvalues these are bit for bit.
     Eigenvectors are unit vectors of either sign with ||T v - lambda v|| <= 32 eps ||T||; where eigenvalues
@@ -130,7 +130,7 @@ _solvers = {"numba": _solve_on_cpu, "scipy": _solve_by_scipy, "triton": _solve_o
 
 
 def _grain(d: Any) -> int:
-    """Fewest matrices per thread, whole tiles of up to 32."""
+    """Return the fewest matrices per thread, whole tiles of up to 32."""
     return max(1, _GRAIN_ROWS // (32 * int(d.shape[1]))) * 32
 
 
@@ -143,7 +143,7 @@ def _choose(backend: str) -> str:
 
 
 def _validated(diag: Any, off_diag: Any, eig_idx: int, check_finite: bool) -> Any:
-    """C-contiguous float64 (M, n) and (M, n - 1), the batch shape, and the dtype of the result."""
+    """Return C-contiguous float64 (M, n) and (M, n - 1), the batch shape, and the dtype of the result."""
     a = np.asarray(diag)
     b = np.asarray(off_diag)
     if a.ndim == 0 or b.ndim == 0 or a.shape[-1] == 0 or b.shape[-1] != a.shape[-1] - 1:
@@ -173,7 +173,7 @@ def _is_float32(a: Any) -> bool:
 
 
 def _rows(a: Any, length: int) -> Any:
-    """`a` as C-contiguous float64 (M, length); itself if it is that, for calls that last microseconds."""
+    """Return `a` as C-contiguous float64 (M, length); itself if it is that, for calls that last microseconds."""
     if not (a.dtype is _FLOAT64 and a.flags.c_contiguous):
         if a.dtype.kind not in "fiub":
             raise ValueError(f"matrices must hold real numbers; got {a.dtype}")

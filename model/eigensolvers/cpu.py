@@ -1,4 +1,4 @@
-"""The CPU solver: serial Numba kernels that release the GIL, for callers that hold contiguous float64 arrays.
+"""Solve on the CPU by serial Numba kernels that release the GIL, for contiguous float64 arrays.
 
 Nothing is validated here. All arrays are C-contiguous float64, diag (M, n), off_diag (M, n - 1); outputs
 are written in place. Any split of a batch over calls or threads gives the same bits.
@@ -20,7 +20,7 @@ NARROW_GAP = 2.0**-20
 
 
 def _cached(sources: int) -> Any:
-    """The entry point that is compiled to disk; what it calls becomes part of it."""
+    """Compile an entry point to disk; what it calls becomes part of it."""
 
     @njit(nogil=True, cache=True, error_model="numpy")
     def solve(
@@ -33,7 +33,7 @@ def _cached(sources: int) -> Any:
         want: bool,
         gaps: Any,
     ) -> None:
-        """Eigenpairs first ... first + count - 1 of every matrix.
+        """Solve for eigenpairs first ... first + count - 1 of every matrix.
 
         eigenvalues (M, count); eigenvectors (M * count, n), written if `want`; gaps (M, count), written if it holds
         any. Matrices whose indices are not all proved at the first go wait until they fill a tile, or for the end: hard
@@ -102,7 +102,7 @@ def _cached(sources: int) -> Any:
 
 @njit(error_model="numpy")
 def _solve_scalars(diag: Any, first: int, count: int, eigenvalues: Any, eigenvectors: Any, want: bool) -> None:
-    """Matrices of order one are their own eigenvalues."""
+    """Solve matrices of order one, which are their own eigenvalues."""
     for matrix in range(diag.shape[0]):
         for place in range(count):
             if first + place == 0:
@@ -118,7 +118,7 @@ _kernel = _cached(source_digest(*SOLVER_SOURCES))
 
 
 def _frozen(array: Any) -> Any:
-    """A view that kernels may not write to: to Numba an array that nobody may write to is another type, which would be
+    """Return a view that kernels may not write to: to Numba a read-only array is another type, which would be
     compiled for seconds when the first one comes.
     """
     array = array.view()
@@ -131,19 +131,19 @@ def _solve(diag: Any, off_diag: Any, *rest: Any) -> None:
 
 
 def solve_eigenvalues(diag: Any, off_diag: Any, eig_idx: int, eigenvalues: Any) -> None:
-    """eigenvalues (M,) receives eigenvalue `eig_idx` of every matrix."""
+    """Write eigenvalue `eig_idx` of every matrix to eigenvalues (M,)."""
     _solve(diag, off_diag, eig_idx, 1, eigenvalues.reshape(-1, 1), _NONE, False, _NONE)
 
 
 def solve_eigenpairs(diag: Any, off_diag: Any, eig_idx: int, eigenvalues: Any, eigenvectors: Any) -> None:
-    """eigenvalues (M,) and eigenvectors (M, n) receive eigenpair `eig_idx` of every matrix."""
+    """Write eigenpair `eig_idx` of every matrix to eigenvalues (M,) and eigenvectors (M, n)."""
     _solve(diag, off_diag, eig_idx, 1, eigenvalues.reshape(-1, 1), eigenvectors, True, _NONE)
 
 
 def solve_eigenpairs_and_gaps(
     diag: Any, off_diag: Any, eig_idx: int, eigenvalues: Any, eigenvectors: Any, gaps: Any
 ) -> None:
-    """As `solve_eigenpairs`, and gaps (M,) receives the distance to the nearest other eigenvalue.
+    """Write what `solve_eigenpairs` writes, and to gaps (M,) the distance to the nearest other eigenvalue.
 
     A gap is within 1/128 of itself, or within a few eps of the matrix's norm where it is that small; of a
     matrix of order one it is infinite. Measured at n = 15: 1.4 times the time of `solve_eigenpairs`; the
@@ -152,7 +152,7 @@ def solve_eigenpairs_and_gaps(
     gaps[:] = np.inf
     own = gaps.reshape(-1, 1) if diag.shape[1] > 1 else _NONE
     _solve(diag, off_diag, eig_idx, 1, eigenvalues.reshape(-1, 1), eigenvectors, True, own)
-    # Counts cannot tell neighbours apart where the whole spectrum is narrow beside the matrix: there solve for them.
+    # Counts cannot separate neighbours where the whole spectrum is narrow relative to the matrix: there solve for them.
     narrow = _narrow(_frozen(diag), gaps)
     if narrow.size:
         neighbour, found = np.empty(narrow.size), np.full(narrow.size, np.inf)
@@ -165,7 +165,7 @@ def solve_eigenpairs_and_gaps(
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _narrow(diag: Any, gaps: Any) -> Any:
-    """Which gaps are narrow. NumPy's own way, with an array of the absolute values, took a tenth of an explanation."""
+    """Find narrow gaps. NumPy's own way, with an array of the absolute values, took a tenth of an explanation."""
     found = np.empty(len(gaps), np.intp)
     count = 0
     for j in range(len(gaps)):
@@ -179,7 +179,7 @@ def _narrow(diag: Any, gaps: Any) -> Any:
 
 
 def solve_window(diag: Any, off_diag: Any, eig_idx: int, window: int, eigenvalues: Any, eigenvectors: Any) -> None:
-    """eigenvalues (M, 2 window + 1) and eigenvectors (M, 2 window + 1, n) receive the pairs around `eig_idx`.
+    """Write the pairs around `eig_idx` to eigenvalues (M, 2 window + 1) and eigenvectors (M, 2 window + 1, n).
 
     Places beyond the spectrum hold -inf or +inf and zero vectors.
     """

@@ -1,4 +1,4 @@
-"""The CUDA solver in Triton: the algorithm of `cpu`, one matrix per thread, rows read side by side.
+"""Solve on CUDA in Triton: the algorithm of `cpu`, one matrix per thread, rows read side by side.
 
 torch scales and transposes the batch, so that neighbouring threads read neighbouring addresses; the kernels
 do the recurrences. The same source runs on a CPU through Triton's interpreter (TRITON_INTERPRET=1), which
@@ -30,7 +30,7 @@ _THREADS = 128  # matrices per program: one warp scheduler's worth of warps, eac
 
 @triton.jit
 def _count_below(diag, squared, shift, offsets, mask, stride, n):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    """Sturm count per lane, as in `sturm.count_below`; rescaled every row, which costs a GPU little."""
+    """Count below a shift per lane, as `sturm.count_below`; rescaled every row, which costs a GPU little."""
     before = shift * 0
     p = before + 1
     count = tl.zeros_like(shift).to(tl.int32)
@@ -49,7 +49,7 @@ def _count_below(diag, squared, shift, offsets, mask, stride, n):  # type: ignor
 
 @triton.jit
 def _newton_step(diag, squared, shift, offsets, mask, stride, n):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    """-p_n / p_n' per lane, as in `sturm.newton_step`."""
+    """Return -p_n / p_n' per lane, as `sturm.newton_step`."""
     before = shift * 0
     p = before + 1
     slope_before = before
@@ -74,7 +74,7 @@ def _eigenvalues_kernel(  # type: ignore[no-untyped-def]  # noqa: ANN202
     coarse_steps: tl.constexpr, newton_steps: tl.constexpr, fine_steps: tl.constexpr,
     coarse_reach: tl.constexpr, tolerance_eps: tl.constexpr, eps: tl.constexpr, threads: tl.constexpr,
 ):  # fmt: skip
-    """values (places, count): float32 bisection, float64 Newton, a proof by two counts, else bisection."""
+    """Write values (places, count): float32 bisection, float64 Newton, a proof by two counts, else bisection."""
     offsets = tl.program_id(0) * threads + tl.arange(0, threads)
     place = tl.program_id(1)
     eig_idx = first + place
@@ -121,7 +121,7 @@ def _vectors_kernel(  # type: ignore[no-untyped-def]  # noqa: ANN202
     diag, off_diag, shifts, work, vectors, count, n,
     tiny: tl.constexpr, huge: tl.constexpr, threads: tl.constexpr,
 ):  # fmt: skip
-    """vectors (n, count) for `shifts` (count,), by twisted factorisation; work (3, n, count)."""
+    """Write vectors (n, count) for `shifts` (count,), by twisted factorisation; work (3, n, count)."""
     offsets = tl.program_id(0) * threads + tl.arange(0, threads)
     mask = offsets < count
     shift = tl.load(shifts + offsets, mask=mask, other=0.0)
@@ -182,7 +182,7 @@ def _vectors_kernel(  # type: ignore[no-untyped-def]  # noqa: ANN202
 
 
 def solve_window(diag: Any, off_diag: Any, eig_idx: int, window: int, eigenvalues: Any, eigenvectors: Any) -> None:
-    """As `cpu.solve_window`, for NumPy arrays, which go to the GPU and back.
+    """Solve as `cpu.solve_window`, for NumPy arrays, which go to the GPU and back.
 
     Raises ValueError where there is neither a CUDA device nor the interpreter.
     """
@@ -199,7 +199,7 @@ def _device() -> torch.device:
         return torch.device("cuda")
     if triton.knobs.runtime.interpret:
         return torch.device("cpu")
-    raise ValueError("backend 'triton' needs a CUDA device; there is none: use 'auto' or 'numba'")
+    raise ValueError("backend 'triton' needs a CUDA device; found none: use 'auto' or 'numba'")
 
 
 def solve_window_tensors(
@@ -210,7 +210,7 @@ def solve_window_tensors(
     eigenvalues: torch.Tensor,
     eigenvectors: torch.Tensor,
 ) -> None:
-    """As `cpu.solve_window`, for float64 tensors on one device."""
+    """Solve as `cpu.solve_window`, for float64 tensors on one device."""
     count, n = diag.shape
     first, last = max(0, eig_idx - window), min(n - 1, eig_idx + window)
     start = first - (eig_idx - window)
@@ -243,7 +243,7 @@ def solve_window_tensors(
 
 
 def _scaled(diag: torch.Tensor, off_diag: torch.Tensor) -> Any:
-    """Rows side by side (n, M), largest entry in [1, 2); e^2 as Sturm counts want it; what undoes it."""
+    """Lay rows side by side (n, M), largest entry in [1, 2); e^2 as Sturm counts want it; what undoes it."""
     entries = torch.cat([diag, off_diag], 1)
     finite = torch.isfinite(entries).all(1)
     entries = torch.where(finite[:, None], entries, 0.0)
@@ -259,13 +259,13 @@ def _scaled(diag: torch.Tensor, off_diag: torch.Tensor) -> Any:
 
 
 def _times_power_of_two(x: torch.Tensor, exponent: torch.Tensor) -> torch.Tensor:
-    """x 2^exponent in two steps, either of which is a number where the whole factor may not be."""
+    """Return x 2^exponent in two steps, either of which is a number where the whole factor may not be."""
     half = torch.div(exponent, 2, rounding_mode="floor")
     return torch.ldexp(torch.ldexp(x, half), exponent - half)
 
 
 def _bounds(d: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
-    """(4, M): Gershgorin's low and high, and the centre and half-width of the float32 twin."""
+    """Return (4, M): Gershgorin's low and high, and the centre and half-width of the float32 twin."""
     radius = torch.zeros_like(d)
     radius[:-1] += e.abs()
     radius[1:] += e.abs()

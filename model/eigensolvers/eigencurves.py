@@ -1,4 +1,4 @@
-"""Eigencurves: eigenpairs along a path of tridiagonal matrices, each curve keeping its identity."""
+"""Follow eigenpairs along a path of tridiagonal matrices, each curve keeping its identity."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ GOLDEN = (5**0.5 - 1) / 2
 
 @dataclass(frozen=True)
 class Crossing:
-    """Two curves that meet, or nearly.
+    """Mark where two curves meet, or nearly.
 
     Attributes:
         t, gap: where their distance is least, and how much it is.
@@ -54,7 +54,7 @@ class Crossing:
 
 @dataclass(frozen=True)
 class EigenCurves:
-    """Curves at m points; curve i is the i-th eigenvalue, ascending, at the first of them.
+    """Hold curves at m points; curve i is the i-th eigenvalue, ascending, at the first of them.
 
     Attributes:
         t: (m,).
@@ -70,7 +70,7 @@ class EigenCurves:
 
 
 class _Point(NamedTuple):
-    """A point of the path: values (n,), vectors (n, n) and ranks (n,) in ascending order, all by curve."""
+    """Hold a point of the path: values (n,), vectors (n, n) and ranks (n,) in ascending order, all by curve."""
 
     t: float
     values: FloatArray
@@ -82,7 +82,7 @@ def follow_eigencurves(path: Path, t: ArrayLike, *, resolution: float | None = N
     """Follow all eigenpairs of path(t) along ascending points t (m,).
 
     Between the points, steps are halved until every eigenvector overlaps one of the step before without
-    doubt. Where two eigenvalues meet, eigenvectors tell which curve is which; sorting would swap them.
+    doubt. Where two eigenvalues meet, eigenvectors show which curve is which; sorting would swap them.
 
     An avoided crossing is one and the same for eigenvalues, however narrow: they turn away from each other.
     For eigenvectors it is a rotation of length ``width``. Those wider than ``resolution`` are followed round
@@ -132,14 +132,14 @@ class _Follower:
         )
 
     def _solve(self, t: float) -> tuple[FloatArray, FloatArray]:
-        """All eigenvalues (n,), ascending, and eigenvectors (n, n)."""
+        """Return all eigenvalues (n,), ascending, and eigenvectors (n, n)."""
         diag, off_diag = (np.asarray(part, np.float64) for part in self.path(t))
         n = len(diag)
         found = eigh_tridiagonal(diag, off_diag, eig_idx=n // 2, window=n // 2, check_finite=True)
         return found.eigenvalues[:n], found.eigenvectors[:n]
 
     def _start(self, first: float, second: float) -> _Point:
-        """The first point; if eigenvalues coincide there, with the eigenvectors that they have further on."""
+        """Solve at the first point; if eigenvalues coincide there, with the eigenvectors that they have further on."""
         values, vectors = self._solve(first)
         ahead = first + min(2 * self.resolution, second - first)
         guide = _Point(ahead, *self._solve(ahead), np.arange(len(values)))
@@ -160,7 +160,7 @@ class _Follower:
             stops.pop()
 
     def _continue(self, here: _Point, stop: float) -> tuple[_Point, bool]:
-        """The point at ``stop``, and whether there is no doubt that its curves continue those of ``here``."""
+        """Solve at ``stop``, and say whether its curves certainly continue those of ``here``."""
         values, vectors, met = self._untangle(stop, *self._solve(stop), here)
         overlaps = here.vectors @ vectors.T
         _, chosen = linear_sum_assignment(-np.abs(overlaps))
@@ -183,7 +183,7 @@ class _Follower:
     def _untangle(
         self, t: float, values: FloatArray, vectors: FloatArray, guide: _Point
     ) -> tuple[FloatArray, FloatArray, bool]:
-        """Eigenpairs, those too near each other turned towards the guide's; and whether any have just met."""
+        """Turn eigenpairs too near each other towards the guide's; and say whether any have just met."""
         met = False
         limit = self._blur(t, values, guide)
         values, vectors = values.copy(), vectors.copy()
@@ -201,7 +201,7 @@ class _Follower:
         return values, vectors, met
 
     def _blur(self, t: float, values: FloatArray, guide: _Point) -> float:
-        """Gaps that a step of the resolution could open or close."""
+        """Return gaps that a step of the resolution could open or close."""
         rate = np.abs(values - np.sort(guide.values)).max() / max(abs(t - guide.t), np.finfo(float).tiny)
         rounding = CROSSING_ULPS * np.finfo(float).eps * np.abs(values).max()
         return float(max(rate * self.resolution, rounding))
@@ -212,7 +212,7 @@ class _Follower:
         return float(high - low)
 
     def _locate(self, ranks: tuple[int, int], a: float, b: float) -> tuple[float, float, float]:
-        """(t, gap, width) where the gap of two eigenvalues is least in [a, b], by golden section."""
+        """Find (t, gap, width) where the gap of two eigenvalues is least in [a, b], by golden section."""
         low, high = a, b
         left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
         f_left, f_right = self._gap(ranks, left), self._gap(ranks, right)
@@ -269,14 +269,14 @@ class _Follower:
 
 
 def _ranks(values: FloatArray, before: NDArray[np.intp]) -> NDArray[np.intp]:
-    """(n,) ranks of values; equal ones keep their order of before."""
+    """Rank values (n,); equal ones keep their order of before."""
     ranks = np.empty(len(values), np.intp)
     ranks[np.lexsort((before, values))] = np.arange(len(values))
     return ranks
 
 
 def _exchanged(here: _Point, point: _Point) -> list[tuple[int, int]]:
-    """Pairs of ranks whose curves come in the other order at the second point."""
+    """List pairs of ranks whose curves come in the other order at the second point."""
     later = point.ranks[np.argsort(here.ranks)]
     low, high = np.nonzero(np.triu(later[:, None] > later))
     return list(zip(low.tolist(), high.tolist(), strict=True))

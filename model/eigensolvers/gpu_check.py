@@ -1,4 +1,4 @@
-"""`python -m eigenserve.model.eigensolvers.gpu_check`: does the GPU of this machine solve, and as the CPU does?"""
+"""Check that this machine's GPU solves as the CPU does: `python -m eigenserve.model.eigensolvers.gpu_check`."""
 
 import sys
 import time

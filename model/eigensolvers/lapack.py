@@ -1,4 +1,4 @@
-"""The readable reference: SciPy (LAPACK), one matrix at a time; the other solvers are tested against it."""
+"""Solve with SciPy (LAPACK), one matrix at a time: the readable reference that other solvers are tested against."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +9,7 @@ Array = npt.NDArray[np.float64]
 def solve_window(
     diag: Array, off_diag: Array, eig_idx: int, window: int, eigenvalues: Array, eigenvectors: Array
 ) -> None:
-    """What `cpu.solve_window` does, by LAPACK's full QR iteration, with the same conventions."""
+    """Solve as `cpu.solve_window`, by LAPACK's full QR iteration, with the same conventions."""
     # Imported where it is used: it is a reference, and costs a server that never asks for it 30 MB and 0.2 s.
     from scipy.linalg import eigh_tridiagonal
 

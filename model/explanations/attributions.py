@@ -1,4 +1,4 @@
-"""Attributions: scores taken apart by feature, against the score of a baseline row."""
+"""Attribute scores to features, against the score of a baseline row."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def attribute(
     seed: int,
     check: Callable[[], None],
 ) -> Explanation:
-    """The explanation by "path" or "shapley".
+    """Explain by "path" or "shapley".
 
     Args:
         features: the features of the columns.
@@ -47,7 +47,7 @@ def attribute(
     coordinates = features.coordinates(columns)
     starts = features.coordinates(np.atleast_2d(baseline))
     values = np.zeros(coordinates.shape)
-    # The permutations are the same for each: so are their errors, and the mean's is no more than the errors' mean.
+    # The permutations are the same for each: so are their errors, and the mean's is at most the errors' mean.
     errors = None if method == "path" else np.zeros(coordinates.shape)
     for start, first in product(starts, range(0, len(coordinates), ROWS_AT_ONCE)):
         check()

@@ -1,4 +1,4 @@
-"""Aumann-Shapley values of a score: its slope integrated along the straight line from the baseline to the row.
+"""Integrate a score's slope along the straight line from the baseline to the row: its Aumann-Shapley values.
 
 z(t) = z0 + t (z1 - z0) in coordinates.  phi_i = integral over t in [0, 1] of  d s(z(t)) / d z_i  (z1 - z0)_i
 
@@ -49,14 +49,14 @@ def path_values(
     baseline: FloatArray,
     outputs: FloatArray,
 ) -> FloatArray:
-    """Aumann-Shapley values (N, F) of N rows.
+    """Compute Aumann-Shapley values (N, F) of N rows.
 
     They add up to the change of the score to rounding: what the quadrature leaves over (at most SUM_TOLERANCE of
     the scale for each segment, unless a row is millions of standard deviations away) is shared out in proportion to
     the values of that segment.
 
     Args:
-        features: tell which coordinates are numbers.
+        features: say which coordinates are numbers.
         ensemble: what scores.
         coordinates: (N, F).
         baseline: (F,), coordinates of the row to start from.
@@ -85,7 +85,7 @@ def path_values(
 
 
 def _integrate(line: Line) -> FloatArray:
-    """The values of the features that move, (A,)."""
+    """Integrate the values of the features that move, (A,)."""
     segments = line.segments()
     ends = segments.ends
     edge = np.arange(len(ends))

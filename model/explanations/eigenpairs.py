@@ -1,4 +1,4 @@
-"""Members: the matrices, eigenvalues and eigenvectors that a row's score is the mean of."""
+"""Compute the members' matrices, eigenvalues and eigenvectors, of which a row's score is the mean."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from eigenserve.model.rows.features import FeatureSpace
 
 @dataclass(frozen=True)
 class MemberEigenpair:
-    """One member's share of a score: weight times eigenvalue.
+    """Hold one member's share of a score: weight times eigenvalue.
 
     Attributes:
         member: its number.
@@ -38,7 +38,7 @@ class MemberEigenpair:
 def member_eigenpairs(
     features: FeatureSpace, ensemble: SpectralEnsemble, output: Output, row: FloatArray
 ) -> tuple[MemberEigenpair, ...]:
-    """The eigenpairs of an output's members at columns (F,)."""
+    """Compute the eigenpairs of an output's members at columns (F,)."""
     pencil = ensemble.pencil
     heads = output.heads(len(ensemble.member_weights))
     diag, off_diag = (part[0, heads] for part in pencil.matrices(pencil.curves.walk(features.coordinates(row[None]))))

@@ -1,4 +1,4 @@
-"""Exact explanations: a score taken apart by the eigenvector that belongs to it."""
+"""Explain a score exactly by the eigenvector that belongs to it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ METHODS = ("eigenvector", "path", "shapley")
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Scores of N rows and where they come from: score = baseline + contributions, exactly.
+    """Hold scores of N rows and where they come from: score = baseline + contributions, exactly.
 
     With v the unit eigenvector of the predicted eigenvalue, v'T(x)v = v'Av + sum over terms of v'M_t(x_t)v
     (the Rayleigh quotient at an eigenvector is the eigenvalue). Contributions are relative to the average
@@ -71,7 +71,7 @@ class Explanation:
         return len(self.score)
 
     def to_frame(self) -> Any:
-        """A pandas DataFrame with a row for each row: score, baseline and one column per term.
+        """Return a pandas DataFrame with a row for each row: score, baseline and one column per term.
 
         Raises:
             ImportError: pandas is not installed.
@@ -79,7 +79,7 @@ class Explanation:
         return to_frame(self.terms, self.score, self.baseline, self.contributions, self.gap)
 
     def to_shap(self) -> Any:
-        """A shap.Explanation, so that shap's plots work.
+        """Return a shap.Explanation, so that shap's plots work.
 
         Raises:
             ImportError: shap is not installed.
@@ -166,7 +166,7 @@ def explain(
 
 
 def _chosen(values: FloatArray, outputs: FloatArray) -> FloatArray:
-    """(N, ..., O) and (N, O) -> (N, ...)."""
+    """Select the chosen output of each row: (N, ..., O) and (N, O) -> (N, ...)."""
     if outputs.shape[1] == 1:
         return values[..., 0] * outputs[:, 0].reshape(-1, *(1,) * (values.ndim - 2))
     return np.einsum("n...o,no->n...", values, outputs)

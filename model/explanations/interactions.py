@@ -1,4 +1,4 @@
-"""Interactions of a row's features: second derivatives at the row, and Shapley interaction values from a baseline.
+"""Measure interactions of a row's features: second derivatives at the row, and Shapley interaction values.
 
 With lambda_m, v_m all eigenpairs of T, v = v_k, and D_i the derivative of T by coordinate i, perturbation theory gives
 
@@ -39,7 +39,7 @@ REPEATED = 64.0
 
 @dataclass(frozen=True)
 class Interactions:
-    """How a row's features act together.
+    """Hold how a row's features act together.
 
     Attributes:
         features: names, F of them.
@@ -63,7 +63,7 @@ class Interactions:
 def interactions(
     features: FeatureSpace, ensemble: SpectralEnsemble, output: Output, row: FloatArray, baseline: FloatArray
 ) -> Interactions:
-    """The interactions at columns (F,), of the score that ``output`` looks at, compared with a baseline's (F,)."""
+    """Measure the interactions at columns (F,), of the score of ``output``, against a baseline's columns (F,)."""
     second = _second_derivatives(features, ensemble, output, row)
     place, start = (features.coordinates(columns[None])[0] for columns in (row, baseline))
     players = differing(ensemble, place, start)

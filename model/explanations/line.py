@@ -1,4 +1,4 @@
-"""Line: the way from a baseline to a row, cut where it meets knots, with the matrices along it.
+"""Cut the line from a baseline to a row where it meets knots, and give the matrices along it.
 
 A coordinate walks straight. A feature through which no line leads (a categorical or boolean one, or one that is
 missing in just one of the two rows) is switched: the matrix of each curve is interpolated between its two states, M =
@@ -26,14 +26,14 @@ from eigenserve.model.matrices.ensemble import SpectralEnsemble
 
 #: Points solved together: 128 of 8 members of dim 15 take 240 kB of matrices and 120 kB of vectors.
 _CHUNK_POINTS = 128
-#: In standard deviations: beyond, differences of two places and their products are no numbers.
+#: In standard deviations: beyond, differences of two places and their products are not numbers.
 _FARTHEST = 2.0**500
 # As in model.pencil.
 _SUM_FLAGS = {"reassoc", "contract", "nsz"}
 
 
 class Segments(NamedTuple):
-    """S pieces of a line between knots; W numbers are the members' diagonals, then their off-diagonals.
+    """Hold S pieces of a line between knots; W numbers are the members' diagonals, then their off-diagonals.
 
     Attributes:
         ends: (S + 1,), times.
@@ -51,7 +51,7 @@ class Segments(NamedTuple):
 
 
 class Line:
-    """The line from a baseline to one row, both in coordinates (F,).
+    """Follow the line from a baseline to one row, both in coordinates (F,).
 
     Attributes:
         moving: positions of the A features that differ.
@@ -85,7 +85,7 @@ class Line:
             self.pairs[c, : len(own)] = own
 
     def segments(self) -> Segments:
-        """The line, cut at 0, 1 and wherever it meets a knot."""
+        """Cut the line at 0, 1 and wherever it meets a knot."""
         ends = self._breakpoints()
         matrices = self._matrices(ends)
         middle = 0.5 * (ends[:-1] + ends[1:])
@@ -98,7 +98,7 @@ class Line:
         return Segments(ends, matrices, bend, self._derivatives(middle, -half), self._derivatives(middle, half))
 
     def solve(self, segments: Segments, which: NDArray[np.int64], shares: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Score (N,), without offset, and its slopes by t (N, A), at shares of the way along segments."""
+        """Return scores (N,), without offset, and their slopes by t (N, A), at shares of the way along segments."""
         weights, n = self.ensemble.member_weights, self.ensemble.pencil.dim
         scores, slopes = np.empty(len(which)), np.empty((len(which), len(self.moving)))
         members = len(weights)
@@ -125,7 +125,7 @@ class Line:
         return scores, slopes
 
     def _breakpoints(self) -> FloatArray:
-        """0, 1, and where the line meets a knot: between them the slope is smooth but for crossings."""
+        """Return 0, 1, and where the line meets a knot: between them the slope is smooth but for crossings."""
         found = [np.array([0.0, 1.0])]
         # A switched feature holds still while the others walk, in either of its states.
         places = [self.baseline, np.where(self.switched, self.row, self.baseline)][: 1 + self.bends]
@@ -136,7 +136,7 @@ class Line:
         return times[(times >= 0.0) & (times <= 1.0)]
 
     def _walks(self, times: FloatArray) -> Walk:
-        """Where points stand on every curve in up to four states of its switched features: (4 or 1, N, C)."""
+        """Find where points stand on every curve in up to four states of its switched features: (4 or 1, N, C)."""
         base = np.where(self.walks, self.baseline + times[:, None] * self.step, self.baseline)
         base[times == 1.0] = np.where(self.walks, self.row, self.baseline)  # to the last bit: it is the row's score
         walk = self.curves.walk(base)
@@ -167,7 +167,7 @@ class Line:
         return out
 
     def _derivatives(self, middle: FloatArray, away: FloatArray) -> FloatArray:
-        """By feature, at middle + away, on the segments that the middles are in."""
+        """Return derivatives by feature, at middle + away, on the segments that the middles are in."""
         walks = self._walks(middle)
         weights = walks.weights + walks.slopes * self.by * away[:, None]
         place = np.full(len(self.row) + 1, -1, np.int64)
@@ -182,7 +182,7 @@ class Line:
 
 
 def _nearer(place: FloatArray) -> FloatArray:
-    """Coordinates beyond _FARTHEST, brought there together: a pair's directions then see them on the same sides."""
+    """Bring coordinates beyond _FARTHEST there together: a pair's directions then see them on the same sides."""
     far = np.abs(place) > _FARTHEST
     return np.where(far, place * (_FARTHEST / np.abs(place).max(where=far, initial=1.0)), place)
 
@@ -193,7 +193,7 @@ def _shares(times: FloatArray) -> FloatArray:
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _share(corner: Any, shares: Any, j: Any, pairs: Any, c: Any) -> Any:
-    """How much a state counts on curve c: only those of its switched features do."""
+    """Return how much a state counts on curve c: only those of its switched features do."""
     if pairs[c, 0] < 0:
         return 1.0 if corner == 0 else 0.0
     if pairs[c, 1] < 0:
@@ -205,7 +205,7 @@ def _share(corner: Any, shares: Any, j: Any, pairs: Any, c: Any) -> Any:
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=_SUM_FLAGS)
 def _add(row: Any, first: Any, second: Any, a: float, b: float) -> None:
-    """row += a first + b second."""
+    """Add a first + b second to row."""
     for i in range(len(row)):
         row[i] += a * first[i] + b * second[i]
 

@@ -1,7 +1,7 @@
-"""Crossings: where along a row's response curves the predicted eigenvalue nearly meets a neighbour.
+"""Find where along a row's response curves the predicted eigenvalue nearly meets a neighbour.
 
 Between two vertices T(t) = T_a + t D, and the gap of neighbouring eigenvalues has the slope w'Dw - v'Dv, from their
-eigenvectors. Two eigenvalues that are near each other beside all others have gap^2 = least^2 + slope^2 (t - t0)^2:
+eigenvectors. Two eigenvalues that are near each other and far from others have gap^2 = least^2 + slope^2 (t - t0)^2:
 gap times its slope is a straight line in t, whose root, the place of the least gap, the secant finds at once.
 """
 
@@ -33,7 +33,7 @@ _TINY = float(np.finfo(np.float64).tiny)
 
 @dataclass(frozen=True)
 class Crossing:
-    """A place where a gap has a local minimum below ``NARROW``.
+    """Mark a place where a gap has a local minimum below ``NARROW``.
 
     Attributes:
         value: of the feature that moves.
@@ -54,7 +54,7 @@ def find_crossings(
     owner: NDArray[np.int64],
     values: FloatArray,
 ) -> Mapping[int, list[Crossing]]:
-    """Crossings along curves, by feature.
+    """Find crossings along curves, by feature.
 
     Args:
         features: the features of the columns.
@@ -108,7 +108,7 @@ def find_crossings(
 
 
 def _gaps(diag: FloatArray, off_diag: FloatArray, eig_idx: int) -> FloatArray:
-    """(P, G), to one part in 128."""
+    """Measure gaps (P, G), to one part in 128."""
     count, members, n = diag.shape
     gaps = np.empty((count, members))
 
@@ -123,7 +123,7 @@ def _gaps(diag: FloatArray, off_diag: FloatArray, eig_idx: int) -> FloatArray:
 
 @dataclass(frozen=True)
 class _Line:
-    """C lines z_a + t (z_b - z_a) for t in [0, 1], the members looked at, and T(z_b) - T(z_a) of these."""
+    """Hold C lines z_a + t (z_b - z_a), t in [0, 1], the members looked at, and T(z_b) - T(z_a) of these."""
 
     ensemble: SpectralEnsemble
     unit: float
@@ -135,7 +135,7 @@ class _Line:
     off_diag_step: FloatArray
 
     def places(self, which: NDArray[np.int64], t: FloatArray) -> FloatArray:
-        """Coordinates (M, F)."""
+        """Return coordinates (M, F)."""
         # What stays must stay even if it is missing.
         return np.where(
             self.start[which] == self.stop[which],
@@ -144,20 +144,20 @@ class _Line:
         )
 
     def matrices(self, which: NDArray[np.int64], t: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """T of the members, (M, n) and (M, n - 1)."""
+        """Return T of the members, (M, n) and (M, n - 1)."""
         pencil, own = self.ensemble.pencil, (np.arange(len(t)), self.heads.start + self.member[which])
         diag, off_diag = pencil.matrices(pencil.curves.walk(self.places(which, t)))
         return self.unit * diag[own], self.unit * off_diag[own]
 
     def gaps(self, which: NDArray[np.int64], t: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Gaps of T to the neighbour below and to the one above, and their slopes along the lines: (M, 2) each."""
+        """Return T's gaps to the neighbours below and above, and their slopes along the lines: (M, 2) each."""
         found = self._solve(*self.matrices(which, t))
         return np.diff(found.eigenvalues, axis=1), self._slopes(which, found.eigenvectors)
 
     def gaps_at_ends(
         self, diag: FloatArray, off_diag: FloatArray, first: NDArray[np.int64]
     ) -> tuple[FloatArray, FloatArray]:
-        """As ``gaps``, at both ends of all lines, (2, C, 2): the vertices ``first`` and those after them."""
+        """Return what ``gaps`` does, at both ends of all lines, (2, C, 2): the vertices ``first`` and those after."""
         members = diag.shape[1]
         ends = np.stack([first, first + 1]) * members + self.member
         known, place = np.unique(ends, return_inverse=True)
@@ -177,7 +177,7 @@ class _Line:
     def minima(
         self, first: NDArray[np.int64], narrow: FloatArray, gaps: FloatArray, slopes: FloatArray
     ) -> Iterator[tuple[NDArray[np.int64], FloatArray, FloatArray]]:
-        """Which lines have a minimum below ``narrow`` (C,), where (t), and how much: for either neighbour.
+        """Yield which lines have a minimum below ``narrow`` (C,), where (t), and how much: for either neighbour.
 
         ``first`` (C,) numbers the lines' first vertices: of the same member, one begins where the one before ends.
         ``gaps`` and ``slopes`` (2, C, 2) are those at both ends.
@@ -189,7 +189,7 @@ class _Line:
         exists = np.isfinite(gaps[0])
         inside, side = np.nonzero(exists & (slopes[0] < 0.0) & (slopes[1] > 0.0))
         gap, slope = gaps[:, inside, side], slopes[:, inside, side]
-        # The hyperbola, seen from either end, tells about how narrow it gets.
+        # The hyperbola, seen from either end, shows about how narrow it gets.
         f = gap * slope
         near = (gap**2 - f**2 / np.maximum(f[1] - f[0], _TINY)).min(axis=0) < (2.0 * narrow[inside]) ** 2
         inside, side = inside[near], side[near]
@@ -204,7 +204,7 @@ class _Line:
     def _least(
         self, which: NDArray[np.int64], side: NDArray[np.int64], gap: FloatArray, slope: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
-        """Where gap times slope changes its sign, and the least gap met on the way there, from both ends (2, M)."""
+        """Find where gap times slope changes its sign, and the least gap met on the way, from both ends (2, M)."""
         a, b = np.zeros(len(which)), np.ones(len(which))
         at_a, at_b = gap * slope
         least, best = gap.min(axis=0), gap.argmin(axis=0).astype(float)

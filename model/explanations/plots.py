@@ -1,4 +1,4 @@
-"""Plots of explanations, with matplotlib: a waterfall of contributions, and response curves."""
+"""Plot explanations with matplotlib: a waterfall of contributions, and response curves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from eigenserve.model.explanations.response_curves import ResponseCurve
 from eigenserve.model.explanations.tables import needed
 
-#: Up, down and neither, apart for eyes that tell red and green poorly, too.
+#: Up, down and neither, apart for eyes that distinguish red and green poorly, too.
 UP, DOWN, NEUTRAL = "#2f6f9f", "#c8553d", "#777777"
 #: Terms of a waterfall; the smaller ones are added up.
 MOST_TERMS = 12
@@ -20,7 +20,7 @@ _CURVE_COLUMNS = 3
 def draw_waterfall(
     terms: Sequence[str], values: Sequence[str], contributions: Sequence[float], baseline: float, score: float, ax: Any
 ) -> Any:
-    """From the baseline to the score, the largest contribution first.
+    """Draw contributions from the baseline to the score, the largest first.
 
     Args:
         terms: names.
@@ -67,7 +67,7 @@ def draw_waterfall(
 
 
 def draw_curves(curves: Mapping[str, ResponseCurve], here: Mapping[str, Any], prediction: float) -> Any:
-    """The prediction's response to every feature, with the row's own value, kinks and crossings.
+    """Draw the prediction's response to every feature, with the row's own value, kinks and crossings.
 
     Args:
         curves: by feature.

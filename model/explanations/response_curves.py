@@ -1,4 +1,4 @@
-"""What if: the response of a score to one feature, or to two, through a given row.
+"""Compute the response of a score to one feature, or to two, through a given row.
 
 Between two neighbouring knots every matrix is affine in the coordinate that moves, so that the score is smooth there:
 knots are vertices of a response curve, and more are added in between until straight lines are faithful.
@@ -21,9 +21,9 @@ from eigenserve.model.rows.features import Feature, FeatureSpace
 
 #: A straight line may miss the curve where it is checked by this share of the curve's height: one or two pixels.
 FAITHFUL = 0.01
-#: Vertices before any is added, besides the knots: enough for no hump to hide between them.
+#: Vertices before any is added, in addition to the knots: enough for no hump to hide between them.
 FIRST_VERTICES = 33
-#: Up to so many knots are vertices all. The two features of a pair may have a thousand, which no eye tells apart:
+#: Up to so many knots are vertices all. The two features of a pair may have a thousand, too many to see:
 #: of more, those are vertices at which the curve visibly bends.
 ALL_KNOTS = 64
 #: Each round splits where it must: the finest step is about 2^-5 of the coarsest, a pixel of a thousand.
@@ -34,7 +34,7 @@ SURFACE_STEPS = 33
 
 @dataclass(frozen=True)
 class ResponseCurve:
-    """How a row answers when one of its features takes other values.
+    """Hold a row's scores and predictions as one of its features takes other values.
 
     Attributes:
         feature: its name.
@@ -57,7 +57,7 @@ class ResponseCurve:
 
 @dataclass(frozen=True)
 class ResponseSurface:
-    """How a row answers when two of its features take other values: scores and predictions (P, Q)."""
+    """Hold a row's scores and predictions (P, Q) as two of its features take other values."""
 
     features: tuple[str, str]
     values: tuple[NDArray[Any], NDArray[Any]]
@@ -68,7 +68,7 @@ class ResponseSurface:
 def response_curves(
     features: FeatureSpace, ensemble: SpectralEnsemble, output: Output, row: FloatArray, which: Sequence[int]
 ) -> tuple[ResponseCurve, ...]:
-    """The response curves of some features through a row, each over the training range and the row's own value.
+    """Compute response curves of some features through a row, each over the training range and the row's own value.
 
     Args:
         features: the features of the columns.
@@ -86,7 +86,7 @@ def response_curves(
 def response_surface(
     features: FeatureSpace, ensemble: SpectralEnsemble, output: Output, row: FloatArray, pair: tuple[int, int]
 ) -> ResponseSurface:
-    """Scores over a grid of two features' values, each over the training range; nothing is added between them."""
+    """Score a grid of two features' values, each over the training range; nothing is added between them."""
     axes = []
     for i in pair:
         feature = features.features[i]
@@ -145,7 +145,7 @@ def _refined(
     values: FloatArray,
     knots: Mapping[int, FloatArray],
 ) -> tuple[NDArray[np.int64], FloatArray, FloatArray, FloatArray]:
-    """All curves' vertices and, between them, those that straight lines would miss: in order of owner and value."""
+    """Return all curves' vertices and those between them that straight lines would miss: by owner and value."""
     heights = _look(features, ensemble, output, _moved(row, owner, values))
     allowed = np.empty(heights.shape)
     for i in np.unique(owner):
@@ -178,15 +178,15 @@ def _refined(
 
 
 def _splits(of: NDArray[np.int64], ends: FloatArray, knots: Mapping[int, FloatArray]) -> FloatArray:
-    """Where to split each interval: at the knot nearest to its middle, or there if none is near."""
+    """Choose where to split each interval: at the knot nearest to its middle, or there if none is near."""
     middle = ends.mean(axis=0)
     for i in np.unique(of):
         own, places = np.flatnonzero(of == i), knots[int(i)]
         if not len(places):
             continue
         after = np.searchsorted(places, middle[own])
-        for beside in (after - 1, after):
-            nearest = places[np.clip(beside, 0, len(places) - 1)]
+        for side in (after - 1, after):
+            nearest = places[np.clip(side, 0, len(places) - 1)]
             near = np.abs(nearest - ends[:, own].mean(axis=0)) < 0.25 * (ends[1, own] - ends[0, own])
             middle[own[near]] = nearest[near]
     return middle
@@ -212,7 +212,7 @@ def _missing(
 
 
 def _look(features: FeatureSpace, ensemble: SpectralEnsemble, output: Output, columns: FloatArray) -> FloatArray:
-    """Scores and predictions, (2, P)."""
+    """Return scores and predictions, (2, P)."""
     scores = ensemble.scores(features.coordinates(columns))
     return np.stack([output.score(scores), output.predict(scores)])
 
@@ -232,7 +232,7 @@ def _range(feature: Feature, value: float) -> tuple[float, float]:
 
 
 def _even(feature: Feature, low: float, high: float) -> FloatArray:
-    """Evenly spaced values; where the model takes logarithms, half of them evenly spaced in these."""
+    """Space values evenly; where the model takes logarithms, half of them evenly spaced in these."""
     if feature.transform == "identity":
         return np.linspace(low, high, FIRST_VERTICES)
     first, last = feature.coordinate(np.array([low, high])).tolist()
@@ -243,12 +243,12 @@ def _even(feature: Feature, low: float, high: float) -> FloatArray:
 
 
 def _num_choices(feature: Feature) -> int:
-    """Categories that training knew; the code for all others is no choice."""
+    """Count the categories that training knew; the code for all others cannot be chosen."""
     return len(feature.categories) if feature.kind == "categorical" else 2
 
 
 def _shown(feature: Feature, values: FloatArray) -> NDArray[Any]:
-    """Values as a request writes them."""
+    """Return values as a request writes them."""
     if feature.kind == "categorical":
         return np.array([feature.categories[int(code)] for code in values], object)
     return values.astype(bool) if feature.kind == "boolean" else values

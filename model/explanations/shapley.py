@@ -1,4 +1,4 @@
-"""Shapley values of a score: every coalition of features takes the row's values, the others the baseline's.
+"""Compute Shapley values: every coalition of features takes the row's values, the others the baseline's.
 
 phi_i = sum over coalitions S without i of  |S|! (p - |S| - 1)! / p!  (s(S + i) - s(S))      (Shapley 1953)
 
@@ -36,7 +36,7 @@ Spread = Callable[[int, int, Callable[[int, int], None]], None]
 def shapley_values(
     ensemble: SpectralEnsemble, coordinates: FloatArray, baseline: FloatArray, outputs: FloatArray, seed: int = 0
 ) -> tuple[FloatArray, FloatArray]:
-    """Shapley values of N rows, and their standard errors.
+    """Compute Shapley values of N rows, and their standard errors.
 
     Args:
         ensemble: what scores.
@@ -79,12 +79,12 @@ def shapley_values(
 
 
 def _in_turn(count: int, grain: int, work: Callable[[int, int], None]) -> None:
-    """As ``for_ranges``, which may not be called inside itself."""
+    """Run as ``for_ranges``, which may not be called inside itself."""
     work(0, count)
 
 
 def differing(ensemble: SpectralEnsemble, row: FloatArray, baseline: FloatArray) -> NDArray[np.int64]:
-    """Positions of the features that the model looks at and that differ between two rows of coordinates (F,)."""
+    """Return positions of the features that the model looks at and that differ between two rows of coordinates (F,)."""
     used = {i for term in ensemble.pencil.terms for i in term.features}
     changed = ~((row == baseline) | (np.isnan(row) & np.isnan(baseline)))
     return np.array([i for i in np.flatnonzero(changed) if i in used], np.int64)
@@ -112,7 +112,7 @@ def coalition_scores(
     output: int,
     spread: Spread = for_ranges,
 ) -> FloatArray:
-    """(2^p,): the score, without its offset, of the coalition that a number's bits stand for."""
+    """Score, without offset, the coalition that a number's bits stand for: (2^p,)."""
     pencil, count = ensemble.pencil, len(players)
     place = {int(feature): bit for bit, feature in enumerate(players)}
     shared = {
@@ -156,7 +156,7 @@ def coalition_scores(
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _coalitions(base: Any, single: Any, double: Any, pairs: Any, first: int, low: int, out: Any) -> None:
-    """Entries of the matrices of coalitions first ... first + 2^low - 1."""
+    """Write entries of the matrices of coalitions first ... first + 2^low - 1."""
     start = out[0]
     start[:] = base
     for i in range(low, len(single)):
@@ -203,7 +203,7 @@ def _sampled(
     output: int,
     rng: np.random.Generator,
 ) -> tuple[FloatArray, FloatArray]:
-    """Mean marginal contributions over permutations, and their standard errors (over independent pairs)."""
+    """Estimate mean marginal contributions over permutations, and their standard errors (over independent pairs)."""
     count = len(players)
     means = np.empty((PERMUTATION_PAIRS, count))
     for pair in range(PERMUTATION_PAIRS):

@@ -1,4 +1,4 @@
-"""Explanations for other people's tools: a pandas DataFrame, and shap's own Explanation."""
+"""Convert explanations for other tools: a pandas DataFrame, and shap's own Explanation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from eigenserve.model.rows.features import Feature, FeatureSpace
 
 @dataclass(frozen=True)
 class ExplainedRows:
-    """The rows that were explained.
+    """Hold the rows that were explained.
 
     Attributes:
         features: the model's.
@@ -29,7 +29,7 @@ class ExplainedRows:
     terms: tuple[tuple[int, ...], ...]
 
     def row(self, position: int) -> dict[str, Any]:
-        """One row by feature name: numbers, days since 1970 for dates, categories and booleans; None for missing."""
+        """Return one row by feature name: numbers, dates as days since 1970, categories, booleans; None for missing."""
         found = {}
         for feature, value in zip(self.features.features, self.columns[position], strict=True):
             shown = _shown(feature, np.array([value]))[0]
@@ -38,13 +38,13 @@ class ExplainedRows:
         return found
 
     def texts(self, position: int) -> list[str]:
-        """The terms' values in one row, as a reader would write them."""
+        """Write the terms' values in one row as text, as a reader would."""
         row = self.row(position).values()
         cells = [_text(feature, value) for feature, value in zip(self.features.features, row, strict=True)]
         return [", ".join(cells[i] for i in term) for term in self.terms]
 
     def values(self) -> NDArray[Any]:
-        """(N, T): the features' values; float64 if each term is a number, else objects, and pairs as text."""
+        """Return the features' values (N, T): float64 if each term is a number, else objects, and pairs as text."""
         shown = [_shown(feature, self.columns[:, i]) for i, feature in enumerate(self.features.features)]
         if all(len(term) == 1 and shown[term[0]].dtype == np.float64 for term in self.terms):
             return np.stack([shown[i] for (i,) in self.terms], axis=1)
@@ -59,7 +59,7 @@ class ExplainedRows:
 
 
 def _shown(feature: Feature, values: FloatArray) -> NDArray[Any]:
-    """A feature's column as a reader would write it: categories by name, None for missing and unknown ones."""
+    """Return a feature's column as a reader would write it: categories by name, None for missing and unknown ones."""
     if feature.kind != "categorical":
         return values.astype(np.float64)
     names = np.array([*feature.categories, None, None], object)
@@ -78,7 +78,7 @@ def _text(feature: Feature, value: Any) -> str:
 def to_frame(
     terms: tuple[str, ...], score: FloatArray, baseline: FloatArray, contributions: FloatArray, gap: FloatArray
 ) -> Any:
-    """A DataFrame with one row for each explained row.
+    """Return a DataFrame with one row for each explained row.
 
     Its columns: ``score``, ``baseline``, the terms' contributions under the terms' names, ``gap``. A term that is
     called like one of these others is written ``contributions.NAME``. score = baseline + the sum of the terms.
@@ -95,7 +95,7 @@ def to_frame(
 
 
 def to_shap(terms: tuple[str, ...], baseline: FloatArray, contributions: FloatArray, rows: ExplainedRows | None) -> Any:
-    """A ``shap.Explanation``: values (N, T), base_values (N,), feature_names the terms, data the features' values.
+    """Return a ``shap.Explanation``: values (N, T), base_values (N,), terms as feature_names, the features' data.
 
     ``data`` is float64 where every term is a number, NaN for missing; otherwise objects, with the categories' names
     and a pair's two values as a text.
@@ -113,10 +113,10 @@ def to_shap(terms: tuple[str, ...], baseline: FloatArray, contributions: FloatAr
 
 
 def needed(module: str, what: str, package: str) -> Any:
-    """A module that only who asks for its objects needs; serving needs none of them.
+    """Import a module that is needed only for its own objects; serving needs none of them.
 
     Raises:
-        ImportError: telling which package to install.
+        ImportError: the package is missing; the message says which to install.
     """
     try:
         return import_module(module)

@@ -1,1 +1,1 @@
-"""Building blocks of compiled code: vector lanes, memory, threads."""
+"""Build compiled code: vector lanes, memory, threads."""

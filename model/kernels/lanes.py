@@ -1,4 +1,4 @@
-"""A SIMD value for Numba: one tile row, one lane per matrix, in registers.
+"""Define a SIMD value for Numba: one tile row, one lane per matrix, in registers.
 
 LLVM's loop vectoriser keeps the state of a recurrence in memory between blocks of rows and refuses some
 loops altogether (measured: 6.7 cycles per row and register with it, 2.0 with this). Here a value *is* a
@@ -23,7 +23,7 @@ from numba.extending import intrinsic, lower_builtin, register_model
 
 
 def _registers_are_wide() -> bool:
-    """Whether code is compiled for AVX-512, of this machine or of the level that NUMBA_CPU_NAME asks for."""
+    """Return whether code is compiled for AVX-512, of this machine or of the level that NUMBA_CPU_NAME asks for."""
     _, name, features = cpu_target.target_context.codegen().magic_tuple()
     return "+avx512f" in features.split(",") or name == "x86-64-v4"
 
@@ -41,7 +41,7 @@ _CONTRACT = ("contract",)
 
 
 class Lanes(types.Type):
-    """Numba type of a vector of `count` numbers of `dtype`; dtype boolean is a mask."""
+    """Type a vector of `count` numbers of `dtype` for Numba; dtype boolean is a mask."""
 
     def __init__(self, dtype: Any, count: int) -> None:
         self.dtype = dtype
@@ -136,7 +136,7 @@ for _op, _name in ((operator.and_, "and_"), (operator.or_, "or_"), (operator.xor
 
 @intrinsic
 def rows_of(typingctx: Any, array: Any, row: Any) -> Any:
-    """Where row `row` of a C-contiguous array of rows of lanes starts: for `load` and `store`, which take both.
+    """Return where row `row` of a C-contiguous array of rows of lanes starts, for `load` and `store`.
 
     Numba counts references to arrays and their slices by locked instructions: dozens for a tile, a third of the time of
     32 matrices of order 15 (measured). Nothing is counted of this, so it must not outlive the array.
@@ -151,7 +151,7 @@ def rows_of(typingctx: Any, array: Any, row: Any) -> Any:
 
 @intrinsic
 def as_float32(typingctx: Any, rows: Any) -> Any:
-    """The rows of float64 lanes that `rows_of` gave, as rows of twice as many float32."""
+    """View the rows of float64 lanes that `rows_of` gave as rows of twice as many float32."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.bitcast(args[0], ir.FloatType().as_pointer())
@@ -161,7 +161,7 @@ def as_float32(typingctx: Any, rows: Any) -> Any:
 
 @intrinsic
 def load(typingctx: Any, rows: Any, row: Any) -> Any:
-    """Row `row` as Lanes; no bounds check. rows: C-contiguous (rows, lanes), or `rows_of` such an array."""
+    """Load row `row` as Lanes; no bounds check. rows: C-contiguous (rows, lanes), or `rows_of` such an array."""
     result = _row_type(rows.dtype)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -235,7 +235,7 @@ def prefetch(typingctx: Any, array: Any, start: Any, count: Any) -> Any:
 
 @intrinsic
 def fill(typingctx: Any, like: Any, scalar: Any) -> Any:
-    """Lanes of the type of `like` with `scalar` everywhere."""
+    """Fill lanes of the type of `like` with `scalar`."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return _splat(builder, args[1], context.get_value_type(sig.return_type))
@@ -245,7 +245,7 @@ def fill(typingctx: Any, like: Any, scalar: Any) -> Any:
 
 @intrinsic
 def no_signs(typingctx: Any, like: Any) -> Any:
-    """Unsigned zeros, one per lane of the float Lanes `like`: an empty sign history, or a count of none."""
+    """Return unsigned zeros, one per lane of the float Lanes `like`: an empty sign history, or a count of none."""
     result = Lanes(types.uint32 if like.dtype.bitwidth == 32 else types.uint64, like.count)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -270,7 +270,7 @@ def store_half(typingctx: Any, array: Any, row: Any, half: Any, value: Any) -> A
 
 @intrinsic
 def load_half(typingctx: Any, array: Any, row: Any, half: Any) -> Any:
-    """Half 0 or 1 of a row of float32, widened to float64 Lanes."""
+    """Load half 0 or 1 of a row of float32, widened to float64 Lanes."""
     result = _row_type(types.float64)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -284,13 +284,13 @@ def load_half(typingctx: Any, array: Any, row: Any, half: Any) -> Any:
 
 @intrinsic
 def select(typingctx: Any, mask: Any, yes: Any, no: Any) -> Any:
-    """yes where mask, else no."""
+    """Return yes where mask, else no."""
     return yes(mask, yes, no), lambda context, builder, sig, args: builder.select(*args)
 
 
 @intrinsic
 def any_lane(typingctx: Any, mask: Any) -> Any:
-    """True if the mask holds in some lane."""
+    """Return whether the mask holds in some lane."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         bits = ir.IntType(sig.args[0].count)
@@ -301,7 +301,7 @@ def any_lane(typingctx: Any, mask: Any) -> Any:
 
 @intrinsic
 def push_sign(typingctx: Any, history: Any, value: Any) -> Any:
-    """history << 1 | signbit(value): one funnel-shift instruction per row on AVX-512."""
+    """Return history << 1 | signbit(value): one funnel-shift instruction per row on AVX-512."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         kind = args[0].type
@@ -314,7 +314,7 @@ def push_sign(typingctx: Any, history: Any, value: Any) -> Any:
 
 @intrinsic
 def add_sign_changes(typingctx: Any, count: Any, history: Any, sequences: Any, signs: Any) -> Any:
-    """count + number of sign changes that the newest `signs` signs of `history` bring.
+    """Add to count the number of sign changes that the newest `signs` signs of `history` bring.
 
     The signs are those of `sequences` sequences by turns: each is compared with the one pushed that long before it.
     """
@@ -335,7 +335,7 @@ def add_sign_changes(typingctx: Any, count: Any, history: Any, sequences: Any, s
 
 @intrinsic
 def inverse_power_of_two(typingctx: Any, value: Any) -> Any:
-    """2^-floor(log2 |value|) by exponent arithmetic, for normal |value|; harmless (finite) for zero."""
+    """Return 2^-floor(log2 |value|) by exponent arithmetic, for normal |value|; harmless (finite) for zero."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         width = sig.args[0].dtype.bitwidth
@@ -371,7 +371,7 @@ square_root = _unary("sqrt")
 
 @intrinsic
 def sum_lanes(typingctx: Any, value: Any) -> Any:
-    """The sum of all lanes, in one fixed order for every machine: halves are added until one is left."""
+    """Sum all lanes, in one fixed order for every machine: halves are added until one is left."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         part, count = args[0], args[0].type.count
@@ -390,19 +390,19 @@ def sum_lanes(typingctx: Any, value: Any) -> Any:
 
 @intrinsic
 def smaller(typingctx: Any, a: Any, b: Any) -> Any:
-    """a where a < b, else b (so b where either is NaN)."""
+    """Return a where a < b, else b (so b where either is NaN)."""
     return a(a, a), lambda context, builder, sig, args: builder.select(builder.fcmp_ordered("<", *args), *args)
 
 
 @intrinsic
 def larger(typingctx: Any, a: Any, b: Any) -> Any:
-    """a where a > b, else b (so b where either is NaN)."""
+    """Return a where a > b, else b (so b where either is NaN)."""
     return a(a, a), lambda context, builder, sig, args: builder.select(builder.fcmp_ordered(">", *args), *args)
 
 
 @intrinsic
 def number_of(typingctx: Any, count: Any) -> Any:
-    """Unsigned counts as floats of the same width."""
+    """Return unsigned counts as floats of the same width."""
     result = Lanes(types.float32 if count.dtype.bitwidth == 32 else types.float64, count.count)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:

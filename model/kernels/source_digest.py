@@ -1,4 +1,4 @@
-"""A digest of kernel sources, so that compiled code on disk never outlives the files it was made from.
+"""Digest kernel sources, so that compiled code on disk never outlives the files it was made from.
 
 Numba keys its cache by the time stamp of the file that holds the cached function, not of the files that
 function calls into. It also keys it by the values a closure captures: a cached kernel that captures this

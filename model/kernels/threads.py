@@ -1,4 +1,4 @@
-"""Threads for kernels that release the GIL: contiguous ranges on a plain pool.
+"""Run kernels that release the GIL on threads: contiguous ranges on a plain pool.
 
 Numba's own threading layers are not used: a parallel kernel costs tens of microseconds to launch, its
 default layer aborts the process when two Python threads launch at once, and it hangs in a forked child. A
@@ -20,7 +20,7 @@ _pool_threads = 0
 
 
 def num_threads() -> int:
-    """Threads that `for_ranges` may use: what was set, else the CPUs this process may run on."""
+    """Return how many threads `for_ranges` may use: what was set, else the CPUs this process may run on."""
     if _threads is not None:
         return _threads
     if hasattr(os, "sched_getaffinity"):
@@ -85,7 +85,7 @@ def _submit(work: Callable[[], None], times: int, threads: int) -> list[Future[N
 
 
 def _forget_pool() -> None:
-    """In a forked child: the parent's threads are not here, and one of them may have held the lock."""
+    """Drop the pool in a forked child: the parent's threads are not here, and one of them may have held the lock."""
     global _lock, _pool
     _lock, _pool = Lock(), None
 

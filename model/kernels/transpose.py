@@ -1,4 +1,4 @@
-"""Matrices to lanes and lanes to matrices: 8 x 8 transposes in registers.
+"""Turn matrices into lanes and lanes into matrices, by 8 x 8 transposes in registers.
 
 Element by element the stores of a tile fall into a different cache line each (measured: 0.43 ns per element
 at n = 100 and 0.7 at n = 1000, a quarter of the whole eigenvalue); through registers it is 0.13.
@@ -20,7 +20,7 @@ _INDEX = ir.IntType(64)
 
 
 def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
-    """Three rounds of exchanging halves, quarters and eighths between rows."""
+    """Transpose by three rounds of exchanging halves, quarters and eighths between rows."""
 
     def shuffle(a: Any, b: Any, picks: list[int]) -> Any:
         return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), SIDE), picks))
@@ -38,7 +38,7 @@ def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
 
 
 def _element(context: Any, builder: Any, array_type: Any, array: Any, row: Any, column: Any) -> Any:
-    """Pointer to array[row, column] of a C-contiguous matrix, as a pointer to SIDE float64."""
+    """Point to array[row, column] of a C-contiguous matrix, as a pointer to SIDE float64."""
     fields = cgutils.create_struct_proxy(array_type)(context, builder, array)
     width = cgutils.unpack_tuple(builder, fields.shape, 2)[1]
     offset = builder.add(builder.mul(row, width), column)
@@ -46,13 +46,13 @@ def _element(context: Any, builder: Any, array_type: Any, array: Any, row: Any, 
 
 
 def _tile_element(builder: Any, tile: Any, row: Any, lane: Any) -> Any:
-    """The same of a tile, which is `rows_of` float64 lanes."""
+    """Point to the same of a tile, which is `rows_of` float64 lanes."""
     offset = builder.add(builder.mul(row, _INDEX(LANES_F64)), lane)
     return builder.bitcast(builder.gep(tile, [offset]), _VECTOR.as_pointer())
 
 
 def _first(builder: Any, count: Any) -> Any:
-    """Mask of the first `count` lanes."""
+    """Mask the first `count` lanes."""
     lanes = ir.Constant(ir.VectorType(_INDEX, SIDE), list(range(SIDE)))
     one = builder.insert_element(ir.Constant(lanes.type, ir.Undefined), count, ir.IntType(32)(0))
     zeros = ir.Constant(ir.VectorType(ir.IntType(32), SIDE), [0] * SIDE)
@@ -67,7 +67,7 @@ def _row_index(context: Any, builder: Any, array_type: Any, array: Any, place: A
 
 @intrinsic
 def load_transposed(typingctx: Any, source: Any, rows: Any, start: Any, column: Any, tile: Any, lane: Any) -> Any:
-    """tile[column + i, lane + j] = source[rows[start + j], column + i] for i, j < SIDE; zero past the end.
+    """Set tile[column + i, lane + j] = source[rows[start + j], column + i] for i, j < SIDE; zero past the end.
 
     source (M, n), C-contiguous float64; rows int64; tile: `rows_of` float64 lanes.
     """
@@ -96,7 +96,7 @@ def load_transposed(typingctx: Any, source: Any, rows: Any, start: Any, column: 
 
 @intrinsic
 def store_transposed(typingctx: Any, tile: Any, lane: Any, target: Any, column: Any, rows: Any, start: Any) -> Any:
-    """target[rows[start + j], column + i] = tile[column + i, lane + j] for i, j < SIDE, up to the end.
+    """Set target[rows[start + j], column + i] = tile[column + i, lane + j] for i, j < SIDE, up to the end.
 
     tile: `rows_of` float64 lanes; target (M, n), C-contiguous float64; rows int64; repeated rows get the same values.
     """

@@ -1,4 +1,4 @@
-"""Consistency: whether the curves of a model fit its features."""
+"""Check that the curves of a model fit its features."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from eigenserve.model.rows.features import FeatureSpace
 
 
 def check_curves(features: FeatureSpace, ensemble: SpectralEnsemble) -> None:
-    """A row must never be led to a matrix that is not there: the kernels trust this.
+    """Check that a row is never led to a matrix that is not there: the kernels trust this.
 
     Raises:
         ValueError: naming the term or the curve that is wrong.

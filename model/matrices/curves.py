@@ -1,4 +1,4 @@
-"""CurveSet: where a row stands on each curve of a model."""
+"""Find where a row stands on each curve of a model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from eigenserve.model.arrays import FloatArray
 
 @dataclass(frozen=True)
 class Term:
-    """One feature, or one pair of features: what a contribution is named after.
+    """Name one feature, or one pair of features: what a contribution is named after.
 
     Attributes:
         name: the feature's name, or "a & b".
@@ -31,7 +31,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Curve:
-    """A piecewise-linear path through matrices, one matrix per knot, walked by one number.
+    """Hold a piecewise-linear path through matrices, one matrix per knot, walked by one number.
 
     The number is u = sum(direction * z[numeric]). With categorical features there is one such path for each
     combination of their codes; without numeric ones (``knots`` then is a single zero) the curve is a table
@@ -58,7 +58,7 @@ class Curve:
 
     @property
     def num_paths(self) -> int:
-        """How many paths the categorical features choose from; 1 without any."""
+        """Count the paths the categorical features choose from; 1 without any."""
         count = 1
         for codes in self.num_codes:
             count *= codes
@@ -66,17 +66,17 @@ class Curve:
 
     @property
     def num_matrices(self) -> int:
-        """Matrices of the curve, the one for "missing" included."""
+        """Count the curve's matrices, the one for "missing" included."""
         return self.num_paths * len(self.knots) + self.missing
 
     @cached_property
     def least_distance(self) -> float:
-        """Of two neighbouring knots; infinite where there is one alone."""
+        """Return the least distance of two neighbouring knots; infinite where there is one alone."""
         return min((b - a for a, b in pairwise(self.knots)), default=inf)
 
 
 class Walk(NamedTuple):
-    """Where rows stand: M(x) = (1 - weights) * matrices[starts] + weights * matrices[starts + 1], per curve.
+    """Hold where rows stand: M(x) = (1 - weights) * matrices[starts] + weights * matrices[starts + 1], per curve.
 
     Attributes:
         starts: (N, C) int32, positions in the stacked matrices of all curves.
@@ -91,34 +91,34 @@ class Walk(NamedTuple):
 
 @dataclass(frozen=True)
 class CurveSet:
-    """All curves of a model, stacked."""
+    """Stack all curves of a model."""
 
     curves: tuple[Curve, ...]
 
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
-        """(C + 1,): the matrices of curve c are offsets[c]:offsets[c + 1]."""
+        """Return (C + 1,): the matrices of curve c are offsets[c]:offsets[c + 1]."""
         return np.concatenate([[0], np.cumsum([curve.num_matrices for curve in self.curves], dtype=np.int64)])
 
     @property
     def num_matrices(self) -> int:
-        """Matrices of all curves together."""
+        """Count the matrices of all curves together."""
         return int(self.offsets[-1])
 
     def walk(self, coordinates: FloatArray) -> Walk:
-        """Coordinates (N, F) -> where each row stands on each curve."""
+        """Find where each row of coordinates (N, F) stands on each curve."""
         shape = (len(coordinates), len(self.curves))
         walk = Walk(np.empty(shape, np.int32), np.empty(shape), np.empty(shape))
         _walk(coordinates, self.numeric, self.direction, *self._choice, *self._knots, self.offsets, *walk)
         return walk
 
     def knots_of(self, curve: int) -> FloatArray:
-        """The knots of a curve."""
+        """Return the knots of a curve."""
         knots, _, first, _ = self._knots
         return knots[first[curve] : first[curve + 1]]
 
     def knots_along(self, place: FloatArray, feature: int) -> FloatArray:
-        """Where a numeric feature meets knots, the others staying at coordinates (F,): coordinates, in no order."""
+        """Return coordinates, in no order, where a numeric feature meets knots, the others staying at (F,)."""
         alone, shared = self._knots_by[feature] if feature in self._knots_by else (np.empty(0), ())
         found = [alone]
         for knots, along, other, weight, categorical in shared:
@@ -130,7 +130,7 @@ class CurveSet:
 
     @cached_property
     def _knots_by(self) -> dict[int, tuple[FloatArray, list[tuple[FloatArray, float, int, float, list[int]]]]]:
-        """By numeric feature: knots of curves that walk by it alone, and the other curves' with what moves them."""
+        """Return by numeric feature: knots of curves it walks alone, and the other curves' with what moves them."""
         alone: dict[int, list[FloatArray]] = {}
         shared: dict[int, list[tuple[FloatArray, float, int, float, list[int]]]] = {}
         for curve in self.curves:
@@ -151,17 +151,17 @@ class CurveSet:
 
     @cached_property
     def term(self) -> NDArray[np.int64]:
-        """(C,): the term of each curve."""
+        """Return the term of each curve, (C,)."""
         return np.array([curve.term for curve in self.curves], np.int64)
 
     @cached_property
     def numeric(self) -> NDArray[np.int64]:
-        """(C, 2): the numeric features of each curve, -1 where it has fewer than two."""
+        """Return the numeric features of each curve, (C, 2), -1 where it has fewer than two."""
         return _pairs([curve.numeric for curve in self.curves], -1, np.int64)
 
     @cached_property
     def direction(self) -> FloatArray:
-        """(C, 2): their weights, 0 where it has fewer than two."""
+        """Return their weights, (C, 2), 0 where it has fewer than two."""
         return _pairs([curve.direction for curve in self.curves], 0.0, np.float64)
 
     @cached_property

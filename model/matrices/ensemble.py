@@ -1,4 +1,4 @@
-"""SpectralEnsemble: the members' eigenvalues and their weighted mean, the score."""
+"""Combine the members' eigenvalues into their weighted mean, the score."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHUNK_ROWS = 256
 
 @dataclass(frozen=True)
 class SpectralEnsemble:
-    """score_o(x) = offset_o + sum over members g of weight_g lambda_k(T_og(x)).
+    """Compute score_o(x) = offset_o + sum over members g of weight_g lambda_k(T_og(x)).
 
     Attributes:
         pencil: the matrices of H = O G heads.
@@ -49,11 +49,11 @@ class SpectralEnsemble:
 
     @property
     def num_outputs(self) -> int:
-        """Outputs O: one, or one per class."""
+        """Count the outputs O: one, or one per class."""
         return len(self.offset)
 
     def scores(self, coordinates: FloatArray) -> FloatArray:
-        """Coordinates (N, F) -> scores (N, O). A row's score does not depend on the rows beside it."""
+        """Score coordinates (N, F): (N, O). A row's score does not depend on the other rows."""
         scores = np.empty((len(coordinates), self.num_outputs))
 
         def work(start: int, stop: int) -> None:
@@ -66,15 +66,15 @@ class SpectralEnsemble:
         return scores
 
     def eigenvalues(self, diag: FloatArray, off_diag: FloatArray, eig_idx: int) -> FloatArray:
-        """The eig_idx-th eigenvalue of every head, (N, H)."""
+        """Return the eig_idx-th eigenvalue of every head, (N, H)."""
         out = np.empty(diag.shape[:2])
         n = diag.shape[2]
-        # Not reshape(-1, n - 1): for n = 1 NumPy could not tell how many matrices there are.
+        # Not reshape(-1, n - 1): for n = 1 NumPy could not infer how many matrices there are.
         solve_eigenvalues(diag.reshape(-1, n), off_diag.reshape(out.size, n - 1), eig_idx, out.reshape(-1))
         return out
 
     def combine(self, eigenvalues: FloatArray, scores: FloatArray) -> None:
-        """Eigenvalues (N, H) -> scores (N, O), written into ``scores``."""
+        """Combine eigenvalues (N, H) into scores (N, O), written into ``scores``."""
         _combine(eigenvalues, self.member_weights, self.offset, scores)
 
 

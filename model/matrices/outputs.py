@@ -1,4 +1,4 @@
-"""Output: the one number of a model that is looked at, as a score and as a prediction."""
+"""Select the one number of a model that is looked at, as a score and as a prediction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from eigenserve.model.arrays import FloatArray
 
 @dataclass(frozen=True)
 class Output:
-    """A class's score and probability, or the only score and value of a model without classes.
+    """Select a class's score and probability, or the only score and value of a model without classes.
 
     Attributes:
         index: of the output that scores it.
@@ -23,9 +23,9 @@ class Output:
     predict: Callable[[FloatArray], FloatArray]
 
     def score(self, scores: FloatArray) -> FloatArray:
-        """Scores (N, O) -> the score that is looked at, (N,)."""
+        """Map scores (N, O) to the score that is looked at, (N,)."""
         return self.sign * scores[:, self.index]
 
     def heads(self, members: int) -> slice:
-        """Which heads of a pencil with so many members score it."""
+        """Select the heads of a pencil with so many members that score it."""
         return slice(self.index * members, (self.index + 1) * members)

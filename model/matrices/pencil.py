@@ -1,4 +1,4 @@
-"""TridiagonalPencil: terms and their curves -> (diag, off_diag) of every head, and back to contributions."""
+"""Turn terms and their curves into (diag, off_diag) of every head, and back into contributions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BLOCK = 2 * LANES_F64
 
 @dataclass(frozen=True)
 class TridiagonalPencil:
-    """T_h(x) = A_h + sum over terms of M_ht(x_t), symmetric tridiagonal, for every head h.
+    """Compute T_h(x) = A_h + sum over terms of M_ht(x_t), symmetric tridiagonal, for every head h.
 
     A head is one eigenvalue of one member for one output; heads are ordered by output, then by member.
 
@@ -59,16 +59,16 @@ class TridiagonalPencil:
 
     @property
     def num_heads(self) -> int:
-        """Heads H: members times outputs."""
+        """Return the number of heads H: members times outputs."""
         return self.constant_diag.shape[0]
 
     @property
     def dim(self) -> int:
-        """Size n of every matrix."""
+        """Return the size n of every matrix."""
         return self.constant_diag.shape[1]
 
     def matrices(self, walk: Walk) -> tuple[FloatArray, FloatArray]:
-        """Where rows stand -> their matrices: diag (N, H, n) and off_diag (N, H, n-1)."""
+        """Build the matrices where rows stand: diag (N, H, n) and off_diag (N, H, n-1)."""
         count = len(walk.starts)
         diag = np.empty((count, self.num_heads, self.dim))
         off_diag = np.empty((count, self.num_heads, self.dim - 1))
@@ -76,7 +76,7 @@ class TridiagonalPencil:
         return diag, off_diag
 
     def decompose(self, walk: Walk, eigenvectors: FloatArray, weights: FloatArray) -> Decomposition:
-        """Weighted sums of v'Tv over members, taken apart: v'T(x)v = v'Av + sum over terms of v'M_t(x_t)v.
+        """Decompose weighted sums of v'Tv over members: v'T(x)v = v'Av + sum over terms of v'M_t(x_t)v.
 
         Args:
             walk: where N rows stand.
@@ -103,7 +103,7 @@ class TridiagonalPencil:
 
     @cached_property
     def _packed(self) -> tuple[FloatArray, FloatArray]:
-        """The constant (H, B, 1, _BLOCK) and the curves (H, B, R + 1, _BLOCK), as the kernels read them.
+        """Pack the constant (H, B, 1, _BLOCK) and the curves (H, B, R + 1, _BLOCK), as the kernels read them.
 
         A head's diagonal and off-diagonal follow each other, filled up with zeros to B whole blocks. Block
         by block a row's two matrices of a curve are neighbours in memory, and what all rows read in turn
@@ -117,7 +117,7 @@ class TridiagonalPencil:
 
     @cached_property
     def _runs(self) -> NDArray[np.int64]:
-        """(U, 5): first curve of each run and the one after its last, its term and its two numeric features or -1.
+        """Return (U, 5): first curve of each run and the one after its last, its term, its two numeric features or -1.
 
         A run is of neighbours in one term that walk by the same features, so that one sum serves them all.
         """
@@ -132,7 +132,7 @@ class TridiagonalPencil:
 
 
 def _blocks(diag: FloatArray, off_diag: FloatArray, spare: int) -> FloatArray:
-    """Matrices (R, H, n), (R, H, n - 1) -> (H, B, R + spare, _BLOCK), the spare ones zero."""
+    """Arrange matrices (R, H, n), (R, H, n - 1) as (H, B, R + spare, _BLOCK), the spare ones zero."""
     count, heads, n = diag.shape
     blocks = -(-(2 * n - 1) // _BLOCK)
     flat = np.zeros((count + spare, heads, blocks * _BLOCK))
@@ -146,7 +146,7 @@ def _blocks(diag: FloatArray, off_diag: FloatArray, spare: int) -> FloatArray:
 
 
 class Decomposition(NamedTuple):
-    """Scores taken apart, for N rows and O outputs.
+    """Hold decomposed scores, for N rows and O outputs.
 
     Attributes:
         constant: (N, O), the part of the constant matrices.
@@ -204,7 +204,7 @@ def _cached(sources: int) -> tuple[Any, Any]:
         terms: Any,
         slopes: Any,
     ) -> None:
-        """Runs of curves are added up lane by lane; lanes are, once for each run and derivative."""
+        """Add up runs of curves lane by lane, and lanes once for each run and derivative."""
         if sources < 0:  # only so that the digest is captured
             return
         heads, blocks, matrices, width = table.shape

@@ -1,4 +1,4 @@
-"""Symmetric tridiagonal matrices as arrays of their diagonals (..., n) and off-diagonals (..., n - 1)."""
+"""Handle symmetric tridiagonal matrices as arrays of diagonals (..., n) and off-diagonals (..., n - 1)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from eigenserve.model.arrays import FloatArray
 
 
 def times(diag: FloatArray, off_diag: FloatArray, vectors: FloatArray) -> FloatArray:
-    """Products with vectors (..., n)."""
+    """Multiply vectors (..., n) by the matrices."""
     out = diag * vectors
     out[..., :-1] += off_diag * vectors[..., 1:]
     out[..., 1:] += off_diag * vectors[..., :-1]
@@ -16,12 +16,12 @@ def times(diag: FloatArray, off_diag: FloatArray, vectors: FloatArray) -> FloatA
 
 
 def norm_bound(diag: FloatArray, off_diag: FloatArray) -> FloatArray:
-    """What the spectral norms (...) are at most, without a solve."""
+    """Bound the spectral norms (...), without a solve."""
     return np.abs(diag).max(axis=-1) + 2.0 * np.abs(off_diag).max(axis=-1, initial=0.0)
 
 
 def dense(diag: FloatArray, off_diag: FloatArray) -> FloatArray:
-    """The matrices in full, (..., n, n)."""
+    """Return the matrices in full, (..., n, n)."""
     n = diag.shape[-1]
     full = np.zeros((*diag.shape, n))
     i = np.arange(n)

@@ -1,4 +1,4 @@
-"""Models as ONNX files: predictions and explanations in standard operators."""
+"""Export models as ONNX files: predictions and explanations in standard operators."""
 
 from eigenserve.model.onnx.agreement import OnnxError, graph_inputs, onnx_bytes
 from eigenserve.model.onnx.export import ExportSettings, to_onnx

@@ -1,4 +1,4 @@
-"""Does a file agree with its model? Run by onnxruntime, judged before anything is written."""
+"""Check a file against its model: run by onnxruntime, judged before anything is written."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ ODD_SHARE = 0.1
 
 
 class OnnxError(Exception):
-    """An export that must not be used; the message says what is wrong with it."""
+    """Report an export that must not be used; the message says what is wrong with it."""
 
 
 def onnx_bytes(model: SpectralModel, settings: ExportSettings | None = None) -> bytes:
-    """The model as the content of an ONNX file, checked; the same model and settings give the same bytes.
+    """Write the model as the content of an ONNX file, checked; the same model and settings give the same bytes.
 
     Raises:
         ValueError: a model that cannot be exported so (see ``to_onnx``).
@@ -81,7 +81,7 @@ def check_agreement(model: SpectralModel, content: bytes, settings: ExportSettin
 
 
 def run(content: bytes, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """The outputs that onnxruntime computes on the CPU, by name."""
+    """Run the file on the CPU by onnxruntime; return its outputs by name."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -92,7 +92,7 @@ def run(content: bytes, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[An
 
 
 def graph_inputs(model: SpectralModel, columns: FloatArray, settings: ExportSettings) -> dict[str, NDArray[Any]]:
-    """Columns (N, F) as ``FeatureSpace.encode`` gives them -> the inputs of the graph."""
+    """Turn columns (N, F), as ``FeatureSpace.encode`` gives them, into the inputs of the graph."""
     names = input_names(model.features)
     inputs: dict[str, NDArray[Any]] = {}
     for j, (name, feature) in enumerate(zip(names, model.features.features, strict=False)):
@@ -104,7 +104,7 @@ def graph_inputs(model: SpectralModel, columns: FloatArray, settings: ExportSett
 
 
 def probe_columns(features: FeatureSpace) -> FloatArray:
-    """Rows to compare on, (PROBES, F); the last one has every value missing."""
+    """Choose rows to compare on, (PROBES, F); the last one has every value missing."""
     rng = np.random.default_rng(PROBE_SEED)
     columns = np.empty((PROBES, len(features)))
     for j, feature in enumerate(features.features):
@@ -125,7 +125,7 @@ def probe_columns(features: FeatureSpace) -> FloatArray:
 def compare(
     model: SpectralModel, columns: FloatArray, found: dict[str, NDArray[Any]], settings: ExportSettings
 ) -> dict[str, float]:
-    """Output -> its largest difference from the model, in units of what is allowed."""
+    """Compare each output with the model; return its largest difference in units of what is allowed."""
     tolerance = TOLERANCE[settings.precision]
     norm = np.maximum(_norms(model, columns), FORMATS[np.dtype(settings.precision)].scale)
     scores = model.scores(columns)
@@ -181,7 +181,7 @@ def _compare_explanations(
 
 
 def _slope_roundings(model: SpectralModel, columns: FloatArray, precision: Precision) -> FloatArray:
-    """(N, F'): what sensitivities are off by since they are differences of rounded matrices, or of their forms."""
+    """Bound (N, F') what sensitivities are off by, as differences of rounded matrices, or of their forms."""
     pencil, features = model.ensemble.pencil, model.features.features
     by_coordinate = np.zeros(len(features))
     for curve, first in zip(pencil.curves.curves, pencil.curves.offsets[:-1], strict=True):
@@ -196,7 +196,7 @@ def _slope_roundings(model: SpectralModel, columns: FloatArray, precision: Preci
 
 
 def _norms(model: SpectralModel, columns: FloatArray) -> FloatArray:
-    """(N,): the largest norm of a row's matrices, or the ``CANCELLED`` share of what it is without cancellation."""
+    """Return the largest norm of a row's matrices, (N,), or the ``CANCELLED`` share of it without cancellation."""
     pencil = model.ensemble.pencil
     walk = pencil.curves.walk(model.features.coordinates(columns))
     found = np.zeros(len(columns))
@@ -212,7 +212,7 @@ def _norms(model: SpectralModel, columns: FloatArray) -> FloatArray:
 
 
 def _texts(feature: Feature, codes: FloatArray) -> NDArray[Any]:
-    """Codes -> texts, NaN -> the text for a missing value."""
+    """Turn codes into texts, NaN into the text for a missing value."""
     unknown = "unknown"
     while unknown in feature.categories:
         unknown += "?"

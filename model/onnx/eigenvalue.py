@@ -1,4 +1,4 @@
-"""One eigenvalue of each matrix, by Sturm counts: float32 finds it, float64 Newton steps sharpen it.
+"""Find one eigenvalue of each matrix by Sturm counts: float32 finds it, float64 Newton steps sharpen it.
 
 Bisection in float32 costs half of what it costs in float64, and Newton's quadratic convergence makes 52 bits
 of 20 in two or three steps. Newton promises nothing where eigenvalues crowd, hence the proof by two float64
@@ -19,7 +19,7 @@ from eigenserve.model.onnx.tensor import Tensor
 #: Bits by which bisection narrows Gershgorin's interval (of length two at most, for norm one) when alone:
 #: what the format can resolve.
 BITS = {np.dtype(np.float64): 53, np.dtype(np.float32): 24}
-#: Bits of float32 bisection before Newton takes over: about what float32 counts can tell. Measured: 16 to 22
+#: Bits of float32 bisection before Newton takes over: about what float32 counts can resolve. Measured: 16 to 22
 #: cost the same, and the more bits the fewer lanes need the slow way.
 FLOAT32_BITS = 20
 #: How far a float32 count may be off, in norms: a few roundings of 2^-24 per pivot.
@@ -38,7 +38,7 @@ MOST_BITS_PER_PASS = 5.0
 
 @dataclass(frozen=True)
 class ScaledMatrices:
-    """Matrices of L lanes divided by their norms.
+    """Hold matrices of L lanes divided by their norms.
 
     Attributes:
         diag, off_diag: (n, L) and (n - 1, L).
@@ -53,7 +53,7 @@ class ScaledMatrices:
     width: Tensor
 
     def repeated(self, times: int) -> ScaledMatrices:
-        """The lanes, so many times one after the other."""
+        """Repeat the lanes, so many times one after the other."""
         graph = self.diag.graph
         if times == 1:
             return self
@@ -61,7 +61,7 @@ class ScaledMatrices:
 
 
 def scaled(diag: Tensor, off_diag: Tensor) -> ScaledMatrices:
-    """diag (n, L) and off_diag (n - 1, L), n >= 2, by Gershgorin's circles."""
+    """Scale diag (n, L) and off_diag (n - 1, L), n >= 2, by Gershgorin's circles."""
     graph, limits = diag.graph, FORMATS[diag.dtype]
     size = graph.elementwise("Abs", off_diag)
     radius = graph.pad_rows(size, 1, 0, 0.0) + graph.pad_rows(size, 0, 1, 0.0)
@@ -80,7 +80,7 @@ def scaled(diag: Tensor, off_diag: Tensor) -> ScaledMatrices:
 
 
 def eigenvalue(matrices: ScaledMatrices, eig_idx: Tensor, dim: int) -> Tensor:
-    """(1, L), eigenvalue ``eig_idx`` of the scaled matrices; eig_idx: float32 (1, L)."""
+    """Find eigenvalue ``eig_idx`` of the scaled matrices, (1, L); eig_idx: float32 (1, L)."""
     chains = chains_of(matrices.diag, matrices.off_diag, dim)
     bits = BITS[matrices.diag.dtype]
     if matrices.diag.dtype == np.float32:
@@ -101,7 +101,7 @@ def eigenvalue(matrices: ScaledMatrices, eig_idx: Tensor, dim: int) -> Tensor:
 
 
 def narrowed(chains: Chains, low: Tensor, width: Tensor, eig_idx: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """The interval [low, low + width] of each lane, cut down by ``bits`` bits around its eigenvalue."""
+    """Narrow the interval [low, low + width] of each lane by ``bits`` bits around its eigenvalue."""
     graph = low.graph
     shifts, share, passes = _shifts_per_pass(graph, chains.middle, bits)
 
@@ -116,7 +116,7 @@ def narrowed(chains: Chains, low: Tensor, width: Tensor, eig_idx: Tensor, bits: 
 
 
 def _shifts_per_pass(graph: Graph, lanes: Tensor, bits: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Inner shifts 1 ... m (m, 1), the share 1 / (m + 1) of an interval between two, and how many passes."""
+    """Return inner shifts 1 ... m (m, 1), the share 1 / (m + 1) of an interval between two, and how many passes."""
     count = graph.cast(graph.reshape(graph.shape_of(lanes, 1)), np.float32)
     # The little more than one keeps the logarithm of a power of two from falling just short of an integer.
     room = graph.elementwise("Log", SHIFTS_PER_PASS / count + 1.0001) / math.log(2.0)
@@ -131,7 +131,7 @@ def _shifts_per_pass(graph: Graph, lanes: Tensor, bits: int) -> tuple[Tensor, Te
 
 
 def _bracket(matrices: ScaledMatrices, eig_idx: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """Low and high ends of a float64 interval that float32 counts give, (1, L) each."""
+    """Return low and high ends of a float64 interval that float32 counts give, (1, L) each."""
     graph = matrices.diag.graph
     narrow = [graph.cast(x, np.float32) for x in (matrices.diag, matrices.off_diag, matrices.low, matrices.width)]
     low32, width32 = narrowed(chains_of(narrow[0], narrow[1], dim), narrow[2], narrow[3], eig_idx, FLOAT32_BITS)
@@ -140,7 +140,7 @@ def _bracket(matrices: ScaledMatrices, eig_idx: Tensor, dim: int) -> tuple[Tenso
 
 
 def _sharpened(chains: Chains, low: Tensor, high: Tensor) -> Tensor:
-    """Newton steps from the middle of [low, high], held inside."""
+    """Take Newton steps from the middle of [low, high], held inside."""
     graph = low.graph
     shift = (low + high) * 0.5
     for _ in range(NEWTON_STEPS):
@@ -152,7 +152,7 @@ def _sharpened(chains: Chains, low: Tensor, high: Tensor) -> Tensor:
 
 
 def _proven(chains: Chains, shift: Tensor, eig_idx: Tensor) -> Tensor:
-    """(1, L): the eigenvalue lies within ``PROVEN_WITHIN`` of the shift."""
+    """Prove that the eigenvalue lies within ``PROVEN_WITHIN`` of the shift, (1, L)."""
     graph = shift.graph
     ends = shift + graph.constant([[-PROVEN_WITHIN], [PROVEN_WITHIN]], np.float64)
     counts = count_below(chains, ends)

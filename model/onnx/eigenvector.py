@@ -1,4 +1,4 @@
-"""The eigenvector of each matrix, by twisted factorisation in a graph (see model/eigensolvers/tiles/twisted.py).
+"""Find the eigenvector of each matrix by twisted factorisation in a graph (see model/eigensolvers/tiles/twisted.py).
 
 Pivots from the first row down (q) and from the last up (p) meet in the row k where the residual
 |gamma_k| / ||z|| is least; from there the vector runs outwards, z_{i-1} = -(e_i / q_{i-1}) z_i upwards and in
@@ -17,7 +17,7 @@ States = list[Tensor]
 
 
 def eigenvector(diag: Tensor, off_diag: Tensor, shift: Tensor, dim: int) -> Tensor:
-    """Unit vectors (n, L) of matrices of norm one, n >= 2, for eigenvalues at ``shift`` (1, L)."""
+    """Find unit vectors (n, L) of matrices of norm one, n >= 2, for eigenvalues at ``shift`` (1, L)."""
     graph, limits = diag.graph, FORMATS[diag.dtype]
     both = graph.gather(diag, [[j, dim - 1 - j] for j in range(dim)]) - shift
     couplings = graph.gather(off_diag, [[j, dim - 2 - j] for j in range(dim - 1)])

@@ -1,4 +1,4 @@
-"""Exact explanations in a graph: the twin of ``model.explanations.eigenvector`` with its default method and target."""
+"""Explain exactly in a graph: ``model.explanations.eigenvector`` with its default method and target."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from eigenserve.model.spectral import SpectralModel
 
 @dataclass(frozen=True)
 class ExplanationTensors:
-    """An ``Explanation``, rows last: (1, N), but contributions (T, N), sensitivities (F', N)."""
+    """Hold an ``Explanation``, rows last: (1, N), but contributions (T, N), sensitivities (F', N)."""
 
     score: Tensor
     baseline: Tensor
@@ -57,7 +57,7 @@ def explained(
 
 
 def _forms(found: Spectrum, model: SpectralModel, tables: Tables, rows: Tensor) -> Tensor:
-    """(O, (2n - 1) * G, N): d(score)/dT, by which v'Mv is a sum over the entries of M."""
+    """Return d(score)/dT, (O, (2n - 1) * G, N), by which v'Mv is a sum over the entries of M."""
     graph, dim = found.value.graph, model.ensemble.pencil.dim
     outputs, entries, members = tables.shape
     if found.matrices is None:
@@ -74,13 +74,13 @@ def _forms(found: Spectrum, model: SpectralModel, tables: Tables, rows: Tensor) 
 
 
 def _terms(model: SpectralModel) -> np.ndarray:
-    """(T, C): which curves make up each term."""
+    """Return which curves make up each term, (T, C)."""
     pencil = model.ensemble.pencil
     return np.arange(len(pencil.terms))[:, None] == pencil.curves.term
 
 
 def _sensitivities(model: SpectralModel, columns: Columns, walk: Walk, steps: Tensor) -> Tensor:
-    """(F', N): the chain rule from raw units to coordinates to places on the curves."""
+    """Apply the chain rule from raw units to coordinates to places on the curves, (F', N)."""
     graph, curves = steps.graph, model.ensemble.pencil.curves
     numeric = [i for i, feature in enumerate(model.features.features) if feature.kind == "numeric"]
     directions = np.zeros((len(numeric), len(curves.curves)))

@@ -1,4 +1,4 @@
-"""A model as one ONNX file: raw features in, predictions and explanations out, in standard operators."""
+"""Export a model as one ONNX file: raw features in, predictions and explanations out, in standard operators."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DEFAULT_LICENSE = "The weights are the trainer's; the operators around them are 
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """How to export.
+    """Say how to export.
 
     Attributes:
         explain: with explanations.
@@ -56,10 +56,10 @@ class ExportSettings:
 
 
 def to_onnx(model: SpectralModel, settings: ExportSettings | None = None) -> onnx.ModelProto:
-    """The model as a graph; the same model and settings give the same graph.
+    """Write the model as a graph; the same model and settings give the same graph.
 
     Raises:
-        ValueError: a model that has no features, or whose missing values cannot be told from a category.
+        ValueError: a model that has no features, or whose missing values cannot be distinguished from a category.
     """
     settings = settings or ExportSettings()
     if not len(model.features):
@@ -82,7 +82,7 @@ def to_onnx(model: SpectralModel, settings: ExportSettings | None = None) -> onn
 
 
 def to_bytes(proto: onnx.ModelProto) -> bytes:
-    """The file's content; the same graph gives the same bytes."""
+    """Write the file's content; the same graph gives the same bytes."""
     return proto.SerializeToString(deterministic=True)
 
 
@@ -119,9 +119,9 @@ def _write(graph: Graph, model: SpectralModel, columns: Columns, settings: Expor
 
 
 def _metadata(model: SpectralModel, settings: ExportSettings, inputs: Sequence[str]) -> dict[str, str]:
-    """What a reader of the file needs to know, as texts; lists and objects are JSON."""
+    """Return what a reader of the file needs to know, as texts; lists and objects are JSON."""
     card, pencil = model.card, model.ensemble.pencil
-    # A cycle of a date has no input: the graph tells it from the date's.
+    # A cycle of a date does not need an input: the graph computes it from the date's.
     features = [{"input": name, **asdict(feature)} for name, feature in zip_longest(inputs, model.features.features)]
     facts: dict[str, Any] = {
         "name": str(card.get("name", "")),

@@ -1,4 +1,4 @@
-"""Graph: ONNX nodes in the making."""
+"""Build a graph of ONNX nodes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ States = list[Tensor]
 
 
 class Graph:
-    """A graph of standard operators, written front to back.
+    """Build a graph of standard operators, written front to back.
 
     Constants are initializers of the outermost graph, each stored once. Names count up in the order of
     writing, so that the same calls give the same bytes.
@@ -39,7 +39,7 @@ class Graph:
     # What goes in and out.
 
     def input(self, name: str, dtype: DTypeLike, shape: Sequence[str | int], doc: str) -> Tensor:
-        """A tensor that the caller gives; ``name`` must be among the reserved ones."""
+        """Add a tensor that the caller gives; ``name`` must be among the reserved ones."""
         self._inputs.append(helper.make_tensor_value_info(name, _onnx_type(dtype), shape, doc))
         return Tensor(self, name, dtype)
 
@@ -49,13 +49,13 @@ class Graph:
         self._outputs.append(helper.make_tensor_value_info(name, _onnx_type(value.dtype), shape, doc))
 
     def proto(self, name: str, doc: str) -> onnx.GraphProto:
-        """The finished graph."""
+        """Finish the graph."""
         return helper.make_graph(self._scopes[0], name, self._inputs, self._outputs, self._initializers, doc_string=doc)
 
     # Nodes.
 
     def apply(self, kind: str, *inputs: Tensor, dtype: DTypeLike, **attributes: Any) -> Tensor:
-        """One node with one output of type ``dtype``."""
+        """Add one node with one output of type ``dtype``."""
         out = self._new(dtype)
         node = helper.make_node(kind, [value.name for value in inputs], [out.name], **attributes)
         if attributes.get("domain"):
@@ -64,7 +64,7 @@ class Graph:
         return out
 
     def constant(self, values: Any, dtype: DTypeLike | None = None) -> Tensor:
-        """An array known at export."""
+        """Add an array known at export."""
         array = np.asarray(values, dtype)
         if array.dtype.kind == "U":
             array = array.astype(object)
@@ -77,96 +77,96 @@ class Graph:
         return self._constants[key]
 
     def like(self, tensor: Tensor, value: Any) -> Tensor:
-        """``value`` itself if it is a tensor, else a constant of the type of ``tensor``."""
+        """Return ``value`` if it is a tensor, else a constant of the type of ``tensor``."""
         return value if isinstance(value, Tensor) else self.constant(value, tensor.dtype)
 
     def cast(self, x: Tensor, dtype: DTypeLike) -> Tensor:
-        """``x`` as another type."""
+        """Cast ``x`` to another type."""
         return x if x.dtype == np.dtype(dtype) else self.apply("Cast", x, dtype=dtype, to=_onnx_type(dtype))
 
     def where(self, condition: Tensor, yes: Any, no: Any) -> Tensor:
-        """Elementwise choice; one of the two must be a tensor."""
+        """Choose elementwise; one of the two must be a tensor."""
         known = yes if isinstance(yes, Tensor) else no
         return self.apply("Where", condition, self.like(known, yes), self.like(known, no), dtype=known.dtype)
 
     def elementwise(self, kind: str, x: Tensor, *others: Any) -> Tensor:
-        """An operator of the same type in and out: Abs, Max, Min, Sqrt, Exp, Log, ..."""
+        """Apply an operator of the same type in and out: Abs, Max, Min, Sqrt, Exp, Log, ..."""
         return self.apply(kind, x, *(self.like(x, other) for other in others), dtype=x.dtype)
 
     def is_nan(self, x: Tensor) -> Tensor:
-        """Where ``x`` is not a number."""
+        """Find where ``x`` is not a number."""
         return self.apply("IsNaN", x, dtype=np.bool_)
 
     def reduce(self, kind: str, x: Tensor, axes: Sequence[int], keep: bool = True) -> Tensor:
-        """ReduceSum, ReduceMin or ReduceMax. The axes of the last two became an input with opset 18."""
+        """Apply ReduceSum, ReduceMin or ReduceMax. The axes of the last two became an input with opset 18."""
         if kind != "ReduceSum" and self.opset < 18:
             return self.apply(kind, x, dtype=x.dtype, axes=list(axes), keepdims=int(keep))
         return self.apply(kind, x, self._ints(axes), dtype=x.dtype, keepdims=int(keep))
 
     def arg(self, kind: str, x: Tensor, axis: int) -> Tensor:
-        """ArgMin or ArgMax (the first of equal ones), the axis kept."""
+        """Apply ArgMin or ArgMax (the first of equal ones), the axis kept."""
         return self.apply(kind, x, dtype=np.int64, axis=axis, keepdims=1)
 
     def matmul(self, a: Tensor, b: Tensor) -> Tensor:
-        """Matrix product over the last two axes."""
+        """Multiply matrices over the last two axes."""
         return self.apply("MatMul", a, b, dtype=a.dtype)
 
     # Shapes.
 
     def shape_of(self, x: Tensor, start: int, stop: int | None = None) -> Tensor:
-        """Lengths of axes start ... stop - 1, (stop - start,) int64."""
+        """Return lengths of axes start ... stop - 1, (stop - start,) int64."""
         bounds = {"start": start} if stop is None else {"start": start, "end": stop}
         return self.apply("Shape", x, dtype=np.int64, **bounds)
 
     def shape(self, *lengths: int | Tensor) -> Tensor:
-        """A shape made of numbers and of (1,) tensors."""
+        """Make a shape of numbers and of (1,) tensors."""
         parts = [part if isinstance(part, Tensor) else self._ints([part]) for part in lengths]
         return self.concat(parts, axis=0)
 
     def reshape(self, x: Tensor, *lengths: int) -> Tensor:
-        """``x`` in a shape known now, -1 for what is left; a shape with the batch in it needs ``reshape_to``."""
+        """Reshape ``x`` to a shape known now, -1 for what is left; one with the batch in it needs ``reshape_to``."""
         return self.apply("Reshape", x, self._ints(lengths), dtype=x.dtype)
 
     def reshape_to(self, x: Tensor, shape: Tensor) -> Tensor:
-        """``x`` in a shape known only when the graph runs; zero lengths are allowed."""
+        """Reshape ``x`` to a shape known only when the graph runs; zero lengths are allowed."""
         return self.apply("Reshape", x, shape, dtype=x.dtype, allowzero=1)
 
     def expand(self, value: Tensor, shape: Tensor) -> Tensor:
-        """``value`` repeated to a shape."""
+        """Repeat ``value`` to a shape."""
         return self.apply("Expand", value, shape, dtype=value.dtype)
 
     def zeros(self, dtype: DTypeLike, shape: Tensor) -> Tensor:
-        """Zeros of a shape."""
+        """Make zeros of a shape."""
         zero = numpy_helper.from_array(np.zeros(1, dtype))
         return self.apply("ConstantOfShape", shape, dtype=dtype, value=zero)
 
     def transpose(self, x: Tensor, *order: int) -> Tensor:
-        """Axes in another order."""
+        """Put axes in another order."""
         return self.apply("Transpose", x, dtype=x.dtype, perm=list(order))
 
     def unsqueeze(self, x: Tensor, *axes: int) -> Tensor:
-        """New axes of length one."""
+        """Insert axes of length one."""
         return self.apply("Unsqueeze", x, self._ints(axes), dtype=x.dtype)
 
     def concat(self, parts: Sequence[Tensor], axis: int) -> Tensor:
-        """Tensors one after the other."""
+        """Join tensors one after the other."""
         return parts[0] if len(parts) == 1 else self.apply("Concat", *parts, dtype=parts[0].dtype, axis=axis)
 
     def pad_rows(self, x: Tensor, before: int, after: int, value: float) -> Tensor:
-        """Rows of ``value`` before and after the rows of a matrix."""
+        """Pad a matrix with rows of ``value`` before and after its own."""
         return self.apply("Pad", x, self._ints([before, 0, after, 0]), self.like(x, value), dtype=x.dtype)
 
     def rows(self, x: Tensor, start: int, stop: int) -> Tensor:
-        """x[start:stop]."""
+        """Slice x[start:stop]."""
         return self.apply("Slice", x, self._ints([start]), self._ints([stop]), self._ints([0]), dtype=x.dtype)
 
     def gather(self, x: Tensor, positions: Any, axis: int = 0) -> Tensor:
-        """x's slices at ``positions`` (a tensor, or numbers known at export) along an axis."""
+        """Gather x's slices at ``positions`` (a tensor, or numbers known at export) along an axis."""
         index = positions if isinstance(positions, Tensor) else self.constant(positions, np.int64)
         return self.apply("Gather", x, index, dtype=x.dtype, axis=axis)
 
     def gather_elements(self, x: Tensor, positions: Tensor) -> Tensor:
-        """out[i, j] = x[positions[i, j], j].
+        """Gather out[i, j] = x[positions[i, j], j].
 
         Not by GatherElements, which onnx.reference gets wrong along the first axis of more than 64 rows.
         """
@@ -176,7 +176,7 @@ class Graph:
         return self.gather(self.reshape(x, -1), positions * columns + place)
 
     def scatter_elements(self, x: Tensor, positions: Tensor, values: Tensor, axis: int = 0) -> Tensor:
-        """``x`` with x[positions[i, j], j] = values[i, j] (axis 0), or x[i, positions[i, j]] (axis 1)."""
+        """Copy ``x`` with x[positions[i, j], j] = values[i, j] (axis 0), or x[i, positions[i, j]] (axis 1)."""
         return self.apply("ScatterElements", x, positions, values, dtype=x.dtype, axis=axis)
 
     # Subgraphs. onnxruntime wants the ranks of what goes in and out of them: one rank for all.
@@ -213,7 +213,7 @@ class Graph:
         return found
 
     def branch(self, condition: Tensor, yes: Callable[[], Tensor], no: Callable[[], Tensor], rank: int) -> Tensor:
-        """The value of ``yes()`` or ``no()``, only one of which is computed; ``condition``: one boolean."""
+        """Compute only one of ``yes()`` and ``no()`` and return its value; ``condition``: one boolean."""
         graphs = []
         for name, write in (("yes", yes), ("no", no)):
             self._scopes.append([])
@@ -255,7 +255,7 @@ class Graph:
 
 
 def _info(value: Tensor, name: str, rank: int | None) -> onnx.ValueInfoProto:
-    """Name, type and rank; None stands for a scalar."""
+    """Describe name, type and rank; None stands for a scalar."""
     return helper.make_tensor_value_info(name, _onnx_type(value.dtype), [None] * (rank or 0))
 
 
@@ -267,6 +267,6 @@ def _onnx_type(dtype: DTypeLike) -> int:
 
 
 def array_of(values: Sequence[Any]) -> NDArray[Any]:
-    """Labels as the array that numpy makes of them, texts as objects."""
+    """Make the array of labels that numpy makes of them, texts as objects."""
     array = np.array(values)
     return array.astype(object) if array.dtype.kind == "U" else array

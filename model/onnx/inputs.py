@@ -1,4 +1,4 @@
-"""What the exported graph takes: one input per feature, in raw units, and the coordinates made of them."""
+"""Define what the exported graph takes: one input per feature, in raw units, and the coordinates made of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from eigenserve.model.rows.features import Feature, FeatureSpace
 Categories = Literal["strings", "codes"]
 #: The axis of the rows, by name.
 ROWS = "rows"
-#: What a file gives, and what one with explanations gives besides. No file has an input of such a name.
+#: What a file gives, and what one with explanations adds. No file has an input of such a name.
 REGRESSOR_OUTPUTS = ("prediction",)
 CLASSIFIER_OUTPUTS = ("label", "probabilities")
 EXPLANATION_OUTPUTS = ("score", "baseline", "contributions", "sensitivities", "gap")
@@ -30,7 +30,7 @@ MISSING_TEXT = ""
 
 @dataclass(frozen=True)
 class Columns:
-    """The rows of a request, one feature per row of a matrix.
+    """Hold the rows of a request, one feature per row of a matrix.
 
     Attributes:
         raw: (F, N) float64, as ``FeatureSpace.encode`` gives them: NaN for missing.
@@ -44,7 +44,7 @@ class Columns:
 
 
 def input_names(features: FeatureSpace) -> list[str]:
-    """The names of all features but cycles; one that is empty or the name of an output gets "feature." in front."""
+    """Name all features but cycles; one that is empty or the name of an output gets "feature." in front."""
     taken = {*OUTPUTS, *features.names, ""}
     names = []
     for name in features.input_names:
@@ -57,7 +57,7 @@ def input_names(features: FeatureSpace) -> list[str]:
 
 
 def check_categories(features: FeatureSpace, categories: Categories) -> None:
-    """Raises ValueError for features whose missing values could not be told from a category."""
+    """Raise ValueError for features whose missing values could not be distinguished from a category."""
     if categories == "strings":
         for feature in features.features:
             if feature.missing and MISSING_TEXT in feature.categories:
@@ -68,7 +68,7 @@ def check_categories(features: FeatureSpace, categories: Categories) -> None:
 
 
 def columns_of(graph: Graph, features: FeatureSpace, names: Sequence[str], categories: Categories) -> Columns:
-    """Inputs for all features, and what they say."""
+    """Add inputs for all features, and read their values."""
     rows = []
     for feature, name in zip(features.features, names, strict=False):
         text = feature.kind == "categorical" and categories == "strings"
@@ -95,7 +95,7 @@ def columns_of(graph: Graph, features: FeatureSpace, names: Sequence[str], categ
 
 
 def coordinate_slopes(columns: Columns, features: FeatureSpace) -> Tensor:
-    """d(coordinate)/dx of the numeric features (F', N); NaN where the value is missing."""
+    """Return d(coordinate)/dx of the numeric features (F', N); NaN where the value is missing."""
     graph = columns.raw.graph
     numeric = [i for i, feature in enumerate(features.features) if feature.kind == "numeric"]
     chosen = [features.features[i] for i in numeric]
@@ -108,7 +108,7 @@ def coordinate_slopes(columns: Columns, features: FeatureSpace) -> Tensor:
 
 
 def describe(feature: Feature, text: bool) -> str:
-    """An input in words, for the graph's own documentation."""
+    """Describe an input in words, for the graph's own documentation."""
     if feature.kind == "boolean":
         return "1 for true, 0 for false, NaN if missing"
     if feature.kind in ("numeric", "datetime"):
@@ -119,7 +119,7 @@ def describe(feature: Feature, text: bool) -> str:
 
 
 def _in_cycle(name: CycleName, days: Tensor) -> Tensor:
-    """As ``model.rows.date_cycles.cycle_values``, operation by operation."""
+    """Compute ``model.rows.date_cycles.cycle_values``, operation by operation."""
     cycle, graph = CYCLES[name], days.graph
     moments = (graph.elementwise("Floor", days) if cycle.whole else days) * cycle.per_day + cycle.shift
     moments = graph.elementwise("Floor", moments * GRID + 0.5) / GRID
@@ -127,7 +127,7 @@ def _in_cycle(name: CycleName, days: Tensor) -> Tensor:
 
 
 def _looked_up(given: Tensor, feature: Feature) -> Tensor:
-    """Texts -> codes. An operator of ai.onnx.ml, because ai.onnx compares texts only from opset 19 on."""
+    """Look up texts' codes. An operator of ai.onnx.ml, because ai.onnx compares texts only from opset 19 on."""
     codes = {category: float(code) for code, category in enumerate(feature.categories)}
     if feature.missing:
         codes[MISSING_TEXT] = math.nan
@@ -167,7 +167,7 @@ def _coordinates(raw: Tensor, features: FeatureSpace) -> Tensor:
 
 
 def _stand_in(feature: Feature) -> float:
-    """What a missing value counts as where it has no matrix of its own (there: anything)."""
+    """Return what a missing value counts as where it does not have a separate matrix (there: anything)."""
     if feature.kind == "categorical":
         return float(len(feature.categories))
     return 0.0 if feature.missing else float(feature.typical)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""From a walk to matrices, eigenvalues and scores, in a graph: the twin of the pencil and the ensemble.
+"""Turn a walk into matrices, eigenvalues and scores, in a graph: the twin of the pencil and the ensemble.
 
 A lane is one head of one row: lane h * N + j is head h of row j, and heads are ordered by output, then by
 member.
@@ -20,7 +20,7 @@ from eigenserve.model.onnx.walk import Walk, hats
 
 @dataclass(frozen=True)
 class Tables:
-    """The model's matrices as constants, their numbers in the order (output, entry, member).
+    """Hold the model's matrices as constants, their numbers in the order (output, entry, member).
 
     The 2n - 1 entries of a matrix are its diagonal and then its off-diagonal.
 
@@ -39,7 +39,7 @@ class Tables:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """The wanted eigenvalue of every lane.
+    """Hold the wanted eigenvalue of every lane.
 
     Attributes:
         value: (1, L).
@@ -55,7 +55,7 @@ class Spectrum:
 
 
 def tables_of(graph: Graph, ensemble: SpectralEnsemble, dtype: DTypeLike) -> Tables:
-    """The constants of a model."""
+    """Return the constants of a model."""
     pencil, outputs = ensemble.pencil, ensemble.num_outputs
     shape = (outputs, 2 * pencil.dim - 1, pencil.num_heads // outputs)
 
@@ -74,7 +74,7 @@ def tables_of(graph: Graph, ensemble: SpectralEnsemble, dtype: DTypeLike) -> Tab
 
 
 def entries_of(walk: Walk, tables: Tables) -> Tensor:
-    """(2n - 1, L): the matrices of all lanes, the sums of all curves as one product."""
+    """Return the matrices of all lanes, (2n - 1, L), the sums of all curves as one product."""
     graph, dtype, (outputs, entries, members) = walk.starts.graph, tables.curves.dtype, tables.shape
     share = hats(walk, tables.num_curves, dtype)
     sums = graph.apply("Gemm", tables.curves, share, tables.constant, dtype=dtype, transA=1)
@@ -86,7 +86,7 @@ def entries_of(walk: Walk, tables: Tables) -> Tensor:
 
 
 def spectrum(entries: Tensor, dim: int, eig_idx: int, with_gap: bool) -> Spectrum:
-    """Matrices (2n - 1, L) -> eigenvalue ``eig_idx`` of each."""
+    """Find eigenvalue ``eig_idx`` of each of the matrices (2n - 1, L)."""
     graph = entries.graph
     if dim == 1:
         # An infinite gap, but for lanes that hold NaN.
@@ -110,7 +110,7 @@ def spectrum(entries: Tensor, dim: int, eig_idx: int, with_gap: bool) -> Spectru
 
 
 def scores_of(values: Tensor, rows: Tensor, ensemble: SpectralEnsemble) -> Tensor:
-    """Eigenvalues (1, L) of ``rows`` rows -> scores (O, N)."""
+    """Turn eigenvalues (1, L) of ``rows`` rows into scores (O, N)."""
     graph, outputs = values.graph, ensemble.num_outputs
     weights = graph.constant(ensemble.member_weights[None], values.dtype)
     by_member = graph.reshape_to(values, graph.shape(outputs, len(ensemble.member_weights), rows))
@@ -119,7 +119,7 @@ def scores_of(values: Tensor, rows: Tensor, ensemble: SpectralEnsemble) -> Tenso
 
 
 def probabilities_of(scores: Tensor, link: str) -> Tensor:
-    """Scores (O, N) -> (classes, N)."""
+    """Turn scores (O, N) into probabilities (classes, N)."""
     graph = scores.graph
     if link == "softmax":
         return graph.apply("Softmax", scores, dtype=scores.dtype, axis=0)

@@ -1,4 +1,4 @@
-"""Sturm counts in a graph: how many eigenvalues of each matrix lie below each shift.
+"""Count in a graph how many eigenvalues of each matrix lie below each shift (Sturm counts).
 
 The pivots of T - s I, q_i = (d_i - s) - e_i^2 / q_{i-1}, have as many negative signs as T has eigenvalues
 below s. Two sequences, from the first row down and from the last row up, meet in a middle row: half the
@@ -18,7 +18,7 @@ from eigenserve.model.onnx.tensor import Tensor
 
 @dataclass(frozen=True)
 class Format:
-    """Constants of a floating-point format, for matrices scaled to norm one.
+    """Hold constants of a floating-point format, for matrices scaled to norm one.
 
     Attributes:
         eps: distance of one from the next number.
@@ -29,7 +29,7 @@ class Format:
             For float64 it could be smaller, but onnxruntime tests constants as float32 when it deletes
             additions of zero: 1e-40 survives (as a subnormal), 1e-50 does not.
         outside: a diagonal beyond every shift, of rows that only fill up.
-        norm: ||z||^2 beyond this says that a row is no place to twist at; far from overflow.
+        norm: ||z||^2 beyond this says that a row is not a place to twist at; far from overflow.
         scale: least norm to divide by; smaller matrices count as zero.
     """
 
@@ -49,7 +49,7 @@ FORMATS = {
 
 @dataclass(frozen=True)
 class Chains:
-    """Matrices of L lanes as two sequences of rows that meet in the middle, h = n // 2 rows each.
+    """Hold matrices of L lanes as two sequences of rows that meet in the middle, h = n // 2 rows each.
 
     Attributes:
         diag: (h, 2, 1, L), rows from the first down and from the last up; the second sequence starts with a
@@ -65,14 +65,14 @@ class Chains:
     links: Tensor
 
     def take(self, lanes: Tensor) -> Chains:
-        """Only some lanes, (K,) positions."""
+        """Take only some lanes, (K,) positions."""
         graph = self.diag.graph
         axes = {"diag": 3, "couplings": 3, "middle": 1, "links": 2}
         return Chains(**{f.name: graph.gather(getattr(self, f.name), lanes, axes[f.name]) for f in fields(self)})
 
 
 def chains_of(diag: Tensor, off_diag: Tensor, dim: int) -> Chains:
-    """diag (n, L) and off_diag (n - 1, L), n >= 2, of norm one -> their rows as two sequences."""
+    """Split diag (n, L) and off_diag (n - 1, L), n >= 2, of norm one, into two sequences of rows."""
     graph, limits = diag.graph, FORMATS[diag.dtype]
     half = dim // 2
     fill = half - (dim - 1 - half)  # 1 for an even dim, else 0
@@ -93,7 +93,7 @@ def chains_of(diag: Tensor, off_diag: Tensor, dim: int) -> Chains:
 
 
 def count_below(chains: Chains, shifts: Tensor) -> Tensor:
-    """(m, L) shifts -> (m, L) float32, the number of eigenvalues below each."""
+    """Count eigenvalues below each of the shifts (m, L): (m, L) float32."""
     graph = shifts.graph
 
     def body(states: list[Tensor], rows: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
@@ -108,7 +108,7 @@ def count_below(chains: Chains, shifts: Tensor) -> Tensor:
 
 
 def newton_step(chains: Chains, shift: Tensor) -> Tensor:
-    """One step on log |det(T - s I)|, the sum of the logarithms of all pivots: (1, L) -> (1, L).
+    """Take one step on log |det(T - s I)|, the sum of the logarithms of all pivots: (1, L) -> (1, L).
 
     With y = q'/q, the derivative of the sum is the sum of all y, and s - 1 / that sum lies nearer to the
     eigenvalue next to s, quadratically so. Lanes that meet a pivot of zero may come out as NaN.
@@ -132,7 +132,7 @@ def newton_step(chains: Chains, shift: Tensor) -> Tensor:
 
 
 def ones_like(shifts: Tensor, sequences: int) -> Tensor:
-    """(sequences, *shape of shifts) of ones: what stands for pivots above the first rows."""
+    """Return (sequences, *shape of shifts) of ones: what stands for pivots above the first rows."""
     graph = shifts.graph
     one = graph.constant(1.0, shifts.dtype)
     return graph.expand(one, graph.shape(sequences, graph.shape_of(shifts, 0)))

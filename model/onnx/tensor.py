@@ -1,4 +1,4 @@
-"""Tensor: arithmetic that writes the nodes of a graph."""
+"""Write the nodes of a graph by arithmetic."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from numpy.typing import DTypeLike
 
 
 class Tensor:
-    """A named value of a graph; arithmetic on it appends nodes to the (sub)graph being written.
+    """Name a value of a graph; arithmetic on it appends nodes to the (sub)graph being written.
 
-    A number beside a tensor becomes a constant of the tensor's type. ``graph`` is a ``model.onnx.graph.Graph``; its
+    A number used with a tensor becomes a constant of the tensor's type. ``graph`` is a ``model.onnx.graph.Graph``; its
     type is not named here, since graphs are made of tensors and modules import one way.
     """
 

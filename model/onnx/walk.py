@@ -1,4 +1,4 @@
-"""Where rows stand on the curves, in a graph: the twin of ``model.matrices.curves.CurveSet.walk``.
+"""Find where rows stand on the curves, in a graph: the twin of ``model.matrices.curves.CurveSet.walk``.
 
 Everything is (C, N): one row per curve, so that each operator works on the whole batch.
 """
@@ -19,7 +19,7 @@ from eigenserve.model.onnx.tensor import Tensor
 
 @dataclass(frozen=True)
 class Walk:
-    """M(x) = (1 - weights) * matrices[starts] + weights * matrices[ends], per curve and row.
+    """Hold M(x) = (1 - weights) * matrices[starts] + weights * matrices[ends], per curve and row.
 
     Attributes:
         starts, ends: (C, N) int64; equal where a path stays.
@@ -34,7 +34,7 @@ class Walk:
 
 
 def walk(coordinates: Tensor, curves: CurveSet) -> Walk:
-    """Coordinates (F, N), NaN for missing -> where each row stands."""
+    """Find where each row stands, from coordinates (F, N), NaN for missing."""
     graph = coordinates.graph
     place, code = _place(coordinates, curves), _code(coordinates, curves)
     lengths = np.array([len(curve.knots) for curve in curves.curves])
@@ -61,7 +61,7 @@ def walk(coordinates: Tensor, curves: CurveSet) -> Walk:
 
 
 def hats(walk: Walk, num_matrices: int, dtype: DTypeLike) -> Tensor:
-    """(R, N): how much of each matrix is in each row's sum."""
+    """Return how much of each matrix is in each row's sum, (R, N)."""
     graph = walk.starts.graph
     shape = graph.shape(num_matrices, graph.shape_of(walk.starts, 1, 2))
     # Where a path stays both positions are one: the second of the two writings counts, and is one whole.
@@ -70,7 +70,7 @@ def hats(walk: Walk, num_matrices: int, dtype: DTypeLike) -> Tensor:
 
 
 def _place(coordinates: Tensor, curves: CurveSet) -> Tensor:
-    """u (C, N) = sum(direction * z[numeric]), 0 for curves without numbers."""
+    """Compute u (C, N) = sum(direction * z[numeric]), 0 for curves without numbers."""
     graph = coordinates.graph
     padded = graph.pad_rows(coordinates, 0, 1, 0.0)  # position -1: the row of zeros
     place = graph.gather(padded, curves.numeric[:, 0]) * curves.direction[:, :1]
@@ -80,7 +80,7 @@ def _place(coordinates: Tensor, curves: CurveSet) -> Tensor:
 
 
 def _code(coordinates: Tensor, curves: CurveSet) -> Tensor:
-    """(C, N) float64, which path each row takes."""
+    """Return which path each row takes, (C, N) float64."""
     graph = coordinates.graph
     padded = graph.pad_rows(coordinates, 0, 1, 0.0)
     categorical = np.array([(*curve.categorical, -1, -1)[:2] for curve in curves.curves])
@@ -92,7 +92,7 @@ def _code(coordinates: Tensor, curves: CurveSet) -> Tensor:
 
 
 def _interval(place: Tensor, knots: NDArray[np.float64], low: NDArray[Any], high: NDArray[Any]) -> Tensor:
-    """The last position in [low, high] whose knot is at most ``place``, else ``low``: bisection by halves."""
+    """Find the last position in [low, high] whose knot is at most ``place``, else ``low``: bisection by halves."""
     graph = place.graph
     shape = graph.apply("Shape", place, dtype=np.int64)
     at, table = graph.expand(_each(graph, low), shape), graph.constant(knots)
@@ -105,5 +105,5 @@ def _interval(place: Tensor, knots: NDArray[np.float64], low: NDArray[Any], high
 
 
 def _each(graph: Graph, values: Sequence[Any] | NDArray[Any], dtype: type = np.int64) -> Tensor:
-    """One number per curve, as a column."""
+    """Write one number per curve, as a column."""
     return graph.constant(np.asarray(values, dtype)[:, None])

@@ -1,4 +1,4 @@
-"""Top-k eigenpairs of symmetric operators, on torch: matrices that are known by their products alone."""
+"""Find top-k eigenpairs of symmetric operators, on torch: matrices that are known by their products alone."""
 
 from eigenserve.model.operators.matrices import CallableOperator, DenseOperator, SparseOperator
 from eigenserve.model.operators.methods.block_lanczos import block_lanczos

@@ -1,4 +1,4 @@
-"""What a caller may ask for: whole numbers, tolerances and seeds, checked once at the boundary."""
+"""Check what a caller may ask for: whole numbers, tolerances and seeds, once at the boundary."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_SEED = 2**63 - 1
 
 
 def whole(name: str, value: Any, least: int, most: int | None = None) -> int:
-    """``value`` as an int in [least, most]: a whole number of any type, NumPy's and torch's scalars among them.
+    """Check that ``value`` is an int in [least, most]: a whole number of any type, NumPy's and torch's scalars too.
 
     Raises:
         TypeError: no whole number.
@@ -33,7 +33,7 @@ def whole(name: str, value: Any, least: int, most: int | None = None) -> int:
 
 
 def real(name: str, value: Any, least: float = -inf) -> float:
-    """``value`` as a finite float that is at least ``least``.
+    """Check that ``value`` is a finite float that is at least ``least``.
 
     Raises:
         TypeError: no number.
@@ -56,10 +56,10 @@ def check_which(which: str) -> None:
 
 
 def seeded(seed: int) -> torch.Generator:
-    """A generator of its own, so that the ambient one stays untouched."""
+    """Return a separate generator, so that the ambient one stays untouched."""
     return torch.Generator(device="cpu").manual_seed(whole("seed", seed, 0, MAX_SEED))
 
 
 def random_vectors(count: int, size: int, dtype: torch.dtype, generator: torch.Generator) -> Tensor:
-    """(count, n) standard normal numbers, drawn on the CPU so that every device starts from the same."""
+    """Draw (count, n) standard normal numbers on the CPU, so that every device starts from the same."""
     return torch.randn(count, size, dtype=dtype, generator=generator)

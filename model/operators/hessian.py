@@ -1,4 +1,4 @@
-"""Hessian and Gauss-Newton operators of any loss that torch can differentiate twice, in mini-batches."""
+"""Apply Hessian and Gauss-Newton operators of any loss that torch can differentiate twice, in mini-batches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from eigenserve.model.operators.operator import SymmetricOperator
 
 
 class HessianOperator(SymmetricOperator):
-    """The Hessian of sum over batches of ``loss(parameters, batch)``, at ``parameters`` (n,).
+    """Apply the Hessian of sum over batches of ``loss(parameters, batch)``, at ``parameters`` (n,).
 
     A loss that is a sum over rows, divided by the number of all rows, gives the Hessian of the mean whatever
     the sizes of the batches; a mean per batch would weigh the rows of a short last batch more.
@@ -31,13 +31,13 @@ class HessianOperator(SymmetricOperator):
         total = torch.zeros_like(vector)
         for batch in self.batches:
             (slope,) = grad(self.loss(self.parameters, batch), self.parameters, create_graph=True)
-            if slope.requires_grad:  # a loss that is linear in the parameters has no Hessian
+            if slope.requires_grad:  # a loss that is linear in the parameters: its Hessian is zero
                 total += grad(slope, self.parameters, vector)[0]
         return total
 
 
 class GaussNewtonOperator(SymmetricOperator):
-    """The generalised Gauss-Newton matrix of sum over batches of ``loss(scores(parameters, batch), batch)``.
+    """Apply the generalised Gauss-Newton matrix of sum over batches of ``loss(scores(parameters, batch), batch)``.
 
     It is sum of J' L J, J the Jacobian of the scores and L the loss's Hessian with respect to them:
     positive semidefinite for a loss that is convex in the scores, and the Hessian itself where the scores
@@ -70,7 +70,7 @@ class GaussNewtonOperator(SymmetricOperator):
 
 
 def loss_curvature(loss: Callable[[Tensor, Any], Tensor], scores: Tensor, batch: Any, direction: Tensor) -> Tensor:
-    """The Hessian of ``loss(scores, batch)`` by the scores, times ``direction`` of their shape."""
+    """Multiply the Hessian of ``loss(scores, batch)`` by the scores with ``direction`` of their shape."""
     scores = scores.detach().requires_grad_()
     with torch.enable_grad():
         (slope,) = grad(loss(scores, batch), scores, create_graph=True)

@@ -1,4 +1,4 @@
-"""Operators made of a dense matrix, a sparse matrix or a function."""
+"""Make operators of a dense matrix, a sparse matrix or a function."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOT_FINITE = "matrix must be finite; got NaN or infinity"
 
 
 class DenseOperator(SymmetricOperator):
-    """A symmetric matrix (n, n) of float32 or float64, on the device where it lies.
+    """Wrap a symmetric matrix (n, n) of float32 or float64, on the device where it lies.
 
     Raises:
         TypeError: no tensor.
@@ -54,7 +54,7 @@ class DenseOperator(SymmetricOperator):
 
 
 class SparseMatrix:
-    """A SciPy sparse matrix (m, n) that multiplies tensors on a device.
+    """Multiply tensors on a device by a SciPy sparse matrix (m, n).
 
     On a CPU the products are SciPy's (measured: half the time of PyTorch's), elsewhere those of a sparse CSR
     tensor.
@@ -66,14 +66,14 @@ class SparseMatrix:
         self._tensor = None if device.type == "cpu" else _csr_tensor(self.scipy, device)
 
     def times(self, dense: Tensor) -> Tensor:
-        """The product with (n,) or (n, b)."""
+        """Multiply by (n,) or (n, b)."""
         if self._tensor is None:
             return torch.from_numpy(self.scipy @ dense.numpy())
         return self._tensor @ dense
 
 
 class SparseOperator(SymmetricOperator):
-    """A symmetric SciPy sparse matrix or array (n, n).
+    """Wrap a symmetric SciPy sparse matrix or array (n, n).
 
     Raises:
         TypeError: no sparse matrix.
@@ -108,13 +108,13 @@ class SparseOperator(SymmetricOperator):
 
 
 class CallableOperator(SymmetricOperator):
-    """A function that gives the product with a vector (n,).
+    """Wrap a function that gives the product with a vector (n,).
 
     It may work in place, and return its argument or the same buffer every time: what it is given and what it
     returns are copied.
 
     Raises:
-        TypeError: no function, or a size that is no whole number.
+        TypeError: not a function, or a size that is not a whole number.
         ValueError: a size below 1, or another type than float32 or float64.
     """
 
@@ -149,7 +149,7 @@ def _check_square(shape: tuple[int, ...]) -> None:
 
 
 def _csr_tensor(matrix: Any, device: torch.device) -> Tensor:
-    """A SciPy CSR array as a sparse CSR tensor on a device."""
+    """Copy a SciPy CSR array to a device as a sparse CSR tensor."""
     with warnings.catch_warnings():
         # PyTorch calls the layout a beta feature once per process; products with it are all that is used.
         warnings.simplefilter("ignore", UserWarning)

@@ -1,4 +1,4 @@
-"""SymmetricOperator: what an eigensolver needs to know of a matrix it never sees."""
+"""Define what an eigensolver needs to know of a matrix it never sees."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class SymmetricOperator(ABC):
-    """A real symmetric n x n matrix, known by its products with vectors.
+    """Represent a real symmetric n x n matrix by its products with vectors.
 
     Nothing checks the symmetry here: with another matrix the results mean nothing.
 
@@ -26,10 +26,10 @@ class SymmetricOperator(ABC):
 
     @abstractmethod
     def matvec(self, vector: Tensor) -> Tensor:
-        """The product with a vector (n,), which stays as it is."""
+        """Multiply by a vector (n,), which stays as it is."""
 
     def matmat(self, vectors: Tensor) -> Tensor:
-        """The products with the rows of ``vectors`` (b, n) -> (b, n)."""
+        """Multiply by the rows of ``vectors`` (b, n) -> (b, n)."""
         products = torch.empty_like(vectors)
         for i, vector in enumerate(vectors):
             products[i] = self.matvec(vector)

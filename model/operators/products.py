@@ -1,4 +1,4 @@
-"""Products: an operator's products as the methods here use them, counted, checked and of a size near one."""
+"""Count and check an operator's products, and bring them to a size near one."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ NOT_FINITE = "the operator's products must be finite; got NaN or infinity"
 
 
 def unit_exponent(size: float, dtype: torch.dtype) -> int:
-    """e for which ``size`` / 2^e lies in [1/2, 1), as far as 2^e and 2^-e are numbers of the type."""
+    """Return e for which ``size`` / 2^e lies in [1/2, 1), as far as 2^e and 2^-e are numbers of the type."""
     limit = -frexp(torch.finfo(dtype).tiny)[1]
     return min(max(frexp(size)[1], -limit), limit)
 
 
 class Products(SymmetricOperator):
-    """Another operator divided by 2^``exponent``, on a device of choice.
+    """Divide another operator by 2^``exponent``, on a device of choice.
 
     The first product that is not zero decides the exponent: its largest entry becomes near one. A power of two
     changes no digit, so results are what they were; but the squares in norms and inner products, which for an
@@ -63,7 +63,7 @@ class Products(SymmetricOperator):
         return self._scaled(self.operator.matmat(vectors), vectors)
 
     def restored(self, values: FloatArray) -> FloatArray:
-        """Numbers of this operator, eigenvalues or residuals, as those of the one it stands for.
+        """Convert this operator's numbers, eigenvalues or residuals, to those of the one it stands for.
 
         Raises:
             ValueError: numbers beyond the operator's type.
@@ -75,7 +75,7 @@ class Products(SymmetricOperator):
         return restored
 
     def rounding(self, scale: float) -> float:
-        """What is too small to tell from rounding in products of an operator of the norm ``scale``."""
+        """Return what counts as rounding in products of an operator of the norm ``scale``."""
         return ROUNDING_UNITS * float(torch.finfo(self.dtype).eps) * scale
 
     def _scaled(self, product: Tensor, vectors: Tensor) -> Tensor:

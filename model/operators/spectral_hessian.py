@@ -1,4 +1,4 @@
-"""SpectralHessian: the Hessian of a spectral model's loss in closed form, from eigenvectors found once.
+"""Apply the Hessian of a spectral model's loss in closed form, from eigenvectors found once.
 
 With s the scores, u the eigenvector of a head's matrix T and T' the direction's matrix at a row:
 
@@ -31,7 +31,7 @@ CACHE_BYTES = 2**31
 
 
 class _Factors(NamedTuple):
-    """What products need of a batch: selection (B, R + 1) and its transpose, sparse; vectors (B, H, n);
+    """Hold what products need of a batch: selection (B, R + 1) and its transpose, sparse; vectors (B, H, n);
     inverses (B, H, n, n), none for Gauss-Newton; the loss's slope by each eigenvalue (B, H) and by the
     scores (B, O); the scores."""
 
@@ -45,7 +45,7 @@ class _Factors(NamedTuple):
 
 
 class SpectralHessian(SymmetricOperator):
-    """The Hessian of a ``SpectralLoss`` at its parameters, or its Gauss-Newton matrix.
+    """Apply the Hessian of a ``SpectralLoss`` at its parameters, or its Gauss-Newton matrix.
 
     Where an eigenvalue is repeated it has no second derivative; its eigenvector's derivative is damped as in
     ``model.autograd`` (a gap g counts as (g^2 + delta^2) / g), so directions in which it would jump count as
@@ -79,7 +79,7 @@ class SpectralHessian(SymmetricOperator):
         return result
 
     def value_and_slope(self) -> tuple[float, Tensor]:
-        """The mean loss and its gradient (P,)."""
+        """Return the mean loss and its gradient (P,)."""
         result, value = torch.zeros_like(self.loss.parameters), 0.0
         out_tables, out_offset = self.loss.tables(result)
         for i, batch in enumerate(self.loss.batches):
@@ -92,7 +92,7 @@ class SpectralHessian(SymmetricOperator):
         return value, result
 
     def _directional(self, factors: _Factors, batch: Batch, tables: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
-        """Derivatives, in the direction given, of the loss's slopes by matrices (B, H, 2n - 1) and scores."""
+        """Differentiate, in the direction given, the loss's slopes by matrices (B, H, 2n - 1) and scores."""
         loss, u = self.loss, factors.vectors
         count, heads, n = u.shape
         # Memory traffic is what a product costs: the array of the matrices becomes that of the slopes.
@@ -131,7 +131,7 @@ class SpectralHessian(SymmetricOperator):
         return _Factors(rows, transposed, vectors, inverses, by_head, slopes, scores.detach())
 
     def _pseudo_inverses(self, diag: Tensor, off_diag: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Eigenvalues (B, H), eigenvectors (B, H, n) and pseudo-inverses (B, H, n, n) of T - lambda I."""
+        """Return eigenvalues (B, H), eigenvectors (B, H, n) and pseudo-inverses (B, H, n, n) of T - lambda I."""
         n, k = self.loss.dim, self.loss.eig_idx
         pairs: Any = eigh_tridiagonal(diag, off_diag, eig_idx=n // 2, window=n // 2)
         values, vectors = pairs.eigenvalues[..., :n], pairs.eigenvectors[..., :n, :]
@@ -148,7 +148,7 @@ class SpectralHessian(SymmetricOperator):
 
 
 def _selection(batch: Batch, num_matrices: int) -> scipy.sparse.csr_array:
-    """(B, R + 1): the weight of each matrix at each row; the last, the constant, counts once."""
+    """Return the weight of each matrix at each row, (B, R + 1); the last, the constant, counts once."""
     starts, weights = batch.starts.cpu().numpy(), batch.weights.cpu().numpy()
     count, curves = starts.shape
     rows = np.repeat(np.arange(count), curves)

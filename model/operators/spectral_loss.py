@@ -1,4 +1,4 @@
-"""SpectralLoss: the loss of a trained spectral model as a function of its matrices, on torch."""
+"""Compute the loss of a trained spectral model as a function of its matrices, on torch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BATCH_ROWS = 2048
 
 
 class Batch(NamedTuple):
-    """Rows: where they stand on the curves, starts and weights (B, C) as in ``Walk``; target and share (B,).
+    """Hold where rows stand on the curves, starts and weights (B, C) as in ``Walk``; target and share (B,).
 
     The shares of all rows add up to one.
     """
@@ -36,7 +36,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class SpectralLoss:
-    """The mean loss of an ensemble's scores over N rows, with all its matrices and offsets as one vector.
+    """Compute the mean loss of an ensemble's scores over N rows, with all its matrices and offsets as one vector.
 
     The vector is the matrices (R + 1, H, 2 n - 1), that of the constants last, each as diagonal and
     off-diagonal; then the offsets (O,).
@@ -61,16 +61,16 @@ class SpectralLoss:
 
     @property
     def num_outputs(self) -> int:
-        """Outputs O."""
+        """Count the outputs O."""
         return self.num_heads // len(self.member_weights)
 
     def tables(self, vector: Tensor) -> tuple[Tensor, Tensor]:
-        """A vector (P,) as its matrices (R + 1, H, 2 n - 1) and offsets (O,), views."""
+        """View a vector (P,) as its matrices (R + 1, H, 2 n - 1) and offsets (O,)."""
         matrices, offset = vector[: -self.num_outputs], vector[-self.num_outputs :]
         return matrices.view(-1, self.num_heads, 2 * self.dim - 1), offset
 
     def scores(self, parameters: Tensor, batch: Batch) -> Tensor:
-        """The scores (B, O) of rows, differentiable in ``parameters`` (P,)."""
+        """Return the scores (B, O) of rows, differentiable in ``parameters`` (P,)."""
         tables, offset = self.tables(parameters)
         weights = batch.weights[:, :, None, None]
         steps = (1.0 - weights) * tables[batch.starts] + weights * tables[batch.starts + 1]
@@ -80,24 +80,24 @@ class SpectralLoss:
         return self.combine(eigenvalues, offset)
 
     def combine(self, eigenvalues: Tensor, offset: Tensor) -> Tensor:
-        """Eigenvalues (B, H) and offsets (O,) -> scores (B, O)."""
+        """Combine eigenvalues (B, H) and offsets (O,) into scores (B, O)."""
         by_member = eigenvalues.view(len(eigenvalues), self.num_outputs, -1)
         return offset + by_member @ self.member_weights
 
     def score_loss(self, scores: Tensor, batch: Batch) -> Tensor:
-        """The share of the mean loss that a batch with these scores has, a number."""
+        """Return the share of the mean loss that a batch with these scores has, a number."""
         return self.row_loss(scores, batch.target) @ batch.share
 
     def loss(self, parameters: Tensor, batch: Batch) -> Tensor:
-        """The share of the mean loss that a batch has."""
+        """Return the share of the mean loss that a batch has."""
         return self.score_loss(self.scores(parameters, batch), batch)
 
     def hessian(self) -> HessianOperator:
-        """The Hessian by two backward passes: the readable twin of ``SpectralHessian``."""
+        """Apply the Hessian by two backward passes: the readable twin of ``SpectralHessian``."""
         return HessianOperator(self.loss, self.parameters, self.batches)
 
     def gauss_newton(self) -> GaussNewtonOperator:
-        """The Gauss-Newton matrix by backward passes: the readable twin of ``SpectralHessian``'s."""
+        """Apply the Gauss-Newton matrix by backward passes: the readable twin of ``SpectralHessian``'s."""
         return GaussNewtonOperator(self.scores, self.score_loss, self.parameters, self.batches)
 
 
@@ -113,7 +113,7 @@ def spectral_loss(
     batch_rows: int = BATCH_ROWS,
     device: torch.device | str = "cpu",
 ) -> SpectralLoss:
-    """The loss of an ensemble on rows: coordinates (N, F), target (N,) in the unit of the loss.
+    """Build the loss of an ensemble on rows: coordinates (N, F), target (N,) in the unit of the loss.
 
     Args:
         ensemble: the trained model.

@@ -1,4 +1,4 @@
-"""The baseline: the row, or the rows, that an attribution compares with."""
+"""Encode the baseline: the row, or the rows, that an attribution compares with."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eigenserve.model.rows.features import Feature, FeatureSpace
 
 
 def baseline_columns(features: FeatureSpace, row: Any = None) -> FloatArray:
-    """The columns (F,) of the baseline: the training medians and modes, or a given row.
+    """Encode the baseline as columns (F,): the training medians and modes, or a given row.
 
     Args:
         features: the features of the model.
@@ -32,14 +32,14 @@ def baseline_columns(features: FeatureSpace, row: Any = None) -> FloatArray:
 
 
 def background_columns(features: FeatureSpace, rows: Any = None) -> FloatArray:
-    """The columns of a baseline that may be a sample: (F,) as ``baseline_columns`` gives them, or (B, F).
+    """Encode a baseline that may be a sample: (F,) as ``baseline_columns`` gives them, or (B, F).
 
     Args:
         features: the features of the model.
         rows: one row, or a sample of B rows: a list of rows, a 2-D array or a DataFrame.
 
     Raises:
-        InvalidRowsError: what is no row of the model, or no rows at all.
+        InvalidRowsError: not a row of the model, or an empty sample.
     """
     if not is_sample(rows):
         return baseline_columns(features, rows)
@@ -50,7 +50,7 @@ def background_columns(features: FeatureSpace, rows: Any = None) -> FloatArray:
 
 
 def is_sample(rows: Any) -> bool:
-    """Whether a baseline is a sample of rows, not one row."""
+    """Return whether a baseline is a sample of rows, not one row."""
     if isinstance(rows, list | tuple):
         return not rows or isinstance(rows[0], Mapping | list | tuple)
     return hasattr(rows, "columns") or getattr(rows, "ndim", 1) == 2

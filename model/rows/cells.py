@@ -1,4 +1,4 @@
-"""Cells: one raw value of a row -> a number, or what is wrong with it."""
+"""Turn one raw value of a row into a number, or say what is wrong with it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WHOLE = re.compile(r"(-?[0-9]+)\.0+")
 
 
 def category_key(value: object) -> str:
-    """The text under which a category is stored: 3, 3.0, "3" and " 3.0" are one category, so are True and "true"."""
+    """Return the text under which a category is stored: 3, 3.0, "3" and " 3.0" are one category; so are True and "true"."""
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
     if isinstance(value, Decimal) and value.is_finite():
@@ -43,7 +43,7 @@ def category_key(value: object) -> str:
 
 
 class CategoryCodes(dict[str, float]):
-    """Category -> code of a feature: NaN for a missing value, ``len(categories)`` for a text that is no category.
+    """Map texts to the codes of a feature: NaN for a missing value, ``len(categories)`` for an unknown category.
 
     A text is first looked up as it is, then without blanks around it, then as a missing value, then without regard to
     small and capital letters where that leaves one category.
@@ -72,7 +72,7 @@ class CategoryCodes(dict[str, float]):
 
 
 def encode_cell(kind: Kind, codes: Mapping[str, float], reading: Reading, value: Any) -> tuple[float, str]:
-    """One value -> (number, "") or (NaN, what is wrong).
+    """Encode one value: (number, "") or (NaN, what is wrong).
 
     Args:
         kind: of its feature.
@@ -112,7 +112,7 @@ def encode_cell(kind: Kind, codes: Mapping[str, float], reading: Reading, value:
 
 
 def _encode_text(kind: Kind, reading: Reading, value: str) -> tuple[float, str]:
-    """The text of a cell of a feature that is not categorical."""
+    """Encode the text of a cell of a feature that is not categorical."""
     text = value.strip()
     if text in reading.missing_texts:
         return math.nan, ""
@@ -134,7 +134,7 @@ def _encode_text(kind: Kind, reading: Reading, value: str) -> tuple[float, str]:
 
 
 def _days(value: object, reading: Reading) -> float:
-    """Days since 1970 of a value that is not a text; whole numbers may be dates of digits alone, as 20240131 is."""
+    """Return days since 1970 of a value that is not a text; whole numbers may be dates of digits alone, as 20240131 is."""
     if isinstance(value, int | np.integer) and not isinstance(value, bool) and reading.date_format.isascii():
         digits = reading.date_format and formatted_moment(str(value), reading.date_format)
         if digits:
@@ -143,7 +143,7 @@ def _days(value: object, reading: Reading) -> float:
 
 
 def days_since_epoch(value: object) -> float:
-    """Days since 1970-01-01T00:00Z of an ISO 8601 text, a date or a datetime; one without a zone counts as UTC.
+    """Convert an ISO 8601 date or datetime to days since 1970-01-01T00:00Z; one without a zone counts as UTC.
 
     Raises:
         ValueError: it is none of these.
@@ -162,7 +162,7 @@ def days_since_epoch(value: object) -> float:
 
 
 def iso_time(days: float) -> str:
-    """Days since 1970-01-01T00:00Z -> an ISO 8601 text, to the microsecond: the inverse of ``days_since_epoch``.
+    """Write days since 1970-01-01T00:00Z as ISO 8601, to the microsecond: the inverse of ``days_since_epoch``.
 
     Beyond the years 1 to 9999 in UTC, where times of other zones may lie, it is the first or the last moment of these.
     """
@@ -174,17 +174,17 @@ def iso_time(days: float) -> str:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether it stands for nothing: None, NaN, NaT, or pandas' own marks."""
+    """Return whether a value stands for nothing: None, NaN, NaT, or pandas' own marks."""
     if isinstance(value, float | np.floating):
         return math.isnan(value)
     if isinstance(value, np.datetime64):
         return bool(np.isnat(value))
-    # pandas' own marks for a missing value, told by name so that serving needs no pandas.
+    # pandas' own marks for a missing value, recognised by name so that serving needs no pandas.
     return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
 def describe(value: object) -> str:
-    """A received value for a message: short, and in the words of JSON."""
+    """Describe a received value for a message: short, and in the words of JSON."""
     if isinstance(value, Mapping):
         return "an object"
     if isinstance(value, list | tuple | np.ndarray):

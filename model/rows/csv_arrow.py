@@ -1,4 +1,4 @@
-"""CSV as Arrow batches of texts: the rows of ``csv_layout``, by pyarrow's parser where it reads the same."""
+"""Read CSV as Arrow batches of texts: the rows of ``csv_layout``, by pyarrow's parser where it reads the same."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def text_batches(
 def _slow_batches(
     open_file: Callable[[], IO[bytes]], layout: CsvLayout, positions: Sequence[int]
 ) -> Iterator[pa.RecordBatch]:
-    """As ``text_batches``, by the standard library."""
+    """Yield what ``text_batches`` does, by the standard library."""
     with open_file() as file:
         _skip_bytes(file, layout.start)
         rows = rows_of(io.TextIOWrapper(file, layout.encoding, newline=""), layout)
@@ -109,7 +109,7 @@ def _skip_bytes(file: IO[bytes], count: int) -> None:
 
 
 class _Counted(io.RawIOBase):
-    """A file that knows how much of it was read."""
+    """Count the bytes and the quotes that are read of a file."""
 
     def __init__(self, file: IO[bytes], count: int) -> None:
         self._file = file

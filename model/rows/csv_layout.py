@@ -1,10 +1,11 @@
-"""CsvLayout: the structure of a CSV text: its encoding, its separator, its header, and the width of its rows."""
+"""Infer the structure of a CSV text: its encoding, its separator, its header, and the width of its rows."""
 
 from __future__ import annotations
 
 import codecs
 import csv
 import io
+import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ csv.field_size_limit(2**31 - 1)
 
 
 class CsvError(EigenserveError, ValueError):
-    """A text that is not CSV of one width; ``row`` is the first bad row, from zero, where there is one."""
+    """Report a text that is not CSV of one width; ``row`` is the first bad row, from zero, where there is one."""
 
     def __init__(self, message: str, row: int | None = None) -> None:
         super().__init__(message)
@@ -37,7 +38,7 @@ class CsvError(EigenserveError, ValueError):
 
 @dataclass(frozen=True)
 class CsvLayout:
-    """How a CSV text is taken apart.
+    """Say how a CSV text is taken apart.
 
     Attributes:
         encoding: as Python names it.
@@ -109,7 +110,7 @@ def infer_layout(
 
 
 def encoding_of(file: IO[bytes]) -> str:
-    """The encoding of a whole file: that of its byte order mark, UTF-8 if it is that, else Windows' Latin letters."""
+    """Return the encoding of a whole file: that of its byte order mark, UTF-8 if it is that, else Windows' Latin letters."""
     head = file.read(HEAD_BYTES)
     mark = next((name for bom, name in _BOMS if head.startswith(bom)), None)
     if mark or _encoding_without_mark(head) != "utf-8":
@@ -174,7 +175,7 @@ def rows_of(lines: Iterable[str], layout: CsvLayout) -> Iterator[list[str]]:
 
 
 def columns_of(text: str, layout: CsvLayout) -> dict[str, list[str]]:
-    """All rows of a text behind its header, by column; a column without a name is left out.
+    """Return all rows of a text behind its header, by column; a column without a name is left out.
 
     Raises:
         CsvError: as ``rows_of``.
@@ -206,7 +207,7 @@ def _decoded(head: bytes, encoding: str, complete: bool) -> str:
 
 
 def _first_line(lines: Sequence[str]) -> tuple[int, str | None]:
-    """The first line that is not blank, and the separator that Excel writes above the header (``sep=;``)."""
+    """Find the first line that is not blank, and the separator that Excel writes above the header (``sep=;``)."""
     first = next((i for i, line in enumerate(lines) if line.strip()), len(lines))
     if first < len(lines) and (hint := re.fullmatch(r"sep=(.)\s*", lines[first], re.IGNORECASE)):
         return first + 1, hint[1]
@@ -214,7 +215,7 @@ def _first_line(lines: Sequence[str]) -> tuple[int, str | None]:
 
 
 def _comments(lines: Sequence[str], separator: str, quoted: bool) -> int:
-    """Lines that begin with # above the header, which may itself begin so, if it is as wide as the row below it."""
+    """Count lines that begin with # above the header, which may itself begin so, if it is as wide as the row below it."""
     count = 0
     while count < len(lines) and lines[count].startswith("#"):
         count += 1
@@ -228,7 +229,7 @@ def _comments(lines: Sequence[str], separator: str, quoted: bool) -> int:
 
 
 def _separator(lines: Sequence[str], wanted: Collection[str]) -> str:
-    """Of the known separators, that which parts the header and most rows into as many cells."""
+    """Choose of the known separators that which parts the header and most rows into as many cells."""
 
     def worth(separator: str) -> tuple[int, bool, int]:
         parted = [row for _, row in _head_records(lines, separator, True)]
@@ -254,7 +255,7 @@ def _head_records(lines: Sequence[str], separator: str, quoted: bool) -> Iterato
 
 
 def _row_names(names: list[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], tuple[str, ...]]:
-    """Names of all cells of rows that are one cell longer than their header, or one shorter than one with a blank."""
+    """Return the names of all cells of rows that are one cell longer than their header, or one shorter than one with a blank."""
     widths = set(map(len, rows))
     if len(widths) != 1 or widths == {len(names)}:
         return names, ()
@@ -273,7 +274,7 @@ def _row_names(names: list[str], rows: Sequence[Sequence[str]]) -> tuple[list[st
 
 
 def _counts(cells: Sequence[str]) -> bool:
-    """Whether cells are whole numbers that go up by one, or texts."""
+    """Return whether cells are whole numbers that go up by one, or texts."""
     if all(re.fullmatch(r"[0-9]+", cell) for cell in cells):
-        return all(int(b) - int(a) == 1 for a, b in zip(cells, cells[1:], strict=False))
+        return all(int(b) - int(a) == 1 for a, b in itertools.pairwise(cells))
     return not any(re.fullmatch(r"[+-]?[0-9.,]+", cell) for cell in cells)

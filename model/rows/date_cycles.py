@@ -1,4 +1,4 @@
-"""Cycles of a date: hour of the day, day of the week and day of the year, from days since 1970-01-01 UTC."""
+"""Compute hour of the day, day of the week and day of the year from days since 1970-01-01 UTC."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CycleName = Literal["hour", "weekday", "day of year"]
 
 
 class Cycle(NamedTuple):
-    """value = t - period * floor(t / period), with t = per_day * days + shift, or of floor(days) if ``whole``.
+    """Compute t - period * floor(t / period), t = per_day * days + shift, or of floor(days) if ``whole``.
 
     t is rounded to ``GRID``: days since 1970 hold an hour to a trillionth or so, and another one for every 2^n days, so
     that 9 o'clock would be many different numbers next to each other.
@@ -42,7 +42,7 @@ CYCLES: dict[CycleName, Cycle] = {
 
 
 def cycle_values(name: CycleName, days: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Where days since 1970-01-01 UTC stand in a cycle; NaN stays NaN."""
+    """Find where days since 1970-01-01 UTC stand in a cycle; NaN stays NaN."""
     cycle = CYCLES[name]
     moments = cycle.per_day * (np.floor(days) if cycle.whole else days) + cycle.shift
     moments = np.floor(GRID * moments + 0.5) / GRID

@@ -1,4 +1,4 @@
-"""InvalidRowsError: rows that do not fit a model, and where."""
+"""Report rows that do not fit a model, and where."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_REPORTED_ERRORS = 20
 
 
 class InvalidRowsError(EigenserveError, ValueError):
-    """Rows that are not rows of the model: says where, and what would be right.
+    """Report rows that do not fit the model: where, and what would be right.
 
     ``errors`` holds ``(loc, msg)`` pairs; ``loc`` is (row,) or (row, feature name or position).
     """

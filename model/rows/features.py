@@ -1,4 +1,4 @@
-"""FeatureSpace: named raw features -> the coordinates that walk the curves of a model."""
+"""Turn named raw features into the coordinates that walk the curves of a model."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Transform = Literal["identity", "log"]
 
 @dataclass(frozen=True)
 class Feature:
-    """One column of a table, and how its values become a coordinate.
+    """Describe one column of a table, and how its values become a coordinate.
 
     numeric      z = (t(x) - center) / scale, with t the identity or log(max(x, low)).
     datetime     days since 1970-01-01 UTC, then as a number.
     boolean      false -> 0, true -> 1.
     categorical  the position in ``categories``; ``len(categories)`` for any other value.
 
-    A numeric feature may be a cycle of a date: where a row does not give it, it is told from the date.
+    A numeric feature may be a cycle of a date: where a row does not give it, it is computed from the date.
 
     Where ``missing`` is true the model has a matrix of its own for a missing value; elsewhere a missing
     number counts as the training median and a missing category as unknown.
@@ -69,26 +69,26 @@ class Feature:
         if self.kind != "categorical" and not isinstance(self.typical, int | float):
             raise ValueError(f"feature {self.name!r} must have a typical value that is a number")
         if bool(self.source) != bool(self.cycle) or self.cycle not in ("", *CYCLES):
-            raise ValueError(f"feature {self.name!r} has no known date or cycle: {self.source!r}, {self.cycle!r}")
+            raise ValueError(f"feature {self.name!r} has an unknown date or cycle: {self.source!r}, {self.cycle!r}")
         if self.cycle and self.kind != "numeric":
             raise ValueError(f"feature {self.name!r} must be numeric to be a cycle; got {self.kind}")
 
     @property
     def num_codes(self) -> int:
-        """Codes of a categorical feature, the unknown one included, or of a boolean; 0 for others."""
+        """Count the codes of a categorical feature, the unknown one included, or of a boolean; 0 for others."""
         return {"categorical": len(self.categories) + 1, "boolean": 2}.get(self.kind, 0)
 
     @cached_property
     def codes(self) -> CategoryCodes:
-        """The code of every text."""
+        """Map every text to its code."""
         return CategoryCodes(self.categories, self.reading)
 
     def encode(self, value: Any) -> tuple[float, str]:
-        """One value -> (number, "") or (NaN, what is wrong)."""
+        """Encode one value: (number, "") or (NaN, what is wrong)."""
         return encode_cell(self.kind, self.codes, self.reading, value)
 
     def coordinate(self, values: FloatArray) -> FloatArray:
-        """Column values as ``FeatureSpace.encode`` gives them -> coordinates (NaN only if ``missing``)."""
+        """Turn column values, as ``FeatureSpace.encode`` gives them, into coordinates (NaN only if ``missing``)."""
         if not self.missing:
             values = np.where(np.isnan(values), self._stand_in, values)
         if self.kind == "categorical":
@@ -98,7 +98,7 @@ class Feature:
         return (values - self.center) / self.scale
 
     def value(self, coordinates: FloatArray) -> FloatArray:
-        """The number in raw units that has a coordinate: the inverse of ``coordinate``, to rounding.
+        """Return the number in raw units that has a coordinate: the inverse of ``coordinate``, to rounding.
 
         Infinite where it is beyond float64.
         """
@@ -107,7 +107,7 @@ class Feature:
             return np.exp(values) if self.transform == "log" else values
 
     def coordinate_slope(self, values: FloatArray) -> FloatArray:
-        """d(coordinate)/dx for a numeric feature; NaN where the value is missing."""
+        """Return d(coordinate)/dx for a numeric feature; NaN where the value is missing."""
         if self.transform == "identity":
             return np.where(np.isnan(values), np.nan, 1.0 / self.scale)
         with np.errstate(divide="ignore"):
@@ -118,7 +118,7 @@ class Feature:
 
     @property
     def _stand_in(self) -> float:
-        """What a missing value counts as where it has no matrix of its own."""
+        """Return what a missing value counts as where it does not have a separate matrix."""
         if self.kind == "categorical":
             return float(len(self.categories))
         return float(self.typical)  # type: ignore[arg-type]
@@ -126,7 +126,7 @@ class Feature:
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """The features of a model in training column order, and after them the cycles of dates."""
+    """Hold the features of a model in training column order, and after them the cycles of dates."""
 
     features: tuple[Feature, ...]
 
@@ -144,26 +144,26 @@ class FeatureSpace:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names in column order."""
+        """Return names in column order."""
         return tuple(feature.name for feature in self.features)
 
     @cached_property
     def input_names(self) -> tuple[str, ...]:
-        """Names of the features that rows have to give: all but cycles."""
+        """Return names of the features that rows have to give: all but cycles."""
         return tuple(feature.name for feature in self.features if not feature.cycle)
 
     @cached_property
     def _cycles(self) -> list[tuple[int, int, CycleName]]:
-        """Positions of each cycle and of its date, and which it is."""
+        """Return positions of each cycle and of its date, and which it is."""
         return [(i, self.position(f.source), f.cycle) for i, f in enumerate(self.features) if f.cycle]
 
     @cached_property
     def tied(self) -> frozenset[int]:
-        """Positions of cycles and of their dates: none of them changes alone in a real row."""
+        """Return positions of cycles and of their dates: none of them changes alone in a real row."""
         return frozenset(i for cycle, date, _ in self._cycles for i in (cycle, date))
 
     def position(self, name: str) -> int:
-        """Where a feature stands.
+        """Return where a feature stands.
 
         Raises:
             ValueError: naming the features there are.
@@ -173,7 +173,7 @@ class FeatureSpace:
         return self.names.index(name)
 
     def encode(self, rows: Any) -> FloatArray:
-        """Raw rows -> columns.
+        """Encode raw rows as columns.
 
         Args:
             rows: a list of rows, each a mapping by feature name (a missing key is a missing value) or a
@@ -200,14 +200,14 @@ class FeatureSpace:
         return columns
 
     def fill_cycles(self, columns: FloatArray) -> None:
-        """Tell cycles that are missing in columns (N, F) from their dates, in place."""
+        """Compute cycles that are missing in columns (N, F) from their dates, in place."""
         for i, source, cycle in self._cycles:
             absent = np.isnan(columns[:, i])
             columns[absent, i] = cycle_values(cycle, columns[absent, source])
 
     @property
     def _lengths(self) -> set[int]:
-        """Values that a row in column order may have."""
+        """Return how many values a row in column order may have."""
         return {len(self.input_names), len(self)}
 
     @property
@@ -215,7 +215,7 @@ class FeatureSpace:
         return " or ".join(map(str, sorted(self._lengths)))
 
     def coordinates(self, columns: FloatArray) -> FloatArray:
-        """Columns (N, F) as ``encode`` gives them -> what the curves are walked by, (N, F) float64."""
+        """Turn columns (N, F), as ``encode`` gives them, into what the curves are walked by, (N, F) float64."""
         stand_ins, centers, scales, logarithms = self._maps
         out = np.where(np.isnan(columns), stand_ins, columns)
         for i, low in logarithms:
@@ -226,7 +226,7 @@ class FeatureSpace:
 
     @cached_property
     def _maps(self) -> tuple[FloatArray, FloatArray, FloatArray, list[tuple[int, float]]]:
-        """``Feature.coordinate`` of all features at once; measured on a single row of 8: a third of the time."""
+        """Stack ``Feature.coordinate`` of all features; measured on a single row of 8: a third of the time."""
         numbers = [feature.kind != "categorical" for feature in self.features]
         return (
             np.array([math.nan if f.missing else f._stand_in for f in self.features], np.float64),
@@ -267,7 +267,7 @@ class FeatureSpace:
         return self._encode_mixed(rows)
 
     def _encode_mixed(self, rows: Sequence[Any]) -> FloatArray:
-        """Rows of several shapes, or with something wrong: one at a time, all errors gathered."""
+        """Encode rows of several shapes, or with something wrong: one at a time, all errors gathered."""
         errors: list[tuple[Location, str]] = []
         out = np.full((len(rows), len(self)), math.nan)
         for i, row in enumerate(rows):
@@ -296,7 +296,7 @@ class FeatureSpace:
         return f"unknown feature; the model's features are {', '.join(self.names)}; got {key!r}"
 
     def _encode_columns(self, columns: Sequence[Any], keys: Sequence[int | str]) -> FloatArray:
-        """Columns of the first features; those of the others are missing."""
+        """Encode columns of the first features; those of the others are missing."""
         count = len(columns[0]) if columns else 0
         out = np.full((count, len(self)), math.nan)
         errors: list[tuple[Location, str]] = []
@@ -313,9 +313,9 @@ class FeatureSpace:
 
 
 def _column(values: Any) -> Any:
-    """A table's column as a sequence of its values; None if it is none."""
+    """Return a table's column as a sequence of its values; None if it is not a column."""
     if isinstance(values, list | tuple):
-        return values  # as it is: np.asarray would make one type of a number beside a text
+        return values  # as it is: np.asarray would make one type of a number and a text
     if isinstance(values, np.ndarray) and values.dtype.kind == "M":
         values = values.astype("datetime64[us]")  # of nanoseconds NumPy would make integers
     dates = getattr(getattr(values, "dtype", None), "kind", "") in ("m", "M")
@@ -324,7 +324,7 @@ def _column(values: Any) -> Any:
 
 
 def _fill_plain(feature: Feature, values: Any, out: FloatArray) -> bool:
-    """The quick way for plain numbers or plain texts; False where cells need a look one by one."""
+    """Fill plain numbers or plain texts quickly; False where cells need a look one by one."""
     if isinstance(values, np.ndarray) and values.dtype.kind in "iuf":
         if feature.kind != "numeric":
             return False

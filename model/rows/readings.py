@@ -1,4 +1,4 @@
-"""Reading: how the texts of one column become numbers, dates, booleans or missing values, in every format alike."""
+"""Read the texts of a column as numbers, dates, booleans or missing values, in every format alike."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _ZONE = re.compile(r" ?(?:(?P<utc>Z|UTC|GMT)|(?P<sign>[+-])(?P<hours>[0-9]{2}):?
 
 @dataclass(frozen=True)
 class Reading:
-    """How the texts of a column are read; values that are not texts are what they are.
+    """Say how the texts of a column are read; values that are not texts are what they are.
 
     Attributes:
         decimal: the decimal mark, "." or ",".
@@ -80,16 +80,16 @@ class Reading:
 
     @cached_property
     def missing_texts(self) -> frozenset[str]:
-        """All texts that stand for a missing value in this column."""
+        """Return all texts that stand for a missing value in this column."""
         return (MISSING_TEXTS if self.markers else frozenset({""})) | frozenset(self.missing)
 
     @cached_property
     def takes_plain(self) -> bool:
-        """Whether a number as programs write it (-1.5e3) means itself."""
+        """Return whether a number as programs write it (-1.5e3) means itself."""
         return self.decimal == "." and self.thousands != "." and not self.clock and "%" not in self.affixes
 
     def number(self, text: str) -> float | None:
-        """The number that a stripped text stands for; None if it is not one."""
+        """Return the number that a stripped text stands for; None if it is not one."""
         if self.takes_plain and _PLAIN.fullmatch(text):
             return float(text)
         if self.clock:
@@ -112,7 +112,7 @@ class Reading:
         return None if bare and "%" in self.affixes else number
 
     def days(self, text: str) -> float:
-        """Days since 1970-01-01T00:00Z of a stripped text; a time without a zone counts as UTC.
+        """Return days since 1970-01-01T00:00Z of a stripped text; a time without a zone counts as UTC.
 
         Raises:
             ValueError: it is neither in ISO 8601 nor in the column's format.
@@ -129,7 +129,7 @@ PLAIN = Reading()
 
 
 class NumberText(NamedTuple):
-    """The parts of a text that has the shape of a number."""
+    """Hold the parts of a text that has the shape of a number."""
 
     sign: str
     prefix: str
@@ -139,12 +139,12 @@ class NumberText(NamedTuple):
 
 
 def is_plain_number(text: str) -> bool:
-    """Whether a text is a number as programs write it."""
+    """Return whether a text is a number as programs write it."""
     return _PLAIN.fullmatch(text) is not None
 
 
 def affix_key(text: str) -> str:
-    """A currency or unit in the form in which ``Reading.affixes`` has it: "Rs." and "rs" are one, years and year."""
+    """Return a currency or unit in the form in which ``Reading.affixes`` has it: "Rs." and "rs" are one, years and year."""
     key = text.strip().rstrip(".").casefold()
     return key[:-1] if len(key) > 2 and key.endswith("s") else key
 
@@ -176,7 +176,7 @@ def _marked(decimal: str, thousands: str) -> re.Pattern[str]:
 
 
 def digits_of(body: str, decimal: str, thousands: str) -> str | None:
-    """Digits with these marks, as ``float`` reads them; None if the marks stand where they cannot."""
+    """Return digits with these marks as ``float`` reads them; None if the marks stand where they cannot."""
     if _marked(decimal, thousands).fullmatch(body) is None:
         return None
     if thousands:
@@ -185,7 +185,7 @@ def digits_of(body: str, decimal: str, thousands: str) -> str | None:
 
 
 def hours_of(text: str) -> float | None:
-    """Hours of a time of day or a duration: 9:30, 9:30 pm, 1:23:45, 2 days 03:00:00; None for other texts."""
+    """Return the hours of a time of day or a duration: 9:30, 9:30 pm, 1:23:45, 2 days 03:00:00; None for other texts."""
     match = _CLOCK.fullmatch(text.translate(_PLAINER))
     if match is None:
         return None
@@ -199,7 +199,7 @@ def hours_of(text: str) -> float | None:
 
 
 def formatted_moment(text: str, date_format: str) -> datetime | None:
-    """A date in a format of ``strptime``, with or without a time of day behind it; None for other texts."""
+    """Read a date in a format of ``strptime``, with or without a time of day behind it; None for other texts."""
     try:
         return datetime.strptime(text, date_format)
     except ValueError:
@@ -224,13 +224,13 @@ def formatted_moment(text: str, date_format: str) -> datetime | None:
 
 
 def days_of(moment: datetime) -> float:
-    """Days since 1970-01-01T00:00Z; a time without a zone counts as UTC."""
+    """Return days since 1970-01-01T00:00Z; a time without a zone counts as UTC."""
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     return (aware - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() / 86_400.0
 
 
 def hours_of_value(value: object) -> float | None:
-    """Hours of a time of day or a duration as Python, NumPy or pandas have them; None for other values."""
+    """Return the hours of a time of day or a duration as Python, NumPy or pandas have them; None for other values."""
     if isinstance(value, time):
         seconds = 3600 * value.hour + 60 * value.minute + (value.second + value.microsecond / 1e6)
         return seconds / SECONDS_PER_HOUR

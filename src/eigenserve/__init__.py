@@ -1,4 +1,4 @@
-"""Tabular models whose prediction is an eigenvalue, each prediction explained exactly by its eigenvector."""
+"""Train, serve and explain tabular models whose prediction is an eigenvalue."""
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version

@@ -1,4 +1,4 @@
-"""The command line `eigenserve`: one parser, and one place where mistakes become one line and an exit code."""
+"""Run the command line `eigenserve`: one parser, and one place where mistakes become one line and an exit code."""
 
 from __future__ import annotations
 

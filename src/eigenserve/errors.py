@@ -1,9 +1,9 @@
-"""The base class of the errors that Eigenserve raises on purpose."""
+"""Define the base class of the errors that Eigenserve raises on purpose."""
 
 
 class EigenserveError(Exception):
-    """A request, file or setting that cannot be used as it is; the command line reports it in one line."""
+    """Report a request, file or setting that cannot be used as it is; the command line prints it in one line."""
 
 
 class UserError(EigenserveError):
-    """A mistake in what the user asked for: an option, a table or a file."""
+    """Report a mistake in what the user asked for: an option, a table or a file."""

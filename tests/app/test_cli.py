@@ -33,7 +33,7 @@ def test_a_missing_or_empty_store_is_named(tmp_path: Path):
     missing = tmp_path / "none"
     check(*run(tmp_path, "serve", "--store", str(missing)), str(missing), "eigenserve fit")
     missing.mkdir()
-    check(*run(tmp_path, "serve", "--store", str(missing)), "has no model")
+    check(*run(tmp_path, "serve", "--store", str(missing)), "is empty")
 
 
 def test_a_port_in_use_is_named(tmp_path: Path, store: ModelStore):

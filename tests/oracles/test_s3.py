@@ -145,5 +145,5 @@ def test_a_bucket_without_models_is_one_line_and_exit_code_2(store: RemoteStore,
     )
     assert process.wait(60) == 2
     text = (tmp_path / "log").read_text()
-    assert f"error: the store {store.root} has no model" in text
+    assert f"error: the store {store.root} is empty" in text
     assert "Traceback" not in text

@@ -1,4 +1,4 @@
-"""Which features need more knots: those whose finer curve explains what an additive model leaves, cross-fitted.
+"""Find features that need more knots: those whose finer curve explains what an additive model leaves, cross-fitted.
 
 A place along a coast or a season needs many knots, where most effects are smooth and more knots only fit noise
 (measured, California housing without pairs: 128 knots along longitude and latitude take the RMSE from 47,600 to
@@ -33,7 +33,7 @@ def finer_features(
     fold: NDArray[np.int64],
     rng: np.random.Generator,
 ) -> dict[int, int]:
-    """Features that deserve more knots than others -> how many.
+    """Find features that deserve more knots than others, and how many.
 
     Args:
         space: the features.
@@ -64,5 +64,5 @@ def finer_features(
 
 
 def _finer(curve: CurveBasis, plain: CurveBasis | None) -> bool:
-    """Not so where every level has a knot already."""
+    """Refine a feature's curve, unless every level has a knot already."""
     return plain is None or len(curve.curve.knots) > len(plain.curve.knots)

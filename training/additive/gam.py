@@ -1,4 +1,4 @@
-"""The additive model (GAM): the convex relative of a spectral model, in the same curves.
+"""Fit the additive model (GAM): the convex relative of a spectral model, in the same curves.
 
 It is the special case where every matrix is a multiple of the identity. Fitted to optimality in a moment, it is a
 candidate of its own on small tables, a start for others, and its residuals show which pairs of features interact.
@@ -33,7 +33,7 @@ from eigenserve.training.kernels.losses import (
 #: Ridge penalties on ramps and on lines, categories and missing values.
 RAMP_PENALTIES = (1.0, 4.0, 16.0, 64.0, 256.0, 4096.0)
 LINE_PENALTIES = (0.3, 3.0)
-#: Losses that take Newton steps try all of them below so many rows, and a weaker one for classes that lines tell apart;
+#: Losses that take Newton steps try all of them below so many rows, and a weaker one for classes that lines separate;
 #: above, where it takes long, the middle ones for ramps and the first for lines.
 NEWTON_CHOICE_ROWS = 2_000
 WEAK_LINE_PENALTY = 0.03
@@ -50,7 +50,7 @@ MAX_FIT_ROWS = 200_000
 
 @dataclass(frozen=True)
 class AdditiveModel:
-    """A GAM fitted to all rows and to the rows outside each fold.
+    """Hold a GAM fitted to all rows and to the rows outside each fold.
 
     Attributes:
         coefficients: (folds + 1, P, O) of the curves' parameters; the last are of all rows.
@@ -100,7 +100,7 @@ def fit_additive(
 
 
 def _choose_penalty(problem: _Problem, rough: NDArray[np.bool_], fold: NDArray[np.int64]) -> FloatArray:
-    """(P + 1,) the penalties of the least out-of-fold loss, judged on some of the rows where there are many."""
+    """Choose the penalties (P + 1,) of the least out-of-fold loss, judged on some of the rows where there are many."""
     stride = -(-len(fold) // MAX_CHOICE_ROWS)
     part = np.arange(0, len(fold), stride)
     exact = problem.loss == SQUARED
@@ -129,7 +129,7 @@ def _choose_penalty(problem: _Problem, rough: NDArray[np.bool_], fold: NDArray[n
 
 @dataclass(frozen=True)
 class _Problem:
-    """A generalised linear model in the parameters of curves, with a ridge penalty."""
+    """Solve a generalised linear model in the parameters of curves, with a ridge penalty."""
 
     starts: NDArray[np.int32]
     weights: NDArray[np.float32]
@@ -143,7 +143,7 @@ class _Problem:
         return gather(self.starts[rows], self.weights[rows], self.basis @ beta)
 
     def solve(self, rows: NDArray[np.int64], penalty: FloatArray, start: FloatArray | None = None) -> FloatArray:
-        """Coefficients (P + 1, O) on some rows, the offset last."""
+        """Solve for coefficients (P + 1, O) on some rows, the offset last."""
         if start is None:
             beta = np.zeros((len(penalty), self.num_outputs))
             beta[-1] = best_constant(self.loss, 0.0, self.target[rows], self.weight[rows], self.num_outputs)

@@ -1,4 +1,4 @@
-"""Least-squares sums over rows that stand on curves: two matrices each, so no design matrix is ever made.
+"""Sum least squares over rows that stand on curves: two matrices each, so a design matrix is never made.
 
 A row's design vector holds, for every curve, 1 - w at one matrix and w at the next, and a one for the constant. Its
 outer product has 4 C^2 entries whatever the number of matrices, which makes a Gram matrix of hundreds of columns as
@@ -20,12 +20,12 @@ from eigenserve.training.curves.basis import CurveBasis, curve_set
 
 
 def basis_matrix(bases: Sequence[CurveBasis]) -> FloatArray:
-    """(R + 1, P + 1): matrices of all curves, and the constant, from their parameters."""
+    """Build the matrix (R + 1, P + 1) from parameters to matrices of all curves, and the constant."""
     return np.asarray(block_diag(*(basis.matrix for basis in bases), np.ones((1, 1))))
 
 
 def gather(starts: NDArray[np.int32], weights: NDArray[np.float32], table: FloatArray) -> FloatArray:
-    """Design times ``table`` (R + 1, O), the constant last: (N, O)."""
+    """Multiply the design with ``table`` (R + 1, O), the constant last: (N, O)."""
     out = np.empty((len(starts), table.shape[1]))
     _gather(starts, weights, np.ascontiguousarray(table), out)
     return out
@@ -39,7 +39,7 @@ def gram(
     pull: FloatArray,
     num_matrices: int,
 ) -> tuple[FloatArray, FloatArray]:
-    """Weighted design' design (R + 1, R + 1) and design' pull (R + 1, O) over the rows in ``rows``.
+    """Sum weighted design' design (R + 1, R + 1) and design' pull (R + 1, O) over the rows in ``rows``.
 
     Args:
         starts, weights: (N, C), where each row stands.
@@ -55,7 +55,7 @@ def gram(
 
 
 def cross_fitted(bases: Sequence[CurveBasis], z: FloatArray, target: FloatArray, fold: NDArray[np.int64]) -> FloatArray:
-    """(N, O): the target by a ridge regression in these curves, each row by the fit that has not seen it.
+    """Predict the target by a ridge regression in these curves, each row by the fit that has not seen it: (N, O).
 
     Args:
         bases: the curves.

@@ -1,4 +1,4 @@
-"""Which pairs of features interact: what each explains of an additive model's residuals, cross-fitted."""
+"""Find pairs of features that interact: what each explains of an additive model's residuals, cross-fitted."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MAX_PROBE_MATRICES = 400
 
 @dataclass(frozen=True)
 class PairGain:
-    """What a pair of features explains.
+    """Measure what a pair of features explains.
 
     Attributes:
         pair: positions of the features.
@@ -49,12 +49,12 @@ class PairGain:
 
     @property
     def worthwhile(self) -> bool:
-        """Large enough, and surely not chance."""
+        """Return whether it is large enough, and surely not chance."""
         return self.gain >= MIN_GAIN and self.standard_errors >= MIN_STANDARD_ERRORS
 
     @property
     def large(self) -> bool:
-        """So much that it may deserve a fine resolution."""
+        """Return whether it is so large that it may deserve a fine resolution."""
         return self.gain >= LARGE_GAIN
 
 
@@ -66,7 +66,7 @@ def find_pairs(
     importance: FloatArray,
     rng: np.random.Generator,
 ) -> list[PairGain]:
-    """Pairs worth a term, one after the other: each by what it explains once those before it have.
+    """Find pairs worth a term, one after the other: each by what it explains once those before it have.
 
     Without that order, a strong pair lends its gain to every other pair of one of its features.
 
@@ -130,6 +130,6 @@ def _gains(
 
 
 def pair_term(space: FeatureSpace, pair: tuple[int, int]) -> Term:
-    """The term of a pair."""
+    """Make the term of a pair."""
     a, b = pair
     return Term(f"{space.names[a]} & {space.names[b]}", pair)

@@ -1,1 +1,1 @@
-"""The commands of training."""
+"""Run the commands of training."""

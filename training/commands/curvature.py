@@ -1,4 +1,4 @@
-"""The command `eigenserve curvature`: measure a model's curvature, print it and write it into the model's folder."""
+"""Run `eigenserve curvature`: measure a model's curvature, print it and write it into the model's folder."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def add_curvature(commands: Any) -> None:
     bend = commands.add_parser(
         "curvature",
         help="measure how flat a model's minimum is",
-        description="Eigenvalues, trace and density of the Hessian of a model's loss on a table.",
+        description="Measure eigenvalues, trace and density of the Hessian of a model's loss on a table.",
     )
     bend.set_defaults(run=_run)
     bend.add_argument("model", metavar="MODEL", help="STORE/NAME or STORE/NAME/VERSION")
     bend.add_argument("data", metavar="DATA", help="a table with the target, as for fit")
     bend.add_argument("--top", type=int, default=5, metavar="K", help="eigenvalues at each end (default 5)")
-    bend.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
+    bend.add_argument("--seed", type=int, default=0, help="seed of everything random (default 0)")
     bend.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute")
     bend.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
@@ -59,14 +59,14 @@ def _run(arguments: argparse.Namespace) -> None:
     for path in files:
         print(f"wrote {path}")
     if not files:
-        print("note: nothing was written, the store is no local folder")
+        print("note: nothing was written: the store is not a local folder")
     print(f"{document['products']} products in {time.monotonic() - started:.1f} s")
     if arguments.json:
         print(json.dumps({"model": model.card["name"], "version": model.card["version"], **document}))
 
 
 def version_folder(path: Path, model: SpectralModel) -> Path:
-    """STORE/NAME or STORE/NAME/VERSION -> the folder of the version that was loaded from there."""
+    """Return the folder of the version that was loaded from STORE/NAME or STORE/NAME/VERSION."""
     version = str(model.card["version"])
     is_version = path.name == version and path.parent.name == model.card["name"]
     return path if is_version else path / version

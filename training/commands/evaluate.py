@@ -1,4 +1,4 @@
-"""The command `eigenserve evaluate`."""
+"""Run the command `eigenserve evaluate`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `export`: a model as one ONNX file."""
+"""Run the command `eigenserve export`: write a model as one ONNX file."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def add_export(commands: Any) -> None:
     parser.set_defaults(run=export)
     parser.add_argument("model", metavar="MODEL", help="STORE/NAME or STORE/NAME/VERSION")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE.onnx", help="the file to write")
-    parser.add_argument("--explain", action="store_true", help="with explanations of every prediction")
+    parser.add_argument("--explain", action="store_true", help="add explanations of every prediction")
     parser.add_argument("--precision", choices=["float64", "float32"], default="float64")
     parser.add_argument("--opset", type=int, default=17, help="version of the operators (default 17)")
     parser.add_argument(
         "--categories",
         choices=["strings", "codes"],
         default="strings",
-        help="categories as texts, or as their positions, which needs no operator outside ai.onnx",
+        help="write categories as texts, or as positions, which needs only operators of ai.onnx",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
@@ -81,7 +81,7 @@ def export(arguments: argparse.Namespace) -> None:
 
 
 def _write(out: Path, content: bytes) -> None:
-    """The whole file or none: readers never see a part of it."""
+    """Write the whole file or none: readers never see a part of it."""
     try:
         with tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}.", delete=False) as draft:
             try:
@@ -94,4 +94,4 @@ def _write(out: Path, content: bytes) -> None:
                 os.unlink(draft.name)
                 raise
     except OSError as error:
-        raise UserError(f"{out} cannot be written: {error.strerror}") from error
+        raise UserError(f"cannot write {out}: {error.strerror}") from error

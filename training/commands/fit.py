@@ -1,4 +1,4 @@
-"""The command `eigenserve fit`."""
+"""Run the command `eigenserve fit`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def add_fit(commands: Any) -> None:
         type=_count,
         default=1_000_000,
         metavar="N",
-        help="rows to use at most; of a longer table a uniform sample (default 1,000,000)",
+        help="use at most N rows; larger tables are sampled uniformly (default 1,000,000)",
     )
     add_file_options(fit)
     fit.add_argument("--device", choices=["auto", "cpu"], default="auto", help="where to train")
@@ -103,8 +103,8 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.model.checkpoints.local_store import ModelStore
     from eigenserve.model.rows.readings import MISSING_TEXTS
     from eigenserve.training.commands.metrics_table import print_metrics
-    from eigenserve.training.data.sampling import read_sample
     from eigenserve.training.data.columns import reading_options
+    from eigenserve.training.data.sampling import read_sample
     from eigenserve.training.data.table import FileOptions
     from eigenserve.training.evaluation.evaluate import evaluate, evaluate_scores
     from eigenserve.training.fit import fit
@@ -117,8 +117,8 @@ def _run(arguments: argparse.Namespace) -> None:
 
     started = time.monotonic()
     names = [name.replace("-", "_") for name, *_ in _SETTINGS] + ["task"]
-    told = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
-    settings = read_settings(arguments.config, told) if arguments.config else make_settings(told)
+    options = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
+    settings = read_settings(arguments.config, options) if arguments.config else make_settings(options)
     name, store = _model_name(arguments), _store(arguments.store)
     # What a fit keeps for --resume is always on this machine.
     local = store.root if isinstance(store, ModelStore) else store.cache
@@ -197,7 +197,7 @@ def _model_name(arguments: argparse.Namespace) -> str:
 
 
 def _store(location: str | None) -> ModelStore | RemoteStore:
-    """Where the model goes; a URL is asked for its models now, not after a long training."""
+    """Open the store for the model; a URL is asked for its models now, not after a long training."""
     from eigenserve.model.checkpoints.locations import open_store
 
     try:
@@ -209,7 +209,7 @@ def _store(location: str | None) -> ModelStore | RemoteStore:
 
 
 def _check_writable(root: Path) -> None:
-    """Before a long training, not after it."""
+    """Check that the store can be written, before a long training and not after it."""
     nearest = next(path for path in (root.absolute(), *root.absolute().parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise UserError(f"the store {root} cannot be written: {nearest} is no folder that may be written to")
+        raise UserError(f"cannot write to store {root}: {nearest} is not a writable directory")

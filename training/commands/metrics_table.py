@@ -1,4 +1,4 @@
-"""A table of metrics for the terminal."""
+"""Print a table of metrics on the terminal."""
 
 from __future__ import annotations
 

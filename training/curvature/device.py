@@ -1,4 +1,4 @@
-"""Where to compute, by the names of the command line."""
+"""Choose where to compute, by the names of the command line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from eigenserve.errors import UserError
 
 
 def choose_device(name: str) -> str:
-    """auto, cpu or cuda -> "cpu" or "cuda"; auto is cuda where torch has one.
+    """Choose "cpu" or "cuda" for auto, cpu or cuda; auto is cuda where torch has one.
 
     Raises:
         UserError: cuda where torch has none.

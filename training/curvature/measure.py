@@ -1,4 +1,4 @@
-"""Curvature of a trained model: how flat the minimum is that training found."""
+"""Measure how flat the minimum is that training found."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ PROBES, STEPS = 5, 30
 
 @dataclass(frozen=True)
 class Curvature:
-    """The Hessian of a model's mean loss on a table, with respect to all entries of its matrices.
+    """Hold figures of the Hessian of a model's mean loss on a table, with respect to all entries of its matrices.
 
     A regression's loss is that of the standardised target (its mean and deviation in the table), and the
     matrices are in that unit too, so the figures do not depend on the target's unit. The penalty of training
-    is no part of it.
+    is not part of it.
 
     Attributes:
         loss: the loss's name.
@@ -73,7 +73,7 @@ class Curvature:
     smallest_gap: float
 
     def document(self) -> dict[str, Any]:
-        """The figures as JSON types, as ``curvature.json`` holds them."""
+        """Write the figures as JSON types, as ``curvature.json`` holds them."""
         return {
             "loss": self.loss,
             "rows": self.rows,
@@ -100,7 +100,7 @@ def measure_curvature(
     device: str = "cpu",
     reporter: Reporter | None = None,
 ) -> Curvature:
-    """The ``top`` largest and smallest eigenvalues of the loss's Hessian on a table, its trace and density.
+    """Measure the ``top`` largest and smallest eigenvalues of the loss's Hessian on a table, its trace and density.
 
     Args:
         model: the trained model.
@@ -109,7 +109,7 @@ def measure_curvature(
         probes: random vectors for trace and density.
         seed: of all random vectors.
         device: where to compute, as torch names it.
-        reporter: told of the progress.
+        reporter: receives the progress.
 
     Raises:
         UserError: no target column, one that is none of this model, more eigenvalues than there are, or no
@@ -141,19 +141,19 @@ def measure_curvature(
     total = 2 * MAX_PRODUCTS + probes * STEPS
 
     def end(which: Which, before: int, text: str) -> EigenResult:
-        def tell(done: int, _: int, converged: int) -> None:
+        def report(done: int, _: int, converged: int) -> None:
             reporter.advance(before + done, total, f"{text}: {converged} of {top}")
 
-        return lanczos(hessian, top, min(MAX_PRODUCTS, 20 * size), TOLERANCE, which=which, seed=seed, progress=tell)
+        return lanczos(hessian, top, min(MAX_PRODUCTS, 20 * size), TOLERANCE, which=which, seed=seed, progress=report)
 
     largest = end("LA", 0, "largest eigenvalues")
     smallest = end("SA", MAX_PRODUCTS, "smallest eigenvalues")
 
-    def tell(done: int, _: int, finished: int) -> None:
+    def report(done: int, _: int, finished: int) -> None:
         reporter.advance(2 * MAX_PRODUCTS + done, total, f"density: {finished} of {probes} probes")
 
     # The pairs at the top carry most of the trace's variance; those at the bottom may be copies of zero.
-    density = spectrum(hessian, probes, STEPS, seed + 1, known=largest, progress=tell)
+    density = spectrum(hessian, probes, STEPS, seed + 1, known=largest, progress=report)
     reporter.advance(total, total, "done")
     value, slope = hessian.value_and_slope()
     return Curvature(
@@ -170,7 +170,7 @@ def measure_curvature(
 
 
 def choose_loss(model: SpectralModel) -> tuple[str, RowLoss]:
-    """The name of the loss that a model's curvature is that of, and the loss: the one it was trained on.
+    """Choose the loss whose curvature is measured, with its name: the one the model was trained on.
 
     Losses without curvature of their own (absolute, quantile) are replaced by Huber's.
     """
@@ -187,13 +187,13 @@ def choose_loss(model: SpectralModel) -> tuple[str, RowLoss]:
 
 
 def _settings(model: SpectralModel) -> dict[str, Any]:
-    """The settings that the model was trained with, as far as its card tells."""
+    """Recover the settings that the model was trained with, as far as its card keeps them."""
     return {**asdict(FitSettings()), **model.card.get("training", {}).get("settings", {})}
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """A table as training sees it: features, target and weight (N,)."""
+    """Hold a table as training sees it: features, target and weight (N,)."""
 
     features: pd.DataFrame
     target: FloatArray
@@ -201,7 +201,7 @@ class _Rows:
 
 
 def _rows(model: SpectralModel, frame: pd.DataFrame) -> _Rows:
-    """The rows with a target, weighted as in training, but for class weights."""
+    """Select the rows with a target, weighted as in training, but for class weights."""
     settings = _settings(model)
     features, target, _ = split_target(frame, model.target, model.task, model.classes, vary=False)
     values, weight = target.values, np.ones(len(features))

@@ -1,4 +1,4 @@
-"""Curvature as a plot, and as files beside a checkpoint's model."""
+"""Plot curvature, and write it as files next to a checkpoint's model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WIDTH_DECADES = 0.06
 
 
 def curvature_figure(document: dict[str, Any]) -> go.Figure:
-    """A figure of what ``Curvature.document`` gives: the outermost eigenvalues, and the density of all."""
+    """Draw what ``Curvature.document`` gives: the outermost eigenvalues, and the density of all."""
     nodes = np.array(document["density"]["nodes"])
     weights = np.array(document["density"]["weights"])
     outer = np.array(document["top"]["eigenvalues"] + document["bottom"]["eigenvalues"])
@@ -87,7 +87,7 @@ def write_curvature(folder: Path, document: dict[str, Any]) -> list[Path]:
 
 
 def with_section(report: str, document: dict[str, Any]) -> str:
-    """A report (HTML) with the curvature's section at its end, in place of an earlier one."""
+    """Append the curvature's section to a report (HTML), in place of an earlier one."""
     has_plotly = "Plotly.newPlot" in report.partition(BEGIN)[0]
     plot = plotly.io.to_html(
         curvature_figure(document), full_html=False, include_plotlyjs=not has_plotly, div_id="curvature"
@@ -100,7 +100,7 @@ def with_section(report: str, document: dict[str, Any]) -> str:
 
 
 def summary(document: dict[str, Any]) -> str:
-    """The figures in a sentence or two."""
+    """Summarise the figures in a sentence or two."""
     error = document["trace_standard_error"]
     return (
         f"Hessian of the mean {document['loss']} loss over {document['rows']:,} rows with respect to "

@@ -1,4 +1,4 @@
-"""Curves for the terms of a table, and the parameters behind their matrices."""
+"""Build the curves for the terms of a table, and the parameters behind their matrices."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class CurveBasis:
-    """A curve with how its matrices come from the parameters that are trained.
+    """Describe a curve and how its matrices come from the parameters that are trained.
 
     matrices = matrix @ parameters, for every entry of the matrices alike. Curves of single features are
     trained as a line plus ramps (each parameter moves all knots beyond one), which generalises better than
@@ -37,7 +37,7 @@ class CurveBasis:
         matrix: (num_matrices, P).
         trained: (P,), false for parameters that no row can move: they start at zero.
         rough: (P,), true for those that bend a curve of a single feature.
-        form: how the kernels are told of it, of ``training.kernels.layout``; ``matrix`` is the identity for a monotone
+        form: how the kernels know it, of ``training.kernels.layout``; ``matrix`` is the identity for a monotone
             curve, whose parameters are those of ``training.kernels.monotone_steps``.
         sign: 1 or -1 for a monotone curve, 0 for others.
         bend: 1 or -1 for a convex or concave one, whose parameters are those of ``training.kernels.bends``, 0 for
@@ -53,7 +53,7 @@ class CurveBasis:
     bend: int = 0
 
     def matrices(self, params: FloatArray, least: float) -> FloatArray:
-        """Parameters (P, ...) -> matrices (R, ...), in float64.
+        """Turn parameters (P, ...) into matrices (R, ...), in float64.
 
         least: the rise of every step, or growth of the slope, of a curve that is constrained, summed over its knots.
         """
@@ -70,7 +70,7 @@ class CurveBasis:
 
 @dataclass(frozen=True)
 class Resolution:
-    """How finely a pair of numbers is resolved: evenly spread directions, and knots along each.
+    """Say how finely a pair of numbers is resolved: evenly spread directions, and knots along each.
 
     Ramps suit few knots; many are better trained each by itself.
     """
@@ -85,12 +85,12 @@ PROBE = Resolution(4, 12, ramps=True)
 
 
 def coarse_resolution(rows: int) -> Resolution:
-    """For pairs of any kind."""
+    """Choose the coarse resolution, for pairs of any kind."""
     return Resolution(2, 6, True) if rows < 1000 else Resolution(4, 8, True) if rows < 2000 else Resolution(4, 16, True)
 
 
 def fine_resolution(rows: int) -> Resolution | None:
-    """For a pair that explains much, such as a place on a map; None where rows are too few."""
+    """Choose the resolution for a pair that explains much, such as a place on a map; None where rows are too few."""
     return None if rows < 2000 else Resolution(8, 24, False) if rows < 5000 else Resolution(16, 64, False)
 
 
@@ -102,12 +102,12 @@ def main_curves(
     finer: Mapping[int, int] | None = None,
     bends: Mapping[int, int] | None = None,
 ) -> tuple[list[Term], list[CurveBasis]]:
-    """A term and its curve for each feature that varies.
+    """Make a term and its curve for each feature that varies.
 
     Args:
         space: the features.
         coordinates: (N, F), the training rows; knots stand at their quantiles.
-        shape: "linear" for the affine pencil of the literature, which has no knots to choose.
+        shape: "linear" for the affine pencil of the literature, which does not have knots to choose.
         monotone: features -> 1 or -1, along which the score must not fall, or not rise.
         finer: features -> how many knots, for those that have more than others.
         bends: features -> 1 or -1, along which the score must be convex, or concave.
@@ -129,12 +129,12 @@ def main_curves(
 
 
 def curve_set(bases: Sequence[CurveBasis]) -> CurveSet:
-    """The curves of ``bases``, stacked."""
+    """Stack the curves of ``bases``."""
     return CurveSet(tuple(basis.curve for basis in bases))
 
 
 def _constrained(basis: CurveBasis, monotone: Mapping[int, int], bend: int = 0) -> CurveBasis:
-    """The basis itself, or a monotone or bent one if its curve walks along features that must be.
+    """Return the basis, or a monotone or bent one if its curve walks along features that must be.
 
     Raises:
         ValueError: the curve runs up one of them while it runs down the other.
@@ -146,7 +146,7 @@ def _constrained(basis: CurveBasis, monotone: Mapping[int, int], bend: int = 0) 
     if not (signs or bend) or len(basis.curve.knots) < 2:
         return basis
     if len(signs) > 1:
-        raise ValueError("no curve is monotone both ways")
+        raise ValueError("a curve cannot be monotone in both directions")
     count = len(basis.matrix)
     free = np.ones(count, bool)
     sign = signs.pop() if signs else 0
@@ -154,7 +154,7 @@ def _constrained(basis: CurveBasis, monotone: Mapping[int, int], bend: int = 0) 
 
 
 def choose_knots(values: FloatArray, count: int) -> FloatArray:
-    """Ascending knots: every level where there are few, else about ``count`` quantiles.
+    """Choose ascending knots: every level where there are few, else about ``count`` quantiles.
 
     Where ties swallow quantiles (a column that is mostly zero, say) each frequent level gets a knot, too, and
     the most frequent ones get knots on their neighbours, so that they can stand out as spikes.
@@ -175,18 +175,18 @@ def choose_knots(values: FloatArray, count: int) -> FloatArray:
     if len(frequent) > MAX_SPIKES:
         frequent = levels[np.argsort(-counts, kind="stable")[:MAX_SPIKES]]
     top = np.flatnonzero(counts > 0.02 * len(values))
-    beside = levels[np.clip(np.concatenate([top - 1, top + 1]), 0, len(levels) - 1)]
+    adjacent = levels[np.clip(np.concatenate([top - 1, top + 1]), 0, len(levels) - 1)]
     spread = np.quantile(levels, np.linspace(0.0, 1.0, count))
-    return np.unique(np.concatenate([knots, frequent, levels[top], beside, spread]))
+    return np.unique(np.concatenate([knots, frequent, levels[top], adjacent, spread]))
 
 
 def main_knots(rows: int) -> int:
-    """Knots on the curve of a single feature. Measured: more harm small tables, fewer cost on large ones."""
+    """Choose knots on the curve of a single feature. Measured: more harm small tables, fewer cost on large ones."""
     return 8 if rows < 1000 else 12 if rows < 5000 else 16
 
 
 def main_curve(term: int, i: int, z: FloatArray, missing: bool, shape: CurveShape, num_knots: int) -> CurveBasis | None:
-    """The curve of the number ``i`` by itself, with about ``num_knots`` knots; None for a number that never varies.
+    """Make the curve of the number ``i`` alone, with about ``num_knots`` knots; None for a constant.
 
     z: (N,), its coordinates.
     """
@@ -209,7 +209,7 @@ def main_curve(term: int, i: int, z: FloatArray, missing: bool, shape: CurveShap
 
 
 def line_and_ramps(knots: FloatArray) -> FloatArray:
-    """(K, K): a line through zero, and a ramp from -1/2 to 1/2 for each step between knots.
+    """Return (K, K): a line through zero, and a ramp from -1/2 to 1/2 for each step between knots.
 
     For two knots the line alone: the constant matrices hold the rest.
     """
@@ -221,7 +221,7 @@ def line_and_ramps(knots: FloatArray) -> FloatArray:
 
 
 def _with_missing(curve: Curve, form: int, trained: np.ndarray | None = None) -> CurveBasis:
-    """The basis of a curve of this form; its matrix for "missing", if it has one, is a parameter of its own."""
+    """Make the basis of a curve of this form; its matrix for "missing", if it has one, is a separate parameter."""
     knots = np.array(curve.knots)
     if form == RAMPS:
         matrix = line_and_ramps(knots)
@@ -240,7 +240,7 @@ def _with_missing(curve: Curve, form: int, trained: np.ndarray | None = None) ->
 def _paths(
     term: int, space: FeatureSpace, choosing: tuple[int, ...], numeric: tuple[int, ...], knots: FloatArray
 ) -> CurveBasis:
-    """One path per combination of categories, a parameter per matrix; unknown categories stay at zero."""
+    """Make one path per combination of categories, a parameter per matrix; unknown categories stay at zero."""
     chosen = [space.features[i] for i in choosing]
     known = np.ones(1, bool)
     for feature in chosen:
@@ -268,7 +268,7 @@ def pair_curves(
     resolution: Resolution,
     monotone: Mapping[int, int] | None = None,
 ) -> list[CurveBasis]:
-    """The curves of a pair: a table, a path for each category, or directions in the plane of two numbers."""
+    """Make the curves of a pair: a table, a path for each category, or directions in the plane of two numbers."""
     monotone = monotone or {}
     # A boolean chooses a path, too, unless the score must be monotone along it.
     numeric = tuple(i for i in (a, b) if space.features[i].kind in ("numeric", "datetime") or i in monotone)

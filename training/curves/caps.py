@@ -1,4 +1,4 @@
-"""Caps on strengths: a member's curve is projected to where no step of it is stronger than told, after every pass.
+"""Cap strengths: after every pass, project a member's curve to where no step of it is stronger than its limit.
 
 Along a number the score can change no faster than the spectral norm of the curve's slope, between two categories by no
 more than that of the difference of their matrices (``model.certificates.strengths``, by which the finished model is
@@ -26,7 +26,7 @@ SHARE = 0.9999
 
 @dataclass(frozen=True)
 class Cap:
-    """A curve of a single feature and how strong each part of it may be.
+    """Describe a curve of a single feature and how strong each part of it may be.
 
     Attributes:
         basis: the curve.
@@ -54,7 +54,7 @@ class Cap:
                 everywhere = np.broadcast_to(np.sqrt(factors.min(axis=0)), (len(own), *factors.shape[1:])).copy()
                 everywhere[-1 if self.basis.bend * self.basis.sign < 0 else 0] = 1.0  # the level
                 if self.basis.sign == 0:
-                    everywhere[1] **= 2  # the first slope is no L
+                    everywhere[1] **= 2  # the first slope is not an L
                 own *= everywhere
             else:
                 own[1:] *= np.sqrt(factors)
@@ -71,7 +71,7 @@ class Cap:
 def caps_of(
     space: FeatureSpace, bases: Sequence[CurveBasis], strengths: Mapping[int, float], scale: float
 ) -> tuple[Cap, ...]:
-    """The caps of curves that are told by strengths: feature -> score per unit, or from one category to another.
+    """Cap curves by strengths: feature -> score per unit, or from one category to another.
 
     Args:
         space: the features.
@@ -100,7 +100,7 @@ def caps_of(
 
 
 def _factors(matrices: NDArray[np.floating[Any]], most: FloatArray) -> FloatArray:
-    """(K, O, 1): what takes the spectral norms of matrices (K, O, 2n - 1) down to at most ``most`` (K,)."""
+    """Return (K, O, 1): what takes the spectral norms of matrices (K, O, 2n - 1) down to at most ``most`` (K,)."""
     n = (matrices.shape[-1] + 1) // 2
     wide = np.asarray(matrices, np.float64)
     diag, off_diag = np.ascontiguousarray(wide[..., :n]), np.ascontiguousarray(wide[..., n:])

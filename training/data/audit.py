@@ -1,4 +1,4 @@
-"""What a user should know about a table before trusting a model of it; nothing is dropped, only told."""
+"""Report what a user should know about a table before trusting a model of it; nothing is dropped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from eigenserve.training.data.target import Target
 SAMPLE_ROWS = 20_000
 #: A column missing in more rows than this says more by being there than by its value.
 MOSTLY_MISSING = 0.5
-#: A category seen in fewer rows than this, on average, has no effect that could be told from chance.
+#: A category seen in fewer rows than this, on average, does not have an effect that could be distinguished from chance.
 ROWS_PER_CATEGORY = 10
 #: With fewer categories the rare ones are merged and nobody minds.
 MANY_CATEGORIES = 50
@@ -32,7 +32,7 @@ FEW_ROWS = 20
 #: Share of the target's variance above which a column that has it all alone is suspected of a leak. Honest
 #: single columns stay below (measured: 0.93 for petal width and iris, 0.75 for carat-like price tables).
 LEAK = 0.98
-#: With weights that differ much, a fit rests on fewer rows than there are; below this share of them it is told.
+#: With weights that differ much, a fit rests on fewer rows than there are; below this share of them a note says so.
 EFFECTIVE_SHARE = 0.5
 #: Names in one sentence.
 MAX_NAMES = 5
@@ -41,7 +41,7 @@ MAX_NAMES = 5
 def audit(
     table: pd.DataFrame, space: FeatureSpace, columns: FloatArray, target: Target, weight: FloatArray | None = None
 ) -> list[str]:
-    """Sentences about the features of a table and its target, each with what to do about it.
+    """Describe what to know of a table's features and target, each sentence with what to do about it.
 
     Rows are sampled where there are many, always the same ones.
 
@@ -65,13 +65,13 @@ def audit(
     notes: list[str] = []
     constant = [name for name in names if _is_constant(sample[name]) and _is_constant(table[name])]
     if constant:
-        notes.append(f"{_names(constant)} the same in every row: of no use, --exclude {_option(constant)}")
+        notes.append(f"{_names(constant)} the same in every row and cannot help: --exclude {_option(constant)}")
     varying = [name for name in names if name not in constant]
     notes += _duplicates(table, codes, varying)
     ids = [name for name in varying if differs_everywhere(sample[name]) and differs_everywhere(table[name])]
     if ids:
         notes.append(
-            f"{_names(ids)} different in every row, as an identifier is: a model of it does not carry over to new "
+            f"{_names(ids)} different in every row, as an identifier is: a model of it does not generalise to new "
             f"rows, --exclude {_option(ids)} unless it is a measurement"
         )
     for name in varying:
@@ -91,20 +91,20 @@ def audit(
 
 
 def _codes(column: pd.Series) -> FloatArray:
-    """A code for each different value; NaN where missing."""
+    """Code each different value; NaN where missing."""
     codes = pd.factorize(column)[0].astype(np.float64)
     codes[codes < 0] = np.nan
     return codes
 
 
 def _is_constant(column: pd.Series) -> bool:
-    """One value in every row, or none in any; a value that is there or not does vary."""
+    """Return whether there is one value in every row, or none in any; a value that is there or not does vary."""
     present = column.dropna()
     return len(present) == 0 or (len(present) == len(column) and not (present != present.iloc[0]).any())
 
 
 def _duplicates(table: pd.DataFrame, codes: dict[str, FloatArray], names: list[str]) -> Iterator[str]:
-    """Columns that say the same as an earlier one, in the same words or in others."""
+    """Yield columns that say the same as an earlier one, in the same words or in others."""
     groups: dict[bytes, list[str]] = defaultdict(list)
     for name in names:
         renumbered = pd.factorize(codes[name])[0]
@@ -121,13 +121,13 @@ def _duplicates(table: pd.DataFrame, codes: dict[str, FloatArray], names: list[s
 
 
 def _say_the_same(a: pd.Series, b: pd.Series) -> bool:
-    """Whether all rows agree, not just the sampled ones."""
+    """Return whether all rows agree, not just the sampled ones."""
     first, second = pd.factorize(a)[0], pd.factorize(b)[0]
     return bool((first == second).all())
 
 
 def _column_notes(name: str, column: pd.Series, sample: pd.Series | None) -> Iterator[str]:
-    """Notes about one column; ``sample`` is a part of its rows if it has categories."""
+    """Yield notes about one column; ``sample`` is a part of its rows if it has categories."""
     missing = float(column.isna().mean())
     if missing > MOSTLY_MISSING:
         yield (
@@ -140,7 +140,7 @@ def _column_notes(name: str, column: pd.Series, sample: pd.Series | None) -> Ite
     if present < ROWS_PER_CATEGORY * categories:
         yield (
             f"{name!r} has {categories:,} categories in {present:,} rows, too few rows for each: rare ones count as "
-            "unknown; coarser groups would tell more"
+            "unknown; coarser groups would say more"
         )
 
 
@@ -177,7 +177,7 @@ def _weight_notes(weight: FloatArray) -> Iterator[str]:
 
 
 def _names(names: list[str]) -> str:
-    """ "'a' is", "'a' and 'b' are", ... the beginning of a sentence."""
+    """Begin a sentence: "'a' is", "'a' and 'b' are", ..."""
     shown = [repr(name) for name in names[:MAX_NAMES]]
     if len(names) > MAX_NAMES:
         shown.append(f"{len(names) - MAX_NAMES} more")

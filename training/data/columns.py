@@ -1,4 +1,4 @@
-"""What the columns of a table are: raw values of every type become numbers, dates, booleans or categories, with a note."""
+"""Read the columns of a table: raw values of every type become numbers, dates, booleans or categories, with notes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NANOSECONDS = (9e17, 4e18)
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """What is given about the columns of a table, instead of inferred.
+    """Hold what is given about the columns of a table, instead of inferred.
 
     Attributes:
         decimal: the decimal mark; None to infer it.
@@ -50,14 +50,14 @@ class ReadingOptions:
     types: Mapping[str, ColumnType] = field(default_factory=dict)
 
     def plain_reading(self, name: str) -> Reading:
-        """The reading of a column's missing values."""
+        """Return the reading of a column's missing values."""
         texts = self.missing_in.get(name, self.missing)
         return PLAIN if texts is None else Reading(missing=texts, markers=False)
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column whose values are what they mean.
+    """Hold a column whose values are what they mean.
 
     Attributes:
         values: numbers, dates, booleans or categories' texts; None or NaN where missing.
@@ -72,7 +72,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Columns:
-    """A table whose columns are what they mean.
+    """Hold a table whose columns are what they mean.
 
     Attributes:
         frame: the table.
@@ -148,7 +148,7 @@ def read_column(
 
 
 def _of_objects(column: pd.Series, present: pd.Series, kinds: set[type]) -> Column | None:
-    """Python's own values of one meaning; None where texts are among them, or several meanings."""
+    """Read Python's own values of one meaning; None where texts are among them, or several meanings."""
     if any(issubclass(kind, list | dict | set | tuple | np.ndarray) for kind in kinds):
         raise UserError(
             f"column {column.name!r} must hold single values; row {int(np.argmax(column.notna())) + 1} has an array or "
@@ -284,7 +284,7 @@ def _dates_column(column: pd.Series, texts: Texts, dates: Dates, plain: Reading,
 
 
 def _of_categories(column: pd.Series, texts: Texts, plain: Reading, letters: bool) -> Column:
-    """Categories without blanks around them; spellings that differ by capital letters alone are one."""
+    """Read categories without blanks around them; spellings that differ by capital letters alone are one."""
     keys = [category_key(text) for text in texts.texts]
     folded: dict[str, list[int]] = {}
     for i, key in enumerate(keys):
@@ -299,12 +299,15 @@ def _of_categories(column: pd.Series, texts: Texts, plain: Reading, letters: boo
             for i in places:
                 keys[i] = keys[most]
     more = f", {merged[1]}" + (" and so on" if len(merged) > 2 else "") if len(merged) > 1 else ""
-    notes = (f"in {str(column.name)!r} {merged[0]}{more} are one category",) if merged else ()
+    name = str(column.name)
+    notes = (f"in {name!r} {merged[0]}{more} are one category",) if merged else ()
+    if texts.trimmed:
+        notes = (*notes, f"in {name!r} blanks around texts such as {texts.trimmed!r} are passed over")
     return Column(_spread(np.array(keys, object), texts, column), plain, notes)
 
 
 def _as_category(column: pd.Series, plain: Reading) -> Column:
-    """Typed values as categories."""
+    """Read typed values as categories."""
     values = [None if missing else category_key(value) for value, missing in zip(column, column.isna(), strict=True)]
     return Column(pd.Series(values, column.index, "str", name=column.name), plain)
 
@@ -312,7 +315,7 @@ def _as_category(column: pd.Series, plain: Reading) -> Column:
 def _odd(
     name: str, kind: str, texts: Texts, odd: np.ndarray[Any, np.dtype[np.bool_]], wanted: ColumnType | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The texts of odd cells, which count as missing, and a note that names them.
+    """Return the texts of odd cells, which count as missing, and a note that names them.
 
     Raises:
         UserError: too many of them, unless they are words for a missing value or the type is given.
@@ -327,8 +330,8 @@ def _odd(
         what = {"a number": "numbers", "a date": "dates", "a time": "times"}[kind]
         kept = {"a number": "number", "a date": "date", "a time": "time"}[kind]
         raise UserError(
-            f"column {name!r} is nearly all {what}, but {strange:,} of {texts.present:,} cells ({strange / texts.present:.1%}) "
-            f"are not, such as {text!r} in row {row + 1}: mend them, or give --types {name}={kept} (they count as "
+            f"column {name!r} is nearly all {what}, but {strange:,} of {texts.present:,} cells "
+            f"({strange / texts.present:.1%}) are not, such as {text!r} in row {row + 1}: mend them, or give --types {name}={kept} (they count as "
             f"missing) or {name}=category"
         )
     return tuple(texts.texts[i] for i in places[:KEPT]), (_odd_note(name, kind, named, count, texts.present),)
@@ -347,7 +350,7 @@ def _named(column: pd.Series, chosen: Any) -> list[tuple[int, Any]]:
 
 
 def _text(value: Any) -> str:
-    """The text of a value of any type."""
+    """Return the text of a value of any type."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace").strip()
     if isinstance(value, date | time):
@@ -356,14 +359,14 @@ def _text(value: Any) -> str:
 
 
 def _hours(column: pd.Series) -> Column:
-    """Times of day and durations as hours."""
+    """Read times of day and durations as hours."""
     hours = [np.nan if pd.isna(value) else hours_of_value(value) for value in column.astype(object)]
     note = f"{str(column.name)!r} holds durations or times of day: read as hours"
     return Column(pd.Series(hours, column.index, np.float64, name=column.name), Reading(clock=True), (note,))
 
 
 def _dates(days: Any, column: pd.Series) -> pd.Series:
-    """Days since 1970 as times in UTC, to the microsecond."""
+    """Return days since 1970 as times in UTC, to the microsecond."""
     micros = np.asarray(days, np.float64) * 86_400e6
     missing = np.isnan(micros)
     moments = np.rint(np.where(missing, 0.0, micros)).astype("datetime64[us]")
@@ -372,14 +375,14 @@ def _dates(days: Any, column: pd.Series) -> pd.Series:
 
 
 def _spread(values: Any, texts: Texts, column: pd.Series) -> pd.Series:
-    """A value for each text -> for each row, None where it is missing."""
+    """Spread a value for each text over the rows, None where it is missing."""
     words = len(values) and not isinstance(values[0], bool)
     spread = np.append(values, None)[texts.codes]
     return pd.Series(spread, column.index, "str" if words else object, name=column.name)
 
 
 def reading_options(settings: Mapping[str, Any], columns: Collection[str]) -> ReadingOptions:
-    """What the settings of a fit say about the columns of a table.
+    """Collect what the settings of a fit say about the columns of a table.
 
     Args:
         settings: with or without the keys decimal, date_format, missing and types.
@@ -406,7 +409,7 @@ def reading_options(settings: Mapping[str, Any], columns: Collection[str]) -> Re
 
 
 def given_types(entries: Iterable[tuple[str, str]]) -> dict[str, ColumnType]:
-    """Column -> type, of pairs as an option gives them.
+    """Map columns to types, of pairs as an option gives them.
 
     Raises:
         UserError: a type that is none.

@@ -1,4 +1,4 @@
-"""How a column of texts writes its dates: ISO 8601, or one of the formats that people and programs use."""
+"""Infer how a column of texts writes its dates: ISO 8601, or one of the formats that people and programs use."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LEAST_LENGTH = len("2024-01-01")
 
 @dataclass(frozen=True)
 class Dates:
-    """Texts as dates.
+    """Hold texts as dates.
 
     Attributes:
         reading: how they are read.
@@ -85,7 +85,7 @@ def infer_dates(name: str, texts: Texts, given: str | None = None) -> Dates | No
 
 
 def readable_format(text: str) -> str:
-    """A format as ``strptime`` has it, also from one in letters: DD/MM/YYYY."""
+    """Return a format as ``strptime`` has it, also from one in letters: DD/MM/YYYY."""
     if "%" in text:
         return text
     out = text

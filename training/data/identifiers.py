@@ -1,4 +1,4 @@
-"""Identifiers: columns that are different in every row and name it, so that nothing learnt from them carries over."""
+"""Find identifiers: columns that name a row, so that nothing learnt from them carries over to others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _RUN_TOGETHER = re.compile(rf"({_OWNERS})(id|no|nr|number|key)")
 
 
 def identifiers(table: pd.DataFrame, kept: Collection[str] = ()) -> list[str]:
-    """The columns of a read table that are identifiers; none if no other column were left.
+    """Return the columns of a read table that are identifiers; none if no other column were left.
 
     They are texts that are all different, row numbers from 0 or 1, and whole numbers that are all different in a column
     whose name says that it is one.
@@ -40,7 +40,7 @@ def identifiers(table: pd.DataFrame, kept: Collection[str] = ()) -> list[str]:
 
 
 def differs_everywhere(column: pd.Series) -> bool:
-    """Whether a column has texts, or whole numbers that count up or fill their range, all different."""
+    """Return whether a column has texts, or whole numbers that count up or fill their range, all different."""
     if len(column) < FEW_ROWS or column.isna().any() or not column.is_unique:
         return False
     if pd.api.types.is_integer_dtype(column):
@@ -62,7 +62,7 @@ def _is_identifier(name: str, column: pd.Series) -> bool:
 
 
 def names_an_identifier(name: str) -> bool:
-    """Whether a column's name says that it is an identifier: PassengerId, customer_id, Order, userid."""
+    """Return whether a column's name says that it is an identifier: PassengerId, customer_id, Order, userid."""
     words = [word.casefold() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
     joined = "".join(words)
     return bool(words) and (words[0] in _WORDS or words[-1] in _WORDS or bool(_RUN_TOGETHER.fullmatch(joined)))

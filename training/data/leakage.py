@@ -1,4 +1,4 @@
-"""How much of a target one column explains all alone: what a leak gives away."""
+"""Measure how much of a target one column explains all alone: what a leak gives away."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROWS_PER_LEVEL = 10
 
 
 def explained_alone(column: FloatArray, target: FloatArray, num_classes: int, rng: np.random.Generator) -> float:
-    """Share of the target's variance that rows with an equal or a similar value predict; at most 1, below 0 for none.
+    """Measure the target's variance that rows with equal or similar values predict: at most 1, below 0 for none.
 
     Whatever the form of an effect, it is found: a row is predicted by the mean of the others that have its value
     where values repeat, else by that of its four neighbours when sorted by the column. No row takes part in its

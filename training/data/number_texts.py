@@ -1,4 +1,4 @@
-"""How a column of texts writes its numbers: the marks, currencies, units and magnitudes, inferred from all of them."""
+"""Infer how a column of texts writes its numbers: the marks, currencies, units and magnitudes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _SIGNS = CURRENCIES | {"%", "‰", "°", "+", "*", '"'}
 
 @dataclass(frozen=True)
 class Numbers:
-    """Texts as numbers.
+    """Hold texts as numbers.
 
     Attributes:
         reading: how they are read.
@@ -92,7 +92,7 @@ def infer_hours(texts: Texts) -> Numbers | None:
 
 
 def are_number_codes(texts: Sequence[str]) -> bool:
-    """Whether digits are names, not numbers: zip codes as 02134, or more digits than a number holds."""
+    """Return whether digits are names, not numbers: zip codes as 02134, or more digits than a number holds."""
     digits = [text for text in texts if text.isascii() and text.isdigit()]
     if len(digits) < len(texts):
         return False
@@ -109,7 +109,7 @@ def _first(count: int) -> NDArray[np.bool_]:
 
 
 def _share(texts: Texts, parts: Sequence[NumberText | None] | None = None) -> float:
-    """Share of the rows, those with a marker left out, whose texts have the shape of a number."""
+    """Return the share of the rows, those with a marker left out, whose texts have the shape of a number."""
     parts = [split_number(text) for text in texts.texts] if parts is None else parts
     shaped, rest = [part is not None for part in parts], texts.count(~texts.is_marker())
     return texts.count(shaped) / rest if rest else 0.0
@@ -120,7 +120,7 @@ def _are_codes(texts: Sequence[str]) -> NDArray[np.bool_]:
 
 
 def _affixes(texts: Texts, parts: Sequence[NumberText | None]) -> tuple[tuple[str, ...] | None, bool]:
-    """What stands around the numbers, or None where letters there are names; and whether K and M multiply."""
+    """Find what stands around the numbers, or None where letters there are names; and whether K and M multiply."""
     prefixes = {part.prefix for part in parts if part and part.prefix}
     suffixes: Counter[str] = Counter()
     for part, count in zip(parts, texts.counts.tolist(), strict=True):
@@ -144,7 +144,7 @@ def _affixes(texts: Texts, parts: Sequence[NumberText | None]) -> tuple[tuple[st
 def _marks(
     texts: Texts, parts: Sequence[NumberText | None], decimal: str | None, hint: str
 ) -> tuple[tuple[str, str], bool]:
-    """The decimal mark and the thousands separator under which most bodies are numbers."""
+    """Choose the decimal mark and the thousands separator under which most bodies are numbers."""
     bodies: Counter[str] = Counter()
     for part, count in zip(parts, texts.counts.tolist(), strict=True):
         if part and not part.body.isdigit():
@@ -164,7 +164,7 @@ def _marks(
 
 
 def _example(texts: Texts, values: FloatArray, reading: Reading) -> tuple[str, float] | None:
-    """The first text that programs would not take for the number it is."""
+    """Find the first text that programs would not take for the number it is."""
     for i in np.argsort(texts.rows, kind="stable").tolist():
         text = texts.texts[i]
         if not np.isnan(values[i]) and not (is_plain_number(text) and reading.takes_plain):

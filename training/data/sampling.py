@@ -1,4 +1,4 @@
-"""Tables that are longer than what is trained on: a uniform sample of their rows, read in one pass."""
+"""Draw a uniform sample of the rows of tables that are longer than what is trained on, in one pass."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BATCH_ROWS = 65_536
 
 @dataclass(frozen=True)
 class TableSample:
-    """Rows of a table.
+    """Hold rows of a table.
 
     Attributes:
         frame: the rows, in the order of the files.
@@ -40,7 +40,7 @@ class TableSample:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know of it."""
+        """List what the user should know of the sample."""
         notes = []
         if self.unnamed:
             were = "1 column without a name was" if self.unnamed == 1 else f"{self.unnamed} columns without names were"
@@ -53,7 +53,7 @@ class TableSample:
 
 
 def read_sample(data: str | Path, max_rows: int, seed: int, options: FileOptions | None = None) -> TableSample:
-    """At most ``max_rows`` rows of a table: all, or each with the same probability.
+    """Read at most ``max_rows`` rows of a table: all, or each with the same probability.
 
     Of Parquet and Arrow files no more than the sample and a batch is ever in memory; others are read whole.
 
@@ -80,7 +80,7 @@ def read_sample(data: str | Path, max_rows: int, seed: int, options: FileOptions
 
 
 def _sampled(sources: Sequence[Source], counts: Sequence[int], max_rows: int, rng: np.random.Generator) -> pd.DataFrame:
-    """A sample of the rows of Parquet or Arrow files, of which a batch is read at a time."""
+    """Sample the rows of Parquet or Arrow files, of which a batch is read at a time."""
     parts: list[pa.Table] = []
     wanted, total = max_rows, sum(counts)
     for source, count in zip(sources, counts, strict=True):
@@ -109,7 +109,7 @@ def _reading(source: Source) -> Iterator[None]:
 
 
 def _count(source: Source) -> int:
-    """Rows of a file."""
+    """Count the rows of a file."""
     with _reading(source):
         if source.format == "parquet":
             return int(pa.parquet.read_metadata(source.path).num_rows)
@@ -121,7 +121,7 @@ def _count(source: Source) -> int:
 
 
 def _open(source: Source) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    """Schema and batches of a file, none of which is read before its turn."""
+    """Open schema and batches of a file, none of which is read before its turn."""
     if source.format == "parquet":
         # Without a buffer ahead and threads: they keep what they have read (measured: the whole file in the end).
         file = pa.parquet.ParquetFile(source.path, pre_buffer=False)
@@ -135,7 +135,7 @@ def _open(source: Source) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
 def _chosen(
     batches: Iterator[pa.RecordBatch], total: int, wanted: int, rng: np.random.Generator
 ) -> Iterator[pa.RecordBatch]:
-    """Parts of batches: ``wanted`` of their ``total`` rows, every such choice as likely as another."""
+    """Yield parts of batches: ``wanted`` of their ``total`` rows, every such choice as likely as another."""
     for batch in batches:
         count = len(batch)
         taken = int(rng.hypergeometric(wanted, total - wanted, count)) if count else 0

@@ -1,4 +1,4 @@
-"""From a table's columns to the features of a model: their kinds and encodings."""
+"""Infer the features of a model from a table's columns: their kinds and encodings."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def infer_features(
     shaped: Collection[str] = (),
     readings: Mapping[str, Reading] | None = None,
 ) -> FeatureSpace:
-    """The features of a table, with encodings fitted to its rows, and the cycles of its dates.
+    """Infer the features of a table, with encodings fitted to its rows, and the cycles of its dates.
 
     Those in ``plain`` are never taken by logarithm. What is promised of the course along those in ``shaped`` would not
     hold along a date's cycles, so these get none. ``readings`` are those of a table that ``read_columns`` has read;
@@ -71,7 +71,7 @@ def _infer(name: str, column: pd.Series, may_log: bool) -> Feature:
 
 
 def _cycles(when: Feature, column: pd.Series) -> Iterator[Feature]:
-    """The cycles that a date runs through, as features of their own: those along which its rows vary."""
+    """Yield a date's cycles along which its rows vary, as separate features."""
     days = _days(column.dropna())
     for cycle, least in LEAST_DAYS.items():
         values = cycle_values(cycle, days)
@@ -87,7 +87,7 @@ def _is_boolean(present: pd.Series) -> bool:
 
 
 def _days(present: pd.Series) -> np.ndarray:
-    """Days since 1970 of times, as ``days_since_epoch`` gives them; those without a zone count as UTC."""
+    """Return days since 1970 of times, as ``days_since_epoch`` gives them; those without a zone count as UTC."""
     moments = pd.to_datetime(present, utc=True).dt.as_unit("us").astype(np.int64).to_numpy()
     return np.asarray(moments / 1e6 / SECONDS_PER_DAY)
 
@@ -116,7 +116,7 @@ def _numeric(name: str, values: np.ndarray, missing: bool, may_log: bool) -> Fea
 
 
 def skewness(values: np.ndarray) -> float:
-    """The third standardised moment; 0 for values that never vary."""
+    """Return the third standardised moment; 0 for values that never vary."""
     deviations = values - values.mean()
     # Of size one, so that no power overflows or vanishes.
     deviations /= np.abs(deviations).max() or 1.0

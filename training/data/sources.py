@@ -1,4 +1,4 @@
-"""Where tables come from: a file, a folder or a glob of parts, standard input, or a URL."""
+"""Find the files of a table: a file, a folder or a glob of parts, standard input, or a URL."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TIMEOUT_S = 60.0
 
 @dataclass(frozen=True)
 class Source:
-    """One file of a table.
+    """Name one file of a table.
 
     Attributes:
         name: as the user gave or would give it.
@@ -59,7 +59,7 @@ class Source:
 
 
 def sources_of(data: str | Path) -> list[Source]:
-    """The files of a table, in the order of their names.
+    """Find the files of a table, in the order of their names.
 
     Raises:
         UserError: nothing there, an unknown kind of file, or something that cannot be fetched.
@@ -79,12 +79,12 @@ def sources_of(data: str | Path) -> list[Source]:
     if not path.is_file():
         if path.exists():
             raise UserError(f"{text} is neither a file nor a folder")
-        raise UserError(f"no file {text}")
+        raise UserError(f"{text} does not exist: give an existing file")
     return [_source(text, path)]
 
 
 def table_name(data: str | Path) -> str:
-    """A name for a model of a table: that of its file or folder without its ends."""
+    """Return a name for a model of a table: that of its file or folder without its ends."""
     text = str(data).split("?")[0].rstrip("/")
     if text == "-":
         return ""
@@ -103,7 +103,7 @@ def _source(name: str, path: Path, **more: Any) -> Source:
 
 
 def _parts(name: str, paths: list[str], root: Path | None) -> list[Source]:
-    """Files of a folder or a glob, those left out that tools write next to them."""
+    """Choose the files of a folder or a glob, those left out that tools write next to them."""
     chosen = []
     for part in sorted(paths):
         below = Path(part).relative_to(root).parts if root else Path(part).parts
@@ -139,7 +139,7 @@ def _download(url: str) -> Source:
 
 
 def _remote(url: str) -> list[Source]:
-    """Files behind a URL that fsspec knows, fetched one after another."""
+    """Fetch the files behind a URL that fsspec knows."""
     try:
         from fsspec.core import url_to_fs
     except ImportError:
@@ -166,7 +166,7 @@ def _remote(url: str) -> list[Source]:
 
 
 def _fetched(name: str, draft: Any) -> Source:
-    """A file that was fetched; its format is that of its name, or shows in its first bytes."""
+    """Name a file that was fetched; its format is that of its name, or shows in its first bytes."""
     draft.flush()
     path = Path(draft.name)
     try:
@@ -182,5 +182,5 @@ def _fetched(name: str, draft: Any) -> Source:
 
 
 def unreadable(name: str, error: Exception) -> UserError:
-    """One line about a file that is not what its name says."""
+    """Return the error of a file that is not what its name says."""
     return UserError(f"{name} cannot be read: {' '.join(str(error).split())}")

@@ -1,4 +1,4 @@
-"""Tables as they are read from files: raw values, of which those of clean columns are numbers and booleans already."""
+"""Read tables from files: raw values, of which those of clean columns are numbers and booleans already."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc
+import pyarrow.parquet
 
 from eigenserve.errors import UserError
 from eigenserve.model.rows.csv_arrow import text_batches
@@ -29,7 +30,7 @@ _COMMA = r"^[+-]?[0-9]*,[0-9]+$"
 
 @dataclass(frozen=True)
 class FileOptions:
-    """How files are read where that is not inferred.
+    """Say how files are read where that is not inferred.
 
     Attributes:
         separator: of CSV cells.
@@ -54,7 +55,7 @@ class FileOptions:
 
 @dataclass(frozen=True)
 class RawTable:
-    """The rows of a table as its files have them.
+    """Hold the rows of a table as its files have them.
 
     Attributes:
         frame: the rows.
@@ -68,7 +69,7 @@ class RawTable:
 
 
 def read_table(data: str | Path, options: FileOptions = FileOptions()) -> pd.DataFrame:
-    """A table of any source as a frame of raw values, without a CSV's unnamed columns.
+    """Read a table of any source as a frame of raw values, without a CSV's unnamed columns.
 
     Raises:
         UserError: no such file, an unknown kind of file, or one that cannot be read as what its name says.
@@ -78,7 +79,7 @@ def read_table(data: str | Path, options: FileOptions = FileOptions()) -> pd.Dat
 
 
 def read_sources(sources: list[Source], options: FileOptions = FileOptions(), rows: Any = None) -> RawTable:
-    """All rows of some files; or those that ``rows`` gives for their number.
+    """Read all rows of some files; or those that ``rows`` gives for their number.
 
     Raises:
         UserError: as ``read_table``.
@@ -108,7 +109,7 @@ def read_sources(sources: list[Source], options: FileOptions = FileOptions(), ro
 
 
 def open_arrow(path: Path) -> pa.RecordBatchFileReader | pa.RecordBatchStreamReader:
-    """A reader of an Arrow file, or of an Arrow stream in a file."""
+    """Open an Arrow file, or an Arrow stream in a file."""
     file = pa.OSFile(str(path))
     is_stream = file.read(6) != b"ARROW1"
     file.seek(0)
@@ -116,7 +117,7 @@ def open_arrow(path: Path) -> pa.RecordBatchFileReader | pa.RecordBatchStreamRea
 
 
 def checked_frame(frame: pd.DataFrame, name: str | Path) -> pd.DataFrame:
-    """A frame from a file, its columns named by texts, without columns for the row numbers of pandas.
+    """Check a frame from a file: its columns named by texts, without columns for the row numbers of pandas.
 
     Raises:
         UserError: two columns of the same name, or no rows.
@@ -126,19 +127,19 @@ def checked_frame(frame: pd.DataFrame, name: str | Path) -> pd.DataFrame:
     if doubled:
         raise UserError(f"{name} has more than one column named {doubled[0]!r}: rename all but one")
     if len(frame) == 0:
-        raise UserError(f"{name} has no rows")
+        raise UserError(f"{name} must have at least one row; got none")
     return frame.drop(columns=[column for column in frame if column.startswith("__index_level_")])
 
 
 def fingerprint(frame: pd.DataFrame) -> str:
-    """A hash of the content of a table: the same rows in the same order give the same text."""
+    """Hash the content of a table: the same rows in the same order give the same text."""
     rows = pd.util.hash_pandas_object(frame, index=False).to_numpy()
     names = "\x1f".join(frame.columns).encode()
     return hashlib.sha256(names + rows.tobytes()).hexdigest()
 
 
 def _joined(tables: list[tuple[str, pa.Table]]) -> pa.Table:
-    """The rows of all parts, which must have the same columns."""
+    """Join the rows of all parts, which must have the same columns."""
     first, names = tables[0][1], set(tables[0][1].column_names)
     for name, table in tables[1:]:
         if differ := names ^ set(table.column_names):
@@ -156,8 +157,6 @@ def _joined(tables: list[tuple[str, pa.Table]]) -> pa.Table:
 def _read_typed(source: Source) -> pa.Table:
     try:
         if source.format == "parquet":
-            import pyarrow.parquet
-
             # The file alone: a folder called COLUMN=VALUE around it would become a column of its own kind.
             return pa.parquet.ParquetFile(source.path).read()
         return open_arrow(source.path).read_all()
@@ -166,7 +165,7 @@ def _read_typed(source: Source) -> pa.Table:
 
 
 def _read_csv(source: Source, options: FileOptions) -> tuple[pa.Table, CsvLayout, int]:
-    """Every cell as a text, the layout, and how many columns without a name were left out."""
+    """Read every cell as a text; the layout; and how many columns without a name were left out."""
     try:
         with source.open() as file:
             encoding = options.encoding or encoding_of(file)
@@ -200,19 +199,18 @@ def _read_csv(source: Source, options: FileOptions) -> tuple[pa.Table, CsvLayout
 
 
 def _csv_frame(table: pa.Table, options: FileOptions) -> pd.DataFrame:
-    """Columns of texts as a frame: those that are numbers or booleans throughout are, others stay texts."""
-    trimmed = {
-        name: pc.utf8_trim_whitespace(column) for name, column in zip(table.column_names, table.columns, strict=True)
-    }
-    decimal_comma = any(_is_decimal_comma(column) for column in trimmed.values())
+    """Turn columns of texts into a frame: those that are numbers or booleans throughout are, others stay texts."""
+    decimal_comma = any(_is_decimal_comma(pc.utf8_trim_whitespace(column)) for column in table.columns)
     missing = pa.array(sorted(options.missing), pa.string())
     columns = {
-        name: _csv_column(column, name in options.texts, missing, decimal_comma) for name, column in trimmed.items()
+        name: _csv_column(column, name in options.texts, missing, decimal_comma)
+        for name, column in zip(table.column_names, table.columns, strict=True)
     }
     return pd.DataFrame(columns) if columns else pd.DataFrame(index=range(len(table)))
 
 
-def _csv_column(texts: pa.ChunkedArray, stays: bool, missing: pa.Array, decimal_comma: bool) -> pd.Series:
+def _csv_column(cells: pa.ChunkedArray, stays: bool, missing: pa.Array, decimal_comma: bool) -> pd.Series:
+    texts = pc.utf8_trim_whitespace(cells)
     absent = pc.is_in(texts, value_set=missing)
     present = texts.filter(pc.invert(absent))
     if not stays and len(present):
@@ -234,7 +232,8 @@ def _csv_column(texts: pa.ChunkedArray, stays: bool, missing: pa.Array, decimal_
     if not stays and not len(present):
         return pd.Series(np.full(len(texts), np.nan))
     empty = pc.equal(texts, "")
-    cells = pc.if_else(empty, pa.scalar(None, pa.string()), texts)
+    # As they are: whether blanks around them part what is one category, is said of the column.
+    cells = pc.if_else(empty, pa.scalar(None, pa.string()), cells)
     return pd.Series(cells.to_pandas().to_numpy(object), dtype="str")
 
 
@@ -247,14 +246,14 @@ def _any(texts: pa.ChunkedArray, pattern: str) -> bool:
 
 
 def _is_decimal_comma(texts: pa.ChunkedArray) -> bool:
-    """Whether a column's numbers have decimal commas that can be nothing else."""
+    """Return whether a column's numbers have decimal commas that can be nothing else."""
     sample = texts.slice(0, 1000)
     commas = sample.filter(pc.match_substring(sample, ","))
     return len(commas) > 0 and _all(commas, _COMMA) and not _all(commas, r"^[+-]?[0-9]{1,3}(,[0-9]{3})+$")
 
 
 def _read_excel(sources: list[Source]) -> RawTable:
-    """The first sheet of a workbook."""
+    """Read the first sheet of a workbook."""
     if len(sources) > 1:
         raise UserError("one workbook is read at a time; give its name, or save the parts as CSV or Parquet")
     (source,) = sources

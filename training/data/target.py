@@ -1,4 +1,4 @@
-"""The target: what is to be predicted, taken from its column, with its task and its classes."""
+"""Separate the target from the features, and infer its task and its classes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_CODES = 10
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be predicted, for N rows.
+    """Hold what is to be predicted, for N rows.
 
     Attributes:
         name: the column.
@@ -82,7 +82,7 @@ def split_read_target(
     vary: bool = True,
     positive: str | None = None,
 ) -> tuple[pd.DataFrame, Target, list[str]]:
-    """As ``split_target``, for a target's column that is read already.
+    """Separate a target as ``split_target`` does, for a column that is read already.
 
     Args:
         frame: the features.
@@ -104,7 +104,7 @@ def split_read_target(
         raise UserError(f"target {name!r} must vary; it is {column.iloc[0]} in every row")
     if task is None:
         task = infer_task(column)
-        notes.append(f"task {task}, inferred from the values of {name!r} (--task overrides it)")
+        notes.append(f"task: {task} (inferred from {name!r}; override with --task)")
     features = frame.reset_index(drop=True)
     if task in ("binary", "multiclass"):
         codes, labels = _encode_classes(_whole(column), task, classes, positive)
@@ -115,7 +115,7 @@ def split_read_target(
 
 
 def required_column(frame: pd.DataFrame, name: str) -> pd.Series:
-    """A column of a table.
+    """Return a column of a table.
 
     Raises:
         UserError: there is none of this name.
@@ -137,7 +137,7 @@ def required_column(frame: pd.DataFrame, name: str) -> pd.Series:
 
 
 def positive_column(table: pd.DataFrame, name: str) -> FloatArray:
-    """(N,) a column of weights or exposures.
+    """Read a column of weights or exposures, (N,).
 
     Raises:
         UserError: no such column, or one that is not positive in every row.
@@ -150,7 +150,7 @@ def positive_column(table: pd.DataFrame, name: str) -> FloatArray:
 
 
 def infer_task(column: pd.Series) -> Task:
-    """The task that the values of a target speak for.
+    """Infer the task from the values of a target.
 
     Text and booleans are classes, so are exactly two different values, and so are the codes 0, 1, ... up to
     at most 9 without a gap; other numbers are numbers.
@@ -168,7 +168,7 @@ def infer_task(column: pd.Series) -> Task:
 def read_target(
     raw: pd.Series, task: Task | None = None, options: ReadingOptions | None = None
 ) -> tuple[pd.Series, list[str]]:
-    """The target's values: numbers, booleans, or labels of which all spellings are one; and what the user should know.
+    """Read the target's values: numbers, booleans, or labels of which all spellings are one; and what the user should know.
 
     Raises:
         UserError: values that are nearly numbers, but not quite.
@@ -182,7 +182,7 @@ def read_target(
 
 
 def _left_out(raw: pd.Series, column: pd.Series) -> str:
-    """How many rows have no target, and which text says so where it might be a class."""
+    """Say how many rows have no target, and which text says so where it might be a class."""
     absent = column.isna()
     note = f"{int(absent.sum()):,} rows without a {str(raw.name)!r} were left out"
     words = Counter(str(value).strip() for value in raw[absent].dropna())
@@ -196,7 +196,7 @@ def _left_out(raw: pd.Series, column: pd.Series) -> str:
 
 
 def _whole(column: pd.Series) -> pd.Series:
-    """Whole numbers as integers, whatever their type: those of a column with gaps are floats."""
+    """Return whole numbers as integers, whatever their type: those of a column with gaps are floats."""
     if pd.api.types.is_float_dtype(column.dtype):
         values = column.to_numpy(np.float64)
         if np.isfinite(values).all() and (values == np.rint(values)).all() and np.abs(values).max(initial=0) < 2**53:
@@ -232,7 +232,7 @@ def _classes(column: pd.Series, task: Task) -> list[ClassLabel]:
 
 
 def _with_positive(column: pd.Series, classes: list[ClassLabel], positive: str) -> list[ClassLabel]:
-    """Two classes, the positive one last."""
+    """Order two classes, the positive one last."""
     wanted = category_key(positive).casefold()
     chosen = [label for label in classes if category_key(label).casefold() == wanted]
     if len(classes) != 2 or not chosen:
@@ -244,7 +244,7 @@ def _with_positive(column: pd.Series, classes: list[ClassLabel], positive: str) 
 
 
 def _label_codes(column: pd.Series, classes: Sequence[ClassLabel]) -> dict[Any, int]:
-    """Label -> class, for the labels of a column as it spells and types them."""
+    """Map labels to classes, for the labels of a column as it spells and types them."""
     exact = {category_key(label): code for code, label in enumerate(classes)}
     folded: dict[str, int] = {}
     for key, code in exact.items():

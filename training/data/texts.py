@@ -1,4 +1,4 @@
-"""Texts: the different texts of a column, how often each occurs and where first."""
+"""Collect the different texts of a column, how often each occurs and where first."""
 
 from __future__ import annotations
 
@@ -27,46 +27,48 @@ MARKERS = frozenset(
 
 @dataclass(frozen=True)
 class Texts:
-    """The different texts of a column of N rows, without blanks around them.
+    """Hold the different texts of a column of N rows, without blanks around them.
 
     Attributes:
         texts: the different ones, of which none stands for a missing value.
         counts: (len(texts),) how many rows have each.
         rows: (len(texts),) the first row that has it.
         codes: (N,) which text each row has; -1 where it is missing.
+        trimmed: a text that stands with blanks around it, too; empty if there is none.
     """
 
     texts: list[str]
     counts: NDArray[np.int64]
     rows: NDArray[np.int64]
     codes: NDArray[np.int64]
+    trimmed: str = ""
 
     @property
     def present(self) -> int:
-        """Rows with a text."""
+        """Count the rows with a text."""
         return int(self.counts.sum())
 
     def count(self, chosen: Iterable[bool]) -> int:
-        """Rows whose text is one of those chosen, a flag for each."""
+        """Count the rows whose text is one of those chosen, a flag for each."""
         return int(self.counts[np.fromiter(chosen, bool, len(self.texts))].sum())
 
     def spread(self, values: FloatArray) -> FloatArray:
-        """A number for each text -> (N,) a number for each row; NaN where it is missing."""
+        """Spread a number for each text: (N,) a number for each row; NaN where it is missing."""
         return np.append(values, np.nan)[self.codes]
 
     def is_marker(self) -> NDArray[np.bool_]:
-        """(len(texts),) whether each is a word or sign for a missing value."""
+        """Return whether each, (len(texts),), is a word or sign for a missing value."""
         return np.fromiter((text.casefold() in MARKERS for text in self.texts), bool, len(self.texts))
 
     def only(self, kept: NDArray[np.bool_]) -> Texts:
-        """The texts that are kept; the others are missing."""
+        """Return the texts that are kept; the others are missing."""
         places = np.where(kept, np.cumsum(kept) - 1, -1)
         texts = [text for text, keep in zip(self.texts, kept, strict=True) if keep]
         return Texts(texts, self.counts[kept], self.rows[kept], np.append(places, -1)[self.codes])
 
 
 def texts_of(column: pd.Series, missing: frozenset[str], text: Callable[[Any], str] = str.strip) -> Texts:
-    """The different texts of a column.
+    """Collect the different texts of a column.
 
     Args:
         column: its values; None and NaN are missing.
@@ -75,13 +77,16 @@ def texts_of(column: pd.Series, missing: frozenset[str], text: Callable[[Any], s
     """
     raw, uniques = pd.factorize(column)
     names: dict[str, int] = {}
+    trimmed = ""
     places = np.full(len(uniques) + 1, -1, np.int64)
     for i, value in enumerate(uniques):
         name = text(value)
         if name not in missing:
+            if name in names and not trimmed:
+                trimmed = name
             places[i] = names.setdefault(name, len(names))
     codes = places[raw]
     kept = np.flatnonzero(codes >= 0)
     rows = np.full(len(names), len(codes), np.int64)
     np.minimum.at(rows, codes[kept], kept)
-    return Texts(list(names), np.bincount(codes[kept], minlength=len(names)).astype(np.int64), rows, codes)
+    return Texts(list(names), np.bincount(codes[kept], minlength=len(names)).astype(np.int64), rows, codes, trimmed)

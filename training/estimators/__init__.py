@@ -1,4 +1,4 @@
-"""scikit-learn estimators."""
+"""Fit and predict as scikit-learn estimators."""
 
 from eigenserve.training.estimators.spectral import SpectralClassifier, SpectralRegressor
 

@@ -1,4 +1,4 @@
-"""What scikit-learn passes around (arrays, DataFrames, label vectors) as the table and target of a fit."""
+"""Turn what scikit-learn passes around (arrays, DataFrames, label vectors) into the table and target of a fit."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from eigenserve.training.data.target import Target
 
 
 def array_names(count: int) -> tuple[str, ...]:
-    """Names of the columns of an array."""
+    """Name the columns of an array."""
     return tuple(f"x{i}" for i in range(count))
 
 
 def read_columns(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFrame:
-    """X as a table, checked as scikit-learn does.
+    """Read X as a table, checked as scikit-learn does.
 
     Args:
         estimator: gets ``n_features_in_`` and ``feature_names_in_`` if ``reset``, else X must agree with them.
@@ -30,7 +30,7 @@ def read_columns(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFra
 
     Raises:
         ValueError: no table, no rows or columns, an infinity, complex or other names or columns than fitted on.
-        TypeError: a sparse matrix, or cells that are no numbers in an array.
+        TypeError: a sparse matrix, or cells that are not numbers in an array.
     """
     X = _as_pandas(X)
     if not isinstance(X, pd.DataFrame):
@@ -59,12 +59,12 @@ def _as_pandas(X: Any) -> Any:
 
 
 def _names(estimator: BaseEstimator, X: Any) -> list[str]:
-    """Names fitted on; columns without any, or named by anything but texts, go by their position."""
+    """Return the names fitted on; columns without any, or named by anything but texts, go by their position."""
     return list(getattr(estimator, "feature_names_in_", array_names(X.shape[1])))
 
 
 def read_target(y: Any, rows: int, *, numeric: bool = True) -> NDArray[Any]:
-    """y as (N,) float64, or labels as they are.
+    """Read y as (N,) float64, or labels as they are.
 
     Raises:
         ValueError: none given, more than one dimension, another length than X, NaN or an infinity.
@@ -83,10 +83,10 @@ def read_target(y: Any, rows: int, *, numeric: bool = True) -> NDArray[Any]:
 def merge_equal_rows(
     table: pd.DataFrame, target: Target, weight: FloatArray
 ) -> tuple[pd.DataFrame, Target, FloatArray]:
-    """The different rows in an order of their own, with the sums of their weights; none of weight zero.
+    """Merge equal rows, and sum their weights; none of weight zero is kept.
 
     So a fit is the same whatever the order of rows, and whether a row is weighted or repeated; and a row is
-    never judged by a model that has seen its copy. Rows are told apart by 64-bit hashes: among a million
+    never judged by a model that has seen its copy. Rows are distinguished by 64-bit hashes: among a million
     different ones two are taken for the same with a probability of 3e-8.
     """
     counted = np.flatnonzero(weight > 0)

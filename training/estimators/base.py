@@ -1,4 +1,4 @@
-"""What the scikit-learn estimators share: parameters, rows, explanations, checkpoints, pickles."""
+"""Share among the scikit-learn estimators: parameters, rows, explanations, checkpoints, pickles."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Pairs = Literal["auto", "none"] | list[tuple[str, str]]
 
 
 class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
-    """What the regressor and the classifier share: everything but the target.
+    """Share everything but the target between the regressor and the classifier.
 
     A fit does not depend on the order of rows, and a row of weight two counts as two equal rows: equal rows are
     merged, their weights added.
@@ -60,7 +60,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """(N,) predictions for N rows: an array or a DataFrame as fitted on; a missing value is NaN.
+        """Predict N rows, an array or a DataFrame as fitted on: (N,); a missing value is NaN.
 
         Raises:
             NotFittedError: before ``fit``.
@@ -70,7 +70,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
         return model.predict(rows)
 
     def explain(self, X: Any, *, target: ClassLabel | None = None) -> Explanation:
-        """Scores of N rows taken apart into one contribution per term, exactly.
+        """Explain N rows: their scores as one contribution per term, exactly.
 
         Args:
             X: as for ``predict``.
@@ -96,7 +96,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def from_checkpoint(cls, path: str | os.PathLike[str]) -> Self:
-        """An estimator around the model at STORE/NAME or STORE/NAME/VERSION.
+        """Load the model at STORE/NAME or STORE/NAME/VERSION as an estimator.
 
         Raises:
             ModelNotFoundError, CheckpointError: nothing there, or something damaged.
@@ -105,9 +105,9 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
         model = load_model(path)
         settings = dict(model.card.get("training", {}).get("settings", {}))
         kept = ("members", "dim", "budget", "loss", "quantile", "link")
-        told = {name: settings[name] for name in kept if name in settings}
+        kept_settings = {name: settings[name] for name in kept if name in settings}
         estimator = cls(
-            **{name: value for name, value in told.items() if name in cls._get_param_names()},
+            **{name: value for name, value in kept_settings.items() if name in cls._get_param_names()},
             pairs="auto" if settings.get("pairs") is None else [tuple(pair) for pair in settings["pairs"]],
             monotone=dict(settings.get("monotone", ())) or None,
             random_state=settings.get("seed", 0),
@@ -125,7 +125,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        """The parameters and the files of the checkpoint: a pickle outlives changes of the classes inside."""
+        """Return the parameters and the files of the checkpoint: a pickle outlives changes of the classes inside."""
         state = dict(super().__getstate__())
         if "model_" in state:
             with tempfile.TemporaryDirectory() as folder:
@@ -146,8 +146,8 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
     def _adopt(self, model: SpectralModel) -> Self:
         """Take over a trained model."""
 
-    def _settings(self, **told: Any) -> FitSettings:
-        """The settings that the parameters stand for.
+    def _settings(self, **overrides: Any) -> FitSettings:
+        """Return the settings that the parameters stand for.
 
         Raises:
             ValueError: a parameter out of range.
@@ -157,7 +157,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
             seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
         common = {"members": self.members, "dim": self.dim, "pairs": self.pairs, "budget": self.budget}
         try:
-            return make_settings({**common, "monotone": self.monotone or {}, "seed": int(seed), **told})
+            return make_settings({**common, "monotone": self.monotone or {}, "seed": int(seed), **overrides})
         except UserError as error:
             raise ValueError(str(error)) from error
 

@@ -1,4 +1,4 @@
-"""SpectralRegressor and SpectralClassifier: scikit-learn estimators around fit."""
+"""Wrap fit in scikit-learn estimators: SpectralRegressor and SpectralClassifier."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from eigenserve.training.estimators.base import Pairs, SpectralEstimator
 
 
 class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc]
-    """Predicts a number by an eigenvalue, each prediction explained exactly.
+    """Predict a number by an eigenvalue, each prediction explained exactly.
 
     Args:
         loss: auto, squared, huber, absolute, quantile, or poisson for counts and rates.
@@ -75,7 +75,7 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
         return self._train(table, goal, sample_weight, settings)
 
     def predict_interval(self, X: Any, level: float = 0.9) -> FloatArray:
-        """(N, 2): intervals that hold the target with probability ``level``, on average over rows (split-conformal).
+        """Predict split-conformal intervals (N, 2): they hold the target with probability ``level``, on average.
 
         Raises:
             NotFittedError: before ``fit``.
@@ -94,7 +94,7 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
 
 
 class SpectralClassifier(ClassifierMixin, SpectralEstimator):  # type: ignore[misc]
-    """Predicts classes, whose log-odds (or softmax scores) are eigenvalues, each explained exactly.
+    """Predict classes, whose log-odds (or softmax scores) are eigenvalues, each explained exactly.
 
     Args:
         class_weight: None, "balanced", or a weight for each class.
@@ -155,12 +155,12 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):  # type: ignore[mi
         return self._train(table, goal, weight, settings)
 
     def predict_proba(self, X: Any) -> FloatArray:
-        """(N, classes) probabilities, in the order of ``classes_``."""
+        """Predict probabilities (N, classes), in the order of ``classes_``."""
         model, rows = self._rows(X)
         return model.predict_proba(rows)
 
     def decision_function(self, X: Any) -> FloatArray:
-        """Scores: (N,) log-odds of the second of two classes, or (N, classes)."""
+        """Return scores: (N,) log-odds of the second of two classes, or (N, classes)."""
         model, rows = self._rows(X)
         scores = model.scores(model.features.encode(rows))
         return scores[:, 0] if model.task == "binary" else scores
@@ -174,6 +174,6 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):  # type: ignore[mi
 
 
 def _name(y: Any) -> str:
-    """The name of a Series, or "y"."""
+    """Return the name of a Series, or "y"."""
     name = getattr(y, "name", None)
     return "y" if name is None else str(name)

@@ -1,4 +1,4 @@
-"""How sure a metric is: bootstrap confidence intervals."""
+"""Estimate how sure a metric is, by bootstrap confidence intervals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Interval = tuple[float, float]
 def metric_intervals(
     model: SpectralModel, scores: FloatArray, target: Target, metrics: Metrics, weight: FloatArray | None = None
 ) -> dict[str, Interval]:
-    """Name -> (low, high) for every metric of N rows, over what other rows there might have been.
+    """Estimate (low, high) for every metric of N rows, over what other rows there might have been.
 
     Percentiles of the metric of m rows drawn with replacement, their distance to the metric itself shrunk by
     sqrt(m/N) (the m-out-of-n bootstrap; Bickel, Götze and van Zwet, 1997). It says nothing about how

@@ -1,4 +1,4 @@
-"""How good a model is on rows: metrics with their confidence intervals."""
+"""Measure how good a model is on rows: metrics with their confidence intervals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from eigenserve.training.evaluation.metrics import Metrics, score_metrics
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model's scores of N rows against their targets.
+    """Hold a model's scores of N rows against their targets.
 
     Attributes:
         target: of the N rows.
@@ -36,7 +36,7 @@ class Evaluation:
 
     @property
     def card(self) -> dict[str, Any]:
-        """The metrics as model.json holds them."""
+        """Return the metrics as model.json holds them."""
         return {"rows": self.metrics.rows, **self.metrics.values}
 
 

@@ -1,4 +1,4 @@
-"""How good predictions are."""
+"""Measure how good predictions are."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TINY = float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True)
 class Metrics:
-    """Named figures of one set of rows.
+    """Hold named figures of one set of rows.
 
     Attributes:
         rows: how many rows they are of.
@@ -32,7 +32,7 @@ class Metrics:
 def score_metrics(
     model: SpectralModel, scores: FloatArray, target: Target, weight: FloatArray | None = None
 ) -> Metrics:
-    """Metrics of scores (N, O) that ``model`` gave to rows with this target, weighted by ``weight`` (N,)."""
+    """Measure scores (N, O) that ``model`` gave to rows with this target, weighted by ``weight`` (N,)."""
     if weight is None:
         weight = np.ones(len(scores))
     if model.classes:
@@ -83,7 +83,7 @@ def _classifier_metrics(probabilities: FloatArray, codes: np.ndarray, weight: Fl
 
 
 def area_under_roc(score: FloatArray, positive: NDArray[np.bool_], weight: FloatArray) -> float:
-    """The probability that a positive row scores higher than a negative one, ties counting half.
+    """Return the probability that a positive row scores higher than a negative one, ties counting half.
 
     score, positive and weight are (N,); there must be rows of both kinds.
     """

@@ -1,4 +1,4 @@
-"""Figures and intervals as text, for people."""
+"""Write figures and intervals as text, for people."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from eigenserve.training.evaluation.bootstrap import Interval
 
 
 def part_name(key: str) -> str:
-    """What rows a figure is of, in words: "out_of_fold" -> "out of fold"."""
+    """Name the rows that a figure is of: "out_of_fold" -> "out of fold"."""
     return key.replace("_", " ")
 
 
 def figure_text(value: float | int | None) -> str:
-    """Four significant digits, more only left of the point; counts in full."""
+    """Write four significant digits, more only left of the point; counts in full."""
     if value is None:
         return "-"
     if isinstance(value, int) or abs(value) >= 1000:
@@ -20,7 +20,7 @@ def figure_text(value: float | int | None) -> str:
 
 
 def interval_text(value: float | None, interval: Interval | None) -> str:
-    """ "0.92 [0.91, 0.93]"."""
+    """Write an interval: "0.92 [0.91, 0.93]"."""
     if interval is None or value is None:
         return figure_text(value)
     return f"{figure_text(value)} [{figure_text(interval[0])}, {figure_text(interval[1])}]"

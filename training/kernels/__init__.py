@@ -1,1 +1,1 @@
-"""Compiled training code."""
+"""Compile the inner loops of training."""

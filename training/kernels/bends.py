@@ -1,4 +1,4 @@
-"""Convex and concave curves: the slope grows by a positive semidefinite matrix at every knot, in its complete form.
+"""Build convex and concave curves: the slope grows by a positive semidefinite matrix at every knot.
 
 The largest eigenvalue is a convex function of the matrix that never falls when the matrix grows, so it is convex along
 such a curve; the smallest eigenvalue is concave along the negative of one. The parameters of a path are a level, the
@@ -27,7 +27,7 @@ def _place(step: int, count: int, backwards: bool) -> int:
 def expand_bends(
     params: Any, table: Any, p0: int, first: int, knots: Any, shape: Any, n: int, outputs: int, width: int
 ) -> None:
-    """Parameters from row p0 on -> matrices from row ``first`` on.
+    """Expand parameters from row p0 on into matrices from row ``first`` on.
 
     params, table: flat float32, ``outputs * width`` numbers for each; shape: (paths, knots, 1 for convex or -1 for
     concave, 1 or -1 if the score must rise or fall along it, else 0).
@@ -57,9 +57,9 @@ def expand_bends(
                         if i < n - 1:
                             above = params[source + n + i]
                             slope[n + i] += diag * above
-                beside = _place(step - 1, count, backwards)
-                before = ((first + path * count + beside) * outputs + o) * width
-                gap = sign * np.float32(abs(knots[at] - knots[beside]))
+                previous = _place(step - 1, count, backwards)
+                before = ((first + path * count + previous) * outputs + o) * width
+                gap = sign * np.float32(abs(knots[at] - knots[previous]))
                 for i in range(2 * n - 1):
                     table[target + i] = table[before + i] + gap * slope[i]
 
@@ -68,7 +68,7 @@ def expand_bends(
 def reduce_bends(
     params: Any, slopes: Any, p0: int, first: int, knots: Any, shape: Any, n: int, outputs: int, width: int
 ) -> None:
-    """Slopes of the matrices -> slopes of the parameters, in their place: the adjoint of ``expand_bends``."""
+    """Reduce slopes of the matrices to slopes of the parameters, in their place: the adjoint of ``expand_bends``."""
     paths, count, sign = shape[0], shape[1], np.float32(shape[2])
     backwards, definite = shape[2] * shape[3] < 0, shape[3] != 0
     stride = outputs * width
@@ -80,8 +80,8 @@ def reduce_bends(
             for i in range(stride):
                 slopes[(row + here) * stride + i] += slopes[(row + next_) * stride + i]
         for step in range(count - 1, 0, -1):
-            here, beside = _place(step, count, backwards), _place(step - 1, count, backwards)
-            gap = np.float32(abs(knots[here] - knots[beside]))
+            here, previous = _place(step, count, backwards), _place(step - 1, count, backwards)
+            gap = np.float32(abs(knots[here] - knots[previous]))
             for i in range(stride):
                 slopes[(row + here) * stride + i] *= gap
                 if step < count - 1:
@@ -100,7 +100,7 @@ def reduce_bends(
 
 
 def bend_matrices(params: FloatArray, knots: FloatArray, bend: int, rise: int, least: float) -> FloatArray:
-    """The same as ``expand_bends`` in float64, for a finished model.
+    """Build the matrices of ``expand_bends`` in float64, for a finished model.
 
     Args:
         params: (paths * knots, ..., 2n - 1).

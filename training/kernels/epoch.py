@@ -1,4 +1,4 @@
-"""One member's epoch, fused: gather, eigenpairs, loss, scatter, Adam. Serial, without the GIL.
+"""Run one member's epoch, fused: gather, eigenpairs, loss, scatter, Adam. Serial, without the GIL.
 
 A member is trained by one thread alone, so its result does not depend on how many threads there are, and its
 matrices (a few hundred kB in float32) stay in that core's cache. The parameters of one matrix lie in a row of
@@ -28,7 +28,7 @@ BETA_1, BETA_2, ADAM_EPSILON = 0.9, 0.99, 1e-8
 
 @njit(inline="always", error_model="numpy")
 def _curve(plan: Any, a: int) -> Any:
-    """The a-th curve in use: (its position, first matrix, first parameter, parameters); then the constant."""
+    """Locate the a-th curve in use: (its position, first matrix, first parameter, parameters); then the constant."""
     c = plan.active[a] if a < len(plan.active) else len(plan.matrix_offsets) - 2
     p0 = plan.param_offsets[c]
     return c, plan.matrix_offsets[c], p0, plan.param_offsets[c + 1] - p0
@@ -36,7 +36,7 @@ def _curve(plan: Any, a: int) -> Any:
 
 @njit(inline="never", error_model="numpy")
 def _expand(plan: Any, params: Any, blocks: Any, table: Any, whole: bool) -> None:
-    """Parameters -> matrices, of all curves in use if ``whole``, else of those that are not their own parameters."""
+    """Expand parameters to matrices, of all curves in use if ``whole``, else only where the two differ."""
     for a in range(len(plan.active) + 1):
         c, first, p0, count = _curve(plan, a)
         form = plan.forms[c]
@@ -67,14 +67,14 @@ def _expand(plan: Any, params: Any, blocks: Any, table: Any, whole: bool) -> Non
 
 @njit(inline="always", error_model="numpy")
 def _knots(plan: Any, c: Any) -> Any:
-    """Knots of a curve of a line and ramps, or of bends."""
+    """Count knots of a curve of a line and ramps, or of bends."""
     at = plan.basis_offsets[c]
     return plan.basis[at : at + plan.steps[c, 1]]
 
 
 @njit(inline="never", error_model="numpy")
 def _gather(plan: Any, rows: Any, order: Any, start: Any, stop: Any, table: Any, blocks: Any, out: Any) -> None:
-    """Sum of the matrices on which each row stands, (rows, blocks)."""
+    """Sum the matrices on which each row stands, (rows, blocks)."""
     constant = len(table) // blocks - 1
     for j in range(start, stop):
         row = order[j]
@@ -113,7 +113,7 @@ def _scatter(
 
 @njit(inline="never", error_model="numpy")
 def _eigenpairs(plan: Any, space: Any, count: Any, blocks: Any, scores: Any, slopes: Any) -> None:
-    """Eigenvalues of ``count`` rows; with ``slopes``, the matrices become d(eigenvalue)/d(entry)."""
+    """Solve for eigenvalues of ``count`` rows; with ``slopes``, the matrices become d(eigenvalue)/d(entry)."""
     n, outputs = plan.dim, plan.num_outputs
     width = blocks // outputs * BLOCK
     flat = space.matrices.reshape(-1)
@@ -142,7 +142,7 @@ def _eigenpairs(plan: Any, space: Any, count: Any, blocks: Any, scores: Any, slo
 
 @njit(inline="never", error_model="numpy")
 def _step(plan: Any, member: Any, space: Any, penalty: Any, blocks: Any, rate: Any, bias_1: Any, bias_2: Any) -> None:
-    """One Adam step on the parameters in use; the penalty draws each to its anchor.
+    """Take one Adam step on the parameters in use; the penalty draws each to its anchor.
 
     A curve that is its own parameters (or as many L) takes the step, writes the new matrices and zero slopes in the
     same pass over memory.
@@ -211,7 +211,7 @@ def _train_epoch(
     member: Any,
     space: Any,
 ) -> None:
-    """One pass over the rows in ``order``, a step for each whole batch; changes ``member``.
+    """Pass once over the rows in ``order``, a step for each whole batch; changes ``member``.
 
     rates: the learning rate of each step. penalty: (P,) float32, the strength of the L2 penalty that draws each
     parameter to its anchor.
@@ -250,7 +250,7 @@ def _train_epoch(
 
 @njit(inline="never", error_model="numpy")
 def _member_scores(plan: Any, rows: Any, order: Any, params: Any, offset: Any, space: Any, scores: Any) -> None:
-    """Scores (len(order), O) of one member on the rows in ``order``, in the precision of training."""
+    """Score the rows in ``order`` by one member, (len(order), O), in the precision of training."""
     blocks = len(params) // plan.param_offsets[-1]
     _expand(plan, params, blocks, space.table, True)
     chunk = len(space.matrices) // blocks
@@ -263,7 +263,7 @@ def _member_scores(plan: Any, rows: Any, order: Any, params: Any, offset: Any, s
 
 
 def _cached(sources: int) -> tuple[Any, Any]:
-    """The two entry points that are compiled to disk; they capture ``sources`` (see model.kernels.source_digest)."""
+    """Compile the two entry points to disk; they capture ``sources`` (see model.kernels.source_digest)."""
 
     @njit(nogil=True, cache=True, error_model="numpy")
     def train_epoch(

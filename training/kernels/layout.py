@@ -1,4 +1,4 @@
-"""How members, rows and scratch lie in memory while the kernels work on them."""
+"""Lay out members, rows and scratch in memory for the kernels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DENSE, IDENTITY, MONOTONE, RAMPS, BENT = range(5)
 
 
 class Rows(NamedTuple):
-    """Training rows as the kernels read them.
+    """Hold training rows as the kernels read them.
 
     Attributes:
         starts, weights: (N, C) int32 and float32, where each row stands on each curve.
@@ -36,7 +36,7 @@ class Rows(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is common to all members of a fit.
+    """Hold what is common to all members of a fit.
 
     Curve c has the matrices matrix_offsets[c]:matrix_offsets[c+1] and the parameters
     param_offsets[c]:param_offsets[c+1]; ``forms[c]`` says how the first come from the second. By a matrix: it is
@@ -61,7 +61,7 @@ class Plan(NamedTuple):
 
 
 class Member(NamedTuple):
-    """What is trained, with its optimiser's state.
+    """Hold what is trained, with its optimiser's state.
 
     Attributes:
         params: (P * blocks, BLOCK).
@@ -79,7 +79,7 @@ class Member(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """Memory of the kernels for one member: its matrices and their slopes (zero between
+    """Hold memory of the kernels for one member: its matrices and their slopes (zero between
     steps), those of a batch, and a tile."""
 
     table: Float32
@@ -93,13 +93,13 @@ class Workspace(NamedTuple):
 
 
 def float_rows(count: int) -> Float32:
-    """Zeroed (count, BLOCK) float32 on a cache line's boundary."""
+    """Allocate zeroed (count, BLOCK) float32 on a cache line's boundary."""
     rows: Float32 = aligned_tile(1, count)[0]
     return rows
 
 
 def workspace(plan: Plan, batch: int) -> Workspace:
-    """Memory for batches of up to ``batch`` rows."""
+    """Allocate memory for batches of up to ``batch`` rows."""
     blocks = blocks_per_matrix(plan.dim, plan.num_outputs)
     matrices, tile = int(plan.matrix_offsets[-1]) * blocks, padded_rows(plan.dim)
     return Workspace(
@@ -115,5 +115,5 @@ def workspace(plan: Plan, batch: int) -> Workspace:
 
 
 def blocks_per_matrix(dim: int, num_outputs: int) -> int:
-    """Rows of BLOCK floats for the matrices of all outputs."""
+    """Count rows of BLOCK floats for the matrices of all outputs."""
     return num_outputs * math.ceil((2 * dim - 1) / BLOCK)

@@ -1,4 +1,4 @@
-"""Losses of one score (or of one score per class) against a target."""
+"""Compute losses of one score (or of one score per class) against a target."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TASK_LOSSES: dict[Task, int] = {"binary": LOGISTIC, "multiclass": SOFTMAX, "poi
 
 @dataclass(frozen=True)
 class Objective:
-    """What members are trained on, and what candidates are judged by: (loss, parameter) each.
+    """Say what members are trained on, and what candidates are judged by: (loss, parameter) each.
 
     The parameter is Huber's delta in standard deviations of the target, or the quantile.
     """
@@ -42,17 +42,17 @@ class Objective:
 
     @property
     def kind(self) -> int:
-        """The loss trained on."""
+        """Return the loss trained on."""
         return self.training[0]
 
     @property
     def log_link(self) -> bool:
-        """Whether it is a regression's whose score is the logarithm of the prediction."""
+        """Return whether it is a regression's whose score is the logarithm of the prediction."""
         return self.judging[0] == SQUARED_RATE
 
 
 def choose_objective(task: Task, loss: RegressionLoss, quantile: float, log_link: bool = False) -> Objective:
-    """The objective of a task; the rest matters for regressions only.
+    """Choose the objective of a task; the rest matters for regressions only.
 
     By the logarithmic link a regression is trained on Poisson's loss, which estimates the mean of any target that is
     not negative (Gourieroux, Monfort and Trognon, Pseudo maximum likelihood methods, 1984).
@@ -68,7 +68,7 @@ def choose_objective(task: Task, loss: RegressionLoss, quantile: float, log_link
 
 
 def standardised(values: FloatArray, weight: FloatArray, log_link: bool = False) -> tuple[FloatArray, float, float]:
-    """A regression's targets (N,) as they are trained on, and (shift, scale) that take scores back to the target's.
+    """Standardise a regression's targets (N,) for training; (shift, scale) take scores back to the target's.
 
     By the logarithmic link they are divided by their mean, else also centred and divided by their spread.
     """
@@ -80,13 +80,13 @@ def standardised(values: FloatArray, weight: FloatArray, log_link: bool = False)
     return (values - mean) / scale, mean, scale
 
 
-#: Scores are held below this before exp: e^30 counts per row are no data.
+#: Scores are held below this before exp: e^30 counts per row are not data.
 MAX_LOG_RATE = 30.0
 
 
 @njit(inline="never", error_model="numpy")
 def loss_slopes(kind: Any, parameter: Any, scores: Any, target: Any, slopes: Any) -> None:
-    """d(loss)/d(score) of one row into ``slopes``; both are (O,), ``target`` a number or a class code."""
+    """Write d(loss)/d(score) of one row into ``slopes``; both are (O,), ``target`` a number or a class code."""
     if kind == SQUARED:
         slopes[0] = scores[0] - target
     elif kind == HUBER:
@@ -110,7 +110,7 @@ def loss_slopes(kind: Any, parameter: Any, scores: Any, target: Any, slopes: Any
 
 
 def losses(kind: int, parameter: float, scores: FloatArray, target: FloatArray) -> FloatArray:
-    """Loss of each row: scores (N, O), target (N,) -> (N,)."""
+    """Compute the loss of each row: scores (N, O), target (N,) -> (N,)."""
     first = scores[:, 0]
     if kind == SQUARED:
         return 0.5 * (first - target) ** 2
@@ -133,7 +133,7 @@ def losses(kind: int, parameter: float, scores: FloatArray, target: FloatArray) 
 
 
 def best_constant(kind: int, parameter: float, target: FloatArray, weight: FloatArray, num_classes: int) -> FloatArray:
-    """Scores (O,) that fit best where nothing is known of a row."""
+    """Find scores (O,) that fit best where nothing is known of a row."""
     if kind in (SQUARED, HUBER):
         return np.array([np.average(target, weights=weight)])
     if kind == QUANTILE:

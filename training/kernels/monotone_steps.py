@@ -1,4 +1,4 @@
-"""Monotone curves: every step from knot to knot is sign * L L', positive semidefinite in its complete form.
+"""Build monotone curves: every step from knot to knot is sign * L L', positive semidefinite in its complete form.
 
 A symmetric tridiagonal matrix is positive semidefinite exactly if it is L L' with L lower bidiagonal, and a larger
 matrix (in that order) has no smaller eigenvalue. So such a curve makes the score monotone along it, whichever
@@ -20,7 +20,7 @@ from eigenserve.model.arrays import FloatArray
 
 @njit(inline="never", error_model="numpy")
 def expand_steps(params: Any, table: Any, p0: int, first: int, shape: Any, n: int, outputs: int, width: int) -> None:
-    """Parameters from row p0 on -> matrices from row ``first`` on.
+    """Expand parameters from row p0 on into matrices from row ``first`` on.
 
     params, table: flat float32, ``outputs * width`` numbers for each; shape: (paths, knots, sign).
     """
@@ -45,7 +45,7 @@ def expand_steps(params: Any, table: Any, p0: int, first: int, shape: Any, n: in
 
 @njit(inline="always", error_model="numpy")
 def reduce_factor(params: Any, slopes: Any, source: int, at: int, n: int, sign: Any) -> None:
-    """Slopes of the matrix sign * L L' at ``at`` -> slopes of L, which is at ``source``, in their place."""
+    """Reduce slopes of the matrix sign * L L' at ``at`` to slopes of L, which is at ``source``, in their place."""
     for i in range(n):
         diag = params[source + i]
         slope = np.float32(2.0) * diag * slopes[at + i]
@@ -58,7 +58,7 @@ def reduce_factor(params: Any, slopes: Any, source: int, at: int, n: int, sign: 
 
 @njit(inline="never", error_model="numpy")
 def reduce_steps(params: Any, slopes: Any, p0: int, first: int, shape: Any, n: int, outputs: int, width: int) -> None:
-    """Slopes of the matrices -> slopes of the parameters, in their place: the adjoint of ``expand_steps``."""
+    """Reduce slopes of the matrices to slopes of the parameters, in their place: the adjoint of ``expand_steps``."""
     paths, knots, sign = shape[0], shape[1], np.float32(shape[2])
     stride = outputs * width
     for path in range(paths):
@@ -75,7 +75,7 @@ def reduce_steps(params: Any, slopes: Any, p0: int, first: int, shape: Any, n: i
 
 
 def step_matrices(params: FloatArray, knots: int, sign: int, least_rise: float) -> FloatArray:
-    """The same as ``expand_steps`` in float64, for a finished model.
+    """Build the matrices of ``expand_steps`` in float64, for a finished model.
 
     Args:
         params: (paths * knots, ..., 2n - 1).
@@ -92,7 +92,7 @@ def step_matrices(params: FloatArray, knots: int, sign: int, least_rise: float) 
 
 
 def factor_products(factors: FloatArray, least: float) -> FloatArray:
-    """L L' plus ``least`` times the identity, for factors L and products (..., 2n - 1)."""
+    """Multiply L L' and add ``least`` times the identity, for factors L and products (..., 2n - 1)."""
     n = (factors.shape[-1] + 1) // 2
     diag, below = factors[..., :n], factors[..., n:]
     products = np.concatenate([diag**2, diag[..., : n - 1] * below], axis=-1)

@@ -1,4 +1,4 @@
-"""Curves of single features as a line and ramps, in the fused kernel.
+"""Build curves of single features as a line and ramps, in the fused kernel.
 
 Matrix m of a curve with knots k is k[m] / 2 times the line's parameter, plus the sum of the ramps before it, less half
 the sum of all ramps (``training.curves.basis.line_and_ramps``). Summed from knot to knot that takes one pass, where
@@ -17,7 +17,7 @@ from eigenserve.model.kernels.lanes import fill, load, store
 
 @njit(inline="never", error_model="numpy")
 def expand_ramps(params: Any, table: Any, p0: int, first: int, knots: Any, rows: int, blocks: int) -> None:
-    """Parameters from row p0 on -> matrices from row ``first`` on.
+    """Expand parameters from row p0 on into matrices from row ``first`` on.
 
     params, table: rows of a vector, ``blocks`` for each; knots: (K,), at least three; rows: K, or K + 1 with a matrix
     for "missing", which is a parameter of its own.
@@ -40,7 +40,7 @@ def expand_ramps(params: Any, table: Any, p0: int, first: int, knots: Any, rows:
 
 @njit(inline="never", error_model="numpy")
 def reduce_ramps(slopes: Any, first: int, knots: Any, blocks: int) -> None:
-    """Slopes of the matrices -> slopes of the parameters, in their place: the adjoint of ``expand_ramps``."""
+    """Reduce slopes of the matrices to slopes of the parameters, in their place: the adjoint of ``expand_ramps``."""
     half = np.float32(0.5)
     for b in range(blocks):
         total = load(slopes, first * blocks + b)

@@ -1,4 +1,4 @@
-"""The one-cycle schedule of the learning rate."""
+"""Schedule the learning rate in one cycle."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from eigenserve.model.arrays import FloatArray
 
 
 def one_cycle(steps: int, peak: float) -> FloatArray:
-    """Learning rates (steps,): a cosine up from peak/25 over the first 30%, then one down to peak/250,000.
+    """Return learning rates (steps,): a cosine up from peak/25 over the first 30%, then one down to peak/250,000.
 
     The schedule of Smith and Topin (arXiv 1708.07120) in the form that PyTorch made common.
     """

@@ -1,4 +1,4 @@
-"""The figures of a report, as the plain dictionaries that plotly.js draws."""
+"""Draw the figures of a report, as the plain dictionaries that plotly.js reads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CALIBRATION_BINS = 10
 
 
 def figure(data: Sequence[dict[str, Any]], x: str, y: str, **layout: Any) -> Figure:
-    """Traces with titled axes; ``layout`` goes to plotly's layout."""
+    """Draw traces with titled axes; ``layout`` goes to plotly's layout."""
     base = {
         "margin": {"l": 64, "r": 16, "t": 16, "b": 56},
         "height": 340,
@@ -37,12 +37,12 @@ def figure(data: Sequence[dict[str, Any]], x: str, y: str, **layout: Any) -> Fig
 
 
 def line(x: Any, y: Any, name: str = "", colour: str = COLOURS[0], **more: Any) -> dict[str, Any]:
-    """A line trace; ``more`` goes to plotly."""
+    """Draw a line; ``more`` goes to plotly."""
     return {"type": "scatter", "mode": "lines", "x": x, "y": y, "name": name, "line": {"color": colour}, **more}
 
 
 def search_chart(judged: Sequence[Judged]) -> Figure:
-    """The out-of-fold loss of all that the search tried, by optimiser steps, and the best so far."""
+    """Draw the out-of-fold loss of all that the search tried, by optimiser steps, and the best so far."""
     kinds = {False: ("spectral", COLOURS[0]), True: ("additive", COLOURS[1])}
     traces: list[dict[str, Any]] = []
     for additive, (name, colour) in kinds.items():
@@ -67,7 +67,7 @@ def search_chart(judged: Sequence[Judged]) -> Figure:
 
 
 def importance_chart(effects: Effects, shown: int = 25) -> Figure:
-    """Bars of the mean |contribution| of the most important terms."""
+    """Draw bars of the mean |contribution| of the most important terms."""
     top = effects.importance[:shown][::-1]
     bars = {
         "type": "bar",
@@ -81,7 +81,7 @@ def importance_chart(effects: Effects, shown: int = 25) -> Figure:
 
 
 def effect_chart(effect: Effect, classes: Sequence[str]) -> Figure:
-    """The mean contribution along a feature, with the spread of rows; bars for categories, a map for a pair."""
+    """Draw the mean contribution along a feature, with the spread of rows; bars for categories, a map for a pair."""
     if len(effect.features) == 2:
         return _pair_chart(effect)
     bins = effect.bins[0]
@@ -136,12 +136,12 @@ def _pair_chart(effect: Effect) -> Figure:
 
 
 def _ticks(effect: Effect, axis: int) -> list[str]:
-    """Labels of equally wide cells: parts with equally many rows are of very different widths."""
+    """Label equally wide cells: parts with equally many rows are of very different widths."""
     return [label if isinstance(label, str) else f"{label:.5g}" for label in effect.bins[axis].labels]
 
 
 def residual_charts(predicted: FloatArray, target: FloatArray, name: str) -> tuple[Figure, Figure]:
-    """Residuals against predictions for a sample of rows, and their histogram (N,)."""
+    """Draw residuals against predictions for a sample of rows, and their histogram (N,)."""
     residual = target - predicted
     part = np.sort(np.random.default_rng(0).permutation(len(predicted))[:MAX_POINTS])
     points = {
@@ -169,7 +169,7 @@ def calibration_chart(
     x: str,
     y: str,
 ) -> Figure:
-    """What happened against what was predicted, in groups of equally many rows, with 95% intervals.
+    """Draw what happened against what was predicted, in groups of equally many rows, with 95% intervals.
 
     Args:
         predicted: for each curve (N,).
@@ -203,7 +203,7 @@ def calibration_chart(
 
 
 def roc_chart(probabilities: Sequence[FloatArray], positive: Sequence[np.ndarray], names: Sequence[str]) -> Figure:
-    """True against false positive rates for each curve: probabilities (N,) and whether rows are positive (N,)."""
+    """Draw true against false positive rates for each curve: probabilities (N,), whether rows are positive (N,)."""
     traces = []
     for c, (score, is_positive, name) in enumerate(zip(probabilities, positive, names, strict=True)):
         order = np.argsort(-score, kind="stable")

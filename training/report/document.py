@@ -1,4 +1,4 @@
-"""report.html: what a fit found, on one page that needs nothing else."""
+"""Write report.html: what a fit found, on one self-contained page."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ UNITS = {
 
 
 def report_html(model: SpectralModel, fitted: Fitted, judged: dict[str, Evaluation], command: str) -> str:
-    """The report of a fit. The same fit gives the same text.
+    """Write the report of a fit. The same fit gives the same text.
 
     Args:
         model: what was trained, named, with its card complete.

@@ -1,4 +1,4 @@
-"""What each term of a model does over the rows it was trained on: its importance and the course of its effect."""
+"""Measure each term of a model over the rows it was trained on: its importance and the course of its effect."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Axis = Literal["linear", "log", "date", "category"]
 
 @dataclass(frozen=True)
 class Bins:
-    """Groups of rows by the value of one feature.
+    """Group rows by the value of one feature.
 
     Attributes:
         labels: of the B groups, as shown: numbers' means, dates in ISO 8601, or texts.
@@ -45,7 +45,7 @@ class Bins:
 
 @dataclass(frozen=True)
 class Effect:
-    """The contribution of one term by groups of rows.
+    """Hold the contribution of one term by groups of rows.
 
     Attributes:
         term: its name.
@@ -69,7 +69,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Effects:
-    """What the terms of a model do.
+    """Hold what the terms of a model do.
 
     Attributes:
         rows: rows that were explained.
@@ -142,7 +142,7 @@ def _effect(term: str, features: Sequence[Feature], values: Sequence[FloatArray]
 
 
 def group_values(feature: Feature, values: FloatArray, count: int) -> Bins:
-    """Rows by the value of a feature: by category, by level where there are few, else ``count`` equal parts.
+    """Group rows by the value of a feature: by category, by level where there are few, else ``count`` equal parts.
 
     Args:
         feature: of these values.

@@ -1,4 +1,4 @@
-"""A self-contained HTML page with figures: plotly.js inside, no request to any host."""
+"""Build a self-contained HTML page with figures: plotly.js inside, without a request to any host."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from eigenserve.training.report.charts import Figure
 #: Digits of a figure's numbers: more are below a pixel, and the file grows with them.
 DIGITS = 5
 
-#: The browser itself is told to ask no host for anything.
+#: The browser itself is forbidden to contact any host.
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 
 STYLE = """
@@ -49,7 +49,7 @@ addEventListener("beforeprint", () => figures.forEach(draw));
 
 
 def page(title: str, sections: Sequence[str]) -> str:
-    """The page of these sections, which are HTML."""
+    """Build the page of these sections, which are HTML."""
     return "\n".join(
         [
             '<!doctype html><html lang="en"><head><meta charset="utf-8">',
@@ -64,7 +64,7 @@ def page(title: str, sections: Sequence[str]) -> str:
 
 
 def figure_html(identity: str, figure: Figure) -> str:
-    """A place for a figure, and the figure as JSON beside it."""
+    """Write a place for a figure, and the figure as JSON next to it."""
     text = json.dumps(_plain(figure), separators=(",", ":"), allow_nan=False)
     height = figure["layout"]["height"]
     # Within a script element only "<" could end the element early.
@@ -76,14 +76,14 @@ def figure_html(identity: str, figure: Figure) -> str:
 
 
 def table_html(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of texts."""
+    """Write a table of texts."""
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
     body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _plain(value: Any) -> Any:
-    """Arrays and numbers as JSON has them: rounded, null for what is no number; texts without markup."""
+    """Turn arrays and numbers into JSON's: rounded, null for NaN and infinity; texts without markup."""
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}
     if isinstance(value, np.ndarray):

@@ -1,4 +1,4 @@
-"""What out-of-fold scores say about a finished model: its calibration and its prediction intervals."""
+"""Calibrate a finished model and set its prediction intervals, from its out-of-fold scores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
 
 
 def calibration(kind: int, scores: FloatArray, target: FloatArray, weight: FloatArray) -> tuple[float, float]:
-    """(scale, shift) that make scores (N, O) fit best by the loss that judges them; (1, 0) for few rows.
+    """Find (scale, shift) that make scores (N, O) fit best by the loss that judges them; (1, 0) for few rows.
 
     A single score gets both (of a binary one: Platt, 1999), those of several classes a common scale (temperature).
     That also takes from a mean what Huber's loss makes of skewed residuals. Both are affine, so explanations stay
@@ -36,7 +36,7 @@ def calibration(kind: int, scores: FloatArray, target: FloatArray, weight: Float
 
 
 def interval_radii(predicted: FloatArray, target: FloatArray, weight: FloatArray) -> dict[str, float]:
-    """Level -> radius of the interval about a prediction that holds the target with that probability.
+    """Map each level to the radius of the interval about a prediction that holds the target with that probability.
 
     Split-conformal (Vovk et al., 2005; Lei et al., 2018) on out-of-fold residuals: valid on average over rows
     like those trained on (weighted as they were), and on the safe side by as much as training on all rows helps.

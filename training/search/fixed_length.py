@@ -1,4 +1,4 @@
-"""A fit that is told all there is to choose: its members are trained while one of them is judged."""
+"""Train with a fixed configuration: no search; members are trained while the configuration is cross-validated."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from eigenserve.training.search.journal import Journal
 from eigenserve.training.search.ranks import Ranks
 from eigenserve.training.search.workbench import TrainedMember, Workbench
 
-#: Tells the random streams of finished members from those of the search.
+#: Separates the random streams of finished members from those of the search.
 REFIT = 1000
 
 
-def train_told(
+def train_fixed(
     bench: Workbench,
     steps: int,
     members: int,
@@ -27,13 +27,13 @@ def train_told(
     journal: Journal | None = None,
     ranks: Ranks | None = None,
 ) -> tuple[Judged, list[TrainedMember]]:
-    """The only candidate, judged as a search would, and members of it trained on all rows, all at once.
+    """Train the only candidate, judged as a search would, and members of it on all rows, all at once.
 
     Args:
         bench: with one suitable candidate and no additive model.
         steps: optimiser steps of each member.
         members: how many.
-        reporter: told how far it has come.
+        reporter: receives how far it has come.
         journal: keeps what was judged.
         ranks: processes that share the work.
     """

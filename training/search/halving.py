@@ -1,4 +1,4 @@
-"""The search for a table's configuration: candidates judged on rows they have not seen, by successive halving."""
+"""Search for a table's configuration: candidates judged on rows they have not seen, by successive halving."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Judged:
-    """A candidate trained for some steps, with the scores (N, O) it gives to rows it has not seen.
+    """Hold a candidate trained for some steps, with the scores (N, O) it gives to rows it has not seen.
 
     ``candidate`` None is the additive model itself.
     """
@@ -37,7 +37,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Rung:
-    """A round of the search.
+    """Describe a round of the search.
 
     Attributes:
         steps: optimiser steps of each member.
@@ -65,7 +65,7 @@ BUDGET_CORES = 2
 
 
 def rungs_within(bench: Workbench, budget_s: float, members: int) -> tuple[Rung, ...]:
-    """As many rounds of the search as fit, with the training of the finished members, into a budget (seconds).
+    """Plan as many rounds of the search as fit, with the training of the finished members, into a budget (seconds).
 
     The first round always runs.
     """
@@ -83,7 +83,7 @@ def rungs_within(bench: Workbench, budget_s: float, members: int) -> tuple[Rung,
 
 
 def rungs_for(bench: Workbench, steps: int) -> tuple[Rung, ...]:
-    """The search where the number of steps is told: a short round to choose the candidate, one of that length."""
+    """Plan the search for a given number of steps: a short round to choose the candidate, one of that length."""
     last = Rung(steps, 1, 1)
     return (last,) if len(bench.suitable()) == 1 else (Rung(min(steps, RUNGS[0].steps), 100, 1), last)
 
@@ -142,13 +142,13 @@ def search(
     except KeyboardInterrupt:
         if not judged or (ranks is not None and ranks.size > 1):
             raise
-        reporter.say("stopped: going on with the best so far")
+        reporter.say("stopped: continuing with the best so far")
         return judged, False
     return judged, True
 
 
 def run_jobs(jobs: Sequence[Callable[[Event], T]], ranks: Ranks | None = None) -> Iterator[T]:
-    """Results of all jobs in their order, run by as many threads as there are, on all ranks in turn.
+    """Yield results of all jobs in their order, run by as many threads as there are, on all ranks in turn.
 
     Each is called with an event that is set when it should give up.
     """
@@ -169,7 +169,7 @@ def run_jobs(jobs: Sequence[Callable[[Event], T]], ranks: Ranks | None = None) -
 
 
 def _timed(job: Callable[[Event], T], stop: Event) -> tuple[T, float]:
-    """A job's result, and the processor time it took."""
+    """Return a job's result, and the processor time it took."""
     started = thread_time()
     return job(stop), thread_time() - started
 
@@ -179,7 +179,7 @@ def _standing(judged: Sequence[Judged]) -> str:
 
 
 def blend(judged: Sequence[Judged], members: int, loss: Callable[[FloatArray], float]) -> list[Judged]:
-    """``members`` picks, with repetition, whose mean score has the least out-of-fold loss, found greedily.
+    """Choose ``members`` picks, with repetition, whose mean score has the least out-of-fold loss, greedily.
 
     Caruana et al., Ensemble selection from libraries of models, 2004.
     """

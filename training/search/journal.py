@@ -1,4 +1,4 @@
-"""Journal: the finished parts of a search on disk, so that one that was stopped can go on."""
+"""Keep the finished parts of a search on disk, so that one that was stopped can resume."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ ABANDONED_S = 7 * 24 * 3600.0
 
 
 class Journal:
-    """Scores by key in a folder of their own. Training repeats bit for bit, so they are as good as new ones."""
+    """Keep scores by key in a folder. Training repeats bit for bit, so they are as good as new ones."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def scores(self, key: tuple[int, ...]) -> FloatArray | None:
-        """What was kept under a key; None if nothing was, or not all of it reached the disk."""
+        """Read what was kept under a key; None if nothing was, or not all of it reached the disk."""
         try:
             return np.asarray(np.load(self._path(key), allow_pickle=False))
         except (FileNotFoundError, ValueError, EOFError):
@@ -49,7 +49,7 @@ class Journal:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def clear_abandoned(self) -> None:
-        """Forget what fits of other settings or tables left beside it and nobody has gone on with for a week."""
+        """Forget what fits of other settings or tables left next to it and nobody has resumed for a week."""
         for folder in self._folder.parent.glob(f"{PREFIX}*"):
             try:
                 touched = max(entry.stat().st_mtime for entry in (folder, *folder.iterdir()))
@@ -63,7 +63,7 @@ class Journal:
 
 
 def journal_of(model_folder: Path, data_sha256: str, target: str, settings: FitSettings) -> Journal:
-    """The journal of one table, target and settings: another fit never reads it, nor another release or source."""
+    """Open the journal of one table, target and settings: another fit never reads it, nor another release or source."""
     sources = source_digest(Path(model.__path__[0]), Path(__file__).parents[1])
     identity = json.dumps([data_sha256, target, asdict(settings), releases(), sources], sort_keys=True)
     return Journal(model_folder / f"{PREFIX}{hashlib.sha256(identity.encode()).hexdigest()[:16]}")

@@ -1,4 +1,4 @@
-"""Which link a regression takes: prices, counts and durations often are products, which are sums of logarithms."""
+"""Choose the link of a regression: prices, counts and durations often are products, which are sums of logarithms."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Prepared = tuple[Sample, Workbench, list[PairGain]]
 def prepare_linked(
     space: FeatureSpace, columns: FloatArray, goal: Target, weight: FloatArray, settings: FitSettings
 ) -> Prepared:
-    """The rows as they are trained on, by the link told or the better one, and all that ``prepare`` makes of them.
+    """Prepare the rows by the given link or the better one, with all that ``prepare`` makes of them.
 
     Links are compared by the first round of the search.
 
@@ -46,7 +46,7 @@ def prepare_linked(
 
 
 def _links(goal: Target, settings: FitSettings) -> tuple[bool, ...]:
-    """Whether the score is the logarithm: both, where that is open."""
+    """Say whether the score is the logarithm: both, where that is open."""
     if goal.task != "regression":
         for name in ("link", "loss"):
             if getattr(settings, name) != "auto":
@@ -83,7 +83,7 @@ def _prepare(
 
 
 def _squared_error(prepared: Prepared, goal: Target) -> float:
-    """Half the mean squared error of the best candidate after few steps, out of fold, on the target's scale."""
+    """Return half the mean squared error of the best candidate after few steps, out of fold, on the target's scale."""
     sample, bench, _ = prepared
     judged, complete = search(bench, RUNGS[:1], Silent())
     if not complete:

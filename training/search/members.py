@@ -1,4 +1,4 @@
-"""Members: their trainable state, from the first random matrices to the pencil of a finished model."""
+"""Build members: their trainable state, from the first random matrices to the pencil of a finished model."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ WALKED_ROWS = 65_536
 
 @dataclass(frozen=True)
 class Blueprint:
-    """The shape of a model before it is trained.
+    """Describe the shape of a model before it is trained.
 
     Attributes:
         terms, bases: its terms and their curves.
@@ -62,12 +62,12 @@ class Blueprint:
 
     @property
     def curves(self) -> CurveSet:
-        """The curves, stacked."""
+        """Stack the curves."""
         return curve_set(self.bases)
 
     @property
     def trained(self) -> NDArray[np.bool_]:
-        """(P,): parameters that rows can move, the constant matrix last."""
+        """Return parameters that rows can move, (P,), the constant matrix last."""
         return np.concatenate([*(basis.trained for basis in self.bases), [True]])
 
 
@@ -81,7 +81,7 @@ def draw_blueprint(
     loss: int,
     loss_parameter: float,
 ) -> Blueprint:
-    """The blueprint of members with these terms and curves."""
+    """Draw the blueprint of members with these terms and curves."""
     flat: list[FloatArray] = []
     basis_offsets, at = [], 0
     for basis in bases:
@@ -112,7 +112,7 @@ def draw_blueprint(
 
 
 def training_rows(blueprint: Blueprint, coordinates: FloatArray, target: FloatArray, sample_weight: FloatArray) -> Rows:
-    """Where the rows stand, walked by the code that serves, with their targets and weights."""
+    """Find where the rows stand, walked by the code that serves, with their targets and weights."""
     curves, shape = blueprint.curves, (len(coordinates), len(blueprint.bases))
     starts, weights = np.empty(shape, np.int32), np.empty(shape, np.float32)
     # In parts: a walk in float64 with its slopes is 20 bytes a row and curve, what is kept of it 8.
@@ -125,7 +125,7 @@ def training_rows(blueprint: Blueprint, coordinates: FloatArray, target: FloatAr
 
 
 def identity_params(blueprint: Blueprint, coefficients: FloatArray) -> Float32:
-    """Parameters of the additive model with coefficients (P', O) of the first P' parameters.
+    """Return parameters of the additive model with coefficients (P', O) of the first P' parameters.
 
     Each matrix is a multiple of the identity, by which it moves the eigenvalue.
     """
@@ -136,7 +136,7 @@ def identity_params(blueprint: Blueprint, coefficients: FloatArray) -> Float32:
 
 
 def unpacked(blueprint: Blueprint, params: Float32) -> Float32:
-    """The kernels' rows of parameters as a view (P, O, 2n - 1)."""
+    """View the kernels' rows of parameters as (P, O, 2n - 1)."""
     plan = blueprint.plan
     return params.reshape(int(plan.param_offsets[-1]), plan.num_outputs, -1)[:, :, : 2 * plan.dim - 1]
 
@@ -154,7 +154,7 @@ def new_member(
     active: NDArray[np.bool_],
     rng: np.random.Generator,
 ) -> Member:
-    """A fresh member near an additive model: the constant matrix a noisy chain, the others jittered.
+    """Make a fresh member near an additive model: the constant matrix a noisy chain, the others jittered.
 
     Args:
         blueprint: its shape.
@@ -210,7 +210,7 @@ def build_ensemble(
     scale: float = 1.0,
     shift: float = 0.0,
 ) -> SpectralEnsemble:
-    """Trained members -> an ensemble that scores shift + scale * (their weighted mean).
+    """Build an ensemble that scores shift + scale * (the trained members' weighted mean).
 
     Every term is centred: its mean over ``rows`` moves to the constant matrix, which changes no eigenvalue
     and makes contributions relative to the average row.
@@ -251,7 +251,7 @@ def build_ensemble(
 
 
 def _expand(blueprint: Blueprint, params: FloatArray) -> FloatArray:
-    """Parameters (P, ...) -> matrices (R + 1, ...) in float64."""
+    """Expand parameters (P, ...) into matrices (R + 1, ...) in float64."""
     at, parts = 0, []
     for basis in blueprint.bases:
         count = basis.matrix.shape[1]
@@ -261,7 +261,7 @@ def _expand(blueprint: Blueprint, params: FloatArray) -> FloatArray:
 
 
 def _mean_weights(rows: Rows, num_matrices: int) -> FloatArray:
-    """(R,): the mean weight that the rows give each matrix."""
+    """Return the mean weight that the rows give each matrix, (R,)."""
     starts, weights = rows.starts.ravel().astype(np.int64), rows.weights.ravel().astype(np.float64)
     shares = np.bincount(starts, 1.0 - weights, minlength=num_matrices + 1)
     shares += np.bincount(starts + 1, weights, minlength=num_matrices + 1)

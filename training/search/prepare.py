@@ -1,4 +1,4 @@
-"""From a table to a workbench: folds, the additive model, pairs and curves."""
+"""Prepare a table for training: folds, the additive model, pairs and curves."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from eigenserve.training.search.members import Blueprint, draw_blueprint, traini
 from eigenserve.training.search.workbench import CANDIDATES, COARSE, FINE, MAIN, PLAIN, Workbench
 from eigenserve.training.settings import FitSettings
 
-#: Rows from which one fold is enough to judge a fit whose length is told: it chooses little, so that its figures are
+#: Rows from which one fold is enough to judge a fit whose length is given: it chooses little, so that its figures are
 #: not optimistic, and a fourth of these rows shows an error to 2%.
 HOLD_OUT_ROWS = 5_000
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows to learn from.
+    """Hold rows to learn from.
 
     Attributes:
         space: their features.
@@ -62,17 +62,17 @@ class Sample:
 
     @property
     def num_outputs(self) -> int:
-        """One per class for softmax, else one."""
+        """Count the outputs: one per class for softmax, else one."""
         return self.num_classes if self.objective.kind == SOFTMAX else 1
 
 
 def folds_for(rows: int) -> int:
-    """How many folds: small tables need most of their rows for training."""
+    """Choose how many folds: small tables need most of their rows for training."""
     return 8 if rows < 2000 else 4
 
 
 def assign_folds(values: FloatArray, folds: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """(N,) the fold of each row; every fold has its share of all parts of the target's range."""
+    """Assign a fold to each row, (N,); every fold has its share of all parts of the target's range."""
     shuffled = rng.permutation(len(values))
     ranked = shuffled[np.argsort(values[shuffled], kind="stable")]
     fold = np.empty(len(values), np.int64)
@@ -83,7 +83,7 @@ def assign_folds(values: FloatArray, folds: int, rng: np.random.Generator) -> ND
 
 
 def prepare(sample: Sample, settings: FitSettings, rng: np.random.Generator) -> tuple[Workbench, list[PairGain]]:
-    """All that candidates are trained on, and the pairs that were found.
+    """Prepare all that candidates are trained on, and the pairs that were found.
 
     Raises:
         UserError: settings that do not fit the table.
@@ -96,7 +96,7 @@ def prepare(sample: Sample, settings: FitSettings, rng: np.random.Generator) -> 
     finer: dict[int, int] = {}
     gains: list[PairGain] = []
     if not main_curves(space, z)[0]:
-        raise UserError("no feature varies: there is nothing to predict from")
+        raise UserError("at least one feature must vary; got only constants")
     if settings.curves == "piecewise" and sample.objective.kind != QUANTILE:
         additive, finer, gains = _additive_and_pairs(sample, settings, fold, rng, single)
     terms, bases = main_curves(space, z, settings.curves, monotone, finer, bends)
@@ -153,7 +153,7 @@ def _draw(sample: Sample, settings: FitSettings, terms: Sequence[Term], bases: S
 def _additive_and_pairs(
     sample: Sample, settings: FitSettings, fold: NDArray[np.int64], rng: np.random.Generator, single: Collection[int]
 ) -> tuple[AdditiveModel, dict[int, int], list[PairGain]]:
-    """The additive model in the features' own curves, which of them need more knots, and what pairs explain.
+    """Fit the additive model in the features' own curves; find which need more knots, and what pairs explain.
 
     Features in ``single`` take part in no pair.
     """
@@ -177,7 +177,7 @@ def _additive_and_pairs(
 
 
 def _residuals(scores: FloatArray, sample: Sample) -> FloatArray:
-    """(N, O): what the additive model leaves of the target, on the target's scale."""
+    """Return what the additive model leaves of the target, on the target's scale: (N, O)."""
     kind, target = sample.objective.kind, sample.target
     if kind == SOFTMAX:
         return np.eye(scores.shape[1])[target.astype(int)] - softmax(scores, axis=1)
@@ -195,7 +195,7 @@ def _importance(
     rows: Rows,
     additive: AdditiveModel,
 ) -> FloatArray:
-    """(F,): the spread of each feature's part of the additive scores; 0 for a constant feature."""
+    """Return the spread of each feature's part of the additive scores, (F,); 0 for a constant feature."""
     importance = np.zeros(num_features)
     table = basis_matrix(bases)[:, :-1] @ additive.coefficients[-1]
     for c, term in enumerate(terms):
@@ -221,12 +221,12 @@ def _monotone_signs(space: FeatureSpace, settings: FitSettings) -> Mapping[int, 
 
 
 def _numbers(space: FeatureSpace, setting: str, names: Collection[str]) -> dict[str, int]:
-    """Positions of features that must be numbers or dates."""
+    """Return positions of features that must be numbers or dates."""
     for name in names:
         if name not in space.names:
             raise UserError(f"{setting}: no feature {name!r}; the features are {', '.join(space.names)}")
         if space.features[space.names.index(name)].kind not in ("numeric", "datetime"):
-            raise UserError(f"{setting}: {name!r} is no number, so it has no shape")
+            raise UserError(f"{setting}: {name!r} must be a number or a date to have a shape")
     return {name: space.names.index(name) for name in names}
 
 
@@ -253,5 +253,5 @@ def _named_pairs(space: FeatureSpace, settings: FitSettings, single: Collection[
     for name in (space.names[i] for pair in pairs for i in pair if i in single):
         raise UserError(f"pairs: {name!r} must be convex, concave or capped, so it cannot be in a pair")
     if len({frozenset(pair) for pair in pairs}) < len(pairs):
-        raise UserError("pairs: a pair is named twice")
+        raise UserError("pairs must differ; got one twice")
     return pairs

@@ -1,4 +1,4 @@
-"""What a fit was asked to promise of its model, proved of the finished one."""
+"""Prove of the finished model what a fit was asked to guarantee."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eigenserve.training.settings import FitSettings
 
 
 def proved_of(settings: FitSettings, space: FeatureSpace, ensemble: SpectralEnsemble) -> dict[str, Any]:
-    """What the settings ask of the model, proved of the finished one.
+    """Prove of the finished model what the settings ask of it.
 
     Raises:
         CertificateError: a proof failed.

@@ -1,4 +1,4 @@
-"""Ranks: a fit in several processes that `torchrun` started, each of which trains its share of the members.
+"""Run a fit in several processes that `torchrun` started, each of which trains its share of the members.
 
 Candidates, folds and members are trained apart from each other, so they are what is shared out. Splitting the rows of a
 batch instead would have to add up gradients over the network after every step of some 50 microseconds, and would
@@ -25,7 +25,7 @@ TIMEOUT = timedelta(minutes=30)
 
 @dataclass
 class Ranks:
-    """This process among those of one fit; by default it is alone.
+    """Place this process among those of one fit; by default it is alone.
 
     All of them go through the same calls in the same order.
 
@@ -43,11 +43,11 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether it is the one that prints and writes."""
+        """Return whether this rank is the one that prints and writes."""
         return self.rank == 0
 
     def exchange(self, value: T) -> list[T]:
-        """Everyone's value, in the order of the ranks."""
+        """Exchange a value with everyone, in the order of the ranks."""
         if self.size == 1:
             return [value]
         import torch.distributed
@@ -57,7 +57,7 @@ class Ranks:
         return values
 
     def agree(self, work: Callable[[], T]) -> T:
-        """What ``work`` gives rank 0, on all of them: other processors may round otherwise.
+        """Agree on what ``work`` gives rank 0: other processors may round otherwise.
 
         Raises:
             UserError: rank 0 has met one.
@@ -72,9 +72,9 @@ class Ranks:
                 found = (None, str(error))
         import torch.distributed
 
-        told = [found]
-        torch.distributed.broadcast_object_list(told, src=0)
-        value, fault = told[0]
+        message = [found]
+        torch.distributed.broadcast_object_list(message, src=0)
+        value, fault = message[0]
         if fault is not None:
             raise UserError(fault)
         return value  # type: ignore[return-value]
@@ -82,7 +82,7 @@ class Ranks:
 
 @contextmanager
 def joined_ranks() -> Iterator[Ranks]:
-    """This process's place among those that `torchrun` started, and its share of the cores; alone without it."""
+    """Yield this process's rank among those that `torchrun` started, with its share of the cores; alone without it."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or "RANK" not in os.environ:
         yield Ranks()

@@ -1,4 +1,4 @@
-"""Workbench: what members are trained on, and the ways to train them."""
+"""Hold what members are trained on, and the ways to train them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAIN, COARSE, FINE = range(3)
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to train members.
+    """Describe one way to train members.
 
     Attributes:
         penalties: L2 strength on the curves of single features, coarse pairs and fine pairs; None leaves a group out.
@@ -60,7 +60,7 @@ CANDIDATES = tuple(
 
 
 class TrainedMember(NamedTuple):
-    """A member's parameters, its offset (O,) and its scores (rows of the fold left out, O)."""
+    """Hold a member's parameters, its offset (O,) and its scores (rows of the fold left out, O)."""
 
     params: Float32
     offset: FloatArray
@@ -69,7 +69,7 @@ class TrainedMember(NamedTuple):
 
 @dataclass(frozen=True)
 class Workbench:
-    """What every candidate is trained on.
+    """Hold what every candidate is trained on.
 
     Attributes:
         blueprint: all curves.
@@ -99,11 +99,11 @@ class Workbench:
 
     @property
     def folds(self) -> int:
-        """How many folds there are."""
+        """Count the folds."""
         return int(self.fold.max()) + 1
 
     def suitable(self) -> list[Candidate]:
-        """The candidates whose curves exist, and whose start."""
+        """Return the candidates whose curves exist, and whose start."""
         present = [bool((self.groups == group).any()) for group in (MAIN, COARSE, FINE)]
         return [
             candidate
@@ -121,7 +121,7 @@ class Workbench:
             candidate: how.
             steps: optimiser steps.
             fold: the fold left out; None for none.
-            key: tells its random stream from those of other members.
+            key: separates its random stream from those of other members.
             stop: set when it should give up.
 
         Raises:
@@ -150,13 +150,13 @@ class Workbench:
         return TrainedMember(member.params, member.offset, scores)
 
     def loss(self, scores: FloatArray) -> float:
-        """Mean loss of out-of-fold scores (N, O), by which candidates are compared."""
+        """Compute the mean loss of out-of-fold scores (N, O), by which candidates are compared."""
         held = self.fold >= 0
         each = losses(*self.judging, scores[held], self.rows.target[held].astype(np.float64))
         return float((self.rows.sample_weight[held] * each).mean())
 
     def step_seconds(self, candidate: Candidate) -> float:
-        """About how long an optimiser step takes on one core.
+        """Estimate how long an optimiser step takes on one core.
 
         A model of the cost, not a clock, so that a budget gives the same fit each time. Measured: 0.1
         microseconds per eigenpair, 4 nanoseconds per curve of a row, 6 per row of parameters (at 2.6 GHz).
@@ -166,7 +166,7 @@ class Workbench:
         return 1e-6 * plan.num_outputs * (self.batch * per_row + 0.006 * float(active.sum()))
 
     def _plan(self, candidate: Candidate) -> tuple[Plan, Float32, NDArray[np.bool_]]:
-        """The kernels' plan, penalties per parameter, and which parameters are active."""
+        """Make the kernels' plan, penalties per parameter, and which parameters are active."""
         plan = self.blueprint.plan
         strengths = np.array([np.nan if p is None else p for p in candidate.penalties])[self.groups]
         curve_of_param = np.repeat(np.arange(len(self.groups)), np.diff(plan.param_offsets)[:-1])

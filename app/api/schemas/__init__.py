@@ -1,1 +1,1 @@
-"""The schemas of request and answer bodies."""
+"""Describe request and answer bodies by schemas."""

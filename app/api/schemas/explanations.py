@@ -1,4 +1,4 @@
-"""Schemas of what explains: explanations, what they may include, and counterfactuals."""
+"""Describe the bodies of explanations, of the parts they may include, and of counterfactuals."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from eigenserve.app.api.schemas.predictions import HOUSE, Cell, Prediction, Row,
 
 
 class ExplainRequest(RowsRequest):
-    """Rows to explain."""
+    """Ask for explanations of rows."""
 
     method: Literal["eigenvector", "path", "shapley"] | None = Field(
         default=None,
-        description="How to take the score apart: by term with the row's own eigenvector (the default), or by feature "
+        description="How to decompose the score: by term with the row's own eigenvector (the default), or by feature "
         "against a baseline row: along the straight line from it, or over all coalitions of features.",
     )
     baseline: Row | list[Row] | None = Field(
@@ -34,12 +34,12 @@ class ExplainRequest(RowsRequest):
         "anything above 0 means any value. By default a tenth of each number's standard deviation in training.",
     )
     curves: list[str | tuple[str, str]] | None = Field(
-        default=None, description="Which response curves to give, and surfaces of pairs; all curves by default."
+        default=None, description="Which response curves, and surfaces of pairs, to return; all curves by default."
     )
 
 
 class Certificate(BaseModel):
-    """What no row within the radii can leave: proved from the matrices, not sampled."""
+    """Bound the score of every row within the radii: proved from the matrices, not sampled."""
 
     radii: dict[str, float]
     low: float = Field(description="No score within the radii is below it.")
@@ -51,7 +51,7 @@ class Certificate(BaseModel):
 
 
 class StabilityPart(BaseModel):
-    """How far the explanation by eigenvectors can turn when every number moves by a ten-thousandth of its deviation."""
+    """Bound how far the eigenvector explanation can turn when every number moves by 1/10,000 of its deviation."""
 
     gap: float | None = Field(description="Smallest distance to a neighbouring eigenvalue; null for size 1.")
     turn: float = Field(
@@ -59,11 +59,11 @@ class StabilityPart(BaseModel):
         "while every number stays within a ten-thousandth of its standard deviation."
     )
     trusted: bool = Field(description="Whether no contribution can move by more than half of the largest one.")
-    reason: str | None = Field(description="Why it is not to be leaned on.")
+    reason: str | None = Field(description="Why the explanation is unreliable.")
 
 
 class MemberPart(BaseModel):
-    """A member's share of the score: weight times eigenvalue of the matrix with this diagonal and off-diagonal."""
+    """Give a member's share of the score: weight times eigenvalue of the matrix with this diagonal and off-diagonal."""
 
     member: int
     weight: float
@@ -75,35 +75,35 @@ class MemberPart(BaseModel):
 
 
 class NarrowPlace(BaseModel):
-    """Where the gap of a member's eigenvalue to a neighbour is least and narrow."""
+    """Mark where the gap between a member's eigenvalue and a neighbour is least and narrow."""
 
     value: float
     gap: float
 
 
 class WithoutIt(BaseModel):
-    """The row with this feature missing."""
+    """Give the row's score and prediction with this feature missing."""
 
     score: float
     prediction: float
 
 
 class Response(BaseModel):
-    """What the row's score and prediction would be with another value of a feature; straight lines join the points."""
+    """Give the row's score and prediction for other values of a feature; straight lines join the points."""
 
     values: list[float | str | bool] = Field(description="Ascending; days since 1970 for a date; or categories.")
     scores: list[float]
     predictions: list[float] = Field(description="On the target's scale; for classes, the explained one's probability.")
     kinks: list[float] = Field(description="Where the slope jumps.")
     crossings: list[NarrowPlace]
-    missing: WithoutIt | None = Field(description="Only for features whose absence means something to the model.")
+    missing: WithoutIt | None = Field(description="Only for features whose missing values the model treats separately.")
 
 
 class InteractionsPart(BaseModel):
-    """How features act together, by pair "a & b"."""
+    """Measure how features act together, by pair "a & b"."""
 
     second_derivatives: dict[str, float | None] = Field(
-        description="Of the score, by two numbers in their own units, or by one twice; null where there is none."
+        description="Of the score, by two numbers in their own units, or by one twice; null where undefined."
     )
     shapley: dict[str, float] | None = Field(
         description="Shapley interaction values against the baseline; null where too many features differ from it."
@@ -112,7 +112,7 @@ class InteractionsPart(BaseModel):
 
 
 class Surface(BaseModel):
-    """As a response curve, for two features: a value for every pair of their values."""
+    """Give a response curve of two features: a value for every pair of their values."""
 
     values: tuple[list[float | str | bool], list[float | str | bool]]
     scores: list[list[float]]
@@ -120,7 +120,7 @@ class Surface(BaseModel):
 
 
 class RowExplanation(BaseModel):
-    """One score taken apart: baseline + the sum of the contributions = score."""
+    """Decompose one score: baseline + the sum of the contributions = score."""
 
     prediction: Prediction
     score: float
@@ -148,7 +148,7 @@ class RowExplanation(BaseModel):
 
 
 class ExplainResponse(BaseModel):
-    """An explanation for every row, in their order."""
+    """Answer with an explanation for every row, in their order."""
 
     model: str
     version: str
@@ -157,7 +157,7 @@ class ExplainResponse(BaseModel):
 
 
 class Above(BaseModel):
-    """At least so much: of the target, or for two classes the probability of the second."""
+    """Require at least this value: of the target, or for two classes of the second class's probability."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -165,7 +165,7 @@ class Above(BaseModel):
 
 
 class Below(BaseModel):
-    """At most so much."""
+    """Require at most this value."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -173,7 +173,7 @@ class Below(BaseModel):
 
 
 class OfClass(BaseModel):
-    """A class."""
+    """Require a class."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
@@ -181,13 +181,13 @@ class OfClass(BaseModel):
 
 
 class CounterfactualsRequest(RowsRequest):
-    """Rows that shall be predicted otherwise."""
+    """Ask for changes that give rows another prediction."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"instances": [HOUSE], "wanted": {"above": 450000}, "fixed": ["latitude"]}]}
     )
 
-    wanted: Above | Below | OfClass = Field(description="What the prediction shall be.")
+    wanted: Above | Below | OfClass = Field(description="The wanted prediction.")
     fixed: list[str] | None = Field(default=None, description="Features that may not change.")
     ranges: dict[str, tuple[float | str, float | str]] | None = Field(
         default=None,
@@ -200,14 +200,14 @@ class CounterfactualsRequest(RowsRequest):
 
 
 class Change(BaseModel):
-    """A value, and what it becomes."""
+    """Give a value and the value it changes to."""
 
     from_: Cell = Field(alias="from", description="null also for a category that training did not know.")
     to: Cell
 
 
 class Counterfactual(BaseModel):
-    """A change that makes the prediction what is wanted."""
+    """Describe a change that gives the wanted prediction."""
 
     changes: dict[str, Change] = Field(description="By feature; empty if the row is predicted so already.")
     prediction: Prediction
@@ -219,7 +219,7 @@ class Counterfactual(BaseModel):
 
 
 class CounterfactualsResponse(BaseModel):
-    """For every row, in their order, the nearest changes, the nearest first."""
+    """Answer with the nearest changes for every row, in their order, the nearest change first."""
 
     model: str
     version: str

@@ -1,4 +1,4 @@
-"""Schemas: the contract's bodies as the API's documentation shows them.
+"""Describe the service's own bodies as the API documentation shows them.
 
 They describe; the checking is done by ``app.wire.requests``, which knows the model's features and builds no
 object for every cell.
@@ -26,7 +26,7 @@ HOUSE: dict[str, JsonValue] = {
 
 
 class RowsRequest(BaseModel):
-    """Rows, and the model they are for."""
+    """Hold rows, and name the model they are for."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"instances": [HOUSE]}]})
 
@@ -40,7 +40,7 @@ class RowsRequest(BaseModel):
 
 
 class PredictRequest(RowsRequest):
-    """Rows to predict."""
+    """Ask for predictions of rows."""
 
     interval: float | None = Field(
         default=None,
@@ -50,7 +50,7 @@ class PredictRequest(RowsRequest):
 
 
 class ClassPrediction(BaseModel):
-    """A classifier's prediction."""
+    """Give a classifier's prediction."""
 
     label: str | float | bool = Field(description="The most probable class.")
     probabilities: dict[str, float] = Field(description="Every class's probability, adding up to 1.")
@@ -60,7 +60,7 @@ Prediction = float | ClassPrediction | None
 
 
 class PredictResponse(BaseModel):
-    """A prediction for every row, in their order."""
+    """Answer with a prediction for every row, in their order."""
 
     model: str
     version: str
@@ -73,7 +73,7 @@ class PredictResponse(BaseModel):
 
 
 class ModelSummary(BaseModel):
-    """A model that is served."""
+    """Describe a served model in short."""
 
     name: str
     version: str = Field(description="The version that answers by default.")
@@ -84,13 +84,13 @@ class ModelSummary(BaseModel):
 
 
 class ModelList(BaseModel):
-    """All models that are served."""
+    """List all served models."""
 
     models: list[ModelSummary]
 
 
 class FeatureCard(BaseModel):
-    """One feature of a model."""
+    """Describe one feature of a model."""
 
     name: str
     kind: str = Field(description="numeric, datetime, boolean or categorical")
@@ -98,14 +98,14 @@ class FeatureCard(BaseModel):
     low: float | None = Field(description="Least training value of a number, or of a time in days since 1970.")
     high: float | None = Field(description="Largest training value, in the same unit.")
     categories: list[str] | None = Field(description="Training categories of a categorical feature.")
-    missing: bool = Field(description="Whether a missing value has a meaning of its own to the model.")
+    missing: bool = Field(description="Whether the model treats a missing value separately.")
     cycles: list[str] = Field(
-        description="Of a date: the features told from it, such as its hour. A row may give them; it need not."
+        description="Of a date: the features computed from it, such as its hour. A row may give them, but need not."
     )
 
 
 class ModelCard(ModelSummary):
-    """What one version of a model is."""
+    """Describe one version of a model."""
 
     link: str
     classes: list[str | float | bool]
@@ -123,14 +123,14 @@ class ModelCard(ModelSummary):
 
 
 class Fault(BaseModel):
-    """One fault in a body."""
+    """Report one fault in a body."""
 
     loc: list[str | int] = Field(description="Where in the body.", examples=[["instances", 0, "latitude"]])
     msg: str
 
 
 class ProblemDetails(BaseModel):
-    """RFC 9457 problem details."""
+    """Report a problem (RFC 9457 problem details)."""
 
     title: str
     status: int
@@ -141,13 +141,13 @@ class ProblemDetails(BaseModel):
 
 
 class Alive(BaseModel):
-    """The process runs."""
+    """Report that the process runs."""
 
     status: str
 
 
 class Ready(BaseModel):
-    """Models are loaded, kernels are compiled."""
+    """Report that models are loaded and kernels compiled."""
 
     status: str
     models: list[str]

@@ -1,4 +1,4 @@
-"""Schemas of the other protocols' bodies: KServe V1, MLflow and the Open Inference Protocol."""
+"""Describe the bodies of the other protocols: KServe V1, MLflow and the Open Inference Protocol."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from eigenserve.app.api.schemas.predictions import HOUSE, Cell, Prediction, Row
 
 
 class V1Models(BaseModel):
-    """Names of models."""
+    """List the names of models."""
 
     models: list[str]
 
 
 class V1Model(BaseModel):
-    """Whether a model can predict."""
+    """Report whether a model can predict."""
 
     name: str
     ready: bool
 
 
 class V1Request(BaseModel):
-    """Rows, in KServe's V1 protocol."""
+    """Ask for predictions or explanations of rows, in KServe's V1 protocol."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"instances": [HOUSE]}]})
 
@@ -32,19 +32,19 @@ class V1Request(BaseModel):
 
 
 class V1Predictions(BaseModel):
-    """Predictions, in KServe's V1 protocol."""
+    """Answer with predictions, in KServe's V1 protocol."""
 
     predictions: list[Prediction | str | bool]
 
 
 class V1Explanations(BaseModel):
-    """Explanations, in KServe's V1 protocol."""
+    """Answer with explanations, in KServe's V1 protocol."""
 
     explanations: list[RowExplanation]
 
 
 class DataframeSplit(BaseModel):
-    """A table as pandas' ``to_dict(orient="split")`` has it."""
+    """Hold a table as pandas' ``to_dict(orient="split")`` writes it."""
 
     columns: list[str]
     data: list[list[Cell]]
@@ -52,7 +52,7 @@ class DataframeSplit(BaseModel):
 
 
 class InvocationsRequest(BaseModel):
-    """A table in exactly one of MLflow's layouts."""
+    """Hold a table in exactly one of MLflow's layouts."""
 
     dataframe_split: DataframeSplit | None = None
     dataframe_records: list[dict[str, Cell]] | None = None
@@ -61,7 +61,7 @@ class InvocationsRequest(BaseModel):
 
 
 class ServerMetadata(BaseModel):
-    """The server, in the Open Inference Protocol."""
+    """Describe the server, in the Open Inference Protocol."""
 
     name: str
     version: str
@@ -69,25 +69,25 @@ class ServerMetadata(BaseModel):
 
 
 class Live(BaseModel):
-    """Whether the process runs."""
+    """Report whether the process runs."""
 
     live: bool
 
 
 class IsReady(BaseModel):
-    """Whether the models are loaded."""
+    """Report whether the models are loaded."""
 
     ready: bool
 
 
 class ModelReady(IsReady):
-    """Whether a model is loaded."""
+    """Report whether a model is loaded."""
 
     name: str
 
 
 class TensorMetadata(BaseModel):
-    """A tensor that a model takes or gives; -1 stands for the number of rows."""
+    """Describe a tensor that a model takes or gives; -1 stands for the number of rows."""
 
     name: str
     datatype: str
@@ -95,7 +95,7 @@ class TensorMetadata(BaseModel):
 
 
 class ModelMetadata(BaseModel):
-    """A model, in the Open Inference Protocol."""
+    """Describe a model, in the Open Inference Protocol."""
 
     name: str
     versions: list[str]
@@ -105,7 +105,7 @@ class ModelMetadata(BaseModel):
 
 
 class InputTensor(BaseModel):
-    """One feature's values, or all features' in column order."""
+    """Hold one feature's values, or all features' in column order."""
 
     name: str
     shape: list[int] = Field(examples=[[1]])
@@ -115,14 +115,14 @@ class InputTensor(BaseModel):
 
 
 class RequestedOutput(BaseModel):
-    """An output to give."""
+    """Name an output to return."""
 
     name: str
     parameters: dict[str, Any] | None = None
 
 
 class InferRequest(BaseModel):
-    """Tensors to predict."""
+    """Ask for predictions of tensors."""
 
     id: str | None = None
     parameters: dict[str, Any] | None = None
@@ -131,7 +131,7 @@ class InferRequest(BaseModel):
 
 
 class OutputTensor(BaseModel):
-    """One output's values, row by row."""
+    """Hold one output's values, row by row."""
 
     name: str
     shape: list[int]
@@ -141,7 +141,7 @@ class OutputTensor(BaseModel):
 
 
 class InferResponse(BaseModel):
-    """Predicted tensors."""
+    """Answer with predicted tensors."""
 
     model_name: str
     model_version: str
@@ -150,7 +150,7 @@ class InferResponse(BaseModel):
 
 
 class RepositoryEntry(BaseModel):
-    """A version in the store."""
+    """Describe a version in the store."""
 
     name: str
     version: str

@@ -1,7 +1,7 @@
 // Numbers as people read them: the same number of decimals in a column, a true minus sign.
 
 const MINUS = "\u2212";
-/** Numbers nearer to zero are told as powers of ten, unless their decimals are given. */
+/** Numbers nearer to zero are written as powers of ten, unless their decimals are given. */
 const TINY = 1e-6;
 const formats = new Map();
 

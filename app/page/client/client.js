@@ -5,11 +5,11 @@ import { keeper } from "./kept.js";
 const KEY = "eigenserve-key";
 const tab = keeper("sessionStorage");
 
-/** What the reader is to be told, and no defect of the page. */
-export class Told extends Error {}
+/** An error to show to the reader, not a defect of the page. */
+export class ReportedError extends Error {}
 
 /** An answer that is a problem (RFC 9457). */
-export class Problem extends Told {
+export class Problem extends ReportedError {
   constructor(status, document) {
     super(document.detail ?? `The server answered ${status}.`);
     this.status = status;
@@ -30,7 +30,7 @@ async function send(path, options) {
     return await fetch(path, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Told("The server does not answer.");
+    throw new ReportedError("The server does not answer.");
   }
 }
 
@@ -59,7 +59,7 @@ export class Lane {
   #waiting = null;
   #running = null;
 
-  /** `send(question, signal)` does everything, and tells its own failures; `rested()` is called when all is answered. */
+  /** `send(question, signal)` does everything, and reports its own failures; `rested()` is called when all is answered. */
   constructor(send, rested = () => {}) {
     this.#send = send;
     this.#rested = rested;

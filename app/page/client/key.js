@@ -7,7 +7,7 @@ import { byId, say } from "../dom.js";
 export function askForKey(why, then) {
   const dialog = byId("key-dialog");
   const field = byId("key");
-  say(byId("key-told"), `The server says: ${why}. The key is kept until this tab is closed, and sent to this server only.`);
+  say(byId("key-status"), `The server says: ${why}. The key is kept until this tab is closed, and sent to this server only.`);
   byId("key-form").onsubmit = () => {
     keepKey(field.value);
     field.value = "";

@@ -23,7 +23,7 @@ export function numberText(card, number) {
   return card.classes.length ? percent(number) : format(number, predictedDecimals(card, number));
 }
 
-/** Decimals that a prediction is told with: a thousandth of the model's usual error, where its card tells one. */
+/** Decimals of a prediction: a thousandth of the model's usual error, where its card gives one. */
 function predictedDecimals(card, number) {
   const error = card.metrics?.test?.rmse ?? card.metrics?.out_of_fold?.rmse;
   return error > 0 ? Math.min(8, Math.max(0, 1 - Math.floor(Math.log10(error)))) : decimalsFor(number);

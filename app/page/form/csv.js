@@ -6,10 +6,10 @@ import { MISSING_TEXTS } from "../missing.js";
 const TRUE = new Set(["true", "1", "yes", "t"]);
 const FALSE = new Set(["false", "0", "no", "f"]);
 
-/** The row of a text, as {row, told}; throws an Error that says what is wrong. */
+/** The row of a text, as {row, summary}; throws an Error that says what is wrong. */
 export function readRow(text, features) {
   const lines = records(text.replace(/^\ufeff/, "")).filter((cells) => cells.some((cell) => cell.trim() !== ""));
-  if (!lines.length) throw new Error("There is no row in it.");
+  if (!lines.length) throw new Error("The text does not contain a row.");
   const names = features.map((feature) => feature.name);
   const first = lines[0].map((cell) => cell.trim());
   const named = first.filter((cell) => names.includes(cell)).length;
@@ -27,12 +27,12 @@ export function readRow(text, features) {
   });
   const left = names.filter((name) => !(name in row));
   const further = lines.length - (headed ? 2 : 1);
-  const told = [
+  const summary = [
     `${Object.keys(row).length} of ${names.length} values taken.`,
     left.length ? `Left as they were: ${left.join(", ")}.` : "",
     further > 0 ? `Further rows were passed over: ${further}.` : "",
   ];
-  return { row, told: told.filter(Boolean).join(" ") };
+  return { row, summary: summary.filter(Boolean).join(" ") };
 }
 
 /** A cell's text -> the value that the service takes; throws an Error naming the feature. */

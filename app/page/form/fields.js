@@ -11,17 +11,17 @@ const MISSING = "\u0000missing";
 export function makeField(feature, id, report) {
   const makers = { numeric: numberField, datetime: dateField, boolean: booleanField, categorical: categoryField };
   const { controls, track = null, show } = makers[feature.kind](feature, id, report);
-  const told = make("span", { class: "field-note", "aria-hidden": "true" });
+  const remark = make("span", { class: "field-note", "aria-hidden": "true" });
   const name = make("label", { for: id, id: `${id}-label` }, ...named(feature.name));
   const shape = track === null ? "field" : "field tracked";
-  const element = make("div", { class: shape }, name, make("div", { class: "controls" }, ...controls), track, told);
+  const element = make("div", { class: shape }, name, make("div", { class: "controls" }, ...controls), track, remark);
   element.dataset.feature = feature.name;
   return {
     element,
     show,
     note: (note) => {
-      say(told, note?.text ?? "");
-      told.dataset.sign = note?.sign ?? "";
+      say(remark, note?.text ?? "");
+      remark.dataset.sign = note?.sign ?? "";
     },
   };
 }
@@ -93,14 +93,14 @@ function tracked(feature, id, report, { scale, field, read, write, toNumber, fro
     field.value = write(value);
     slider.value = mark(value);
   };
-  const tell = (value, resting) => {
+  const report = (value, resting) => {
     mark(value);
     report(value, resting);
   };
   const fromSlider = (resting) => {
     const value = fromNumber(scale.value(Number(slider.value) / POSITIONS));
     field.value = write(value);
-    tell(value, resting);
+    report(value, resting);
   };
   slider.addEventListener("input", () => fromSlider(false));
   slider.addEventListener("change", () => fromSlider(true));
@@ -120,7 +120,7 @@ function tracked(feature, id, report, { scale, field, read, write, toNumber, fro
     if (field.validity.badInput) return;
     const value = read(field);
     slider.value = mark(value);
-    tell(value, resting);
+    report(value, resting);
   };
   field.addEventListener("input", () => fromField(false));
   field.addEventListener("change", () => fromField(true));

@@ -3,7 +3,7 @@
 import { makeField } from "./fields.js";
 import { dayText, hasTime } from "../charts/dates.js";
 
-/** A form of a model's features in `holder`; `changed(name, value, resting)` tells what the reader does. */
+/** A form of a model's features in `holder`; `changed(name, value, resting)` reports what the reader does. */
 export class RowForm {
   #holder;
   #changed;
@@ -29,7 +29,7 @@ export class RowForm {
     for (const [name, field] of this.#fields) if (name !== except) field.show(row[name]);
   }
 
-  /** What each feature gives, beside its field: a text with its sign by name. */
+  /** What each feature gives, next to its field: a text with its sign by name. */
   note(texts) {
     for (const [name, field] of this.#fields) field.note(texts[name]);
   }

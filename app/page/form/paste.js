@@ -8,14 +8,14 @@ export function setUpPaste(features, take) {
   const opener = byId("paste-open");
   const box = byId("paste");
   const text = byId("csv");
-  const told = byId("csv-told");
+  const status = byId("csv-status");
   const use = () => {
     try {
-      const { row, told: summary } = readRow(text.value, features());
+      const { row, summary } = readRow(text.value, features());
       take(row);
-      say(told, summary);
+      say(status, summary);
     } catch (error) {
-      say(told, error.message);
+      say(status, error.message);
     }
   };
   opener.addEventListener("click", () => {

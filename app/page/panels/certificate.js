@@ -10,7 +10,7 @@ import { colour } from "../charts/theme.js";
 /** Sizes of the change, as multiples of the radii that the server takes of itself. */
 const SIZES = [0.1, 0.2, 0.5, 1, 2, 5];
 const AXIS = 22;
-/** What the server's stability is about, where a request tells no radii (model.stability.SMALL_CHANGE). */
+/** What the server's stability is about, where a request gives no radii (model.stability.SMALL_CHANGE). */
 const SMALL_CHANGE = "a ten-thousandth of its standard deviation";
 
 export class CertificatePanel {

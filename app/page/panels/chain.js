@@ -14,7 +14,7 @@ export class ChainPanel {
   #shares = null;
   #matrix = null;
   #fit = steadyRange();
-  #told = make("p", { class: "note" });
+  #summary = make("p", { class: "note" });
   #table = dataTable("The chosen member’s eigenvector and matrix", () => this.#rows());
 
   build(card) {
@@ -32,7 +32,7 @@ export class ChainPanel {
     const titles = ["Squared entries of the eigenvector", "The matrix that it belongs to"];
     byId("chain").replaceChildren(
       strip,
-      this.#told,
+      this.#summary,
       make("h3", { text: titles[0] }),
       shares,
       make("h3", { text: titles[1] }),
@@ -91,7 +91,7 @@ export class ChainPanel {
     });
     const { diag, off_diag: offDiag, eigenvalue, eigenvector, weight } = this.#members[this.#chosen];
     say(
-      this.#told,
+      this.#summary,
       `Member ${this.#chosen + 1}: eigenvalue ${format(eigenvalue, decimals)}, weight ${percent(weight)}, ` +
         `in units of the score (${scoreUnit(this.#card)}).`,
     );

@@ -52,7 +52,7 @@ export class CounterfactualPanel {
     form.addEventListener("input", () => (this.#wish.touched = true));
   }
 
-  /** Follow the row; what was found is asked for anew once the row rests. */
+  /** Follow the row; what was found is asked for again once the row rests. */
   follow(question, prediction) {
     this.#question = question;
     if (question.resting && !this.#asked && !this.#wish.touched) this.#wish.suggest(prediction);
@@ -85,7 +85,7 @@ export class CounterfactualPanel {
   #ask() {
     const wanted = this.#wish.wanted();
     if (wanted === null) {
-      this.#tell("Say a number to reach.");
+      this.#say("Enter a number to reach.");
       return;
     }
     const { target, ...body } = rowBody(this.#question);
@@ -98,21 +98,21 @@ export class CounterfactualPanel {
       this.#show(counterfactuals[0]);
     } catch (error) {
       if (error.name === "AbortError" || error.status === 401) throw error;
-      this.#tell(error.message);
+      this.#say(error.message);
     }
   }
 
-  #tell(text) {
+  #say(text) {
     this.#found.replaceChildren(make("p", { class: "note", text }));
   }
 
   #show(found) {
     if (found.some(({ changes }) => !Object.keys(changes).length)) {
-      this.#tell("This row reaches it as it is.");
+      this.#say("This row reaches it already.");
       return;
     }
     if (!found.length) {
-      this.#tell("No such change was found within the training ranges. Let more features change, or wish for less.");
+      this.#say("No such change was found within the training ranges. Let more features change, or choose a nearer goal.");
       return;
     }
     this.#found.replaceChildren(make("ol", { class: "ways" }, ...found.map((way) => this.#way(way))));

@@ -21,7 +21,7 @@ export class InteractionsPanel {
   #chart = null;
   #found = null;
   #frame = make("div", { class: "interactions-frame" });
-  #told = make("p", { class: "note" });
+  #reason = make("p", { class: "note" });
   #table = dataTable("Interactions of pairs of features", () => this.#rows());
 
   build(card) {
@@ -31,7 +31,7 @@ export class InteractionsPanel {
     const note =
       `The largest Shapley interactions, in ${scoreUnit(card)}: what two features give together beyond what each gives ` +
       "without the other, against the typical row.";
-    byId("interactions").replaceChildren(make("p", { class: "note", text: note }), this.#told, this.#frame, this.#table.element);
+    byId("interactions").replaceChildren(make("p", { class: "note", text: note }), this.#reason, this.#frame, this.#table.element);
     this.#chart = makeChart(this.#frame, "Shapley interactions", pairChart());
   }
 
@@ -47,12 +47,12 @@ export class InteractionsPanel {
 
   #draw() {
     const { shapley, reason } = this.#found;
-    // No amounts where too many features differ: the server tells why.
+    // No amounts where too many features differ: the server says why.
     this.#table.element.hidden = shapley === null;
     const none = Object.values(shapley ?? {}).every((amount) => Math.abs(amount) < NOTHING);
     this.#frame.hidden = none;
-    const told = shapley === null ? `There are none for this row: ${reason}.` : NO_PAIR;
-    say(this.#told, none ? told : "");
+    const text = shapley === null ? `There are none for this row: ${reason}.` : NO_PAIR;
+    say(this.#reason, none ? text : "");
     if (shapley === null) return;
     const pairs = byMagnitude(shapley).slice(0, MOST);
     const { data } = this.#chart;

@@ -53,7 +53,7 @@ export class Waterfall {
     this.#chart = this.#makeChart();
   }
 
-  /** Show an explanation; the question gives the values beside the names. Terms are sorted anew only while nothing is dragged. */
+  /** Show an explanation; the question gives the values next to the names. Terms are sorted again only while nothing is dragged. */
   show(explanation, { method, row, target, resting }) {
     this.#last = { explanation, method, row, target };
     this.#update(resting);
@@ -216,7 +216,7 @@ function byMagnitude(contributions) {
 /** The row's value of a term: of a pair, both. */
 export function valueText(term, row) {
   const names = term in row ? [term] : term.split(" & ");
-  // A cycle has no value in a row: it is told from its date.
+  // A cycle does not have a value in a row: it is computed from its date.
   return names.filter((name) => name in row).map((name) => one(row[name])).join(", ");
 }
 

@@ -1,4 +1,4 @@
-"""Eigenvalues of a tile: bisection in float32, Newton in float64, and a Sturm check of every index.
+"""Find eigenvalues of a tile: bisection in float32, Newton in float64, and a Sturm check of every index.
 
 Twenty bits of bisection cost half as much in float32 as in float64, three Newton steps then give full
 precision unless a neighbour is close, and two counts prove that the eigenvalue with the wanted index lies
@@ -72,7 +72,7 @@ def bisect_fine(d: Any, e2: Any, eig_idx: int, blocks: int, low: Any, high: Any,
 
 @njit(error_model="numpy")
 def refine(d: Any, e2: Any, eig_idx: int, blocks: int, facts: Any, start: Any, reach: Any, again: bool) -> Any:
-    """Eigenvalue `eig_idx` of each lane of a half, and a mask of the lanes where the index is not proved.
+    """Refine eigenvalue `eig_idx` of each lane of a half; return it and a mask of lanes whose index is not proved.
 
     start +- reach: where the eigenvalue is expected. Without `again` lanes where Newton fails are only
     reported; with it they get a closer start by bisection, and in the end nothing but bisection: all are
@@ -120,7 +120,7 @@ def refine(d: Any, e2: Any, eig_idx: int, blocks: int, facts: Any, start: Any, r
 def half_eigenvalues(
     d: Any, e2: Any, facts: Any, frame: Any, middle: Any, half: int, eig_idx: int, blocks: int, again: bool, value: Any
 ) -> Any:
-    """Row 0 of value receives eigenvalue `eig_idx` of a half, from the middle that `bisect_coarse` found.
+    """Write eigenvalue `eig_idx` of a half to row 0 of value, from the middle that `bisect_coarse` found.
 
     Returns a mask of the lanes where it has to be found `again`.
     """

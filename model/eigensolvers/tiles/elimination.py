@@ -1,4 +1,4 @@
-"""A solve with one shifted tridiagonal matrix, real or complex: elimination with partial pivoting."""
+"""Solve with one shifted tridiagonal matrix, real or complex, by elimination with partial pivoting."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ HUGE_COMPONENT, TO_SHRINK_IT = 1e100, 1e-100
 
 @njit(error_model="numpy")
 def solve_shifted(d: Any, e: Any, factor: float, shift: Any, x: Any, least: Any = None) -> None:
-    """x <- (factor T - shift I)^-1 x.
+    """Overwrite x with (factor T - shift I)^-1 x.
 
     d (n,), e (.., n - 1): the entries of T; shift and x (n,): real or complex. Without `least` the shift must keep
     pivots from zero. With it pivots are lifted to it, and off-diagonals below it split the matrix: as pivots they would

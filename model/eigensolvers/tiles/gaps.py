@@ -1,8 +1,8 @@
-"""Gaps of a tile: how far each lane's eigenvalue is from its nearest neighbour, to one part in 128.
+"""Measure how far each lane's eigenvalue is from its nearest neighbour, to one part in 128.
 
-A gap tells how much to trust an eigenvector, so two digits do, and no neighbour has to be solved for: the
+A gap shows how much to trust an eigenvector, so two digits do, and no neighbour has to be solved for: the
 radius around the eigenvalue is halved and bisected until the Sturm counts at both its ends say that the
-next eigenvalue lies there. That is done in float32, and in float64 only where a gap is small beside
+next eigenvalue lies there. That is done in float32, and in float64 only where a gap is small against
 float32's error.
 """
 
@@ -14,7 +14,7 @@ from eigenserve.model.eigensolvers.tiles.sturm import count_below
 from eigenserve.model.eigensolvers.tiles.tile import EPS
 from eigenserve.model.kernels.lanes import any_lane, fill, larger, load, load_half, select, store
 
-# A bracket this narrow beside its upper end is done; its middle is then within half of it.
+# A bracket this narrow relative to its upper end is done; its middle is then within half of it.
 RELATIVE_WIDTH = 2.0**-7
 # In halves of the spectrum's width. A float32 count is wrong by 2^-20 at most: 2^-9 of a gap above 2^-11.
 SMALL = 2.0**-11
@@ -46,7 +46,7 @@ def _bisect_radius(
 
 @njit(error_model="numpy")
 def coarse_gaps(d32: Any, e2_32: Any, eig_idx: int, blocks: int, middle: Any) -> None:
-    """Row 0 of middle, the eigenvalues, receives their gaps as float32 knows them."""
+    """Overwrite row 0 of middle, the eigenvalues, with their gaps as float32 knows them."""
     here = load(middle, 0)
     zero = fill(here, 0.0)
     low, high = _bisect_radius(d32, e2_32, eig_idx, blocks, here, zero, fill(here, 2.0), zero, STEPS_F32)
@@ -57,7 +57,7 @@ def coarse_gaps(d32: Any, e2_32: Any, eig_idx: int, blocks: int, middle: Any) ->
 def half_gaps(
     d: Any, e2: Any, facts: Any, frame: Any, middle: Any, half: int, eig_idx: int, blocks: int, value: Any
 ) -> Any:
-    """The gaps of the scaled matrices of a half around their eigenvalues, row 0 of value, from `coarse_gaps`."""
+    """Return the gaps of a half's scaled matrices around their eigenvalues, row 0 of value, from `coarse_gaps`."""
     width = load(frame, 1)
     gap = load_half(middle, 0, half)
     small = gap < SMALL

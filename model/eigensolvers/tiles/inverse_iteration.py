@@ -1,4 +1,4 @@
-"""Inverse iteration for one matrix: a solve with the shifted matrix turns a vector towards the eigenvectors nearby.
+"""Turn a vector towards the eigenvectors near a shift, by one solve with the shifted matrix.
 
 For what the twisted factorisation leaves: vectors of clusters, and those whose residual is not yet rounding.
 """
@@ -15,7 +15,7 @@ SMALL_PIVOT = 2.0**-52
 
 @njit(error_model="numpy")
 def sharpen(d: Any, e: Any, value: float, vector: Any) -> None:
-    """One inverse iteration: a unit vector near an eigenvector for `value` gets the residual of a stable solve.
+    """Run one inverse iteration: a unit vector near an eigenvector for `value` gets the residual of a stable solve.
 
     d (n,), e (.., n - 1): entries of a scaled matrix, the largest in [1, 2).
     """

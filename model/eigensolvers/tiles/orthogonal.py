@@ -1,4 +1,4 @@
-"""Windows of eigenvectors made orthonormal where eigenvalues crowd.
+"""Make windows of eigenvectors orthonormal where eigenvalues crowd.
 
 A twisted factorisation knows one eigenvalue at a time: of two that agree to rounding it may return the same
 vector twice. So within a window each vector is made orthogonal to its close predecessors; where nothing is
@@ -16,7 +16,7 @@ from eigenserve.model.eigensolvers.tiles.inverse_iteration import normalise, sha
 # Two unit vectors with residuals of a few eps ||T|| overlap by a few eps ||T|| / gap: 1e-13 from this gap on
 # (dstein's criterion; the entries of T are at most 2 here).
 CLOSE = 1e-3
-# Below a tenth of the vector what is left is no better than what was subtracted.
+# Below a tenth of the vector what is left is not better than what was subtracted.
 LOST = 0.01  # squared
 ROUNDS = 4  # inverse iterations; the second is enough unless the start vector happens to lack the wanted one
 

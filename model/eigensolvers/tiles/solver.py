@@ -1,4 +1,4 @@
-"""One tile solved: gathered, scaled, bisected, refined, its eigenvectors found, and all of it written lane by lane."""
+"""Solve one tile: gather, scale, bisect, refine, find the eigenvectors, and write all of it lane by lane."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ from eigenserve.model.kernels.transpose import SIDE, store_transposed
 # A residual that asks for a second look, of a matrix with entries up to 2: a twisted factorisation multiplies the error
 # of its eigenvalue, 1.5 eps at times, by up to sqrt(n / 2). None of 20,000 random matrices has it.
 ROUGH_RESIDUAL = 8 * EPS
-# Rows of what a tile knows besides its matrices. Of each half: five facts and two rows of the frame (tiles.py), the
+# Rows of what a tile holds but its matrices. Of each half: five facts and two rows of the frame (tiles.py), the
 # eigenvalues, the marks of lanes that failed and of those with a rough vector, and a row of results to write. And the
 # gaps in float32.
 _FACTS, _FRAME, _VALUE, MARKS, _ROUGH, _RESULT, _GAP, SMALL_ROWS = 0, 10, 14, 16, 18, 20, 22, 23
@@ -150,7 +150,7 @@ def solve_tile(
 
 @njit(error_model="numpy", forceinline=True)
 def _half_of(tile: Any, rows: int, half: int, want: bool) -> Any:
-    """The diagonals, squares and off-diagonals of one half of a tile."""
+    """Return the diagonals, squares and off-diagonals of one half of a tile."""
     squares = rows_of(tile, (4 + half) * rows)
     return rows_of(tile, (2 + half) * rows), squares, rows_of(tile, (6 + half) * rows) if want else squares
 
@@ -169,7 +169,7 @@ def _write_vectors(
     start: int,
     eigenvectors: Any,
 ) -> Any:
-    """Unit eigenvectors of one half to rows targets[start], ... of eigenvectors (.., n), or NaN.
+    """Write unit eigenvectors of one half to rows targets[start], ... of eigenvectors (.., n), or NaN.
 
     Returns a mask of those whose residual is not yet rounding.
     """
@@ -187,7 +187,7 @@ def _write_vectors(
 def write_beyond(
     matrix: int, count: int, place: int, under: bool, want: bool, eigenvalues: Any, eigenvectors: Any
 ) -> None:
-    """A place of the window outside the spectrum."""
+    """Fill a place of the window outside the spectrum."""
     eigenvalues[matrix, place] = -np.inf if under else np.inf
     if want:
         eigenvectors[matrix * count + place, :] = 0.0

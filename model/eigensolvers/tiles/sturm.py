@@ -1,4 +1,4 @@
-"""Sturm counts: how many eigenvalues of each lane's tridiagonal matrix lie below a shift.
+"""Count how many eigenvalues of each lane's tridiagonal matrix lie below a shift (Sturm counts).
 
 The leading principal minors p_i of T - s I obey p_i = (d_i - s) p_{i-1} - e_i^2 p_{i-2}, the trailing ones
 q_i = (d_i - s) q_{i+1} - e_{i+1}^2 q_{i+2}. Their changes of sign count the eigenvalues below s (Givens, 1954;
@@ -38,7 +38,7 @@ BLOCK = 8
 
 @njit(error_model="numpy")
 def count_below(diag: Any, off_diag_squared: Any, shift: Any, blocks: int) -> Any:
-    """Eigenvalues below `shift` (Lanes) per lane, as floats."""
+    """Count eigenvalues below `shift` (Lanes) per lane, as floats."""
     one = fill(shift, 1.0)
     zero = fill(shift, 0.0)
     minors = one, zero, one, zero
@@ -72,10 +72,10 @@ def count_below(diag: Any, off_diag_squared: Any, shift: Any, blocks: int) -> An
 
 @njit(error_model="numpy")
 def newton_step(diag: Any, off_diag_squared: Any, shift: Any, blocks: int) -> Any:
-    """-f(s) / f'(s) per lane, f the determinant: the Newton step of the characteristic polynomial at `shift`.
+    """Return -f(s) / f'(s) per lane, f the determinant: the Newton step of the characteristic polynomial at `shift`.
 
     The derivatives follow the same recurrences and the same scales. Padding rows multiply f by a constant c - s with c
-    large, which adds sum 1 / (c - s) to the logarithmic derivative: negligible beside 1 / (lambda - s) near a root.
+    large, which adds sum 1 / (c - s) to the logarithmic derivative: negligible against 1 / (lambda - s) near a root.
     """
     one = fill(shift, 1.0)
     zero = fill(shift, 0.0)
@@ -100,7 +100,7 @@ def newton_step(diag: Any, off_diag_squared: Any, shift: Any, blocks: int) -> An
 
 @njit(error_model="numpy", forceinline=True)
 def _advance(d: Any, e2: Any, shift: Any, row: int, tail: int, rows: int, minors: Any, signs: Any) -> Any:
-    """The minors `rows` rows further down from `row` and up from `tail`, and their signs, by turns.
+    """Advance the minors `rows` rows further down from `row` and up from `tail`, and their signs, by turns.
 
     minors: p_i, p_{i-1}, q_i and e_i^2 q_{i+1}, which the next row up subtracts.
     """
@@ -116,7 +116,7 @@ def _advance(d: Any, e2: Any, shift: Any, row: int, tail: int, rows: int, minors
 
 @njit(error_model="numpy", forceinline=True)
 def _advance_with_slopes(d: Any, e2: Any, shift: Any, row: int, tail: int, rows: int, minors: Any, slopes: Any) -> Any:
-    """As `_advance`, the derivatives by the shift instead of the signs."""
+    """Advance as `_advance`, the derivatives by the shift instead of the signs."""
     p, before, q, behind = minors
     p_slope, before_slope, q_slope, behind_slope = slopes
     for i in range(rows):
@@ -135,7 +135,7 @@ def _advance_with_slopes(d: Any, e2: Any, shift: Any, row: int, tail: int, rows:
 
 @njit(error_model="numpy", forceinline=True)
 def _scales(minors: Any) -> Any:
-    """Powers of two that bring the larger of the leading and of the trailing minors to [1, 2)."""
+    """Return powers of two that bring the larger of the leading and of the trailing minors to [1, 2)."""
     p, before, q, behind = minors
     return (
         inverse_power_of_two(larger(absolute(before), absolute(p))),

@@ -1,4 +1,4 @@
-"""Tiles: matrices side by side in cache, one lane each, scaled by exact powers of two.
+"""Lay matrices side by side in cache, one lane each, scaled by exact powers of two.
 
 A tile is held twice: in float64 as two halves of LANES_F64 lanes, and in float32, shifted and stretched so that every
 lane's spectrum lies in [-1, 1], as rows of all its LANES_F32 lanes. A row is ROW_BYTES long in both. The functions take
@@ -35,7 +35,7 @@ PAD_F32 = 3.0  # the same above [-1, 1]
 # as the e^2), 2^-708 between two scales, and never underflow.
 FLOOR_F64 = 2.0**-116
 FLOOR_F32 = 2.0**-54  # the same with the eps of float32: 2^-27 squared
-# A first step of the scaling, for entries so large or small that the whole factor or its inverse is no
+# A first step of the scaling, for entries so large or small that the whole factor or its inverse is not a
 # number.
 FAR_UP = 2.0**600
 FAR_DOWN = 2.0**-600
@@ -45,7 +45,7 @@ FAR_BELOW = 2.0**-400
 
 @njit(error_model="numpy")
 def aligned_rows(arrays: int, rows: int) -> Any:
-    """Uninitialised float64 (arrays, rows, LANES_F64) on a cache-line boundary."""
+    """Allocate float64 (arrays, rows, LANES_F64) on a cache-line boundary, uninitialised."""
     size = arrays * rows * LANES_F64
     raw = np.empty(size + ALIGNMENT // 8, np.float64)
     start = (-raw.ctypes.data % ALIGNMENT) // 8
@@ -65,7 +65,7 @@ def gather_half(diag: Any, off_diag: Any, matrices: Any, start: int, d: Any, e: 
 
 @njit(error_model="numpy")
 def measure_half(d: Any, e: Any, n: int, facts: Any) -> None:
-    """The scale and the bounds of each lane's matrix, d and e as gathered.
+    """Measure the scale and the bounds of each lane's matrix, d and e as gathered.
 
     facts (5 rows) receives: the two factors to multiply a scaled eigenvalue by, one after the other (their product may
     overflow), the Gershgorin bounds of the scaled matrix, and zero, or NaN for a matrix that holds a NaN or infinity;
@@ -90,7 +90,7 @@ def measure_half(d: Any, e: Any, n: int, facts: Any) -> None:
 
 @njit(error_model="numpy", forceinline=True)
 def _extent(d: Any, e: Any, n: int) -> Any:
-    """The largest size of an entry, Gershgorin's bounds, and zero, or NaN where an entry is not finite."""
+    """Return the largest size of an entry, Gershgorin's bounds, and zero, or NaN where an entry is not finite."""
     row = load(d, 0)
     before = fill(row, 0.0)
     largest = absolute(row)

@@ -1,4 +1,4 @@
-"""One float32 eigenpair per lane, for compiled training loops that build their matrices in tiles.
+"""Find one float32 eigenpair per lane, for compiled training loops that build their matrices in tiles.
 
 Layout. A tile holds TRAINING_LANES matrices, one per lane: arrays are C-contiguous float32 (rows,
 TRAINING_LANES) with rows = padded_rows(n). Row i of `e` couples rows i - 1 and i of the matrix; row 0 of
@@ -38,12 +38,12 @@ _REACH = 2.0**-18  # the Rayleigh correction may not leave the bracket of the bi
 
 @njit(error_model="numpy")
 def padded_rows(n: int) -> int:
-    """Rows of a tile for n x n matrices: whole blocks of the Sturm count."""
+    """Round up to whole blocks of the Sturm count: the rows of a tile for n x n matrices."""
     return -(-n // BLOCK) * BLOCK
 
 
 def aligned_tile(tiles: int, rows: int) -> Any:
-    """Zeroed float32 (tiles, rows, TRAINING_LANES) on a cache-line boundary."""
+    """Allocate zeroed float32 (tiles, rows, TRAINING_LANES) on a cache-line boundary."""
     size = tiles * rows * TRAINING_LANES
     raw = np.zeros(size + ALIGNMENT // 4, np.float32)
     start = (-raw.ctypes.data % ALIGNMENT) // 4
@@ -52,7 +52,7 @@ def aligned_tile(tiles: int, rows: int) -> Any:
 
 @njit(error_model="numpy", nogil=True)
 def training_eigenpairs_tile(d: Any, e: Any, n: int, eig_idx: int, scratch: Any, lam: Any, v: Any) -> None:
-    """Eigenvalue `eig_idx` and its unit eigenvector in every lane.
+    """Find eigenvalue `eig_idx` and its unit eigenvector in every lane.
 
     d, e, v (rows, TRAINING_LANES), scratch (SCRATCH_TILES, rows, TRAINING_LANES), lam (1, TRAINING_LANES),
     all float32; writes lam and rows 0 ... n - 1 of v. Twenty bits of bisection, a twisted factorisation and

@@ -1,4 +1,4 @@
-"""Eigenvectors by twisted factorisation: two pivot sequences that meet where the residual is least.
+"""Find eigenvectors by twisted factorisation: two pivot sequences that meet where the residual is least.
 
 With q the pivots of T - s I from the top and p those from the bottom, gamma_k = q_k - e_{k+1}^2 / p_{k+1}
 and the vector z with z_k = 1 that both sequences determine satisfies (T - s I) z = gamma_k e_k (Fernando,
@@ -16,7 +16,7 @@ from eigenserve.model.kernels.lanes import absolute, fill, load, rows_of, select
 
 # Least pivot in float64, for matrices whose largest entry lies in [1, 2): moves the diagonal by 2^-116.
 TINY_PIVOT = 2.0**-116
-# ||z||^2 beyond this says that a row is no place to twist at; far from overflow even when multiplied by
+# ||z||^2 beyond this says that a row is not a place to twist at; far from overflow even when multiplied by
 # gamma^2.
 HUGE_NORM = 2.0**400
 
@@ -25,11 +25,11 @@ HUGE_NORM = 2.0**400
 def twisted_vector(
     diag: Any, off_diag: Any, shift: Any, n: int, tiny: float, huge: float, work: Any, rows: int, vector: Any
 ) -> Any:
-    """Eigenvectors of the lanes' matrices for eigenvalues near `shift`.
+    """Find eigenvectors of the lanes' matrices for eigenvalues near `shift`.
 
     diag, off_diag, vector: `rows_of` arrays (rows >= n, lanes), row i of the second coupling rows i and i + 1,
     the third receiving z; shift: Lanes; tiny: least |pivot|; huge: largest ||z||^2 believed (beyond it the row
-    is no candidate); work: 5 * rows rows of scratch. Returns (gamma, ||z||^2): |gamma| / ||z|| is the
+    is not a candidate); work: 5 * rows rows of scratch. Returns (gamma, ||z||^2): |gamma| / ||z|| is the
     residual, gamma / ||z||^2 the Rayleigh correction of the shift.
     """
     above, below, pivots = rows_of(work, 0), rows_of(work, rows), rows_of(work, 2 * rows)
@@ -52,7 +52,7 @@ def _factorise(
     norms_above: Any,
     norms_below: Any,
 ) -> None:
-    """Negated pivots from both ends at once: one chain of divisions hides the latency of the other.
+    """Compute negated pivots from both ends at once: one chain of divisions hides the latency of the other.
 
     Written: the multipliers z_i / z_{i+1} from the top and z_{i+1} / z_i from the bottom, the pivots from the top,
     and for every row the squared norms of the parts of z above (that row included) and below were it the twist.
@@ -87,7 +87,7 @@ def _factorise(
 def _twist_row(
     off_diag: Any, shift: Any, n: int, huge: float, below: Any, pivots: Any, norms_above: Any, norms_below: Any
 ) -> Any:
-    """gamma and (as a float) the row that minimises gamma^2 / ||z||^2."""
+    """Return gamma and (as a float) the row that minimises gamma^2 / ||z||^2."""
     best_gamma = load(pivots, n - 1)
     best_square = fill(shift, np.inf)
     best_norm = fill(shift, 1.0)
@@ -110,7 +110,7 @@ def _twist_row(
 
 @njit(error_model="numpy")
 def _solve_outward(twist: Any, n: int, above: Any, below: Any, vector: Any) -> Any:
-    """z from the twist row to both ends, both ways in one loop; returns ||z||^2.
+    """Solve for z from the twist row to both ends, both ways in one loop; returns ||z||^2.
 
     The upward and the downward walk cross half way: the first to come stores its part, the second adds to it.
     """

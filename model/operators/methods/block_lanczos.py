@@ -1,4 +1,4 @@
-"""Block Lanczos with thick restart: eigenpairs with all copies of multiple eigenvalues."""
+"""Find eigenpairs with all copies of multiple eigenvalues, by block Lanczos with thick restart."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def block_lanczos(
     basis_device: torch.device | str | None = None,
     progress: Progress | None = None,
 ) -> EigenResult:
-    """The k most wanted eigenpairs from the Krylov space of ``block_size`` random vectors at once.
+    """Find the k most wanted eigenpairs in the Krylov space of ``block_size`` random vectors at once.
 
     It finds eigenvalues of multiplicity up to ``block_size``, and clusters as fast as if they were one; an
     operator whose ``matmat`` reads its matrix once for all vectors can make it faster than ``lanczos`` where
@@ -45,7 +45,7 @@ def block_lanczos(
         block_size: vectors at once.
         max_basis: vectors kept; by default the larger of 50 and 2 k + 4 ``block_size``.
         basis_device: where to keep them, the operator's device by default; eigenvectors are returned there.
-        progress: told after each block.
+        progress: called after each block.
 
     Raises:
         TypeError: no operator, or no numbers where numbers are due.
@@ -95,7 +95,7 @@ def block_lanczos(
 
 
 def _bordered(projected: FloatArray, coupling: FloatArray) -> FloatArray:
-    """The projected matrix (m, m) and the columns of a new block: coupling (m + b, b) of all to it."""
+    """Return the projected matrix (m, m) and the columns of a new block: coupling (m + b, b) of all to it."""
     old, total = len(projected), len(coupling)
     wider = np.empty((total, total))
     wider[:old, :old] = projected
@@ -109,7 +109,7 @@ def _bordered(projected: FloatArray, coupling: FloatArray) -> FloatArray:
 def _orthonormal(
     vectors: Tensor, basis: KrylovBasis, generator: torch.Generator, room: int | None = None
 ) -> tuple[Tensor, FloatArray]:
-    """Up to ``room`` orthonormal vectors (b', n) orthogonal to the basis, and the triangle R (b', b).
+    """Return up to ``room`` orthonormal vectors (b', n) orthogonal to the basis, and the triangle R (b', b).
 
     vectors - (their part in the basis) = R' times the result. Where they depend on each other or on the
     basis, random vectors take the places of those that are missing, with rows of R near zero.
@@ -129,7 +129,7 @@ def _orthonormal(
 
 
 def _outside(vectors: Tensor, basis: KrylovBasis) -> Tensor:
-    """The part of ``vectors`` (b, n) orthogonal to the basis, by classical Gram-Schmidt done twice."""
+    """Return the part of ``vectors`` (b, n) orthogonal to the basis, by classical Gram-Schmidt done twice."""
     if basis.count:
         for _ in range(2):
             vectors = vectors - (vectors @ basis.vectors.T) @ basis.vectors

@@ -1,4 +1,4 @@
-"""KrylovBasis: the orthonormal vectors of a Krylov space, in bounded memory and where there is room."""
+"""Keep the orthonormal vectors of a Krylov space, in bounded memory and where memory allows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KEPT_SHARE = 0.7071
 
 
 class KrylovBasis:
-    """Up to ``capacity`` orthonormal vectors (n,) as rows of one array.
+    """Keep up to ``capacity`` orthonormal vectors (n,) as rows of one array.
 
     Only vectors travel to and from the device of the operator; all work on the basis is done where it lies.
 
@@ -27,12 +27,12 @@ class KrylovBasis:
 
     @property
     def vectors(self) -> Tensor:
-        """(count, n), a view."""
+        """View the vectors (count, n)."""
         return self._rows[: self.count]
 
     @property
     def capacity(self) -> int:
-        """How many vectors it can hold."""
+        """Return how many vectors it can hold."""
         return len(self._rows)
 
     def append(self, vectors: Tensor) -> None:
@@ -42,7 +42,7 @@ class KrylovBasis:
         self.count += len(vectors)
 
     def orthogonalize(self, vector: Tensor) -> Tensor:
-        """The part of a vector (n,) orthogonal to the basis (classical Gram-Schmidt, again if needed)."""
+        """Return the part of a vector (n,) orthogonal to the basis (classical Gram-Schmidt, again if needed)."""
         before = float(torch.linalg.vector_norm(vector))
         for _ in range(3):
             vector = torch.addmv(vector, self.vectors.T, self.vectors @ vector, alpha=-1.0)
@@ -53,7 +53,7 @@ class KrylovBasis:
         return vector
 
     def combine(self, weights: Tensor) -> Tensor:
-        """Linear combinations: weights (p, count) -> (p, n)."""
+        """Combine vectors linearly: weights (p, count) -> (p, n)."""
         return weights.to(self._rows) @ self.vectors
 
     def compress(self, weights: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Thick-restart Lanczos: the k outermost eigenpairs of a symmetric operator."""
+"""Find the k outermost eigenpairs of a symmetric operator, by thick-restart Lanczos."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def lanczos(
     basis_device: torch.device | str | None = None,
     progress: Progress | None = None,
 ) -> EigenResult:
-    """The k most wanted eigenpairs by the Lanczos recurrence from a random start.
+    """Find the k most wanted eigenpairs by the Lanczos recurrence from a random start.
 
     Stops at the first step after which every wanted Ritz pair has |beta_m s_mi| <= tol |theta_i| (beta_m: the
     norm of the residual vector; s_mi: the last entry of the i-th eigenvector of the tridiagonal matrix),
@@ -54,7 +54,7 @@ def lanczos(
         max_basis: vectors kept; by default 50, or 2 k + 10 if that is more.
         basis_device: where to keep them, the operator's device by default. With "cpu" only one vector at a
             time travels to and from the operator. The eigenvectors are returned there.
-        progress: told after each step.
+        progress: called after each step.
 
     Raises:
         TypeError: no operator, or no numbers where numbers are due.
@@ -99,7 +99,7 @@ def lanczos(
 
 
 class _Run:
-    """A Lanczos factorisation A V' = V' T + beta w e_m' as it grows: V the basis, T = (diag, off_diag)."""
+    """Grow a Lanczos factorisation A V' = V' T + beta w e_m': V the basis, T = (diag, off_diag)."""
 
     def __init__(self, products: Products, capacity: int, seed: int, reorthogonalize: bool) -> None:
         self.products, self.reorthogonalize = products, reorthogonalize
@@ -113,11 +113,11 @@ class _Run:
 
     @property
     def count(self) -> int:
-        """Vectors in the basis."""
+        """Count the vectors in the basis."""
         return len(self.diag)
 
     def step(self) -> None:
-        """One product: the basis grows by the next vector."""
+        """Take one product: the basis grows by the next vector."""
         vector = self._next
         self.basis.append(vector)
         product = self.products.matvec(vector)
@@ -146,7 +146,7 @@ class _Run:
         self.diag, self.off_diag = kept.diag, kept.off_diag
 
     def _random(self) -> Tensor:
-        """A random unit vector orthogonal to the basis."""
+        """Draw a random unit vector orthogonal to the basis."""
         vector = random_vectors(1, self.products.size, self.products.dtype, self.generator)[0]
         vector = vector.to(self.products.device)
         if self.basis.count:

@@ -1,4 +1,4 @@
-"""Power iteration with deflation: the k largest magnitudes, one after the other, in little memory."""
+"""Find the k largest magnitudes, one after the other, in little memory, by power iteration with deflation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def deflated_power_iteration(
     *,
     progress: Progress | None = None,
 ) -> EigenResult:
-    """The k eigenpairs of largest magnitude, each by power iteration orthogonal to those before it.
+    """Find the k eigenpairs of largest magnitude, each by power iteration orthogonal to those before it.
 
     Iterations for a vector end when its residual A v - theta v, as far as it is orthogonal to the vectors
     before, and the change of its Rayleigh quotient theta since the last step are at most tol |theta| / 2. A
@@ -39,7 +39,7 @@ def deflated_power_iteration(
     is rounding.
 
     The rate is |lambda_2 / lambda_1| per step, so eigenvalues of nearly equal magnitude take long, and
-    lambda beside -lambda converges only if both are asked for: ``lanczos`` has neither fault, this is the
+    lambda next to -lambda converges only if both are asked for: ``lanczos`` has neither fault, this is the
     baseline. It keeps 2 k + 4 vectors.
 
     Args:
@@ -50,7 +50,7 @@ def deflated_power_iteration(
         momentum: beta in x_(t+1) = A x_t - beta x_(t-1). The best is (lambda_2 / 2)^2; with it the rate
             goes with the square root of the gap. It must be below (lambda_1 / 2)^2, or nothing grows.
         seed: of the starts.
-        progress: told after each vector; its last argument counts vectors whose iterations ended by themselves.
+        progress: called after each vector; its last argument counts vectors whose iterations ended by themselves.
 
     Raises:
         TypeError: no operator, or no numbers where numbers are due.
@@ -86,7 +86,7 @@ def deflated_power_iteration(
 
 
 class _End(NamedTuple):
-    """Where iterations ended: a unit vector, its product, ||A|| as far as known, and whether it had settled."""
+    """Hold where iterations ended: a unit vector, its product, ||A|| as far as known, and whether it had settled."""
 
     vector: Tensor
     image: Tensor
@@ -97,7 +97,7 @@ class _End(NamedTuple):
 def _iterate(
     products: Products, found: KrylovBasis, start: Tensor, max_iter: int, tol: float, momentum: float, scale: float
 ) -> _End:
-    """Up to ``max_iter`` steps orthogonal to ``found``; ``scale`` is ||A|| as far as known."""
+    """Take up to ``max_iter`` steps orthogonal to ``found``; ``scale`` is ||A|| as far as known."""
     step, before, value = found.orthogonalize(start), torch.zeros_like(start), np.inf
     length = float(torch.linalg.vector_norm(step))
     for _ in range(max_iter):

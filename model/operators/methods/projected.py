@@ -1,4 +1,4 @@
-"""The projected problem: eigenpairs of the tridiagonal matrix that Lanczos leaves, by our own eigensolver."""
+"""Solve the projected problem: eigenpairs of the tridiagonal matrix that Lanczos leaves, by our own eigensolver."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from eigenserve.model.operators.products import FloatArray
 
 
 class RitzPairs(NamedTuple):
-    """Eigenpairs of a projected matrix, the most wanted first: values (p,) and vectors (p, m)."""
+    """Hold eigenpairs of a projected matrix, the most wanted first: values (p,) and vectors (p, m)."""
 
     values: FloatArray
     vectors: FloatArray
 
 
 def tridiagonal_eigenpairs(diag: FloatArray, off_diag: FloatArray, first: int, last: int) -> RitzPairs:
-    """Eigenpairs first ... last - 1, ascending, of one tridiagonal matrix: diag (m,), off_diag (m - 1,)."""
+    """Solve for eigenpairs first ... last - 1, ascending, of one tridiagonal matrix: diag (m,), off_diag (m - 1,)."""
     middle = (first + last - 1) // 2
     window = max(middle - first, last - 1 - middle)
     found = eigh_tridiagonal(diag, off_diag, eig_idx=middle, window=window)
@@ -30,7 +30,7 @@ def tridiagonal_eigenpairs(diag: FloatArray, off_diag: FloatArray, first: int, l
 
 
 def wanted_pairs(diag: FloatArray, off_diag: FloatArray, count: int, which: Which) -> RitzPairs:
-    """The ``count`` most wanted eigenpairs of a tridiagonal matrix (all of them, if there are fewer)."""
+    """Solve for the ``count`` most wanted eigenpairs of a tridiagonal matrix (all of them, if there are fewer)."""
     m = len(diag)
     count = min(count, m)
     if which == "SA":
@@ -48,14 +48,14 @@ def wanted_pairs(diag: FloatArray, off_diag: FloatArray, count: int, which: Whic
 
 
 def wanted_pairs_dense(matrix: FloatArray, count: int, which: Which) -> RitzPairs:
-    """As ``wanted_pairs`` for a symmetric matrix (m, m), brought to tridiagonal form by Householder."""
+    """Solve as ``wanted_pairs`` for a symmetric matrix (m, m), brought to tridiagonal form by Householder."""
     reduced, turn = scipy.linalg.hessenberg(matrix, calc_q=True)
     pairs = wanted_pairs(np.diagonal(reduced).copy(), np.diagonal(reduced, 1).copy(), count, which)
     return RitzPairs(pairs.values, pairs.vectors @ turn.T)
 
 
 class Restart(NamedTuple):
-    """A shorter Lanczos factorisation: weights (p, m) of the kept vectors, and its tridiagonal matrix.
+    """Hold a shorter Lanczos factorisation: weights (p, m) of the kept vectors, and its tridiagonal matrix.
 
     Attributes:
         weights: rows of old basis vectors' weights.

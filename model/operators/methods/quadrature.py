@@ -1,4 +1,4 @@
-"""Stochastic Lanczos quadrature: the trace and the spectral density of an operator."""
+"""Estimate the trace and the spectral density of an operator, by stochastic Lanczos quadrature."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eigenserve.model.operators.products import FloatArray, Products
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Where the eigenvalues of an operator lie, as points with shares of them.
+    """Hold where the eigenvalues of an operator lie, as points with shares of them.
 
     Attributes:
         size: eigenvalues in all, n.
@@ -34,12 +34,12 @@ class Spectrum:
     iterations: int
 
     def density(self, grid: FloatArray, width: float) -> FloatArray:
-        """The density on ``grid`` (g,), each node smeared by a Gaussian of standard deviation ``width``."""
+        """Return the density on ``grid`` (g,), each node smeared by a Gaussian of standard deviation ``width``."""
         kernel = np.exp(-0.5 * ((grid[:, None] - self.nodes) / width) ** 2)
         return (kernel @ self.weights) / (width * np.sqrt(2 * np.pi))
 
     def distribution(self, grid: FloatArray) -> FloatArray:
-        """The share of eigenvalues at most each point of ``grid`` (g,)."""
+        """Return the share of eigenvalues at most each point of ``grid`` (g,)."""
         return (self.weights * (self.nodes <= grid[:, None])).sum(axis=1)
 
 
@@ -64,7 +64,7 @@ def spectrum(
         steps: of each run; more show finer detail at the spectrum's ends.
         seed: of the probes.
         known: eigenpairs found before, with different eigenvectors each.
-        progress: told after each product; its last argument counts finished probes.
+        progress: called after each product; its last argument counts finished probes.
 
     Raises:
         ValueError: fewer than one probe or step, more known pairs than the operator has, or a matrix that
@@ -116,7 +116,7 @@ def spectrum(
 def _recurrence(
     products: Products, basis: KrylovBasis, start: torch.Tensor, steps: int
 ) -> tuple[FloatArray, FloatArray]:
-    """Up to ``steps`` Lanczos steps orthogonal to all of ``basis``, until the space is invariant."""
+    """Take up to ``steps`` Lanczos steps orthogonal to all of ``basis``, until the space is invariant."""
     diag, off_diag = np.empty(0), np.empty(0)
     vector, scale = start, 0.0
     while True:

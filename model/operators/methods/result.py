@@ -1,4 +1,4 @@
-"""EigenResult: eigenpairs of an operator, and which of them were asked for."""
+"""Hold eigenpairs of an operator, and choose which of them are wanted."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch import Tensor
 from eigenserve.model.operators.arguments import Which
 from eigenserve.model.operators.products import FloatArray, Products
 
-#: Told after each step: products so far, the most there may be, and pairs converged.
+#: Called after each step: products so far, the most there may be, and pairs converged.
 Progress = Callable[[int, int, int], None]
 
 
 @dataclass(frozen=True)
 class EigenResult:
-    """The k eigenpairs asked for, the most wanted first (the largest magnitude, the largest, the smallest).
+    """Hold the k wanted eigenpairs, the most wanted first (the largest magnitude, the largest, the smallest).
 
     This is the result of an iteration on an operator; ``model.eigensolvers.EigenResult`` is that of a direct
     solver, which has neither residuals nor iterations.
@@ -42,13 +42,13 @@ class EigenResult:
 
 
 def order(eigenvalues: FloatArray, which: Which) -> NDArray[np.intp]:
-    """Positions by how much they are wanted, the most wanted first."""
+    """Order positions by how much they are wanted, the most wanted first."""
     key = {"LM": -np.abs(eigenvalues), "LA": -eigenvalues, "SA": eigenvalues}[which]
     return np.argsort(key, kind="stable")
 
 
 def is_converged(eigenvalues: FloatArray, residuals: FloatArray, scale: float, tol: float) -> NDArray[np.bool_]:
-    """Whether residuals are within tol |lambda|; below eps^(2/3) ||A|| an eigenvalue counts as that large.
+    """Return whether residuals are within tol |lambda|; below eps^(2/3) ||A|| an eigenvalue counts as that large.
 
     The floor is ARPACK's: an eigenvalue of zero has no relative accuracy to reach.
     """
@@ -64,7 +64,7 @@ def as_result(
     converged: NDArray[np.bool_],
     scale: float = 0.0,
 ) -> EigenResult:
-    """An ``EigenResult`` from the figures of scaled products, in the vectors' type and on their device.
+    """Make an ``EigenResult`` from the figures of scaled products, in the vectors' type and on their device.
 
     ``scale`` is the norm of the scaled operator, where residuals are estimates: these fall below the rounding
     of a product, eps times that, and true ones do not.

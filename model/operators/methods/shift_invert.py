@@ -1,4 +1,4 @@
-"""Shift-invert: the eigenvalues nearest to a number, as the largest of the inverse."""
+"""Find the eigenvalues nearest to a number, as the largest of the inverse."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def shift_invert_lanczos(
     max_basis: int | None = None,
     progress: Progress | None = None,
 ) -> EigenResult:
-    """The k eigenpairs nearest to ``sigma``, the nearest first; at 0 these are the smallest magnitudes.
+    """Find the k eigenpairs nearest to ``sigma``, the nearest first; at 0 these are the smallest magnitudes.
 
     They are the largest of (A - sigma I)^-1, where they lie far apart, so that a few dozen solutions find
     what ``lanczos`` would need thousands of products for. Dense and sparse matrices are factorised once.
@@ -74,7 +74,7 @@ def shift_invert_lanczos(
 
 
 def factorize(operator: SymmetricOperator, sigma: float) -> tuple[Solve, int]:
-    """A function that solves (A - sigma I) x = 2^e b, and e, from a factorisation of a dense or sparse operator.
+    """Factorise a dense or sparse operator: return a function that solves (A - sigma I) x = 2^e b, and e.
 
     2^e is near the larger of sigma and the largest entry, so that solutions are numbers whatever the scale.
 

@@ -100,7 +100,7 @@ def test_options_are_honoured_and_a_row_that_is_there_already_has_no_changes(ser
         ({"wanted": {"above": 1}, "ranges": {"age": 1}}, ["ranges", "age"], "[low, high]"),
         ({"wanted": {"above": 1}, "ranges": {"age": [2, 1]}}, ["ranges", "age"], "low <= high"),
         ({"wanted": {"above": 1}, "ranges": {"age": [None, 1]}}, ["ranges", "age", 0], "null"),
-        ({"wanted": {"above": 1}, "ranges": {"city": [0, 1]}}, ["ranges", "city"], "no number"),
+        ({"wanted": {"above": 1}, "ranges": {"city": [0, 1]}}, ["ranges", "city"], "not a number"),
         ({"wanted": {"above": 1}, "max_features": 3}, ["max_features"], "1 or 2"),
         ({"wanted": {"above": 1}, "max_features": True}, ["max_features"], "got true"),
         ({"wanted": {"above": 1}, "method": "path"}, ["method"], "unknown key"),

@@ -74,7 +74,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(store: ModelStore, dat
     folder.mkdir()
     for name in ("letter.txt", "key"):
         (folder / name).write_text("dear")
-        with pytest.raises(ScoreError, match="holds something else"):
+        with pytest.raises(ScoreError, match="holds other files"):
             score_file(store.load("price"), Place(str(data)), Place(str(out)))
         assert (folder / name).read_text() == "dear"
 
@@ -163,7 +163,7 @@ def test_a_run_that_fails_at_once_leaves_nothing(content: str, store: ModelStore
 
 def test_a_ray_address_needs_the_engine_ray(capsys: pytest.CaptureFixture[str]):
     assert main(["score", "m", "d.csv", "--out", "o.csv", "--ray-address", "auto"]) == 2
-    assert "add --engine ray" in capsys.readouterr().err
+    assert "--ray-address requires --engine ray" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".csv", ".stream.arrow"])

@@ -172,7 +172,7 @@ def test_a_row_beyond_float64_is_bad_not_infinite(store, tmp_path):
     # The curve of rate goes on linearly: in one of the two directions the score is so large that exp overflows.
     rows[2]["rate"], rows[3]["rate"] = 1e12, -1e12
     data, out = Place(str(write(rows, tmp_path / "rows.parquet"))), tmp_path / "out.parquet"
-    with pytest.raises(ScoreError, match=r"row [34] .* no finite number"):
+    with pytest.raises(ScoreError, match=r"row [34] .* not a finite number"):
         score_file(store.load("count"), data, Place(str(out)))
     assert score_file(store.load("count"), data, Place(str(out)), on_error="null").nulls == 1
     found = read(out)["prediction"].to_pylist()

@@ -297,7 +297,7 @@ def test_a_row_of_csv_is_taken(visit: Callable[..., Visit], pages: ServerProcess
     page.get_by_role("button", name="Paste CSV").click()
     page.locator("#csv").fill(text)
     page.get_by_role("button", name="Use this row").click()
-    assert told in page.locator("#csv-told").inner_text()
+    assert told in page.locator("#csv-status").inner_text()
     at.settle()
     assert contributions(page)["score"] == pytest.approx(explained(pages, ROW, model="price")["score"], abs=0.005)
 
@@ -320,7 +320,7 @@ def test_cells_of_csv_are_missing_where_the_service_takes_them_so(visit: Callabl
         ("age,rate", "There are names, but no row below them."),
         ("old,52000,true,Rome,0", "age must be a number; got “old”"),
         ("31,52000,perhaps,Rome,0", "member must be true or false"),
-        ("", "There is no row in it."),
+        ("", "The text does not contain a row."),
     ],
 )
 def test_a_row_of_csv_that_is_none_is_told(visit: Callable[..., Visit], text: str, told: str):
@@ -329,7 +329,7 @@ def test_a_row_of_csv_that_is_none_is_told(visit: Callable[..., Visit], text: st
     page.get_by_role("button", name="Paste CSV").click()
     page.locator("#csv").fill(text)
     page.get_by_role("button", name="Use this row").click()
-    assert told in page.locator("#csv-told").inner_text()
+    assert told in page.locator("#csv-status").inner_text()
     assert page.locator("#prediction").inner_text() == before
 
 

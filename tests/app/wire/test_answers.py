@@ -24,7 +24,7 @@ def test_a_score_beyond_float64_is_refused_by_its_row(score):
 
 
 def test_a_rate_beyond_float64_is_refused_by_its_row():
-    with pytest.raises(ProblemError, match="prediction is no finite number") as caught:
+    with pytest.raises(ProblemError, match="prediction is not a finite number") as caught:
         finite(ServedModel("price", 1, make_model("poisson")), np.array([[1.0], [2.0], [800.0]]))
     assert caught.value.errors[0][0] == ("instances", 2)
 
@@ -63,4 +63,4 @@ TENSORS = [
 def test_no_protocol_answers_a_row_beyond_float64(counting: ServerProcess, path, media_type, body, status):
     answer = counting.client.post(path, content=body, headers={"Content-Type": media_type})
     assert answer.status_code == status
-    assert "is no finite number" in answer.json()["detail"]
+    assert "is not a finite number" in answer.json()["detail"]

@@ -226,12 +226,12 @@ def test_wrong_features_ranges_and_rows_are_refused():
     for options, says in (
         ({"fixed": ["depth"]}, "no feature 'depth'"),
         ({"ranges": {"depth": (0.0, 1.0)}}, "no feature 'depth'"),
-        ({"ranges": {"town": (0.0, 1.0)}}, "'town' is no number"),
+        ({"ranges": {"town": (0.0, 1.0)}}, "'town' is not a number"),
         ({"ranges": {"width": (2.0, 1.0)}}, r"a range must be \[low, high\]"),
         ({"ranges": {"width": (float("nan"), 1.0)}}, "range of 'width': must be a finite number; got nan"),
         ({"ranges": {"width": 1.0}}, r"a range must be \[low, high\]; got 1.0 for 'width'"),
         ({"ranges": {"width": "12"}}, r"a range must be \[low, high\]; got the text '12' for 'width'"),
-        ({"ranges": {"sold": ("no", "yes")}}, "'sold' is no number"),
+        ({"ranges": {"sold": ("no", "yes")}}, "'sold' is not a number"),
         ({"max_features": 3}, "max_features must be 1 or 2; got 3"),
     ):
         with pytest.raises(ValueError, match=says):

@@ -160,12 +160,9 @@ def test_no_matrix_hypothesis_can_think_of_breaks_the_bounds(data, n):
 
 def test_compiled_code_follows_the_content_of_the_sources_not_their_age(tmp_path):
     folders = (*SOLVER_SOURCES, Path(epoch.__file__).parent)
-    copies = [
-        Path(
-            shutil.copytree(folder, tmp_path / folder.name / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
-        )
-        for folder in folders
-    ]
+    copies = [tmp_path / str(i) / folder.name for i, folder in enumerate(folders)]
+    for folder, copy in zip(folders, copies, strict=True):
+        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
     digest = source_digest(*folders)
     assert source_digest(*copies) == digest
     files = [file for copy in copies for file in copy.rglob("*.py")]

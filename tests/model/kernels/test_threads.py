@@ -72,7 +72,7 @@ def test_the_number_of_threads_may_change_while_work_is_handed_out():
 
 FORKING = """
 import os, warnings
-from model import threads
+from eigenserve.model.kernels import threads
 warnings.simplefilter("ignore")  # Python 3.12 warns of forks after threads; that they work here is the point
 threads.set_num_threads(2)
 threads.for_ranges(64, 1, lambda start, stop: None)

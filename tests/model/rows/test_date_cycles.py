@@ -95,8 +95,8 @@ def test_a_cycle_stands_behind_its_date(features, rule):
 @pytest.mark.parametrize(
     ("told", "rule"),
     [
-        ({"source": "when"}, "no known date or cycle"),
-        ({"source": "when", "cycle": "tide"}, "no known date or cycle"),
+        ({"source": "when"}, "unknown date or cycle"),
+        ({"source": "when", "cycle": "tide"}, "unknown date or cycle"),
         ({"source": "when", "cycle": "hour", "kind": "boolean"}, "must be numeric"),
     ],
 )

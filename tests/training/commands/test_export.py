@@ -169,7 +169,7 @@ def test_the_last_line_is_json_where_asked_for(store, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["STORE/nothing", "--out", "x.onnx"], "no model at"),
-        (["STORE/penguins", "--out", "missing/x.onnx"], "cannot be written"),
+        (["STORE/penguins", "--out", "missing/x.onnx"], "cannot write"),
         (["STORE/penguins", "--out", "x.onnx", "--opset", "9"], "opset must be in"),
         (["STORE/penguins"], "--out"),
     ],

@@ -156,7 +156,7 @@ def test_a_capped_classifier_keeps_its_cap():
     [
         ({"convex": ["x"], "concave": ["z"]}, "cannot be in one model"),
         ({"convex": ["x"], "eig_idx": 2}, "convex needs eig_idx 4; got 2"),
-        ({"convex": ["town"]}, "'town' is no number"),
+        ({"convex": ["town"]}, "'town' must be a number or a date"),
         ({"concave": ["q"]}, "concave: no feature 'q'"),
         ({"max_strength": "x=0"}, "above 0"),
         ({"max_strength": "x"}, "must be like f=0.5,g=2"),

@@ -72,8 +72,8 @@ def test_the_logarithm_is_taken_where_it_is_asked_for():
         ({"loss": "absolute", "task": "poisson"}, "loss absolute needs the task regression"),
         ({"quantile": 0.9}, "quantile 0.9 needs the loss quantile; the loss is auto"),
         ({"link": "root"}, "link must be one of"),
-        ({"link": "log", "loss": "absolute"}, "loss auto alone"),
-        ({"link": "log", "concave": ["x"]}, "no concave or capped"),
+        ({"link": "log", "loss": "absolute"}, "requires the loss auto"),
+        ({"link": "log", "concave": ["x"]}, "excludes concave and capped"),
     ],
 )
 def test_a_link_or_loss_that_makes_no_sense_is_refused(told, rule):
@@ -113,5 +113,5 @@ def test_an_interrupt_while_links_are_compared_ends_the_fit(monkeypatch):
 
 def test_only_a_regression_has_a_link_to_tell():
     model = fit(_products(200), "price", make_settings({**QUICK, "link": "identity"})).model
-    with pytest.raises(ValueError, match="only a regression"):
+    with pytest.raises(ValueError, match="only valid for regression"):
         SpectralModel("poisson", "y", model.features, model.ensemble, log_link=True)

@@ -62,7 +62,7 @@ def test_a_mistake_ends_all_processes(tmp_path):
     constant.write_text("x,y\n" + "".join(f"1,{i % 2}\n" for i in range(50)))
     done = fit_command(constant, "--target", "y", "--store", tmp_path / "store", torchrun=True)
     assert done.returncode != 0
-    assert "error: no feature varies" in done.stderr
+    assert "error: at least one feature must vary" in done.stderr
     assert not (tmp_path / "store" / "constant" / "1").exists()
 
 
