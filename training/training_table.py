@@ -109,7 +109,7 @@ def chosen_columns(frame: pd.DataFrame, target: str, settings: FitSettings) -> p
 
 
 def named(entries: Sequence[str], frame: pd.DataFrame) -> list[str]:
-    """Find the columns that the entries of a list separated by commas name, some of which may hold a comma themselves."""
+    """Find the columns that the entries of a list separated by commas name; names may hold commas themselves."""
     names, at = [], 0
     while at < len(entries):
         joined = ((",".join(entries[at:end]), end) for end in range(len(entries), at, -1))
@@ -127,7 +127,7 @@ def check_features(test: pd.DataFrame, table: TrainingTable, name: str) -> None:
     """
     for column in (table.target.name, *table.features.columns):
         if column not in test:
-            raise UserError(f"{name} has no column {column!r}")
+            raise UserError(f"{name} must have the column {column!r}")
     space = infer_features(table.features, readings=table.readings)
     try:
         space.encode(test)

@@ -138,7 +138,7 @@ def _model(document: dict[str, Any], weights: bytes, folder: Path) -> SpectralMo
 
 
 def _feature_document(feature: Feature) -> dict[str, Any]:
-    """Return the JSON form of a feature; its reading is there where it is not the plain one, as no checkpoint had it once."""
+    """Return the JSON form of a feature, with its reading where that is not the plain one."""
     document = asdict(feature)
     if feature.reading == PLAIN:
         del document["reading"]

@@ -30,7 +30,7 @@ _WHOLE = re.compile(r"(-?[0-9]+)\.0+")
 
 
 def category_key(value: object) -> str:
-    """Return the text under which a category is stored: 3, 3.0, "3" and " 3.0" are one category; so are True and "true"."""
+    """Return the text under which a category is stored: 3, 3.0, "3" and " 3.0" are one, so are True and "true"."""
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
     if isinstance(value, Decimal) and value.is_finite():
@@ -134,9 +134,9 @@ def _encode_text(kind: Kind, reading: Reading, value: str) -> tuple[float, str]:
 
 
 def _days(value: object, reading: Reading) -> float:
-    """Return days since 1970 of a value that is not a text; whole numbers may be dates of digits alone, as 20240131 is."""
-    if isinstance(value, int | np.integer) and not isinstance(value, bool) and reading.date_format.isascii():
-        digits = reading.date_format and formatted_moment(str(value), reading.date_format)
+    """Return days since 1970 of a value that is not a text; a whole number may be a date, as 20240131 is."""
+    if isinstance(value, int | np.integer) and not isinstance(value, bool) and reading.date_format:
+        digits = formatted_moment(str(value), reading.date_format)
         if digits:
             return days_of(digits)
     return days_since_epoch(value)

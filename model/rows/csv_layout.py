@@ -110,7 +110,7 @@ def infer_layout(
 
 
 def encoding_of(file: IO[bytes]) -> str:
-    """Return the encoding of a whole file: that of its byte order mark, UTF-8 if it is that, else Windows' Latin letters."""
+    """Return the encoding of a whole file: that of its byte order mark, else UTF-8 if it is that, else cp1252."""
     head = file.read(HEAD_BYTES)
     mark = next((name for bom, name in _BOMS if head.startswith(bom)), None)
     if mark or _encoding_without_mark(head) != "utf-8":
@@ -215,7 +215,7 @@ def _first_line(lines: Sequence[str]) -> tuple[int, str | None]:
 
 
 def _comments(lines: Sequence[str], separator: str, quoted: bool) -> int:
-    """Count lines that begin with # above the header, which may itself begin so, if it is as wide as the row below it."""
+    """Count lines that begin with # above the header, which may itself begin so."""
     count = 0
     while count < len(lines) and lines[count].startswith("#"):
         count += 1
@@ -255,7 +255,7 @@ def _head_records(lines: Sequence[str], separator: str, quoted: bool) -> Iterato
 
 
 def _row_names(names: list[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], tuple[str, ...]]:
-    """Return the names of all cells of rows that are one cell longer than their header, or one shorter than one with a blank."""
+    """Return the names of all cells of rows, which may have one more than their header has, or one less."""
     widths = set(map(len, rows))
     if len(widths) != 1 or widths == {len(names)}:
         return names, ()

@@ -144,7 +144,7 @@ def is_plain_number(text: str) -> bool:
 
 
 def affix_key(text: str) -> str:
-    """Return a currency or unit in the form in which ``Reading.affixes`` has it: "Rs." and "rs" are one, years and year."""
+    """Return a currency or unit as ``Reading.affixes`` has it: "Rs." and "rs" are one, years and year."""
     key = text.strip().rstrip(".").casefold()
     return key[:-1] if len(key) > 2 and key.endswith("s") else key
 
@@ -185,7 +185,7 @@ def digits_of(body: str, decimal: str, thousands: str) -> str | None:
 
 
 def hours_of(text: str) -> float | None:
-    """Return the hours of a time of day or a duration: 9:30, 9:30 pm, 1:23:45, 2 days 03:00:00; None for other texts."""
+    """Return the hours of a time of day or a duration: 9:30, 9:30 pm, 2 days 03:00:00; None for other texts."""
     match = _CLOCK.fullmatch(text.translate(_PLAINER))
     if match is None:
         return None

@@ -331,7 +331,8 @@ def _odd(
         kept = {"a number": "number", "a date": "date", "a time": "time"}[kind]
         raise UserError(
             f"column {name!r} is nearly all {what}, but {strange:,} of {texts.present:,} cells "
-            f"({strange / texts.present:.1%}) are not, such as {text!r} in row {row + 1}: mend them, or give --types {name}={kept} (they count as "
+            f"({strange / texts.present:.1%}) are not, such as {text!r} in row {row + 1}: mend them, or give "
+            f"--types {name}={kept} (they count as "
             f"missing) or {name}=category"
         )
     return tuple(texts.texts[i] for i in places[:KEPT]), (_odd_note(name, kind, named, count, texts.present),)

@@ -146,10 +146,9 @@ def _remote(url: str) -> list[Source]:
         raise UserError(f"{url} needs fsspec, which is not installed: pip install 'eigenserve[store]'") from None
     try:
         system, path = url_to_fs(url)
-        if system.isdir(path):
-            paths = system.find(path)
-        else:
-            paths = system.glob(path) if glob.has_magic(path) else [path]
+        paths = [path]
+        if system.isdir(path) or glob.has_magic(path):
+            paths = system.glob(path) if glob.has_magic(path) else system.find(path)
         sources = []
         for part in sorted(paths):
             if len(paths) > 1 and (Path(part).name.startswith(("_", ".")) or Path(part).suffix == ".crc"):

@@ -168,15 +168,15 @@ def infer_task(column: pd.Series) -> Task:
 def read_target(
     raw: pd.Series, task: Task | None = None, options: ReadingOptions | None = None
 ) -> tuple[pd.Series, list[str]]:
-    """Read the target's values: numbers, booleans, or labels of which all spellings are one; and what the user should know.
+    """Read the target's values: numbers, booleans, or labels of which all spellings are one; and notes for the user.
 
     Raises:
         UserError: values that are nearly numbers, but not quite.
     """
     options = options or ReadingOptions()
     types = dict(options.types)
-    if task is not None and any(isinstance(value, str) for value in raw.dropna()):
-        types.setdefault(str(raw.name), "category" if task in ("binary", "multiclass") else "number")
+    if task in ("binary", "multiclass") and any(isinstance(value, str) for value in raw.dropna()):
+        types.setdefault(str(raw.name), "category")
     column = read_column(raw, replace(options, types=types), letters=True)
     return column.values, list(column.notes)
 
