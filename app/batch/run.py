@@ -46,6 +46,8 @@ def score_file(
     *,
     method: str | None = None,
     on_error: OnError = "stop",
+    separator: str | None = None,
+    encoding: str | None = None,
     engine: Engine = score_here,
     progress: ScoreProgress | None = None,
 ) -> Summary:
@@ -60,6 +62,7 @@ def score_file(
         out: likewise.
         method: of explanations; None for predictions alone.
         on_error: "stop" at the first bad row, or give bad rows no answer ("null").
+        separator, encoding: of CSV, where they are given.
         engine: who scores.
         progress: receives how far it has come.
 
@@ -70,10 +73,17 @@ def score_file(
     if data.is_same(out):
         raise ScoreError(f"--out must not be DATA itself: {out.text} is {data.text}")
     scorer = Scorer(serve(model), Options(method, on_error, is_csv(out)))
-    table = TableFile(data, model.features.input_names)
+    table = TableFile(data, model.features.input_names, separator, encoding)
     model_files = {name: content.hex() for name, content in pack_model(model).items()}
     # The libraries, too: another release of one may write the same answers as other bytes.
-    key = fingerprint(__version__, _arrow_version(), model_files, [method, out.suffix], data.text, data.identity())
+    key = fingerprint(
+        __version__,
+        _arrow_version(),
+        model_files,
+        [method, out.suffix, separator, encoding],
+        data.text,
+        data.identity(),
+    )
     folder = folder_beside(out)
     with folder.lock():
         parts = Parts(folder, key)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import csv
 import io
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,12 +19,15 @@ from eigenserve.app.registry import ModelRegistry, ServedModel
 from eigenserve.app.wire.requests import Asked, check_count, read_options
 from eigenserve.model import Explanation
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.rows.readings import MISSING_TEXTS
+from eigenserve.model.rows.csv_layout import CsvError, columns_of, infer_layout
+from eigenserve.model.rows.errors import Location
+from eigenserve.model.rows.features import Feature
 
 JSON = "application/json"
 CSV = "text/csv"
 ARROW = "application/vnd.apache.arrow.stream"
 
+_PLAIN = re.compile(r"[-+0-9.eE]+")
 #: name -> values of all rows, of equal length.
 Columns = dict[str, Any]
 
@@ -35,7 +41,7 @@ def read_table(body: bytes, media_type: str, query: Mapping[str, str], registry:
         ProblemError: 404, 413, 415 or 422, as for JSON.
     """
     served, method, target, interval = read_options(_options(query), registry)
-    columns = _read_csv(body, served) if media_type == CSV else _read_arrow(body)
+    columns = _read_csv(body, served) if media_type == CSV else _read_arrow(body, served)
     count = len(next(iter(columns.values()), ()))
     if not count:
         raise invalid(("body",), "must have at least one row")
@@ -127,49 +133,46 @@ def _options(query: Mapping[str, str]) -> dict[str, Any]:
     """Return a query's texts; of its interval, the number."""
     options: dict[str, Any] = dict(query)
     if options.get("interval"):
-        options["interval"] = _number(options["interval"])
+        # What is not a number stays a text, to be named.
+        with contextlib.suppress(ValueError):
+            options["interval"] = float(options["interval"])
     return options
 
 
 def _read_csv(body: bytes, served: ServedModel) -> Columns:
+    features = {feature.name: feature for feature in served.model.features.features}
+    # Of other encodings only those that say so themselves: HTTP's text is UTF-8 unless its type says otherwise.
+    encoding = None if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
     try:
-        lines = list(csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True))
+        layout = infer_layout(body, complete=True, wanted=served.model.features.input_names, encoding=encoding)
+        texts = columns_of(body[layout.start :].decode(layout.encoding), layout)
     except UnicodeDecodeError as error:
         raise invalid(("body",), f"must be UTF-8; byte {error.start} is not") from None
-    except csv.Error as error:
-        raise invalid(("body",), f"must be CSV; {error}") from None
-    lines = [line for line in lines if line]
-    if not lines:
-        raise invalid(("body",), "must have a first line with the names of the columns; got nothing")
-    header, *rows = lines
-    for i, row in enumerate(rows):
-        if len(row) != len(header):
-            raise invalid(("body", i), f"a row must have {len(header)} values as the header has; got {len(row)}")
-    if len(set(header)) != len(header):
-        raise invalid(("body",), f"the columns' names must differ; got {', '.join(header)}")
-    columns = dict(zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True))
-    numeric = {feature.name for feature in served.model.features.features if feature.kind == "numeric"}
-    return {name: _cells(texts, name in numeric) for name, texts in columns.items()}
+    except CsvError as error:
+        loc: Location = ("body",) if error.row is None else ("body", error.row)
+        raise invalid(loc, str(error) if str(error).startswith("must") else f"must be CSV; {error}") from None
+    doubled = next((name for i, name in enumerate(layout.names) if name in layout.names[:i] and name in features), None)
+    if doubled is not None:
+        raise invalid(("body",), f"the columns' names must differ; got {doubled!r} more than once")
+    return {name: _numbers(features[name], cells) if name in features else cells for name, cells in texts.items()}
 
 
-def _cells(texts: tuple[str, ...], numeric: bool) -> list[Any]:
-    """Read a column's cells; text that is not a number stays text, to be named."""
-    if numeric:
-        try:
-            return [None if text in MISSING_TEXTS else float(text) for text in texts]
-        except ValueError:
-            return [None if text in MISSING_TEXTS else _number(text) for text in texts]
-    return [None if text in MISSING_TEXTS else text for text in texts]
-
-
-def _number(text: str) -> float | str:
+def _numbers(feature: Feature, cells: list[str]) -> list[Any]:
+    """A feature's cells as numbers if all are written as programs write them, else as they are."""
+    if feature.kind != "numeric" or not feature.reading.takes_plain:
+        return cells
+    missing = feature.reading.missing_texts
+    present = [cell for cell in cells if cell not in missing]
+    # Letters and signs of nothing but plain numbers; float() reads more than those.
+    if not present or _PLAIN.fullmatch("".join(present)) is None:
+        return cells
     try:
-        return float(text)
+        return [None if cell in missing else float(cell) for cell in cells]
     except ValueError:
-        return text
+        return cells
 
 
-def _read_arrow(body: bytes) -> Columns:
+def _read_arrow(body: bytes, served: ServedModel) -> Columns:
     pyarrow = _pyarrow()
     try:
         with pyarrow.ipc.open_stream(body) as reader:
@@ -177,23 +180,29 @@ def _read_arrow(body: bytes) -> Columns:
         table.validate(full=True)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise invalid(("body",), f"must be an Arrow stream; {error}") from None
+    numeric = {feature.name for feature in served.model.features.features if feature.kind == "numeric"}
     columns = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         try:
-            columns[name] = _values(column, pyarrow)
+            columns[name] = _values(column, pyarrow, name in numeric)
         except OverflowError as error:
             raise invalid(("body", name), f"must have dates and times of the years 1 to 9999; {error}") from None
     return columns
 
 
-def _values(column: Any, pyarrow: Any) -> Any:
+def _values(column: Any, pyarrow: Any, numeric: bool = True) -> Any:
     kind = column.type
-    if pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind):
+    # Codes may have more digits than a float holds.
+    if pyarrow.types.is_floating(kind) or (pyarrow.types.is_integer(kind) and numeric):
         return column.to_numpy().astype(np.float64, copy=False)
     if pyarrow.types.is_timestamp(kind):
         # Python's own times have no nanoseconds, and may not know the zone. The moments stand there in UTC.
         micros = column.cast(pyarrow.timestamp("us", kind.tz), safe=False).cast(pyarrow.int64())
         column = micros.cast(pyarrow.timestamp("us"))
+    if pyarrow.types.is_duration(kind):
+        column = column.cast(pyarrow.duration("us"), safe=False)
+    if pyarrow.types.is_time64(kind):
+        column = column.cast(pyarrow.time64("us"), safe=False)
     return column.to_pylist()
 
 

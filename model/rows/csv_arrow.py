@@ -22,7 +22,6 @@ def text_batches(
     positions: Sequence[int],
     *,
     block_bytes: int,
-    progress: Callable[[int], None] = lambda _: None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield batches of text columns named by their positions in ``layout.names``.
 
@@ -31,7 +30,6 @@ def text_batches(
         layout: of the file.
         positions: the columns that are wanted.
         block_bytes: bytes of text that are read at a time.
-        progress: called with the bytes that are read so far.
 
     Raises:
         CsvError: rows of another width, or a quoted cell that does not end.
@@ -49,7 +47,7 @@ def text_batches(
 
     with open_file() as file:
         _skip_bytes(file, layout.start)
-        counted = _Counted(file, layout.start)
+        counted = _Counted(file)
         names = [str(i) for i in range(len(layout.names))]
         try:
             reader = pa.csv.open_csv(
@@ -69,7 +67,6 @@ def text_batches(
             for batch in reader:
                 if ragged:
                     break
-                progress(counted.count)
                 yield batch
             if counted.quotes % 2 and not ragged:
                 # A quoted cell without an end takes in all rows behind it; the other parser names its line.
@@ -94,13 +91,15 @@ def _slow_batches(
     """Yield what ``text_batches`` does, by the standard library."""
     with open_file() as file:
         _skip_bytes(file, layout.start)
-        rows = rows_of(io.TextIOWrapper(file, layout.encoding, newline=""), layout)
-        try:
-            while part := list(itertools.islice(rows, ROWS)):
-                columns = [pa.array([row[i] for row in part], pa.string()) for i in positions]
-                yield pa.RecordBatch.from_arrays(columns, [str(i) for i in positions])
-        except UnicodeDecodeError as error:
-            raise CsvError(f"must be {layout.encoding.upper()} throughout; {error.reason}: give --encoding") from error
+        with io.TextIOWrapper(file, layout.encoding, newline="") as text:
+            rows = rows_of(text, layout)
+            try:
+                while part := list(itertools.islice(rows, ROWS)):
+                    columns = [pa.array([row[i] for row in part], pa.string()) for i in positions]
+                    yield pa.RecordBatch.from_arrays(columns, [str(i) for i in positions])
+            except UnicodeDecodeError as error:
+                message = f"must be {layout.encoding.upper()} throughout; {error.reason}: give --encoding"
+                raise CsvError(message) from error
 
 
 def _skip_bytes(file: IO[bytes], count: int) -> None:
@@ -109,11 +108,10 @@ def _skip_bytes(file: IO[bytes], count: int) -> None:
 
 
 class _Counted(io.RawIOBase):
-    """Count the bytes and the quotes that are read of a file."""
+    """Count the quotes that are read of a file."""
 
-    def __init__(self, file: IO[bytes], count: int) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self.count = count
         self.quotes = 0
 
     def readable(self) -> bool:
@@ -121,6 +119,5 @@ class _Counted(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         content = self._file.read(size)
-        self.count += len(content)
         self.quotes += content.count(b'"')
         return content

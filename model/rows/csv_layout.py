@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
-from eigenserve.errors import EigenserveError
+from eigenserve.errors import EigenserveError, UserError
 
 #: Bytes at the beginning of a file that its layout is inferred from.
 HEAD_BYTES = 2**18
@@ -59,6 +59,20 @@ class CsvLayout:
     notes: tuple[str, ...] = ()
 
 
+def csv_separator(text: str | None) -> str | None:
+    """Return the separator that an option names, as itself or as tab; None where none is given.
+
+    Raises:
+        UserError: a text that is not one character.
+    """
+    if text is None:
+        return None
+    separator = SEPARATOR_NAMES.get(text, text)
+    if len(separator) != 1 or separator in '"\r\n':
+        raise UserError(f"--csv-separator must be one character, or tab; got {text!r}")
+    return separator
+
+
 def infer_layout(
     head: bytes,
     *,
@@ -89,9 +103,9 @@ def infer_layout(
     if first == len(lines):
         raise CsvError("must have a first line with the names of the columns; got nothing")
     separator = separator or hint or _separator(lines[first:], wanted)
-    quoted = re.search(rf'(^|{re.escape(separator)}) +"', "".join(lines[first : first + HEAD_RECORDS]), re.MULTILINE)
-    first += _comments(lines[first:], separator, bool(quoted))
-    records = list(_head_records(lines[first:], separator, bool(quoted)))
+    quoted = any(re.match(' +"', cell) for _, row in _head_records(lines[first:], separator, False) for cell in row)
+    first += _comments(lines[first:], separator, quoted)
+    records = list(_head_records(lines[first:], separator, quoted))
     taken, header = records[0]
     rows = [row for _, row in records[1:]]
     if not complete and len(rows) > 1:
@@ -104,7 +118,7 @@ def infer_layout(
         names=tuple(names),
         start=len(mark[0]) + len(before.encode(encoding)),
         lines=first + taken,
-        blank_before_quote=bool(quoted),
+        blank_before_quote=quoted,
         notes=notes,
     )
 
@@ -168,7 +182,7 @@ def rows_of(lines: Iterable[str], layout: CsvLayout) -> Iterator[list[str]]:
         names = ", ".join(name or "(none)" for name in layout.names[:4]) + (", ..." if width > 4 else "")
         kept = "" if shown == width else " and 1 without a name"
         raise CsvError(
-            f"rows must have {shown} cells{kept}, as the header has ({names}); {', '.join(bad)}{more}: "
+            f"rows must have {shown} values{kept}, as the header has ({names}); {', '.join(bad)}{more}: "
             "mend these lines, or quote cells that hold the separator",
             at,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
@@ -96,7 +97,8 @@ class Reading:
             return hours_of(text)
         parts = split_number(text)
         if parts is None:
-            return None
+            # An infinity is a number, though none that a model takes.
+            return math.inf if text.casefold().lstrip("+-") in ("inf", "infinity", "∞") else None
         power = 0
         for affix in (parts.prefix, parts.suffix):
             if self.magnitudes and affix in MAGNITUDES and affix == parts.suffix:

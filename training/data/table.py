@@ -16,7 +16,7 @@ import pyarrow.parquet
 
 from eigenserve.errors import UserError
 from eigenserve.model.rows.csv_arrow import text_batches
-from eigenserve.model.rows.csv_layout import HEAD_BYTES, SEPARATOR_NAMES, CsvError, CsvLayout, encoding_of, infer_layout
+from eigenserve.model.rows.csv_layout import HEAD_BYTES, CsvError, CsvLayout, csv_separator, encoding_of, infer_layout
 from eigenserve.model.rows.readings import MISSING_TEXTS
 from eigenserve.training.data.sources import Source, sources_of, unreadable
 
@@ -47,10 +47,7 @@ class FileOptions:
     missing: frozenset[str] = MISSING_TEXTS
 
     def __post_init__(self) -> None:
-        separator = SEPARATOR_NAMES.get(self.separator or "", self.separator)
-        if separator is not None and (len(separator) != 1 or separator in '"\r\n'):
-            raise UserError(f"--csv-separator must be one character, or tab; got {self.separator!r}")
-        object.__setattr__(self, "separator", separator)
+        object.__setattr__(self, "separator", csv_separator(self.separator))
 
 
 @dataclass(frozen=True)
