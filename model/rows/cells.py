@@ -33,6 +33,8 @@ def category_key(value: object) -> str:
     """Return the text under which a category is stored: 3, 3.0, "3" and " 3.0" are one, so are True and "true"."""
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
     if isinstance(value, Decimal) and value.is_finite():
         value = int(value) if value == int(value) else float(value)
     if isinstance(value, float | np.floating) and float(value).is_integer():

@@ -166,7 +166,8 @@ def rows_of(lines: Iterable[str], layout: CsvLayout) -> Iterator[list[str]]:
     Raises:
         CsvError: once all rows were looked at, naming the first lines of another width.
     """
-    width, bad, count, at = len(layout.names), [], 0, None
+    width, count, at = len(layout.names), 0, None
+    bad: list[str] = []
     shown = sum(map(bool, layout.names)) if "" in (layout.names[0], layout.names[-1]) else width
     for i, (line, row) in enumerate(records(lines, layout)):
         if len(row) == width:

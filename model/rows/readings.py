@@ -160,12 +160,14 @@ def split_number(text: str) -> NumberText | None:
     prefix = affix_key(match["prefix"] or "")
     if prefix and prefix not in CURRENCIES:
         return None
-    minuses = [bool(match["open"]), match["sign"] == "-", match["inner"] == "-", bool(match["trail"])]
+    minuses = [match["sign"] == "-", match["inner"] == "-", bool(match["trail"])]
     if sum(minuses) > 1:
         return None
     power = int(match["exponent"][1:]) if match["exponent"] else 0
     body = match["body"].replace("’", "'")
-    return NumberText("-" if any(minuses) else "", prefix, body, power, affix_key(match["suffix"] or ""))
+    return NumberText(
+        "-" if match["open"] or any(minuses) else "", prefix, body, power, affix_key(match["suffix"] or "")
+    )
 
 
 @lru_cache(64)

@@ -156,6 +156,8 @@ def _of_objects(column: pd.Series, present: pd.Series, kinds: set[type]) -> Colu
         )
     if all(issubclass(kind, bool | np.bool_) for kind in kinds):
         return Column(column)
+    if kinds & {bool, np.bool_} and all(category_key(x) in ("true", "false", "0", "1") for x in present):
+        return Column(column.map(bool, na_action="ignore"))
     if all(issubclass(kind, int | float | Decimal | np.integer | np.floating) and kind is not bool for kind in kinds):
         floats = pd.Series([np.nan if pd.isna(x) else float(x) for x in column], column.index, np.float64, column.name)
         whole = all(issubclass(kind, int | np.integer) for kind in kinds) and len(present) == len(column)
@@ -192,7 +194,7 @@ def _of_numbers(column: pd.Series, wanted: ColumnType | None, plain: Reading, op
         return replace(_as_category(column, plain), notes=(note,))
     given = options.date_formats.get(name)
     if wanted == "date" or given or (wanted is None and _FIRST_DATE <= low <= high <= _LAST_DATE):
-        texts = texts_of(present, frozenset(), str)
+        texts = texts_of(present.astype(str), frozenset())
         dates = infer_dates(name, texts, given or "%Y%m%d")
         certain = dates is not None and not np.isnan(dates.days).any() and len(present) >= LEAST_DATES
         if dates is not None and (certain or wanted == "date" or given):
@@ -218,7 +220,9 @@ def _of_texts(
     letters: bool,
 ) -> Column:
     name = str(column.name)
-    texts = texts_of(column, plain.missing_texts, str.strip if kinds <= {str} else _text)
+    # Values of other types as texts first: 1 and True are equal to pandas.
+    cells = column if kinds <= {str} else column.map(_text, na_action="ignore")
+    texts = texts_of(cells, plain.missing_texts)
     if wanted == "category" or not texts.texts:
         return _of_categories(column, texts, plain, letters)
     words = {text.casefold() for text in texts.texts}
@@ -234,9 +238,8 @@ def _of_texts(
         if numbers is not None:
             return _numbers_column(column, texts, numbers, plain, wanted)
     elif wanted is None:
-        notes = (
-            f"{name!r} holds codes of digits, such as {texts.texts[0]!r}: read as categories (--types {name}=number)",
-        )
+        code = next((text for text in texts.texts if text[0] == "0"), texts.texts[0])
+        notes = (f"{name!r} holds codes such as {code!r}: read as categories (--types {name}=number overrides it)",)
     if wanted in (None, "time") and not notes and (hours := infer_hours(texts)) is not None:
         return _numbers_column(column, texts, hours, plain, wanted)
     if wanted in (None, "date") and not notes:
@@ -352,8 +355,6 @@ def _named(column: pd.Series, chosen: Any) -> list[tuple[int, Any]]:
 
 def _text(value: Any) -> str:
     """Return the text of a value of any type."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace").strip()
     if isinstance(value, date | time):
         return value.isoformat()
     return category_key(value)
@@ -378,7 +379,7 @@ def _dates(days: Any, column: pd.Series) -> pd.Series:
 def _spread(values: Any, texts: Texts, column: pd.Series) -> pd.Series:
     """Spread a value for each text over the rows, None where it is missing."""
     words = len(values) and not isinstance(values[0], bool)
-    spread = np.append(values, None)[texts.codes]
+    spread = np.append(values, np.array([None], object))[texts.codes]
     return pd.Series(spread, column.index, "str" if words else object, name=column.name)
 
 

@@ -75,6 +75,8 @@ def infer_numbers(texts: Texts, decimal: str | None = None, hint: str = ".") -> 
     values = np.array([np.nan if (x := reading.number(text)) is None else x for text in texts.texts])
     values[np.isinf(values)] = np.nan
     odd = np.isnan(values)
+    if texts.count(~odd) < NEARLY * texts.count(~texts.is_marker()):
+        return None
     if odd.any() and texts.count(odd & _are_codes(texts.texts)) > texts.count(odd) / 2:
         return None
     return Numbers(reading, values, _example(texts, values, reading), ambiguous)
@@ -159,8 +161,9 @@ def _marks(
     fitting = [sum(count for body, count in bodies.items() if digits_of(body, *style) is not None) for style in styles]
     best = int(np.argmax(fitting))
     equals = [style for style, fits in zip(styles, fitting, strict=True) if fits == fitting[best]]
-    open_comma = any(style[0] != styles[best][0] for style in equals) and styles[best] != (".", "")
-    return styles[best], open_comma and not decimal
+    readings = [[digits_of(body, *style) for body in bodies] for style in equals]
+    differ = any(other != readings[0] for other in readings) and styles[best] != (".", "")
+    return styles[best], differ and not decimal
 
 
 def _example(texts: Texts, values: FloatArray, reading: Reading) -> tuple[str, float] | None:

@@ -176,7 +176,7 @@ def _fetched(name: str, draft: Any) -> Source:
         head = file.read(8)
     if head.startswith(b"\x1f\x8b"):
         return Source(name, path, "csv", ".gz", draft=draft)
-    kind = next((kind for magic, kind in _MAGICS if head.startswith(magic)), "csv")
+    kind: Format = next((kind for magic, kind in _MAGICS if head.startswith(magic)), "csv")
     return Source(name, path, kind, draft=draft)
 
 

@@ -125,7 +125,7 @@ def checked_frame(frame: pd.DataFrame, name: str | Path) -> pd.DataFrame:
         raise UserError(f"{name} has more than one column named {doubled[0]!r}: rename all but one")
     if len(frame) == 0:
         raise UserError(f"{name} must have at least one row; got none")
-    return frame.drop(columns=[column for column in frame if column.startswith("__index_level_")])
+    return frame.drop(columns=[column for column in frame.columns if str(column).startswith("__index_level_")])
 
 
 def fingerprint(frame: pd.DataFrame) -> str:

@@ -99,7 +99,7 @@ def split_read_target(
         notes.append(_left_out(raw, column))
         frame, column = frame[column.notna()], column[column.notna()]
     if not len(column):
-        raise UserError(f"target {name!r} is missing in every row")
+        raise UserError(f"target {name!r} must vary; it is missing in every row")
     if vary and not classes and column.nunique() < 2:
         raise UserError(f"target {name!r} must vary; it is {column.iloc[0]} in every row")
     if task is None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -67,20 +66,19 @@ class Texts:
         return Texts(texts, self.counts[kept], self.rows[kept], np.append(places, -1)[self.codes])
 
 
-def texts_of(column: pd.Series, missing: frozenset[str], text: Callable[[Any], str] = str.strip) -> Texts:
+def texts_of(column: pd.Series, missing: frozenset[str]) -> Texts:
     """Collect the different texts of a column.
 
     Args:
-        column: its values; None and NaN are missing.
+        column: of texts; None and NaN are missing.
         missing: texts that stand for a missing value.
-        text: gives the text of a value.
     """
     raw, uniques = pd.factorize(column)
     names: dict[str, int] = {}
     trimmed = ""
     places = np.full(len(uniques) + 1, -1, np.int64)
     for i, value in enumerate(uniques):
-        name = text(value)
+        name = value.strip()
         if name not in missing:
             if name in names and not trimmed:
                 trimmed = name
