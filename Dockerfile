@@ -55,7 +55,7 @@ COPY --from=wheel /wheels /wheels
 RUN pip install --no-deps --no-index /wheels/*.whl
 
 FROM fit-venv AS train-venv
-# The index of PyTorch's builds for CPUs, unless pip is told of it in another way: see pytorch.org.
+# The index of PyTorch's builds for CPUs, unless pip is configured in another way: see pytorch.org.
 ARG TORCH_INDEX=
 RUN pip install --require-hashes --only-binary :all: ${TORCH_INDEX:+--extra-index-url ${TORCH_INDEX}} \
     -r requirements/torch-cpu.txt
@@ -73,7 +73,7 @@ FROM ${PYTHON} AS base
 RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin eigenserve \
     && mkdir /models && chown 10001:10001 /models
 COPY --from=tini /usr/bin/tini-static /usr/local/bin/tini
-# The modes are told, as those of a checkout depend on the umask of whoever made it.
+# The modes are set, as those of a checkout depend on the umask of whoever made it.
 COPY --chmod=755 deploy/container/entrypoint.sh /usr/local/bin/eigenserve
 COPY --chmod=755 deploy/container/healthcheck.py /opt/eigenserve/
 COPY --from=kernels /opt/kernels /opt/kernels

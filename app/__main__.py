@@ -2,6 +2,6 @@
 
 import sys
 
-from eigenserve.cli import main
+from eigenserve.__main__ import main
 
 sys.exit(main(prog="python -m app"))

@@ -9,15 +9,13 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from eigenserve import __version__
-from eigenserve.app.api import counterfactuals, kserve_v1, mlflow, open_inference
-from eigenserve.app.api import predictions as endpoints
-from eigenserve.app.api.cloud_platforms import add_platform_routes
+from eigenserve.app.api import counterfactuals, kserve_v1, mlflow, open_inference, predictions
+from eigenserve.app.api.mlflow import add_platform_routes
 from eigenserve.app.api.openapi import add_documentation
 from eigenserve.app.engine.service import Service
 from eigenserve.app.middleware.api_keys import KeyCheck, Keys
 from eigenserve.app.middleware.direct_routes import ShortWay
-from eigenserve.app.middleware.load_shedding import Refusals
-from eigenserve.app.middleware.observer import Observation, Observer
+from eigenserve.app.middleware.observer import Observer
 from eigenserve.app.observability.logs import AccessLog
 from eigenserve.app.observability.tracing import Tracing, tracing_from_environment
 from eigenserve.app.page import add_page
@@ -63,7 +61,7 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
         redirect_slashes=False,
     )
     app.state.service = service
-    routers = (endpoints.router, counterfactuals.router, kserve_v1.router, open_inference.router, mlflow.router)
+    routers = (predictions.router, counterfactuals.router, kserve_v1.router, open_inference.router, mlflow.router)
     for router in routers:
         app.include_router(router)
     add_platform_routes(app, settings.health_route, settings.predict_route)
@@ -71,9 +69,6 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
     add_page(app, settings.page)
     add_handlers(app)
     app.add_middleware(ShortWay, routes=[route for router in routers for route in router.routes])
-    keys = Keys(settings.api_keys, settings.admin_keys, settings.health_route)
-    observation = Observation(service, access_log, tracing)
-    app.add_middleware(KeyCheck, keys=keys)
-    app.add_middleware(Observer, observation=observation)
-    app.state.refusals = Refusals(service, keys, observation)
+    app.add_middleware(KeyCheck, keys=Keys(settings.api_keys, settings.admin_keys, settings.health_route))
+    app.add_middleware(Observer, service=service, access_log=access_log, tracing=tracing)
     return app

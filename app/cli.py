@@ -9,9 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from eigenserve.app.api.cloud_platforms import platform_settings, platform_variables
 from eigenserve.app.observability.logs import configure_logging
-from eigenserve.app.settings import PREFIX, Settings
+from eigenserve.app.settings import PREFIX, Settings, platform_settings, platform_variables
 from eigenserve.errors import UserError
 
 #: Connections that wait to be accepted, as uvicorn has it.
@@ -78,11 +77,11 @@ def _settings(parsed: argparse.Namespace) -> Settings:
     given: dict[str, Any] = {
         key: value for key, value in vars(parsed).items() if key in Settings.model_fields and value is not None
     }
-    return Settings(**{**platform_settings(os.environ, PREFIX), **given})
+    return Settings(**{**platform_settings(os.environ), **given})
 
 
 def _origin(loc: tuple[int | str, ...], parsed: argparse.Namespace) -> str:
     name = str(loc[0]) if loc else "settings"
     if getattr(parsed, name, None) is not None:
         return f"--{name}"
-    return platform_variables(os.environ, PREFIX).get(name, f"{PREFIX}{name.upper()}")
+    return platform_variables(os.environ).get(name, f"{PREFIX}{name.upper()}")

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from eigenserve.app.request_state import state_of
 from eigenserve.model.checkpoints.local_store import ModelNotFoundError
 from eigenserve.model.rows.errors import InvalidRowsError
 
@@ -112,7 +113,7 @@ async def problem_of(request: Request, error: Exception) -> Response:
     """Map an error of the table to the answer of its request."""
     kind = next(kind for kind in type(error).__mro__ if kind in PROBLEMS)
     problem = PROBLEMS[kind](error, request)
-    return problem_response(problem, request.scope["path"], request.scope["state"].get("request_id"))
+    return problem_response(problem, request.scope["path"], state_of(request.scope).get("request_id"))
 
 
 def add_handlers(app: FastAPI) -> None:

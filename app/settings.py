@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,6 +10,15 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "EIGENSERVE_"
+#: Variable of a managed platform -> our setting. Vertex AI: "Custom container requirements for inference". SageMaker:
+#: "Custom inference code with hosting services"; it asks for /ping and /invocations, which are MLflow's too. Where two
+#: stand for one setting, the later counts, as in deploy/container/healthcheck.py.
+_PLATFORMS = {
+    "SAGEMAKER_BIND_TO_PORT": "port",
+    "AIP_HTTP_PORT": "port",
+    "AIP_HEALTH_ROUTE": "health_route",
+    "AIP_PREDICT_ROUTE": "predict_route",
+}
 #: A path of the service. Braces would be parameters, which no platform has.
 ROUTE = "^/[^{}]*$"
 
@@ -105,6 +115,20 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return frozenset(part.strip() for part in value.split(",") if part.strip())
         return value
+
+
+def platform_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings that a platform's variables stand for, except those that are set by their own names."""
+    return {name: environment[variable] for name, variable in platform_variables(environment).items()}
+
+
+def platform_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the platform's variable that each setting is taken from."""
+    return {
+        name: variable
+        for variable, name in _PLATFORMS.items()
+        if environment.get(variable) and not environment.get(PREFIX + name.upper())
+    }
 
 
 def settings_table() -> str:

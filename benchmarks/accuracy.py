@@ -1,6 +1,6 @@
 """`python -m benchmarks.accuracy`: cross-validated accuracy and times against other learners, as Markdown and JSON.
 
-All learners see the same folds. Packages that are missing are skipped, and told; `make bench-accuracy` installs
+All learners see the same folds. Packages that are missing are skipped with a note; `make bench-accuracy` installs
 them. What is done is in the JSON file already after each table, and is not done again.
 """
 
@@ -35,8 +35,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--budget", type=float, default=60.0, help="seconds of Eigenserve's search (default 60)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("build/accuracy.json"), help="default: %(default)s")
-    told = parser.parse_args(argv)
-    tables, learners = told.tables.split(","), told.learners.split(",")
+    options = parser.parse_args(argv)
+    tables, learners = options.tables.split(","), options.learners.split(",")
     for name, known in ((tables, TABLES), (learners, RIVALS)):
         unknown = sorted(set(name) - set(known))
         if unknown:
@@ -44,15 +44,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     absent = [name for name in learners if find_spec(PACKAGES.get(name, "sklearn")) is None]
     if absent:
         print(f"left out, not installed: {', '.join(absent)}")
-    done = json.loads(told.out.read_text()) if told.out.exists() else {}
+    done = json.loads(options.out.read_text()) if options.out.exists() else {}
     for name in tables:
         table = TABLES[name]()
         found = done.setdefault(name, {"task": table.task, "rows": len(table.target), "learners": {}})
         for learner in learners:
             if learner not in absent and learner not in found["learners"]:
-                found["learners"][learner] = judge(table, learner, told.folds, told.seed, told.budget)
-                told.out.parent.mkdir(parents=True, exist_ok=True)
-                told.out.write_text(json.dumps(done, indent=1) + "\n")
+                found["learners"][learner] = judge(table, learner, options.folds, options.seed, options.budget)
+                options.out.parent.mkdir(parents=True, exist_ok=True)
+                options.out.write_text(json.dumps(done, indent=1) + "\n")
         print(markdown(name, found), flush=True)
     print(summary(done))
 

@@ -29,7 +29,7 @@ class Rival(NamedTuple):
 
     Attributes:
         make: (table, seed, budget in seconds) -> an estimator; codes of classes are its target.
-        explain: (fitted estimator, features) -> contributions; None where there are no exact ones.
+        explain: (fitted estimator, features) -> contributions; None where exact ones do not exist.
     """
 
     make: Callable[[Table, int, float], Any]
@@ -61,7 +61,7 @@ def _explain_linear(pipeline: Any, features: pd.DataFrame) -> Any:
 
 
 def _mlp(table: Table, seed: int, budget: float) -> Any:
-    told = {
+    settings = {
         "hidden_layer_sizes": (128, 64),
         "alpha": 1e-3,
         "max_iter": 300,
@@ -70,9 +70,9 @@ def _mlp(table: Table, seed: int, budget: float) -> Any:
         "random_state": seed,
     }
     if table.task == "regression":
-        model = make_pipeline(_encoder(), MLPRegressor(**told))
+        model = make_pipeline(_encoder(), MLPRegressor(**settings))
         return TransformedTargetRegressor(model, transformer=StandardScaler())
-    return make_pipeline(_encoder(), MLPClassifier(**told))
+    return make_pipeline(_encoder(), MLPClassifier(**settings))
 
 
 def _tuned(model: Any, grid: dict[str, list[int]], table: Table) -> Any:

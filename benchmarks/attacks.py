@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.explanations.eigenvector import explain_by_eigenvector
 from eigenserve.model.spectral import SpectralModel
 
 STARTS = 8
@@ -90,7 +91,7 @@ def _climb(tried: _Tried, shares: FloatArray, sign: float, output: int) -> Float
         if scores.max() > best:
             best, at = scores.max(), shares[scores.argmax()]
         slopes = np.zeros(shares.shape)
-        slopes[:, numeric] = model.explain_columns(tried.rows(shares), target=target).sensitivities
+        slopes[:, numeric] = explain_by_eigenvector(model, tried.rows(shares), target).sensitivities
         shares = np.clip(shares + step * sign * np.sign(np.nan_to_num(slopes)), -1.0, 1.0)
     return at
 

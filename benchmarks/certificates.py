@@ -48,7 +48,7 @@ def run(quick: bool = False, store: str = "build/certificates", names: tuple[str
     Raises:
         AssertionError: an attack left an interval or changed a decision within its radius.
     """
-    print("Proved intervals beside attacks, every number within a tenth of a standard deviation; medians of rows.")
+    print("Proved intervals and attacks, every number within a tenth of a standard deviation; medians of rows.")
     print("width x: proved / reached width; largest x: proved / reached largest change")
     columns = ("effort", "random", "adversarial", "width x", "p90", "largest x", "ms a row")
     print(f"{'model':<10}" + "".join(f"{column:>12}" for column in columns))
@@ -77,7 +77,7 @@ def _measure(name: str, model: SpectralModel, columns: FloatArray, random: int) 
         width, largest, times = [], [], []
         for row, own, seen in zip(columns, radii, tried, strict=True):
             start = time.perf_counter()
-            found = score_interval(model.features, model.ensemble, row, own, effort)
+            found = score_interval(model, row, own, effort)
             times.append(time.perf_counter() - start)
             if (seen.low < found.low).any() or (seen.high > found.high).any():
                 raise AssertionError(f"{name}: {seen} left {found} of the row {row.tolist()}")
@@ -100,7 +100,7 @@ def _decisions(name: str, model: SpectralModel, columns: FloatArray, rng: np.ran
     shares, tries = [], 0
     for row in columns[: len(columns) // 4]:
         scales = default_radii(model.features, row)
-        share = certified_radius(model.features, model.ensemble, row, scales, threshold, EFFORTS[0])
+        share = certified_radius(model, row, scales, threshold, EFFORTS[0])
         shares.append(share)
         seen = attack(model, row, {key: share * scale for key, scale in scales.items()}, rng, 2000)
         score = model.scores(row[None])[0]

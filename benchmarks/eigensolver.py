@@ -18,7 +18,7 @@ from eigenserve.model.kernels.threads import for_ranges, num_threads, set_num_th
 
 ORDERS = (5, 15, 45, 100, 1000)
 BATCHES = (1, 64, 4096, 65536)
-LARGEST_BYTES = 2**30  # a benchmark should fit beside other work: inputs beyond this are left out
+LARGEST_BYTES = 2**30  # a benchmark should fit next to other work: inputs beyond this are left out
 PEER_S = 0.2  # time given to a peer per round: slow ones solve a part of the batch
 
 

@@ -19,6 +19,7 @@ from eigenserve.app.engine.explanation_parts import included
 from eigenserve.app.registry import ServedModel
 from eigenserve.app.wire.include_options import INCLUDES, Include
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.explanations.explain import explain
 from eigenserve.model.rows.baseline import baseline_columns
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.data.table import read_table
@@ -43,7 +44,7 @@ def run(quick: bool = False, store: str = "build/certificates") -> None:
 
 def _complete(model: SpectralModel, columns: FloatArray) -> None:
     for method in ("eigenvector", "path", "shapley"):
-        found = model.explain_columns(columns, method)
+        found = explain(model, columns, method)
         miss = np.abs(found.baseline + found.contributions.sum(axis=1) - found.score)
         worst = (miss / np.maximum(1.0, np.abs(found.score))).max()
         print(f"{method:<12} baseline + contributions misses the score by {worst:.1e} of it, at most of {len(columns)}")
@@ -52,7 +53,7 @@ def _complete(model: SpectralModel, columns: FloatArray) -> None:
 def _costs(model: SpectralModel, columns: FloatArray, rounds: int) -> None:
     hundred, served = columns[:100], ServedModel("housing", 1, model)
     rivals: dict[str, tuple[int, Callable[[], object]]] = {
-        method: (100, lambda method=method: model.explain_columns(hundred, method))
+        method: (100, lambda method=method: explain(model, hundred, method))
         for method in ("eigenvector", "path", "shapley")
     }
     for part in INCLUDES:
@@ -67,7 +68,7 @@ def _costs(model: SpectralModel, columns: FloatArray, rounds: int) -> None:
     else:
         base = baseline_columns(model.features)[None]
         exact = shap.explainers.ExactExplainer(model.predict, shap.maskers.Independent(base, max_samples=1))
-        ours, theirs = model.explain_columns(hundred, "shapley"), exact(hundred)
+        ours, theirs = explain(model, hundred, "shapley"), exact(hundred)
         off = np.abs(ours.contributions - theirs.values).max() / np.abs(ours.score).max()
         print(f"shapley differs from shap's ExactExplainer by {off:.1e} of the largest score")
         rivals["shap's exact"] = (100, lambda: exact(hundred))
@@ -79,14 +80,14 @@ def _costs(model: SpectralModel, columns: FloatArray, rounds: int) -> None:
 def _counterfactuals(model: SpectralModel, columns: FloatArray) -> None:
     """A goal 5 to 40 percent above or below each prediction; ratios above 1.01 are what a grid found nearer."""
     rng, features = np.random.default_rng(0), model.features
-    told, taken, ratios = 0, 0.0, []
+    count, taken, ratios = 0, 0.0, []
     for row in columns:
         sign, share = rng.choice([-1.0, 1.0]), rng.uniform(0.05, 0.4)
         goal = float(model.predict(row[None])[0]) * (1.0 + sign * share)
         start = time.perf_counter()
         (found,) = model.counterfactuals(row[None], {"above" if sign > 0 else "below": goal})
         taken += time.perf_counter() - start
-        told += len(found)
+        count += len(found)
         for one in found:
             if sign * (model.predict(one.columns[None])[0] - goal) < 0.0:
                 raise AssertionError(f"{one} misses {goal}")
@@ -100,7 +101,7 @@ def _counterfactuals(model: SpectralModel, columns: FloatArray) -> None:
             if 0.0 < least < np.inf:
                 ratios.append(own / least)
     print(
-        f"{told} counterfactuals of {len(columns)} rows reach their goals, {1e3 * taken / len(columns):.0f} ms a row; "
+        f"{count} counterfactuals of {len(columns)} rows reach their goals, {1e3 * taken / len(columns):.0f} ms a row; "
         f"distance over the least on a grid: {max(ratios):.5f} at most, of {len(ratios)} grids that reached it"
     )
 

@@ -134,24 +134,24 @@ def main() -> None:
     parser.add_argument("feature")
     parser.add_argument("--pairs", type=int, default=1_000_000)
     parser.add_argument("--climbs", type=int, default=2_000)
-    told = parser.parse_args()
-    model = load_model(told.model)
-    direction = model.card.get("certificates", {}).get("monotone", {}).get(told.feature)
+    options = parser.parse_args()
+    model = load_model(options.model)
+    direction = model.card.get("certificates", {}).get("monotone", {}).get(options.feature)
     if direction is None:
-        parser.error(f"{told.model} has no certificate of {told.feature!r}")
-    sign, index = (1.0 if direction == "+" else -1.0), model.features.names.index(told.feature)
-    columns, rng = model.features.encode(read_table(told.data)), np.random.default_rng(0)
+        parser.error(f"{options.model} has no certificate of {options.feature!r}")
+    sign, index = (1.0 if direction == "+" else -1.0), model.features.names.index(options.feature)
+    columns, rng = model.features.encode(read_table(options.data)), np.random.default_rng(0)
     print("| search | pairs | least rise of the score | seconds |\n|---|---|---|---|")
     for name, work, count in (
-        ("random pairs", random_pairs, told.pairs),
+        ("random pairs", random_pairs, options.pairs),
         ("from knot to knot", along_knots, 1_000),
-        ("adversary", adversary, told.climbs),
+        ("adversary", adversary, options.climbs),
     ):
         started = time.monotonic()
         found = work(model, columns, index, sign, count, rng)
         print(f"| {name} | {found.tried:,} | {found.least:.3g} | {time.monotonic() - started:.1f} |", flush=True)
         if not found.held:
-            raise SystemExit(f"the score fell by {-found.least:g} along {told.feature!r}")
+            raise SystemExit(f"the score fell by {-found.least:g} along {options.feature!r}")
 
 
 if __name__ == "__main__":

@@ -6,11 +6,13 @@ eigenvalues) of each; onnxruntime starts from raw features and gives predictions
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import onnxruntime
 from scipy.linalg import eigh_tridiagonal, eigvalsh_tridiagonal
 
+from eigenserve.model.explanations.explain import explain
 from eigenserve.model.kernels.threads import num_threads
 from eigenserve.model.matrices.curves import Curve, CurveSet, Term
 from eigenserve.model.matrices.ensemble import SpectralEnsemble
@@ -34,8 +36,8 @@ def run(quick: bool = False) -> None:
         model = random_model(dim, members)
         for batch in (4096,) if quick else (1, 64, 4096):
             for precision in ("float64", "float32"):
-                for explain in (False, True):
-                    _row(model, batch, ExportSettings(explain=explain, precision=precision), 15 if quick else 9)
+                for explained in (False, True):
+                    _row(model, batch, ExportSettings(explain=explained, precision=precision), 15 if quick else 9)
 
 
 def random_model(dim: int, members: int) -> SpectralModel:
@@ -60,7 +62,7 @@ def _row(model: SpectralModel, batch: int, settings: ExportSettings, rounds: int
     columns = np.random.default_rng(1).uniform(-2, 2, (batch, FEATURES))
     content, inputs = onnx_bytes(model, settings), graph_inputs(model, columns, settings)
     session, load_s = _loaded(content)
-    own = model.explain_columns if settings.explain else model.scores
+    own = partial(explain, model) if settings.explain else model.scores
     part = min(batch, SCIPY_ROWS)
     times = _in_turns(
         {
@@ -99,12 +101,12 @@ def _loaded(content: bytes) -> tuple[onnxruntime.InferenceSession, float]:
     return session, min(times)
 
 
-def _scipy(model: SpectralModel, columns: np.ndarray, explain: bool) -> Callable[[], object]:
+def _scipy(model: SpectralModel, columns: np.ndarray, explained: bool) -> Callable[[], object]:
     """One call per matrix, on matrices made beforehand."""
     pencil, k = model.ensemble.pencil, model.ensemble.eig_idx
     diag, off_diag = pencil.matrices(pencil.curves.walk(model.features.coordinates(columns)))
     pairs = list(zip(diag.reshape(-1, pencil.dim), off_diag.reshape(-1, pencil.dim - 1), strict=True))
-    if explain:
+    if explained:
         return lambda: [eigh_tridiagonal(d, e, select="i", select_range=(k - 1, k + 1)) for d, e in pairs]
     return lambda: [eigvalsh_tridiagonal(d, e, select="i", select_range=(k, k)) for d, e in pairs]
 

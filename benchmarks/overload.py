@@ -56,7 +56,7 @@ class Seen:
 
 
 class _Client(asyncio.Protocol):
-    """One connection that sends a request when told to, and notes its answer."""
+    """One connection that sends a request on demand, and notes its answer."""
 
     def __init__(self, request: bytes, seen: Seen) -> None:
         self.request, self.seen = request, seen
@@ -244,7 +244,7 @@ def run(quick: bool = False, model: str = "models/housing", workers: int = 1) ->
     """Measure and print."""
     path = Path(model).resolve()
     if not path.is_dir():
-        print(f"overload: left out, there is no model at {path}; train one with `make train-demo`")
+        print(f"overload: left out, no model at {path}; train one with `make train-demo`")
         return
     rows = feature_rows(path, ROWS)
     names = load_model(path).features.names

@@ -36,7 +36,7 @@ def run(quick: bool = False, model: str = "models/housing", rows: int | None = N
     """Measure and print."""
     path = Path(model).resolve()
     if not path.is_dir():
-        print(f"scoring: left out, there is no model at {path}; train one with `make train-demo`")
+        print(f"scoring: left out, no model at {path}; train one with `make train-demo`")
         return
     with tempfile.TemporaryDirectory(dir=folder) as work:
         _measure(path, rows or (500_000 if quick else 10_000_000), Path(work))

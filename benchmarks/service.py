@@ -1,4 +1,4 @@
-"""The service under load on loopback, beside bare FastAPI and LitServe with the same model and payloads.
+"""The service under load on loopback, against bare FastAPI and LitServe with the same model and payloads.
 
     python -m benchmarks.service --model models/housing [--litserve-python PATH] [--quick]
 
@@ -37,7 +37,7 @@ def run(quick: bool = False, model: str = "models/housing", litserve_python: str
     """Measure and print the tables."""
     path = Path(model).resolve()
     if not path.is_dir():
-        print(f"service: left out, there is no model at {path}; train one with `make train-demo`")
+        print(f"service: left out, no model at {path}; train one with `make train-demo`")
         return
     rounds, seconds = (3, 2.0) if quick else (5, 4.0)
     small = json.dumps({"instances": feature_rows(path, 1)}).encode()
@@ -64,7 +64,7 @@ def run(quick: bool = False, model: str = "models/housing", litserve_python: str
 
 
 def _large(port: int, path: Path, rounds: int) -> None:
-    """One request of many rows, beside the same rows in this process."""
+    """One request of many rows, against the same rows in this process."""
     model, rows = load_model(path), feature_rows(path, LARGE_ROWS)
     columns = {name: [row[name] for row in rows] for name in model.features.names}
     as_json = json.dumps({"instances": rows}).encode()
@@ -88,8 +88,8 @@ def _large(port: int, path: Path, rounds: int) -> None:
     names = list(work)
     for i, name in enumerate(names):
         median = statistics.median(times[name])
-        beside = f"{median / statistics.median(times[names[i - 1]]):>8.2f} x in process" if i % 2 else ""
-        print(f"{name:<36}{median * 1e3:>9.1f} ms{LARGE_ROWS / median:>12,.0f} rows/s{beside}")
+        ratio = f"{median / statistics.median(times[names[i - 1]]):>8.2f} x in process" if i % 2 else ""
+        print(f"{name:<36}{median * 1e3:>9.1f} ms{LARGE_ROWS / median:>12,.0f} rows/s{ratio}")
 
 
 async def _load(port: int, body: bytes, seconds: float) -> tuple[float, float, float]:

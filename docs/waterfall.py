@@ -1,6 +1,6 @@
 """Draw the README's picture: one of the demo's test rows, from its baseline to its prediction.
 
-python docs/waterfall.py [MODEL] [OUT.svg]     MODEL: models/housing unless told otherwise
+python docs/waterfall.py [MODEL] [OUT.svg]     MODEL: models/housing by default
 """
 
 from __future__ import annotations
@@ -68,5 +68,5 @@ def label(term: str, row: dict[str, float]) -> str:
 
 
 if __name__ == "__main__":
-    told = sys.argv[1:]
-    draw(told[0] if told else "models/housing", Path(told[1]) if len(told) > 1 else ROOT / "docs/images/waterfall.svg")
+    argv = sys.argv[1:]
+    draw(argv[0] if argv else "models/housing", Path(argv[1]) if len(argv) > 1 else ROOT / "docs/images/waterfall.svg")

@@ -2,7 +2,7 @@
 
 from eigenserve.model.checkpoints.local_store import CheckpointError, ModelStore
 from eigenserve.model.checkpoints.locations import load_model
-from eigenserve.model.explanations.eigenvector import Explanation
+from eigenserve.model.explanations.explanation import Explanation
 from eigenserve.model.rows.errors import InvalidRowsError
 from eigenserve.model.spectral import SpectralModel
 

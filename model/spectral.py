@@ -1,17 +1,16 @@
-"""Predict and explain rows."""
+"""SpectralModel: the face of a model, every question a method: encode the rows, call, return."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
-from typing import Any, Literal, get_args
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.certificates.decision_radius import MAX_SHARE, certified_radius
+from eigenserve.model.certificates.decision_radius import certified_radius
 from eigenserve.model.certificates.intervals import ScoreInterval, score_interval
 from eigenserve.model.certificates.reach import default_radii
 from eigenserve.model.certificates.shapes import Certificates, certificates
@@ -20,91 +19,29 @@ from eigenserve.model.certificates.strengths import feature_strengths
 from eigenserve.model.counterfactuals.allowed_changes import Steps, read_range
 from eigenserve.model.counterfactuals.goals import read_goal
 from eigenserve.model.counterfactuals.search import Counterfactual, find_counterfactuals
-from eigenserve.model.explanations.attributions import attribute
 from eigenserve.model.explanations.eigenpairs import MemberEigenpair, member_eigenpairs
-from eigenserve.model.explanations.eigenvector import METHODS, Explanation, explain
+from eigenserve.model.explanations.explain import explain
+from eigenserve.model.explanations.explanation import Explanation
 from eigenserve.model.explanations.interactions import Interactions, interactions
 from eigenserve.model.explanations.response_curves import (
-    ResponseCurve,
+    ResponseCurves,
     ResponseSurface,
     response_curves,
     response_surface,
 )
-from eigenserve.model.matrices.consistency import check_curves
-from eigenserve.model.matrices.ensemble import SpectralEnsemble
-from eigenserve.model.matrices.outputs import Output
+from eigenserve.model.predictor import ClassLabel, Predictor
 from eigenserve.model.rows.baseline import background_columns, baseline_columns
-from eigenserve.model.rows.features import FeatureSpace
-
-Task = Literal["regression", "binary", "multiclass", "poisson"]
-Link = Literal["identity", "logistic", "softmax", "exp"]
-ClassLabel = str | int | float | bool
-
-#: A task's prediction is link_inverse(score).
-LINKS: dict[Task, Link] = dict(zip(get_args(Task), get_args(Link), strict=True))
 
 
 @dataclass(frozen=True)
-class SpectralModel:
+class SpectralModel(Predictor):
     """Predict by a trained tridiagonal spectral model, and explain every prediction.
 
     Attributes:
-        task: regression, binary, multiclass or poisson.
-        target: name of the predicted column.
-        features: the features it takes.
-        ensemble: the members that score.
-        classes: labels of a classifier in the order of its outputs; a binary model scores the second one.
         card: what else its checkpoint says of it: name, version, metrics, training settings.
-        log_link: the score of a regression is the logarithm of its prediction.
     """
 
-    task: Task
-    target: str
-    features: FeatureSpace
-    ensemble: SpectralEnsemble
-    classes: tuple[ClassLabel, ...] = ()
     card: Mapping[str, Any] = field(default_factory=dict)
-    log_link: bool = False
-
-    def __post_init__(self) -> None:
-        expected = {"binary": 2, "multiclass": len(self.classes)}.get(self.task, 0)
-        if len(self.classes) != expected or (self.task == "multiclass" and expected < 2):
-            raise ValueError(f"a {self.task} model must have {expected or 'no'} classes; got {self.classes}")
-        if self.log_link and self.task != "regression":
-            raise ValueError(f"log_link is only valid for regression; this model's task is {self.task}")
-        outputs = len(self.classes) if self.task == "multiclass" else 1
-        if self.ensemble.num_outputs != outputs:
-            raise ValueError(f"a {self.task} model has {outputs} outputs; got {self.ensemble.num_outputs}")
-        check_curves(self.features, self.ensemble)
-
-    @property
-    def link(self) -> Link:
-        """Return the link of the task, or of a regression by the logarithm."""
-        return "exp" if self.log_link else LINKS[self.task]
-
-    def scores(self, columns: FloatArray) -> FloatArray:
-        """Score columns (N, F), as ``features.encode`` gives them: (N, O)."""
-        return self.ensemble.scores(self.features.coordinates(columns))
-
-    def predict(self, rows: Any) -> NDArray[Any]:
-        """Predict rows (see ``FeatureSpace.encode``): (N,) numbers, or class labels.
-
-        Raises:
-            InvalidRowsError: rows that are not rows of this model.
-        """
-        scores = self.scores(self.features.encode(rows))
-        return self.labels(self.probabilities(scores)) if self.classes else self.values(scores)
-
-    def predict_proba(self, rows: Any) -> FloatArray:
-        """Predict rows' probabilities (N, classes), in the order of ``classes``.
-
-        Raises:
-            InvalidRowsError: rows that are not rows of this model.
-            ValueError: the model is not a classifier.
-        """
-        if not self.classes:
-            raise ValueError(f"only classifiers have probabilities; this is a {self.task} model")
-        return self.probabilities(self.scores(self.features.encode(rows)))
 
     @cached_property
     def interval_levels(self) -> tuple[float, ...]:
@@ -148,13 +85,13 @@ class SpectralModel:
 
         Args:
             rows: as for ``predict``.
-            method: "eigenvector", by term; or, by feature and against a baseline row, "path" (Aumann-Shapley,
-                see ``model.explanations.aumann_shapley``) or "shapley" (all coalitions, see
-            ``model.explanations.shapley``). target: the class whose score to explain; by default the second of two,
-            the predicted of several. baseline: the row that "path" and "shapley" compare with, or a sample of rows (a
-                list of rows, a 2-D array or a DataFrame), to be compared with each, on average; the training medians
-            and modes by default. seed: of the permutations that "shapley" draws where a row has too many features for
-            all coalitions.
+            method: "eigenvector", by term; or, by feature and against a baseline row, "path" (Aumann-Shapley, see
+                ``model.explanations.aumann_shapley``) or "shapley" (all coalitions, see
+                ``model.explanations.shapley``).
+            target: the class whose score to explain; by default the second of two, the predicted of several.
+            baseline: the row that "path" and "shapley" compare with, or a sample of rows (a list of rows, a 2-D array
+                or a DataFrame), to be compared with each, on average; the training medians and modes by default.
+            seed: of the permutations that "shapley" draws where a row has too many features for all coalitions.
 
         Raises:
             InvalidRowsError: rows, or a baseline, that are not rows of this model.
@@ -164,32 +101,7 @@ class SpectralModel:
             if method == "eigenvector":
                 raise ValueError('baseline must be left out for the method "eigenvector", which has its own')
             baseline = background_columns(self.features, baseline)
-        columns = self.features.encode(rows)
-        return self.explain_columns(columns, method=method, target=target, baseline=baseline, seed=seed)
-
-    def explain_columns(
-        self,
-        columns: FloatArray,
-        method: str = "eigenvector",
-        target: ClassLabel | None = None,
-        baseline: FloatArray | None = None,
-        seed: int = 0,
-        check: Callable[[], None] = lambda: None,
-    ) -> Explanation:
-        """Explain encoded columns (N, F) against an encoded baseline, (F,) or (B, F).
-
-        ``check`` is called now and then while it takes long; it may raise, to give up.
-        """
-        if method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
-        outputs = self._outputs(columns, target)
-        found = explain(self.features, self.ensemble, columns, outputs)
-        found = replace(found, responses=partial(self._responses, columns, target))
-        if method == "eigenvector":
-            return found
-        if baseline is None:
-            baseline = baseline_columns(self.features)
-        return attribute(self.features, self.ensemble, found, method, columns, baseline, outputs, seed, check)
+        return explain(self, self.features.encode(rows), method, target, baseline, seed)
 
     def eigenpairs(self, row: Any, target: ClassLabel | None = None) -> tuple[MemberEigenpair, ...]:
         """Compute every member's matrix, eigenvalue and eigenvector for a row (see ``model.explanations.eigenpairs``).
@@ -199,11 +111,11 @@ class SpectralModel:
             ValueError: an unknown class.
         """
         columns = baseline_columns(self.features, row)
-        return member_eigenpairs(self.features, self.ensemble, self.output_of(columns, target), columns)
+        return member_eigenpairs(self, self.output_of(columns, target), columns)
 
     def response_curves(
         self, row: Any, names: Iterable[str] | None = None, target: ClassLabel | None = None
-    ) -> dict[str, ResponseCurve]:
+    ) -> ResponseCurves:
         """Compute a row's score and prediction along each feature alone (see ``model.explanations.response_curves``).
 
         Args:
@@ -217,8 +129,7 @@ class SpectralModel:
         """
         columns = baseline_columns(self.features, row)
         which = [self.features.position(name) for name in (self.features.names if names is None else names)]
-        found = response_curves(self.features, self.ensemble, self.output_of(columns, target), columns, which)
-        return {curve.feature: curve for curve in found}
+        return response_curves(self, self.output_of(columns, target), columns, which)
 
     def response_surface(self, row: Any, pair: tuple[str, str], target: ClassLabel | None = None) -> ResponseSurface:
         """Compute what ``response_curves`` does, over a grid of two different features' values."""
@@ -226,7 +137,7 @@ class SpectralModel:
         a, b = (self.features.position(name) for name in pair)
         if a == b:
             raise ValueError(f"a pair must be two different features; got {pair[0]!r} twice")
-        return response_surface(self.features, self.ensemble, self.output_of(columns, target), columns, (a, b))
+        return response_surface(self, self.output_of(columns, target), columns, (a, b))
 
     def counterfactuals(
         self,
@@ -263,7 +174,7 @@ class SpectralModel:
             position(name): read_range(self.features.features[position(name)], ends)
             for name, ends in (ranges or {}).items()
         }
-        steps = Steps(self.features, self.ensemble, [position(name) for name in fixed], limits)
+        steps = Steps(self, [position(name) for name in fixed], limits)
         return [find_counterfactuals(steps, goal, row, max_features) for row in self.features.encode(rows)]
 
     def interactions(self, row: Any, target: ClassLabel | None = None, *, baseline: Any = None) -> Interactions:
@@ -279,7 +190,7 @@ class SpectralModel:
             ValueError: an unknown class.
         """
         columns, start = baseline_columns(self.features, row), baseline_columns(self.features, baseline)
-        return interactions(self.features, self.ensemble, self.output_of(columns, target), columns, start)
+        return interactions(self, self.output_of(columns, target), columns, start)
 
     def certify(self, row: Any, radii: Mapping[str, float] | None = None, *, effort: float = 1.0) -> ScoreInterval:
         """Prove an interval of the scores of all rows within ``radii`` of a row (see ``model.certificates.intervals``).
@@ -296,7 +207,7 @@ class SpectralModel:
         """
         columns = baseline_columns(self.features, row)
         radii = default_radii(self.features, columns) if radii is None else radii
-        return score_interval(self.features, self.ensemble, columns, radii, effort)
+        return score_interval(self, columns, radii, effort)
 
     def certified_radius(
         self,
@@ -327,24 +238,15 @@ class SpectralModel:
         """
         columns = baseline_columns(self.features, row)
         scales = default_radii(self.features, columns, share=1.0) if scales is None else scales
-        score = self._score_of_threshold(threshold)
-        found = certified_radius(self.features, self.ensemble, columns, scales, score, effort)
-        return found if found < MAX_SHARE else np.inf
-
-    def _score_of_threshold(self, threshold: float | None) -> float:
         if self.task == "multiclass":
             if threshold is not None:
                 raise ValueError(f"threshold must be left out: the most probable class decides; got {threshold!r}")
-            return 0.0
-        if threshold is None and not self.classes:
+            score = 0.0
+        elif threshold is None and not self.classes:
             raise ValueError(f"threshold must be given for a {self.task}: the value on whose side a row is")
-        value = 0.5 if threshold is None else threshold
-        low, high = (0.0, 1.0) if self.classes else (0.0 if self.link == "exp" else -np.inf, np.inf)
-        if not low < value < high:
-            raise ValueError(f"threshold must be above {low:g} and below {high:g}; got {threshold!r}")
-        if self.classes:
-            return float(np.log(value / (1.0 - value)))
-        return float(np.log(value)) if self.link == "exp" else float(value)
+        else:
+            score = self.score_of(0.5 if threshold is None else threshold, "threshold")
+        return certified_radius(self, columns, scales, score, effort)
 
     def stability(
         self, rows: Any, radii: Mapping[str, float] | None = None, target: ClassLabel | None = None
@@ -363,19 +265,13 @@ class SpectralModel:
             ValueError: an unknown feature or class, or a radius that is negative or not finite.
         """
         single = isinstance(rows, Mapping) and not any(isinstance(v, list | tuple | np.ndarray) for v in rows.values())
-        return self.stability_columns(self.features.encode([rows] if single else rows), radii, target)
-
-    def stability_columns(
-        self, columns: FloatArray, radii: Mapping[str, float] | None = None, target: ClassLabel | None = None
-    ) -> Stability:
-        """Bound what ``stability`` does, for encoded columns (N, F)."""
-        outputs = self._outputs(columns, target)
-        contributions = explain(self.features, self.ensemble, columns, outputs).contributions
-        return stability(self.features, self.ensemble, columns, outputs, contributions, radii)
+        columns = self.features.encode([rows] if single else rows)
+        explanation = explain(self, columns, "eigenvector", target)
+        return stability(self, columns, explanation.outputs, explanation.contributions, radii)
 
     def certificates(self) -> Certificates:
         """Return the features along which the score is proved monotone, convex or concave."""
-        return certificates(self.features, self.ensemble)
+        return certificates(self)
 
     def strengths(self) -> dict[str, float]:
         """Bound, by feature, every slope or change between categories (see ``model.certificates.strengths``)."""
@@ -383,59 +279,4 @@ class SpectralModel:
 
     @cached_property
     def _strengths(self) -> dict[str, float]:
-        return feature_strengths(self.features, self.ensemble)
-
-    def values(self, scores: FloatArray) -> FloatArray:
-        """Turn scores (N, 1) into predictions (N,) of a model without classes; infinite beyond float64."""
-        if self.link != "exp":
-            return scores[:, 0]
-        with np.errstate(over="ignore"):
-            return np.exp(scores[:, 0])
-
-    def probabilities(self, scores: FloatArray) -> FloatArray:
-        """Turn scores (N, O) into probabilities (N, classes)."""
-        if self.link == "softmax":
-            powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-            return np.asarray(powers / powers.sum(axis=1, keepdims=True))
-        # The smaller one is computed as such, not as 1 - p, which would lose its digits. By hand, not by scipy.special:
-        # importing it costs a server 30 MB and 0.2 s.
-        power = np.exp(-np.abs(scores[:, 0]))
-        larger, smaller = 1 / (1 + power), power / (1 + power)
-        positive = scores[:, 0] > 0
-        return np.stack([np.where(positive, smaller, larger), np.where(positive, larger, smaller)], axis=1)
-
-    def labels(self, probabilities: FloatArray) -> NDArray[Any]:
-        """Choose the most probable class of each row (N, classes) (of equal ones the first)."""
-        return np.array(self.classes)[probabilities.argmax(axis=1)]
-
-    def output_of(self, columns: FloatArray, target: ClassLabel | None = None) -> Output:
-        """Choose the output that scores the class ``target``, or by default what ``explain`` explains, of columns."""
-        combination = self._outputs(columns[None], target)[0]
-        index = int(np.abs(combination).argmax())
-        if not self.classes:
-            return Output(index, 1.0, self.values)
-        chosen = index if self.task == "multiclass" else int(combination[0] > 0.0)
-        return Output(index, float(combination[index]), lambda scores: self.probabilities(scores)[:, chosen])
-
-    def _responses(
-        self, columns: FloatArray, target: ClassLabel | None, row: int
-    ) -> tuple[dict[str, ResponseCurve], float]:
-        """Compute all response curves of a row of columns, and its prediction."""
-        output = self.output_of(columns[row], target)
-        found = response_curves(self.features, self.ensemble, output, columns[row], range(len(self.features)))
-        return {curve.feature: curve for curve in found}, float(output.predict(self.scores(columns[[row]]))[0])
-
-    def _outputs(self, columns: FloatArray, target: ClassLabel | None) -> FloatArray:
-        """Combine the outputs that score the class ``target``, for each row."""
-        if target is not None:
-            if target not in self.classes:
-                allowed = f"one of {', '.join(map(repr, self.classes))}" if self.classes else "left out: no classes"
-                raise ValueError(f"target must be {allowed}; got {target!r}")
-            chosen = np.full(len(columns), self.classes.index(target))
-        elif self.task == "multiclass":
-            chosen = self.scores(columns).argmax(axis=1)
-        else:
-            chosen = np.ones(len(columns), int)
-        if self.task == "multiclass":
-            return np.eye(len(self.classes))[chosen]
-        return np.where(chosen, 1.0, -1.0)[:, None]
+        return feature_strengths(self)

@@ -18,7 +18,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
     made.save("price", make_model(seed=1))
     made.save("price", make_model(seed=2))
     made.save("choice", make_model("binary", seed=3))
-    made.save("level", make_model("multiclass", seed=4))
+    made.save("level", make_model("multiclass", seed=6))
     made.save("count", make_model("poisson", seed=5))
     made.save("point", make_model(seed=6, dim=1))
     return made

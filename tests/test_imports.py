@@ -19,9 +19,10 @@ ALLOWED = {"app": {"app", "model"}, "model": {"model"}, "training": {"training",
 FLOORS = {
     "model": (
         "onnx",
-        "checkpoints",
+        "checkpoints torch",
         "spectral",
-        "explanations certificates counterfactuals operators",
+        "explanations certificates counterfactuals",
+        "predictor operators",
         "matrices autograd",
         "eigensolvers rows",
         "kernels arrays",
@@ -36,7 +37,8 @@ FLOORS = {
         "observability",
         "wire",
         "registry",
-        "settings problems",
+        "problems",
+        "agreement settings request_state",
     ),
     "training": (
         "commands",
@@ -51,7 +53,7 @@ FLOORS = {
     ),
 }
 #: The folders of model/ that may import torch or triton, and one file; the packages that model/ may never import.
-TORCH = ("model.autograd", "model.operators", "model.eigensolvers.cuda")
+TORCH = ("model.autograd", "model.operators", "model.torch", "model.eigensolvers.cuda")
 FOREIGN_TO_MODEL = {"fastapi", "pandas", "pydantic", "sklearn", "starlette", "uvicorn"}
 
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -139,15 +140,31 @@ def test_the_answers_shown_add_up():
     assert prediction == found["prediction"]
 
 
-def test_the_training_commands_and_the_python_example_run_in_order(folder):
+def test_the_training_commands_and_the_python_examples_run_in_order(folder):
     for kind, block in BLOCKS:
-        command = shlex.split(block) if kind == "sh" else []
-        if command[:1] == ["eigenserve"] and command[1] != "score":
-            told = run(["-m", *command, *(BRIEFLY if "fit" in command else ())], folder)
-            assert "accuracy" in told
-        elif kind == "python":
+        for command in map(shlex.split, block.splitlines() if kind == "sh" and not block.startswith("curl") else []):
+            if command[:2] in (["eigenserve", "fit"], ["eigenserve", "evaluate"]):
+                printed = run(["-m", *command, *(BRIEFLY if command[1] == "fit" else ())], folder)
+                assert re.search("accuracy|rmse", printed)
+        if kind == "python" and "import torch" not in block:
             assert "Gentoo" in run(["-c", block], folder)
     assert (folder / "models" / "penguins" / "1" / "model.json").is_file()
+    card = json.loads((folder / "models" / "monotone-housing" / "1" / "model.json").read_text())
+    assert card["certificates"]["monotone"] == {"median_income": "+"}
+
+
+def test_the_pytorch_example_gives_the_gradient_it_claims(folder):
+    pytest.importorskip("torch")
+    (block,) = (block for kind, block in BLOCKS if kind == "python" and "import torch" in block)
+    assert run(["-c", block], folder) == "True\n"
+
+
+def test_the_extras_named_exist():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for command in (line for block in SHELL for line in block.splitlines() if line.startswith("pip install ")):
+        (place,) = shlex.split(command)[2:]
+        assert re.fullmatch(r"\.(\[(\w+)\])?", place), command
+        assert "[" not in place or place[2:-1] in extras, command
 
 
 def test_the_scoring_command_answers_every_row(folder, port):
@@ -173,4 +190,4 @@ def test_every_link_and_picture_is_there():
 def test_every_shell_block_is_tested_here():
     for block in SHELL:
         for line in block.splitlines() if not block.startswith("curl") else [block]:
-            assert line.startswith(("curl", "make ", "docker compose up", "eigenserve ")), line
+            assert line.startswith(("curl", "make ", "docker compose up", "eigenserve ", "pip install ")), line

@@ -183,7 +183,7 @@ def _fit_rows(
     }
     if goal.task == "regression":
         card["intervals"] = interval_radii(model.values(scores), unseen.values, weight[held])
-    if proved := proved_of(settings, space, ensemble):
+    if proved := proved_of(settings, model):
         card["certificates"] = proved
     return Fitted(
         model=replace(model, card=card),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from eigenserve.errors import UserError
-from eigenserve.model.spectral import Task
+from eigenserve.model.predictor import Task
 from eigenserve.training.curves.basis import CurveShape
 from eigenserve.training.kernels.losses import RegressionLink, RegressionLoss
 

@@ -9,23 +9,54 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 
 from eigenserve.app.api.openapi import json_body, problems
-from eigenserve.app.api.schemas.explanations import CounterfactualsRequest, CounterfactualsResponse
+from eigenserve.app.engine.calls import Call
 from eigenserve.app.engine.queue import Patience
-from eigenserve.app.engine.service import service_of
 from eigenserve.app.problems import Location, invalid, invalid_all
-from eigenserve.app.registry import ModelRegistry, ServedModel
-from eigenserve.app.wire.answers import finite, predictions, to_json
+from eigenserve.app.registry import ServedModel
+from eigenserve.app.wire.answers import finite, json_response, predictions
 from eigenserve.app.wire.bodies import parse_json
 from eigenserve.app.wire.include_options import describe, read_feature
-from eigenserve.app.wire.requests import KEYS, Asked, read_request, read_target
-from eigenserve.app.wire.tables import JSON
+from eigenserve.app.wire.requests import Asked, check_envelope, read_rows, read_target
+from eigenserve.app.wire.schemas.explanations import CounterfactualsRequest, CounterfactualsResponse
 from eigenserve.model.counterfactuals.allowed_changes import TIED, Steps, read_limit
 from eigenserve.model.counterfactuals.goals import Goal, read_goal
 from eigenserve.model.counterfactuals.search import Counterfactual, find_counterfactuals
 
-COUNTERFACTUAL_KEYS = KEYS | {"wanted", "fixed", "ranges", "max_features"}
-
 router = APIRouter()
+
+
+class FindCounterfactuals(Call):
+    """The contract of /counterfactuals."""
+
+    def read(self, body: bytes) -> Asked:
+        """Return the rows of a body, and keep what may change, what is wanted and how many may change at once."""
+        request = check_envelope(parse_json(body), CounterfactualsRequest)
+        served, rows = read_rows(request, self.service.registry, self.service.settings.max_rows)
+        errors = _Faults([])
+        for i, name in enumerate(request.fixed or ()):
+            read_feature(served, ("fixed", i), name, errors.found)
+        limits = _read_ranges(served, request.ranges or {}, errors)
+        if errors.found:
+            raise invalid_all(errors.found)
+        positions = served.model.features.position
+        self.steps = Steps(served.model, [positions(name) for name in request.fixed or ()], limits)
+        self.goal, self.most = _read_wanted(served, request.wanted), request.max_features or 2
+        return Asked(served, rows)
+
+    async def answer(self) -> Response:
+        """Receive, read, search, write."""
+        body = await self.body()
+        asked = await self.sized(body, lambda: self.read(body))
+        kind = (asked.served.name, "counterfactuals", self.most)
+        return await self.heavy(kind, asked.count, lambda patience: self._search(asked, patience))
+
+    def _search(self, asked: Asked, patience: Patience) -> Response:
+        self.service.metrics.predicted(asked, "counterfactuals")
+        found = []
+        for row in asked.columns():
+            patience.check()
+            found.append(find_counterfactuals(self.steps, self.goal, row, self.most))
+        return counterfactuals_answer(asked.served, found)
 
 
 @router.post(
@@ -38,57 +69,15 @@ router = APIRouter()
 )
 async def counterfactuals(request: Request) -> Response:
     """Find the smallest changes of one or two features that give each row the wanted prediction."""
-    service = service_of(request)
-    body, _ = await service.read(request, JSON)
-
-    def read() -> tuple[Asked, Steps, Goal, int]:
-        return read_counterfactuals(parse_json(body), service.registry, service.settings.max_rows)
-
-    asked, steps, goal, most = await service.reading(request, body, read)
-
-    def work(patience: Patience) -> bytes:
-        service.metrics.predicted(asked, "counterfactuals")
-        found = []
-        for row in asked.columns():
-            patience.check()
-            found.append(find_counterfactuals(steps, goal, row, most))
-        return counterfactuals_answer(asked.served, found)
-
-    kind = (asked.served.name, "counterfactuals", most)
-    return Response(await service.slow(request, kind, asked.count, work), media_type=JSON)
+    return await FindCounterfactuals(request).answer()
 
 
-def read_counterfactuals(document: Any, registry: ModelRegistry, max_rows: int) -> tuple[Asked, Steps, Goal, int]:
-    """Read the body: rows, what may change, what is wanted, and how many features may change at once.
-
-    Raises:
-        ProblemError: 422 naming each fault; 404 unknown model or version; 413 too many rows.
-    """
-    asked = read_request(document, COUNTERFACTUAL_KEYS, registry, max_rows)
-    served, errors = asked.served, _Faults([])
-    fixed, ranges = document.get("fixed") or [], document.get("ranges") or {}
-    most = document.get("max_features")
-    if most is not None and (isinstance(most, bool) or most not in (1, 2)):
-        errors.add(("max_features",), f"must be 1 or 2; got {describe(most)}")
-    if not isinstance(fixed, list):
-        errors.add(("fixed",), f"must be a list of features; got {describe(fixed)}")
-    else:
-        for i, name in enumerate(fixed):
-            read_feature(served, ("fixed", i), name, errors.found)
-    limits = _read_ranges(served, ranges, errors)
-    if errors.found:
-        raise invalid_all(errors.found)
-    positions = served.model.features.position
-    steps = Steps(served.model.features, served.model.ensemble, [positions(name) for name in fixed], limits)
-    return asked, steps, _read_wanted(served, document), most or 2
-
-
-def counterfactuals_answer(served: ServedModel, found: list[list[Counterfactual]]) -> bytes:
+def counterfactuals_answer(served: ServedModel, found: list[list[Counterfactual]]) -> Response:
     """Write the answer: for every row its counterfactuals."""
     every = [one for row in found for one in row]
     changed = np.array([one.columns for one in every]).reshape(len(every), len(served.model.features))
     predicted = iter(predictions(served, finite(served, served.model.scores(changed))) if every else ())
-    return to_json(
+    return json_response(
         {
             "model": served.name,
             "version": str(served.version),
@@ -147,8 +136,7 @@ def _read_ranges(served: ServedModel, ranges: Any, errors: _Faults) -> dict[int,
     return limits
 
 
-def _read_wanted(served: ServedModel, document: dict[str, Any]) -> Goal:
-    wanted = document.get("wanted")
+def _read_wanted(served: ServedModel, wanted: Any) -> Goal:
     if not isinstance(wanted, dict):
         example = '{"above": 0.5}, {"below": 0.5} or {"class": "yes"}'
         raise invalid(("wanted",), f"must be an object such as {example}; got {describe(wanted)}")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fastapi import APIRouter, Request, Response
 
 from eigenserve.app.api.openapi import json_body, problems
-from eigenserve.app.api.schemas.protocols import V1Explanations, V1Model, V1Models, V1Predictions, V1Request
+from eigenserve.app.engine.calls import ExplainCall, PredictCall
 from eigenserve.app.engine.service import Service, service_of
 from eigenserve.app.problems import invalid
-from eigenserve.app.registry import ServedModel
-from eigenserve.app.wire.answers import explanations, json_response, predictions, to_json
-from eigenserve.app.wire.bodies import parse_json
+from eigenserve.app.wire.answers import explanations, json_response, predictions
+from eigenserve.app.wire.bodies import JSON, parse_json
 from eigenserve.app.wire.requests import Asked, check_rows, read_options
-from eigenserve.app.wire.tables import JSON
+from eigenserve.app.wire.schemas.protocols import V1Explanations, V1Model, V1Models, V1Predictions, V1Request
 from eigenserve.model import Explanation
 from eigenserve.model.arrays import FloatArray
 
@@ -32,6 +33,47 @@ async def model(request: Request, name: str) -> Response:
     return json_response({"name": service_of(request).registry.find(name).name, "ready": True})
 
 
+class Predict(PredictCall):
+    """The contract of :predict."""
+
+    def __init__(self, request: Request, name: str) -> None:
+        super().__init__(request)
+        self.name = name
+
+    def read(self, body: bytes) -> Asked:
+        """Return the rows of a body."""
+        return _read(self.service, self.name, body)
+
+    def write(self, asked: Asked, scores: FloatArray) -> Response:
+        """Return the predictions."""
+        return json_response({"predictions": predictions(asked.served, scores)})
+
+
+class Explain(ExplainCall):
+    """The contract of :explain."""
+
+    def __init__(self, request: Request, name: str) -> None:
+        super().__init__(request)
+        self.name = name
+
+    def read(self, body: bytes) -> Asked:
+        """Return the rows of a body, and how to explain them."""
+        return _read(self.service, self.name, body)
+
+    def write(self, asked: Asked, explanation: Explanation, _: object) -> Response:
+        """Return the explanations."""
+        return json_response({"explanations": explanations(asked.served, explanation)})
+
+
+def _read(service: Service, name: str, body: bytes) -> Asked:
+    """``{"instances": [...]}``; other keys, such as TensorFlow Serving's signature_name, mean nothing."""
+    document = parse_json(body)
+    if not isinstance(document, dict) or "instances" not in document:
+        raise invalid(("instances",), 'must be given: the body must be {"instances": [...]}')
+    asked = read_options({**document, "model": name, "version": None, "interval": None}, service.registry)
+    return replace(asked, rows=check_rows(document["instances"], service.settings.max_rows, ("instances",)))
+
+
 @router.post(
     "/models/{name}:predict",
     response_model=V1Predictions,
@@ -41,13 +83,7 @@ async def model(request: Request, name: str) -> Response:
 )
 async def predict(request: Request, name: str) -> Response:
     """Predict as /predict does."""
-    service = service_of(request)
-    body, _ = await service.read(request, JSON)
-
-    def answer(asked: Asked, scores: FloatArray) -> bytes:
-        return to_json({"predictions": predictions(asked.served, scores)})
-
-    return Response(await service.predict(request, body, lambda: _read(service, name, body), answer), media_type=JSON)
+    return await Predict(request, name).answer()
 
 
 @router.post(
@@ -59,20 +95,4 @@ async def predict(request: Request, name: str) -> Response:
 )
 async def explain(request: Request, name: str) -> Response:
     """Explain as /explain does."""
-    service = service_of(request)
-    body, _ = await service.read(request, JSON)
-
-    def answer(served: ServedModel, explanation: Explanation, scores: FloatArray, _: object) -> bytes:
-        return to_json({"explanations": explanations(explanation, predictions(served, scores))})
-
-    return Response(await service.explain(request, body, lambda: _read(service, name, body), answer), media_type=JSON)
-
-
-def _read(service: Service, name: str, body: bytes) -> Asked:
-    """Read ``{"instances": [...]}``; other keys, such as TensorFlow Serving's signature_name, mean nothing."""
-    document = parse_json(body)
-    if not isinstance(document, dict) or "instances" not in document:
-        raise invalid(("instances",), 'must be given: the body must be {"instances": [...]}')
-    options = {**document, "model": name, "version": None, "interval": None}
-    served, method, target, _ = read_options(options, service.registry)
-    return Asked(served, check_rows(document["instances"], service.settings.max_rows, ("instances",)), method, target)
+    return await Explain(request, name).answer()

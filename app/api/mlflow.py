@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from eigenserve import __version__
 from eigenserve.app.api.openapi import json_body, problems
-from eigenserve.app.api.schemas.protocols import InvocationsRequest, V1Predictions
+from eigenserve.app.engine.calls import PredictCall
 from eigenserve.app.engine.service import Service, service_of
 from eigenserve.app.problems import Location, invalid
-from eigenserve.app.registry import not_ready
-from eigenserve.app.wire.answers import to_json
-from eigenserve.app.wire.bodies import parse_json
+from eigenserve.app.registry import unready
+from eigenserve.app.wire.answers import json_response
+from eigenserve.app.wire.bodies import CSV, JSON, parse_json
 from eigenserve.app.wire.requests import Asked, check_count, check_rows
-from eigenserve.app.wire.tables import CSV, JSON, read_table
+from eigenserve.app.wire.schemas.protocols import InvocationsRequest, V1Predictions
+from eigenserve.app.wire.tables import read_table
 from eigenserve.model.arrays import FloatArray
 
 router = APIRouter(tags=["MLflow"])
@@ -29,8 +30,8 @@ _LAYOUTS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 @router.get("/health", summary="Can it predict?", responses=problems(503), response_class=PlainTextResponse)
 async def ping(request: Request) -> Response:
     """Answer 200 when the models are loaded."""
-    if not service_of(request).ready:
-        raise not_ready()
+    if (reason := service_of(request).unready_reason()) is not None:
+        raise unready(reason)
     return PlainTextResponse("\n")
 
 
@@ -38,6 +39,26 @@ async def ping(request: Request) -> Response:
 async def version() -> Response:
     """Answer with the version, as plain text."""
     return PlainTextResponse(__version__)
+
+
+class Invocations(PredictCall):
+    """The contract of /invocations."""
+
+    media_types = (JSON, CSV)
+
+    def read(self, body: bytes) -> Asked:
+        """Return the rows of a body, for the default model."""
+        if self.media_type == CSV:
+            return read_table(body, CSV, {}, self.service.registry, self.service.settings.max_rows)
+        return _read(_parse(body), self.service)
+
+    def write(self, asked: Asked, scores: FloatArray) -> Response:
+        """Return predictions without probabilities, as MLflow's clients expect."""
+        model = asked.served.model
+        if not model.classes:
+            return json_response({"predictions": model.values(scores)})
+        chosen = model.probabilities(scores).argmax(axis=1).tolist()
+        return json_response({"predictions": [model.classes[c] for c in chosen]})
 
 
 @router.post(
@@ -49,22 +70,15 @@ async def version() -> Response:
 )
 async def invocations(request: Request) -> Response:
     """Predict by the default model: numbers, or a classifier's labels."""
-    service = service_of(request)
-    body, given = await service.read(request, JSON, CSV)
+    return await Invocations(request).answer()
 
-    def read() -> Asked:
-        if given == CSV:
-            return read_table(body, CSV, {}, service.registry, service.settings.max_rows)
-        return _read(_parse(body), service)
 
-    def answer(asked: Asked, scores: FloatArray) -> bytes:
-        model = asked.served.model
-        if not model.classes:
-            return to_json({"predictions": model.values(scores)})
-        chosen = model.probabilities(scores).argmax(axis=1).tolist()
-        return to_json({"predictions": [model.classes[c] for c in chosen]})
-
-    return Response(await service.predict(request, body, read, answer), media_type=JSON)
+def add_platform_routes(app: FastAPI, health_route: str | None, predict_route: str | None) -> None:
+    """Answer on the paths that a platform chose: as /ping does, and as /invocations."""
+    if health_route is not None:
+        app.add_api_route(health_route, ping, methods=["GET"], include_in_schema=False)
+    if predict_route is not None:
+        app.add_api_route(predict_route, invocations, methods=["POST"], include_in_schema=False)
 
 
 def _parse(body: bytes) -> Any:

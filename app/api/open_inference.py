@@ -8,16 +8,15 @@ from fastapi import APIRouter, Request, Response
 
 from eigenserve import __version__
 from eigenserve.app.api.openapi import json_body, problems
-from eigenserve.app.api.schemas import protocols as schemas
 from eigenserve.app.api.tensors import label_datatype, output_tensors, read_tensors, to_binary
+from eigenserve.app.engine.calls import PredictCall
 from eigenserve.app.engine.service import service_of
 from eigenserve.app.problems import ProblemError, invalid
-from eigenserve.app.registry import ModelRegistry, ServedModel, not_ready
+from eigenserve.app.registry import ModelRegistry, ServedModel, unready
 from eigenserve.app.wire.answers import json_response, to_json
-from eigenserve.app.wire.bodies import parse_json
+from eigenserve.app.wire.bodies import JSON, parse_json
 from eigenserve.app.wire.requests import Asked
-from eigenserve.app.wire.tables import JSON
-from eigenserve.model import CheckpointError
+from eigenserve.app.wire.schemas import protocols as schemas
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.checkpoints.local_store import check_name
 
@@ -50,8 +49,8 @@ async def live(request: Request) -> Response:
 @router.get("/health/ready", response_model=schemas.IsReady, responses=_problems(503), summary="Can it predict?")
 async def ready(request: Request) -> Response:
     """Answer 200 when the models are loaded."""
-    if not service_of(request).ready:
-        raise not_ready()
+    if (reason := service_of(request).unready_reason()) is not None:
+        raise unready(reason)
     return json_response({"ready": True})
 
 
@@ -124,6 +123,30 @@ async def model_ready(request: Request, name: str) -> Response:
     return json_response({"name": name, "ready": True})
 
 
+class Infer(PredictCall):
+    """The contract of infer: tensors as JSON or in the binary form."""
+
+    media_types = (JSON, BINARY)
+
+    def __init__(self, request: Request, name: str, version: str | None = None) -> None:
+        super().__init__(request)
+        self.name, self.version = name, version
+        self.document: dict[str, Any] = {}
+        self.wanted: dict[str, bool] = {}
+
+    def read(self, body: bytes) -> Asked:
+        """Return the rows that the input tensors are."""
+        served = self.service.registry.find(self.name, self.version)
+        self.document, binary = _split(self.request, body)
+        self.wanted = _wanted(self.document, served)
+        rows = read_tensors(self.document.get("inputs"), binary, served, self.service.settings.max_rows)
+        return Asked(served, rows, loc=("inputs",))
+
+    def write(self, asked: Asked, scores: FloatArray) -> Response:
+        """Return the output tensors that are wanted."""
+        return _answer(asked.served, scores, self.wanted, self.document.get("id"))
+
+
 @router.post(
     "/models/{name}/versions/{version}/infer",
     response_model=schemas.InferResponse,
@@ -133,7 +156,7 @@ async def model_ready(request: Request, name: str) -> Response:
 )
 async def version_infer(request: Request, name: str, version: str) -> Response:
     """Take tensors and return tensors, as JSON or in the binary form."""
-    return await _infer(request, name, version)
+    return await Infer(request, name, version).answer()
 
 
 @router.post(
@@ -145,24 +168,7 @@ async def version_infer(request: Request, name: str, version: str) -> Response:
 )
 async def infer(request: Request, name: str) -> Response:
     """Take tensors and return tensors, as JSON or in the binary form."""
-    return await _infer(request, name)
-
-
-async def _infer(request: Request, name: str, version: str | None = None) -> Response:
-    service = service_of(request)
-    body, _ = await service.read(request, JSON, BINARY)
-    found = service.registry.find(name, version)
-    document, binary = _split(request, body)
-    wanted = _wanted(document, found)
-
-    def read() -> Asked:
-        rows = read_tensors(document.get("inputs"), binary, found, service.settings.max_rows)
-        return Asked(found, rows, loc=("inputs",))
-
-    def answer(asked: Asked, scores: FloatArray) -> Response:
-        return _answer(asked.served, scores, wanted, document.get("id"))
-
-    return await service.predict(request, body, read, answer)
+    return await Infer(request, name).answer()
 
 
 @router.post(
@@ -174,38 +180,37 @@ async def _infer(request: Request, name: str, version: str | None = None) -> Res
 async def index(request: Request) -> Response:
     """List every version that is loaded, and every one that could not be."""
     registry = service_of(request).registry
+    served, failures = registry.served, dict(registry.failures)
     entries = [
-        {"name": name, "version": str(version), "state": "READY", "reason": ""}
-        for name, versions in registry.served.items()
+        # One that was damaged after it was loaded still answers.
+        {"name": name, "version": str(version), "state": "READY", "reason": failures.pop((name, version), "")}
+        for name, versions in served.items()
         for version in sorted(versions)
     ]
     entries += [
         {"name": name, "version": str(version), "state": "UNAVAILABLE", "reason": reason}
-        for (name, version), reason in registry.failures.items()
+        for (name, version), reason in sorted(failures.items())
     ]
     return json_response(entries)
 
 
 @router.post(
     "/repository/models/{name}/load",
-    responses=_problems(400, 403, 404),
+    responses=_problems(400, 403, 404, 503),
     summary="Load or reload a model",
 )
 async def load(request: Request, name: str) -> Response:
-    """Load all versions of a model. What is served stays if none can be loaded."""
-    service = service_of(request)
-    try:
-        await service.on_loader(lambda: service.registry.load(_name(name)))
-    except CheckpointError as error:
-        raise ProblemError(400, str(error)) from error
+    """Load all versions of a model, in all workers. What is served stays if none can be loaded."""
+    await service_of(request).store.load(_name(name))
     return json_response({})
 
 
-@router.post("/repository/models/{name}/unload", responses=_problems(400, 403, 404), summary="Stop serving a model")
+@router.post(
+    "/repository/models/{name}/unload", responses=_problems(400, 403, 404, 503), summary="Stop serving a model"
+)
 async def unload(request: Request, name: str) -> Response:
     """Unload a model until it is loaded again. Requests that have begun are answered."""
-    service = service_of(request)
-    await service.on_loader(lambda: service.registry.unload(name))
+    await service_of(request).store.unload(name)
     return json_response({})
 
 

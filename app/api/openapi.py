@@ -9,8 +9,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from pydantic import BaseModel
 
-from eigenserve.app.api.schemas.predictions import ProblemDetails
 from eigenserve.app.problems import MEDIA_TYPE
+from eigenserve.app.wire.schemas.predictions import ProblemDetails
 
 #: What the statuses of errors mean, wherever they occur.
 MEANINGS = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -12,30 +12,29 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from eigenserve.app.api.models import model_card, model_summary
 from eigenserve.app.api.openapi import download, json_body, problems
-from eigenserve.app.api.schemas import predictions as schemas
-from eigenserve.app.api.schemas.explanations import ExplainRequest, ExplainResponse
+from eigenserve.app.engine.calls import ExplainCall, PredictCall
 from eigenserve.app.engine.onnx_files import MEDIA_TYPE as ONNX
 from eigenserve.app.engine.onnx_files import Precision
-from eigenserve.app.engine.service import Service, service_of
+from eigenserve.app.engine.service import service_of
 from eigenserve.app.problems import ProblemError
-from eigenserve.app.registry import ModelRegistry, ServedModel, not_ready
+from eigenserve.app.registry import ModelRegistry, ServedModel, unready
 from eigenserve.app.wire.answers import explain_answer, json_response, predict_answer
-from eigenserve.app.wire.bodies import parse_json
+from eigenserve.app.wire.bodies import ARROW, CSV, JSON, parse_json
 from eigenserve.app.wire.downloads import Download, download_response
-from eigenserve.app.wire.requests import EXPLAIN_KEYS, PREDICT_KEYS, Asked, read_request
+from eigenserve.app.wire.requests import Asked, read_explain, read_predict
+from eigenserve.app.wire.schemas import predictions as schemas
+from eigenserve.app.wire.schemas.explanations import ExplainRequest, ExplainResponse
 from eigenserve.app.wire.tables import (
-    ARROW,
-    CSV,
-    JSON,
-    accepted,
     explained_columns,
     interval_columns,
     predicted_columns,
     read_table,
     write_table,
 )
-from eigenserve.model import Explanation
+from eigenserve.model import CheckpointError, Explanation
 from eigenserve.model.arrays import FloatArray
+
+log = logging.getLogger("eigenserve.reports")
 
 router = APIRouter()
 
@@ -48,6 +47,51 @@ REPORT_POLICY = (
 )
 
 
+class Predict(PredictCall):
+    """The contract of /predict."""
+
+    media_types = answer_types = (JSON, CSV, ARROW)
+
+    def read(self, body: bytes) -> Asked:
+        """Return the rows that a body has."""
+        registry, max_rows = self.service.registry, self.service.settings.max_rows
+        if self.media_type == JSON:
+            return read_predict(parse_json(body), registry, max_rows)
+        return read_table(body, self.media_type, self.request.query_params, registry, max_rows)
+
+    def write(self, asked: Asked, scores: FloatArray) -> Response:
+        """Return the predictions in the media type that the client accepts."""
+        if self.accepted == JSON:
+            return Response(predict_answer(asked, scores), media_type=JSON)
+        columns = {**predicted_columns(asked.served, scores), **interval_columns(asked, scores)}
+        return Response(write_table(columns, self.accepted, asked.served), media_type=self.accepted)
+
+
+class Explain(ExplainCall):
+    """The contract of /explain."""
+
+    media_types = answer_types = (JSON, CSV, ARROW)
+
+    def read(self, body: bytes) -> Asked:
+        """Return the rows that a body has, and how to explain them."""
+        registry, max_rows = self.service.registry, self.service.settings.max_rows
+        if self.media_type != JSON:
+            return read_table(body, self.media_type, self.request.query_params, registry, max_rows)
+        asked = read_explain(parse_json(body), registry, max_rows)
+        if asked.include.names and self.accepted != JSON:
+            raise ProblemError(
+                406, f'a table has no place for what "include" asks for: accept {JSON}; got {self.accepted}'
+            )
+        return asked
+
+    def write(self, asked: Asked, explanation: Explanation, more: list[dict[str, Any]]) -> Response:
+        """Return the explanations in the media type that the client accepts."""
+        if self.accepted == JSON:
+            return Response(explain_answer(asked.served, explanation, more), media_type=JSON)
+        columns = explained_columns(asked.served, explanation)
+        return Response(write_table(columns, self.accepted, asked.served), media_type=self.accepted)
+
+
 @router.post(
     "/predict",
     response_model=schemas.PredictResponse,
@@ -58,18 +102,7 @@ REPORT_POLICY = (
 )
 async def predict(request: Request) -> Response:
     """Answer every row, or say what is wrong with each bad one."""
-    service = service_of(request)
-    body, given = await service.read(request, JSON, CSV, ARROW)
-    wanted = accepted(request, given)
-
-    def answer(asked: Asked, scores: FloatArray) -> bytes:
-        if wanted == JSON:
-            return predict_answer(asked, scores)
-        columns = {**predicted_columns(asked.served, scores), **interval_columns(asked, scores)}
-        return write_table(columns, wanted, asked.served)
-
-    read = _reader(service, request, body, given, PREDICT_KEYS)
-    return Response(await service.predict(request, body, read, answer), media_type=wanted)
+    return await Predict(request).answer()
 
 
 @router.post(
@@ -82,24 +115,7 @@ async def predict(request: Request) -> Response:
 )
 async def explain(request: Request) -> Response:
     """Decompose every row's score: baseline + contributions = score."""
-    service = service_of(request)
-    body, given = await service.read(request, JSON, CSV, ARROW)
-    wanted = accepted(request, given)
-
-    def answer(served: ServedModel, explanation: Explanation, scores: FloatArray, more: list[dict[str, Any]]) -> bytes:
-        if wanted == JSON:
-            return explain_answer(served, explanation, scores, more)
-        return write_table(explained_columns(served, explanation, scores), wanted, served)
-
-    reader = _reader(service, request, body, given, EXPLAIN_KEYS)
-
-    def read() -> Asked:
-        asked = reader()
-        if asked.include.names and wanted != JSON:
-            raise ProblemError(406, f'"include" requires JSON; got Accept: {wanted}; accept {JSON}')
-        return asked
-
-    return Response(await service.explain(request, body, read, answer), media_type=wanted)
+    return await Explain(request).answer()
 
 
 @router.get(
@@ -176,7 +192,11 @@ async def model_report(request: Request, name: str, version: str) -> Response:
     registry = service_of(request).registry
     served = registry.find(name, version)
     # Read each time: the curvature of a model may be added to its report later.
-    page = await asyncio.to_thread(_report, registry, served)
+    try:
+        page = await asyncio.to_thread(_report, registry, served)
+    except (CheckpointError, OSError) as error:
+        log.error("report not handed out", extra={"model": name, "version": version, "reason": str(error)})
+        page = None
     if page is None:
         raise ProblemError(404, f"version {served.version} of model {served.name!r} has no report")
     return download_response(request, page, {"Content-Security-Policy": REPORT_POLICY})
@@ -196,14 +216,13 @@ async def livez() -> Response:
     tags=["health"],
 )
 async def readyz(request: Request) -> Response:
-    """Answer 200 when models are loaded and kernels compiled; 503 before, and during shutdown."""
+    """Answer 200 when models are loaded and kernels compiled; 503 before, and during shutdown.
+
+    Also 503 when the default model is not served, or none is although none was unloaded.
+    """
     service = service_of(request)
-    if service.failure is not None:
-        raise ProblemError(503, f"the models cannot be served: {service.failure}", headers={"Retry-After": "10"})
-    if service.draining:
-        raise ProblemError(503, "the server is shutting down", headers={"Retry-After": "1"})
-    if not service.ready:
-        raise not_ready()
+    if (reason := service.unready_reason()) is not None:
+        raise unready(reason)
     return json_response({"status": "ready", "models": list(service.registry.served)})
 
 
@@ -211,16 +230,6 @@ async def readyz(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Write counters and histograms in Prometheus' text format."""
     return Response(service_of(request).metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-def _reader(
-    service: Service, request: Request, body: bytes, media_type: str, keys: frozenset[str]
-) -> Callable[[], Asked]:
-    """Return a reader of a body of this media type, to be called once there is a thread for it."""
-    registry, max_rows = service.registry, service.settings.max_rows
-    if media_type == JSON:
-        return lambda: read_request(parse_json(body), keys, registry, max_rows)
-    return lambda: read_table(body, media_type, request.query_params, registry, max_rows)
 
 
 def _report(registry: ModelRegistry, served: ServedModel) -> Download | None:

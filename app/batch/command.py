@@ -10,7 +10,7 @@ from typing import Any
 from eigenserve.app.batch.errors import ScoreError
 from eigenserve.errors import UserError
 
-#: ``model.explanations.eigenvector.METHODS``, which is not imported here: the other commands need no kernels yet.
+#: ``model.explanations.explain.METHODS``, which is not imported here: the other commands need no kernels yet.
 METHODS = ("eigenvector", "path", "shapley")
 
 

@@ -12,6 +12,7 @@ from typing import IO, Any, Protocol
 
 from eigenserve.app.batch.errors import ScoreError
 from eigenserve.app.batch.places import Place, file_system
+from eigenserve.model.checkpoints.atomic import write_whole
 
 #: Each but the last is lost to another process that ended just then.
 LOCK_TRIES = 100
@@ -82,7 +83,7 @@ class LocalFolder:
     def write(self, name: str, content: bytes) -> None:
         """See ``Folder``; the file is on the disk when this returns."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with self._whole(self.path / f".{name}", self.path / name) as file:
+        with write_whole(self.path / name) as file:
             file.write(content)
 
     def read(self, name: str) -> bytes:
@@ -139,22 +140,8 @@ class LocalFolder:
     @contextlib.contextmanager
     def publish(self, place: Place) -> Iterator[IO[bytes]]:
         """See ``Folder``."""
-        with self._whole(self.path / ".output", place.path) as file:
+        with write_whole(place.path, self.path) as file:
             yield file
-
-    @staticmethod
-    @contextlib.contextmanager
-    def _whole(draft: Path, path: Path) -> Iterator[IO[bytes]]:
-        """Yield a file that becomes ``path`` once it is on the disk; where that fails, its space is freed."""
-        try:
-            with draft.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(draft, path)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from eigenserve.app.batch.errors import ScoreError
 from eigenserve.app.batch.local import Engine
 from eigenserve.app.batch.places import Place
 from eigenserve.app.batch.reading import Part, TableFile
-from eigenserve.app.batch.scorer import Options, ScoredPart, Scorer, pack_model, unpack_model
+from eigenserve.app.batch.scorer import Options, ScoredPart, Scorer
 from eigenserve.app.registry import ServedModel
+from eigenserve.model.checkpoints.files import from_bytes, to_bytes
 from eigenserve.model.kernels.threads import set_num_threads
 
 #: Parts that one task reads where a file can be read from several places at once.
@@ -66,7 +67,7 @@ def _score(ray: Any, scorer: Scorer, table: TableFile, first: int) -> Iterator[S
     context.target_max_block_size = BLOCK_BYTES
     total = table.count_rows()
     reads = _reads(total, scorer.part_rows, first)
-    model = (pack_model(scorer.served.model), scorer.served.name, scorer.served.version, asdict(scorer.options))
+    model = (to_bytes(scorer.served.model), scorer.served.name, scorer.served.version, asdict(scorer.options))
     source = {
         "text": table.place.text,
         "names": list(table.names),
@@ -134,7 +135,7 @@ class RayScorer:
     def __init__(self, files: Mapping[str, bytes], name: str, version: int, options: Mapping[str, Any]) -> None:
         # An actor is given one core.
         set_num_threads(1)
-        self._scorer = Scorer(ServedModel(name, version, unpack_model(files)), Options(**options))
+        self._scorer = Scorer(ServedModel(name, version, from_bytes(files)), Options(**options))
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Score one part."""

@@ -13,7 +13,8 @@ from eigenserve.app.batch.parts import Parts, is_csv
 from eigenserve.app.batch.places import Place, fingerprint, writing
 from eigenserve.app.batch.progress import ScoreProgress
 from eigenserve.app.batch.reading import TableFile
-from eigenserve.app.batch.scorer import OnError, Options, Scorer, pack_model, serve
+from eigenserve.app.batch.scorer import OnError, Options, Scorer, serve
+from eigenserve.model.checkpoints.files import to_bytes
 from eigenserve.model.spectral import SpectralModel
 
 
@@ -74,7 +75,7 @@ def score_file(
         raise ScoreError(f"--out must not be DATA itself: {out.text} is {data.text}")
     scorer = Scorer(serve(model), Options(method, on_error, is_csv(out)))
     table = TableFile(data, model.features.input_names, separator, encoding)
-    model_files = {name: content.hex() for name, content in pack_model(model).items()}
+    model_files = {name: content.hex() for name, content in to_bytes(model).items()}
     # The libraries, too: another release of one may write the same answers as other bytes.
     key = fingerprint(
         __version__,

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import io
-import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +16,7 @@ from eigenserve.app.batch.reading import Part
 from eigenserve.app.registry import ServedModel
 from eigenserve.app.wire.tables import arrow_table, explained_columns, predicted_columns, write_csv
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.checkpoints.files import read_checkpoint, write_checkpoint
+from eigenserve.model.explanations.explain import explain
 from eigenserve.model.spectral import SpectralModel
 
 OnError = Literal["stop", "null"]
@@ -114,9 +111,8 @@ class Scorer:
             return scores, predicted_columns(self.served, scores)
         if not len(columns):
             return np.empty((0, model.ensemble.num_outputs)), self._answers_of_none()
-        explanation = model.explain_columns(columns, self.options.method)
-        scores = model.scores(columns) if model.task == "multiclass" else np.asarray(explanation.score)[:, None]
-        return scores, explained_columns(self.served, explanation, scores)
+        explanation = explain(model, columns, self.options.method)
+        return explanation.scores, explained_columns(self.served, explanation)
 
     def _answers_of_none(self) -> dict[str, Any]:
         """Return the columns without a row: those of a row in which all is missing, without it."""
@@ -146,7 +142,7 @@ class Scorer:
         if beyond and beyond[0] < first:
             return (
                 f"row {part.first_row + beyond[0] + 1} has values so far from the training data that its prediction is "
-                "no finite number"
+                "not a finite number"
             )
         name = self.served.model.features.names[feature]
         return f"row {part.first_row + first + 1}, column {name!r}: {faults[first, feature]}"
@@ -156,21 +152,6 @@ def _blanked(values: Any, blank: Any) -> list[Any]:
     """Return a column without the values of blank rows."""
     plain = values.tolist() if isinstance(values, np.ndarray) else values
     return [None if empty else value for value, empty in zip(plain, blank.tolist(), strict=True)]
-
-
-def pack_model(model: SpectralModel) -> dict[str, bytes]:
-    """Pack a model as the files of its checkpoint, to identify it and to send it to other machines."""
-    with tempfile.TemporaryDirectory() as folder:
-        write_checkpoint(Path(folder), model)
-        return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
-
-
-def unpack_model(files: Mapping[str, bytes]) -> SpectralModel:
-    """Unpack what ``pack_model`` packed."""
-    with tempfile.TemporaryDirectory() as folder:
-        for name, content in files.items():
-            (Path(folder) / name).write_bytes(content)
-        return read_checkpoint(Path(folder))
 
 
 def serve(model: SpectralModel) -> ServedModel:

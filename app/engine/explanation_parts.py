@@ -11,10 +11,12 @@ import numpy as np
 from eigenserve.app.registry import ServedModel
 from eigenserve.app.wire.include_options import Include
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.certificates.decision_radius import MAX_SHARE, certified_radius
+from eigenserve.model.certificates.decision_radius import certified_radius
 from eigenserve.model.certificates.intervals import score_interval
 from eigenserve.model.certificates.reach import default_radii
+from eigenserve.model.certificates.stability import stability
 from eigenserve.model.explanations.eigenpairs import member_eigenpairs
+from eigenserve.model.explanations.eigenvector import explain_by_eigenvector
 from eigenserve.model.explanations.interactions import interactions
 from eigenserve.model.explanations.response_curves import (
     ResponseCurve,
@@ -22,8 +24,8 @@ from eigenserve.model.explanations.response_curves import (
     response_curves,
     response_surface,
 )
+from eigenserve.model.predictor import ClassLabel
 from eigenserve.model.rows.baseline import baseline_columns
-from eigenserve.model.spectral import ClassLabel
 
 #: Certificates are asked for while a value is dragged: measured, on a model with a map, half the time of an effort of 1
 #: and intervals a third wider.
@@ -60,21 +62,22 @@ def _certificate(
 ) -> dict[str, Any]:
     model = served.model
     radii = default_radii(model.features, row) if include.radii is None else include.radii
-    interval = score_interval(model.features, model.ensemble, row, radii, _EFFORT)
+    interval = score_interval(model, row, radii, _EFFORT)
     output = model.output_of(row, target)
     ends = output.sign * np.array([interval.low[output.index], interval.high[output.index]])
     radius = None
     if model.classes:
         scales = default_radii(model.features, row, share=1.0)
-        proved = certified_radius(model.features, model.ensemble, row, scales, effort=_EFFORT)
-        radius = proved if proved < MAX_SHARE else None
+        proved = certified_radius(model, row, scales, effort=_EFFORT)
+        radius = proved if np.isfinite(proved) else None
     return {"radii": radii, "low": float(ends.min()), "high": float(ends.max()), "decision_radius": radius}
 
 
 def _stability(
     served: ServedModel, _: Include, row: FloatArray, target: ClassLabel | None, __: FloatArray | None
 ) -> dict[str, Any]:
-    found = served.model.stability_columns(row[None], target=target)
+    explained = explain_by_eigenvector(served.model, row[None], target)
+    found = stability(served.model, row[None], explained.outputs, explained.contributions)
     return {
         "gap": float(found.gap[0]),
         "turn": float(found.turn[0]),
@@ -97,7 +100,7 @@ def _eigenvector(
             "diag": pair.diag.tolist(),
             "off_diag": pair.off_diag.tolist(),
         }
-        for pair in member_eigenpairs(model.features, model.ensemble, model.output_of(row, target), row)
+        for pair in member_eigenpairs(model, model.output_of(row, target), row)
     ]
 
 
@@ -106,7 +109,7 @@ def _interactions(
 ) -> dict[str, Any]:
     model = served.model
     start = baseline_columns(model.features, None) if baseline is None else baseline
-    found = interactions(model.features, model.ensemble, model.output_of(row, target), row, start)
+    found = interactions(model, model.output_of(row, target), row, start)
     numbers = [i for i, feature in enumerate(model.features.features) if feature.kind in ("numeric", "datetime")]
     shapley = found.shapley
     entry: dict[str, Any] = {
@@ -132,9 +135,9 @@ def _curves(
     model = served.model
     asked = include.curves
     names = model.features.names if asked is None else tuple(one[0] for one in asked if len(one) == 1)
-    look = (model.features, model.ensemble, model.output_of(row, target), row)
+    look = (model, model.output_of(row, target), row)
     which = [model.features.position(name) for name in dict.fromkeys(names)]
-    found = {curve.feature: _curve(curve) for curve in response_curves(*look, which)}
+    found = {name: _curve(curve) for name, curve in response_curves(*look, which).items()}
     for a, b in (one for one in asked or () if len(one) == 2):
         pair = model.features.position(a), model.features.position(b)
         found[f"{a} & {b}"] = _surface(response_surface(*look, pair))

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
-from eigenserve.app.observability.tracing import Trace
 from eigenserve.app.problems import ProblemError
+from eigenserve.app.request_state import Spans
 
 #: A request is taken only if it can be expected to be computed within this share of the deadline: prices are averages,
 #: other work changes them while it waits, and a longer queue would make nothing faster.
@@ -46,7 +46,7 @@ class Job(NamedTuple):
     size: int
     rows: int
     arrived: float
-    trace: Trace | None = None
+    trace: Spans | None = None
 
 
 @dataclass

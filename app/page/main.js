@@ -135,7 +135,7 @@ function takeRow(values, from, resting) {
 /** Choose a method or a class to explain. */
 function choose(choice) {
   Object.assign(state, choice);
-  byId("method").querySelectorAll("input").forEach((input) => (input.checked = input.value === state.method));
+  for (const input of byId("method").querySelectorAll("input")) input.checked = input.value === state.method;
   byMethod.drop();
   ask(true);
 }
@@ -143,7 +143,8 @@ function choose(choice) {
 /** Show a model, by default its newest version, with the values, method and class of a link; `notice` is of the link. */
 async function open(name, version, linked = null, notice = "") {
   document.querySelector("main").ariaBusy = "true";
-  const turn = (opened += 1);
+  opened += 1;
+  const turn = opened;
   await answered(async () => {
     const place = version === null ? "" : `/versions/${encodeURIComponent(version)}`;
     const card = await get(`models/${encodeURIComponent(name)}${place}`);
@@ -151,7 +152,7 @@ async function open(name, version, linked = null, notice = "") {
     if (turn !== opened) return;
     faults.clear();
     if (notice) faults.set("link", notice);
-    lanes.forEach((lane) => lane.drop());
+    for (const lane of lanes) lane.drop();
     const method = METHODS.includes(linked?.method) ? linked.method : state.method;
     const row = { ...typicalRow(card.features), ...linkedRow(linked?.texts ?? {}, card.features) };
     Object.assign(state, { card, row, target: readTarget(card, linked) });

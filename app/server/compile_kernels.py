@@ -27,7 +27,7 @@ from numba.core.dispatcher import Dispatcher
 from eigenserve.app.registry import ModelRegistry
 from eigenserve.model import ModelStore, SpectralModel
 from eigenserve.model.eigensolvers import warm_up
-from eigenserve.model.explanations.eigenvector import METHODS
+from eigenserve.model.explanations.explain import METHODS
 from eigenserve.model.kernels.threads import num_threads
 from eigenserve.model.matrices.curves import Curve, CurveSet, Term
 from eigenserve.model.matrices.ensemble import SpectralEnsemble

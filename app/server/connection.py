@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
-from typing import cast
 
 import uvicorn
-from fastapi import Response
-from starlette.types import Scope
-from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from eigenserve.app.problems import MEDIA_TYPE, ProblemError, problem_body
 
@@ -20,8 +15,7 @@ MAX_HEADER_BYTES = 65536
 #: Bytes of a body taken before the endpoint has read them. uvicorn stops the client after 64 KB, which
 #: for a body of megabytes means a pause and a turn of the event loop for every 64 KB.
 BODY_BUFFER_BYTES = 2**20
-#: From the opening of a connection, or the first byte of a further request, to the end of its headers, or of
-#: its body if it was refused.
+#: From the opening of a connection, or the first byte of a further request, to the end of its headers.
 HEADER_TIMEOUT_S = 20.0
 
 
@@ -30,11 +24,9 @@ class BoundedConfig(uvicorn.Config):
 
     Attributes:
         max_connections: how many may be open.
-        refusal: the answer to a request that is turned away by its headers; None for any other.
     """
 
     max_connections = 16384
-    refusal: Callable[[Scope], Response | None]
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -43,7 +35,6 @@ class BoundedProtocol(HttpToolsProtocol):
     config: BoundedConfig
     _header_bytes = 0
     _late: asyncio.TimerHandle | None = None
-    _refused: RequestResponseCycle | None = None
     _refusal = 400
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -79,8 +70,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Start to answer."""
         super().on_headers_complete()
-        if self._refused is None:
-            self._in_time()
+        self._in_time()
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body."""
@@ -94,41 +84,6 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(cycle.body) > BODY_BUFFER_BYTES // 2:
             cycle.message_event.set()
 
-    def on_message_complete(self) -> None:
-        """Take the end of a body."""
-        super().on_message_complete()
-        if self._refused is not None:
-            self._in_time()
-            self._end_refusal(self._refused)
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        """Answer a request, here where it is refused: its body, if it is still to come, is dropped."""
-        response = self.config.refusal(cast(Scope, cycle.scope))
-        if response is None:
-            super()._start_asgi_task(cycle, app)
-            return
-        headers = [*self.server_state.default_headers, *response.raw_headers]
-        if not cycle.keep_alive:
-            headers.append((b"connection", b"close"))
-        self._write(response.status_code, headers, bytes(response.body))
-        cycle.response_started = cycle.response_complete = True
-        self._refused = cycle
-        if cycle.more_body:
-            self._limit_time()
-        else:
-            self._end_refusal(cycle)
-
-    def _end_refusal(self, cycle: RequestResponseCycle) -> None:
-        """Go on to the next request, or close: before a body has come, that would reset the connection, and its
-        client might not read the answer.
-        """
-        self._refused = None
-        if not cycle.keep_alive:
-            self.transport.close()
-        # Without a way back to its connection nothing is left for the garbage collector, as where uvicorn ends one.
-        cycle.on_response = _nothing
-        self.on_response_complete()
-
     def send_400_response(self, msg: str) -> None:
         """Answer what is not an HTTP request, and close."""
         details = {
@@ -136,14 +91,9 @@ class BoundedProtocol(HttpToolsProtocol):
             431: f"the request line and headers must be at most {MAX_HEADER_BYTES} bytes",
         }
         body = problem_body(ProblemError(self._refusal, details[self._refusal]), None)
-        length = (b"content-length", b"%d" % len(body))
-        headers = [(b"content-type", MEDIA_TYPE.encode()), length, (b"connection", b"close")]
-        self._write(self._refusal, headers, body)
+        head = f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        self.transport.write(STATUS_LINE[self._refusal] + head.encode() + body)
         self.transport.close()
-
-    def _write(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
-        lines = b"".join([b"%b: %b\r\n" % header for header in headers])
-        self.transport.write(STATUS_LINE[status] + lines + b"\r\n" + body)
 
     def _count(self, size: int) -> None:
         self._header_bytes += size
@@ -164,7 +114,3 @@ class BoundedProtocol(HttpToolsProtocol):
     def _close_late(self) -> None:
         self._late = None
         self.transport.close()
-
-
-def _nothing() -> None:
-    """Do nothing: a finished request has nothing to report to its connection."""

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import os
 import resource
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator
-from multiprocessing.connection import Connection
-from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
 from eigenserve.app.application import create_app
 from eigenserve.app.engine.service import Service
+from eigenserve.app.registry.peers import Peers
 from eigenserve.app.server.connection import BoundedConfig, BoundedProtocol
-from eigenserve.app.server.heartbeat import beat
+from eigenserve.app.server.heartbeat import Line, Ready, beat
 from eigenserve.app.server.listener import ARRIVE_S, admit_no_more, has_waiting
+from eigenserve.app.server.signals import STOPPING, stop_request
 from eigenserve.app.settings import Settings
+
+log = logging.getLogger("eigenserve.server")
 
 #: After SIGTERM, how long an idle connection may still bring the request that its client was just sending.
 #: Every answer in this time closes its connection.
@@ -32,17 +38,18 @@ class Server(uvicorn.Server):
 
     Attributes:
         service: what it serves.
-        line: to the supervisor, if there is one: "ready" once, "alive" every second.
+        line: to the supervisor, if there is one.
     """
 
-    def __init__(self, config: uvicorn.Config, service: Service, line: Connection | None) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, line: Line | None) -> None:
         super().__init__(config)
         self.service = service
         self.line = line
-        self._told_ready = False
+        self._reported_ready = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the heartbeat to the supervisor, then load and listen."""
+        self._loop = asyncio.get_running_loop()
         if self.line is not None:
             self._heart = asyncio.create_task(beat(self.line, self._stop))
         await super().startup(sockets)
@@ -52,11 +59,17 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Stop when asked to, when there is nothing to serve, and when the supervisor is gone."""
-        if self.line is not None and self.service.ready and not self._told_ready:
-            self._told_ready = True
+        if self.line is not None and self.service.ready and not self._reported_ready:
+            self._reported_ready = True
             with contextlib.suppress(OSError):  # the heartbeat notices it, too
-                self.line.send("ready")
-        return await super().on_tick(counter) or self.service.failure is not None
+                self.line.send(Ready())
+        return await super().on_tick(counter) or self.service.store.failure is not None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take a signal, also while the models are being loaded."""
+        super().handle_exit(sig, frame)
+        with contextlib.suppress(AttributeError, RuntimeError):  # before and after there is a loop
+            self._loop.call_soon_threadsafe(self.service.store.end)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept no more connections, answer what is under way, then close."""
@@ -84,7 +97,10 @@ class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Take the signals while serving. uvicorn would raise them again afterwards: exit code 143."""
-        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self.handle_exit) for number in STOPPING}
+        if stop_request.received:
+            self.should_exit = True
+            self.service.store.end()
         try:
             yield
         finally:
@@ -95,9 +111,9 @@ class Server(uvicorn.Server):
 def serve(
     settings: Settings,
     listener: socket.socket,
-    line: Connection | None = None,
+    line: Line | None = None,
     load_first: bool = False,
-    marks: Path | None = None,
+    peers: Peers | None = None,
 ) -> Exception | None:
     """Serve in this process until a signal ends it.
 
@@ -106,16 +122,17 @@ def serve(
         listener: the bound socket.
         line: to the supervisor, if there is one.
         load_first: load the models before taking connections, which others take meanwhile.
-        marks: folder in which workers record for each other what was unloaded.
+        peers: the other workers, if there are any.
 
     Returns:
         None after a signal, or why the models could not be served.
     """
     app = create_app(settings)
     service: Service = app.state.service
-    service.log_failure = False
+    service.store.log_failure = False
     service.load_first = load_first
-    service.registry.marks = marks
+    if peers is not None:
+        service.registry.peers = peers
     config = BoundedConfig(
         app,
         access_log=False,
@@ -129,10 +146,15 @@ def serve(
         http=BoundedProtocol,
     )
     config.max_connections = settings.max_connections
-    config.refusal = app.state.refusals.answer
     _allow_connections(settings.max_connections)
     Server(config, service, line).run(sockets=[listener])
-    return service.failure
+    if service.store.failure is None and service.store.busy:
+        # Nothing is left to do but to wait for a store that may never answer, and for the machine code it is loaded by.
+        log.warning("the store does not answer; ending all the same")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+    return service.store.failure
 
 
 def _allow_connections(count: int) -> None:

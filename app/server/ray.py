@@ -55,8 +55,8 @@ class Replica:
         if self._start is None:
             self._start = asyncio.create_task(self._life.__aenter__())
         await asyncio.shield(self._start)
-        if self.service.failure is not None:
-            raise RuntimeError(str(self.service.failure))
+        if self.service.store.failure is not None:
+            raise RuntimeError(str(self.service.store.failure))
 
     async def answer(self, scope: dict[str, Any], body: bytes) -> Answer:
         """Let the application answer a request."""

@@ -11,15 +11,19 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
+from itertools import count
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from prometheus_client.multiprocess import mark_process_dead
 
+from eigenserve.app.agreement.agreement import Agreement, Arbiter
+from eigenserve.app.agreement.board import Board
 from eigenserve.app.observability.logs import configure_logging
-from eigenserve.app.server.heartbeat import HEARTBEAT_S
+from eigenserve.app.server.heartbeat import HEARTBEAT_S, Alive, CannotServe, ForArbiter, Line, Ready
 from eigenserve.app.server.listener import admit_no_more
+from eigenserve.app.server.signals import STOPPING, stop_request
 from eigenserve.app.settings import Settings
 
 log = logging.getLogger("eigenserve.workers")
@@ -28,6 +32,8 @@ log = logging.getLogger("eigenserve.workers")
 LONG_LIFE_S = 30.0
 #: A worker that dies soon after its start is started again after a pause, longer each time.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+#: Imports take over a second, and many on a busy machine, until the event loop can turn for the first time.
+FIRST_TURN_S = 60.0
 #: Beyond the drain timeout, how long a worker may take to end before it is killed.
 END_GRACE_S = 5.0
 
@@ -39,6 +45,7 @@ _context = multiprocessing.get_context("spawn")
 class _Worker:
     """Hold one place for a worker, and the process that fills it now."""
 
+    number: int = 0
     process: SpawnProcess | None = None
     line: Connection | None = None
     started: float = 0.0
@@ -52,19 +59,34 @@ class _Supervisor:
     settings: Settings
     listener: socket.socket
     metrics_folder: str
-    marks: Path
+    #: What the workers share: agreements, and copies of what they serve.
+    shared: Path
     workers: list[_Worker] = field(default_factory=list)
     stopping: bool = False
     served: bool = False
     failure: str | None = None
+
+    def __post_init__(self) -> None:
+        self._board = Board(self.shared)
+        self._arbiter = Arbiter(self.settings.keep_versions, self._publish)
+        self._numbers = count(1)
+
+    def _publish(self, agreement: Agreement) -> None:
+        try:
+            self._board.publish(agreement)
+            self._board.prune_copies(self._arbiter.digests())
+        except OSError as error:
+            # The workers keep to what they agreed on before; the next offer is a new attempt.
+            log.error("the workers cannot agree on what to serve", extra={"reason": str(error)})
 
     def run(self) -> str | None:
         self.workers = [_Worker() for _ in range(self.settings.workers)]
         wake, waker = socket.socketpair()
         waker.setblocking(False)
         signal.set_wakeup_fd(waker.fileno())
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOPPING:
             signal.signal(number, self._stop)
+        self.stopping = stop_request.received
         while not self.stopping:
             now = time.monotonic()
             for worker in self.workers:
@@ -93,32 +115,37 @@ class _Supervisor:
     def _start(self, worker: _Worker) -> None:
         ours, theirs = _context.Pipe()
         # While others serve, a replacement takes connections only when it can answer them.
+        worker.number = next(self._numbers)
         worker.process = _context.Process(
             target=_work,
-            args=(self.settings, self.listener, theirs, self.served, self.marks),
+            args=(self.settings, self.listener, theirs, self.served, worker.number, self.shared),
             name="eigenserve",
         )
         worker.process.start()
         theirs.close()
         worker.line, worker.started = ours, time.monotonic()
-        worker.heard = worker.started
+        worker.heard = worker.started + max(0.0, FIRST_TURN_S - self.settings.hang_timeout_s)
 
     def _hear(self, worker: _Worker) -> None:
         assert worker.line is not None
         try:
-            word = worker.line.recv()
+            message = worker.line.recv()
         except (EOFError, OSError):
             self._lost(worker)
             return
         worker.heard = time.monotonic()
-        if word == "ready":
-            self.served = True
-        elif word != "alive":
-            if not self.served:
+        match message:
+            case Alive():
+                pass
+            case Ready():
+                self.served = True
+            case ForArbiter(name, arguments):
+                getattr(self._arbiter, name)(*arguments)
+            case CannotServe(reason) if not self.served:
                 # No worker ever served: the mistake is the user's, and trying again would not help.
-                self.failure, self.stopping = word, True
-            else:
-                log.error("worker cannot serve", extra={"reason": word})
+                self.failure, self.stopping = reason, True
+            case CannotServe(reason):
+                log.error("worker cannot serve", extra={"reason": reason})
 
     def _lost(self, worker: _Worker) -> None:
         assert worker.process is not None
@@ -128,6 +155,7 @@ class _Supervisor:
         if worker.process.is_alive():
             worker.process.kill()
             worker.process.join()
+        self._arbiter.leave(worker.number)
         mark_process_dead(worker.process.pid, self.metrics_folder)  # type: ignore[no-untyped-call]
         if not self.stopping:
             lived_s = time.monotonic() - worker.started
@@ -164,18 +192,24 @@ def supervise(settings: Settings, listener: socket.socket) -> str | None:
     """
     with (
         tempfile.TemporaryDirectory(prefix="eigenserve-metrics-") as folder,
-        tempfile.TemporaryDirectory(prefix="eigenserve-unloaded-") as marks,
+        tempfile.TemporaryDirectory(prefix="eigenserve-shared-") as shared,
     ):
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        return _Supervisor(settings, listener, folder, Path(marks)).run()
+        return _Supervisor(settings, listener, folder, Path(shared)).run()
 
 
-def _work(settings: Settings, listener: socket.socket, line: Connection, load_first: bool, marks: Path) -> None:
+def _work(
+    settings: Settings, listener: socket.socket, connection: Connection, load_first: bool, number: int, shared: Path
+) -> None:
     """Run a worker process from its start to its end."""
+    stop_request.catch()
     configure_logging(settings)
+    from eigenserve.app.registry.peers import Workers
     from eigenserve.app.server.process import serve
 
-    failure = serve(settings, listener, line=line, load_first=load_first, marks=marks)
+    line = Line(connection)
+    peers = Workers(number, shared, lambda name, arguments: line.send(ForArbiter(name, arguments)))
+    failure = serve(settings, listener, line, load_first, peers)
     if failure is not None:
-        line.send(str(failure))
+        line.send(CannotServe(str(failure)))
         sys.exit(2)

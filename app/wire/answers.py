@@ -58,8 +58,9 @@ def predict_answer(asked: Asked, scores: FloatArray) -> bytes:
     return to_json(document)
 
 
-def explanations(explanation: Explanation, predicted: Any) -> list[dict[str, Any]]:
-    """Turn an explanation and the P of its rows into the contract's entry for every row."""
+def explanations(served: ServedModel, explanation: Explanation) -> list[dict[str, Any]]:
+    """An explanation -> the contract's entry for every row."""
+    predicted = predictions(served, explanation.scores)
     terms, features = explanation.terms, explanation.features
     found: list[dict[str, Any]] = [
         {
@@ -86,11 +87,9 @@ def explanations(explanation: Explanation, predicted: Any) -> list[dict[str, Any
     return found
 
 
-def explain_answer(
-    served: ServedModel, explanation: Explanation, scores: FloatArray, more: Sequence[dict[str, Any]] = ()
-) -> bytes:
+def explain_answer(served: ServedModel, explanation: Explanation, more: Sequence[dict[str, Any]] = ()) -> bytes:
     """Write the answer of /explain, with further keys for every row."""
-    found = explanations(explanation, predictions(served, scores))
+    found = explanations(served, explanation)
     for entry, keys in zip(found if more else (), more, strict=True):
         entry.update(keys)
     return to_json(

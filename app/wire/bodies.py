@@ -12,6 +12,10 @@ from starlette.types import Scope
 
 from eigenserve.app.problems import ProblemError, invalid
 
+JSON = "application/json"
+CSV = "text/csv"
+ARROW = "application/vnd.apache.arrow.stream"
+
 #: What a refused body may still send before its connection is closed. A client that may finish sending reads
 #: the refusal; one that is cut off sees only a broken connection.
 DRAINED_BYTES = 64 * 2**20
@@ -112,16 +116,25 @@ async def read_body(request: Request, headers: BodyHeaders, max_bytes: int, time
     return _inflate(body, max_bytes) if headers.encoding == "gzip" else body
 
 
-def parse_json(body: bytes) -> Any:
+def parse_json(text: bytes, body: bytes | None = None, start: int = 0) -> Any:
     """Parse a JSON text (RFC 8259: neither NaN nor Infinity). Of two equal keys the last one counts.
+
+    Args:
+        text: the text.
+        body: what it is a part of, and ``start``, where; for the place of a fault.
 
     Raises:
         ProblemError: 422 naming line and column.
     """
     try:
-        return orjson.loads(body)
+        return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise invalid(("body",), _not_utf8(body) or f"must be valid JSON; {error}") from None
+        if body is None or (fault := _not_utf8(body)):
+            fault = _not_utf8(text) if body is None else fault
+            raise invalid(("body",), fault or f"must be valid JSON; {error}") from None
+        place = max(0, start + error.pos)
+        line, column = body.count(b"\n", 0, place) + 1, place - body.rfind(b"\n", 0, place)
+        raise invalid(("body",), f"must be valid JSON; {error.msg}: line {line} column {column}") from None
 
 
 def _not_utf8(body: bytes) -> str | None:

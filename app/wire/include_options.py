@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from eigenserve.app.problems import Location, invalid_all
 from eigenserve.app.registry import ServedModel
+from eigenserve.app.wire.schemas.explanations import ExplainRequest
 
 #: What ``include`` may name, in the order of the answer.
 INCLUDES = ("certificate", "stability", "eigenvector", "curves", "interactions")
@@ -35,46 +35,28 @@ class Include:
 EXPLANATION_ALONE = Include()
 
 
-def read_include(served: ServedModel, document: Mapping[str, Any]) -> Include:
-    """Read what the keys ``include``, ``radii`` and ``curves`` of a request ask for.
+def read_include(served: ServedModel, request: ExplainRequest) -> Include:
+    """Return what the keys ``include``, ``radii`` and ``curves`` of a request ask for.
 
     Raises:
         ProblemError: 422 naming each fault.
     """
-    names = document.get("include") or []
-    errors: list[tuple[Location, str]] = [
-        (("include", i), f"must be one of {', '.join(INCLUDES)}; got {describe(name)}")
-        for i, name in enumerate(names)
-        if not isinstance(name, str) or name not in INCLUDES
-    ]
+    names, radii, curves = frozenset(request.include or ()), request.radii, request.curves
+    errors: list[tuple[Location, str]] = []
     for key, owner in OPTIONS.items():
-        if document.get(key) is not None and owner not in names:
+        if getattr(request, key) is not None and owner not in names:
             errors.append(((key,), f'must be left out unless "include" has "{owner}"'))
-    radii, curves = document.get("radii"), document.get("curves")
-    if not errors and radii is not None:
-        errors += _radii_faults(served, radii)
-    if not errors and curves is not None:
+    if not errors:
+        for name in radii or ():
+            read_feature(served, ("radii", name), name, errors)
         errors += _curve_faults(served, curves)
     if errors:
         raise invalid_all(errors)
     return Include(
-        frozenset(names),
-        None if radii is None else {name: float(radius) for name, radius in radii.items()},
+        names,
+        radii,
         None if curves is None else tuple((one,) if isinstance(one, str) else tuple(one) for one in curves),
     )
-
-
-def read_number(loc: Location, value: Any, errors: list[tuple[Location, str]]) -> float:
-    """Read a finite number; anything else gives NaN and adds a fault."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
-        if math.isfinite(number):
-            return number
-    errors.append((loc, f"must be a finite number; got {describe(value)}"))
-    return math.nan
 
 
 def read_feature(served: ServedModel, loc: Location, name: Any, errors: list[tuple[Location, str]]) -> None:
@@ -98,19 +80,10 @@ def describe(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _radii_faults(served: ServedModel, radii: Any) -> list[tuple[Location, str]]:
-    errors: list[tuple[Location, str]] = []
-    if not isinstance(radii, dict):
-        return [(("radii",), f"must be an object of radii by feature; got {describe(radii)}")]
-    for name, radius in radii.items():
-        read_feature(served, ("radii", name), name, errors)
-        if read_number(("radii", name), radius, errors) < 0.0:
-            errors.append((("radii", name), f"must be at least 0; got {describe(radius)}"))
-    return errors
-
-
 def _curve_faults(served: ServedModel, curves: Any) -> list[tuple[Location, str]]:
     errors: list[tuple[Location, str]] = []
+    if curves is None:
+        return errors
     if not isinstance(curves, list):
         return [(("curves",), f"must be a list of features, or of pairs of them; got {describe(curves)}")]
     for i, one in enumerate(curves):

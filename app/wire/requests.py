@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from eigenserve.app.problems import ProblemError, invalid, invalid_all
 from eigenserve.app.registry import ModelRegistry, ServedModel
-from eigenserve.app.wire.include_options import EXPLANATION_ALONE, OPTIONS, Include, describe, read_include
+from eigenserve.app.wire.include_options import EXPLANATION_ALONE, Include, describe, read_include
+from eigenserve.app.wire.schemas.explanations import ExplainRequest
+from eigenserve.app.wire.schemas.predictions import PredictRequest, RowsRequest
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.explanations.eigenvector import METHODS
+from eigenserve.model.explanations.explain import METHODS
+from eigenserve.model.predictor import ClassLabel
 from eigenserve.model.rows.baseline import background_columns, is_sample
 from eigenserve.model.rows.errors import InvalidRowsError, Location
-from eigenserve.model.spectral import ClassLabel
 
-KEYS = frozenset({"instances", "model", "version"})
-PREDICT_KEYS = KEYS | {"interval"}
 #: Rows of a baseline: each costs as much as all of a request against one.
 MAX_SAMPLE = 100
-EXPLAIN_KEYS = KEYS | {"method", "target", "baseline", "include", *OPTIONS}
+
+S = TypeVar("S", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class Asked:
             when they are encoded.
         method, target: as for ``SpectralModel.explain``.
         interval: the level of the intervals to give with predictions; None for none.
-        baseline: as for ``SpectralModel.explain_columns``: encoded.
+        baseline: as for ``model.explanations.explain``: encoded.
         include: further parts of an explanation.
         loc: where in the body the rows are.
     """
@@ -65,58 +69,70 @@ class Asked:
         try:
             return self.served.model.features.encode(self.rows)
         except InvalidRowsError as error:
-            raise invalid_all([((*self.loc, *loc), msg) for loc, msg in error.errors], error.total) from None
+            raise _invalid_rows(self.loc, error) from None
 
 
-def read_request(document: Any, keys: frozenset[str], registry: ModelRegistry, max_rows: int) -> Asked:
-    """Read the parsed body of /predict or /explain.
+def read_predict(document: Any, registry: ModelRegistry, max_rows: int) -> Asked:
+    """Check the parsed body of /predict.
 
     Raises:
         ProblemError: 422 naming each fault; 404 unknown model or version; 413 too many rows.
     """
-    if not isinstance(document, dict):
-        raise invalid(("body",), f'must be an object such as {{"instances": [...]}}; got {describe(document)}')
-    errors: list[tuple[Location, str]] = [
-        ((key,), f"unknown key; the keys are {', '.join(sorted(keys))}") for key in document if key not in keys
-    ]
-    if "instances" not in document:
-        errors.append((("instances",), "must be given: a list of rows"))
-    for key, kinds, rule in (
-        ("model", (str,), "must be a model's name, as text"),
-        ("version", (str, int), 'must be a version, as "1" or 1'),
-        ("method", (str,), f"must be one of {', '.join(METHODS)}"),
-        ("include", (list,), "must be a list"),
-    ):
-        value = document.get(key)
-        if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
-            errors.append(((key,), f"{rule}; got {describe(value)}"))
-    if errors:
-        raise invalid_all(errors)
-    served, method, target, interval = read_options(document, registry)
-    rows = check_rows(document["instances"], max_rows, ("instances",))
-    baseline, include = read_baseline(served, method, document.get("baseline")), read_include(served, document)
+    request = check_envelope(document, PredictRequest)
+    served, rows = read_rows(request, registry, max_rows)
+    return Asked(served, rows, interval=read_level(served, request.interval))
+
+
+def read_explain(document: Any, registry: ModelRegistry, max_rows: int) -> Asked:
+    """Check the parsed body of /explain; raises as ``read_predict``."""
+    request = check_envelope(document, ExplainRequest)
+    served, rows = read_rows(request, registry, max_rows)
+    method, target = request.method or METHODS[0], read_target(served, request.target)
+    baseline, include = read_baseline(served, method, request.baseline), read_include(served, request)
     if baseline is not None and baseline.ndim == 2 and "interactions" in include.names:
         raise invalid(("baseline",), "must be one row where interactions are included; got a sample")
-    return Asked(served, rows, method, target, interval, baseline=baseline, include=include)
+    return Asked(served, rows, method, target, baseline=baseline, include=include)
 
 
-def read_options(
-    options: Mapping[str, Any], registry: ModelRegistry
-) -> tuple[ServedModel, str, ClassLabel | None, float | None]:
-    """Read the model, method, target and interval that a request names, or their defaults.
+def read_options(options: Mapping[str, Any], registry: ModelRegistry) -> Asked:
+    """Read the model, version, method, target and interval that a query names, or their defaults; no rows.
 
     Raises:
         ProblemError: 404 unknown model or version; 422 unknown method, target or level of interval.
     """
     served = registry.find(options.get("model"), options.get("version"))
-    method = options.get("method") or "eigenvector"
+    method = options.get("method") or METHODS[0]
     if method not in METHODS:
-        raise invalid(("method",), f"must be one of {', '.join(METHODS)}; got {method!r}")
-    return served, method, read_target(served, options.get("target")), read_level(served, options.get("interval"))
+        raise invalid(("method",), f"must be one of {', '.join(METHODS)}; got {describe(method)}")
+    target, interval = read_target(served, options.get("target")), read_level(served, options.get("interval"))
+    return Asked(served, (), method, target, interval)
+
+
+def check_envelope(document: Any, schema: type[S]) -> S:
+    """Check a parsed body against the schema that documents it; its rows are checked when they are encoded.
+
+    Raises:
+        ProblemError: 422 naming each fault.
+    """
+    if not isinstance(document, dict):
+        raise invalid(("body",), f'must be an object such as {{"instances": [...]}}; got {describe(document)}')
+    try:
+        return schema.model_validate(document)
+    except ValidationError as error:
+        raise _invalid_envelope(document, schema, error) from None
+
+
+def read_rows(request: RowsRequest, registry: ModelRegistry, max_rows: int) -> tuple[ServedModel, list[Any]]:
+    """Return the model and the rows that a request names.
+
+    Raises:
+        ProblemError: 404 unknown model or version; 422, 413 see ``check_rows``.
+    """
+    return registry.find(request.model, request.version), check_rows(request.instances, max_rows, ("instances",))
 
 
 def read_baseline(served: ServedModel, method: str, rows: Any) -> FloatArray | None:
-    """Read and encode the row to compare with, or the sample of rows; None for the default.
+    """Encode the row to compare with, or the sample of rows; None for the default.
 
     Raises:
         ProblemError: 422 naming each fault.
@@ -130,11 +146,11 @@ def read_baseline(served: ServedModel, method: str, rows: Any) -> FloatArray | N
             raise invalid(("baseline",), f"must have at most {MAX_SAMPLE} rows; got {len(rows)}")
         return background_columns(served.model.features, rows)
     except InvalidRowsError as error:
-        raise invalid_all([(("baseline", *loc), msg) for loc, msg in error.errors], error.total) from None
+        raise _invalid_rows(("baseline",), error) from None
 
 
 def check_rows(rows: Any, max_rows: int, loc: Location) -> list[Any]:
-    """Check the rows of a body: a list of not too many.
+    """Return the rows of a body, if they are a list of not too many.
 
     Raises:
         ProblemError: 422, 413.
@@ -158,7 +174,7 @@ def check_count(count: int, max_rows: int) -> None:
 
 
 def read_target(served: ServedModel, target: Any, loc: Location = ("target",)) -> ClassLabel | None:
-    """Read a class, given as itself or as its text; None for None.
+    """Return a class that is given as itself or as its text; None for None.
 
     Raises:
         ProblemError: 422.
@@ -176,7 +192,7 @@ def read_target(served: ServedModel, target: Any, loc: Location = ("target",)) -
 
 
 def read_level(served: ServedModel, level: Any) -> float | None:
-    """Read the level of the intervals asked for, if the model keeps them for it.
+    """Return the level of the intervals to give, if the model keeps them for it.
 
     Raises:
         ProblemError: 422 naming the levels there are.
@@ -191,3 +207,34 @@ def read_level(served: ServedModel, level: Any) -> float | None:
             ("interval",), f"must be one of {', '.join(f'{have:g}' for have in levels)}; got {describe(level)}"
         )
     return float(level)
+
+
+def _invalid_rows(loc: Location, error: InvalidRowsError) -> ProblemError:
+    return invalid_all([((*loc, *place), msg) for place, msg in error.errors], error.total)
+
+
+def _invalid_envelope(document: Mapping[str, Any], schema: type[BaseModel], error: ValidationError) -> ProblemError:
+    """The faults that pydantic names, in the words of the other errors."""
+    faults: dict[Location, list[str]] = {}
+    for fault in error.errors(include_url=False, include_context=False):
+        msg = re.sub(r"^\w+ should ", "must ", fault["msg"]).replace("valid string", "text")
+        msg += f"; got {describe(fault['input'])}"
+        if fault["type"] == "missing":
+            msg = "must be given"
+        elif fault["type"] == "extra_forbidden":
+            msg = f"unknown key; the keys are {', '.join(sorted(schema.model_fields))}"
+        place = fault["loc"] if fault["type"] == "missing" else _place(document, fault["loc"])
+        faults.setdefault(place, []).append(msg)
+    return invalid_all([(place, " or ".join(msgs)) for place, msgs in faults.items()])
+
+
+def _place(document: Any, loc: Sequence[int | str]) -> Location:
+    """The part of pydantic's location that is in the document: behind it come the names of a union's types."""
+    place: list[int | str] = []
+    for part in loc:
+        known = isinstance(document, dict) and part in document
+        if not known and not (isinstance(document, list) and isinstance(part, int) and part < len(document)):
+            break
+        document = document[part]
+        place.append(part)
+    return tuple(place)

@@ -9,23 +9,20 @@ import io
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from fastapi import Request
 
 from eigenserve.app.problems import ProblemError, invalid
 from eigenserve.app.registry import ModelRegistry, ServedModel
+from eigenserve.app.wire.bodies import CSV
 from eigenserve.app.wire.requests import Asked, check_count, read_options
 from eigenserve.model import Explanation
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.csv_layout import CsvError, columns_of, infer_layout
 from eigenserve.model.rows.errors import Location
 from eigenserve.model.rows.features import Feature
-
-JSON = "application/json"
-CSV = "text/csv"
-ARROW = "application/vnd.apache.arrow.stream"
 
 _PLAIN = re.compile(r"[-+0-9.eE]+")
 #: name -> values of all rows, of equal length.
@@ -40,29 +37,13 @@ def read_table(body: bytes, media_type: str, query: Mapping[str, str], registry:
     Raises:
         ProblemError: 404, 413, 415 or 422, as for JSON.
     """
-    served, method, target, interval = read_options(_options(query), registry)
-    columns = _read_csv(body, served) if media_type == CSV else _read_arrow(body, served)
+    asked = read_options(_options(query), registry)
+    columns = _read_csv(body, asked.served) if media_type == CSV else _read_arrow(body, asked.served)
     count = len(next(iter(columns.values()), ()))
     if not count:
         raise invalid(("body",), "must have at least one row")
     check_count(count, max_rows)
-    return Asked(served, columns, method, target, interval, loc=("body",))
-
-
-def accepted(request: Request, given: str) -> str:
-    """Return the media type of the answer: what the client accepts, or else that of its body.
-
-    Raises:
-        ProblemError: 406 none of those there are.
-    """
-    header = request.headers.get("accept", "*/*").lower()
-    wanted = [part.split(";")[0].strip() for part in header.split(",")]
-    for media_type in wanted:
-        if media_type in (JSON, CSV, ARROW):
-            return media_type
-        if media_type in ("*/*", "application/*", "text/*", ""):
-            return given
-    raise ProblemError(406, f"answers are {JSON}, {CSV} or {ARROW}; got Accept: {header}")
+    return replace(asked, rows=columns, loc=("body",))
 
 
 def predicted_columns(served: ServedModel, scores: FloatArray) -> Columns:
@@ -84,11 +65,11 @@ def interval_columns(asked: Asked, scores: FloatArray) -> Columns:
     return {"low": interval[:, 0], "high": interval[:, 1]}
 
 
-def explained_columns(served: ServedModel, explanation: Explanation, scores: FloatArray) -> Columns:
+def explained_columns(served: ServedModel, explanation: Explanation) -> Columns:
     """Write explanations as columns: the predictions', then score, baseline, contributions.TERM and so on."""
     errors = explanation.standard_error
     return {
-        **predicted_columns(served, scores),
+        **predicted_columns(served, explanation.scores),
         "score": explanation.score,
         "baseline": explanation.baseline,
         **{f"contributions.{t}": explanation.contributions[:, i] for i, t in enumerate(explanation.terms)},

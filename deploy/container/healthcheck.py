@@ -4,7 +4,7 @@ import os
 import sys
 from http.client import HTTPConnection, HTTPException
 
-#: Where the server takes its port from, as eigenserve.app.api.cloud_platforms has it: the first that is set counts.
+#: Where the server takes its port from, as eigenserve.app.settings has it: the first that is set counts.
 VARIABLES = ("EIGENSERVE_PORT", "AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT")
 
 

@@ -85,7 +85,7 @@ def eig(matrix: Tensor, *, coincide: float | None = None, gauge: Gauge = "check"
     vectors = _in_gauge(vectors + moved, of=vectors)
     if gauge == "check" and vectors.requires_grad:
         fixed = vectors.detach()
-        vectors.register_hook(lambda slope: _check_phase(slope, fixed))  # type: ignore[no-untyped-call]
+        vectors.register_hook(lambda slope: _check_phase(slope, fixed))
     return GeneralEig(values, vectors)
 
 

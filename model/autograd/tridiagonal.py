@@ -1,8 +1,8 @@
 """Differentiate eigenpairs of symmetric tridiagonal torch tensors, on CPU and CUDA, to any order.
 
 Eigenvalues have gradients without gaps in them; gradients of vectors are finite always; the smoothed eigenvalue has a
-Lipschitz gradient. The formulas are in ``model.autograd.functions``. Reverse mode only: `torch.func` transforms and
-forward-mode derivatives are refused by torch, not computed.
+Lipschitz gradient. The formulas are in ``model.autograd.derivatives``. All of it works under `torch.func`,
+`torch.compile` and `torch.export`, as operators that ``model.autograd.library`` registers.
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eigenserve.model.autograd.functions import eigenpairs, eigenvalues
+from eigenserve.model.autograd.functions import eigenpairs, eigenvalues, is_traced
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ def eigvalsh_tridiagonal(diag: Tensor, off_diag: Tensor, *, eig_idx: int) -> Ten
     outside [0, n).
     """
     d, e, shape = _batched(diag, off_diag, eig_idx, 0)
-    values = eigenpairs(d, e, eig_idx, 0)[0] if d.is_cuda else eigenvalues(d, e, eig_idx)
+    values = eigenvalues(d, e, eig_idx)
     if values.shape != shape:
         values = values.reshape(shape)
     return values if diag.dtype is torch.float64 else values.to(diag.dtype)
@@ -76,20 +76,20 @@ def _batched(diag: Tensor, off_diag: Tensor, eig_idx: int, window: int) -> tuple
     shape = diag.shape[:-1]
     if shape != off_diag.shape[:-1]:
         try:
-            shape = torch.broadcast_shapes(shape, off_diag.shape[:-1])  # type: ignore[no-untyped-call]
+            shape = torch.broadcast_shapes(shape, off_diag.shape[:-1])
         except RuntimeError:
             received = f"{tuple(diag.shape)} and {tuple(off_diag.shape)}"
             raise ValueError(f"the batch axes of diag and off_diag must broadcast; got {received}") from None
         diag, off_diag = diag.expand(*shape, n), off_diag.expand(*shape, n - 1)
-    d, e = _rows(diag, shape.numel(), n), _rows(off_diag, shape.numel(), n - 1)
-    return d, e, shape
+    return _rows(diag, shape, n), _rows(off_diag, shape, n - 1), shape
 
 
-def _rows(t: Tensor, count: int, length: int) -> Tensor:
-    """Return `t` as contiguous float64 (count, length); itself if it is that: every step is a node of the graph."""
+def _rows(t: Tensor, shape: Any, length: int) -> Tensor:
+    """Return `t` as contiguous float64 (M, length); itself if it is that: every step is a node of the graph."""
     if t.dtype is not torch.float64:
         t = t.to(torch.float64)
-    return (t if t.ndim == 2 else t.reshape(count, length)).contiguous()
+    # Not shape.numel(), which makes a constant of an exported graph's batch size.
+    return (t if t.ndim == 2 else t.reshape(math.prod(shape), length)).contiguous()
 
 
 def smoothed_eigvalsh_tridiagonal(diag: Tensor, off_diag: Tensor, *, eig_idx: int, smoothing: float) -> Tensor:
@@ -116,7 +116,8 @@ def smoothed_eigvalsh_tridiagonal(diag: Tensor, off_diag: Tensor, *, eig_idx: in
 def _smoothed(diag: Tensor, off_diag: Tensor, eig_idx: int, smoothing: float, window: int) -> Tensor:
     """Return smoothed eigenvalues (M,), starting with `window` neighbours on either side."""
     everything = max(eig_idx, diag.shape[-1] - 1 - eig_idx)
-    window = min(window, everything)
+    # What a window of values says of the next step, a graph or a transform cannot ask: there it is all of them.
+    window = everything if is_traced() else min(window, everything)
     values, _ = eigenpairs(diag, off_diag, eig_idx, window)
     result, sufficient = _envelope_difference(values, smoothing)
     if window < everything and not bool(sufficient.all()):

@@ -9,8 +9,7 @@ import numpy as np
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.certificates.intervals import score_moves
 from eigenserve.model.certificates.reach import EPS
-from eigenserve.model.matrices.ensemble import SpectralEnsemble
-from eigenserve.model.rows.features import FeatureSpace
+from eigenserve.model.predictor import Predictor
 
 #: Of the search for a radius: how many proofs are tried, and the shares at which it ends.
 _MAX_PROOFS = 16
@@ -18,8 +17,7 @@ MAX_SHARE, _LEAST_SHARE = 2.0**20, 2.0**-20
 
 
 def certified_radius(
-    features: FeatureSpace,
-    ensemble: SpectralEnsemble,
+    predictor: Predictor,
     columns: FloatArray,
     scales: Mapping[str, float],
     threshold: float = 0.0,
@@ -30,7 +28,7 @@ def certified_radius(
     One output: the score stays on its side. Several: the class with the largest score stays so (no threshold); then
     what the best class loses and another gains is bounded together. What is proved for r holds for every smaller one,
     whose rows are among those of r. The largest r found by interpolation, until 97% of the way to another decision are
-    used or an r 3% larger fails; 0 where none was proved, at most MAX_SHARE.
+    used or an r 3% larger fails; 0 where none was proved, and infinite from MAX_SHARE on: no limit was found.
     """
 
     def used(share: float) -> float:
@@ -38,7 +36,7 @@ def certified_radius(
         within = {name: share * scale for name, scale in scales.items()}
         if any(np.isinf(within[name]) and np.isfinite(scale) for name, scale in scales.items()):
             return np.inf  # beyond float64 nothing is known
-        found = score_moves(features, ensemble, columns, within, effort)
+        found = score_moves(predictor, columns, within, effort)
         if len(found.score) == 1:
             above = found.score[0] > threshold
             most = sum((m.max() for m in (found.down if above else found.up)), start=found.slack[0])
@@ -74,4 +72,4 @@ def certified_radius(
         else:
             way = np.log(0.985 / used_low) / np.log(used_high / used_low)
             share = low * (high / low) ** min(max(way, 0.05), 0.95)
-    return float(low)
+    return float(low) if low < MAX_SHARE else np.inf

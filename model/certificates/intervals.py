@@ -34,7 +34,7 @@ from eigenserve.model.certificates.projected_changes import largest_projected
 from eigenserve.model.certificates.reach import EPS, MAX_LINES, changes, groups, reach
 from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.model.matrices.tridiagonal import dense, norm_bound, times
-from eigenserve.model.rows.features import FeatureSpace
+from eigenserve.model.predictor import Predictor
 
 # Below this a double has no full precision: what sums and squares of such numbers lose.
 _UNDERFLOW = 1e-130
@@ -71,8 +71,7 @@ class ScoreMoves:
 
 
 def score_interval(
-    features: FeatureSpace,
-    ensemble: SpectralEnsemble,
+    predictor: Predictor,
     columns: FloatArray,
     radii: Mapping[str, float],
     effort: float = 1.0,
@@ -80,8 +79,7 @@ def score_interval(
     """Prove the interval of the scores of a row (F,) of columns.
 
     Args:
-        features: the features of the columns.
-        ensemble: what scores.
+        predictor: what scores.
         columns: (F,), as ``FeatureSpace.encode`` gives them.
         radii: by feature, in its own unit (days for a date): a number may be anything within x - r ... x + r. A
             positive radius lets a categorical or boolean feature take any value. What is missing stays missing.
@@ -92,7 +90,7 @@ def score_interval(
         ValueError: an unknown feature, a radius that is negative or not finite, an effort that is not positive and
             finite.
     """
-    found = score_moves(features, ensemble, columns, radii, effort)
+    found = score_moves(predictor, columns, radii, effort)
     high = sum((up.max(axis=0) for up in found.up), found.slack)
     low = sum((down.max(axis=0) for down in found.down), found.slack)
     return ScoreInterval(
@@ -101,8 +99,7 @@ def score_interval(
 
 
 def score_moves(
-    features: FeatureSpace,
-    ensemble: SpectralEnsemble,
+    predictor: Predictor,
     columns: FloatArray,
     radii: Mapping[str, float],
     effort: float,
@@ -110,9 +107,10 @@ def score_moves(
     """Bound what scores can move by within radii; arguments and errors as of ``score_interval``."""
     if not 0.0 < effort < np.inf:
         raise ValueError(f"effort must be positive and finite; got {effort!r}")
-    within = reach(features, columns, radii)
+    within = reach(predictor.features, columns, radii)
+    ensemble = predictor.ensemble
     pencil, k = ensemble.pencil, ensemble.eig_idx
-    diag, off_diag = pencil.matrices(pencil.curves.walk(within.row[None]))
+    diag, off_diag = pencil.at(within.row[None])
     values, vectors = np.linalg.eigh(dense(diag[0], off_diag[0]))
     unit = 64.0 * (len(pencil.curves.curves) + pencil.dim) * EPS
     slack = unit * (_norms(ensemble, diag, off_diag)[0] + np.abs(ensemble.offset)) + _UNDERFLOW

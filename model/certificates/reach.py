@@ -90,8 +90,7 @@ def reach(features: FeatureSpace, columns: FloatArray, radii: Mapping[str, float
         ValueError: an unknown feature, or a radius that is negative or not finite.
     """
     for name, radius in radii.items():
-        if name not in features.names:
-            raise ValueError(f"no feature {name!r}; the features are {', '.join(features.names)}")
+        features.position(name)
         if not 0.0 <= radius < np.inf:
             raise ValueError(f"a radius must be finite and at least 0; got {radius!r} for {name!r}")
     row = features.coordinates(columns[None])[0]

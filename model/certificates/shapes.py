@@ -11,9 +11,8 @@ from eigenserve.model.arrays import FloatArray
 from eigenserve.model.certificates.reach import EPS
 from eigenserve.model.eigensolvers import eigvalsh_tridiagonal
 from eigenserve.model.matrices.curves import Curve
-from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.model.matrices.tridiagonal import norm_bound
-from eigenserve.model.rows.features import FeatureSpace
+from eigenserve.model.predictor import Predictor
 
 
 class CertificateError(Exception):
@@ -33,11 +32,11 @@ class Certificates:
     curved: Mapping[str, str]
 
 
-def certificates(features: FeatureSpace, ensemble: SpectralEnsemble) -> Certificates:
+def certificates(predictor: Predictor) -> Certificates:
     """Try every certificate in turn, and return those that are proved."""
     monotone: dict[str, str] = {}
     curved: dict[str, str] = {}
-    for feature in features.features:
+    for feature in predictor.features.features:
         for found, prove, words in (
             (monotone, monotone_certificate, ("+", "-")),
             (curved, curved_certificate, ("convex", "concave")),
@@ -46,16 +45,14 @@ def certificates(features: FeatureSpace, ensemble: SpectralEnsemble) -> Certific
                 continue
             for word in words:
                 try:
-                    found |= prove(features, ensemble, {feature.name: word})
+                    found |= prove(predictor, {feature.name: word})
                 except CertificateError:
                     continue
                 break
     return Certificates(monotone, curved)
 
 
-def monotone_certificate(
-    features: FeatureSpace, ensemble: SpectralEnsemble, directions: Mapping[str, str]
-) -> dict[str, str]:
+def monotone_certificate(predictor: Predictor, directions: Mapping[str, str]) -> dict[str, str]:
     """Prove the score monotone in these features, "+" never falling, "-" never rising, and return ``directions``.
 
     Proof: on every curve that walks along a feature, the step from each knot to the next is positive (or
@@ -69,22 +66,22 @@ def monotone_certificate(
         ValueError: an unknown or a categorical feature.
     """
     for name, direction in directions.items():
-        index = _index(features, name)
+        index = _index(predictor, name)
         sign = 1 if direction == "+" else -1
-        for c, curve, along in _walked(features, ensemble, index, "monotone"):
-            diag, off_diag, largest = _knots(ensemble, c, curve)
+        for c, curve, along in _walked(predictor, index, "monotone"):
+            diag, off_diag, largest = _knots(predictor, c)
             upward = sign * (1 if along > 0 else -1)
             least = eigvalsh_tridiagonal(upward * np.diff(diag, axis=1), upward * np.diff(off_diag, axis=1), eig_idx=0)
             # The eigenvalue is right to 8 eps of the step's norm, the subtraction to eps of the entries'.
             if least.min() < 16 * EPS * largest:
-                term = ensemble.pencil.terms[curve.term].name
+                term = predictor.ensemble.pencil.terms[curve.term].name
                 raise CertificateError(
                     f"{name!r} is not certified monotone: a step of a curve of {term!r} is not definite"
                 )
     return dict(directions)
 
 
-def curved_certificate(features: FeatureSpace, ensemble: SpectralEnsemble, shapes: Mapping[str, str]) -> dict[str, str]:
+def curved_certificate(predictor: Predictor, shapes: Mapping[str, str]) -> dict[str, str]:
     """Prove the score "convex" or "concave" in these features within their training ranges, and return ``shapes``.
 
     Proof: the largest eigenvalue is a convex function of the matrix and never falls when the matrix grows. Where
@@ -102,12 +99,12 @@ def curved_certificate(features: FeatureSpace, ensemble: SpectralEnsemble, shape
     for name, shape in shapes.items():
         if shape not in ("convex", "concave"):
             raise ValueError(f"a shape must be 'convex' or 'concave'; got {shape!r}")
-        index = _index(features, name)
-        feature = features.features[index]
+        index = _index(predictor, name)
+        feature = predictor.features.features[index]
         if feature.kind == "boolean":
             raise ValueError(f"{name!r} is boolean: it has nothing between its two values")
-        wanted = ensemble.pencil.dim - 1 if shape == "convex" else 0
-        if ensemble.eig_idx != wanted:
+        wanted = predictor.ensemble.pencil.dim - 1 if shape == "convex" else 0
+        if predictor.ensemble.eig_idx != wanted:
             raise CertificateError(
                 f"{name!r} is not certified {shape}: that takes the eigenvalue {wanted} of the matrices"
             )
@@ -115,8 +112,8 @@ def curved_certificate(features: FeatureSpace, ensemble: SpectralEnsemble, shape
             raise CertificateError(f"{name!r} is not certified {shape}: the model takes its logarithm")
         low, high = feature.coordinate(np.array([feature.low, feature.high]))
         sign = 1 if shape == "convex" else -1
-        for c, curve, along in _walked(features, ensemble, index, shape):
-            changes = _slope_changes(ensemble, c, curve)
+        for c, curve, along in _walked(predictor, index, shape):
+            changes = _slope_changes(predictor, c)
             reached = np.ones(len(curve.knots), bool)
             if curve.numeric == (index,):
                 reached = (np.array(curve.knots) > min(low * along, high * along)) & (
@@ -127,32 +124,28 @@ def curved_certificate(features: FeatureSpace, ensemble: SpectralEnsemble, shape
             diag, off_diag, slack = (part[:, reached] for part in changes)
             least = eigvalsh_tridiagonal(sign * diag, sign * off_diag, eig_idx=0)
             if (least < slack[..., None]).any():
-                term = ensemble.pencil.terms[curve.term].name
+                term = predictor.ensemble.pencil.terms[curve.term].name
                 raise CertificateError(f"{name!r} is not certified {shape}: a curve of {term!r} bends the other way")
     return dict(shapes)
 
 
-def _index(features: FeatureSpace, name: str) -> int:
-    if name not in features.names:
-        raise ValueError(f"no feature {name!r}; the features are {', '.join(features.names)}")
-    index = features.names.index(name)
-    if features.features[index].kind == "categorical":
+def _index(predictor: Predictor, name: str) -> int:
+    index = predictor.features.position(name)
+    if predictor.features.features[index].kind == "categorical":
         raise ValueError(f"{name!r} is categorical: it has no direction")
     return index
 
 
-def _walked(
-    features: FeatureSpace, ensemble: SpectralEnsemble, index: int, what: str
-) -> list[tuple[int, Curve, float]]:
+def _walked(predictor: Predictor, index: int, what: str) -> list[tuple[int, Curve, float]]:
     """Return the curves that a feature walks along, with its weight.
 
     Raises:
         CertificateError: the feature chooses the path of a curve.
     """
     found = []
-    for c, curve in enumerate(ensemble.pencil.curves.curves):
+    for c, curve in enumerate(predictor.ensemble.pencil.curves.curves):
         if index in curve.categorical:
-            name, term = features.names[index], ensemble.pencil.terms[curve.term].name
+            name, term = predictor.features.names[index], predictor.ensemble.pencil.terms[curve.term].name
             raise CertificateError(f"{name!r} is not certified {what}: it chooses the path of a curve of {term!r}")
         if index in curve.numeric and len(curve.knots) > 1:
             along = curve.direction[curve.numeric.index(index)]
@@ -161,21 +154,16 @@ def _walked(
     return found
 
 
-def _knots(ensemble: SpectralEnsemble, c: int, curve: Curve) -> tuple[FloatArray, FloatArray, float]:
-    """Return matrices at a curve's knots, (paths, knots, H, n) and (paths, knots, H, n - 1), and a bound of norms."""
-    pencil = ensemble.pencil
-    first = int(pencil.curves.offsets[c])
-    count = curve.num_paths * len(curve.knots)
-    shape = (curve.num_paths, len(curve.knots), pencil.num_heads)
-    diag = pencil.diag[first : first + count].reshape(*shape, pencil.dim)
-    off_diag = pencil.off_diag[first : first + count].reshape(*shape, pencil.dim - 1)
+def _knots(predictor: Predictor, c: int) -> tuple[FloatArray, FloatArray, float]:
+    """Return the matrices at a curve's knots (see ``TridiagonalPencil.along``), and what no norm exceeds."""
+    diag, off_diag = predictor.ensemble.pencil.along(c)
     return diag, off_diag, float(norm_bound(diag, off_diag).max())
 
 
-def _slope_changes(ensemble: SpectralEnsemble, c: int, curve: Curve) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _slope_changes(predictor: Predictor, c: int) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return how much the slope by u grows at each knot (0 on a path that stays), and margins (1, knots)."""
-    diag, off_diag, largest = _knots(ensemble, c, curve)
-    steps = np.diff(curve.knots)
+    diag, off_diag, largest = _knots(predictor, c)
+    steps = np.diff(predictor.ensemble.pencil.curves.curves[c].knots)
     grown = []
     for part in (diag, off_diag):
         slopes = np.diff(part, axis=1) / steps[:, None, None]

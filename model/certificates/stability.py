@@ -28,10 +28,9 @@ import numpy as np
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.certificates.reach import EPS, changes, default_radii, groups, reach
 from eigenserve.model.eigensolvers import eigh_tridiagonal, eigvalsh_tridiagonal
-from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.model.matrices.pencil import TridiagonalPencil
-from eigenserve.model.matrices.tridiagonal import norm_bound, times
-from eigenserve.model.rows.features import FeatureSpace
+from eigenserve.model.matrices.tridiagonal import norm_bound, spectral_norms, times
+from eigenserve.model.predictor import Predictor
 
 #: Without given radii: this share of ``default_radii``, a ten-thousandth of a standard deviation. The bounds are
 #: some twenty times what is reached, so this asks whether the explanation holds for a change of about a five-hundredth;
@@ -69,8 +68,7 @@ class Stability:
 
 
 def stability(
-    features: FeatureSpace,
-    ensemble: SpectralEnsemble,
+    predictor: Predictor,
     columns: FloatArray,
     outputs: FloatArray,
     contributions: FloatArray,
@@ -79,8 +77,7 @@ def stability(
     """Bound how far explanations can turn.
 
     Args:
-        features: the features of the columns.
-        ensemble: what scores.
+        predictor: what is explained.
         columns: (N, F), as ``FeatureSpace.encode`` gives them.
         outputs: (N, O), the combination of outputs that is explained.
         contributions: (N, T) of the explanation.
@@ -96,9 +93,9 @@ def stability(
     for j, row in enumerate(columns):
         own = radii
         if own is None:
-            own = {name: SMALL_CHANGE * radius for name, radius in default_radii(features, row).items()}
-        weights = np.outer(np.abs(outputs[j]), ensemble.member_weights).ravel()
-        gaps, sines, moves[j] = _turns(features, ensemble, row, own, weights)
+            own = {name: SMALL_CHANGE * radius for name, radius in default_radii(predictor.features, row).items()}
+        weights = np.outer(np.abs(outputs[j]), predictor.ensemble.member_weights).ravel()
+        gaps, sines, moves[j] = _turns(predictor, row, own, weights)
         gap[j], turn[j] = gaps.min(), weights @ sines
         reason = _reason(contributions[j], moves[j])
         trusted.append(not reason)
@@ -119,17 +116,16 @@ def _reason(contributions: FloatArray, moves: FloatArray) -> str:
 
 
 def _turns(
-    features: FeatureSpace,
-    ensemble: SpectralEnsemble,
+    predictor: Predictor,
     columns: FloatArray,
     radii: Mapping[str, float],
     weights: FloatArray,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return one row's gaps (H,), bounds of sin(theta) (H,) and of what contributions (T,) move by."""
-    pencil = ensemble.pencil
-    within = reach(features, columns, radii)
-    diag, off_diag = pencil.matrices(pencil.curves.walk(within.row[None]))
-    found = eigh_tridiagonal(diag[0], off_diag[0], eig_idx=ensemble.eig_idx, window=1)
+    pencil = predictor.ensemble.pencil
+    within = reach(predictor.features, columns, radii)
+    diag, off_diag = pencil.at(within.row[None])
+    found = eigh_tridiagonal(diag[0], off_diag[0], eig_idx=predictor.ensemble.eig_idx, window=1)
     gaps = np.diff(found.eigenvalues, axis=1).min(axis=1)
     vectors = found.eigenvectors[:, 1]
     # An eigenvalue is right to 8 eps of the norm, a vector's residual to 32, sums of C matrices to C.
@@ -139,7 +135,7 @@ def _turns(
     for group in groups(pencil.curves.curves, within):
         own = changes(pencil, within.row, group)
         slack = unit * group.steep * norm_bound(*own).max(axis=0)
-        norm += _norms(*own).max(axis=0) + slack
+        norm += spectral_norms(*own).max(axis=0) + slack
         image = times(*own, vectors)
         forms = (image * vectors).sum(axis=2)
         along += np.abs(forms).max(axis=0) + slack
@@ -160,7 +156,7 @@ def _turns(
         mine = [c for c, curve in enumerate(pencil.curves.curves) if curve.term == t]
         for group in groups(pencil.curves.curves, within, mine):
             own = changes(pencil, within.row, group)
-            change += _norms(*own).max(axis=0) + unit * group.steep * norm_bound(*own).max(axis=0)
+            change += spectral_norms(*own).max(axis=0) + unit * group.steep * norm_bound(*own).max(axis=0)
         moves[t] = weights @ (change + turned[t])
     return gaps, sines, moves
 
@@ -182,9 +178,3 @@ def _turned(pencil: TridiagonalPencil, row: FloatArray, vectors: FloatArray, sin
     forms = (image * vectors).sum(axis=2, keepdims=True)
     across = np.linalg.norm(image - forms * vectors, axis=2)
     return sines * np.minimum(spread, 2.0 * across + sines * spread)
-
-
-def _norms(diag: FloatArray, off_diag: FloatArray) -> FloatArray:
-    """Return spectral norms (P, H)."""
-    least = eigvalsh_tridiagonal(diag, off_diag, eig_idx=0)
-    return np.maximum(-least, eigvalsh_tridiagonal(diag, off_diag, eig_idx=diag.shape[-1] - 1))

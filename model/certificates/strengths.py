@@ -12,16 +12,17 @@ import numpy as np
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.certificates.reach import EPS
-from eigenserve.model.eigensolvers import eigvalsh_tridiagonal
 from eigenserve.model.matrices.curves import Curve
 from eigenserve.model.matrices.ensemble import SpectralEnsemble
+from eigenserve.model.matrices.tridiagonal import spectral_norms
+from eigenserve.model.predictor import Predictor
 from eigenserve.model.rows.features import Feature, FeatureSpace
 
 #: With more codes, two are compared by way of a third: twice the largest difference to the first.
 _MAX_COMPARED_CODES = 64
 
 
-def feature_strengths(features: FeatureSpace, ensemble: SpectralEnsemble) -> dict[str, float]:
+def feature_strengths(predictor: Predictor) -> dict[str, float]:
     """Bound every change of the score, by feature.
 
     Numbers and dates: the largest |d score / dx| over the training range, in score per unit of the feature (per day).
@@ -29,14 +30,15 @@ def feature_strengths(features: FeatureSpace, ensemble: SpectralEnsemble) -> dic
     Values are those that are present, the other features anything. Rounded upwards.
     """
     found = {}
-    for i, feature in enumerate(features.features):
+    for i, feature in enumerate(predictor.features.features):
         own = _of_codes if feature.num_codes else _of_number
-        found[feature.name] = float(own(features, ensemble, i, feature).max()) * (1.0 + 1e-12)
+        found[feature.name] = float(own(predictor, i, feature).max()) * (1.0 + 1e-12)
     return found
 
 
-def _of_number(features: FeatureSpace, ensemble: SpectralEnsemble, index: int, feature: Feature) -> FloatArray:
-    """Bound the scores' slopes by a number, (O,)."""
+def _of_number(predictor: Predictor, index: int, feature: Feature) -> FloatArray:
+    """(O,)."""
+    ensemble = predictor.ensemble
     low, high = feature.coordinate(np.array([feature.low, feature.high]))
     curves = ensemble.pencil.curves.curves
     alone = [c for c, curve in enumerate(curves) if curve.numeric == (index,) and not curve.categorical]
@@ -60,7 +62,7 @@ def _of_number(features: FeatureSpace, ensemble: SpectralEnsemble, index: int, f
             diag += stays * own_diag[0, places]
             off_diag += stays * own_off[0, places]
         else:
-            reached = _reached(features, curve)
+            reached = _reached(predictor.features, curve)
             norms = _norms(ensemble, own_diag[:, reached], own_off[:, reached])
             steepest += abs(along) * norms.reshape(-1, ensemble.num_outputs).max(axis=0, initial=0.0)
     steepest += _norms(ensemble, diag, off_diag) + slack
@@ -88,13 +90,13 @@ def _reached(features: FeatureSpace, curve: Curve) -> list[int]:
     ]
 
 
-def _of_codes(features: FeatureSpace, ensemble: SpectralEnsemble, index: int, feature: Feature) -> FloatArray:
+def _of_codes(predictor: Predictor, index: int, feature: Feature) -> FloatArray:
     """Return the largest change of the scores between two codes, (O,)."""
-    codes = feature.num_codes
+    ensemble, codes = predictor.ensemble, feature.num_codes
     total = np.zeros((codes, codes, ensemble.num_outputs))
     for c, curve in enumerate(ensemble.pencil.curves.curves):
         if index in curve.categorical:
-            total += _between_paths(ensemble, c, curve, curve.categorical.index(index))
+            total += _between_paths(ensemble, c, curve.categorical.index(index))
         if index in curve.numeric and len(curve.knots) > 1:
             zero, one = feature.coordinate(np.array([0.0, 1.0]))
             diag, off_diag, rounding = _slopes(ensemble, c)
@@ -103,15 +105,14 @@ def _of_codes(features: FeatureSpace, ensemble: SpectralEnsemble, index: int, fe
     return total.reshape(-1, ensemble.num_outputs).max(axis=0)
 
 
-def _between_paths(ensemble: SpectralEnsemble, c: int, curve: Curve, place: int) -> FloatArray:
+def _between_paths(ensemble: SpectralEnsemble, c: int, place: int) -> FloatArray:
     """Bound what the scores change by from one code to another of one of the curve's features, (codes, codes, O)."""
-    pencil = ensemble.pencil
-    first, knots = int(pencil.curves.offsets[c]), len(curve.knots)
-    count, codes = curve.num_paths * knots, curve.num_codes[place]
+    curve = ensemble.pencil.curves.curves[c]
+    codes = curve.num_codes[place]
     parts = []
-    for table in (pencil.diag, pencil.off_diag):
-        own = table[first : first + count].reshape(*curve.num_codes, knots, *table.shape[1:])
-        parts.append(np.moveaxis(own, place, 0).reshape(codes, count // codes, *table.shape[1:]))
+    for own in ensemble.pencil.along(c):
+        by_code = np.moveaxis(own.reshape(*curve.num_codes, *own.shape[1:]), place, 0)
+        parts.append(by_code.reshape(codes, curve.num_paths // codes * own.shape[1], *own.shape[2:]))
     out = np.zeros((codes, codes, ensemble.num_outputs))
     if codes > _MAX_COMPARED_CODES:
         return out + 2.0 * _norms(ensemble, *(part - part[:1] for part in parts)).max(axis=(0, 1))
@@ -122,24 +123,14 @@ def _between_paths(ensemble: SpectralEnsemble, c: int, curve: Curve, place: int)
 
 def _slopes(ensemble: SpectralEnsemble, c: int) -> tuple[FloatArray, FloatArray, float]:
     """Return slopes of a curve by its u, (paths, knots - 1, H, n) and (..., n - 1), and a bound of their rounding."""
-    pencil = ensemble.pencil
-    curve = pencil.curves.curves[c]
-    first, knots = int(pencil.curves.offsets[c]), len(curve.knots)
-    steps = np.diff(curve.knots)[:, None, None]
-    diag, off_diag = (
-        np.diff(
-            table[first : first + curve.num_paths * knots].reshape(curve.num_paths, knots, *table.shape[1:]), axis=1
-        )
-        / steps
-        for table in (pencil.diag, pencil.off_diag)
-    )
-    own = slice(first, first + curve.num_paths * knots)
-    largest = np.abs(pencil.diag[own]).max() + 2.0 * np.abs(pencil.off_diag[own]).max(initial=0.0)
+    steps = np.diff(ensemble.pencil.curves.curves[c].knots)[:, None, None]
+    at_knots = ensemble.pencil.along(c)
+    diag, off_diag = (np.diff(part, axis=1) / steps for part in at_knots)
+    largest = np.abs(at_knots[0]).max() + 2.0 * np.abs(at_knots[1]).max(initial=0.0)
     return diag, off_diag, float(16.0 * EPS * largest / steps.min())
 
 
 def _norms(ensemble: SpectralEnsemble, diag: FloatArray, off_diag: FloatArray) -> FloatArray:
     """Return the members' mean of spectral norms, (..., O)."""
-    least = eigvalsh_tridiagonal(diag, off_diag, eig_idx=0)
-    norm = np.maximum(-least, eigvalsh_tridiagonal(diag, off_diag, eig_idx=diag.shape[-1] - 1))
-    return np.asarray(norm.reshape(*diag.shape[:-2], ensemble.num_outputs, -1) @ ensemble.member_weights)
+    norms = spectral_norms(diag, off_diag).reshape(*diag.shape[:-2], ensemble.num_outputs, -1)
+    return np.asarray(norms @ ensemble.member_weights)

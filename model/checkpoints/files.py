@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, replace
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +20,16 @@ from eigenserve.errors import EigenserveError
 from eigenserve.model.matrices.curves import Curve, CurveSet, Term
 from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.model.matrices.pencil import TridiagonalPencil
+from eigenserve.model.predictor import LINKS
 from eigenserve.model.rows.features import Feature, FeatureSpace
 from eigenserve.model.rows.readings import PLAIN, Reading
-from eigenserve.model.spectral import LINKS, SpectralModel
+from eigenserve.model.spectral import SpectralModel
 
 FORMAT_VERSION = 1
 DOCUMENT = "model.json"
 WEIGHTS = "model.safetensors"
+#: Far above real ones (the demo model: 0.4 MB and 2 MB), and small enough to be read into memory by mistake.
+MAX_DOCUMENT_BYTES, MAX_WEIGHTS_BYTES = 64 * 2**20, 2**30
 #: The float64 arrays of a pencil, as model.safetensors holds them.
 TENSORS = ("constant_diag", "constant_off_diag", "diag", "off_diag")
 
@@ -33,9 +40,14 @@ class CheckpointError(EigenserveError):
 
 def write_checkpoint(folder: Path, model: SpectralModel) -> None:
     """Write ``model``, its card included, into an existing folder. The same model gives the same bytes."""
+    for name, content in to_bytes(model).items():
+        (folder / name).write_bytes(content)
+
+
+def to_bytes(model: SpectralModel) -> dict[str, bytes]:
+    """Return a model as the files of its checkpoint, by name; the document comes last."""
     pencil = model.ensemble.pencil
     weights = safetensors.numpy.save({name: getattr(pencil, name) for name in TENSORS})
-    (folder / WEIGHTS).write_bytes(weights)
     document = {
         "format_version": FORMAT_VERSION,
         **model.card,
@@ -54,7 +66,80 @@ def write_checkpoint(folder: Path, model: SpectralModel) -> None:
     }
     content = json.dumps(document, indent=1, allow_nan=False).encode() + b"\n"
     signed = b'"document_sha256": "%s"' % hashlib.sha256(content).hexdigest().encode()
-    (folder / DOCUMENT).write_bytes(signed.join(content.rsplit(b'"document_sha256": ""', 1)))
+    return {WEIGHTS: weights, DOCUMENT: signed.join(content.rsplit(b'"document_sha256": ""', 1))}
+
+
+def from_bytes(files: Mapping[str, bytes]) -> SpectralModel:
+    """Load what ``to_bytes`` returned.
+
+    Raises:
+        CheckpointError: as ``read_checkpoint``.
+    """
+    for name in (DOCUMENT, WEIGHTS):
+        if name not in files:
+            raise CheckpointError(f"{name} is missing")
+    return CheckpointFiles(files[DOCUMENT], files[WEIGHTS], Path()).model()
+
+
+@dataclass(frozen=True)
+class CheckpointFiles:
+    """Hold the content of a checkpoint's files, read once and not checked yet.
+
+    Attributes:
+        document: of model.json.
+        weights: of model.safetensors.
+        place: the folder, for messages.
+    """
+
+    document: bytes
+    weights: bytes
+    place: Path
+
+    @cached_property
+    def digest(self) -> str:
+        """Return the sha256 of the document, which holds that of the weights: checkpoints differ by it."""
+        return hashlib.sha256(self.document).hexdigest()
+
+    def model(self) -> SpectralModel:
+        """Build the model, checking all of it.
+
+        Raises:
+            CheckpointError: as ``read_checkpoint``.
+        """
+        path = self.place / DOCUMENT
+        try:
+            document = json.loads(self.document)
+            if not isinstance(document, dict):
+                raise ValueError("must be a JSON object")
+        except (ValueError, RecursionError) as error:  # JSON and text decoding errors are ValueErrors
+            raise CheckpointError(f"{path} is damaged: {error}") from error
+        version = document.pop("format_version", None)
+        if version != FORMAT_VERSION:
+            raise CheckpointError(
+                f"{path} has format_version {version}, this Eigenserve reads {FORMAT_VERSION}: "
+                "upgrade Eigenserve, or train the model again"
+            )
+        try:
+            if not _is_signed(self.document, document.pop("document_sha256")):
+                raise CheckpointError(f"{path} does not match its document_sha256: it was changed")
+            return _model(document, self.weights, self.place)
+        except CheckpointError:
+            raise
+        except KeyError as error:
+            raise CheckpointError(f"{path} has no {error}") from error
+        except Exception as error:
+            # A foreign document can break whatever is built from it: an integer overflows, an array does not fit.
+            raise CheckpointError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+
+
+def read_files(folder: Path) -> CheckpointFiles:
+    """Read the files of a checkpoint without looking into them.
+
+    Raises:
+        CheckpointError: one is missing, cannot be read, is not a regular file, or is absurdly large.
+    """
+    document = _read(folder / DOCUMENT, MAX_DOCUMENT_BYTES)
+    return CheckpointFiles(document, _read(folder / WEIGHTS, MAX_WEIGHTS_BYTES), folder)
 
 
 def read_checkpoint(folder: Path) -> SpectralModel:
@@ -64,31 +149,34 @@ def read_checkpoint(folder: Path) -> SpectralModel:
         CheckpointError: a missing, damaged or foreign file, wrong shapes, NaN or infinity, or a format of
             the future.
     """
-    content = _read(folder / DOCUMENT)
-    try:
-        document = json.loads(content)
-        if not isinstance(document, dict):
-            raise ValueError("must be a JSON object")
-    except (ValueError, RecursionError) as error:  # JSON and text decoding errors are ValueErrors
-        raise CheckpointError(f"{folder / DOCUMENT} is damaged: {error}") from error
-    found = document.pop("format_version", None)
-    if found != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{folder / DOCUMENT} has format_version {found}, this Eigenserve reads {FORMAT_VERSION}: "
-            "upgrade Eigenserve, or train the model again"
-        )
-    try:
-        if not _is_signed(content, document.pop("document_sha256")):
-            raise CheckpointError(f"{folder / DOCUMENT} does not match its document_sha256: it was changed")
-        return _model(document, _read(folder / WEIGHTS), folder)
-    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
-        problem = f"has no {error}" if isinstance(error, KeyError) else f"is damaged: {error}"
-        raise CheckpointError(f"{folder / DOCUMENT} {problem}") from error
+    return read_files(folder).model()
 
 
-def _read(path: Path) -> bytes:
+def read_regular(path: Path, max_bytes: int, flags: int = 0) -> bytes:
+    """Read a regular file, without waiting for the other end of a pipe or a device.
+
+    Args:
+        path: the file.
+        max_bytes: the most that is read.
+        flags: further flags of ``open(2)``, such as ``os.O_NOFOLLOW``.
+
+    Raises:
+        OSError: it cannot be opened or read.
+        CheckpointError: it is not a regular file, or larger than ``max_bytes``.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise CheckpointError(f"{path} is not a regular file")
+        content = file.read(max_bytes + 1) if status.st_size <= max_bytes else b""
+        if status.st_size > max_bytes or len(content) > max_bytes:
+            raise CheckpointError(f"{path} must have at most {max_bytes} bytes; got {status.st_size}")
+        return content
+
+
+def _read(path: Path, max_bytes: int) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path, max_bytes)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing") from error
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -11,7 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eigenserve.errors import EigenserveError
-from eigenserve.model.checkpoints.files import CheckpointError, read_checkpoint, write_checkpoint
+from eigenserve.model.checkpoints.files import (
+    CheckpointError,
+    CheckpointFiles,
+    read_checkpoint,
+    read_files,
+    read_regular,
+    write_checkpoint,
+)
+from eigenserve.model.checkpoints.listing import Fingerprint, Listing, fingerprint
 from eigenserve.model.spectral import SpectralModel
 
 __all__ = ["CheckpointError", "ModelNotFoundError", "ModelStore", "check_name"]
@@ -20,6 +29,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 #: What training found, next to the checkpoint in a version's folder.
 REPORT = "report.html"
+#: A report has its charts in it: about 5 MB.
+MAX_REPORT_BYTES = 256 * 2**20
 
 
 class ModelNotFoundError(EigenserveError, LookupError):
@@ -76,6 +87,35 @@ class ModelStore:
         # A version is a folder of that number; one that lacks its files is reported when it is loaded.
         return sorted(int(p.name) for p in folder.iterdir() if _VERSION.fullmatch(p.name) and p.is_dir())
 
+    def listing(self) -> Listing:
+        """Look at all models and versions at once, without reading them.
+
+        Raises:
+            OSError: the folder is missing or cannot be read.
+        """
+        root = self.root.stat()
+        versions: dict[str, dict[int, Fingerprint]] = {}
+        unreadable: dict[str, str] = {}
+        for folder in sorted(self.root.iterdir()):
+            if not is_name(folder.name):
+                continue
+            try:
+                numbers = self.versions(folder.name)
+            except OSError as error:
+                unreadable[folder.name] = f"{folder} cannot be read: {error.strerror}"
+                continue
+            if numbers:
+                versions[folder.name] = {number: fingerprint(folder / str(number)) for number in numbers}
+        return Listing(versions, unreadable, (root.st_dev, root.st_ino))
+
+    def read(self, name: str, version: int) -> CheckpointFiles:
+        """Read the files of a version.
+
+        Raises:
+            CheckpointError: one is missing or cannot be read.
+        """
+        return read_files(self.root / check_name(name) / str(version))
+
     def load(self, name: str, version: int | None = None) -> SpectralModel:
         """Load one version of a model, by default the newest.
 
@@ -97,11 +137,20 @@ class ModelStore:
         return replace(model, card={**model.card, "name": name, "version": version})
 
     def report(self, name: str, version: int) -> bytes | None:
-        """Read the report of a version, an HTML page; None where training left none."""
+        """Read the report of a version, an HTML page; None where training left none.
+
+        Raises:
+            CheckpointError: what has its name is a link, a folder or a pipe: a link could lead to any file.
+        """
+        path = self.root / check_name(name) / str(version) / REPORT
         try:
-            return (self.root / check_name(name) / str(version) / REPORT).read_bytes()
+            return read_regular(path, MAX_REPORT_BYTES, os.O_NOFOLLOW)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise CheckpointError(f"{path} is not a regular file") from None
+            raise
 
     def save(
         self,

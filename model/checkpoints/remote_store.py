@@ -8,12 +8,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from eigenserve.model.checkpoints.files import DOCUMENT, WEIGHTS, CheckpointError
+from eigenserve.model.checkpoints.files import DOCUMENT, WEIGHTS, CheckpointError, CheckpointFiles
+from eigenserve.model.checkpoints.listing import Fingerprint, Listing
 from eigenserve.model.checkpoints.local_store import (
     REPORT,
     ModelNotFoundError,
@@ -26,6 +27,8 @@ from eigenserve.model.spectral import SpectralModel
 
 #: One listing of the store answers the questions of one look at it.
 LISTING_S = 0.2
+#: What file systems of fsspec call the things that change with a file's content.
+CHANGING = ("size", "ETag", "etag", "LastModified", "last_modified", "mtime", "created", "generation", "md5Hash")
 
 AddFiles = Callable[[Path, SpectralModel], None]
 
@@ -45,7 +48,7 @@ class RemoteStore:
 
     root: str
     cache: Path
-    _listed: tuple[float, dict[str, list[int]]] = field(default=(-LISTING_S, {}), init=False)
+    _listed: tuple[float, Listing] = field(default=(-LISTING_S, Listing({})), init=False)
 
     def __post_init__(self) -> None:
         self.root = self.root.rstrip("/")
@@ -70,23 +73,38 @@ class RemoteStore:
     def _copies(self) -> ModelStore:
         return ModelStore(self.cache / hashlib.sha256(self.root.encode()).hexdigest()[:16])
 
-    def names(self) -> list[str]:
-        """List models that have a version, in alphabetical order.
+    def listing(self) -> Listing:
+        """Look at all models and versions at once, without reading them.
 
         Raises:
             OSError: the store cannot be reached; also raised by what follows.
         """
         self._listed = (time.monotonic(), self._list())
-        return sorted(self._listed[1])
+        return self._listed[1]
+
+    def names(self) -> list[str]:
+        """List models that have a version, in alphabetical order."""
+        return sorted(self.listing().versions)
 
     def versions(self, name: str) -> list[int]:
         """List the versions of a model, ascending; none for an unknown one."""
         check_name(name)
         at, listed = self._listed
-        if time.monotonic() - at > LISTING_S:
-            listed = self._list()
-            self._listed = (time.monotonic(), listed)
-        return listed.get(name, [])
+        return sorted((self.listing() if time.monotonic() - at > LISTING_S else listed).versions.get(name, ()))
+
+    def read(self, name: str, version: int) -> CheckpointFiles:
+        """Read the files of a version from its copy here, made now if need be.
+
+        Raises:
+            CheckpointError: it is missing, damaged or cannot be fetched.
+        """
+        try:
+            self._fetch(check_name(name), version)
+        except CheckpointError:
+            raise
+        except Exception as error:  # every protocol has errors of its own
+            raise CheckpointError(f"{self.root}/{name}/{version} cannot be fetched: {error}") from error
+        return self._copies.read(name, version)
 
     def load(self, name: str, version: int | None = None) -> SpectralModel:
         """Load one version of a model, by default the newest.
@@ -101,13 +119,8 @@ class RemoteStore:
             have = ", ".join(map(str, versions)) or "none"
             which = "model" if version is None else f"version {version} of model"
             raise ModelNotFoundError(f"no {which} {name!r} in the store {self.root}; versions: {have}")
-        try:
-            self._fetch(name, wanted)
-        except CheckpointError:
-            raise
-        except Exception as error:  # every protocol has errors of its own
-            raise CheckpointError(f"{self.root}/{name}/{wanted} cannot be fetched: {error}") from error
-        return self._copies.load(name, wanted)
+        model = self.read(name, wanted).model()
+        return replace(model, card={**model.card, "name": name, "version": wanted})
 
     def report(self, name: str, version: int) -> bytes | None:
         """Read the report of a version, an HTML page; None where training left none."""
@@ -132,7 +145,7 @@ class RemoteStore:
             The model with its name and version in the card.
         """
         system, path = self._filesystem
-        self._listed = (-LISTING_S, {})
+        self._listed = (-LISTING_S, Listing({}))
         version = max(self.versions(name), default=0) + 1
         with tempfile.TemporaryDirectory() as folder:
             draft = ModelStore(Path(folder))
@@ -141,28 +154,29 @@ class RemoteStore:
             system.makedirs(f"{path}/{name}/{version}", exist_ok=True)  # object stores have none, and make none
             for file in files:
                 system.pipe_file(f"{path}/{name}/{version}/{file.name}", file.read_bytes())
-        self._listed = (-LISTING_S, {})
+        self._listed = (-LISTING_S, Listing({}))
         return saved
 
-    def _list(self) -> dict[str, list[int]]:
+    def _list(self) -> Listing:
         system, path = self._filesystem
         system.invalidate_cache()
-        files: dict[tuple[str, int], set[str]] = {}
+        files: dict[tuple[str, int], dict[str, Fingerprint]] = {}
         try:
-            everything = system.find(path)
+            everything: dict[str, dict[str, Any]] = system.find(path, detail=True)
         except FileNotFoundError:
-            return {}
+            return Listing({})
         except Exception as error:  # every protocol has errors of its own
             raise OSError(f"the store {self.root} cannot be read: {error}") from error
-        for found in everything:
-            parts = found[len(path) :].strip("/").split("/")
+        for place, details in everything.items():
+            parts = place[len(path) :].strip("/").split("/")
             if len(parts) == 3 and is_name(parts[0]) and is_version(parts[1]):
-                files.setdefault((parts[0], int(parts[1])), set()).add(parts[2])
-        listed: dict[str, list[int]] = {}
+                known = tuple(str(details.get(key)) for key in CHANGING)
+                files.setdefault((parts[0], int(parts[1])), {})[parts[2]] = known
+        listed: dict[str, dict[int, Fingerprint]] = {}
         for (name, version), has in sorted(files.items()):
-            if {DOCUMENT, WEIGHTS} <= has:
-                listed.setdefault(name, []).append(version)
-        return listed
+            if {DOCUMENT, WEIGHTS} <= has.keys():
+                listed.setdefault(name, {})[version] = (has[DOCUMENT], has[WEIGHTS])
+        return Listing(listed)
 
     def _fetch(self, name: str, version: int) -> None:
         """Have a copy of a version, made by this process or another."""

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.matrices.ensemble import SpectralEnsemble
+from eigenserve.model.predictor import Predictor
 from eigenserve.model.rows.cells import describe
-from eigenserve.model.rows.features import Feature, FeatureSpace
+from eigenserve.model.rows.features import Feature
 
 #: Why a date whose cycles are features has no steps, nor they.
 TIED = "a date and its cycles never change"
@@ -25,21 +25,19 @@ class Steps:
     What is missing stays missing. Numbers stay within their ranges; categories become others that training knew.
 
     Attributes:
-        features: the features of the rows.
-        ensemble: what scores them.
+        predictor: what scores the rows.
         fixed: positions of features that may not change.
         ranges: (low, high) in raw units by position; the training range for others.
     """
 
-    features: FeatureSpace
-    ensemble: SpectralEnsemble
+    predictor: Predictor
     fixed: Collection[int] = ()
     ranges: Mapping[int, tuple[float, float]] | None = None
 
     def __post_init__(self) -> None:
         for index, limits in (self.ranges or {}).items():
-            feature = self.features.features[index]
-            if index in self.features.tied:
+            feature = self.predictor.features.features[index]
+            if index in self.predictor.features.tied:
                 raise ValueError(f"{feature.name!r} has no range: {TIED}")
             if not np.isfinite(limits).all() or not limits[0] <= limits[1]:
                 raise ValueError(f"a range must be [low, high] with low <= high; got {limits!r} for {feature.name!r}")
@@ -47,18 +45,19 @@ class Steps:
     @cached_property
     def used(self) -> frozenset[int]:
         """Return features that the model looks at and that may change, without dates whose cycles it looks at, too."""
-        used = {i for term in self.ensemble.pencil.terms for i in term.features}
-        return frozenset(used - set(self.fixed) - self.features.tied)
+        used = {i for term in self.predictor.ensemble.pencil.terms for i in term.features}
+        return frozenset(used - set(self.fixed) - self.predictor.features.tied)
 
     def numbers(self, row: FloatArray) -> list[int]:
         """Return positions of the numeric features of a row (F,) of columns that may change."""
-        return [i for i in sorted(self.used) if not self.features.features[i].num_codes and not np.isnan(row[i])]
+        features = self.predictor.features.features
+        return [i for i in sorted(self.used) if not features[i].num_codes and not np.isnan(row[i])]
 
     def choices(self, row: FloatArray) -> dict[int, FloatArray]:
         """Return other codes that the row's categories and booleans may take, by position."""
         found = {}
         for i in sorted(self.used):
-            feature = self.features.features[i]
+            feature = self.predictor.features.features[i]
             if feature.num_codes and not np.isnan(row[i]):
                 codes = np.arange(len(feature.categories) if feature.kind == "categorical" else 2, dtype=np.float64)
                 found[i] = codes[codes != row[i]]
@@ -66,18 +65,19 @@ class Steps:
 
     def limits(self, index: int) -> tuple[float, float]:
         """Return the range of a number, in raw units."""
-        feature = self.features.features[index]
+        feature = self.predictor.features.features[index]
         low, high = (self.ranges or {}).get(index, (feature.low, feature.high))
         return low, high
 
     def bounds(self, index: int) -> tuple[float, float]:
         """Return the range of a number, in coordinates."""
-        low, high = self.features.features[index].coordinate(np.array(self.limits(index), np.float64)).tolist()
+        feature = self.predictor.features.features[index]
+        low, high = feature.coordinate(np.array(self.limits(index), np.float64)).tolist()
         return low, high
 
     def value(self, index: int, places: FloatArray) -> FloatArray:
         """Return raw values at coordinates, never beyond the range: rounding is not allowed to lead out of it."""
-        return np.clip(self.features.features[index].value(places), *self.limits(index))
+        return np.clip(self.predictor.features.features[index].value(places), *self.limits(index))
 
 
 def read_range(feature: Feature, ends: Any) -> tuple[float, float]:

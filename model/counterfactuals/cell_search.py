@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.counterfactuals.allowed_changes import Steps
 from eigenserve.model.counterfactuals.goals import Goal
-from eigenserve.model.counterfactuals.one_number import look
 
 #: Steps of the coarse grid from the row to either end of what is searched: one for two knots, within these.
 LEAST_STEPS, MOST_STEPS = 8, 32
@@ -59,7 +58,7 @@ def _axis(steps: Steps, here: FloatArray, index: int, within: float) -> FloatArr
     low, high = max(low, place - within), min(high, place + within)
     if not low <= high:
         return np.array([place]) if inside else np.empty(0)
-    knots = steps.ensemble.pencil.curves.knots_along(here, index)
+    knots = steps.predictor.ensemble.pencil.curves.knots_along(here, index)
     sides = [np.array([low, high])]
     for a, b in ((low, min(place, high)), (max(place, low), high)):
         if a < b:
@@ -84,7 +83,7 @@ class CellSearch:
         self, steps: Steps, goal: Goal, row: FloatArray, pairs: list[tuple[int, int]], within: FloatArray
     ) -> None:
         self.steps, self.goal, self.row, self.pairs = steps, goal, row, np.array(pairs)
-        self.here = steps.features.coordinates(row[None])[0]
+        self.here = steps.predictor.features.coordinates(row[None])[0]
         self.origin = self.here[self.pairs]
         self.distance = within.astype(np.float64)
         self.places = np.full((len(pairs), 2), np.nan)
@@ -191,7 +190,7 @@ class CellSearch:
             for i in np.unique(moved):
                 own = np.flatnonzero(moved == i)
                 columns[own, i] = self.steps.value(int(i), places[own, k])
-        scores = look(self.steps, columns)
+        scores = self.steps.predictor.scores(columns)
         origin = self.origin[pair]
         away = np.abs(places - origin).sum(axis=1)
         # What stands still in one number is a single change.

@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
-
-
-class Predictor(Protocol):
-    """Describe what goals need to know of a model."""
-
-    @property
-    def task(self) -> str: ...  # noqa: D102
-
-    @property
-    def link(self) -> str: ...  # noqa: D102
-
-    @property
-    def classes(self) -> tuple[Any, ...]: ...  # noqa: D102
-
-    def values(self, scores: FloatArray) -> FloatArray: ...  # noqa: D102
-
-    def probabilities(self, scores: FloatArray) -> FloatArray: ...  # noqa: D102
+from eigenserve.model.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -38,14 +21,14 @@ class Goal:
     truth, decided by the prediction itself.
 
     Attributes:
-        model: that predicts.
+        predictor: what predicts.
         sign: 1 for at least, -1 for at most.
         value: of the prediction; None for a class.
         threshold: the score that belongs to the value.
         chosen: position of the wanted class.
     """
 
-    model: Predictor
+    predictor: Predictor
     sign: float = 1.0
     value: float | None = None
     threshold: float = 0.0
@@ -67,20 +50,20 @@ class Goal:
 
     def reached(self, scores: FloatArray) -> NDArray[np.bool_]:
         """Map scores (N, O) to whether the prediction is the wanted one, (N,)."""
-        model = self.model
+        predictor = self.predictor
         if self.value is None:
-            return np.asarray(model.probabilities(scores).argmax(axis=1) == self.chosen)
-        found = model.probabilities(scores)[:, 1] if model.classes else model.values(scores)
+            return np.asarray(predictor.probabilities(scores).argmax(axis=1) == self.chosen)
+        found = predictor.probabilities(scores)[:, 1] if predictor.classes else predictor.values(scores)
         return np.asarray(found >= self.value if self.sign > 0.0 else found <= self.value)
 
     def score(self, scores: FloatArray) -> FloatArray:
         """Map scores (N, O) to the score of the wanted class, or the only one, (N,)."""
-        if self.model.task == "multiclass":
+        if self.predictor.task == "multiclass":
             return scores[:, self.chosen]
         return self.sign * scores[:, 0] if self.value is None else scores[:, 0]
 
 
-def read_goal(model: Predictor, wanted: Mapping[str, Any]) -> Goal:
+def read_goal(predictor: Predictor, wanted: Mapping[str, Any]) -> Goal:
     """Read a goal from {"above": v}, {"below": v} or {"class": c}.
 
     Values are on the prediction's scale: of the target, or for two classes the probability of the second.
@@ -92,18 +75,12 @@ def read_goal(model: Predictor, wanted: Mapping[str, Any]) -> Goal:
         raise ValueError('wanted must be one of {"above": value}, {"below": value} and {"class": label}')
     ((kind, value),) = wanted.items()
     if kind == "class":
-        if value not in model.classes:
-            allowed = f"one of {', '.join(map(repr, model.classes))}" if model.classes else "left out: no classes"
-            raise ValueError(f"class must be {allowed}; got {value!r}")
-        chosen = model.classes.index(value)
-        return Goal(model, sign=1.0 if model.task == "multiclass" or chosen else -1.0, chosen=chosen)
-    if model.task == "multiclass":
+        chosen = predictor.position_of(value, "class")
+        return Goal(predictor, sign=1.0 if predictor.task == "multiclass" or chosen else -1.0, chosen=chosen)
+    if predictor.task == "multiclass":
         raise ValueError(f'wanted must be {{"class": label}} for a model of several classes; got "{kind}"')
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise ValueError(f"{kind} must be a number; got {value!r}")
     number = float(value)
-    low, high = {"logistic": (0.0, 1.0), "exp": (0.0, math.inf)}.get(model.link, (-math.inf, math.inf))
-    if not low < number < high:
-        raise ValueError(f"{kind} must be above {low:g} and below {high:g}, as predictions are; got {value!r}")
-    threshold = {"logistic": lambda p: math.log(p) - math.log1p(-p), "exp": math.log}.get(model.link, float)(number)
-    return Goal(model, sign=1.0 if kind == "above" else -1.0, value=number, threshold=threshold)
+    threshold = predictor.score_of(number, kind)
+    return Goal(predictor, sign=1.0 if kind == "above" else -1.0, value=number, threshold=threshold)

@@ -44,11 +44,6 @@ class Lines:
     within: FloatArray
 
 
-def look(steps: Steps, columns: FloatArray) -> FloatArray:
-    """Return scores (N, O) of columns (N, F)."""
-    return steps.ensemble.scores(steps.features.coordinates(columns))
-
-
 def nearest_roots(steps: Steps, goal: Goal, lines: Lines) -> tuple[FloatArray, FloatArray]:
     """Find the nearest coordinate of each line's number that reaches the goal, and its distance; infinite for none.
 
@@ -151,14 +146,14 @@ def _at(
     for i in np.unique(moving):
         own = np.flatnonzero(moving == i)
         columns[own, i] = steps.value(int(i), places[own])
-    scores = look(steps, columns)
+    scores = steps.predictor.scores(columns)
     return goal.margin(scores), goal.reached(scores)
 
 
 def _first_pieces(steps: Steps, goal: Goal, lines: Lines) -> _Pieces | None:
     """Return the intervals between knots, up to the first that reaches the goal on either side of each row."""
-    coordinates = steps.features.coordinates(lines.columns)
-    curves = steps.ensemble.pencil.curves
+    coordinates = steps.predictor.features.coordinates(lines.columns)
+    curves = steps.predictor.ensemble.pencil.curves
     line, origin, ends, finest = [], [], [], []
     for number, (place, i) in enumerate(zip(coordinates, lines.moving.tolist(), strict=True)):
         low, high = steps.bounds(i)
@@ -201,11 +196,11 @@ def _slopes(
     steps: Steps, goal: Goal, lines: Lines, line: NDArray[np.int64], a: FloatArray, b: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Bound the margin's slope by the coordinate between neighbouring knots a < b."""
-    ensemble = steps.ensemble
+    ensemble = steps.predictor.ensemble
     pencil, rows = ensemble.pencil, np.arange(len(line))
-    coordinates = np.tile(steps.features.coordinates(lines.columns)[line], (2, 1))
+    coordinates = np.tile(steps.predictor.features.coordinates(lines.columns)[line], (2, 1))
     coordinates[np.concatenate([rows, rows + len(rows)]), np.tile(lines.moving[line], 2)] = np.concatenate([a, b])
-    diag, off_diag = pencil.matrices(pencil.curves.walk(coordinates))
+    diag, off_diag = pencil.at(coordinates)
     width = np.maximum(b - a, np.finfo(float).tiny)[:, None, None]
     d, e = ((part[len(rows) :] - part[: len(rows)]) / width for part in (diag, off_diag))
     shape = (len(rows), ensemble.num_outputs, -1)

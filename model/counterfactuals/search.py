@@ -20,7 +20,7 @@ import numpy as np
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.counterfactuals.allowed_changes import Steps
 from eigenserve.model.counterfactuals.goals import Goal
-from eigenserve.model.counterfactuals.one_number import Lines, look, nearest_roots
+from eigenserve.model.counterfactuals.one_number import Lines, nearest_roots
 from eigenserve.model.counterfactuals.two_numbers import nearest_pairs
 from eigenserve.model.rows.cells import SECONDS_PER_DAY, iso_time
 from eigenserve.model.rows.features import Feature
@@ -59,7 +59,7 @@ def find_counterfactuals(steps: Steps, goal: Goal, row: FloatArray, max_features
         row: the row.
         max_features: 1 or 2, how many features may change at once.
     """
-    if goal.reached(look(steps, row[None]))[0]:
+    if goal.reached(steps.predictor.scores(row[None]))[0]:
         return [_described(steps, goal, row, row, 0.0)]
     found, alone = _singles(steps, goal, row)
     if max_features == 2:
@@ -67,7 +67,7 @@ def find_counterfactuals(steps: Steps, goal: Goal, row: FloatArray, max_features
     rounded = [(_whole_seconds(steps, row, changed), distance) for changed, distance in found]
     if not rounded:
         return []
-    reached = goal.reached(look(steps, np.stack([changed for changed, _ in rounded])))
+    reached = goal.reached(steps.predictor.scores(np.stack([changed for changed, _ in rounded])))
     changes = [_described(steps, goal, row, *each) for each, good in zip(rounded, reached, strict=True) if good]
     return sorted(changes, key=lambda one: one.distance)[:MOST]
 
@@ -77,7 +77,7 @@ def _singles(steps: Steps, goal: Goal, row: FloatArray) -> tuple[list[tuple[Floa
     found, alone = [], {}
     for i, codes in steps.choices(row).items():
         changed = _with(row, (i,), codes[:, None])
-        scores = look(steps, changed)
+        scores = steps.predictor.scores(changed)
         good = np.flatnonzero(goal.reached(scores))
         alone[i] = 1.0 if len(good) else np.inf
         if len(good):
@@ -130,7 +130,7 @@ def _category_pairs(
     for a, b in combinations(choices, 2):
         both = np.stack(np.meshgrid(choices[a], choices[b], indexing="ij"), axis=-1).reshape(-1, 2)
         changed = _with(row, (a, b), both)
-        scores = look(steps, changed)
+        scores = steps.predictor.scores(changed)
         good = np.flatnonzero(goal.reached(scores))
         if len(good):
             found.append((changed[good[goal.margin(scores)[good].argmax()]], 2.0))
@@ -143,7 +143,7 @@ def _promising(steps: Steps, goal: Goal, row: FloatArray, numbers: list[int]) ->
         return numbers
     grid = np.linspace(0.0, 1.0, 33)
     blocks = [_with(row, (i,), steps.value(i, np.interp(grid, [0, 1], steps.bounds(i)))[:, None]) for i in numbers]
-    best = goal.margin(look(steps, np.concatenate(blocks))).reshape(len(numbers), -1).max(axis=1)
+    best = goal.margin(steps.predictor.scores(np.concatenate(blocks))).reshape(len(numbers), -1).max(axis=1)
     return sorted(np.array(numbers)[np.argsort(-best, kind="stable")[:PAIRED_NUMBERS]].tolist())
 
 
@@ -157,7 +157,7 @@ def _with(row: FloatArray, which: tuple[int, ...], values: FloatArray) -> FloatA
 def _whole_seconds(steps: Steps, row: FloatArray, changed: FloatArray) -> FloatArray:
     """Round times away from the row's own, to what a text can write exactly."""
     out = changed.copy()
-    for i, feature in enumerate(steps.features.features):
+    for i, feature in enumerate(steps.predictor.features.features):
         if feature.kind == "datetime" and changed[i] != row[i]:
             seconds = changed[i] * SECONDS_PER_DAY
             low, high = steps.limits(i)
@@ -169,10 +169,10 @@ def _whole_seconds(steps: Steps, row: FloatArray, changed: FloatArray) -> FloatA
 def _described(steps: Steps, goal: Goal, row: FloatArray, changed: FloatArray, distance: float) -> Counterfactual:
     changes = {
         feature.name: (_cell(feature, row[i]), _cell(feature, changed[i]))
-        for i, feature in enumerate(steps.features.features)
+        for i, feature in enumerate(steps.predictor.features.features)
         if changed[i] != row[i] and not np.isnan(changed[i])
     }
-    score = float(goal.score(look(steps, changed[None]))[0])
+    score = float(goal.score(steps.predictor.scores(changed[None]))[0])
     return Counterfactual(changes, changed, score, distance)
 
 

@@ -14,7 +14,7 @@ from eigenserve.model.arrays import FloatArray
 from eigenserve.model.counterfactuals.allowed_changes import Steps
 from eigenserve.model.counterfactuals.cell_search import CellSearch, Starts
 from eigenserve.model.counterfactuals.goals import Goal
-from eigenserve.model.counterfactuals.one_number import Lines, look, nearest_roots
+from eigenserve.model.counterfactuals.one_number import Lines, nearest_roots
 
 _ZOOMS = 5
 _CUTS = 9
@@ -35,7 +35,7 @@ def nearest_pairs(
     places, distance = np.full((len(pairs), 2), np.nan), np.full(len(pairs), np.inf)
     if not pairs or not within.max() > 0.0:
         return places, distance
-    here = steps.features.coordinates(row[None])[0]
+    here = steps.predictor.features.coordinates(row[None])[0]
     starts = CellSearch(steps, goal, row, pairs, within).starts()
     if not len(starts.pair):
         return places, distance
@@ -48,7 +48,7 @@ def nearest_pairs(
             columns[k, i] = steps.value(int(i), held[k])
         away = np.abs(held - here[features[:, fixed]])
         reach = within[starts.pair] - away
-        alone = goal.reached(look(steps, columns))
+        alone = goal.reached(steps.predictor.scores(columns))
         # A change of one number that reaches alone is not a pair; the limit says so too, but for rounding.
         lines = Lines(columns, features[:, moved], np.where(alone, 0.0, np.maximum(reach, 0.0)))
         found, far = nearest_roots(steps, goal, lines)
@@ -116,7 +116,7 @@ def _first_reached(
         for s, (a, b) in enumerate(features.tolist()):
             columns[s, :, :, a] = steps.value(a, lines[s])[:, None]
             columns[s, :, :, b] = steps.value(b, origin[s] + side[s] * at[s])
-        hits = goal.reached(look(steps, columns.reshape(-1, len(row)))).reshape(at.shape)
+        hits = goal.reached(steps.predictor.scores(columns.reshape(-1, len(row)))).reshape(at.shape)
         j = hits.argmax(axis=2)
         open_ &= hits.any(axis=2)
         high = np.where(open_, np.take_along_axis(at, j[..., None], axis=2)[..., 0], high)

@@ -18,8 +18,7 @@ import numpy as np
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.explanations.line import Line
 from eigenserve.model.kernels.threads import for_ranges
-from eigenserve.model.matrices.ensemble import SpectralEnsemble
-from eigenserve.model.rows.features import FeatureSpace
+from eigenserve.model.predictor import Predictor
 
 # Kronrod's seven nodes about Gauss' three on [-1, 1] (QUADPACK's construction; abscissae and weights of G3K7).
 _NODES = np.array([0.0, 0.4342437493468026, 0.7745966692414834, 0.9604912687080203])
@@ -43,8 +42,7 @@ _MOST_PIECES = 2**13
 
 
 def path_values(
-    features: FeatureSpace,
-    ensemble: SpectralEnsemble,
+    predictor: Predictor,
     coordinates: FloatArray,
     baseline: FloatArray,
     outputs: FloatArray,
@@ -56,19 +54,18 @@ def path_values(
     the values of that segment.
 
     Args:
-        features: say which coordinates are numbers.
-        ensemble: what scores.
+        predictor: what scores.
         coordinates: (N, F).
         baseline: (F,), coordinates of the row to start from.
         outputs: (N, O), for each row the unit vector of the output to explain, or minus it.
     """
-    walkable = np.array([feature.kind in ("numeric", "datetime") for feature in features.features], bool)
-    values = np.zeros(coordinates.shape)
-    members, pencil = len(ensemble.member_weights), ensemble.pencil
+    walkable = np.array([feature.kind in ("numeric", "datetime") for feature in predictor.features.features], bool)
+    values, ensemble = np.zeros(coordinates.shape), predictor.ensemble
+    pencil = ensemble.pencil
     chosen = np.abs(outputs).argmax(axis=1)
     tables = {}
     for output in np.unique(chosen).tolist():
-        heads = slice(output * members, (output + 1) * members)
+        heads = ensemble.heads(output)
         tables[output] = (
             np.concatenate([part[heads].ravel() for part in (pencil.constant_diag, pencil.constant_off_diag)]),
             np.concatenate([part[:, heads].reshape(len(part), -1) for part in (pencil.diag, pencil.off_diag)], axis=1),

@@ -8,9 +8,7 @@ import numpy as np
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.eigensolvers import eigh_tridiagonal
-from eigenserve.model.matrices.ensemble import SpectralEnsemble
-from eigenserve.model.matrices.outputs import Output
-from eigenserve.model.rows.features import FeatureSpace
+from eigenserve.model.predictor import Output, Predictor
 
 
 @dataclass(frozen=True)
@@ -35,13 +33,11 @@ class MemberEigenpair:
     off_diag: FloatArray
 
 
-def member_eigenpairs(
-    features: FeatureSpace, ensemble: SpectralEnsemble, output: Output, row: FloatArray
-) -> tuple[MemberEigenpair, ...]:
+def member_eigenpairs(predictor: Predictor, output: Output, row: FloatArray) -> tuple[MemberEigenpair, ...]:
     """Compute the eigenpairs of an output's members at columns (F,)."""
-    pencil = ensemble.pencil
-    heads = output.heads(len(ensemble.member_weights))
-    diag, off_diag = (part[0, heads] for part in pencil.matrices(pencil.curves.walk(features.coordinates(row[None]))))
+    ensemble = predictor.ensemble
+    heads = ensemble.heads(output.index)
+    diag, off_diag = (part[0, heads] for part in predictor.matrices(row[None]))
     found = eigh_tridiagonal(diag, off_diag, eig_idx=ensemble.eig_idx)
     vectors = found.eigenvectors[:, 0]
     largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=1)[:, None], axis=1)

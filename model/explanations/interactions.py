@@ -26,10 +26,8 @@ from numba import njit
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.eigensolvers import eigh_tridiagonal
 from eigenserve.model.explanations.shapley import coalition_scores, differing
-from eigenserve.model.matrices.ensemble import SpectralEnsemble
-from eigenserve.model.matrices.outputs import Output
 from eigenserve.model.matrices.tridiagonal import times
-from eigenserve.model.rows.features import FeatureSpace
+from eigenserve.model.predictor import Output, Predictor
 
 #: Features that may differ from the baseline for interaction values to be given: 2^12 coalitions.
 MOST_FEATURES = 12
@@ -60,11 +58,10 @@ class Interactions:
             self.shapley.flags.writeable = False
 
 
-def interactions(
-    features: FeatureSpace, ensemble: SpectralEnsemble, output: Output, row: FloatArray, baseline: FloatArray
-) -> Interactions:
+def interactions(predictor: Predictor, output: Output, row: FloatArray, baseline: FloatArray) -> Interactions:
     """Measure the interactions at columns (F,), of the score of ``output``, against a baseline's columns (F,)."""
-    second = _second_derivatives(features, ensemble, output, row)
+    features, ensemble = predictor.features, predictor.ensemble
+    second = _second_derivatives(predictor, output, row)
     place, start = (features.coordinates(columns[None])[0] for columns in (row, baseline))
     players = differing(ensemble, place, start)
     if len(players) > MOST_FEATURES:
@@ -79,11 +76,10 @@ def interactions(
     return Interactions(features.names, second, values)
 
 
-def _second_derivatives(
-    features: FeatureSpace, ensemble: SpectralEnsemble, output: Output, row: FloatArray
-) -> FloatArray:
+def _second_derivatives(predictor: Predictor, output: Output, row: FloatArray) -> FloatArray:
+    features, ensemble = predictor.features, predictor.ensemble
     pencil, members = ensemble.pencil, len(ensemble.member_weights)
-    heads, n = output.heads(members), pencil.dim
+    heads, n = ensemble.heads(output.index), pencil.dim
     walk = pencil.curves.walk(features.coordinates(row[None]))
     diag, off_diag = (part[0, heads] for part in pencil.matrices(walk))
     numbers = [i for i, f in enumerate(features.features) if f.kind in ("numeric", "datetime") and not np.isnan(row[i])]

@@ -18,8 +18,7 @@ from eigenserve.model.eigensolvers import EigenResult, eigh_tridiagonal, eigvals
 from eigenserve.model.eigensolvers.cpu import solve_eigenpairs_and_gaps
 from eigenserve.model.kernels.threads import for_ranges
 from eigenserve.model.matrices.ensemble import SpectralEnsemble
-from eigenserve.model.matrices.outputs import Output
-from eigenserve.model.rows.features import FeatureSpace
+from eigenserve.model.predictor import Output, Predictor
 
 #: A gap counts as narrow below this share of the mean distance of neighbouring eigenvalues at the first vertex.
 NARROW = 0.01
@@ -47,8 +46,7 @@ class Crossing:
 
 
 def find_crossings(
-    features: FeatureSpace,
-    ensemble: SpectralEnsemble,
+    predictor: Predictor,
     output: Output,
     columns: FloatArray,
     owner: NDArray[np.int64],
@@ -57,18 +55,18 @@ def find_crossings(
     """Find crossings along curves, by feature.
 
     Args:
-        features: the features of the columns.
-        ensemble: what scores.
+        predictor: what scores.
         output: the one whose members' eigenvalues are followed.
         columns: (P, F), the vertices; knots that are none are taken for straight when gaps' slopes are found.
         owner: (P,), ascending: which feature moves; and ``values`` (P,), ascending within each: its value there.
     """
-    pencil, dim = ensemble.pencil, ensemble.pencil.dim
+    ensemble, features = predictor.ensemble, predictor.features
+    dim = ensemble.pencil.dim
     if dim == 1 or len(columns) < 2:
         return {}
-    heads = output.heads(len(ensemble.member_weights))
+    heads = ensemble.heads(output.index)
     coordinates = features.coordinates(columns)
-    diag, off_diag = (np.ascontiguousarray(part[:, heads]) for part in pencil.matrices(pencil.curves.walk(coordinates)))
+    diag, off_diag = (np.ascontiguousarray(part[:, heads]) for part in ensemble.pencil.at(coordinates))
     # In units in which no product overflows; a power of two, so that nothing is rounded.
     unit = 0.5 ** np.frexp(max(np.abs(diag).max(), np.abs(off_diag).max(), _TINY))[1]
     diag, off_diag = unit * diag, unit * off_diag
@@ -146,7 +144,7 @@ class _Line:
     def matrices(self, which: NDArray[np.int64], t: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return T of the members, (M, n) and (M, n - 1)."""
         pencil, own = self.ensemble.pencil, (np.arange(len(t)), self.heads.start + self.member[which])
-        diag, off_diag = pencil.matrices(pencil.curves.walk(self.places(which, t)))
+        diag, off_diag = pencil.at(self.places(which, t))
         return self.unit * diag[own], self.unit * off_diag[own]
 
     def gaps(self, which: NDArray[np.int64], t: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from eigenserve.model.explanations.response_curves import ResponseCurve
 from eigenserve.model.explanations.tables import needed
 
 #: Up, down and neither, apart for eyes that distinguish red and green poorly, too.
@@ -66,11 +65,11 @@ def draw_waterfall(
     return ax
 
 
-def draw_curves(curves: Mapping[str, ResponseCurve], here: Mapping[str, Any], prediction: float) -> Any:
+def draw_curves(curves: Mapping[str, Any], here: Mapping[str, Any], prediction: float) -> Any:
     """Draw the prediction's response to every feature, with the row's own value, kinks and crossings.
 
     Args:
-        curves: by feature.
+        curves: feature -> its ``ResponseCurve``.
         here: the row's own values, None for missing ones.
         prediction: of the row itself.
 

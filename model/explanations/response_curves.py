@@ -6,7 +6,7 @@ knots are vertices of a response curve, and more are added in between until stra
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.explanations.near_crossings import Crossing, find_crossings
-from eigenserve.model.matrices.ensemble import SpectralEnsemble
-from eigenserve.model.matrices.outputs import Output
-from eigenserve.model.rows.features import Feature, FeatureSpace
+from eigenserve.model.explanations.plots import draw_curves
+from eigenserve.model.explanations.tables import row_values
+from eigenserve.model.predictor import Output, Predictor
+from eigenserve.model.rows.features import Feature
 
 #: A straight line may miss the curve where it is checked by this share of the curve's height: one or two pixels.
 FAITHFUL = 0.01
@@ -55,6 +56,44 @@ class ResponseCurve:
     missing: tuple[float, float] | None
 
 
+@dataclass(frozen=True, eq=False)
+class ResponseCurves(Mapping[str, ResponseCurve]):
+    """The response curves through one row, by feature.
+
+    Attributes:
+        curves: feature -> its curve.
+        row: the row by feature name, None for missing values.
+        prediction: of the row itself.
+    """
+
+    curves: Mapping[str, ResponseCurve]
+    row: Mapping[str, Any]
+    prediction: float
+
+    def __getitem__(self, feature: str) -> ResponseCurve:
+        return self.curves[feature]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.curves)
+
+    def __len__(self) -> int:
+        return len(self.curves)
+
+    def plot(self) -> Any:
+        """Draw how the prediction answers to each feature, with matplotlib.
+
+        The row's own value is a dot, kinks are ticks, crossings are crosses, and a dotted line is the prediction
+        without the feature.
+
+        Returns:
+            The figure.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+        """
+        return draw_curves(self.curves, self.row, self.prediction)
+
+
 @dataclass(frozen=True)
 class ResponseSurface:
     """Hold a row's scores and predictions (P, Q) as two of its features take other values."""
@@ -65,31 +104,28 @@ class ResponseSurface:
     predictions: FloatArray
 
 
-def response_curves(
-    features: FeatureSpace, ensemble: SpectralEnsemble, output: Output, row: FloatArray, which: Sequence[int]
-) -> tuple[ResponseCurve, ...]:
+def response_curves(predictor: Predictor, output: Output, row: FloatArray, which: Sequence[int]) -> ResponseCurves:
     """Compute response curves of some features through a row, each over the training range and the row's own value.
 
     Args:
-        features: the features of the columns.
-        ensemble: what scores.
+        predictor: what scores.
         output: what is looked at.
         row: columns (F,) as ``FeatureSpace.encode`` gives them.
         which: positions of the features.
     """
-    numeric = [i for i in which if not features.features[i].num_codes]
-    found = _numeric_curves(features, ensemble, output, row, numeric)
-    found |= {i: _table(features, ensemble, output, row, i) for i in which if i not in found}
-    return tuple(found[i] for i in which)
+    numeric = [i for i in which if not predictor.features.features[i].num_codes]
+    found = _numeric_curves(predictor, output, row, numeric)
+    found |= {i: _table(predictor, output, row, i) for i in which if i not in found}
+    features = predictor.features
+    prediction = float(output.predict(predictor.scores(row[None]))[0])
+    return ResponseCurves({features.names[i]: found[i] for i in which}, row_values(features, row), prediction)
 
 
-def response_surface(
-    features: FeatureSpace, ensemble: SpectralEnsemble, output: Output, row: FloatArray, pair: tuple[int, int]
-) -> ResponseSurface:
+def response_surface(predictor: Predictor, output: Output, row: FloatArray, pair: tuple[int, int]) -> ResponseSurface:
     """Score a grid of two features' values, each over the training range; nothing is added between them."""
     axes = []
     for i in pair:
-        feature = features.features[i]
+        feature = predictor.features.features[i]
         axes.append(
             np.arange(_num_choices(feature), dtype=np.float64)
             if feature.num_codes
@@ -98,47 +134,46 @@ def response_surface(
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     columns = np.tile(row, (grid[..., 0].size, 1))
     columns[:, list(pair)] = grid.reshape(-1, 2)
-    scores, predictions = _look(features, ensemble, output, columns)
-    a, b = (_shown(features.features[i], axis) for i, axis in zip(pair, axes, strict=True))
-    names = features.names[pair[0]], features.names[pair[1]]
+    scores, predictions = _look(predictor, output, columns)
+    a, b = (_shown(predictor.features.features[i], axis) for i, axis in zip(pair, axes, strict=True))
+    names = predictor.features.names[pair[0]], predictor.features.names[pair[1]]
     return ResponseSurface(names, (a, b), scores.reshape(grid.shape[:2]), predictions.reshape(grid.shape[:2]))
 
 
 def _numeric_curves(
-    features: FeatureSpace, ensemble: SpectralEnsemble, output: Output, row: FloatArray, which: Sequence[int]
+    predictor: Predictor, output: Output, row: FloatArray, which: Sequence[int]
 ) -> dict[int, ResponseCurve]:
     knots, grids = {}, []
-    place = features.coordinates(row[None])[0]
+    place = predictor.features.coordinates(row[None])[0]
     for i in which:
-        low, high = _range(features.features[i], row[i])
-        inside = np.unique(features.features[i].value(ensemble.pencil.curves.knots_along(place, i)))
+        low, high = _range(predictor.features.features[i], row[i])
+        inside = np.unique(predictor.features.features[i].value(predictor.ensemble.pencil.curves.knots_along(place, i)))
         knots[i] = inside[(inside > low) & (inside < high)]
-        even = _even(features.features[i], low, high)
+        even = _even(predictor.features.features[i], low, high)
         first = knots[i] if len(knots[i]) <= ALL_KNOTS else np.empty(0)
         grids.append(np.unique(np.concatenate([even, first, _own(row[i])])))
     if not grids:
         return {}
     owner, values = np.repeat(which, [len(grid) for grid in grids]), np.concatenate(grids)
-    owner, values, scores, predictions = _refined(features, ensemble, output, row, owner, values, knots)
-    crossings = find_crossings(features, ensemble, output, _moved(row, owner, values), owner, values)
+    owner, values, scores, predictions = _refined(predictor, output, row, owner, values, knots)
+    crossings = find_crossings(predictor, output, _moved(row, owner, values), owner, values)
     found = {}
     for i in which:
         own = owner == i
         found[i] = ResponseCurve(
-            feature=features.names[i],
+            feature=predictor.features.names[i],
             values=values[own],
             scores=scores[own],
             predictions=predictions[own],
             kinks=np.intersect1d(knots[i], values[own]),
             crossings=tuple(crossings.get(i, ())),
-            missing=_missing(features, ensemble, output, row, i),
+            missing=_missing(predictor, output, row, i),
         )
     return found
 
 
 def _refined(
-    features: FeatureSpace,
-    ensemble: SpectralEnsemble,
+    predictor: Predictor,
     output: Output,
     row: FloatArray,
     owner: NDArray[np.int64],
@@ -146,7 +181,7 @@ def _refined(
     knots: Mapping[int, FloatArray],
 ) -> tuple[NDArray[np.int64], FloatArray, FloatArray, FloatArray]:
     """Return all curves' vertices and those between them that straight lines would miss: by owner and value."""
-    heights = _look(features, ensemble, output, _moved(row, owner, values))
+    heights = _look(predictor, output, _moved(row, owner, values))
     allowed = np.empty(heights.shape)
     for i in np.unique(owner):
         own = heights[:, owner == i]
@@ -160,7 +195,7 @@ def _refined(
     for _ in range(ROUNDS):
         middle = _splits(of, ends, knots)
         share = (middle - ends[0]) / (ends[1] - ends[0])
-        at_middle = _look(features, ensemble, output, _moved(row, of, middle))
+        at_middle = _look(predictor, output, _moved(row, of, middle))
         bent = (np.abs(at_middle - at_ends[0] - share * (at_ends[1] - at_ends[0])) > allowed).any(axis=0)
         bent &= (middle > ends[0]) & (middle < ends[1])
         if not bent.any():
@@ -192,28 +227,24 @@ def _splits(of: NDArray[np.int64], ends: FloatArray, knots: Mapping[int, FloatAr
     return middle
 
 
-def _table(
-    features: FeatureSpace, ensemble: SpectralEnsemble, output: Output, row: FloatArray, index: int
-) -> ResponseCurve:
-    feature = features.features[index]
+def _table(predictor: Predictor, output: Output, row: FloatArray, index: int) -> ResponseCurve:
+    feature = predictor.features.features[index]
     codes = np.arange(_num_choices(feature), dtype=np.float64)
-    scores, predictions = _look(features, ensemble, output, _moved(row, np.full(len(codes), index), codes))
-    missing = _missing(features, ensemble, output, row, index)
+    scores, predictions = _look(predictor, output, _moved(row, np.full(len(codes), index), codes))
+    missing = _missing(predictor, output, row, index)
     return ResponseCurve(feature.name, _shown(feature, codes), scores, predictions, np.empty(0), (), missing)
 
 
-def _missing(
-    features: FeatureSpace, ensemble: SpectralEnsemble, output: Output, row: FloatArray, index: int
-) -> tuple[float, float] | None:
-    if not features.features[index].missing:
+def _missing(predictor: Predictor, output: Output, row: FloatArray, index: int) -> tuple[float, float] | None:
+    if not predictor.features.features[index].missing:
         return None
-    (score,), (prediction,) = _look(features, ensemble, output, _moved(row, np.array([index]), np.array([np.nan])))
+    (score,), (prediction,) = _look(predictor, output, _moved(row, np.array([index]), np.array([np.nan])))
     return float(score), float(prediction)
 
 
-def _look(features: FeatureSpace, ensemble: SpectralEnsemble, output: Output, columns: FloatArray) -> FloatArray:
+def _look(predictor: Predictor, output: Output, columns: FloatArray) -> FloatArray:
     """Return scores and predictions, (2, P)."""
-    scores = ensemble.scores(features.coordinates(columns))
+    scores = predictor.scores(columns)
     return np.stack([output.score(scores), output.predict(scores)])
 
 

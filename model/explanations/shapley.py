@@ -127,10 +127,9 @@ def coalition_scores(
         corners[1 + bit, feature] = row[feature]
     for p, (a, b) in enumerate(pairs):
         corners[1 + count + p, players[[a, b]]] = row[players[[a, b]]]
-    members = len(ensemble.member_weights)
-    heads = slice(output * members, (output + 1) * members)
+    members, heads = len(ensemble.member_weights), ensemble.heads(output)
     steps = []
-    for at_corners in pencil.matrices(pencil.curves.walk(corners)):
+    for at_corners in pencil.at(corners):
         flat = np.ascontiguousarray(at_corners[:, heads]).reshape(len(corners), -1)
         single = flat[1 : 1 + count] - flat[0]
         double = flat[1 + count :] - flat[0] - single[pairs[:, 0]] - single[pairs[:, 1]]

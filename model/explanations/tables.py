@@ -28,18 +28,9 @@ class ExplainedRows:
     columns: FloatArray
     terms: tuple[tuple[int, ...], ...]
 
-    def row(self, position: int) -> dict[str, Any]:
-        """Return one row by feature name: numbers, dates as days since 1970, categories, booleans; None for missing."""
-        found = {}
-        for feature, value in zip(self.features.features, self.columns[position], strict=True):
-            shown = _shown(feature, np.array([value]))[0]
-            known = not np.isnan(value) and shown is not None
-            found[feature.name] = (bool(value) if feature.kind == "boolean" else shown) if known else None
-        return found
-
     def texts(self, position: int) -> list[str]:
         """Write the terms' values in one row as text, as a reader would."""
-        row = self.row(position).values()
+        row = row_values(self.features, self.columns[position]).values()
         cells = [_text(feature, value) for feature, value in zip(self.features.features, row, strict=True)]
         return [", ".join(cells[i] for i in term) for term in self.terms]
 
@@ -56,6 +47,16 @@ class ExplainedRows:
                 parts = [shown[i].tolist() for i in term]
                 out[:, t] = [", ".join(map(str, values)) for values in zip(*parts, strict=True)]
         return out
+
+
+def row_values(features: FeatureSpace, columns: FloatArray) -> dict[str, Any]:
+    """Return a row (F,) by feature name: numbers, days since 1970 for dates, categories, booleans, None for missing."""
+    values = {}
+    for feature, value in zip(features.features, columns, strict=True):
+        shown = _shown(feature, np.array([value]))[0]
+        known = not np.isnan(value) and shown is not None
+        values[feature.name] = (bool(value) if feature.kind == "boolean" else shown) if known else None
+    return values
 
 
 def _shown(feature: Feature, values: FloatArray) -> NDArray[Any]:

@@ -52,6 +52,11 @@ class SpectralEnsemble:
         """Count the outputs O: one, or one per class."""
         return len(self.offset)
 
+    def heads(self, output: int) -> slice:
+        """Return the heads that score an output."""
+        members = len(self.member_weights)
+        return slice(output * members, (output + 1) * members)
+
     def scores(self, coordinates: FloatArray) -> FloatArray:
         """Score coordinates (N, F): (N, O). A row's score does not depend on the other rows."""
         scores = np.empty((len(coordinates), self.num_outputs))
@@ -59,7 +64,7 @@ class SpectralEnsemble:
         def work(start: int, stop: int) -> None:
             for first in range(start, stop, CHUNK_ROWS):
                 rows = slice(first, min(first + CHUNK_ROWS, stop))
-                matrices = self.pencil.matrices(self.pencil.curves.walk(coordinates[rows]))
+                matrices = self.pencil.at(coordinates[rows])
                 self.combine(self.eigenvalues(*matrices, self.eig_idx), scores[rows])
 
         for_ranges(len(coordinates), CHUNK_ROWS, work)

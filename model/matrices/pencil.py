@@ -75,6 +75,20 @@ class TridiagonalPencil:
         _gather(walk.starts, walk.weights, *self._packed, diag, off_diag)
         return diag, off_diag
 
+    def at(self, coordinates: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the matrices of coordinates (N, F): diag (N, H, n) and off_diag (N, H, n-1)."""
+        return self.matrices(self.curves.walk(coordinates))
+
+    def along(self, curve: int) -> tuple[FloatArray, FloatArray]:
+        """Return the matrices at a curve's knots: (paths, knots, H, n) and (paths, knots, H, n-1)."""
+        shape, first = self.curves.curves[curve], int(self.curves.offsets[curve])
+        paths, knots = shape.num_paths, len(shape.knots)
+        diag, off_diag = (part[first : first + paths * knots] for part in (self.diag, self.off_diag))
+        return (
+            diag.reshape(paths, knots, self.num_heads, self.dim),
+            off_diag.reshape(paths, knots, self.num_heads, self.dim - 1),
+        )
+
     def decompose(self, walk: Walk, eigenvectors: FloatArray, weights: FloatArray) -> Decomposition:
         """Decompose weighted sums of v'Tv over members: v'T(x)v = v'Av + sum over terms of v'M_t(x_t)v.
 

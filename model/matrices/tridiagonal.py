@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.eigensolvers import eigvalsh_tridiagonal
 
 
 def times(diag: FloatArray, off_diag: FloatArray, vectors: FloatArray) -> FloatArray:
@@ -13,6 +14,12 @@ def times(diag: FloatArray, off_diag: FloatArray, vectors: FloatArray) -> FloatA
     out[..., :-1] += off_diag * vectors[..., 1:]
     out[..., 1:] += off_diag * vectors[..., :-1]
     return out
+
+
+def spectral_norms(diag: FloatArray, off_diag: FloatArray) -> FloatArray:
+    """Return the spectral norms, (...)."""
+    least = eigvalsh_tridiagonal(diag, off_diag, eig_idx=0)
+    return np.maximum(-least, eigvalsh_tridiagonal(diag, off_diag, eig_idx=diag.shape[-1] - 1))
 
 
 def norm_bound(diag: FloatArray, off_diag: FloatArray) -> FloatArray:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from eigenserve.app.api.cloud_platforms import platform_settings
+from eigenserve.app.settings import platform_settings
 
 ENTRYPOINT = Path(__file__).parents[2] / "deploy/container/entrypoint.sh"
 LOADER = Path("/lib64/ld-linux-x86-64.so.2")
@@ -163,6 +163,6 @@ def test_the_health_check_says_in_one_line_why_it_fails(port: str):
 def test_the_health_check_asks_the_port_that_the_server_takes(server, count: int):
     names = ("EIGENSERVE_PORT", "AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT")[-count:]
     environment = dict.fromkeys(names, "1") | {names[0]: str(server.server_port)}
-    taken = {"port": environment.get("EIGENSERVE_PORT", "")} | platform_settings(environment, "EIGENSERVE_")
+    taken = {"port": environment.get("EIGENSERVE_PORT", "")} | platform_settings(environment)
     assert taken["port"] == str(server.server_port)
     assert check_health(**environment).returncode == 0

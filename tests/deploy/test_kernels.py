@@ -16,7 +16,7 @@ ENTRYPOINT = ROOT / "deploy/container/entrypoint.sh"
 SERVE = """
 from tests.support.made_models import make_model, make_rows
 from eigenserve.app.server.compile_kernels import kernels, use
-from eigenserve.model.explanations.eigenvector import METHODS
+from eigenserve.model.explanations.explain import METHODS
 for task in ("regression", "binary", "multiclass", "poisson"):
     model = make_model(task)
     use(model, make_rows(3)[2], ("age", "rate"))
@@ -57,7 +57,7 @@ def run_at_the_entry_point(compiled: Path, tmp_path: Path, *arguments: str) -> s
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_a_server_compiles_nothing_anew(compiled: Path, tmp_path: Path):
+def test_a_server_compiles_nothing_again(compiled: Path, tmp_path: Path):
     done = run_at_the_entry_point(compiled, tmp_path, "-c", SERVE)
     assert (done.stdout, done.stderr) == ("[]\n", "")
 

@@ -9,6 +9,7 @@ from tests.support.twin import FEATURES, random_model, random_pencil, random_row
 
 from eigenserve.model import InvalidRowsError
 from eigenserve.model.explanations import shapley as shapley_file
+from eigenserve.model.explanations.explain import explain
 from eigenserve.model.matrices.curves import Curve, CurveSet, Term
 from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.model.rows.features import Feature, FeatureSpace
@@ -267,5 +268,5 @@ def test_a_long_attribution_can_be_given_up(method):
             raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        model.explain_columns(columns, method, check=check)
+        explain(model, columns, method, check=check)
     assert len(looks) == 3

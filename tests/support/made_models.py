@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from tests.support.twin import random_ensemble
 
 from eigenserve.model.matrices.curves import Curve, CurveSet, Term
-from eigenserve.model.matrices.ensemble import SpectralEnsemble
-from eigenserve.model.matrices.pencil import TridiagonalPencil
 from eigenserve.model.rows.features import Feature, FeatureSpace
 from eigenserve.model.spectral import SpectralModel
 
@@ -40,45 +39,20 @@ ROW = {"age": 31, "income": 52000.5, "member": True, "city": "Rome", "rate": -0.
 
 def make_model(task: str = "regression", seed: int = 0, members: int = 3, dim: int = 5) -> SpectralModel:
     """A model of random matrices with all of ``FEATURES``, ``TERMS`` and ``CURVES``."""
-    generator = np.random.default_rng(seed)
     classes = {"binary": (False, True), "multiclass": ("low", "mid", 3)}.get(task, ())
-    outputs = 3 if task == "multiclass" else 1
-    curves = CurveSet(CURVES)
-    heads, matrices = outputs * members, curves.num_matrices
-    spread = 0.05 if task == "poisson" else 0.5
-    pencil = TridiagonalPencil(
-        TERMS,
-        curves,
-        constant_diag=generator.normal(size=(heads, dim)),
-        constant_off_diag=generator.normal(size=(heads, dim - 1)),
-        diag=spread * generator.normal(size=(matrices, heads, dim)),
-        off_diag=spread * generator.normal(size=(matrices, heads, dim - 1)),
-    )
-    weights = generator.uniform(size=members)
-    ensemble = SpectralEnsemble(
-        pencil,
-        eig_idx=dim // 2,
-        member_weights=weights / weights.sum(),
-        offset=generator.normal(size=outputs),
-    )
+    rng, outputs = np.random.default_rng(seed), 3 if task == "multiclass" else 1
+    scale = 0.3 if task == "poisson" else 1.0
+    ensemble = random_ensemble(rng, outputs, members, dim, terms=TERMS, curves=CurveSet(CURVES), scale=scale)
     card = {"metrics": {"validation": {"rmse": 1.5}}, "training": {"seed": seed}}
     return SpectralModel(task, "target", FeatureSpace(FEATURES), ensemble, classes, card)
 
 
 def make_wide_model(count: int, dim: int = 3) -> SpectralModel:
     """A regression of one member on so many tiny numbers f0, f1, ..., each with a term of its own."""
-    generator = np.random.default_rng(count)
     features = [Feature(f"f{i}", "numeric", 3e-9, center=3e-9, scale=1e-9, low=1e-9, high=5e-9) for i in range(count)]
     curves = CurveSet(tuple(Curve(i, numeric=(i,), direction=(1.0,), knots=(-1.0, 1.0)) for i in range(count)))
-    pencil = TridiagonalPencil(
-        tuple(Term(feature.name, (i,)) for i, feature in enumerate(features)),
-        curves,
-        constant_diag=generator.normal(size=(1, dim)),
-        constant_off_diag=generator.normal(size=(1, dim - 1)),
-        diag=0.5 * generator.normal(size=(curves.num_matrices, 1, dim)),
-        off_diag=0.5 * generator.normal(size=(curves.num_matrices, 1, dim - 1)),
-    )
-    ensemble = SpectralEnsemble(pencil, eig_idx=dim // 2, member_weights=np.ones(1), offset=np.zeros(1))
+    terms = tuple(Term(feature.name, (i,)) for i, feature in enumerate(features))
+    ensemble = random_ensemble(np.random.default_rng(count), members=1, dim=dim, terms=terms, curves=curves)
     return SpectralModel("regression", "target", FeatureSpace(tuple(features)), ensemble, (), {})
 
 

@@ -61,17 +61,21 @@ def random_pencil(rng, heads, dim, terms=TERMS, curves=CURVES, scale=1.0):
     )
 
 
-def random_model(task="regression", dim=7, members=3, seed=0, eig_idx=None, scale=1.0):
-    """A model with every kind of feature and curve, and random matrices."""
-    rng = np.random.default_rng(seed)
-    outputs = 3 if task == "multiclass" else 1
+def random_ensemble(rng, outputs=1, members=3, dim=7, eig_idx=None, terms=TERMS, curves=CURVES, scale=1.0):
+    """Members with random matrices, weights and offsets."""
     weights = rng.random(members) + 0.1
-    ensemble = SpectralEnsemble(
-        pencil=random_pencil(rng, outputs * members, dim, scale=scale),
+    return SpectralEnsemble(
+        pencil=random_pencil(rng, outputs * members, dim, terms, curves, scale),
         eig_idx=dim // 2 if eig_idx is None else eig_idx,
         member_weights=weights / weights.sum(),
         offset=rng.standard_normal(outputs) * scale,
     )
+
+
+def random_model(task="regression", dim=7, members=3, seed=0, eig_idx=None, scale=1.0):
+    """A model with every kind of feature and curve, and random matrices."""
+    outputs = 3 if task == "multiclass" else 1
+    ensemble = random_ensemble(np.random.default_rng(seed), outputs, members, dim, eig_idx, scale=scale)
     return SpectralModel(task, "goal", FEATURES, ensemble, CLASSES[task], {"metrics": {"rmse": 1.5}})
 
 

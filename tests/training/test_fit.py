@@ -174,7 +174,7 @@ def test_missing_values_unknown_categories_and_numbers_beyond_training_are_answe
     assert_explains(model, rows)
 
 
-def test_columns_that_tell_nothing_have_no_term():
+def test_uninformative_columns_do_not_have_a_term():
     frame = simple(same=1.0, empty=np.nan, none=None, ident=[f"id{i}" for i in range(200)])
     model = quick(frame, "y")
     assert assert_explains(model, frame).terms == ("x",)
@@ -197,7 +197,7 @@ def test_a_target_or_feature_of_any_scale_is_learnt_as_well(scale, shift):
 
 
 @pytest.mark.parametrize("told", [{"curves": "linear"}, {"pairs": "none"}], ids=["one-candidate", "several"])
-def test_a_fit_of_told_length_is_judged_on_a_fourth_of_many_rows(told):
+def test_a_fit_of_given_length_is_judged_on_a_fourth_of_many_rows(told):
     frame = simple(6000)
     fitted = fit(frame, "y", make_settings({**QUICK, "epochs": 5, **told}))
     card = fitted.model.card
@@ -211,7 +211,7 @@ def test_a_fit_of_told_length_is_judged_on_a_fourth_of_many_rows(told):
     assert abs(fitted.model.card["intervals"]["0.9"] - 1.645) < 0.2
 
 
-def test_rows_without_a_target_are_left_out_and_told():
+def test_rows_without_a_target_are_left_out_and_reported():
     frame = simple()
     frame.loc[:9, "y"] = np.nan
     fitted = fit(frame, "y", make_settings(QUICK))
@@ -259,13 +259,13 @@ def test_labels_of_classes_keep_their_types():
         (simple(), "y", {"pairs": "x:y"}, "pairs: no feature 'y'"),
     ],
 )
-def test_what_cannot_be_trained_on_is_told(frame, target, told, message):
+def test_what_cannot_be_trained_on_is_reported(frame, target, told, message):
     with pytest.raises(UserError, match=message) as caught:
         quick(frame, target, **told)
     assert "\n" not in str(caught.value)
 
 
-def test_an_infinity_among_the_rows_is_told_with_its_place():
+def test_an_infinity_among_the_rows_is_reported_with_its_place():
     frame = simple()
     frame.loc[7, "x"] = -np.inf
     with pytest.raises(InvalidRowsError, match=r"rows\[7\]\['x'\]: must be a finite number"):
@@ -309,7 +309,7 @@ def test_an_infinity_among_the_rows_is_told_with_its_place():
     ],
     ids=str,
 )
-def test_a_setting_that_cannot_be_is_told(told, message):
+def test_an_impossible_setting_is_reported(told, message):
     with pytest.raises(UserError, match=message) as caught:
         make_settings(told)
     assert "\n" not in str(caught.value)

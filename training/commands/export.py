@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from eigenserve.errors import UserError
+from eigenserve.model.checkpoints.atomic import write_whole
 
 
 def add_export(commands: Any) -> None:
@@ -83,15 +82,7 @@ def export(arguments: argparse.Namespace) -> None:
 def _write(out: Path, content: bytes) -> None:
     """Write the whole file or none: readers never see a part of it."""
     try:
-        with tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}.", delete=False) as draft:
-            try:
-                draft.write(content)
-                draft.flush()
-                os.fsync(draft.fileno())
-                os.chmod(draft.name, 0o644)
-                os.replace(draft.name, out)
-            except BaseException:
-                os.unlink(draft.name)
-                raise
+        with write_whole(out) as file:
+            file.write(content)
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror}") from error

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,8 @@ import numpy as np
 import plotly.graph_objects as go
 import plotly.io
 from plotly.subplots import make_subplots
+
+from eigenserve.model.checkpoints.atomic import write_whole
 
 CURVATURE = "curvature.json"
 REPORT = "report.html"
@@ -78,10 +78,13 @@ def write_curvature(folder: Path, document: dict[str, Any]) -> list[Path]:
         The files written.
     """
     written = [folder / CURVATURE]
-    _replace(written[0], json.dumps(document, indent=1, allow_nan=False) + "\n")
+    with write_whole(written[0]) as file:
+        file.write(json.dumps(document, indent=1, allow_nan=False).encode() + b"\n")
     report = folder / REPORT
     if report.is_file():
-        _replace(report, with_section(report.read_text(encoding="utf-8"), document))
+        text = with_section(report.read_text(encoding="utf-8"), document)
+        with write_whole(report) as file:
+            file.write(text.encode())
         written.append(report)
     return written
 
@@ -108,18 +111,3 @@ def summary(document: dict[str, Any]) -> str:
         f"{document['top']['eigenvalues'][0]:.3g}, smallest {document['bottom']['eigenvalues'][0]:.3g}, "
         f"trace {document['trace']:.3g}" + (f" (standard error {error:.1g})." if error is not None else ".")
     )
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file so that readers see the old one or the whole of the new one."""
-    handle, draft = tempfile.mkstemp(prefix=".draft-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(draft, 0o644)
-        os.replace(draft, path)
-    except BaseException:
-        os.unlink(draft)
-        raise

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.eigensolvers import eigvalsh_tridiagonal
+from eigenserve.model.matrices.tridiagonal import spectral_norms
 from eigenserve.model.rows.features import FeatureSpace
 from eigenserve.training.curves.basis import CurveBasis
 from eigenserve.training.kernels.layout import BENT, MONOTONE
@@ -104,7 +104,5 @@ def _factors(matrices: NDArray[np.floating[Any]], most: FloatArray) -> FloatArra
     n = (matrices.shape[-1] + 1) // 2
     wide = np.asarray(matrices, np.float64)
     diag, off_diag = np.ascontiguousarray(wide[..., :n]), np.ascontiguousarray(wide[..., n:])
-    norms = np.maximum(
-        -eigvalsh_tridiagonal(diag, off_diag, eig_idx=0), eigvalsh_tridiagonal(diag, off_diag, eig_idx=n - 1)
-    )
+    norms = spectral_norms(diag, off_diag)
     return np.asarray(np.minimum(1.0, most[:, None] / np.maximum(norms, 1e-300)))[..., None]

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from eigenserve.model.rows.cells import SECONDS_PER_DAY
+from eigenserve.model.rows.cells import SECONDS_PER_DAY, category_key
 from eigenserve.model.rows.date_cycles import CycleName, cycle_values
-from eigenserve.model.rows.features import Feature, FeatureSpace, category_key
+from eigenserve.model.rows.features import Feature, FeatureSpace
 from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.training.data.columns import read_columns
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.predictor import ClassLabel, Task
 from eigenserve.model.rows.cells import category_key
-from eigenserve.model.spectral import ClassLabel, Task
 from eigenserve.training.data.columns import ReadingOptions, read_column
 
 #: Whole numbers 0, 1, ... are classes if they are so few.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,11 +16,12 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from eigenserve.errors import UserError
-from eigenserve.model.checkpoints.files import read_checkpoint, write_checkpoint
+from eigenserve.model.checkpoints.files import from_bytes, to_bytes
 from eigenserve.model.checkpoints.local_store import ModelStore
 from eigenserve.model.checkpoints.locations import load_model
-from eigenserve.model.explanations.eigenvector import Explanation
-from eigenserve.model.spectral import ClassLabel, SpectralModel
+from eigenserve.model.explanations.explanation import Explanation
+from eigenserve.model.predictor import ClassLabel
+from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.data.target import Target
 from eigenserve.training.estimators.arrays import array_names, merge_equal_rows, read_columns
 from eigenserve.training.fit import fit_rows
@@ -128,18 +128,13 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
         """Return the parameters and the files of the checkpoint: a pickle outlives changes of the classes inside."""
         state = dict(super().__getstate__())
         if "model_" in state:
-            with tempfile.TemporaryDirectory() as folder:
-                write_checkpoint(Path(folder), state["model_"])
-                state["model_"] = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+            state["model_"] = to_bytes(state["model_"])
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         files = state.get("model_")
         if isinstance(files, dict):
-            with tempfile.TemporaryDirectory() as folder:
-                for name, content in files.items():
-                    (Path(folder) / name).write_bytes(content)
-                state = {**state, "model_": read_checkpoint(Path(folder))}
+            state = {**state, "model_": from_bytes(files)}
         super().__setstate__(state)
 
     @abstractmethod

@@ -11,7 +11,7 @@ from numba import njit
 from scipy.special import logsumexp, xlogy
 
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.spectral import Task
+from eigenserve.model.predictor import Task
 
 SQUARED, HUBER, QUANTILE, LOGISTIC, SOFTMAX, POISSON, SQUARED_RATE = range(7)
 

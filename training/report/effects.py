@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.explanations.eigenvector import explain_by_eigenvector
 from eigenserve.model.rows.features import Feature
 from eigenserve.model.spectral import SpectralModel
 
@@ -93,7 +94,7 @@ def measure_effects(model: SpectralModel, columns: FloatArray) -> Effects:
     columns = columns[part]
     several = model.task == "multiclass"
     chosen = model.classes[:MAX_CLASSES] if several else (None,)
-    contributions = np.stack([model.explain_columns(columns, target=label).contributions for label in chosen])
+    contributions = np.stack([explain_by_eigenvector(model, columns, label).contributions for label in chosen])
     terms = model.ensemble.pencil.terms
     importance = np.abs(contributions).mean(axis=(0, 1))
     order = np.argsort(-importance, kind="stable")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from dataclasses import asdict
@@ -14,6 +13,7 @@ import numpy as np
 
 from eigenserve import model
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.checkpoints.atomic import write_whole
 from eigenserve.model.kernels.source_digest import source_digest
 from eigenserve.training.releases import releases
 from eigenserve.training.settings import FitSettings
@@ -40,9 +40,8 @@ class Journal:
     def keep(self, key: tuple[int, ...], scores: FloatArray) -> None:
         """Keep scores; they appear whole or not at all."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        draft = self._folder / f".{'-'.join(map(str, key))}.npy"
-        np.save(draft, scores, allow_pickle=False)
-        os.replace(draft, self._path(key))
+        with write_whole(self._path(key)) as file:
+            np.save(file, scores, allow_pickle=False)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -66,8 +66,10 @@ function records(text) {
     const record = found[found.length - 1];
     if (quoted) {
       if (letter !== '"') record[record.length - 1] += letter;
-      else if (text[i + 1] === '"') record[record.length - 1] += text[(i += 1)];
-      else quoted = false;
+      else if (text[i + 1] === '"') {
+        record[record.length - 1] += letter;
+        i += 1;
+      } else quoted = false;
     } else if (letter === '"') quoted = true;
     else if (letter === comma) record.push("");
     else if (letter === "\n") found.push([""]);

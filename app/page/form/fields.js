@@ -93,14 +93,14 @@ function tracked(feature, id, report, { scale, field, read, write, toNumber, fro
     field.value = write(value);
     slider.value = mark(value);
   };
-  const report = (value, resting) => {
+  const changed = (value, resting) => {
     mark(value);
     report(value, resting);
   };
   const fromSlider = (resting) => {
     const value = fromNumber(scale.value(Number(slider.value) / POSITIONS));
     field.value = write(value);
-    report(value, resting);
+    changed(value, resting);
   };
   slider.addEventListener("input", () => fromSlider(false));
   slider.addEventListener("change", () => fromSlider(true));
@@ -120,7 +120,7 @@ function tracked(feature, id, report, { scale, field, read, write, toNumber, fro
     if (field.validity.badInput) return;
     const value = read(field);
     slider.value = mark(value);
-    report(value, resting);
+    changed(value, resting);
   };
   field.addEventListener("input", () => fromField(false));
   field.addEventListener("change", () => fromField(true));

@@ -1,7 +1,7 @@
 // Counterfactuals: the smallest changes of one or two features that reach a wanted outcome.
 
 import { post } from "../client/client.js";
-import { byId, make, named, say } from "../dom.js";
+import { byId, make, named } from "../dom.js";
 import { format, plain } from "../charts/numbers.js";
 import { numberText, predictedNumber } from "../client/outcome.js";
 import { rowBody } from "../client/questions.js";

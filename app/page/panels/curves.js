@@ -69,7 +69,6 @@ export class CurvesPanel {
 /** One feature's chart and its table. */
 class FeatureCurve {
   #card;
-  #feature;
   #chart;
   #axis;
   #fit = steadyRange(0.12);
@@ -79,7 +78,6 @@ class FeatureCurve {
 
   constructor(card, feature, go) {
     this.#card = card;
-    this.#feature = feature;
     this.name = feature.name;
     this.#axis = feature.categories === null && feature.kind !== "boolean" ? trackAxis(feature) : choiceAxis(feature);
     const frame = make("div", { class: "curve-frame" });

@@ -17,7 +17,6 @@ const AXIS = 22;
 const NO_PAIR = "Fewer than two features differ from the typical row: no pair has anything to give.";
 
 export class InteractionsPanel {
-  #card = null;
   #chart = null;
   #found = null;
   #frame = make("div", { class: "interactions-frame" });
@@ -25,7 +24,6 @@ export class InteractionsPanel {
   #table = dataTable("Interactions of pairs of features", () => this.#rows());
 
   build(card) {
-    this.#card = card;
     this.#found = null;
     this.#chart?.destroy();
     const note =

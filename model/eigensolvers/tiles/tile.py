@@ -35,7 +35,7 @@ PAD_F32 = 3.0  # the same above [-1, 1]
 # as the e^2), 2^-708 between two scales, and never underflow.
 FLOOR_F64 = 2.0**-116
 FLOOR_F32 = 2.0**-54  # the same with the eps of float32: 2^-27 squared
-# A first step of the scaling, for entries so large or small that the whole factor or its inverse is not a
+# A first step of the scaling, for entries so large or small that the whole factor or its inverse is not at at a
 # number.
 FAR_UP = 2.0**600
 FAR_DOWN = 2.0**-600

@@ -82,7 +82,7 @@ def test_options_are_honoured_and_a_row_that_is_there_already_has_no_changes(ser
 @pytest.mark.parametrize(
     ("body", "loc", "says"),
     [
-        ({}, ["wanted"], "must be an object"),
+        ({}, ["wanted"], "must be given"),
         ({"wanted": 3}, ["wanted"], "got 3"),
         ({"wanted": {}}, ["wanted"], "one of"),
         ({"wanted": {"above": 1, "below": 2}}, ["wanted"], "one of"),
@@ -101,7 +101,7 @@ def test_options_are_honoured_and_a_row_that_is_there_already_has_no_changes(ser
         ({"wanted": {"above": 1}, "ranges": {"age": [2, 1]}}, ["ranges", "age"], "low <= high"),
         ({"wanted": {"above": 1}, "ranges": {"age": [None, 1]}}, ["ranges", "age", 0], "null"),
         ({"wanted": {"above": 1}, "ranges": {"city": [0, 1]}}, ["ranges", "city"], "not a number"),
-        ({"wanted": {"above": 1}, "max_features": 3}, ["max_features"], "1 or 2"),
+        ({"wanted": {"above": 1}, "max_features": 3}, ["max_features"], "less than or equal to 2"),
         ({"wanted": {"above": 1}, "max_features": True}, ["max_features"], "got true"),
         ({"wanted": {"above": 1}, "method": "path"}, ["method"], "unknown key"),
         ({"wanted": {"above": 1}, "instances": [{"age": "x"}]}, ["instances", 0, "age"], "number"),

@@ -38,7 +38,7 @@ def sure(kept: ModelStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.mark.parametrize("count", [1, 3, 2000])  # on the event loop, and on a thread
-def test_intervals_come_beside_the_predictions(sure: ServerProcess, kept: ModelStore, count: int):
+def test_intervals_come_with_the_predictions(sure: ServerProcess, kept: ModelStore, count: int):
     rows = make_rows(count)
     answer = sure.client.post("/predict", json={"instances": rows, "interval": 0.9})
     assert answer.status_code == 200

@@ -10,6 +10,7 @@ from tests.support.made_models import ROW, TERMS, make_rows
 from tests.support.server_process import ServerProcess
 
 from eigenserve.model import ModelStore, load_model
+from eigenserve.model.explanations.explain import explain
 
 MODELS = ("price", "choice", "level", "count", "point")
 
@@ -192,3 +193,14 @@ def test_a_wrong_baseline_is_named(server: ServerProcess):
     answer = server.client.post("/explain", json={"instances": [ROW], "baseline": ROW})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["loc"] == ["baseline"]
+
+
+@pytest.mark.parametrize("name", ["level", "choice", "price", "count"])
+def test_an_explanation_carries_the_scores_of_a_prediction(server: ServerProcess, store: ModelStore, name: str):
+    rows = make_rows(40)
+    explained = server.client.post("/explain", json={"instances": rows, "model": name}).json()["explanations"]
+    predicted = server.client.post("/predict", json={"instances": rows, "model": name}).json()["predictions"]
+    assert [row["prediction"] for row in explained] == predicted
+    model = store.load(name)
+    columns, scores = model.features.encode(rows), model.scores(model.features.encode(rows))
+    assert np.array_equal(explain(model, columns).scores, scores)

@@ -82,7 +82,7 @@ def test_moments_are_encoded_to_the_last_bit_as_cells_are(values):
         ("city", pa.array([["a"], ["b"]]), "an array"),
     ],
 )
-def test_a_wrong_cell_is_told_with_its_row_and_feature(name, values, says):
+def test_a_wrong_cell_is_reported_with_its_row_and_feature(name, values, says):
     columns = {other: pa.nulls(2) for other in SPACE.names} | {name: values}
     faults = encoded(SPACE, columns)[1]
     assert (1, name) in faults

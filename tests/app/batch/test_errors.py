@@ -106,7 +106,7 @@ def test_who_waits_for_a_lock_does_not_get_one_on_a_removed_folder(tmp_path: Pat
     assert (most, failed) == (1, [])
 
 
-def test_a_full_disk_is_told_by_the_name_of_the_output_and_the_run_goes_on(
+def test_a_full_disk_is_reported_by_the_name_of_the_output_and_the_run_goes_on(
     store: ModelStore, data: Path, monkeypatch: pytest.MonkeyPatch
 ):
     out = Place(str(data.with_name("out.csv")))
@@ -138,7 +138,7 @@ def test_no_draft_is_left_of_what_could_not_be_written(tmp_path: Path):
     assert folder.names() == ["key"]
 
 
-def test_a_run_that_begins_anew_says_so(store: ModelStore, data: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_run_that_starts_over_says_so(store: ModelStore, data: Path, capsys: pytest.CaptureFixture[str]):
     def engine(scorer, table, first):
         for part in score_here(scorer, table, first):
             yield part
@@ -148,7 +148,7 @@ def test_a_run_that_begins_anew_says_so(store: ModelStore, data: Path, capsys: p
     with pytest.raises(KeyboardInterrupt):
         score_file(store.load("price", 1), Place(str(data)), Place(str(out)), engine=engine)
     assert main(["score", str(store.root / "price/2"), str(data), "--out", str(out)]) == 0
-    assert "1 finished parts of another model, file, method or release were discarded" in capsys.readouterr().err
+    assert "discarded 1 finished parts of another model, file, method or release" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_ray_address_needs_the_engine_ray(capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".csv", ".stream.arrow"])
-def test_the_share_that_is_told_is_that_of_the_rows(suffix: str, store: ModelStore, data: Path):
+def test_the_share_that_is_reported_is_that_of_the_rows(suffix: str, store: ModelStore, data: Path):
     table, path = pq.read_table(data), data.with_name(f"rows{suffix}")
     if suffix == ".csv":
         lines = [f"1,1.0,,,{cell:.3f}" for cell in table["rate"].fill_null(0.5).to_pylist()]

@@ -18,7 +18,7 @@ import pytest
 from tests.support.made_models import FEATURES, make_model, make_rows
 
 from eigenserve.model import ModelStore, load_model
-from eigenserve.model.rows.features import category_key
+from eigenserve.model.rows.cells import category_key
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -208,7 +208,7 @@ def test_a_table_without_rows_gives_one_without_rows(wanted, store, tmp_path):
     ],
     ids=["lacks", "doubled", "short", "empty", "gone"],
 )
-def test_a_file_that_is_no_table_of_the_model_is_told_in_one_line(change, says, store, tmp_path):
+def test_a_file_that_is_not_a_table_of_the_model_is_reported_in_one_line(change, says, store, tmp_path):
     data = tmp_path / "rows.csv"
     change(data)
     done = score(store.root / "price", data, "--out", tmp_path / "out.csv")
@@ -226,7 +226,7 @@ def test_a_file_that_is_no_table_of_the_model_is_told_in_one_line(change, says, 
         (["--out", "rows.csv"], "--out must not be DATA"),
     ],
 )
-def test_a_wrong_option_is_told_in_one_line(arguments, says, store, tmp_path):
+def test_a_wrong_option_is_reported_in_one_line(arguments, says, store, tmp_path):
     data = write(ROWS[:5], tmp_path / "rows.csv")
     done = subprocess.run(
         command(store.root / "price", data.name, *arguments),

@@ -81,7 +81,7 @@ def test_time_that_has_passed_since_the_first_byte_counts():
     in_lane(check)
 
 
-def test_what_can_never_be_done_in_time_is_told_so():
+def test_a_request_that_can_never_be_done_in_time_is_refused_so():
     def check(lane: Lane):
         lane.prices["a"] = 1.0
         problem = refusal(lane, job(11, rows=11))

@@ -243,7 +243,7 @@ def test_a_link_holds_the_state(visit: Callable[..., Visit]):
 
 
 @pytest.mark.parametrize(
-    ("link", "told", "age"),
+    ("link", "expected", "age"),
     [
         (
             "#model=price&version=99&x.age=77.5",
@@ -253,10 +253,10 @@ def test_a_link_holds_the_state(visit: Callable[..., Visit]):
         ("#model=gone&version=1", "The server has no model “gone”: this is another one.", "40"),
     ],
 )
-def test_a_link_to_what_is_gone_shows_what_there_is(visit: Callable[..., Visit], link: str, told: str, age: str):
+def test_a_link_to_what_is_gone_shows_what_there_is(visit: Callable[..., Visit], link: str, expected: str, age: str):
     at = visit()
     page = at.open(link)
-    assert page.locator("#notice").inner_text() == told
+    assert page.locator("#notice").inner_text() == expected
     assert page.get_by_label("Model").input_value() == "price"
     assert page.get_by_label("Version").input_value() == "2"
     assert field(page, "age").input_value() == age
@@ -284,20 +284,20 @@ def test_a_model_that_cannot_be_read_leaves_the_others_to_pick(visit: Callable[.
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("31,52000.5,true,Rome,-0.125", "5 of 5 values taken."),
         ('rate,city,age,income,member\n-0.125,"Rome",31,52000.5,True\n1,2,3,4,5', "Further rows were passed over: 1."),
         ("age\tincome\tmember\tcity\trate\n31\t52000.5\t1\tRome\t-0.125", "5 of 5 values taken."),
     ],
 )
-def test_a_row_of_csv_is_taken(visit: Callable[..., Visit], pages: ServerProcess, text: str, told: str):
+def test_a_row_of_csv_is_taken(visit: Callable[..., Visit], pages: ServerProcess, text: str, expected: str):
     at = visit()
     page = at.open()
     page.get_by_role("button", name="Paste CSV").click()
     page.locator("#csv").fill(text)
     page.get_by_role("button", name="Use this row").click()
-    assert told in page.locator("#csv-status").inner_text()
+    assert expected in page.locator("#csv-status").inner_text()
     at.settle()
     assert contributions(page)["score"] == pytest.approx(explained(pages, ROW, model="price")["score"], abs=0.005)
 
@@ -314,7 +314,7 @@ def test_cells_of_csv_are_missing_where_the_service_takes_them_so(visit: Callabl
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("1,2", "A row without names must have 5 cells"),
         ("age,rate", "There are names, but no row below them."),
@@ -323,13 +323,13 @@ def test_cells_of_csv_are_missing_where_the_service_takes_them_so(visit: Callabl
         ("", "The text does not contain a row."),
     ],
 )
-def test_a_row_of_csv_that_is_none_is_told(visit: Callable[..., Visit], text: str, told: str):
+def test_a_row_of_csv_that_is_none_is_reported(visit: Callable[..., Visit], text: str, expected: str):
     page = visit().open()
     before = page.locator("#prediction").inner_text()
     page.get_by_role("button", name="Paste CSV").click()
     page.locator("#csv").fill(text)
     page.get_by_role("button", name="Use this row").click()
-    assert told in page.locator("#csv-status").inner_text()
+    assert expected in page.locator("#csv-status").inner_text()
     assert page.locator("#prediction").inner_text() == before
 
 
@@ -433,7 +433,7 @@ def test_the_certificate_s_radii_are_those_of_the_row_at_every_size(visit: Calla
     assert shown == pytest.approx({name: 5 * radius for name, radius in taken.items()}, rel=0.006)
 
 
-def test_interactions_of_too_many_features_are_told(visit: Callable[..., Visit], pages: ServerProcess):
+def test_interactions_of_too_many_features_are_reported(visit: Callable[..., Visit], pages: ServerProcess):
     at = visit()
     page = at.open("#model=many&" + "&".join(f"x.f{i}=1e-9" for i in range(14)))
     assert page.locator("#interactions > .note").nth(1).inner_text() == (
@@ -448,40 +448,40 @@ def test_interactions_of_too_many_features_are_told(visit: Callable[..., Visit],
     assert page.locator('[data-slider="f0"]').get_attribute("aria-valuetext") == "0.000000002"
 
 
-def test_numbers_of_every_size_are_told_in_few_digits(visit: Callable[..., Visit]):
+def test_numbers_of_every_size_are_shown_in_few_digits(visit: Callable[..., Visit]):
     page = visit().open()
-    told = page.evaluate("""async () => {
+    shown = page.evaluate("""async () => {
       const { format, plain, short, shortRound } = await import("./page/charts/numbers.js");
       return [
         format(1.234e-9), format(0), format(-2.5e12), format(0.01234), plain(2e-9), plain(0.25), shortRound(2e12),
         shortRound(13500), shortRound(-0.5), short(2e-9, 1e-9), short(1e-17, 0.1), short(1.001e9, 1e6), short(2e4, 5e3),
       ];
     }""")
-    assert told == [
+    assert shown == [
         *("1.23e\u22129", "0", "\u22122.5e12", "0.0123", "2e\u22129", "0.25", "2e12"),
         *("13.5k", "\u22120.5", "2e\u22129", "0", "1.001e9", "20k"),
     ]
 
 
-def test_a_cycle_of_a_date_is_not_told_to_be_missing(visit: Callable[..., Visit]):
+def test_a_cycle_of_a_date_is_not_reported_missing(visit: Callable[..., Visit]):
     page = visit().open()
-    told = page.evaluate("""async () => {
+    shown = page.evaluate("""async () => {
       const { valueText } = await import("./page/panels/waterfall.js");
       const row = { when: "2024-05-03", size: null, "a & b": 2 };
       return ["when", "when (hour)", "size & when (hour)", "size", "a & b"].map((term) => valueText(term, row));
     }""")
-    assert told == ["2024-05-03", "", "missing", "missing", "2"]
+    assert shown == ["2024-05-03", "", "missing", "missing", "2"]
 
 
-def test_how_far_the_class_is_proved_to_stay_is_told(visit: Callable[..., Visit]):
+def test_how_far_the_class_is_proved_to_stay_is_reported(visit: Callable[..., Visit]):
     page = visit().open("#model=texts")
     assert "This row has no number that could move." in page.locator("#certificate").inner_text()
-    for model, told in (
+    for model, expected in (
         ("choice", r"by less than 0\.\d+ standard"),
         ("sure", "by less than a million .*no limit was found"),
     ):
         page = visit().open(f"#model={model}")
-        assert re.search(told, page.locator("#certificate").inner_text())
+        assert re.search(expected, page.locator("#certificate").inner_text())
 
 
 def test_what_would_have_to_change_is_found_and_applied(visit: Callable[..., Visit]):
@@ -502,7 +502,7 @@ def test_what_would_have_to_change_is_found_and_applied(visit: Callable[..., Vis
     assert page.locator("#prediction").inner_text() == wanted
 
 
-def test_what_the_server_refuses_is_told(visit: Callable[..., Visit]):
+def test_what_the_server_refuses_is_reported(visit: Callable[..., Visit]):
     at = visit()
     page = at.open()
     page.route("**/explain", lambda route: route.abort())

@@ -48,7 +48,7 @@ def test_an_onnx_file_predicts_as_the_model_does(server: ServerProcess, store: M
     np.testing.assert_allclose(predicted[:, 0], model.predict(rows), rtol=tolerance, atol=tolerance)
 
 
-def test_a_client_that_has_the_file_is_told_so(server: ServerProcess):
+def test_a_client_that_has_the_file_gets_304(server: ServerProcess):
     pytest.importorskip("onnx", reason="needs onnx")
     pytest.importorskip("onnxruntime", reason="needs onnxruntime")
     first = server.client.get(ONNX)

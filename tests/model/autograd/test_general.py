@@ -157,7 +157,7 @@ def test_single_precision_stays_single():
 @pytest.mark.parametrize(
     ("bad", "message"), [(torch.zeros(2, 3), "n, n"), (torch.zeros(2, 2, dtype=torch.int64), "floating")]
 )
-def test_what_is_no_square_matrix_of_numbers_is_refused(bad, message):
+def test_a_value_that_is_not_a_square_matrix_of_numbers_is_refused(bad, message):
     with pytest.raises(ValueError, match=message):
         eig(bad)
     with pytest.raises(ValueError, match="gauge"):

@@ -10,9 +10,10 @@ from torch.autograd import gradcheck, gradgradcheck  # noqa: E402
 
 from eigenserve.model import eigensolvers  # noqa: E402
 from eigenserve.model.autograd import (  # noqa: E402
+    derivatives,
     eigh_tridiagonal,
     eigvalsh_tridiagonal,
-    functions,
+    library,
     smoothed_eigvalsh_tridiagonal,
 )
 
@@ -112,8 +113,8 @@ def test_the_pseudo_inverse_agrees_with_its_dense_twin_and_with_numpy():
     result = eigh_tridiagonal(diag, off_diag, eig_idx=3, window=1)
     values, vectors = result.eigenvalues, result.eigenvectors
     rhs = torch.randn(5, 3, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    ours = functions.pseudo_inverse(diag, off_diag, values, vectors, rhs)
-    twin = functions.pseudo_inverse_dense(diag, off_diag, values, vectors, rhs)
+    ours = library.pseudo_inverse(diag, off_diag, values, vectors, rhs)
+    twin = derivatives.pseudo_inverse_dense(diag, off_diag, values, vectors, rhs)
     for j in range(5):
         dense = np.diag(diag[j]) + np.diag(off_diag[j], 1) + np.diag(off_diag[j], -1)
         for place in range(3):

@@ -23,7 +23,7 @@ def test_attacks_stay_inside_and_come_near_the_ends(task, share):
         seen = attack(model, columns, radii, rng, 1000)
         assert seen.random == 1000
         assert seen.adversarial >= 200
-        found = score_interval(FEATURES, model.ensemble, columns, radii)
+        found = score_interval(model, columns, radii)
         assert (found.low <= seen.low).all()
         assert (seen.high <= found.high).all()
         ratios.append(((found.high - found.low) / np.maximum(seen.high - seen.low, 1e-9)).min())
@@ -32,10 +32,7 @@ def test_attacks_stay_inside_and_come_near_the_ends(task, share):
 
 def test_an_attack_would_find_an_interval_that_is_too_narrow():
     model, rng = numeric_model(4, seed=3), np.random.default_rng(0)
-    found = [
-        score_interval(model.features, model.ensemble, row, dict.fromkeys(model.features.names, 0.1))
-        for row in rng.normal(size=(8, 4))
-    ]
+    found = [score_interval(model, row, dict.fromkeys(model.features.names, 0.1)) for row in rng.normal(size=(8, 4))]
     rng = np.random.default_rng(0)
     escaped = 0
     for interval, row in zip(found, rng.normal(size=(8, 4)), strict=True):
@@ -51,7 +48,7 @@ def test_attacks_change_no_decision_within_the_certified_radius(task):
     positive = 0
     for columns in FEATURES.encode(random_rows(8, seed=7)):
         scales = default_radii(FEATURES, columns)
-        share = certified_radius(FEATURES, model.ensemble, columns, scales)
+        share = certified_radius(model, columns, scales)
         positive += 0.0 < share < 2.0**20
         seen = attack(model, columns, {name: share * scale for name, scale in scales.items()}, rng, 1000)
         score = model.scores(columns[None])[0]

@@ -118,13 +118,13 @@ def test_default_radii_are_those_of_a_tenth_of_a_deviation_and_decisions_count_w
     assert binary.certified_radius(row) == binary.certified_radius(row, whole)
 
 
-def test_a_decision_is_told_on_the_scale_of_the_prediction():
+def test_a_decision_is_given_on_the_scale_of_the_prediction():
     for task, at, scale in (("regression", 1.0, "score"), ("poisson", 2.0, "rate"), ("binary", 0.7, "probability")):
         model, row = random_model(task, seed=2), random_rows(1)[0]
         columns = FEATURES.encode([row])[0]
         score = {"score": at, "rate": np.log(at), "probability": np.log(0.7 / 0.3)}[scale]
         radii = default_radii(FEATURES, columns, share=1.0)
-        expected = certified_radius(FEATURES, model.ensemble, columns, radii, float(score))
+        expected = certified_radius(model, columns, radii, float(score))
         assert model.certified_radius(row, threshold=at) == pytest.approx(expected, rel=1e-12)
     assert random_model("binary", seed=2).certified_radius(row, {}) == np.inf
     for task, bad, says in (

@@ -99,7 +99,7 @@ def with_row(model, row, member, diag):
 @pytest.mark.parametrize("seed", range(3))
 def test_a_certified_score_never_falls(eig_idx, seed):
     model = shaped_model(seed, rising, eig_idx)
-    assert monotone_certificate(FEATURES, model.ensemble, {"x": "+"}) == {"x": "+"}
+    assert monotone_certificate(model, {"x": "+"}) == {"x": "+"}
     assert model.certificates().monotone["x"] == "+"
     columns = way_along_x(np.random.default_rng(seed))
     scores = model.scores(columns.reshape(-1, 3)).reshape(columns.shape[:2])
@@ -115,10 +115,10 @@ def test_a_model_built_to_fall_somewhere_is_refused_monotone():
     step = model.ensemble.pencil.diag[row, 1] - before
     broken = with_row(model, row, 1, before + step * np.array([1.0, 1.0, -0.5, 1.0]))
     with pytest.raises(CertificateError, match="'x' is not certified monotone: a step of a curve of 'x & town'"):
-        monotone_certificate(FEATURES, broken.ensemble, {"x": "+"})
+        monotone_certificate(broken, {"x": "+"})
     assert "x" not in broken.certificates().monotone
     with pytest.raises(CertificateError):
-        monotone_certificate(FEATURES, model.ensemble, {"x": "-"})
+        monotone_certificate(model, {"x": "-"})
 
 
 def test_a_step_that_is_not_definite_by_a_hair_is_refused():
@@ -132,7 +132,7 @@ def test_a_step_that_is_not_definite_by_a_hair_is_refused():
     for hair in (-1e-9, 0.0):
         broken = with_row(flat, row, 0, before + np.array([1.0, 1.0, hair, 1.0]))
         with pytest.raises(CertificateError):
-            monotone_certificate(FEATURES, broken.ensemble, {"x": "+"})
+            monotone_certificate(broken, {"x": "+"})
 
 
 @pytest.mark.parametrize(("shape", "eig_idx", "sign"), [("convex", DIM - 1, 1.0), ("concave", 0, -1.0)])
@@ -143,7 +143,7 @@ def test_a_certified_score_bends_one_way(shape, eig_idx, sign, seed):
         return sign * diag, sign * off_diag
 
     model = shaped_model(seed, build, eig_idx)
-    assert curved_certificate(FEATURES, model.ensemble, {"x": shape, "y": shape}) == {"x": shape, "y": shape}
+    assert curved_certificate(model, {"x": shape, "y": shape}) == {"x": shape, "y": shape}
     assert model.certificates().curved == {"x": shape, "y": shape}
     columns = way_along_x(np.random.default_rng(seed))
     scores = model.scores(columns.reshape(-1, 3)).reshape(columns.shape[:2])
@@ -157,22 +157,26 @@ def test_models_built_to_bend_both_ways_are_refused():
     for member in range(MEMBERS):
         broken = with_row(model, row, member, model.ensemble.pencil.diag[row, member] + np.array([0.0, 0.0, 30.0, 0.0]))
         with pytest.raises(CertificateError, match="'x' is not certified convex: a curve of 'x & town' bends"):
-            curved_certificate(FEATURES, broken.ensemble, {"x": "convex"})
-        assert curved_certificate(FEATURES, broken.ensemble, {"y": "convex"}) == {"y": "convex"}
+            curved_certificate(broken, {"x": "convex"})
+        assert curved_certificate(broken, {"y": "convex"}) == {"y": "convex"}
     for other in range(DIM - 1):
-        middle = replace(model.ensemble, eig_idx=other)
+        middle = replace(model, ensemble=replace(model.ensemble, eig_idx=other))
         with pytest.raises(CertificateError, match="that takes the eigenvalue 3"):
-            curved_certificate(FEATURES, middle, {"x": "convex"})
+            curved_certificate(middle, {"x": "convex"})
+
+
+def with_first(model, feature):
+    return replace(model, features=FeatureSpace((feature, *FEATURES.features[1:])))
 
 
 def test_a_path_that_stops_within_the_training_range_is_not_convex():
     model = shaped_model(0, bending, DIM - 1)
     wider = replace(FEATURES.features[0], low=-2.5)
     with pytest.raises(CertificateError):
-        curved_certificate(FeatureSpace((wider, *FEATURES.features[1:])), model.ensemble, {"x": "convex"})
+        curved_certificate(with_first(model, wider), {"x": "convex"})
     logarithm = replace(FEATURES.features[0], transform="log", low=1.0)
     with pytest.raises(CertificateError, match="takes its logarithm"):
-        curved_certificate(FeatureSpace((logarithm, *FEATURES.features[1:])), model.ensemble, {"x": "convex"})
+        curved_certificate(with_first(model, logarithm), {"x": "convex"})
 
 
 def test_random_models_get_no_certificates_and_questions_without_sense_are_refused():
@@ -181,8 +185,8 @@ def test_random_models_get_no_certificates_and_questions_without_sense_are_refus
     assert not found.curved
     model = shaped_model(0, bending, DIM - 1)
     with pytest.raises(ValueError, match="no feature 'z'"):
-        curved_certificate(FEATURES, model.ensemble, {"z": "convex"})
+        curved_certificate(model, {"z": "convex"})
     with pytest.raises(ValueError, match="'town' is categorical"):
-        monotone_certificate(FEATURES, model.ensemble, {"town": "+"})
+        monotone_certificate(model, {"town": "+"})
     with pytest.raises(ValueError, match="a shape must be 'convex' or 'concave'"):
-        curved_certificate(FEATURES, model.ensemble, {"x": "flat"})
+        curved_certificate(model, {"x": "flat"})

@@ -8,6 +8,8 @@ from tests.oracles.test_shap import numeric_model
 from tests.support.twin import FEATURES, dense, random_model, random_rows
 
 from eigenserve.model.certificates.reach import default_radii
+from eigenserve.model.certificates.stability import stability
+from eigenserve.model.explanations.eigenvector import explain_by_eigenvector
 from eigenserve.model.matrices.curves import Curve, CurveSet, Term
 from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.model.matrices.pencil import TridiagonalPencil
@@ -41,13 +43,13 @@ def test_nothing_turns_or_moves_further_than_proved(task, size):
     proved = 0
     for columns in FEATURES.encode(random_rows(12, seed=5)):
         radii = {name: size * radius for name, radius in default_radii(FEATURES, columns).items()}
-        found = model.stability_columns(columns[None], radii)
-        before = model.explain_columns(columns[None])
+        before = explain_by_eigenvector(model, columns[None])
+        found = stability(model, columns[None], before.outputs, before.contributions, radii)
         moved = moved_rows(rng, FEATURES, columns, radii)
         target = None if task == "regression" else model.classes[int(model.scores(columns[None]).argmax())]
-        after = model.explain_columns(moved, target=target)
+        after = explain_by_eigenvector(model, moved, target)
         assert (np.abs(after.contributions - before.contributions).max(axis=0) <= found.moves[0] + 1e-12).all()
-        weights = np.outer(np.abs(model._outputs(columns[None], target)[0]), model.ensemble.member_weights).ravel()
+        weights = np.outer(np.abs(model.outputs(columns[None], target)[0]), model.ensemble.member_weights).ravel()
         turned = angles(model, columns, moved)
         assert (turned @ weights).max() <= found.turn[0] + 1e-7  # 1e-7: what a cosine of almost 1 says of the sine
         proved += found.turn[0] < 0.5

@@ -135,13 +135,13 @@ def test_a_truncated_file_is_refused_with_its_name(folder, name, keep):
 
 
 @pytest.mark.parametrize("name", [DOCUMENT, WEIGHTS])
-def test_a_missing_file_is_told(folder, name):
+def test_a_missing_file_is_reported(folder, name):
     (folder / name).unlink()
     assert refusal(folder) == f"{folder / name} is missing"
 
 
 @pytest.mark.parametrize("name", [DOCUMENT, WEIGHTS])
-def test_a_folder_in_place_of_a_file_is_told(folder, name):
+def test_a_folder_in_place_of_a_file_is_reported(folder, name):
     (folder / name).unlink()
     (folder / name).mkdir()
     assert refusal(folder).startswith(f"{folder / name} cannot be read")
@@ -149,13 +149,13 @@ def test_a_folder_in_place_of_a_file_is_told(folder, name):
 
 @pytest.mark.parametrize("name", TENSORS)
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_weight_that_is_no_number_is_refused_even_with_right_hashes(folder, name, value):
+def test_a_weight_that_is_not_a_number_is_refused_even_with_right_hashes(folder, name, value):
     rewrite_weights(folder, lambda tensors: tensors[name].flat.__setitem__(3, value))
     assert refusal(folder) == f"{folder / WEIGHTS} is damaged: {name} must be finite; got NaN or infinity"
 
 
 @pytest.mark.parametrize("name", TENSORS)
-def test_a_tensor_that_is_missing_or_of_a_wrong_shape_is_told(folder, name):
+def test_a_tensor_that_is_missing_or_of_a_wrong_shape_is_reported(folder, name):
     weights = (folder / WEIGHTS).read_bytes()
     rewrite_weights(folder, lambda tensors: tensors.update({name: tensors[name][..., :-1]}))
     assert "must have shape" in refusal(folder)
@@ -165,7 +165,7 @@ def test_a_tensor_that_is_missing_or_of_a_wrong_shape_is_told(folder, name):
 
 
 @pytest.mark.parametrize("version", [FORMAT_VERSION + 1, 99, None, "1", 1.5])
-def test_another_format_version_is_told(folder, version):
+def test_another_format_version_is_reported(folder, version):
     rewrite(folder, lambda d: d.update(format_version=version))
     assert refusal(folder) == (
         f"{folder / DOCUMENT} has format_version {version}, this Eigenserve reads {FORMAT_VERSION}: "
@@ -190,7 +190,7 @@ REQUIRED = (
 
 
 @pytest.mark.parametrize("key", REQUIRED)
-def test_a_document_without_a_required_part_is_told_which(folder, key):
+def test_a_document_without_a_required_part_is_reported_with_the_part(folder, key):
     rewrite(folder, lambda d: d.pop(key), sign=key != "document_sha256")
     assert refusal(folder) == f"{folder / DOCUMENT} has no '{key}'"
 

@@ -55,7 +55,7 @@ def test_versions_are_ordered_as_numbers(store):
     assert store.save("houses", random_model()).card["version"] == 11
 
 
-def test_what_is_no_version_is_no_version(store):
+def test_a_file_that_is_not_a_version_is_ignored(store):
     store.save("houses", random_model())
     for name in ("0", "01", "-1", "1.0", "draft", "٣", "1٣"):
         (store.root / "houses" / name).mkdir()
@@ -80,7 +80,7 @@ def test_names_are_models_with_a_version(store):
     assert store.names() == ["a.1_x-y", "b"]
 
 
-def test_an_unknown_model_or_version_is_told_with_the_known_ones(store):
+def test_an_unknown_model_or_version_is_reported_with_the_known_ones(store):
     store.save("houses", random_model())
     with pytest.raises(ModelNotFoundError, match=r"no model 'boats' in the store .*; models there: houses"):
         store.load("boats")
@@ -120,14 +120,14 @@ def test_a_model_whose_name_is_a_number_is_loaded_by_its_path(store):
 
 
 @pytest.mark.parametrize("path", ["boats", "houses/2", "houses/x", "", "houses/1/model.json", "a b", "../store"])
-def test_a_path_without_a_model_is_told(store, path):
+def test_a_path_without_a_model_is_reported(store, path):
     store.save("houses", random_model())
     (store.root / "a b").mkdir()
     with pytest.raises(ModelNotFoundError):
         load_model(store.root / path)
 
 
-def test_a_damaged_version_is_told_and_the_others_load(store):
+def test_a_damaged_version_is_reported_and_the_others_load(store):
     for _ in range(2):
         store.save("houses", random_model())
     (store.root / "houses" / "2" / WEIGHTS).write_bytes(b"")

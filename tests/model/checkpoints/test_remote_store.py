@@ -79,7 +79,7 @@ def test_a_version_whose_files_are_still_being_written_does_not_exist(store: Rem
     assert store.versions("line") == [1]
 
 
-def test_damage_is_told_and_not_kept(store: RemoteStore):
+def test_damage_is_reported_and_not_kept(store: RemoteStore):
     store.save("line", made(2.0))
     weights = remote(store, "line/1/model.safetensors")
     good = disk(store).cat_file(weights)
@@ -90,7 +90,7 @@ def test_damage_is_told_and_not_kept(store: RemoteStore):
     assert store.load("line").predict([[2.0]]).tolist() == [4.0]
 
 
-def test_a_damaged_copy_is_fetched_anew_and_a_good_one_is_not(store: RemoteStore, monkeypatch: pytest.MonkeyPatch):
+def test_a_damaged_copy_is_fetched_again_and_a_good_one_is_not(store: RemoteStore, monkeypatch: pytest.MonkeyPatch):
     store.save("line", made(2.0))
     store.load("line")
     (copy,) = store.cache.rglob("model.safetensors")
@@ -103,7 +103,7 @@ def test_a_damaged_copy_is_fetched_anew_and_a_good_one_is_not(store: RemoteStore
     assert [path.rsplit("/", 1)[1] for path in fetched] == ["model.json"]
 
 
-def test_a_version_that_was_written_anew_is_another_one(store: RemoteStore):
+def test_a_version_that_was_written_again_is_another_one(store: RemoteStore):
     store.save("line", made(2.0))
     assert store.load("line").predict([[2.0]]).tolist() == [4.0]
     disk(store).rm(remote(store, "line"), recursive=True)
@@ -112,7 +112,7 @@ def test_a_version_that_was_written_anew_is_another_one(store: RemoteStore):
     assert len(list(store.cache.rglob("model.json"))) == 1
 
 
-def test_what_is_not_there_is_told(store: RemoteStore):
+def test_what_is_not_there_is_reported(store: RemoteStore):
     store.save("line", made(2.0))
     with pytest.raises(ModelNotFoundError, match="versions: 1"):
         store.load("line", 7)

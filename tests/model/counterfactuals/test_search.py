@@ -69,7 +69,7 @@ def grid_rows(model, row, names, count):
 
 
 @pytest.mark.parametrize("task", list(GOALS))
-def test_every_counterfactual_reaches_its_goal_and_tells_its_own_distance(task):
+def test_every_counterfactual_reaches_its_goal_and_gives_its_distance(task):
     model = random_model(task, dim=7, members=2, seed=1)
     told = 0
     for row in random_rows(30, seed=2):
@@ -179,7 +179,7 @@ def test_a_row_that_is_there_already_need_not_change():
     assert model.counterfactuals(rows, {"above": 1e6}) == [[], [], []]
 
 
-def test_a_time_is_told_as_a_text_of_whole_seconds():
+def test_a_time_is_written_as_a_text_of_whole_seconds():
     base = random_model(seed=11)
     features = list(FEATURES.features)
     features[0] = Feature("width", "datetime", 19000.0, center=19000.0, scale=400.0, low=18000.0, high=20000.0)

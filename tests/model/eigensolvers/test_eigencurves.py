@@ -53,7 +53,7 @@ def _wilkinson(coupling: float, middle: float):
     return lambda t: (np.abs(i) + t * np.sign(i), off_diag)
 
 
-def test_a_gap_of_1e_12_is_told_from_a_crossing():
+def test_a_gap_of_1e_12_is_distinguished_from_a_crossing():
     t = np.linspace(-0.3, 0.3, 7)
     avoided = follow_eigencurves(_wilkinson(1.1875, 1.0), t)
     crossing = follow_eigencurves(_wilkinson(1.1875, 0.0), t)

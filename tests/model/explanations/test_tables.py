@@ -51,11 +51,11 @@ def test_a_package_that_is_not_there_is_named(monkeypatch, package, method):
         getattr(random_model().explain([{}]), method)()
 
 
-@pytest.mark.parametrize("kind", ["waterfall", "curves"])
-def test_plots_name_matplotlib_where_it_is_not_there(monkeypatch, kind):
+@pytest.mark.parametrize("ask", ["explain", "response_curves"])
+def test_plots_name_matplotlib_where_it_is_not_there(monkeypatch, ask):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"plot\(\) needs matplotlib, which is not installed: pip install matplotlib"):
-        random_model().explain([{}]).plot(kind=kind)
+        getattr(random_model(), ask)([{}] if ask == "explain" else {}).plot()
 
 
 @pytest.mark.parametrize("method", ["eigenvector", "shapley"])
@@ -77,7 +77,7 @@ def test_a_waterfall_leads_from_the_baseline_to_the_score(method, task):
     pyplot.close("all")
 
 
-def test_the_values_of_a_row_are_told_as_a_reader_writes_them():
+def test_the_values_of_a_row_are_written_as_a_reader_writes_them():
     space = FeatureSpace(
         (
             Feature("size", "numeric", 1.0),
@@ -108,7 +108,7 @@ def test_curves_go_through_the_row():
     pyplot.switch_backend("agg")
     rows = [{"width": 1.0, "price": None, "sold": True, "town": "York", "kind": "zzz"}]
     model = random_model("poisson")
-    figure = model.explain(rows).plot(kind="curves")
+    figure = model.response_curves(rows[0]).plot()
     axes = {ax.get_title(): ax for ax in figure.axes if ax.get_visible()}
     assert tuple(axes) == FEATURES.names
     curve = model.response_curves(rows[0])["width"]
@@ -123,8 +123,6 @@ def test_curves_go_through_the_row():
 
 def test_a_plot_of_nothing_is_refused():
     found = random_model().explain([{}])
-    with pytest.raises(ValueError, match="kind must be waterfall or curves; got 'pie'"):
-        found.plot(kind="pie")
     with pytest.raises(IndexError):
         found.plot(1)
     with pytest.raises(ValueError, match="keeps its rows"):

@@ -129,7 +129,7 @@ def test_the_page_shows_what_the_model_says(task, site, address):
         assert term in said["shown"]
 
 
-def test_a_file_that_is_not_there_is_told(site, address):
+def test_a_file_that_is_not_there_is_reported(site, address):
     command = ["node", "drive.mjs", CHROMIUM, f"{address}?model=nothing.onnx", "[]"]
     done = subprocess.run(command, cwd=site, capture_output=True, text=True, timeout=120)
     assert "The model cannot be loaded: nothing.onnx: 404" in json.loads(done.stdout)["shown"]

@@ -202,7 +202,7 @@ def test_a_number_that_hardly_matters_is_exported_too(precision):
 
 
 @pytest.mark.parametrize("explain", [False, True])
-def test_a_row_whose_terms_cancel_is_no_reason_to_refuse(explain):
+def test_a_row_whose_terms_cancel_is_not_refused(explain):
     model = random_model(dim=1, eig_idx=0)
     pencil = model.ensemble.pencil
     one = agreement.probe_columns(FEATURES)[[5]]

@@ -73,7 +73,7 @@ def test_symmetry_to_rounding_is_enough_at_any_scale(factor):
         (lambda: CallableOperator(torch.neg, 3, dtype=torch.float16), ValueError, "float32 or float64"),
     ],
 )
-def test_what_is_no_operator_is_refused(build, error, message):
+def test_a_value_that_is_not_an_operator_is_refused(build, error, message):
     with pytest.raises(error, match=message):
         build()
 

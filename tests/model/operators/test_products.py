@@ -131,7 +131,7 @@ def test_products_that_begin_with_zero_find_their_scale():
     assert products.count == 2
 
 
-def test_eigenvalues_that_are_no_numbers_are_refused():
+def test_eigenvalues_that_are_not_numbers_are_refused():
     # Entries of 1.5e308 make an eigenvalue of 3e308; their differences are numbers, and so are products.
     matrix = torch.full((2, 2), 1.5e308, dtype=torch.float64)
     for method in (lanczos, block_lanczos, deflated_power_iteration):
@@ -181,7 +181,7 @@ def test_a_bad_request_is_refused(method, change, error, message):
 
 
 @pytest.mark.parametrize("method", [lanczos, block_lanczos, deflated_power_iteration, spectrum, shift_invert_lanczos])
-def test_a_matrix_is_no_operator(method):
+def test_a_matrix_is_not_an_operator(method):
     with pytest.raises(TypeError, match="SymmetricOperator; got Tensor"):
         method(torch.eye(3))
 

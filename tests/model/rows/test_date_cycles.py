@@ -52,12 +52,12 @@ def test_an_hour_is_one_number_on_all_days():
     ],
     ids=["object", "array", "padded", "given", "frame", "columns", "matrix"],
 )
-def test_a_row_need_not_tell_the_cycles_of_its_date(rows):
+def test_a_row_need_not_give_the_cycles_of_its_date(rows):
     (found,) = SPACE.encode(rows)
     np.testing.assert_allclose(found[1:], [2.0, 18.5, 4.0])
 
 
-def test_rows_of_several_shapes_are_told_theirs_too():
+def test_rows_of_several_shapes_get_their_cycles_too():
     found = SPACE.encode([FRIDAY, list(FRIDAY.values()), {"size": 1.0}])
     np.testing.assert_allclose(found[:, 3], [4.0, 4.0, np.nan])
 

@@ -1,4 +1,4 @@
-"""Raw rows of every shape become the same columns, and bad ones are told by place and reason."""
+"""Raw rows of every shape become the same columns, and bad ones are expected by place and reason."""
 
 import math
 from decimal import Decimal
@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from tests.support.twin import FEATURES, random_rows, slow_coordinates
 
-from eigenserve.model.rows.cells import days_since_epoch, iso_time
+from eigenserve.model.rows.cells import category_key, days_since_epoch, iso_time
 from eigenserve.model.rows.errors import MAX_REPORTED_ERRORS, InvalidRowsError
-from eigenserve.model.rows.features import Feature, FeatureSpace, category_key
+from eigenserve.model.rows.features import Feature, FeatureSpace
 
 ROW = {"width": 1.5, "price": 20.0, "sold": True, "town": "York", "kind": "b"}
 COLUMNS = [1.5, 20.0, 1.0, 2.0, 1.0]
@@ -61,7 +61,7 @@ def test_rows_of_several_shapes_may_stand_in_one_list():
     assert FEATURES.encode([ROW, list(ROW.values()), tuple(ROW.values())]).tolist() == [COLUMNS] * 3
 
 
-def test_no_rows_are_no_columns():
+def test_an_empty_list_of_rows_gives_empty_columns():
     for rows in ([], (), np.empty((0, 5)), pd.DataFrame([ROW])[:0], {name: [] for name in ROW}):
         assert FEATURES.encode(rows).shape == (0, 5)
 
@@ -129,7 +129,7 @@ def test_a_boolean_may_be_written_as_zero_or_one_or_text():
         ("town", {"Bath": 1}, "must be a text, a number, a boolean or null; got an object"),
     ],
 )
-def test_a_bad_value_is_told_with_its_row_and_feature(name, value, message):
+def test_a_bad_value_is_reported_with_its_row_and_feature(name, value, message):
     place = list(ROW).index(name)
     assert errors_of([ROW, {**ROW, name: value}]) == [((1, name), message)]
     assert errors_of([list(ROW.values()), list({**ROW, name: value}.values())]) == [((1, place), message)]
@@ -137,32 +137,32 @@ def test_a_bad_value_is_told_with_its_row_and_feature(name, value, message):
     assert errors_of(table_of([ROW, {**ROW, name: value}])) == [((1, name), message)]
 
 
-def test_an_infinity_in_an_array_is_told_with_its_place():
+def test_an_infinity_in_an_array_is_reported_with_its_place():
     space = FeatureSpace((Feature("a", "numeric", 0.0), Feature("b", "numeric", 0.0)))
     message = "must be a finite number; got an infinity or a number beyond float64"
     assert errors_of(np.array([[0.0, 1.0], [2.0, np.inf]]), space) == [((1, "b"), message)]
 
 
-def test_an_unknown_feature_is_told_with_the_known_ones():
+def test_an_unknown_feature_is_reported_with_the_known_ones():
     ((loc, message),) = errors_of([ROW, {**ROW, "hight": 1}])
     assert loc == (1, "hight")
     assert message == ("unknown feature; the model's features are width, price, sold, town, kind; got 'hight'")
 
 
 @pytest.mark.parametrize("count", [0, 4, 6])
-def test_the_wrong_number_of_values_is_told(count):
+def test_the_wrong_number_of_values_is_reported(count):
     message = f"a row must have 5 values; got {count}"
     assert errors_of([list(ROW.values()), [1.0] * count]) == [((1,), message)]
     assert errors_of(np.ones((2, count))) == [((), message)]
 
 
 @pytest.mark.parametrize(("row", "got"), [(1.5, "1.5"), (None, "null"), ("abc", "the text 'abc'"), (True, "true")])
-def test_what_is_no_row_is_told(row, got):
+def test_a_value_that_is_not_a_row_is_reported(row, got):
     message = f"a row must be an object by feature name or an array; got {got}"
     assert errors_of([ROW, row]) == [((1,), message)]
 
 
-def test_a_table_without_a_column_is_told():
+def test_a_table_without_a_column_is_reported():
     message = "the table must have the column 'town'"
     assert errors_of(pd.DataFrame([ROW]).drop(columns="town")) == [((), message)]
 
@@ -179,7 +179,7 @@ def test_a_table_without_a_column_is_told():
     ],
     ids=["object", "array", "series", "number", "null", "0-D"],
 )
-def test_what_are_no_rows_is_told(one, loc, message):
+def test_a_value_that_is_not_a_list_of_rows_is_reported(one, loc, message):
     assert errors_of(one)[0] == (loc, message)
 
 
@@ -205,15 +205,15 @@ def test_a_date_is_the_same_category_in_a_table_and_in_a_row():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("1969-12-31T23:59:59.25", "1969-12-31T23:59:59.250000+00:00"),
         ("0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00+00:00"),
         ("9999-12-31T23:59:59.999999", "9999-12-31T23:59:59.999999+00:00"),
     ],
 )
-def test_every_time_of_a_row_can_be_told(text, told):
-    assert iso_time(days_since_epoch(text)) == told
+def test_every_time_of_a_row_can_be_written(text, expected):
+    assert iso_time(days_since_epoch(text)) == expected
 
 
 @pytest.mark.parametrize("unit", ["D", "s", "us", "ns"])
@@ -225,18 +225,18 @@ def test_dates_of_numpy_are_dates(unit):
 
 
 @pytest.mark.parametrize("value", [np.timedelta64(1, "D"), Decimal("sNaN"), 1j, b"1"])
-def test_what_is_no_number_is_told(value):
+def test_a_value_that_is_not_a_number_is_reported(value):
     ((loc, message),) = errors_of([{**ROW, "width": value}])
     assert loc == (0, "width")
     assert message.startswith("must be a number or null; got ")
 
 
-def test_an_array_is_no_category():
+def test_an_array_is_not_a_category():
     message = "must be a text, a number, a boolean or null; got an array"
     assert errors_of([{**ROW, "town": np.array(["York"])}]) == [((0, "town"), message)]
 
 
-def test_columns_of_different_lengths_are_told():
+def test_columns_of_different_lengths_are_reported():
     ((loc, message),) = errors_of({**{name: [value] for name, value in ROW.items()}, "price": [1.0, 2.0]})
     assert loc == ("price",)
     assert "length" in message

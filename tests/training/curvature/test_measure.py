@@ -119,13 +119,13 @@ def test_rows_count_by_their_weight_and_exposure():
         measure_curvature(weighted, table)
 
 
-def test_too_many_eigenvalues_are_a_mistake_told():
+def test_too_many_eigenvalues_are_reported():
     model, table = _model("regression")
     with pytest.raises(UserError, match="--top must be"):
         measure_curvature(model, table, top=10**6)
 
 
-def test_the_command_writes_figures_and_a_plot_beside_the_model(tmp_path, capsys):
+def test_the_command_writes_figures_and_a_plot_next_to_the_model(tmp_path, capsys):
     model, table = _model("regression")
     ModelStore(tmp_path).save("demo", model)
     folder = tmp_path / "demo" / "1"
@@ -166,7 +166,7 @@ def test_the_command_writes_figures_and_a_plot_beside_the_model(tmp_path, capsys
         ),
     ],
 )
-def test_a_mistaken_option_is_told_in_one_line(change, message, tmp_path, capsys):
+def test_a_mistaken_option_is_reported_in_one_line(change, message, tmp_path, capsys):
     model, table = _model("binary")
     ModelStore(tmp_path).save("demo", model)
     table.to_csv(tmp_path / "rows.csv", index=False)
@@ -199,7 +199,7 @@ def test_both_devices_measure_the_same(task):
     assert there.spectrum.trace == pytest.approx(here.spectrum.trace, rel=1e-6)
 
 
-def test_a_missing_model_is_told_in_one_line(tmp_path, capsys):
+def test_a_missing_model_is_reported_in_one_line(tmp_path, capsys):
     assert main(["curvature", str(tmp_path / "none"), "rows.csv"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
 

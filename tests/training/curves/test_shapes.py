@@ -86,7 +86,7 @@ def test_a_convex_or_concave_score_is_so_for_every_row(told, eig_idx):
     names, shape = (told["convex"], "convex") if "convex" in told else (told["concave"], "concave")
     proved = model.card["certificates"]["curved"]
     assert proved == dict.fromkeys(names, shape)
-    assert curved_certificate(model.features, model.ensemble, proved) == proved
+    assert curved_certificate(model, proved) == proved
     for name in names:
         low, high = frame[name].min(), frame[name].max()
         line = np.linspace(low, high, 101)
@@ -121,8 +121,8 @@ def test_no_row_moves_faster_than_its_cap(told, most):
     settings = make_settings({**QUICK, **told, "max_strength": most})
     model = fit(frame, "y", settings).model
     assert model.card["certificates"]["max_strength"] == most
-    strengths = feature_strengths(model.features, model.ensemble)
-    free = feature_strengths(model.features, fit(frame, "y", make_settings({**QUICK, **told})).model.ensemble)
+    strengths = feature_strengths(model)
+    free = feature_strengths(fit(frame, "y", make_settings({**QUICK, **told})).model)
     for name, value in most.items():
         # Capped by what it was, and not by more than it was told.
         assert 0.5 * value < strengths[name] <= value < free[name]
@@ -140,13 +140,13 @@ def test_a_line_along_a_logarithm_keeps_its_cap_where_it_is_steepest():
     settings = make_settings({**QUICK, "curves": "linear", "max_strength": "x=0.5"})
     model = fit(frame, "y", settings).model
     assert model.features.features[0].transform == "log"
-    assert 0.4 < feature_strengths(model.features, model.ensemble)["x"] <= 0.5
+    assert 0.4 < feature_strengths(model)["x"] <= 0.5
 
 
 def test_a_capped_classifier_keeps_its_cap():
     frame = bowl(1500).assign(y=lambda t: np.where(t["y"] > 1.0, "high", "low"))
     model = fit(frame, "y", make_settings({**QUICK, "max_strength": {"x": 1.0, "town": 0.3}})).model
-    strengths = feature_strengths(model.features, model.ensemble)
+    strengths = feature_strengths(model)
     assert strengths["x"] <= 1.0
     assert strengths["town"] <= 0.3
 
@@ -164,7 +164,7 @@ def test_a_capped_classifier_keeps_its_cap():
         ({"convex": ["x"], "pairs": "x:z"}, "'x' must be convex, concave or capped"),
     ],
 )
-def test_shapes_that_cannot_be_are_told(told, message):
+def test_impossible_shapes_are_reported(told, message):
     with pytest.raises(UserError, match=message):
         fit(bowl(100), "y", make_settings({**QUICK, **told}))
 

@@ -49,14 +49,14 @@ def test_well_known_tables_are_free_of_notes(load):
     ],
     ids=["constant", "never there", "counting", "shuffled count", "names", "mostly missing", "many categories"],
 )
-def test_a_column_is_told_with_what_to_do(column, said):
+def test_a_column_is_reported_with_what_to_do(column, said):
     frame = sound().assign(found=column(np.random.default_rng(1)))
     (note,) = notes_on(frame)
     assert said in note
     assert "--exclude found" in note or "coarser groups" in note
 
 
-def test_real_numbers_and_years_are_no_identifiers():
+def test_real_numbers_and_years_are_not_identifiers():
     rng = np.random.default_rng(1)
     assert notes_on(sound().assign(weight=rng.normal(size=ROWS), year=rng.integers(1990, 2020, ROWS))) == []
 
@@ -104,7 +104,7 @@ def test_repeated_rows_are_counted():
     assert note.startswith("100 rows (9.1%) repeat another one")
 
 
-def test_rare_classes_are_told():
+def test_rare_classes_are_reported():
     frame = sound(3000).assign(y=["usual"] * 2900 + ["rare"] * 90 + ["freak"] * 10)
     notes = notes_on(frame)
     assert [note.split(":")[0] for note in notes] == [
@@ -128,7 +128,7 @@ def test_a_million_rows_are_looked_at_in_seconds():
     assert time.process_time() - started < 13
 
 
-def test_weights_that_leave_few_rows_to_learn_from_are_told():
+def test_weights_that_leave_few_rows_to_learn_from_are_reported():
     frame = sound()
     features, target, _ = split_target(frame, "y")
     space = infer_features(features)

@@ -89,7 +89,7 @@ def test_a_table_that_is_short_enough_is_read_whole(tmp_path):
     ("text", "note"),
     [(",x,y\n" + 5 * "0,1,2\n", "1 column without a name"), (",x,y,\n" + 5 * "0,1,2,\n", "2 columns without names")],
 )
-def test_columns_without_a_name_are_left_out_and_told(tmp_path, text, note):
+def test_columns_without_a_name_are_left_out_and_reported(tmp_path, text, note):
     """As pandas writes row numbers, and spreadsheets empty columns; scoring ignores them as well."""
     path = tmp_path / "a.csv"
     path.write_text(text)
@@ -118,7 +118,7 @@ def test_a_decimal_is_a_number_of_a_row():
     assert space.encode([{"price": Decimal("1.25")}]).tolist() == [[1.25]]
 
 
-def test_a_fit_tells_that_it_took_a_sample(tmp_path, capsys):
+def test_a_fit_says_that_it_took_a_sample(tmp_path, capsys):
     frame = long_table(2000).assign(y=lambda t: t["x"] + 0.1 * np.sin(t["at"]))
     data = written(frame, tmp_path / "long.parquet")
     quick = ["--members", "1", "--dim", "3", "--budget", "0.1", "--features", "x", "--store", str(tmp_path / "store")]

@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
+from eigenserve.model.explanations.eigenvector import explain_by_eigenvector
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.evaluation.evaluate import evaluate, evaluate_scores
 from eigenserve.training.fit import fit
@@ -122,7 +123,7 @@ def test_importance_is_the_mean_size_of_contributions(report):
     _, fitted, _ = report
     model, found = fitted.model, measure_effects(fitted.model, fitted.columns)
     labels = model.classes if model.task == "multiclass" else [None]
-    sizes = [np.abs(model.explain_columns(fitted.columns, target=k).contributions) for k in labels]
+    sizes = [np.abs(explain_by_eigenvector(model, fitted.columns, k).contributions) for k in labels]
     expected = dict(zip((t.name for t in model.ensemble.pencil.terms), np.mean(sizes, axis=(0, 1)), strict=True))
     assert dict(found.importance) == pytest.approx(expected, rel=1e-12)  # sums in another order
     assert [v for _, v in found.importance] == sorted(expected.values(), reverse=True)
@@ -133,7 +134,7 @@ def test_an_effect_is_the_mean_of_its_rows(report):
     model, found = fitted.model, measure_effects(fitted.model, fitted.columns)
     effect = next(e for e in found.drawn if e.term == "town")
     label = model.classes[0] if model.task == "multiclass" else None
-    explained = model.explain_columns(fitted.columns, target=label)
+    explained = explain_by_eigenvector(model, fitted.columns, label)
     part = explained.contributions[:, explained.terms.index("town")]
     codes = fitted.columns[:, model.features.names.index("town")]
     for b, town in enumerate(effect.bins[0].labels):

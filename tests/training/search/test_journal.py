@@ -30,7 +30,7 @@ def test_only_what_was_abandoned_is_forgotten(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "other"), [("releases", dict), ("source_digest", lambda *paths: 0)])
-def test_another_release_or_source_begins_anew(tmp_path, monkeypatch, name, other):
+def test_another_release_or_source_starts_over(tmp_path, monkeypatch, name, other):
     """Its scores need not be the same, and a blend of both would be judged wrongly."""
     journal_of(tmp_path, "a1", "y", FitSettings()).keep((0, 1), np.arange(3.0))
     assert journal_of(tmp_path, "a1", "y", FitSettings()).scores((0, 1)) is not None

@@ -84,7 +84,7 @@ def test_a_link_or_loss_that_makes_no_sense_is_refused(told, rule):
         fit(frame, "y", make_settings({**QUICK, **told}))
 
 
-def test_an_estimator_is_told_its_link(tmp_path):
+def test_an_estimator_takes_its_link(tmp_path):
     frame = _products(300)
     told = SpectralRegressor(link="log", budget=0.2, members=1, dim=4).fit(frame[["size"]], frame.price)
     assert told.model_.link == "exp"
@@ -111,7 +111,7 @@ def test_an_interrupt_while_links_are_compared_ends_the_fit(monkeypatch):
         fit(_products(200), "price", make_settings(QUICK))
 
 
-def test_only_a_regression_has_a_link_to_tell():
+def test_only_a_regression_has_a_link_to_choose():
     model = fit(_products(200), "price", make_settings({**QUICK, "link": "identity"})).model
-    with pytest.raises(ValueError, match="only valid for regression"):
+    with pytest.raises(ValueError, match="log_link is only valid for regression"):
         SpectralModel("poisson", "y", model.features, model.ensemble, log_link=True)

@@ -1,14 +1,13 @@
-"""Describe the service's own bodies as the API documentation shows them.
+"""Schemas: the contract's bodies, as the API documents them and as requests are checked.
 
-They describe; the checking is done by ``app.wire.requests``, which knows the model's features and builds no
-object for every cell.
+Rows are only described here: the model's features check them, and build no object for every cell.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, SkipValidation
 
 Cell = float | str | bool | None
 Row = dict[str, Cell] | list[Cell]
@@ -28,9 +27,9 @@ HOUSE: dict[str, JsonValue] = {
 class RowsRequest(BaseModel):
     """Hold rows, and name the model they are for."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"instances": [HOUSE]}]})
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"instances": [HOUSE]}]})
 
-    instances: list[Row] = Field(
+    instances: SkipValidation[list[Row]] = Field(
         min_length=1,
         description="Rows: objects by feature name, or arrays in training column order. "
         "null, or a key left out, is a missing value.",
@@ -42,7 +41,7 @@ class RowsRequest(BaseModel):
 class PredictRequest(RowsRequest):
     """Ask for predictions of rows."""
 
-    interval: float | None = Field(
+    interval: SkipValidation[float | None] = Field(
         default=None,
         description="A level: answer with an interval for every row that holds the target with this probability, "
         "on average over rows. One of the levels in the model's card; only regressions have them.",

@@ -9,8 +9,7 @@ import pytest
 from tests.support.made_models import make_rows
 from tests.support.server_process import free_port, running_server, start_command
 
-from eigenserve.app.api.cloud_platforms import platform_settings
-from eigenserve.app.settings import Settings
+from eigenserve.app.settings import Settings, platform_settings
 from eigenserve.cli import main
 from eigenserve.model import ModelStore, load_model
 
@@ -63,9 +62,9 @@ def test_sagemaker_asks_ping_and_invocations(price: ModelStore, tmp_path: Path):
 
 def test_our_own_variables_win_and_empty_ones_say_nothing():
     environment = {"AIP_HTTP_PORT": "8080", "AIP_HEALTH_ROUTE": "", "EIGENSERVE_PREDICT_ROUTE": "/x"}
-    assert platform_settings(environment, "EIGENSERVE_") == {"port": "8080"}
-    assert platform_settings({**environment, "EIGENSERVE_PORT": "1"}, "EIGENSERVE_") == {}
-    assert platform_settings({"SAGEMAKER_BIND_TO_PORT": "9000"}, "EIGENSERVE_") == {"port": "9000"}
+    assert platform_settings(environment) == {"port": "8080"}
+    assert platform_settings({**environment, "EIGENSERVE_PORT": "1"}) == {}
+    assert platform_settings({"SAGEMAKER_BIND_TO_PORT": "9000"}) == {"port": "9000"}
 
 
 @pytest.mark.parametrize(
@@ -81,7 +80,7 @@ def test_our_own_variables_win_and_empty_ones_say_nothing():
         ("EIGENSERVE_DEADLINE_S", "nan"),
     ],
 )
-def test_a_wrong_value_is_told_by_the_name_that_was_set(name, value, monkeypatch, capsys):
+def test_a_wrong_value_is_reported_by_the_name_that_was_set(name, value, monkeypatch, capsys):
     monkeypatch.setenv(name, value)
     assert main(["serve"]) == 2
     told = capsys.readouterr().err

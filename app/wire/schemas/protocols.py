@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from eigenserve.app.api.schemas.explanations import RowExplanation
-from eigenserve.app.api.schemas.predictions import HOUSE, Cell, Prediction, Row
+from eigenserve.app.wire.schemas.explanations import RowExplanation
+from eigenserve.app.wire.schemas.predictions import HOUSE, Cell, Prediction, Row
 
 
 class V1Models(BaseModel):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 
-from eigenserve.app.api.schemas.predictions import HOUSE, Cell, Prediction, Row, RowsRequest
+from eigenserve.app.wire.schemas.predictions import HOUSE, Cell, Prediction, Row, RowsRequest
 
 
 class ExplainRequest(RowsRequest):
@@ -17,7 +17,7 @@ class ExplainRequest(RowsRequest):
         description="How to decompose the score: by term with the row's own eigenvector (the default), or by feature "
         "against a baseline row: along the straight line from it, or over all coalitions of features.",
     )
-    baseline: Row | list[Row] | None = Field(
+    baseline: SkipValidation[Row | list[Row] | None] = Field(
         default=None,
         description="The row that path and shapley compare with, or up to 100 rows, to be compared with each, on "
         "average; the training medians and modes by default. Not for eigenvector.",
@@ -28,13 +28,13 @@ class ExplainRequest(RowsRequest):
     include: list[Literal["certificate", "stability", "eigenvector", "curves", "interactions"]] | None = Field(
         default=None, description="Further parts of every explanation, under these names. Only in JSON."
     )
-    radii: dict[str, float] | None = Field(
+    radii: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = Field(
         default=None,
         description="Of the certificate, by feature in its own unit: how far it may move; for a category or a boolean, "
         "anything above 0 means any value. By default a tenth of each number's standard deviation in training.",
     )
-    curves: list[str | tuple[str, str]] | None = Field(
-        default=None, description="Which response curves, and surfaces of pairs, to return; all curves by default."
+    curves: SkipValidation[list[str | tuple[str, str]] | None] = Field(
+        default=None, description="Which response curves to give, and surfaces of pairs; all curves by default."
     )
 
 
@@ -187,15 +187,15 @@ class CounterfactualsRequest(RowsRequest):
         json_schema_extra={"examples": [{"instances": [HOUSE], "wanted": {"above": 450000}, "fixed": ["latitude"]}]}
     )
 
-    wanted: Above | Below | OfClass = Field(description="The wanted prediction.")
+    wanted: SkipValidation[Above | Below | OfClass] = Field(description="What the prediction shall be.")
     fixed: list[str] | None = Field(default=None, description="Features that may not change.")
-    ranges: dict[str, tuple[float | str, float | str]] | None = Field(
+    ranges: SkipValidation[dict[str, tuple[float | str, float | str]] | None] = Field(
         default=None,
         description="[low, high] of what numbers, or times in ISO 8601, may become; within their training range by "
         "default. Dates whose cycles are features, and these, never change and can have none.",
     )
-    max_features: Literal[1, 2] | None = Field(
-        default=None, description="How many features may change at once; 2 by default."
+    max_features: int | None = Field(
+        default=None, ge=1, le=2, description="How many features may change at once; 2 by default."
     )
 
 

@@ -1,0 +1,1 @@
+"""Agree on the versions that all workers of a server answer with."""

@@ -1,0 +1,57 @@
+"""Build a served model from its files, and let it predict once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from eigenserve.model import CheckpointError, SpectralModel
+from eigenserve.model.checkpoints.files import CheckpointFiles
+from eigenserve.model.explanations.explain import explain
+from eigenserve.model.rows.cells import category_key
+
+
+@dataclass(frozen=True, eq=False)
+class ServedModel:
+    """Hold one loaded version of a model. A request keeps the one it began with.
+
+    Attributes:
+        name: of the model.
+        version: its number.
+        model: what predicts.
+        digest: what tells its checkpoint from any other.
+    """
+
+    name: str
+    version: int
+    model: SpectralModel
+    digest: str = ""
+
+    @cached_property
+    def class_keys(self) -> tuple[str, ...]:
+        """Return the classes as keys of a JSON object."""
+        return tuple(category_key(label) for label in self.model.classes)
+
+
+def make_served(name: str, version: int, files: CheckpointFiles) -> ServedModel:
+    """Build a model from its files and let it predict once.
+
+    Raises:
+        CheckpointError: it is damaged, or cannot predict.
+    """
+    model = files.model()
+    model = replace(model, card={**model.card, "name": name, "version": version})
+    served = ServedModel(name, version, model, files.digest)
+    try:
+        warm_up(served)
+    except Exception as error:
+        raise CheckpointError(f"{name} version {version} loads, but cannot predict: {error}") from error
+    return served
+
+
+def warm_up(served: ServedModel) -> None:
+    """Take one row through all kernels, so that no request waits for their compilation."""
+    model = served.model
+    columns = model.features.encode([{}])
+    model.scores(columns)
+    explain(model, columns)

@@ -1,0 +1,16 @@
+"""Spectral models as torch modules: layers, curves, and the way to and from a served model."""
+
+from eigenserve.model.torch.conversion import from_model, to_model
+from eigenserve.model.torch.curves import PiecewiseCurves
+from eigenserve.model.torch.ensemble import SpectralEnsemble
+from eigenserve.model.torch.layers import Attribution, SpectralLayer, SpectralNeuron
+
+__all__ = [
+    "Attribution",
+    "PiecewiseCurves",
+    "SpectralEnsemble",
+    "SpectralLayer",
+    "SpectralNeuron",
+    "from_model",
+    "to_model",
+]
