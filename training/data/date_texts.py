@@ -17,15 +17,18 @@ from eigenserve.training.data.texts import Texts
 
 #: Formats of the day, as ``strptime`` has them; a time of day may follow. Each is tried as it stands, with the
 #: separators /, - and . for the blanks of the first three groups.
-_ORDERS = ("%d %m %Y", "%m %d %Y", "%Y %m %d", "%d %m %y", "%m %d %y", "%y %m %d", "%Y %d %m")
+_ORDERS = ("%d %m %Y", "%m %d %Y", "%Y %m %d", "%d %m %y", "%m %d %y")
 _NAMED = ("%d %b %Y", "%d %B %Y", "%b %d %Y", "%B %d %Y", "%d %b %y", "%b %Y", "%B %Y", "%b %y", "%Y %b %d")
 _COMMAS = ("%b %d, %Y", "%B %d, %Y", "%a, %d %b %Y", "%A, %B %d, %Y", "%a %b %d %Y", "%d. %B %Y")
 _MONTHS = ("%Y-%m", "%Y/%m", "%m/%Y", "%Y%m%d")
 _WHOLE = ("%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S %Y", "%d/%b/%Y:%H:%M:%S %z", "%Y-%m-%d-%H.%M.%S")
+_MARKS = "/-. "
 FORMATS = (
-    *(order.replace(" ", mark) for order in (*_ORDERS, *_NAMED) for mark in ("/", "-", ".", " ")),
+    *(order.replace(" ", mark) for order in (*_ORDERS, *_NAMED) for mark in _MARKS),
     *(*_COMMAS, *_MONTHS, *_WHOLE),
 )
+#: Tried where no other format fits: hardly anyone writes dates so.
+RARE_FORMATS = tuple(order.replace(" ", mark) for order in ("%y %m %d", "%Y %d %m") for mark in _MARKS)
 #: Texts by which formats are ruled out before all are read.
 SAMPLE = 60
 #: "2024" alone is ISO 8601, too, but more likely a category.
@@ -66,7 +69,10 @@ def infer_dates(name: str, texts: Texts, given: str | None = None) -> Dates | No
     if sum(len(text) >= LEAST_LENGTH and _is_iso(text) for text in sample) >= NEARLY * len(sample):
         dates = _read(texts, "")
         return dates if texts.count(~np.isnan(dates.days)) >= wanted else None
-    possible = [_read(texts, form) for form in FORMATS if _fits(sample, form)]
+    fitting = [form for form in FORMATS if _fits(sample, form)] or [
+        form for form in RARE_FORMATS if _fits(sample, form)
+    ]
+    possible = [_read(texts, form) for form in fitting]
     read = [texts.count(~np.isnan(dates.days)) for dates in possible]
     if not read or max(read) < wanted:
         return None
