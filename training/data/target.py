@@ -184,14 +184,13 @@ def read_target(
 def _left_out(raw: pd.Series, column: pd.Series) -> str:
     """Say how many rows have no target, and which text says so where it might be a class."""
     absent = column.isna()
-    note = f"{int(absent.sum()):,} rows without a {str(raw.name)!r} were left out"
+    rows = "1 row" if absent.sum() == 1 else f"{int(absent.sum()):,} rows"
+    note = f"{rows} without a {str(raw.name)!r} {'was' if rows == '1 row' else 'were'} left out"
     words = Counter(str(value).strip() for value in raw[absent].dropna())
     words.pop("", None)
     if words and not pd.api.types.is_numeric_dtype(column):
         word, count = words.most_common(1)[0]
-        note += (
-            f": in {count:,} of them it is {word!r}, which counts as missing (--missing '{raw.name}=' makes it a class)"
-        )
+        note += f"; {word!r}, in {count:,} of them, counts as missing (--missing '{raw.name}=' makes it a class)"
     return note
 
 
@@ -238,7 +237,7 @@ def _with_positive(column: pd.Series, classes: list[ClassLabel], positive: str) 
     if len(classes) != 2 or not chosen:
         shown = ", ".join(map(repr, classes[:10]))
         raise UserError(
-            f"--positive must be one of two classes of {column.name!r}; got {positive!r}, and they are {shown}"
+            f"--positive must be one of the two classes of {column.name!r}, which has {shown}; got {positive!r}"
         )
     return [*(label for label in classes if label != chosen[0]), chosen[0]]
 
