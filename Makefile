@@ -6,8 +6,9 @@ PORT   ?= 8000
 DATA   := examples/data
 STORE  ?= $(or $(EIGENSERVE_STORE),models)
 KSERVE := kserve==0.21.0
+BIOME  := @biomejs/biome@2.6.8
 
-.PHONY: serve train-demo test test-peers lint format check bench bench-accuracy lock sbom compose-test clean
+.PHONY: serve train-demo test test-peers lint lint-page format check bench bench-accuracy lock sbom compose-test clean
 
 # A stamp file per installed set: a second run installs nothing.
 $(VENV)/.serve: pyproject.toml
@@ -44,10 +45,15 @@ test-peers: $(VENV)-peers/.installed
 	$(VENV)-peers/bin/python -m pytest tests/oracles/test_clients.py tests/oracles/test_fuzz.py tests/oracles/test_s3.py \
 	  tests/app/observability/test_tracing.py tests/oracles/test_shap.py tests/model/explanations/test_tables.py
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev lint-page
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The page's scripts, styles and HTML; biome.jsonc has the rules.
+lint-page:
+	@if command -v npx >/dev/null; then npx --yes $(BIOME) lint --error-on-warnings; \
+	else echo "note: the page's scripts were not linted: npx is not installed"; fi
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -13,7 +13,8 @@ from eigenserve.app.api import counterfactuals, kserve_v1, mlflow, open_inferenc
 from eigenserve.app.api.mlflow import add_platform_routes
 from eigenserve.app.api.openapi import add_documentation
 from eigenserve.app.engine.service import Service
-from eigenserve.app.middleware.api_keys import KeyCheck, Keys
+from eigenserve.app.keys.sources import Keys
+from eigenserve.app.middleware.api_keys import KeyCheck
 from eigenserve.app.middleware.direct_routes import ShortWay
 from eigenserve.app.middleware.observer import Observer
 from eigenserve.app.observability.logs import AccessLog
@@ -39,12 +40,15 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
     settings = settings or Settings()
     tracing = tracing or tracing_from_environment()
     service = Service(settings)
+    keys = Keys(settings)
     access_log = AccessLog(as_json=settings.log_format == "json") if settings.access_log else None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        keys.start()
         await service.start()
         yield
+        keys.stop()
         await service.stop()
         if access_log is not None:
             access_log.flush()
@@ -61,6 +65,7 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
         redirect_slashes=False,
     )
     app.state.service = service
+    app.state.keys = keys
     routers = (predictions.router, counterfactuals.router, kserve_v1.router, open_inference.router, mlflow.router)
     for router in routers:
         app.include_router(router)
@@ -69,6 +74,6 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
     add_page(app, settings.page)
     add_handlers(app)
     app.add_middleware(ShortWay, routes=[route for router in routers for route in router.routes])
-    app.add_middleware(KeyCheck, keys=Keys(settings.api_keys, settings.admin_keys, settings.health_route))
+    app.add_middleware(KeyCheck, keys=keys, health_route=settings.health_route)
     app.add_middleware(Observer, service=service, access_log=access_log, tracing=tracing)
     return app

@@ -1,14 +1,19 @@
-"""Run the command `eigenserve serve`."""
+"""Run the commands `eigenserve serve` and `eigenserve new-key`."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import secrets
 import socket
+import sys
 from typing import Any
 
 from pydantic import ValidationError
 
+from eigenserve.app.keys.file import parse_keys, read_keys
+from eigenserve.app.keys.grants import ORDINARY, SCOPES, digest_of
 from eigenserve.app.observability.logs import configure_logging
 from eigenserve.app.settings import PREFIX, Settings, platform_settings, platform_variables
 from eigenserve.errors import UserError
@@ -29,11 +34,47 @@ def add_serve(commands: Any) -> None:
     serve.add_argument("--store", help="folder of the models, or an fsspec URL (default models/)")
 
 
+def add_new_key(commands: Any) -> None:
+    """Add the command `new-key` to the subparsers."""
+    new_key = commands.add_parser(
+        "new-key",
+        help="make a key for a service, and its entry in the file of keys",
+        description=f"Print a key on standard error, once, and on standard output its entry for {PREFIX}KEYS_FILE.",
+    )
+    new_key.set_defaults(run=_run_new_key)
+    new_key.add_argument("name", metavar="NAME", help="whose key it is, for logs and metrics")
+    new_key.add_argument(
+        "--scopes", default=",".join(sorted(ORDINARY)), help=f"of {', '.join(SCOPES)} (default all but admin)"
+    )
+    new_key.add_argument("--expires", metavar="DATE", help="first day without it, such as 2027-01-31")
+    new_key.add_argument("--rows-per-s", type=float, metavar="N", help="rows per second, on average")
+    new_key.add_argument("--heavy", type=int, metavar="N", help="heavy requests at a time")
+
+
+def _run_new_key(parsed: argparse.Namespace) -> None:
+    key = secrets.token_urlsafe(32)
+    lines = ["[[keys]]", f"name = {_toml(parsed.name)}", f'sha256 = "{digest_of(key.encode())}"']
+    lines.append(f"scopes = [{', '.join(_toml(scope.strip()) for scope in parsed.scopes.split(','))}]")
+    if parsed.expires is not None:
+        lines.append(f"expires = {parsed.expires}")
+    lines += [f"{name} = {value}" for name in ("rows_per_s", "heavy") if (value := getattr(parsed, name)) is not None]
+    entry = "\n".join(lines)
+    parse_keys(entry, "the entry")
+    print(f"key of {parsed.name}: {key}", file=sys.stderr, flush=True)
+    print(entry, flush=True)
+
+
+def _toml(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)  # TOML's basic strings are JSON's
+
+
 def _run_serve(parsed: argparse.Namespace) -> None:
     try:
         settings = _settings(parsed)
     except ValidationError as error:
         raise UserError("; ".join(f"{_origin(e['loc'], parsed)}: {e['msg']}" for e in error.errors())) from error
+    if settings.keys_file is not None:
+        read_keys(settings.keys_file)  # a mistake in it is reported now, in one line
     try:
         listener = _bind(settings)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Protocol, TypedDict, cast
 
 from starlette.types import Scope
@@ -14,18 +15,36 @@ class Spans(Protocol):
         """Add a part from ``started`` to ``ended`` (``time.monotonic``)."""
 
 
+class Quota(Protocol):
+    """Accounts for what is computed for the owner of a key."""
+
+    def charge(self, rows: int) -> None:
+        """Account for rows."""
+
+    def heavy(self) -> AbstractContextManager[None]:
+        """Hold a place for heavy work."""
+        ...
+
+
 class RequestState(TypedDict, total=False):
-    """The dictionary ``scope["state"]``.
+    """Type the dictionary ``scope["state"]``.
 
     Attributes:
         arrived: when the first byte arrived (``time.monotonic``); set by the connection, or by the observer under
             another server.
         request_id: the client's own, or a random one; set by the observer.
+        key_name, key_label: whose key it has, for logs and for metrics; set by the check of keys if there are any.
+        rows: how many it has; set when they are computed.
+        quota: what is accounted to that owner; set with the name.
         trace: where its parts are recorded; set by the observer if tracing is on.
     """
 
     arrived: float
     request_id: str
+    key_name: str
+    key_label: str
+    rows: int
+    quota: Quota
     trace: Spans
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "EIGENSERVE_"
@@ -90,6 +91,16 @@ class Settings(BaseSettings):
     admin_keys: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(), description="comma-separated keys that may also load and unload models"
     )
+    keys_file: Path | None = Field(
+        default=None, description="TOML file of keys with names, scopes, expiry and limits, read again when it changes"
+    )
+    jwt_jwks_url: str | None = Field(
+        default=None,
+        pattern="^https?://",
+        description="where an identity provider publishes the keys of its tokens (JWKS), which are then taken as keys",
+    )
+    jwt_audience: str | None = Field(default=None, description="audience that tokens must be made for")
+    jwt_issuer: str | None = Field(default=None, description="issuer that tokens must come from")
     page: bool = Field(default=True, description="answer browsers at `/` with the page of explanations")
     access_log: bool = Field(default=True, description="write one line for every request")
     log_format: Literal["json", "text"] = Field(default="json", description="form of the log lines on standard error")
@@ -108,6 +119,14 @@ class Settings(BaseSettings):
 
             open_store(value)
         return value
+
+    @model_validator(mode="after")
+    def _check_tokens(self) -> Self:
+        if (self.jwt_jwks_url is None) != (self.jwt_audience is None):
+            raise ValueError(f"{PREFIX}JWT_JWKS_URL and {PREFIX}JWT_AUDIENCE need each other: set both or none")
+        if self.jwt_jwks_url is not None and find_spec("jwt") is None:
+            raise ValueError(f"{PREFIX}JWT_JWKS_URL needs the package PyJWT: pip install 'eigenserve[jwt]'")
+        return self
 
     @field_validator("api_keys", "admin_keys", mode="before")
     @classmethod

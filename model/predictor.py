@@ -44,7 +44,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Predictor:
-    """What predicts: a feature space, an ensemble and the link of a task.
+    """Predict by a feature space, an ensemble and the link of a task.
 
     Attributes:
         task: regression, binary, multiclass or poisson.

@@ -20,9 +20,16 @@ from eigenserve.model.counterfactuals.allowed_changes import Steps, read_range
 from eigenserve.model.counterfactuals.goals import read_goal
 from eigenserve.model.counterfactuals.search import Counterfactual, find_counterfactuals
 from eigenserve.model.explanations.eigenpairs import MemberEigenpair, member_eigenpairs
-from eigenserve.model.explanations.explain import explain
+from eigenserve.model.explanations.explain import METHODS, check_comparison, explain
 from eigenserve.model.explanations.explanation import Explanation
 from eigenserve.model.explanations.interactions import Interactions, interactions
+from eigenserve.model.explanations.reference import (
+    TRAINING,
+    Reference,
+    read_references,
+    reference_of,
+    training_reference,
+)
 from eigenserve.model.explanations.response_curves import (
     ResponseCurves,
     ResponseSurface,
@@ -75,9 +82,10 @@ class SpectralModel(Predictor):
     def explain(
         self,
         rows: Any,
-        method: str = "eigenvector",
+        method: str = METHODS[0],
         target: ClassLabel | None = None,
         *,
+        reference: Any = None,
         baseline: Any = None,
         seed: int = 0,
     ) -> Explanation:
@@ -85,23 +93,47 @@ class SpectralModel(Predictor):
 
         Args:
             rows: as for ``predict``.
-            method: "eigenvector", by term; or, by feature and against a baseline row, "path" (Aumann-Shapley, see
-                ``model.explanations.aumann_shapley``) or "shapley" (all coalitions, see
-                ``model.explanations.shapley``).
+            method: "integrated", by term and against one reference for all rows (see
+                ``model.explanations.integrated``); "eigenvector", by term and local, the cheapest; or, by feature and
+                against a baseline row, "shapley" (all coalitions, see ``model.explanations.shapley``) or "path"
+                (Aumann-Shapley, see ``model.explanations.aumann_shapley``).
             target: the class whose score to explain; by default the second of two, the predicted of several.
+            reference: what "integrated" compares with: the training average by default; the name of one of
+                ``references``; or rows, whose mean matrices are taken.
             baseline: the row that "path" and "shapley" compare with, or a sample of rows (a list of rows, a 2-D array
                 or a DataFrame), to be compared with each, on average; the training medians and modes by default.
             seed: of the permutations that "shapley" draws where a row has too many features for all coalitions.
 
         Raises:
             InvalidRowsError: rows, or a baseline, that are not rows of this model.
-            ValueError: unknown method or class, or a baseline for "eigenvector", which has its own.
+            ValueError: unknown method, class or reference; a baseline or a reference for a method that has none.
         """
+        check_comparison(method, reference is not None, baseline is not None)
         if baseline is not None:
-            if method == "eigenvector":
-                raise ValueError('baseline must be left out for the method "eigenvector", which has its own')
             baseline = background_columns(self.features, baseline)
-        return explain(self, self.features.encode(rows), method, target, baseline, seed)
+        population = None if reference is None else self.reference(reference)
+        return explain(self, self.features.encode(rows), method, target, baseline, population, seed)
+
+    @cached_property
+    def references(self) -> Mapping[str, Reference]:
+        """The populations that explanations can be compared with, by name; the training average is always one."""
+        kept = read_references(self.card.get("references") or {}, self.ensemble.pencil.curves.num_matrices)
+        return {TRAINING: training_reference(self), **kept}
+
+    def reference(self, population: Any, name: str = "given rows") -> Reference:
+        """Return a reference by its name, or that of the mean of rows.
+
+        Raises:
+            InvalidRowsError: rows that are not rows of this model, or none.
+            ValueError: an unknown name.
+        """
+        if isinstance(population, Reference):
+            return population
+        if not isinstance(population, str):
+            return reference_of(self, np.atleast_2d(background_columns(self.features, population)), name)
+        if population not in self.references:
+            raise ValueError(f"reference must be one of {', '.join(map(repr, self.references))}; got {population!r}")
+        return self.references[population]
 
     def eigenpairs(self, row: Any, target: ClassLabel | None = None) -> tuple[MemberEigenpair, ...]:
         """Compute every member's matrix, eigenvalue and eigenvector for a row (see ``model.explanations.eigenpairs``).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -23,14 +23,24 @@ from eigenserve.training.data.columns import Columns, read_columns
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.target import Target
 from eigenserve.training.evaluation.metrics import score_metrics
+from eigenserve.training.planning.clock import Clock
+from eigenserve.training.planning.machine import this_machine
+from eigenserve.training.planning.phases import Phases
+from eigenserve.training.planning.plan import FitPlan
 from eigenserve.training.progress import Reporter, Silent
 from eigenserve.training.releases import releases
+from eigenserve.training.search.assemble import build_ensemble
+from eigenserve.training.search.blend import best_blend
 from eigenserve.training.search.calibration import calibration, interval_radii
 from eigenserve.training.search.fixed_length import REFIT, train_fixed
-from eigenserve.training.search.halving import Judged, blend, run_jobs, rungs_for, rungs_within, search
+from eigenserve.training.search.halving import LENGTHS, Search
+from eigenserve.training.search.jobs import OutOfTimeError, run_jobs
 from eigenserve.training.search.journal import Journal
+from eigenserve.training.search.judged import Judged
 from eigenserve.training.search.links import prepare_linked
-from eigenserve.training.search.members import build_ensemble, identity_params
+from eigenserve.training.search.members import identity_params
+from eigenserve.training.search.planned import plan_fit
+from eigenserve.training.search.priming import prime_kernels
 from eigenserve.training.search.promises import proved_of
 from eigenserve.training.search.ranks import Ranks
 from eigenserve.training.search.workbench import TrainedMember, Workbench
@@ -74,13 +84,15 @@ def fit(
     reporter: Reporter | None = None,
     journal: Journal | None = None,
     ranks: Ranks | None = None,
+    clock: Clock | None = None,
 ) -> Fitted:
     """Train a model that predicts the column ``target`` from the others.
 
     The same table, settings and machine give the same model, bit for bit, whatever the number of threads.
     Interrupted (Ctrl-C), it goes on with the best candidates so far. A ``journal`` keeps what the search has
     finished, and hands it back to a fit of the same table, target and settings. ``ranks`` share the training out
-    among processes that all call this with the same table and settings, and all get the same.
+    among processes that all call this with the same table and settings, and all get the same. ``clock`` is that of
+    the budget, if it began before.
 
     Raises:
         UserError: a table or a setting that cannot be trained on.
@@ -88,9 +100,22 @@ def fit(
     table = frame if isinstance(frame, TrainingTable) else training_table(frame, target, settings)
     if len(table.features) < MIN_ROWS:
         raise UserError(f"at least {MIN_ROWS} rows are needed; got {len(table.features)}")
-    fitted = fit_rows(table.features, table.target, table.weight, settings, reporter, journal, ranks, table.readings)
+    fitted = fit_rows(
+        table.features, table.target, table.weight, settings, reporter, journal, ranks, table.readings, clock
+    )
     card = {**fitted.model.card, "data": {"rows": table.rows, "sha256": table.sha256}}
     return replace(fitted, model=replace(fitted.model, card=card), notes=(*table.notes, *fitted.notes))
+
+
+def plan(frame: pd.DataFrame | TrainingTable, target: str, settings: FitSettings) -> FitPlan:
+    """Plan what ``fit`` would do within the budget of time and memory.
+
+    Raises:
+        UserError: a table or a setting that cannot be trained on.
+    """
+    table = frame if isinstance(frame, TrainingTable) else training_table(frame, target, settings)
+    space = infer_features(table.features, readings=table.readings)
+    return plan_fit(space, table.features, table.target, settings)
 
 
 def fit_rows(
@@ -102,6 +127,7 @@ def fit_rows(
     journal: Journal | None = None,
     ranks: Ranks | None = None,
     readings: Mapping[str, Reading] | None = None,
+    clock: Clock | None = None,
 ) -> Fitted:
     """Fit rows whose target and weights are at hand already.
 
@@ -114,6 +140,7 @@ def fit_rows(
         journal: of the search.
         ranks: the processes that share the training.
         readings: how the columns' texts are read; None for a table of raw values, which is then read here.
+        clock: of the budget.
 
     Raises:
         UserError: a table or a setting that cannot be trained on.
@@ -121,52 +148,78 @@ def fit_rows(
     # The matrices are small, so that BLAS gains nothing by threads: on busy cores they wait for each other
     # (measured: 200 rows in 8.7 s instead of 0.4 s), and the last digits would depend on how many there are.
     with threadpool_limits(1, user_api="blas"):
+        clock = clock or Clock(settings.budget)
+        with clock.paused():
+            prime_kernels()
         read = Columns(table, readings) if readings is not None else read_columns(table)
-        fitted = _fit_rows(read.frame, goal, weight, settings, reporter or Silent(), journal, ranks or Ranks(), read)
+        fitted = _fit_rows(read, goal, weight, settings, reporter or Silent(), journal, ranks or Ranks(), clock)
         return replace(fitted, notes=(*read.notes, *fitted.notes))
 
 
 def _fit_rows(
-    table: pd.DataFrame,
+    read: Columns,
     goal: Target,
     weight: FloatArray,
     settings: FitSettings,
     reporter: Reporter,
     journal: Journal | None,
     ranks: Ranks,
-    read: Columns,
+    clock: Clock,
 ) -> Fitted:
     _check_size(goal)
     bent = {*settings.convex, *settings.concave}
+    table = read.frame
     shaped = bent | {name for name, _ in (*settings.monotone, *settings.max_strength)}
     space = infer_features(table, bent, shaped, read.readings)
+    plan = ranks.agree(lambda: plan_fit(space, table, goal, settings))
+    scope, cores = plan.scope, this_machine().cores
+    phases = Phases(reporter, plan.seconds)
+    if scope.rows < len(table):
+        part = np.sort(np.random.default_rng(settings.seed).choice(len(table), scope.rows, replace=False))
+        table, goal, weight = table.iloc[part], goal.rows(part), weight[part]
     columns = space.encode(table)
-    sample, bench, gains = ranks.agree(lambda: prepare_linked(space, columns, goal, weight, settings))
+    phases.begin("additive", "fitting the additive model")
+    core_seconds = cores * (plan.seconds["search"] + plan.seconds["refit"]) / this_machine().slowness
+    sample, bench, gains = ranks.agree(
+        lambda: prepare_linked(space, columns, goal, weight, settings, scope, clock, 0.25 * core_seconds)
+    )
     shift, scale, log_link = sample.shift, sample.scale, sample.objective.log_link
     trained: list[TrainedMember] | None = None
+    phases.begin("search")
+    search = Search(
+        bench,
+        lambda dim: min(settings.members_of(dim), scope.members),
+        phases,
+        journal,
+        ranks,
+        first_steps=scope.steps,
+        late=clock.late("search") if settings.epochs is None else lambda: False,
+    )
     if settings.epochs is None:
-        rungs = rungs_within(bench, settings.budget, settings.members)
-        judged, complete = search(bench, rungs, reporter, journal, ranks)
-        eligible = judged
+        search.run(core_s=core_seconds)
+        library = search.library()
     else:
         steps = settings.epochs * max(1, len(bench.fold) // bench.batch)
         if len(bench.suitable()) == 1 and bench.additive is None:
-            only, trained = train_fixed(bench, steps, settings.members, reporter, journal, ranks)
-            judged, complete = [only], True
+            members = search.members_of(settings.usual_dim)
+            only, trained = train_fixed(bench, steps, members, phases, journal, ranks)
+            search.judged = [only]
         else:
-            judged, complete = search(bench, rungs_for(bench, steps), reporter, journal, ranks)
-        eligible = [entry for entry in judged if entry.steps == steps] or judged
-    picks = blend(eligible, settings.members, bench.loss)
+            search.run((min(LENGTHS[0], steps), steps), vary=False)
+        library = [entry for entry in search.judged if entry.steps == steps and len(entry.scores)] or search.library()
+    picks = best_blend(library, search.members_of, bench.loss)
     held = np.flatnonzero(bench.fold >= 0)
     scores = np.mean([pick.scores[held] for pick in picks], axis=0)
     if not settings.max_strength:  # stretched scores would break a cap
         stretch, move = calibration(sample.objective.judging[0], scores, sample.target[held], weight[held])
         scale, shift = scale * stretch, shift + scale * move
     scores = shift + scale * scores
-    ensemble = refit(bench, picks, scale, shift, reporter, trained, ranks)
+    phases.begin("refit", "training the members on all rows")
+    ensemble = refit(bench, picks, scale, shift, phases, trained, ranks, clock.late("refit"))
+    phases.begin("report", "measuring the model")
     model = SpectralModel(goal.task, goal.name, space, ensemble, goal.classes, log_link=log_link)
-    unseen = replace(goal, values=goal.values[held])
-    metrics = score_metrics(model, scores, unseen, weight[held])
+    unseen = goal.rows(held)
+    metrics = score_metrics(model, scores, unseen, weight[held], settings.deviance_power(goal.task))
     card: dict[str, Any] = {
         "metrics": {"out_of_fold": {"rows": metrics.rows, **metrics.values}},
         "training": {
@@ -190,10 +243,10 @@ def _fit_rows(
         target=unseen,
         scores=scores,
         weight=weight[held],
-        notes=tuple(audit(table, space, columns, goal, weight)),
+        notes=(*plan.notes, *audit(table, space, columns, goal, weight)),
         columns=columns,
-        judged=tuple(judged),
-        complete=complete,
+        judged=tuple(search.judged),
+        complete=search.complete,
     )
 
 
@@ -205,27 +258,36 @@ def refit(
     reporter: Reporter | None = None,
     done: Sequence[TrainedMember] | None = None,
     ranks: Ranks | None = None,
+    late: Callable[[], bool] = lambda: False,
 ) -> SpectralEnsemble:
     """Train a member for each pick on all rows, for as many steps as it was picked with, and join them.
 
-    Picks of the additive model share one member. ``done`` are the members, if they are trained already.
+    Picks of an additive model share one member. ``done`` are the members, if they are trained already. Once ``late``,
+    those that are trained must do.
     """
+    reporter = reporter or Silent()
     trained = [(pick.candidate, pick.steps) for pick in picks if pick.candidate is not None]
+    blueprint = bench.sized(trained[0][0].dim) if trained else bench.blueprint
     members = [(member.params, member.offset) for member in done or ()]
     if done is None:
         jobs = [
             partial(bench.train, candidate, steps, None, (REFIT, i)) for i, (candidate, steps) in enumerate(trained)
         ]
-        for member in run_jobs(jobs, ranks):
-            members.append((member.params, member.offset))
-            (reporter or Silent()).advance(len(members), len(jobs), "training the members on all rows")
+        additive = len(picks) - len(trained)
+        try:
+            for member in run_jobs(jobs, ranks, lambda: bool(members or additive) and late()):
+                members.append((member.params, member.offset))
+                reporter.advance(len(members), len(jobs), "training the members on all rows")
+        except OutOfTimeError:
+            reporter.say(f"the budget is spent: the model has {len(members)} of {len(jobs)} members")
+            picks = [pick for pick in picks if pick.candidate is None] + list(picks[: len(members)])
     weights = [1.0 / len(picks)] * len(members)
-    if len(trained) < len(picks):
-        assert bench.additive is not None
-        coefficients, offsets = bench.additive.coefficients[-1], bench.additive.offsets[-1]
-        members.append((identity_params(bench.blueprint, coefficients), offsets))
-        weights.append(1.0 - sum(weights))
-    return build_ensemble(bench.blueprint, members, np.array(weights), bench.rows, scale, shift)
+    for model in bench.additive_models:
+        share = sum(pick.additive is model for pick in picks) / len(picks)
+        if share > 0:
+            members.append((identity_params(blueprint, model.coefficients[-1]), model.offsets[-1]))
+            weights.append(share)
+    return build_ensemble(blueprint, members, np.array(weights), bench.rows, scale, shift)
 
 
 def _check_size(goal: Target) -> None:

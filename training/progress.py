@@ -37,6 +37,6 @@ class FitProgress(Progress):
     def advance(self, done: int, total: int, text: str) -> None:
         """Show the share done, how it stands, and the time left."""
         left = (time.monotonic() - self.started) / max(1, done) * (total - done)
-        # The first steps wait for kernels to compile: they say nothing of what is to come.
+        # The first steps say little of what is to come.
         time_left = f"  {left:.0f} s left" if done > 0.03 * total else ""
         self.show(done / total, text, text + time_left, at_once=done == total)

@@ -13,10 +13,12 @@ from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.errors import InvalidRowsError
 from eigenserve.model.rows.readings import Reading
 from eigenserve.training.data.columns import ReadingOptions, read_columns, reading_options
+from eigenserve.training.data.exposure import per_unit
 from eigenserve.training.data.identifiers import identifiers
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.table import fingerprint
 from eigenserve.training.data.target import Target, positive_column, read_target, required_column, split_read_target
+from eigenserve.training.data.teacher import attach_teacher, with_teacher
 from eigenserve.training.settings import FitSettings
 
 
@@ -50,7 +52,9 @@ def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> T
         UserError: a table or a setting that cannot be trained on.
     """
     required_column(frame, target)
-    chosen = chosen_columns(frame, target, settings)
+    total = len(frame)
+    frame, teacher = attach_teacher(frame, settings.teacher)
+    chosen = chosen_columns(frame, target, settings, teacher)
     options = reading_options(asdict(settings), chosen.columns)
     raw = chosen[target]
     read = read_columns(chosen.drop(columns=target), without(options, target))
@@ -58,10 +62,10 @@ def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> T
     whole = read.frame.assign(**{target: column})[list(chosen.columns)]
     table, goal, target_notes = split_read_target(read.frame, raw, column, settings.task, positive=settings.positive)
     weight = _weights(table, goal, settings)
-    if settings.exposure is not None:
-        exposure = positive_column(table, settings.exposure)
-        goal, weight = replace(goal, values=goal.values / exposure), weight * exposure
-    table = table.drop(columns=[name for name in (settings.weight, settings.exposure) if name is not None])
+    power = settings.deviance_power(goal.task)
+    goal, weight = per_unit(table, goal, weight, settings.exposure, settings.offset, power or 1.0)
+    goal = with_teacher(goal, table, teacher)
+    table = table.drop(columns=[*_roles(settings), *teacher])
     ids = identifiers(table, kept={*settings.features, *options.types, *_named_in(settings)})
     if ids:
         table = table.drop(columns=ids)
@@ -77,7 +81,7 @@ def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> T
         weight=weight,
         readings=read.readings,
         notes=(*notes, *target_notes, *read.notes),
-        rows=len(frame),
+        rows=total,
         sha256=fingerprint(whole),
     )
 
@@ -92,13 +96,15 @@ def without(options: ReadingOptions, name: str) -> ReadingOptions:
     )
 
 
-def chosen_columns(frame: pd.DataFrame, target: str, settings: FitSettings) -> pd.DataFrame:
+def chosen_columns(
+    frame: pd.DataFrame, target: str, settings: FitSettings, teacher: Sequence[str] = ()
+) -> pd.DataFrame:
     """Select the columns that the settings ask for, and the target.
 
     Raises:
         UserError: a column that there is not, or the target among the others.
     """
-    roles = [name for name in (settings.weight, settings.exposure) if name is not None]
+    roles = [*_roles(settings), *teacher]
     features, exclude = named(settings.features, frame), named(settings.exclude, frame)
     for name in (*features, *exclude, *roles):
         required_column(frame, name)
@@ -151,6 +157,15 @@ def _weights(table: pd.DataFrame, goal: Target, settings: FitSettings) -> FloatA
             raise UserError(f"class_weight balanced needs classes; the task is {goal.task}")
         codes = goal.values.astype(int)
         weight = weight / np.bincount(codes, weight, minlength=len(goal.classes))[codes]
-    if settings.exposure is not None and goal.task != "poisson":
-        raise UserError(f"exposure needs the task poisson; the task is {goal.task}")
+    for name in ("exposure", "offset"):
+        if getattr(settings, name) is not None and settings.deviance_power(goal.task) is None:
+            raise UserError(
+                f"{name} needs counts or costs (the task poisson, or the loss gamma or tweedie); "
+                f"the task is {goal.task} with the loss {settings.loss}"
+            )
     return weight
+
+
+def _roles(settings: FitSettings) -> list[str]:
+    """List the columns that are neither features nor the target."""
+    return [name for name in (settings.weight, settings.exposure, settings.offset) if name is not None]

@@ -26,7 +26,7 @@ router = APIRouter()
 
 
 class FindCounterfactuals(Call):
-    """The contract of /counterfactuals."""
+    """Read and answer requests of /counterfactuals."""
 
     def read(self, body: bytes) -> Asked:
         """Return the rows of a body, and keep what may change, what is wanted and how many may change at once."""
@@ -51,7 +51,7 @@ class FindCounterfactuals(Call):
         return await self.heavy(kind, asked.count, lambda patience: self._search(asked, patience))
 
     def _search(self, asked: Asked, patience: Patience) -> Response:
-        self.service.metrics.predicted(asked, "counterfactuals")
+        self.count(asked, "counterfactuals")
         found = []
         for row in asked.columns():
             patience.check()

@@ -34,7 +34,7 @@ async def model(request: Request, name: str) -> Response:
 
 
 class Predict(PredictCall):
-    """The contract of :predict."""
+    """Read and answer requests of :predict."""
 
     def __init__(self, request: Request, name: str) -> None:
         super().__init__(request)
@@ -50,7 +50,7 @@ class Predict(PredictCall):
 
 
 class Explain(ExplainCall):
-    """The contract of :explain."""
+    """Read and answer requests of :explain."""
 
     def __init__(self, request: Request, name: str) -> None:
         super().__init__(request)
@@ -66,7 +66,7 @@ class Explain(ExplainCall):
 
 
 def _read(service: Service, name: str, body: bytes) -> Asked:
-    """``{"instances": [...]}``; other keys, such as TensorFlow Serving's signature_name, mean nothing."""
+    """Read ``{"instances": [...]}``; other keys, such as TensorFlow Serving's signature_name, mean nothing."""
     document = parse_json(body)
     if not isinstance(document, dict) or "instances" not in document:
         raise invalid(("instances",), 'must be given: the body must be {"instances": [...]}')

@@ -42,7 +42,7 @@ async def version() -> Response:
 
 
 class Invocations(PredictCall):
-    """The contract of /invocations."""
+    """Read and answer requests of /invocations."""
 
     media_types = (JSON, CSV)
 

@@ -124,7 +124,7 @@ async def model_ready(request: Request, name: str) -> Response:
 
 
 class Infer(PredictCall):
-    """The contract of infer: tensors as JSON or in the binary form."""
+    """Read and answer requests of infer: tensors as JSON or in the binary form."""
 
     media_types = (JSON, BINARY)
 

@@ -48,7 +48,7 @@ REPORT_POLICY = (
 
 
 class Predict(PredictCall):
-    """The contract of /predict."""
+    """Read and answer requests of /predict."""
 
     media_types = answer_types = (JSON, CSV, ARROW)
 
@@ -68,7 +68,7 @@ class Predict(PredictCall):
 
 
 class Explain(ExplainCall):
-    """The contract of /explain."""
+    """Read and answer requests of /explain."""
 
     media_types = answer_types = (JSON, CSV, ARROW)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
+from contextlib import nullcontext
 from typing import Any, ClassVar, TypeVar
 
 from fastapi import Request, Response
@@ -31,7 +32,7 @@ T = TypeVar("T")
 
 
 class Call(ABC):
-    """One request and its contract. A subclass says how its body is read and how its answer is written.
+    """Serve one request by its contract. A subclass says how its body is read and how its answer is written.
 
     Attributes:
         media_types: of the bodies that the contract reads; the first where the client names none.
@@ -99,7 +100,16 @@ class Call(ABC):
             ProblemError: whatever ``work`` raises; 503 overloaded; 504 past the deadline.
         """
         job = Job(kind, rows, rows, self.state["arrived"], self.state.get("trace"))
-        return await self.service.engine.heavy.run(work, job, self.gone)
+        quota = self.state.get("quota")
+        with quota.heavy() if quota is not None else nullcontext():
+            return await self.service.engine.heavy.run(work, job, self.gone)
+
+    def count(self, asked: Asked, kind: str) -> None:
+        """Count the rows that are computed, for the metrics and for the owner of the key."""
+        self.service.metrics.predicted(asked, kind)
+        self.state["rows"] = self.state.get("rows", 0) + asked.count
+        if (quota := self.state.get("quota")) is not None:
+            quota.charge(asked.count)
 
     def job(self, size: int) -> Job:
         """Describe a body that is not parsed yet. One route and media type have one price per byte."""
@@ -114,7 +124,7 @@ class Call(ABC):
 
 
 class PredictCall(Call):
-    """A request for predictions."""
+    """Serve a request for predictions."""
 
     @abstractmethod
     def write(self, asked: Asked, scores: FloatArray) -> Response:
@@ -140,19 +150,19 @@ class PredictCall(Call):
         return self._write(asked, asked.served.model.scores(asked.columns()))
 
     def _write(self, asked: Asked, scores: FloatArray) -> Response:
-        self.service.metrics.predicted(asked, "predict")
+        self.count(asked, "predict")
         return self.write(asked, finite(asked.served, scores, asked.loc))
 
 
 class ExplainCall(Call):
-    """A request for explanations."""
+    """Serve a request for explanations."""
 
     @abstractmethod
     def write(self, asked: Asked, explanation: Explanation, more: list[dict[str, Any]]) -> Response:
         """Return the answer of explanations with finite scores, and further keys for every row."""
 
     async def answer(self) -> Response:
-        """As ``PredictCall.answer``, with explanations instead of scores."""
+        """Write the answer as ``PredictCall.answer``, with explanations instead of scores."""
         body = await self.body()
         begun = await self.sized(body, lambda: self._begin(self.read(body)))
         if not isinstance(begun, Asked):
@@ -161,11 +171,11 @@ class ExplainCall(Call):
         return await self.heavy(kind, begun.count, lambda patience: self._explain(begun, patience))
 
     def _begin(self, asked: Asked) -> Response | Asked:
-        """The answer, where an explanation costs little more than a prediction."""
+        """Answer directly, where an explanation costs little more than a prediction."""
         return asked if asked.method != "eigenvector" or asked.include.names else self._explain(asked)
 
     def _explain(self, asked: Asked, patience: Patience | None = None) -> Response:
-        self.service.metrics.predicted(asked, "explain")
+        self.count(asked, "explain")
         model, columns, more = asked.served.model, asked.columns(), []
         check = patience.check if patience is not None else lambda: None
         explanation = explain(model, columns, asked.method, asked.target, asked.baseline, check=check)

@@ -80,6 +80,8 @@ class Observer:
             route, seconds = getattr(scope.get("route"), "path", "none"), time.perf_counter() - started
             # 0 for a client that left before.
             self.service.metrics.request(route, scope["method"], status, seconds)
+            if (label := state.get("key_label")) is not None:
+                self.service.metrics.of_key(label, status, state.get("rows", 0))
             if trace is not None:
                 trace.end(route, status)
             if self.access_log is not None:

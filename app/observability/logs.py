@@ -75,6 +75,8 @@ class AccessLog:
             "client": client[0] if client else None,
             "request_id": request_id,
         }
+        if (key := scope["state"].get("key_name")) is not None:
+            line["key"] = key
         if trace_id is not None:
             line["trace_id"] = trace_id
         if not self._lines:
@@ -91,4 +93,6 @@ class AccessLog:
 
 def _text(line: dict[str, Any]) -> bytes:
     text = "{time} {method} {path} {status} {ms} ms {request_id}".format(**line)
+    if "key" in line:
+        text += f" key {line['key']}"
     return text.encode("utf-8", "backslashreplace")

@@ -52,6 +52,10 @@ class Metrics:
             multiprocess_mode="livesum",
         )
         self.rejections = Counter("eigenserve_rejections", "Requests refused", ("reason",), registry=registry)
+        self.key_requests = Counter(
+            "eigenserve_key_requests", "Requests answered, by name of key", ("key", "status"), registry=registry
+        )
+        self.key_rows = Counter("eigenserve_key_rows", "Rows answered, by name of key", ("key",), registry=registry)
         self.loads = Counter(
             "eigenserve_model_loads",
             "Model versions loaded or refused",
@@ -83,6 +87,12 @@ class Metrics:
         children[1].observe(seconds)
         if status in _REASONS:
             self.rejections.labels(_REASONS[status]).inc()
+
+    def of_key(self, name: str, status: int, rows: int) -> None:
+        """Count one answered request of the owner of a key."""
+        self.key_requests.labels(name, str(status)).inc()
+        if rows:
+            self.key_rows.labels(name).inc(rows)
 
     def batch(self, rows: int, requests: int, seconds: float) -> None:
         """Record what the engine solved together."""
@@ -122,6 +132,7 @@ _REASONS = {
     413: "too large",
     415: "media type",
     422: "invalid",
+    429: "limit of a key",
     499: "client gone",
     503: "overloaded",
     504: "deadline",

@@ -85,6 +85,7 @@ class Workers:
 
     def __init__(self, worker: int, folder: Path, send: Callable[[str, tuple[object, ...]], None]) -> None:
         self.worker = worker
+        self.folder = folder
         self.copies = Copies(folder)
         self._board = Board(folder)
         self._send = send

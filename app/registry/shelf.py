@@ -142,7 +142,7 @@ class Shelf:
         return taken
 
     def _take_version(self, key: Key, fingerprint: Fingerprint, have: Taken | None) -> Taken | None:
-        """A version as the store has it now; as it was before, or None, if that cannot be loaded."""
+        """Return a version as the store has it now; as it was before, or None, if that cannot be loaded."""
         if have is not None and have.fingerprint == fingerprint:
             self.failures.forget(key)
             return have

@@ -18,7 +18,7 @@ import uvicorn
 
 from eigenserve.app.application import create_app
 from eigenserve.app.engine.service import Service
-from eigenserve.app.registry.peers import Peers
+from eigenserve.app.registry.peers import Workers
 from eigenserve.app.server.connection import BoundedConfig, BoundedProtocol
 from eigenserve.app.server.heartbeat import Line, Ready, beat
 from eigenserve.app.server.listener import ARRIVE_S, admit_no_more, has_waiting
@@ -113,7 +113,7 @@ def serve(
     listener: socket.socket,
     line: Line | None = None,
     load_first: bool = False,
-    peers: Peers | None = None,
+    workers: Workers | None = None,
 ) -> Exception | None:
     """Serve in this process until a signal ends it.
 
@@ -122,7 +122,7 @@ def serve(
         listener: the bound socket.
         line: to the supervisor, if there is one.
         load_first: load the models before taking connections, which others take meanwhile.
-        peers: the other workers, if there are any.
+        workers: the other workers, if there are any.
 
     Returns:
         None after a signal, or why the models could not be served.
@@ -131,8 +131,9 @@ def serve(
     service: Service = app.state.service
     service.store.log_failure = False
     service.load_first = load_first
-    if peers is not None:
-        service.registry.peers = peers
+    if workers is not None:
+        service.registry.peers = workers
+        app.state.keys.share(workers.folder)
     config = BoundedConfig(
         app,
         access_log=False,

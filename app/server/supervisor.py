@@ -208,8 +208,8 @@ def _work(
     from eigenserve.app.server.process import serve
 
     line = Line(connection)
-    peers = Workers(number, shared, lambda name, arguments: line.send(ForArbiter(name, arguments)))
-    failure = serve(settings, listener, line, load_first, peers)
+    workers = Workers(number, shared, lambda name, arguments: line.send(ForArbiter(name, arguments)))
+    failure = serve(settings, listener, line, load_first, workers)
     if failure is not None:
         line.send(CannotServe(str(failure)))
         sys.exit(2)

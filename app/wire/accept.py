@@ -55,7 +55,7 @@ def _range(part: str) -> tuple[str, float]:
 
 
 def _specificity(name: str, media_type: str) -> int | None:
-    """2 for the type itself, 1 for its family, 0 for anything; None for another type."""
+    """Return 2 for the type itself, 1 for its family, 0 for anything; None for another type."""
     if name == media_type:
         return 2
     if name == f"{media_type.split('/')[0]}/*":

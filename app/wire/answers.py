@@ -59,7 +59,7 @@ def predict_answer(asked: Asked, scores: FloatArray) -> bytes:
 
 
 def explanations(served: ServedModel, explanation: Explanation) -> list[dict[str, Any]]:
-    """An explanation -> the contract's entry for every row."""
+    """Turn an explanation into the contract's entry for every row."""
     predicted = predictions(served, explanation.scores)
     terms, features = explanation.terms, explanation.features
     found: list[dict[str, Any]] = [

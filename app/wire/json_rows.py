@@ -32,7 +32,7 @@ _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 
 @dataclass(frozen=True)
 class RowSlices:
-    """The rows of a JSON array that is not parsed yet.
+    """Hold the rows of a JSON array that is not parsed yet.
 
     Attributes:
         body: the text.

@@ -214,7 +214,7 @@ def _invalid_rows(loc: Location, error: InvalidRowsError) -> ProblemError:
 
 
 def _invalid_envelope(document: Mapping[str, Any], schema: type[BaseModel], error: ValidationError) -> ProblemError:
-    """The faults that pydantic names, in the words of the other errors."""
+    """Return the faults that pydantic names, in the words of the other errors."""
     faults: dict[Location, list[str]] = {}
     for fault in error.errors(include_url=False, include_context=False):
         msg = re.sub(r"^\w+ should ", "must ", fault["msg"]).replace("valid string", "text")
@@ -229,7 +229,7 @@ def _invalid_envelope(document: Mapping[str, Any], schema: type[BaseModel], erro
 
 
 def _place(document: Any, loc: Sequence[int | str]) -> Location:
-    """The part of pydantic's location that is in the document: behind it come the names of a union's types."""
+    """Return the part of pydantic's location that is in the document: behind it come the names of a union's types."""
     place: list[int | str] = []
     for part in loc:
         known = isinstance(document, dict) and part in document

@@ -1,4 +1,4 @@
-"""The batching rule of every operator here: the axis that `torch.func.vmap` adds joins the axis of the matrices."""
+"""Batch every operator here: the axis that `torch.func.vmap` adds joins the axis of the matrices."""
 
 from collections.abc import Callable
 from typing import Any

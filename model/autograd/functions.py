@@ -44,7 +44,7 @@ _PLAIN = (Tensor, torch.nn.Parameter)
 
 
 class _Eigenvalues(Function):
-    """(M, n), (M, n - 1) -> eigenvalues (M,), all float64 on the CPU: the first of `eigenpairs` in half the time.
+    """Map (M, n), (M, n - 1) to eigenvalues (M,), all float64 on the CPU: `eigenpairs`' first, in half the time.
 
     What autograd spends on an output costs as much as fifty matrices; the vectors are not an output here. Where the
     gradient is to be differentiated again, they are computed again, as outputs.

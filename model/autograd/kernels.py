@@ -1,4 +1,4 @@
-"""What the kernels compute, tensors in and tensors out, on the device of the tensors and without a graph.
+"""Compute what the kernels do, tensors in and tensors out, on the tensors' device and without a graph.
 
 All take and return contiguous float64: diag (M, n), off_diag (M, n - 1), values (M, places), vectors (M, places, n).
 Threads are those of `kernels.threads`, never torch's: torch's own threads spin for a while after each parallel

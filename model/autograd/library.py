@@ -1,4 +1,4 @@
-"""The operators `torch.ops.eigenserve.*`: what transforms, compilers and exported graphs see in place of Numba.
+"""Register `torch.ops.eigenserve.*`: what transforms, compilers and exported graphs see in place of Numba.
 
 All take float64: diag (M, n), off_diag (M, n - 1), values (M, places), vectors and rhs (M, places, n).
 

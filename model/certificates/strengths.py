@@ -37,7 +37,7 @@ def feature_strengths(predictor: Predictor) -> dict[str, float]:
 
 
 def _of_number(predictor: Predictor, index: int, feature: Feature) -> FloatArray:
-    """(O,)."""
+    """Bound the scores' slopes by a number, (O,)."""
     ensemble = predictor.ensemble
     low, high = feature.coordinate(np.array([feature.low, feature.high]))
     curves = ensemble.pencil.curves.curves

@@ -130,6 +130,12 @@ def _solve(diag: Any, off_diag: Any, *rest: Any) -> None:
     _kernel(_frozen(diag), _frozen(off_diag), *rest)
 
 
+@njit(error_model="numpy")
+def solve_batch(diag: Any, off_diag: Any, eig_idx: int, eigenvalues: Any, eigenvectors: Any) -> None:
+    """Do what `solve_eigenpairs` does, for kernels that solve batches themselves."""
+    _kernel(diag, off_diag, eig_idx, 1, eigenvalues.reshape(-1, 1), eigenvectors, True, np.empty((0, 0)))
+
+
 def solve_eigenvalues(diag: Any, off_diag: Any, eig_idx: int, eigenvalues: Any) -> None:
     """Write eigenvalue `eig_idx` of every matrix to eigenvalues (M,)."""
     _solve(diag, off_diag, eig_idx, 1, eigenvalues.reshape(-1, 1), _NONE, False, _NONE)

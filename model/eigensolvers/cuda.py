@@ -2,7 +2,7 @@
 
 torch scales and transposes the batch, so that neighbouring threads read neighbouring addresses; the kernels
 do the recurrences. The same source runs on a CPU through Triton's interpreter (TRITON_INTERPRET=1), which
-is how it is tested where there is no GPU. Results are within the same bounds as the CPU solver's, not the
+is how it is tested without a GPU. Results are within the same bounds as the CPU solver's, not the
 same bits.
 """
 

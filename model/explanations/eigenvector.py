@@ -1,6 +1,8 @@
-"""The eigenvector method: a score taken apart by the eigenvector that belongs to it."""
+"""Explain a score exactly by the eigenvector that belongs to it."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,7 +11,9 @@ from eigenserve.model.eigensolvers.cpu import solve_eigenpairs_and_gaps
 from eigenserve.model.explanations.explanation import Explanation
 from eigenserve.model.explanations.tables import ExplainedRows
 from eigenserve.model.kernels.threads import for_ranges
+from eigenserve.model.matrices.curves import Walk
 from eigenserve.model.matrices.ensemble import CHUNK_ROWS, SpectralEnsemble
+from eigenserve.model.matrices.pencil import Decomposition, weighted_forms
 from eigenserve.model.predictor import ClassLabel, Predictor
 
 
@@ -30,59 +34,81 @@ def explain_by_eigenvector(predictor: Predictor, columns: FloatArray, target: Cl
     def work(start: int, stop: int) -> None:
         for first in range(start, stop, CHUNK_ROWS):
             rows = slice(first, min(first + CHUNK_ROWS, stop))
-            parts = (part[rows] for part in (scores, constant, terms, slopes, gap))
-            _explain_chunk(ensemble, coordinates[rows], *parts)
+            solved = solve_rows(ensemble, coordinates[rows])
+            solved.gaps.min(axis=1, out=gap[rows])
+            ensemble.combine(solved.eigenvalues, scores[rows])
+            constant[rows], terms[rows], by_coordinate = decompose(ensemble, solved)
+            slopes[rows, : by_coordinate.shape[1]] = by_coordinate
 
     for_ranges(count, CHUNK_ROWS, work)
     outputs = predictor.outputs(columns, target, scores)
-    numeric = [i for i, feature in enumerate(features.features) if feature.kind == "numeric"]
-    chain = [features.features[i].coordinate_slope(columns[:, i]) for i in numeric]
     return Explanation(
         method="eigenvector",
         terms=tuple(term.name for term in ensemble.pencil.terms),
-        features=tuple(features.names[i] for i in numeric),
+        features=tuple(feature.name for feature in features.features if feature.kind == "numeric"),
         scores=scores,
         outputs=outputs,
-        score=_chosen(scores, outputs),
-        baseline=_chosen(constant + ensemble.offset, outputs),
-        contributions=_chosen(terms, outputs),
-        sensitivities=_chosen(slopes[:, numeric], outputs) * np.array(chain).reshape(len(numeric), count).T,
+        score=chosen(scores, outputs),
+        baseline=chosen(constant + ensemble.offset, outputs),
+        contributions=chosen(terms, outputs),
+        sensitivities=sensitivities(predictor, columns, chosen(slopes, outputs)),
         gap=gap,
         rows=ExplainedRows(features, columns, tuple(term.features for term in ensemble.pencil.terms)),
     )
 
 
-def _chosen(values: FloatArray, outputs: FloatArray) -> FloatArray:
-    """Select the chosen output of each row: (N, ..., O) and (N, O) -> (N, ...)."""
-    if outputs.shape[1] == 1:
-        return values[..., 0] * outputs[:, 0].reshape(-1, *(1,) * (values.ndim - 2))
-    return np.einsum("n...o,no->n...", values, outputs)
+class SolvedRows(NamedTuple):
+    """Rows with the eigenpairs of all their heads.
+
+    Attributes:
+        walk: where they stand on the curves.
+        diag, off_diag: T, (N, H, n) and (N, H, n - 1).
+        eigenvalues, eigenvectors, gaps: (N, H), (N, H, n) and (N, H).
+    """
+
+    walk: Walk
+    diag: FloatArray
+    off_diag: FloatArray
+    eigenvalues: FloatArray
+    eigenvectors: FloatArray
+    gaps: FloatArray
 
 
-def _explain_chunk(
-    ensemble: SpectralEnsemble,
-    coordinates: FloatArray,
-    scores: FloatArray,
-    constant: FloatArray,
-    terms: FloatArray,
-    slopes: FloatArray,
-    gap: FloatArray,
-) -> None:
-    pencil, k = ensemble.pencil, ensemble.eig_idx
-    walk = pencil.curves.walk(coordinates)
-    diag, off_diag = pencil.matrices(walk)
+def solve_rows(ensemble: SpectralEnsemble, coordinates: FloatArray) -> SolvedRows:
+    """Solve rows of coordinates (N, F)."""
+    walk = ensemble.pencil.curves.walk(coordinates)
+    diag, off_diag = ensemble.pencil.matrices(walk)
     n = diag.shape[2]
     eigenvalues, eigenvectors, gaps = np.empty(diag.shape[:2]), np.empty(diag.shape), np.empty(diag.shape[:2])
     solve_eigenpairs_and_gaps(
         diag.reshape(-1, n),
         off_diag.reshape(eigenvalues.size, n - 1),
-        k,
+        ensemble.eig_idx,
         eigenvalues.reshape(-1),
         eigenvectors.reshape(-1, n),
         gaps.reshape(-1),
     )
-    gaps.min(axis=1, out=gap)
-    ensemble.combine(eigenvalues, scores)
-    weights = np.tile(ensemble.member_weights, (ensemble.num_outputs, 1))
-    constant[:], terms[:], chunk_slopes = pencil.decompose(walk, eigenvectors, weights)
-    slopes[:, : chunk_slopes.shape[1]] = chunk_slopes
+    return SolvedRows(walk, diag, off_diag, eigenvalues, eigenvectors, gaps)
+
+
+def decompose(ensemble: SpectralEnsemble, solved: SolvedRows) -> Decomposition:
+    """Take the scores of solved rows apart by their eigenvectors."""
+    count, heads, n = solved.diag.shape
+    forms = np.empty((count, heads, 2 * n - 1))
+    weighted_forms(solved.eigenvectors, ensemble.member_weights, forms)
+    return ensemble.pencil.decompose(solved.walk, forms, ensemble.num_outputs)
+
+
+def sensitivities(predictor: Predictor, columns: FloatArray, slopes: FloatArray) -> FloatArray:
+    """Return d(score)/dx (N, F') of the numeric features, of slopes by coordinates (N, F)."""
+    features = predictor.features.features
+    numeric = [i for i, feature in enumerate(features) if feature.kind == "numeric"]
+    chain = [features[i].coordinate_slope(columns[:, i]) for i in numeric]
+    return slopes[:, numeric] * np.array(chain).reshape(len(numeric), len(columns)).T
+
+
+def chosen(values: FloatArray, outputs: FloatArray) -> FloatArray:
+    """Combine (N, ..., O) by outputs (N, O) into (N, ...)."""
+    if outputs.shape[1] == 1:
+        return values[..., 0] * outputs[:, 0].reshape(-1, *(1,) * (values.ndim - 2))
+    return np.einsum("n...o,no->n...", values, outputs)

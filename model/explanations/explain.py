@@ -12,23 +12,38 @@ from eigenserve.model.arrays import FloatArray
 from eigenserve.model.explanations.aumann_shapley import path_values
 from eigenserve.model.explanations.eigenvector import explain_by_eigenvector
 from eigenserve.model.explanations.explanation import Explanation
+from eigenserve.model.explanations.integrated import explain_integrated
+from eigenserve.model.explanations.reference import Reference
 from eigenserve.model.explanations.shapley import shapley_values
 from eigenserve.model.explanations.tables import ExplainedRows
 from eigenserve.model.predictor import ClassLabel, Predictor
 from eigenserve.model.rows.baseline import baseline_columns
 
 #: Methods of ``explain``.
-METHODS = ("eigenvector", "path", "shapley")
+METHODS = ("integrated", "eigenvector", "shapley", "path")
 #: Rows between two looks at whether anybody still waits: up to seconds for paths and for 16 features of "shapley".
 ROWS_AT_ONCE = 32
+
+
+def check_comparison(method: str, reference: bool, baseline: bool) -> None:
+    """Refuse a reference, or a baseline, for a method that compares with something else.
+
+    Raises:
+        ValueError: saying which method takes it.
+    """
+    if reference and method != "integrated":
+        raise ValueError(f'reference must be left out for the method "{method}"; "integrated" takes one')
+    if baseline and method not in ("shapley", "path"):
+        raise ValueError(f'baseline must be left out for the method "{method}"; "shapley" and "path" take one')
 
 
 def explain(
     predictor: Predictor,
     columns: FloatArray,
-    method: str = "eigenvector",
+    method: str = METHODS[0],
     target: ClassLabel | None = None,
     baseline: FloatArray | None = None,
+    reference: Reference | None = None,
     seed: int = 0,
     check: Callable[[], None] = lambda: None,
 ) -> Explanation:
@@ -40,6 +55,7 @@ def explain(
         method, target, seed: as for ``SpectralModel.explain``.
         baseline: columns of what "path" and "shapley" compare with, (F,), or (B, F) for a sample: then the values
             are the means of those against each of its rows; the typical row by default.
+        reference: what "integrated" compares with; the training average by default.
         check: called now and then while it takes long; it may raise, to give up.
 
     Raises:
@@ -47,6 +63,8 @@ def explain(
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
+    if method == "integrated":
+        return explain_integrated(predictor, columns, target, reference, check)
     by_eigenvector = explain_by_eigenvector(predictor, columns, target)
     if method == "eigenvector":
         return by_eigenvector

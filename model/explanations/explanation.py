@@ -37,6 +37,8 @@ class Explanation:
         gap: (N,), the smallest distance of a member's eigenvalue to its neighbours, to one part in 128, or to a
             few roundings of the largest matrix entries where it is that small (infinite for dim 1).
         standard_error: (N, T) of sampled contributions; zero where they are exact, None where none is sampled.
+        reference: what "integrated" compares with; None for the other methods.
+        remainder: (N,), what quadrature left of the score of "integrated", and was spread over the contributions.
         rows: the rows themselves, for ``to_shap`` and ``plot``.
     """
 
@@ -51,6 +53,8 @@ class Explanation:
     sensitivities: FloatArray
     gap: FloatArray
     standard_error: FloatArray | None = None
+    reference: str | None = None
+    remainder: FloatArray | None = None
     rows: ExplainedRows | None = None
 
     def __post_init__(self) -> None:

@@ -58,7 +58,7 @@ class ResponseCurve:
 
 @dataclass(frozen=True, eq=False)
 class ResponseCurves(Mapping[str, ResponseCurve]):
-    """The response curves through one row, by feature.
+    """Hold the response curves through one row, by feature.
 
     Attributes:
         curves: feature -> its curve.

@@ -89,15 +89,15 @@ class TridiagonalPencil:
             off_diag.reshape(paths, knots, self.num_heads, self.dim - 1),
         )
 
-    def decompose(self, walk: Walk, eigenvectors: FloatArray, weights: FloatArray) -> Decomposition:
-        """Decompose weighted sums of v'Tv over members: v'T(x)v = v'Av + sum over terms of v'M_t(x_t)v.
+    def decompose(self, walk: Walk, forms: FloatArray, outputs: int) -> Decomposition:
+        """Decompose sums of products <F, T> over members: <F, T(x)> = <F, A> + sum over terms of <F, M_t(x_t)>.
 
         Args:
             walk: where N rows stand.
-            eigenvectors: (N, H, n), of unit norm.
-            weights: (O, G), of each member G in each output O; H = O G.
+            forms: F, (N, H, 2n - 1), as ``weighted_forms`` gives them of eigenvectors: then <F, T> = weight v'Tv.
+            outputs: O, of which each has H / O heads.
         """
-        count, outputs = len(walk.starts), len(weights)
+        count = len(walk.starts)
         features = 1 + max((i for term in self.terms for i in term.features), default=-1)
         parts = Decomposition(
             np.empty((count, outputs)),
@@ -109,8 +109,7 @@ class TridiagonalPencil:
             self.curves.direction,
             self._runs,
             *self._packed,
-            eigenvectors,
-            weights,
+            forms,
             *parts,
         )
         return parts
@@ -212,8 +211,7 @@ def _cached(sources: int) -> tuple[Any, Any]:
         runs: Any,
         constant: Any,
         table: Any,
-        vectors: Any,
-        member_weights: Any,
+        given: Any,
         constants: Any,
         terms: Any,
         slopes: Any,
@@ -222,21 +220,18 @@ def _cached(sources: int) -> tuple[Any, Any]:
         if sources < 0:  # only so that the digest is captured
             return
         heads, blocks, matrices, width = table.shape
-        count, _, n = vectors.shape
-        members = member_weights.shape[1]
+        count, _, entries = given.shape
+        members = heads // constants.shape[1]
         constant_lanes, lanes = constant.reshape(-1, width // 2), table.reshape(-1, width // 2)
         forms = np.zeros((2 * count * blocks, width // 2))
         numbers = forms.reshape(count, blocks * width)
         zero = fill(load(forms, 0), 0.0)
         constants[:] = 0.0
         for h in range(heads):
-            o, g = h // members, h % members
-            scale = member_weights[o, g]
+            o = h // members
             for j in range(count):
-                for i in range(n):
-                    numbers[j, i] = scale * vectors[j, h, i] * vectors[j, h, i]
-                for i in range(n - 1):
-                    numbers[j, n + i] = 2.0 * scale * vectors[j, h, i] * vectors[j, h, i + 1]
+                for i in range(entries):
+                    numbers[j, i] = given[j, h, i]
             for b in range(blocks):
                 place = h * blocks + b
                 own_0, own_1 = load(constant_lanes, 2 * place), load(constant_lanes, 2 * place + 1)
@@ -267,6 +262,19 @@ def _cached(sources: int) -> tuple[Any, Any]:
                             slopes[j, q, o] += sum_lanes(by_q)
 
     return gather, decompose
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def weighted_forms(vectors: Any, member_weights: Any, forms: Any) -> None:
+    """Write d(score)/dT into forms (N, H, 2n - 1): weight v_i^2, then 2 weight v_i v_(i+1), of unit vectors (N, H, n)."""
+    count, heads, n = vectors.shape
+    for j in range(count):
+        for h in range(heads):
+            scale = member_weights[h % len(member_weights)]
+            for i in range(n):
+                forms[j, h, i] = scale * vectors[j, h, i] * vectors[j, h, i]
+            for i in range(n - 1):
+                forms[j, h, n + i] = 2.0 * scale * vectors[j, h, i] * vectors[j, h, i + 1]
 
 
 _gather, _decompose = _cached(source_digest(*SOLVER_SOURCES))

@@ -1,4 +1,4 @@
-"""One eigenvalue of an affine pencil as a single node: what a training step of a small layer costs.
+"""Compute one eigenvalue of an affine pencil as a single node: what a training step of a small layer costs.
 
     T_o(x) = A_o + sum over i of x_i M_io,    out_o(x) = lambda_k(T_o(x))
 
@@ -60,7 +60,7 @@ def _rows(diag: Tensor, off_diag: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _AffineEigenvalues(Function):
-    """`affine_eigenvalues` by the kernels below, differentiable to any order in reverse mode."""
+    """Compute `affine_eigenvalues` by the kernels below, differentiable to any order in reverse mode."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, matrices: Tensor, eig_idx: int) -> Tensor:

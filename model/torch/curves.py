@@ -16,7 +16,7 @@ Basis = Literal["hats", "ramps"]
 
 
 class PiecewiseCurves(nn.Module):
-    """(..., F) coordinates -> (..., out_features) weights, one per matrix of the curves.
+    """Map (..., F) coordinates to (..., out_features) weights, one per matrix of the curves.
 
     Put before a `SpectralLayer`, it makes that layer's pencil walk along piecewise-linear curves of matrices, as a
     served model's does (see `Curve`): ``nn.Sequential(curves, SpectralNeuron(curves.out_features, dim))``. Categories

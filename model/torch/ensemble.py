@@ -12,7 +12,7 @@ from eigenserve.model.torch.layers import Attribution, SpectralLayer
 
 
 class SpectralEnsemble(nn.Module):
-    """(..., in_features) -> (..., out_features): offset_o + sum over members g of w_g lambda_k(T_og(x)).
+    """Map (..., in_features) to (..., out_features): offset_o + sum over members g of w_g lambda_k(T_og(x)).
 
     ``heads`` is a `SpectralLayer` with out_features * members outputs, ordered by output and then by member; ``offset``
     is a parameter and ``member_weights`` a buffer, 1 / members each. Train the mean, or each member on its loss by

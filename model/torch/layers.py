@@ -23,14 +23,14 @@ START_SPREAD = 0.2
 
 
 class Attribution(NamedTuple):
-    """What made an output: constant (..., out) and contributions (..., out, in), which add up to the output."""
+    """Hold what made an output: constant (..., out) and contributions (..., out, in), which add up to the output."""
 
     constant: Tensor
     contributions: Tensor
 
 
 class SpectralLayer(nn.Module):
-    """(..., in_features) -> (..., out_features): output o is lambda_k(A_o + sum over i of x_i M_io).
+    """Map (..., in_features) to (..., out_features): output o is lambda_k(A_o + sum over i of x_i M_io).
 
     All matrices are symmetric tridiagonal, dim x dim, in one parameter ``matrices`` (in_features + 1, out_features,
     2 dim - 1): the diagonal and then the off-diagonal of each, the constants A last. One parameter, since an optimiser
@@ -162,7 +162,7 @@ class SpectralLayer(nn.Module):
 
 
 class SpectralNeuron(SpectralLayer):
-    """(..., in_features) -> (...): one eigenvalue of an affine pencil; `SpectralLayer` with a single output.
+    """Map (..., in_features) to (...): one eigenvalue of an affine pencil; `SpectralLayer` with a single output.
 
     Source: A. Shtoff, "Eigenvalues as models" (2025-26).
     """

@@ -26,7 +26,7 @@ def checked_signs(signs: Sequence[int] | None, count: int) -> tuple[int, ...]:
 
 
 class MonotoneMatrices(nn.Module):
-    """The parametrisation of `SpectralLayer.matrices`: (in_features + 1, heads, 2 dim - 1), of the same shape.
+    """Parametrise `SpectralLayer.matrices`: (in_features + 1, heads, 2 dim - 1), of the same shape.
 
     Where an input is monotone its parameters are l (the diagonal of L) and s (what is below), and its matrix has the
     diagonal l_i^2 + s_(i-1)^2 and the off-diagonal l_i s_i. A tridiagonal semidefinite matrix always has such an L.

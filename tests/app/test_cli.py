@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from tests.support.server_process import free_port, start_command
+from tests.support.server_process import ROOT, free_port, start_command
 
+from eigenserve.app.keys.file import parse_keys
+from eigenserve.app.keys.grants import ORDINARY, digest_of
 from eigenserve.model import ModelStore
 
 
@@ -77,3 +82,29 @@ def test_an_unknown_default_model_is_named(tmp_path: Path, store: ModelStore):
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, store: ModelStore, arguments, environment, says):
     check(*run(tmp_path, "serve", "--store", str(store.root), *arguments, **environment), says)
+
+
+def test_a_mistake_in_the_file_of_keys_is_named(tmp_path: Path, store: ModelStore):
+    keys = tmp_path / "keys.toml"
+    for content, says in (("[[keys]", "not valid TOML"), ('[[keys]]\nname = "a"\nsha256 = "a key"\n', "sha256")):
+        keys.write_text(content)
+        answer = run(tmp_path, "serve", "--store", str(store.root), EIGENSERVE_KEYS_FILE=str(keys))
+        check(*answer, "keys.toml", says)
+        assert "a key" not in answer[1].replace("keys.toml: key 1", "")
+    check(*run(tmp_path, "serve", EIGENSERVE_JWT_AUDIENCE="us"), "EIGENSERVE_JWT_JWKS_URL")
+
+
+def test_a_new_key_is_printed_with_its_entry():
+    made = subprocess.run(
+        [sys.executable, "-m", "eigenserve", "new-key", "billing", "--rows-per-s", "5", "--heavy", "1"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": "src"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    key = made.stderr.strip().removeprefix("key of billing: ")
+    assert len(key) == 43
+    grant = parse_keys(made.stdout, "entry")[digest_of(key.encode())]
+    assert (grant.name, grant.rows_per_s, grant.heavy, grant.scopes) == ("billing", 5.0, 1, ORDINARY)

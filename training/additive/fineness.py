@@ -7,6 +7,8 @@ A place along a coast or a season needs many knots, where most effects are smoot
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,6 +34,9 @@ def finer_features(
     residuals: FloatArray,
     fold: NDArray[np.int64],
     rng: np.random.Generator,
+    tried: Collection[int],
+    max_rows: int = MAX_ROWS,
+    late: Callable[[], bool] = lambda: False,
 ) -> dict[int, int]:
     """Find features that deserve more knots than others, and how many.
 
@@ -41,14 +46,17 @@ def finer_features(
         residuals: (N, O), target minus what an additive model that has not seen the row says.
         fold: (N,).
         rng: chooses rows where there are many.
+        tried: positions of the features that are tried.
+        max_rows: that they are judged on.
+        late: true once what is at hand must do.
     """
-    part = np.sort(rng.permutation(len(fold))[:MAX_ROWS])
+    part = np.sort(rng.permutation(len(fold))[:max_rows])
     z, fold, left = coordinates[part], fold[part], residuals[part] - residuals[part].mean(axis=0)
     variance = float((left**2).mean())
     usual = main_knots(len(coordinates))
     finer: dict[int, int] = {}
     for i, feature in enumerate(space.features):
-        if feature.kind not in ("numeric", "datetime") or variance == 0.0:
+        if i not in tried or feature.kind not in ("numeric", "datetime") or variance == 0.0 or late():
             continue
         plain = main_curve(0, i, z[:, i], feature.missing, "piecewise", usual)
         best = MIN_GAIN

@@ -1,4 +1,4 @@
-"""Sum least squares over rows that stand on curves: two matrices each, so a design matrix is never made.
+"""Least-squares sums over rows that stand on curves: two matrices each, so no design matrix is ever made.
 
 A row's design vector holds, for every curve, 1 - w at one matrix and w at the next, and a one for the constant. Its
 outer product has 4 C^2 entries whatever the number of matrices, which makes a Gram matrix of hundreds of columns as
@@ -13,19 +13,20 @@ from typing import Any
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.linalg import block_diag
+from scipy.sparse import block_diag, csr_array, eye_array
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.training.curves.basis import CurveBasis, curve_set
 
 
-def basis_matrix(bases: Sequence[CurveBasis]) -> FloatArray:
-    """Build the matrix (R + 1, P + 1) from parameters to matrices of all curves, and the constant."""
-    return np.asarray(block_diag(*(basis.matrix for basis in bases), np.ones((1, 1))))
+def basis_matrix(bases: Sequence[CurveBasis]) -> csr_array:
+    """(R + 1, P + 1): matrices of all curves, and the constant, from their parameters."""
+    blocks = [eye_array(basis.num_params) if basis.matrix is None else basis.matrix for basis in bases]
+    return block_diag([*blocks, np.ones((1, 1))], format="csr")
 
 
 def gather(starts: NDArray[np.int32], weights: NDArray[np.float32], table: FloatArray) -> FloatArray:
-    """Multiply the design with ``table`` (R + 1, O), the constant last: (N, O)."""
+    """Design times ``table`` (R + 1, O), the constant last: (N, O)."""
     out = np.empty((len(starts), table.shape[1]))
     _gather(starts, weights, np.ascontiguousarray(table), out)
     return out
@@ -39,7 +40,7 @@ def gram(
     pull: FloatArray,
     num_matrices: int,
 ) -> tuple[FloatArray, FloatArray]:
-    """Sum weighted design' design (R + 1, R + 1) and design' pull (R + 1, O) over the rows in ``rows``.
+    """Weighted design' design (R + 1, R + 1) and design' pull (R + 1, O) over the rows in ``rows``.
 
     Args:
         starts, weights: (N, C), where each row stands.
@@ -55,7 +56,7 @@ def gram(
 
 
 def cross_fitted(bases: Sequence[CurveBasis], z: FloatArray, target: FloatArray, fold: NDArray[np.int64]) -> FloatArray:
-    """Predict the target by a ridge regression in these curves, each row by the fit that has not seen it: (N, O).
+    """(N, O): the target by a ridge regression in these curves, each row by the fit that has not seen it.
 
     Args:
         bases: the curves.
@@ -66,7 +67,7 @@ def cross_fitted(bases: Sequence[CurveBasis], z: FloatArray, target: FloatArray,
     walk = curve_set(bases).walk(z)
     starts, weights = walk.starts, walk.weights.astype(np.float32)
     basis = basis_matrix(bases)
-    ones, size = np.ones(len(z)), len(basis) - 1
+    ones, size = np.ones(len(z)), basis.shape[0] - 1
     held = [np.flatnonzero(fold == f) for f in range(int(fold.max()) + 1)]
     sums = [gram(starts, weights, rows, ones, target, size) for rows in held]
     whole, moments = sum(s for s, _ in sums), sum(m for _, m in sums)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -65,6 +65,9 @@ def find_pairs(
     fold: NDArray[np.int64],
     importance: FloatArray,
     rng: np.random.Generator,
+    max_features: int = MAX_FEATURES,
+    max_rows: int = MAX_ROWS,
+    late: Callable[[], bool] = lambda: False,
 ) -> list[PairGain]:
     """Find pairs worth a term, one after the other: each by what it explains once those before it have.
 
@@ -77,25 +80,33 @@ def find_pairs(
         fold: (N,).
         importance: (F,), by which features are preferred where there are many.
         rng: chooses rows where there are many.
+        max_features: of which pairs are tried, the most important ones.
+        max_rows: that pairs are judged on.
+        late: true once what was found must do.
     """
-    part = np.sort(rng.permutation(len(fold))[:MAX_ROWS])
+    part = np.sort(rng.permutation(len(fold))[:max_rows])
     z, fold = coordinates[part], fold[part]
     left = residuals[part] - residuals[part].mean(axis=0)
     variance = float((left**2).mean())
     if variance == 0.0:
         return []
-    wanted = [i for i in np.argsort(-importance, kind="stable")[:MAX_FEATURES] if importance[i] > 0]
-    probes = {pair: pair_curves(0, space, z, *pair, PROBE) for pair in combinations(sorted(map(int, wanted)), 2)}
+    wanted = [i for i in np.argsort(-importance, kind="stable")[:max_features] if importance[i] > 0]
+    # A table of categories is counted before it is made: of two names of thousands it would fill the memory.
+    small = [
+        pair
+        for pair in combinations(sorted(map(int, wanted)), 2)
+        if max(1, space.features[pair[0]].num_codes) * max(1, space.features[pair[1]].num_codes) <= MAX_PROBE_MATRICES
+    ]
+    probes = {pair: pair_curves(0, space, z, *pair, PROBE) for pair in small}
     probes = {
         pair: bases
         for pair, bases in probes.items()
-        if 0 < sum(len(basis.matrix) for basis in bases) <= MAX_PROBE_MATRICES
+        if 0 < sum(basis.curve.num_matrices for basis in bases) <= MAX_PROBE_MATRICES
     }
     found: list[PairGain] = []
-    while probes and len(found) < MAX_PAIRS:
-        ranking = sorted(_gains(probes, z, left, fold, variance), key=lambda gain: -gain.gain)
-        best = ranking[0]
-        if not best.worthwhile:
+    while probes and len(found) < MAX_PAIRS and not late():
+        ranking = sorted(_gains(probes, z, left, fold, variance, late), key=lambda gain: -gain.gain)
+        if not ranking or not (best := ranking[0]).worthwhile:
             break
         found.append(best)
         bases = probes[best.pair]
@@ -114,12 +125,15 @@ def _gains(
     target: FloatArray,
     fold: NDArray[np.int64],
     variance: float,
+    late: Callable[[], bool],
 ) -> list[PairGain]:
     listed = list(probes.items())
     found: list[PairGain | None] = [None] * len(listed)
 
     def work(start: int, stop: int) -> None:
         for i in range(start, stop):
+            if late():
+                return
             pair, bases = listed[i]
             better = (target**2 - (target - cross_fitted(bases, z, target, fold)) ** 2).mean(axis=1) / variance
             error = float(better.std()) / np.sqrt(len(better))

@@ -30,7 +30,9 @@ def add_fit(commands: Any) -> None:
     )
     fit.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
     fit.add_argument(
-        "--task", choices=["auto", "regression", "binary", "multiclass", "poisson"], default=argparse.SUPPRESS
+        "--task",
+        choices=["auto", "regression", "binary", "multiclass", "poisson", "gamma", "tweedie"],
+        default=argparse.SUPPRESS,
     )
     fit.add_argument("--name", help="the model's name in the store (default: the file's name)")
     fit.add_argument("--store", help="folder or fsspec URL of the store (default: $EIGENSERVE_STORE, or models)")
@@ -46,6 +48,7 @@ def add_fit(commands: Any) -> None:
     )
     add_file_options(fit)
     fit.add_argument("--device", choices=["auto", "cpu"], default="auto", help="where to train")
+    fit.add_argument("--plan", action="store_true", help="print what would be done, its seconds and memory, and stop")
     fit.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     for name, kind, text in _SETTINGS:
         fit.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help=text)
@@ -71,12 +74,13 @@ def _count(text: str) -> int:
 
 
 _SETTINGS = (
-    ("dim", int, "size of the matrices (default 15)"),
-    ("members", int, "spectral neurons whose mean is the score (default 12)"),
+    ("dim", int, "size of the matrices (default: found by the search)"),
+    ("members", int, "spectral neurons whose mean is the score (default: 10 to 24, by the size)"),
     ("pairs", str, "pairs of features with a term of their own: a:b,c:d, none, or auto (default)"),
     ("epochs", int, "passes over the rows (default: found by the search)"),
-    ("budget", float, "seconds that the search may take, about (default 60)"),
-    ("loss", str, "of a regression: auto (default), squared, huber, absolute, quantile"),
+    ("budget", float, "seconds that the whole fit may take (default 60)"),
+    ("max-memory", str, "bytes of memory that it may use, like 2G (default: half of what is free)"),
+    ("loss", str, "of a regression: auto (default), squared, huber, absolute, quantile, gamma, tweedie"),
     ("quantile", float, "which one, for that loss (default 0.5)"),
     ("link", str, "of a regression: identity, log, or auto for the better (default)"),
     ("monotone", str, "features along which the score never falls or never rises: f=+,g=-"),
@@ -84,7 +88,10 @@ _SETTINGS = (
     ("concave", _names, "features along which it is concave (takes the smallest)"),
     ("max-strength", str, "how much the score may change per unit of a feature, or between categories: f=0.5,g=2"),
     ("weight", str, "column that says how much each row counts"),
-    ("exposure", str, "column of exposures, for the task poisson"),
+    ("power", float, "of Tweedie's variance, between 1 and 2, for that loss (default 1.5)"),
+    ("exposure", str, "column of exposures, for counts and costs (poisson, gamma, tweedie)"),
+    ("offset", str, "column of logarithms that belong to the score, for the same"),
+    ("teacher", str, "column or file of a stronger model's predictions or probabilities to learn from, too"),
     ("class-weight", str, "balanced, or none (default)"),
     ("curves", str, "piecewise (default), or linear for the plain affine pencil"),
     ("seed", int, "of everything random (default 0)"),
@@ -106,8 +113,9 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.training.data.columns import reading_options
     from eigenserve.training.data.sampling import read_sample
     from eigenserve.training.data.table import FileOptions
-    from eigenserve.training.evaluation.evaluate import evaluate, evaluate_scores
-    from eigenserve.training.fit import fit
+    from eigenserve.training.evaluation.evaluate import deviance_power, evaluate, evaluate_scores
+    from eigenserve.training.fit import fit, plan
+    from eigenserve.training.planning.clock import Clock
     from eigenserve.training.progress import FitProgress, Silent
     from eigenserve.training.report.document import report_html
     from eigenserve.training.search.journal import journal_of
@@ -119,6 +127,7 @@ def _run(arguments: argparse.Namespace) -> None:
     names = [name.replace("-", "_") for name, *_ in _SETTINGS] + ["task"]
     options = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
     settings = read_settings(arguments.config, options) if arguments.config else make_settings(options)
+    clock = Clock(settings.budget)
     name, store = _model_name(arguments), _store(arguments.store)
     # What a fit keeps for --resume is always on this machine.
     local = store.root if isinstance(store, ModelStore) else store.cache
@@ -133,6 +142,9 @@ def _run(arguments: argparse.Namespace) -> None:
     )
     rows = read_sample(arguments.data, arguments.max_rows, settings.seed, files)
     table = training_table(rows.frame, arguments.target, settings)
+    if arguments.plan:
+        print("\n".join(plan(table, arguments.target, settings).lines()))
+        return
     test = None
     if arguments.test:
         test = read_sample(arguments.test, arguments.max_rows, settings.seed, files).frame
@@ -147,14 +159,15 @@ def _run(arguments: argparse.Namespace) -> None:
         ranks.exchange(None)
         for note in rows.notes if ranks.first else ():
             progress.say(note)
-        fitted = fit(table, arguments.target, settings, progress if ranks.first else Silent(), journal, ranks)
+        reporter = progress if ranks.first else Silent()
+        fitted = fit(table, arguments.target, settings, reporter, journal, ranks, clock)
         shares = ranks.exchange({"members": ranks.jobs, "seconds": round(ranks.seconds, 3)})
     if not ranks.first:
         return
     fitted = replace(fitted, notes=(*rows.notes, *fitted.notes))
     data = {**fitted.model.card["data"], "rows_in_file": rows.total}
     model = replace(fitted.model, card={**fitted.model.card, "data": data})
-    judged = {"out_of_fold": evaluate_scores(model, fitted.scores, fitted.target, fitted.weight)}
+    judged = {"out_of_fold": evaluate_scores(model, fitted.scores, fitted.target, fitted.weight, deviance_power(model))}
     if test is not None:
         judged["test"] = evaluate(model, test)
     metrics = {part: found.card for part, found in judged.items()}

@@ -19,8 +19,11 @@ from eigenserve.model.operators.arguments import MAX_SEED, Which
 from eigenserve.model.operators.spectral_hessian import SpectralHessian
 from eigenserve.model.operators.spectral_loss import RowLoss, spectral_loss
 from eigenserve.model.spectral import SpectralModel
+from eigenserve.training.data.exposure import per_unit
 from eigenserve.training.data.target import split_target
+from eigenserve.training.evaluation.evaluate import deviance_power
 from eigenserve.training.kernels.losses import (
+    GAMMA,
     HUBER,
     LOGISTIC,
     MAX_LOG_RATE,
@@ -28,6 +31,7 @@ from eigenserve.training.kernels.losses import (
     REGRESSION_LOSSES,
     SOFTMAX,
     SQUARED,
+    TWEEDIE,
     choose_objective,
     standardised,
 )
@@ -175,7 +179,7 @@ def choose_loss(model: SpectralModel) -> tuple[str, RowLoss]:
     Losses without curvature of their own (absolute, quantile) are replaced by Huber's.
     """
     settings = _settings(model)
-    objective = choose_objective(model.task, settings["loss"], settings["quantile"], model.log_link)
+    objective = choose_objective(model.task, settings["loss"], settings["quantile"], model.log_link, settings["power"])
     kind, parameter = objective.training
     if kind == SQUARED:
         return "squared", lambda scores, target: 0.5 * (scores[:, 0] - target) ** 2
@@ -183,6 +187,8 @@ def choose_loss(model: SpectralModel) -> tuple[str, RowLoss]:
         return "huber", _huber(REGRESSION_LOSSES["huber"][1] if kind == QUANTILE else parameter)
     if kind == LOGISTIC:
         return "logistic", _logistic
+    if kind in (GAMMA, TWEEDIE):
+        return settings["loss"], _costs(parameter)
     return ("softmax", _softmax) if kind == SOFTMAX else ("poisson", _poisson)
 
 
@@ -209,10 +215,9 @@ def _rows(model: SpectralModel, frame: pd.DataFrame) -> _Rows:
         raise UserError(f"column {model.target!r} must be at least 0, and above 0 somewhere: its logarithm is scored")
     if settings["weight"] is not None:
         weight = _column(features, settings["weight"])
-    if settings["exposure"] is not None:
-        exposure = _column(features, settings["exposure"])
-        values, weight = values / exposure, weight * exposure
-    return _Rows(features[list(model.features.input_names)], values, weight)
+    power = deviance_power(model) or 1.0
+    target, weight = per_unit(features, target, weight, settings["exposure"], settings["offset"], power)
+    return _Rows(features[list(model.features.input_names)], target.values, weight)
 
 
 def _column(features: pd.DataFrame, name: str) -> FloatArray:
@@ -239,6 +244,17 @@ def _softmax(scores: Tensor, target: Tensor) -> Tensor:
 def _poisson(scores: Tensor, target: Tensor) -> Tensor:
     rate = torch.exp(scores[:, 0].clamp(max=MAX_LOG_RATE))
     return rate - target * (1.0 + scores[:, 0]) + torch.xlogy(target, target)
+
+
+def _costs(power: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return half of Tweedie's deviance of a power in (1, 2], up to what does not depend on the score."""
+
+    def loss(scores: Tensor, target: Tensor) -> Tensor:
+        held = scores[:, 0].clamp(-MAX_LOG_RATE, MAX_LOG_RATE)
+        rising = held if power == 2.0 else torch.exp((2.0 - power) * held) / (2.0 - power)
+        return rising + target * torch.exp((1.0 - power) * held) / (power - 1.0)
+
+    return loss
 
 
 def _pairs(result: EigenResult) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Cap:
             else:
                 own[1:] *= np.sqrt(factors)
             return
-        own = own[: self.basis.matrix.shape[1] - self.basis.curve.missing]
+        own = own[: self.basis.num_params - self.basis.curve.missing]
         line = 0.5 * own[0]
         if len(own) == 1:
             own[0] *= _factors(line[None], self.most)[0]
@@ -95,7 +95,7 @@ def caps_of(
                         starts[0] = feature.coordinate(np.array([feature.low]))[0]
                     units *= np.exp(starts * feature.scale + feature.center)
                 caps.append(Cap(basis, first, most * units))
-        first += basis.matrix.shape[1]
+        first += basis.num_params
     return tuple(caps)
 
 

@@ -30,12 +30,19 @@ class Target:
         task: the task.
         values: (N,) float64: the number itself, or the class as its position in ``classes``.
         classes: labels in the order of the outputs; none for numbers.
+        teacher: (N,) numbers or probabilities of the second of two classes, (N, classes) of more: a stronger model's.
     """
 
     name: str
     task: Task
     values: FloatArray
     classes: tuple[ClassLabel, ...] = ()
+    teacher: FloatArray | None = None
+
+    def rows(self, part: NDArray[np.int64]) -> Target:
+        """Return the targets of some rows."""
+        teacher = None if self.teacher is None else self.teacher[part]
+        return replace(self, values=self.values[part], teacher=teacher)
 
 
 def split_target(

@@ -45,8 +45,8 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        members: int = 12,
-        dim: int = 15,
+        members: int | None = None,
+        dim: int | None = None,
         pairs: Pairs = "auto",
         monotone: Mapping[str, str] | None = None,
         budget: float = 60.0,
@@ -104,7 +104,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
         """
         model = load_model(path)
         settings = dict(model.card.get("training", {}).get("settings", {}))
-        kept = ("members", "dim", "budget", "loss", "quantile", "link")
+        kept = ("members", "dim", "budget", "loss", "quantile", "power", "link")
         kept_settings = {name: settings[name] for name in kept if name in settings}
         estimator = cls(
             **{name: value for name, value in kept_settings.items() if name in cls._get_param_names()},

@@ -22,11 +22,13 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
     """Predict a number by an eigenvalue, each prediction explained exactly.
 
     Args:
-        loss: auto, squared, huber, absolute, quantile, or poisson for counts and rates.
+        loss: auto, squared, huber, absolute, quantile, poisson for counts and rates, gamma for positive costs, or
+            tweedie for costs that may be zero.
         quantile: which one, for that loss.
+        power: of Tweedie's variance, between 1 and 2, for that loss.
         link: identity for a score on the target's scale, log for its logarithm, auto for the better.
-        members: spectral neurons whose mean is the score.
-        dim: size of their matrices.
+        members: spectral neurons whose mean is the score; None for as many as the size allows.
+        dim: size of their matrices; None to let the search choose.
         pairs: pairs of features with a term of their own: "auto" to find them, "none", or a list of them.
         monotone: feature -> "+" or "-": the prediction never falls, or never rises, along it.
         budget: seconds that the search for a configuration may take, about.
@@ -38,9 +40,10 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
         *,
         loss: str = "auto",
         quantile: float = 0.5,
+        power: float = 1.5,
         link: str = "auto",
-        members: int = 12,
-        dim: int = 15,
+        members: int | None = None,
+        dim: int | None = None,
         pairs: Pairs = "auto",
         monotone: Mapping[str, str] | None = None,
         budget: float = 60.0,
@@ -51,6 +54,7 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
         )
         self.loss = loss
         self.quantile = quantile
+        self.power = power
         self.link = link
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -66,7 +70,7 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
         """
         poisson = self.loss == "poisson"
         loss = "auto" if poisson else self.loss
-        settings = self._settings(loss=loss, quantile=self.quantile, link=self.link)
+        settings = self._settings(loss=loss, quantile=self.quantile, power=self.power, link=self.link)
         table = read_columns(self, X, reset=True)
         values = read_target(y, len(table))
         if poisson and (values < 0).any():
@@ -113,8 +117,8 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):  # type: ignore[mi
         self,
         *,
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
-        members: int = 12,
-        dim: int = 15,
+        members: int | None = None,
+        dim: int | None = None,
         pairs: Pairs = "auto",
         monotone: Mapping[str, str] | None = None,
         budget: float = 60.0,

@@ -21,7 +21,12 @@ Interval = tuple[float, float]
 
 
 def metric_intervals(
-    model: SpectralModel, scores: FloatArray, target: Target, metrics: Metrics, weight: FloatArray | None = None
+    model: SpectralModel,
+    scores: FloatArray,
+    target: Target,
+    metrics: Metrics,
+    weight: FloatArray | None = None,
+    power: float | None = None,
 ) -> dict[str, Interval]:
     """Estimate (low, high) for every metric of N rows, over what other rows there might have been.
 
@@ -35,15 +40,17 @@ def metric_intervals(
         target: of the N rows.
         metrics: of the N rows.
         weight: (N,); by default all rows count the same.
+        power: as for ``score_metrics``.
     """
     rng = np.random.default_rng(0)
     count = len(scores)
     size = min(count, MAX_ROWS)
-    draws: dict[str, list[float]] = {name: [] for name in metrics.values}
+    # A calibration error is a sum of absolute gaps, which grow by resampling.
+    draws: dict[str, list[float]] = {name: [] for name in metrics.values if name != "ece"}
     for _ in range(RESAMPLES):
         rows = rng.integers(count, size=size)
         part = Target(target.name, target.task, target.values[rows], target.classes)
-        found = score_metrics(model, scores[rows], part, None if weight is None else weight[rows])
+        found = score_metrics(model, scores[rows], part, None if weight is None else weight[rows], power)
         for name, value in found.values.items():
             # A metric that needs all classes is not there where a resample lacks one.
             if name in draws:

@@ -11,6 +11,7 @@ import pandas as pd
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.data.columns import reading_options
+from eigenserve.training.data.exposure import per_unit
 from eigenserve.training.data.target import Target, positive_column, split_target
 from eigenserve.training.evaluation.bootstrap import Interval, metric_intervals
 from eigenserve.training.evaluation.metrics import Metrics, score_metrics
@@ -41,12 +42,17 @@ class Evaluation:
 
 
 def evaluate_scores(
-    model: SpectralModel, scores: FloatArray, target: Target, weight: FloatArray | None = None
+    model: SpectralModel,
+    scores: FloatArray,
+    target: Target,
+    weight: FloatArray | None = None,
+    power: float | None = None,
 ) -> Evaluation:
     """Judge scores (N, O) that ``model``, or members like its own, gave to rows with this target."""
     weight = np.ones(len(scores)) if weight is None else weight
-    metrics = score_metrics(model, scores, target, weight)
-    return Evaluation(target, scores, weight, metrics, metric_intervals(model, scores, target, metrics, weight))
+    metrics = score_metrics(model, scores, target, weight, power)
+    intervals = metric_intervals(model, scores, target, metrics, weight, power)
+    return Evaluation(target, scores, weight, metrics, intervals)
 
 
 def evaluate(model: SpectralModel, frame: pd.DataFrame) -> Evaluation:
@@ -62,8 +68,15 @@ def evaluate(model: SpectralModel, frame: pd.DataFrame) -> Evaluation:
     weight = np.ones(len(features))
     if settings.get("weight") is not None:
         weight = positive_column(features, settings["weight"])
-    if settings.get("exposure") is not None:
-        exposure = positive_column(features, settings["exposure"])
-        target = Target(target.name, target.task, target.values / exposure)
-        weight = weight * exposure
-    return evaluate_scores(model, model.scores(model.features.encode(features)), target, weight)
+    power = deviance_power(model)
+    exposure, offset = settings.get("exposure"), settings.get("offset")
+    target, weight = per_unit(features, target, weight, exposure, offset, power or 1.0)
+    return evaluate_scores(model, model.scores(model.features.encode(features)), target, weight, power)
+
+
+def deviance_power(model: SpectralModel) -> float | None:
+    """Return the power of Tweedie's deviance that ``model`` was trained to minimise; None where it was another loss."""
+    settings = model.card.get("training", {}).get("settings", {})
+    if model.task != "regression" or settings.get("loss") not in ("gamma", "tweedie"):
+        return 1.0 if model.task == "poisson" else None
+    return 2.0 if settings["loss"] == "gamma" else float(settings["power"])

@@ -11,7 +11,10 @@ from scipy.special import xlogy
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.data.target import Target
+from eigenserve.training.evaluation.trust import THIRDS, calibration_error, coverage_by_thirds
 
+#: The level of prediction intervals whose coverage is a metric.
+JUDGED_LEVEL = 0.9
 #: Probabilities are held above this before their logarithm, so that one sure mistake is not an infinite loss.
 TINY = float(np.finfo(np.float64).eps)
 
@@ -30,21 +33,31 @@ class Metrics:
 
 
 def score_metrics(
-    model: SpectralModel, scores: FloatArray, target: Target, weight: FloatArray | None = None
+    model: SpectralModel,
+    scores: FloatArray,
+    target: Target,
+    weight: FloatArray | None = None,
+    power: float | None = None,
 ) -> Metrics:
-    """Measure scores (N, O) that ``model`` gave to rows with this target, weighted by ``weight`` (N,)."""
+    """Compute metrics of scores (N, O) that ``model`` gave to rows with this target.
+
+    Args:
+        model: turns scores into predictions.
+        scores: (N, O).
+        target: of the N rows.
+        weight: (N,), how much each counts; by default all count the same.
+        power: of Tweedie's deviance, for a model of costs; counts have theirs anyway.
+    """
     if weight is None:
         weight = np.ones(len(scores))
     if model.classes:
         values = _classifier_metrics(model.probabilities(scores), target.values.astype(int), weight)
-    elif model.task == "poisson":
-        predicted = model.values(scores)
-        values = {
-            **_deviance(predicted, target.values, weight),
-            **_errors(predicted, target.values, weight),
-        }
     else:
-        values = _errors(model.values(scores), target.values, weight)
+        predicted = model.values(scores)
+        power = 1.0 if model.task == "poisson" else power
+        values = {} if power is None else _deviance(predicted, target.values, weight, power)
+        values |= _errors(predicted, target.values, weight)
+        values |= _coverage(model, scores, predicted, target.values, weight)
     return Metrics(rows=len(scores), values=values)
 
 
@@ -56,14 +69,39 @@ def _errors(predicted: FloatArray, target: FloatArray, weight: FloatArray) -> di
     return {**errors, "r2": 1.0 - square / spread} if spread > 0 else errors
 
 
-def _deviance(predicted: FloatArray, target: FloatArray, weight: FloatArray) -> dict[str, float]:
+def _coverage(
+    model: SpectralModel, scores: FloatArray, predicted: FloatArray, target: FloatArray, weight: FloatArray
+) -> dict[str, float]:
+    """Coverage of 90% intervals, by thirds of the prediction; nothing where the model keeps none."""
+    if JUDGED_LEVEL not in model.interval_levels or len(scores) < len(THIRDS):
+        return {}
+    shares = coverage_by_thirds(model.intervals(scores, JUDGED_LEVEL), predicted, target, weight)
+    return {
+        f"coverage_{100 * JUDGED_LEVEL:.0f}_{third}": float(share) for third, share in zip(THIRDS, shares, strict=True)
+    }
+
+
+def _deviance(predicted: FloatArray, target: FloatArray, weight: FloatArray, power: float) -> dict[str, float]:
     def mean_deviance(rate: FloatArray | float) -> float:
-        return float(np.average(2.0 * (xlogy(target, target / rate) - target + rate), weights=weight))
+        return float(np.average(unit_deviance(target, rate, power), weights=weight))
 
     values = {"deviance": mean_deviance(predicted)}
     rate = float(np.average(target, weights=weight))
     alone = mean_deviance(rate) if rate > 0 else 0.0
     return {**values, "d2": 1.0 - values["deviance"] / alone} if alone > 0 else values
+
+
+def unit_deviance(target: FloatArray, rate: FloatArray | float, power: float) -> FloatArray:
+    """Return Tweedie's deviance of each target (N,) from a mean: of counts (power 1), costs (1 to 2) or gamma (2).
+
+    Jorgensen, The theory of dispersion models, 1997.
+    """
+    if power == 1.0:
+        return np.asarray(2.0 * (xlogy(target, target / rate) - target + rate))
+    if power == 2.0:
+        return np.asarray(2.0 * (target / rate - 1.0 - np.log(target / rate)))
+    down, up = power - 1.0, 2.0 - power
+    return np.asarray(2.0 * (rate**up / up + target * rate**-down / down - target**up / (down * up)))
 
 
 def _classifier_metrics(probabilities: FloatArray, codes: np.ndarray, weight: FloatArray) -> dict[str, float]:
@@ -79,6 +117,9 @@ def _classifier_metrics(probabilities: FloatArray, codes: np.ndarray, weight: Fl
         values["auc"] = float(np.mean([area_under_roc(probabilities[:, c], codes == c, weight) for c in ranked]))
     if classes == 2:
         values["brier"] = float(np.average((probabilities[:, 1] - codes) ** 2, weights=weight))
+        values["ece"] = calibration_error(probabilities[:, 1], codes == 1, weight)
+    else:
+        values["ece"] = calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == codes, weight)
     return values
 
 

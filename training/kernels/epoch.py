@@ -233,6 +233,10 @@ def _train_epoch(
             row = order[start + j]
             scores[j] += member.offset
             loss_slopes(plan.loss, plan.loss_parameter, scores[j], np.float64(rows.target[row]), slopes)
+            if len(rows.soft) > 0:  # probabilities - indicator becomes probabilities - given probabilities
+                slopes[np.int64(rows.target[row])] += 1.0
+                for o in range(outputs):
+                    slopes[o] -= rows.soft[row, o]
             share = rows.sample_weight[row] / batch
             for o in range(outputs):
                 slope = slopes[o] * share

@@ -27,12 +27,14 @@ class Rows(NamedTuple):
         starts, weights: (N, C) int32 and float32, where each row stands on each curve.
         target: (N,) float32.
         sample_weight: (N,) float32, of mean one.
+        soft: (N, O) float32 probabilities of classes to learn instead of ``target``; (0, 0) where there are none.
     """
 
     starts: NDArray[np.int32]
     weights: Float32
     target: Float32
     sample_weight: Float32
+    soft: Float32 = np.zeros((0, 0), np.float32)
 
 
 class Plan(NamedTuple):

@@ -13,9 +13,11 @@ from scipy.special import logsumexp, xlogy
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.predictor import Task
 
-SQUARED, HUBER, QUANTILE, LOGISTIC, SOFTMAX, POISSON, SQUARED_RATE = range(7)
+SQUARED, HUBER, QUANTILE, LOGISTIC, SOFTMAX, POISSON, SQUARED_RATE, GAMMA, TWEEDIE = range(9)
+#: Losses whose score is the logarithm of a mean.
+RATE_LOSSES = (POISSON, SQUARED_RATE, GAMMA, TWEEDIE)
 
-RegressionLoss = Literal["auto", "squared", "huber", "absolute", "quantile"]
+RegressionLoss = Literal["auto", "squared", "huber", "absolute", "quantile", "gamma", "tweedie"]
 RegressionLink = Literal["auto", "identity", "log"]
 
 #: What a regression minimises: (loss, its parameter). "auto" trains on Huber's loss, whose gradients an outlier
@@ -26,7 +28,12 @@ REGRESSION_LOSSES: dict[RegressionLoss, tuple[int, float]] = {
     "huber": (HUBER, 0.5),
     "absolute": (QUANTILE, 0.5),
     "quantile": (QUANTILE, 0.5),
+    "gamma": (GAMMA, 2.0),
+    "tweedie": (TWEEDIE, 1.5),
 }
+#: Those that are half the deviance of a distribution of claims' costs: gamma of positive ones, Tweedie's compound of
+#: Poisson and gamma of those that may be zero. Their link is the logarithm.
+DEVIANCE_LOSSES: tuple[RegressionLoss, ...] = ("gamma", "tweedie")
 _TASK_LOSSES: dict[Task, int] = {"binary": LOGISTIC, "multiclass": SOFTMAX, "poisson": POISSON}
 
 
@@ -34,7 +41,7 @@ _TASK_LOSSES: dict[Task, int] = {"binary": LOGISTIC, "multiclass": SOFTMAX, "poi
 class Objective:
     """Say what members are trained on, and what candidates are judged by: (loss, parameter) each.
 
-    The parameter is Huber's delta in standard deviations of the target, or the quantile.
+    The parameter is Huber's delta in standard deviations of the target, the quantile, or Tweedie's power.
     """
 
     training: tuple[int, float]
@@ -48,15 +55,20 @@ class Objective:
     @property
     def log_link(self) -> bool:
         """Return whether it is a regression's whose score is the logarithm of the prediction."""
-        return self.judging[0] == SQUARED_RATE
+        return self.judging[0] in (SQUARED_RATE, GAMMA, TWEEDIE)
 
 
-def choose_objective(task: Task, loss: RegressionLoss, quantile: float, log_link: bool = False) -> Objective:
+def choose_objective(
+    task: Task, loss: RegressionLoss, quantile: float, log_link: bool = False, power: float = 1.5
+) -> Objective:
     """Choose the objective of a task; the rest matters for regressions only.
 
     By the logarithmic link a regression is trained on Poisson's loss, which estimates the mean of any target that is
     not negative (Gourieroux, Monfort and Trognon, Pseudo maximum likelihood methods, 1984).
     """
+    if loss in DEVIANCE_LOSSES:
+        one = (REGRESSION_LOSSES[loss][0], power if loss == "tweedie" else 2.0)
+        return Objective(one, one)
     if log_link:
         return Objective((POISSON, 0.0), (SQUARED_RATE, 0.0))
     if task != "regression":
@@ -97,6 +109,11 @@ def loss_slopes(kind: Any, parameter: Any, scores: Any, target: Any, slopes: Any
         slopes[0] = 1.0 / (1.0 + math.exp(-scores[0])) - target
     elif kind == POISSON:
         slopes[0] = math.exp(min(scores[0], MAX_LOG_RATE)) - target
+    elif kind == GAMMA:
+        slopes[0] = 1.0 - target * math.exp(min(-scores[0], MAX_LOG_RATE))
+    elif kind == TWEEDIE:
+        score = min(max(scores[0], -MAX_LOG_RATE), MAX_LOG_RATE)
+        slopes[0] = math.exp((2.0 - parameter) * score) - target * math.exp((1.0 - parameter) * score)
     else:
         highest = scores[0]
         for o in range(1, len(scores)):
@@ -129,6 +146,13 @@ def losses(kind: int, parameter: float, scores: FloatArray, target: FloatArray) 
             if kind == SQUARED_RATE
             else rate - target * (1.0 + first) + xlogy(target, target)
         )
+    if kind == GAMMA:
+        return target * np.exp(np.minimum(-first, MAX_LOG_RATE)) + first - 1.0 - np.log(target)
+    if kind == TWEEDIE:
+        score = np.clip(first, -MAX_LOG_RATE, MAX_LOG_RATE)
+        rising = np.exp((2.0 - parameter) * score) / (2.0 - parameter)
+        falling = target * np.exp((1.0 - parameter) * score) / (parameter - 1.0)
+        return rising + falling - target ** (2.0 - parameter) / ((parameter - 1.0) * (2.0 - parameter))
     return np.asarray(logsumexp(scores, axis=1) - scores[np.arange(len(target)), target.astype(int)])
 
 
@@ -138,7 +162,7 @@ def best_constant(kind: int, parameter: float, target: FloatArray, weight: Float
         return np.array([np.average(target, weights=weight)])
     if kind == QUANTILE:
         return np.array([np.quantile(target, parameter, weights=weight, method="inverted_cdf")])
-    if kind == POISSON:
+    if kind in RATE_LOSSES:
         return np.log(np.array([max(np.average(target, weights=weight), 1e-9)]))
     # Half a row in each class keeps the logarithm finite where a class is missing.
     counts = np.bincount(target.astype(int), weight, minlength=num_classes) + 0.5

@@ -9,7 +9,7 @@ import numpy as np
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.training.report.effects import Effect, Effects
-from eigenserve.training.search.halving import Judged
+from eigenserve.training.search.judged import Judged
 
 Figure = dict[str, Any]
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.training.progress import Reporter
-from eigenserve.training.search.halving import Judged, run_jobs
+from eigenserve.training.search.jobs import run_jobs
 from eigenserve.training.search.journal import Journal
+from eigenserve.training.search.judged import Judged
 from eigenserve.training.search.ranks import Ranks
 from eigenserve.training.search.workbench import TrainedMember, Workbench
 

@@ -1,192 +1,225 @@
-"""Search for a table's configuration: candidates judged on rows they have not seen, by successive halving."""
+"""Search a table's configuration: candidates judged on rows they have not seen, the better ones at greater length.
+
+Each length starts with the best candidates of the one before. The best there are then varied in one respect at a time
+(resolution, penalties, size, learning rate, pairs, start) for as long as that finds a better one, within the length's
+share of the budget. What is compared is the loss that a mean of all members would have.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Event
-from time import thread_time
-from typing import TypeVar
 
 import numpy as np
 
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.kernels.threads import num_threads
 from eigenserve.training.progress import Reporter
+from eigenserve.training.search.blend import mean_loss
+from eigenserve.training.search.candidates import Candidate
+from eigenserve.training.search.jobs import OutOfTimeError, run_jobs
 from eigenserve.training.search.journal import Journal
+from eigenserve.training.search.judged import Judged
 from eigenserve.training.search.ranks import Ranks
-from eigenserve.training.search.workbench import Candidate, Workbench
+from eigenserve.training.search.workbench import Workbench
 
-T = TypeVar("T")
+#: Optimiser steps of each length.
+LENGTHS = (300, 1200, 4800, 16_000)
+#: Candidates that go on to each, at most, and the share of the budget that may be spent by its end.
+ENTRANTS = (100, 6, 4, 3)
+SHARES = (0.1, 0.3, 0.65, 1.0)
+#: How many of the best candidates of a length are varied, unless variants better them.
+VARIED = (1, 2, 2, 1)
+#: Members of each candidate and fold: what they differ by says what a mean of many would gain.
+REPEATS = 2
+#: Below so many rows each is cheap, and says little by itself.
+SMALL_ROWS, SMALL_REPEATS = 2_000, 3
+#: A length that promises less than this share of the loss is not begun, once this many have run; before, one that
+#: follows a loss of more than this share.
+LEAST_GAIN, LEAST_LENGTHS, WORST_LOSS = 0.001, 2, 0.01
+#: Candidates whose scores are kept for the blend.
+KEPT = 8
+#: The share of the budget that the first length may take before it is made shorter, and its fewest steps.
+FIRST_SHARE, LEAST_STEPS = 0.7, 100
 
 
-@dataclass(frozen=True)
-class Judged:
-    """Hold a candidate trained for some steps, with the scores (N, O) it gives to rows it has not seen.
-
-    ``candidate`` None is the additive model itself.
-    """
-
-    candidate: Candidate | None
-    steps: int
-    scores: FloatArray
-    loss: float
-
-
-@dataclass(frozen=True)
-class Rung:
-    """Describe a round of the search.
+@dataclass
+class Search:
+    """A search in progress.
 
     Attributes:
-        steps: optimiser steps of each member.
-        candidates: how many take part, at most.
-        repeats: members of each candidate and fold, with streams of their own.
+        bench: what candidates are trained on.
+        members_of: size -> members of a finished model.
+        reporter: receives how far it has come.
+        journal: keeps finished parts.
+        ranks: processes that share the work.
+        judged: all that was judged; the scores of what cannot win are dropped.
+        spent: reckoned seconds of processor time.
+        complete: false once it was interrupted.
+        first_steps: of the first length at most.
+        late: true once what was judged must do; it needs one process alone.
     """
 
-    steps: int
-    candidates: int
-    repeats: int
+    bench: Workbench
+    members_of: Callable[[int], int]
+    reporter: Reporter
+    journal: Journal | None = None
+    ranks: Ranks | None = None
+    judged: list[Judged] = field(default_factory=list)
+    spent: float = 0.0
+    complete: bool = True
+    first_steps: int = LENGTHS[0]
+    late: Callable[[], bool] = lambda: False
+    _repeats: int = REPEATS
+    _allowed: float = 0.0
+    _numbers: dict[Candidate, int] = field(default_factory=dict)
+    _standings: dict[tuple[Candidate, int], float] = field(default_factory=dict)
 
+    def run(self, lengths: Sequence[int] = LENGTHS, core_s: float = 0.0, vary: bool = True) -> None:
+        """Search within so many seconds of one core, the training of the finished members included.
 
-#: The search in full. Later rounds train longer; two members of a candidate show what averaging them gains. At 1,200
-#: steps that is not worth its time on long tables (measured out of fold, California housing: nothing), and six
-#: candidates let those in that start slowly (adult census income: log loss 0.2819 instead of 0.2834).
-RUNGS = (Rung(300, 100, 1), Rung(1200, 6, 1), Rung(4800, 2, 2), Rung(16_000, 1, 2))
-#: Below so many rows every round trains two: there each is cheap, and says little by itself.
-SMALL_ROWS = 2_000
-#: A round that brings less than this share of the loss is the last one.
-MIN_IMPROVEMENT = 0.004
-
-
-#: Cores that a budget is reckoned on, whatever this machine has: more must not give another model.
-BUDGET_CORES = 2
-
-
-def rungs_within(bench: Workbench, budget_s: float, members: int) -> tuple[Rung, ...]:
-    """Plan as many rounds of the search as fit, with the training of the finished members, into a budget (seconds).
-
-    The first round always runs.
-    """
-    costs = sorted((bench.step_seconds(c) for c in bench.suitable()), reverse=True)
-    spent = 0.0
-    chosen: list[Rung] = []
-    for rung in RUNGS:
-        if len(bench.fold) < SMALL_ROWS:
-            rung = replace(rung, repeats=2)
-        spent += rung.steps * rung.repeats * bench.folds * sum(costs[: rung.candidates])
-        if chosen and (spent + members * rung.steps * costs[0]) / BUDGET_CORES > budget_s:
-            break
-        chosen.append(rung)
-    return tuple(chosen)
-
-
-def rungs_for(bench: Workbench, steps: int) -> tuple[Rung, ...]:
-    """Plan the search for a given number of steps: a short round to choose the candidate, one of that length."""
-    last = Rung(steps, 1, 1)
-    return (last,) if len(bench.suitable()) == 1 else (Rung(min(steps, RUNGS[0].steps), 100, 1), last)
-
-
-def search(
-    bench: Workbench,
-    rungs: Sequence[Rung],
-    reporter: Reporter,
-    journal: Journal | None = None,
-    ranks: Ranks | None = None,
-) -> tuple[list[Judged], bool]:
-    """Judge all candidates with few steps, the best of them with more, and so on.
-
-    Interrupted, it returns what it has judged so far, unless that is nothing, or several processes would have to
-    agree on what it is.
-
-    Returns:
-        All that was judged, and whether that is all there was to judge.
-    """
-
-    def job(candidate: Candidate, steps: int, key: tuple[int, ...], stop: Event) -> FloatArray:
-        found = journal.scores(key) if journal is not None else None
-        if found is None:
-            found = bench.train(candidate, steps, key[-1], key, stop).scores
-            if journal is not None:
-                journal.keep(key, found)
-        return found
-
-    judged: list[Judged] = []
-    if bench.additive is not None:
-        scores = bench.additive.out_of_fold
-        judged.append(Judged(None, 0, scores, bench.loss(scores)))
-    running = list(enumerate(bench.suitable()))
-    total = sum(rung.steps * rung.repeats * min(rung.candidates, len(running)) for rung in rungs) * bench.folds
-    done, reached = 0, np.inf
-    try:
-        for level, rung in enumerate(rungs):
-            running = running[: rung.candidates]
-            ranking = []
-            tasks = [(i, c, r, f) for i, c in running for r in range(rung.repeats) for f in range(bench.folds)]
-            results = run_jobs([partial(job, c, rung.steps, (level, i, r, f)) for i, c, r, f in tasks], ranks)
-            scores = np.full((len(bench.fold), bench.blueprint.plan.num_outputs), np.nan)
-            for (i, candidate, _, f), found in zip(tasks, results, strict=True):
-                done += rung.steps
-                scores[bench.fold == f] = found
-                if f == bench.folds - 1:
-                    judged.append(Judged(candidate, rung.steps, scores.copy(), bench.loss(scores)))
-                    ranking.append((judged[-1].loss, i, candidate))
-                reporter.advance(done, total, _standing(judged))
-            best = sorted(ranking, key=lambda entry: entry[:2])
-            running = list({i: (i, candidate) for _, i, candidate in best}.values())
-            if np.isfinite(reached) and reached - best[0][0] < MIN_IMPROVEMENT * abs(reached):
-                reporter.advance(total, total, _standing(judged))
-                break
-            reached = best[0][0]
-    except KeyboardInterrupt:
-        if not judged or (ranks is not None and ranks.size > 1):
-            raise
-        reporter.say("stopped: continuing with the best so far")
-        return judged, False
-    return judged, True
-
-
-def run_jobs(jobs: Sequence[Callable[[Event], T]], ranks: Ranks | None = None) -> Iterator[T]:
-    """Yield results of all jobs in their order, run by as many threads as there are, on all ranks in turn.
-
-    Each is called with an event that is set when it should give up.
-    """
-    ranks = ranks or Ranks()
-    stop = Event()
-    with ThreadPoolExecutor(num_threads()) as pool:
-        futures = [pool.submit(_timed, job, stop) for job in jobs[ranks.rank :: ranks.size]]
+        The first length always runs, shorter where it would take too long. Interrupted, or late, the search ends with
+        what it has judged so far, unless that is nothing, or several processes would have to agree on what it is.
+        """
+        for model in self.bench.additive_models:
+            self.judged.append(Judged(None, 0, model.out_of_fold, self.bench.loss(model.out_of_fold), model))
+        self._allowed = core_s
+        entrants = self.bench.suitable()
+        if vary or core_s > 0.0:
+            lengths = (self._first_steps(entrants, min(lengths[0], self.first_steps), core_s), *lengths[1:])
+        best: list[float] = []
         try:
-            for first in range(0, len(jobs), ranks.size):
-                own: T | None = None
-                if first + ranks.rank < len(jobs):
-                    own, seconds = futures[first // ranks.size].result()
-                    ranks.jobs, ranks.seconds = ranks.jobs + 1, ranks.seconds + seconds
-                yield from ranks.exchange(own)[: len(jobs) - first]  # type: ignore[misc]
-        finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
+            for level, steps in enumerate(lengths):
+                entrants = entrants[: ENTRANTS[level]] if level > 0 else entrants
+                limit = SHARES[level] * core_s if vary else core_s
+                if not self._length(level, steps, entrants, limit, VARIED[level] if vary else 0):
+                    break
+                standing = self._standing(steps)
+                best.append(standing[0][0])
+                entrants = [candidate for _, candidate in standing]
+                self._drop_scores()
+                if not _promises_more(best):
+                    break
+        except OutOfTimeError:
+            self.reporter.say("the budget is spent: continuing with the best so far")
+            self.complete = False
+        except KeyboardInterrupt:
+            if not self.judged or (self.ranks is not None and self.ranks.size > 1):
+                raise
+            self.reporter.say("stopped: continuing with the best so far")
+            self.complete = False
+
+    def library(self) -> list[Judged]:
+        """List what may be blended: of the best candidates each member apart, and the additive model."""
+        best = self._best()
+        return [entry for entry in self.judged if entry.candidate is None or (entry.candidate, entry.steps) in best]
+
+    def _first_steps(self, entrants: Sequence[Candidate], steps: int, core_s: float) -> int:
+        """Choose the steps of the first length; few repeats come first where time is short."""
+        self._repeats = SMALL_REPEATS if len(self.bench.fold) < SMALL_ROWS else REPEATS
+        step_s = self.bench.folds * sum(self.bench.step_seconds(candidate) for candidate in entrants)
+        while self._repeats > 1 and self._repeats * steps * step_s > FIRST_SHARE * core_s:
+            self._repeats -= 1
+        while steps > LEAST_STEPS and self._repeats * steps * step_s > FIRST_SHARE * core_s:
+            steps = max(LEAST_STEPS, steps // 2)
+        return steps
+
+    def _length(self, level: int, steps: int, entrants: Sequence[Candidate], limit: float, varied: int) -> bool:
+        """Judge the entrants, then variants of the best; false where not one of them was affordable."""
+        batch = self._affordable(entrants, steps, limit, always=level == 0)
+        if not batch:
+            return False
+        tried = set(self._numbers)
+        done: set[Candidate] = set()
+        while batch:
+            self._judge(level, steps, batch, limit)
+            leaders = [candidate for _, candidate in self._standing(steps)[:varied]]
+            centre = next((candidate for candidate in leaders if candidate not in done), None)
+            if centre is None:
+                break
+            done.add(centre)
+            tried |= set(self._numbers)
+            fresh = [candidate for candidate in self.bench.neighbours(centre) if candidate not in tried]
+            batch = self._affordable(fresh, steps, limit)
+            if not fresh:
+                batch = []
+        return True
+
+    def _affordable(
+        self, candidates: Sequence[Candidate], steps: int, limit: float, always: bool = False
+    ) -> list[Candidate]:
+        """Take candidates, in their order, while they and the finished members fit into the limit."""
+        if always:
+            return list(candidates)
+        chosen, spent = [], self.spent
+        for candidate in candidates:
+            step_s = self.bench.step_seconds(candidate)
+            cost = steps * step_s * self._repeats * self.bench.folds
+            if spent + cost + self.members_of(candidate.dim) * steps * step_s > limit:
+                continue
+            spent += cost
+            chosen.append(candidate)
+        return chosen
+
+    def _judge(self, level: int, steps: int, candidates: Sequence[Candidate], limit: float) -> None:
+        bench, folds = self.bench, range(self.bench.folds)
+        numbered = [(self._numbers.setdefault(c, len(self._numbers)), c) for c in candidates]
+        tasks = [(i, c, r, f) for i, c in numbered for r in range(self._repeats) for f in folds]
+        jobs = [partial(self._job, c, steps, (level, i, r, f)) for i, c, r, f in tasks]
+        results = run_jobs(jobs, self.ranks, lambda: bool(self._standings) and self.late())
+        scores = np.full((len(bench.fold), bench.blueprint.plan.num_outputs), np.nan)
+        repeats: list[Judged] = []
+        for (_, candidate, r, f), held_out in zip(tasks, results, strict=True):
+            scores[bench.fold == f] = held_out
+            self.spent += steps * bench.step_seconds(candidate)
+            if f == folds[-1]:
+                repeats.append(Judged(candidate, steps, scores.copy(), bench.loss(scores)))
+                self.judged.append(repeats[-1])
+                self._standings[candidate, steps] = mean_loss(repeats, self.members_of(candidate.dim), bench.loss)
+                if r == self._repeats - 1:
+                    repeats = []
+            total = max(self._allowed, limit, self.spent)
+            self.reporter.advance(round(1e6 * self.spent), round(1e6 * total), self._summary())
+
+    def _job(self, candidate: Candidate, steps: int, key: tuple[int, ...], stop: Event) -> FloatArray:
+        scores = self.journal.scores(key) if self.journal is not None else None
+        if scores is None:
+            scores = self.bench.train(candidate, steps, key[-1], key, stop).scores
+            if self.journal is not None:
+                self.journal.keep(key, scores)
+        return scores
+
+    def _standing(self, steps: int) -> list[tuple[float, Candidate]]:
+        """List the candidates judged at this length, the best first."""
+        here = [(loss, candidate) for (candidate, length), loss in self._standings.items() if length == steps]
+        return sorted(here, key=lambda entry: (entry[0], self._numbers[entry[1]]))
+
+    def _best(self) -> set[tuple[Candidate, int]]:
+        ranked = sorted(self._standings, key=lambda key: (self._standings[key], -key[1], self._numbers[key[0]]))
+        return set(ranked[:KEPT])
+
+    def _drop_scores(self) -> None:
+        best = self._best()
+        self.judged = [
+            entry
+            if entry.candidate is None or (entry.candidate, entry.steps) in best
+            else replace(entry, scores=np.empty((0, entry.scores.shape[1])))
+            for entry in self.judged
+        ]
+
+    def _summary(self) -> str:
+        losses = [*self._standings.values(), *(entry.loss for entry in self.judged if entry.candidate is None)]
+        return f"best out-of-fold loss {min(losses):.5g}" if losses else "judging candidates"
 
 
-def _timed(job: Callable[[Event], T], stop: Event) -> tuple[T, float]:
-    """Return a job's result, and the processor time it took."""
-    started = thread_time()
-    return job(stop), thread_time() - started
-
-
-def _standing(judged: Sequence[Judged]) -> str:
-    return f"best out-of-fold loss {min(j.loss for j in judged):.5g}" if judged else "judging candidates"
-
-
-def blend(judged: Sequence[Judged], members: int, loss: Callable[[FloatArray], float]) -> list[Judged]:
-    """Choose ``members`` picks, with repetition, whose mean score has the least out-of-fold loss, greedily.
-
-    Caruana et al., Ensemble selection from libraries of models, 2004.
-    """
-    picks: list[Judged] = []
-    total = np.zeros_like(judged[0].scores)
-    for count in range(1, members + 1):
-        best = min(judged, key=lambda j: loss((total + j.scores) / count))
-        picks.append(best)
-        total = total + best.scores
-    return picks
+def _promises_more(best: Sequence[float]) -> bool:
+    """Say whether a further length is worth its time: gains are taken to go on shrinking by the same factor."""
+    if len(best) < 2:
+        return True
+    gain = best[-2] - best[-1]
+    if len(best) <= LEAST_LENGTHS:
+        return gain > -WORST_LOSS * abs(best[-1])
+    before = best[-3] - best[-2]
+    expected = gain * min(1.0, gain / before) if before > 0 else gain
+    return expected > LEAST_GAIN * abs(best[-1])

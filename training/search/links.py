@@ -10,9 +10,11 @@ from eigenserve.model.rows.features import FeatureSpace
 from eigenserve.training.additive.pairs import PairGain
 from eigenserve.training.data.schema import skewness
 from eigenserve.training.data.target import Target
-from eigenserve.training.kernels.losses import choose_objective, standardised
+from eigenserve.training.kernels.losses import DEVIANCE_LOSSES, choose_objective, standardised
+from eigenserve.training.planning.clock import Clock
+from eigenserve.training.planning.costs import Scope
 from eigenserve.training.progress import Silent
-from eigenserve.training.search.halving import RUNGS, search
+from eigenserve.training.search.halving import LENGTHS, Search
 from eigenserve.training.search.prepare import Sample, prepare
 from eigenserve.training.search.workbench import Workbench
 from eigenserve.training.settings import FitSettings
@@ -27,34 +29,49 @@ Prepared = tuple[Sample, Workbench, list[PairGain]]
 
 
 def prepare_linked(
-    space: FeatureSpace, columns: FloatArray, goal: Target, weight: FloatArray, settings: FitSettings
+    space: FeatureSpace,
+    columns: FloatArray,
+    goal: Target,
+    weight: FloatArray,
+    settings: FitSettings,
+    scope: Scope,
+    clock: Clock,
+    core_seconds: float,
 ) -> Prepared:
     """Prepare the rows by the given link or the better one, with all that ``prepare`` makes of them.
 
-    Links are compared by the first round of the search.
+    Links are compared by the first round of the search, within so many seconds of one core.
 
     Raises:
         UserError: settings that do not fit the table.
         KeyboardInterrupt: interrupted before it was known which link is better.
     """
     coordinates = space.coordinates(columns)
-    prepared = {log: _prepare(space, coordinates, goal, weight, settings, log) for log in _links(goal, settings)}
+    prepared = {
+        log: _prepare(space, coordinates, goal, weight, settings, log, scope, clock) for log in links_of(goal, settings)
+    }
     if len(prepared) == 1:
         return next(iter(prepared.values()))
-    errors = {log: _squared_error(found, goal) for log, found in prepared.items()}
+    errors = {log: _squared_error(found, goal, settings, core_seconds, clock) for log, found in prepared.items()}
     return prepared[errors[True] < (1.0 - MIN_GAIN) * errors[False]]
 
 
-def _links(goal: Target, settings: FitSettings) -> tuple[bool, ...]:
+def links_of(goal: Target, settings: FitSettings) -> tuple[bool, ...]:
     """Say whether the score is the logarithm: both, where that is open."""
     if goal.task != "regression":
         for name in ("link", "loss"):
             if getattr(settings, name) != "auto":
                 raise UserError(f"{name} {getattr(settings, name)} needs the task regression; the task is {goal.task}")
         return (False,)
-    if settings.link == "log":
+    if settings.loss == "gamma" and goal.values.min() <= 0:
+        raise UserError(
+            f"loss gamma needs a target that is above 0 everywhere; {goal.name!r} goes down to {goal.values.min():g}: "
+            "leave such rows out, or take the loss tweedie, whose costs may be 0"
+        )
+    if settings.link == "log" or settings.loss in DEVIANCE_LOSSES:
         if goal.values.min() < 0 or goal.values.max() == 0:
-            raise UserError("link log needs a target that is at least 0 everywhere, and above 0 somewhere")
+            name = "link log" if settings.loss == "auto" else f"loss {settings.loss}"
+            raise UserError(f"{name} needs a target that is at least 0 everywhere, and above 0 somewhere")
         return (True,)
     free = settings.link == "auto" and settings.loss == "auto" and settings.curves == "piecewise"
     free = free and not (settings.convex or settings.concave or settings.max_strength)
@@ -64,29 +81,42 @@ def _links(goal: Target, settings: FitSettings) -> tuple[bool, ...]:
 
 
 def _prepare(
-    space: FeatureSpace, coordinates: FloatArray, goal: Target, weight: FloatArray, settings: FitSettings, log: bool
+    space: FeatureSpace,
+    coordinates: FloatArray,
+    goal: Target,
+    weight: FloatArray,
+    settings: FitSettings,
+    log: bool,
+    scope: Scope,
+    clock: Clock,
 ) -> Prepared:
-    target, shift, scale = goal.values, 0.0, 1.0
+    target, shift, scale, teacher = goal.values, 0.0, 1.0, goal.teacher
     if goal.task == "regression":
         target, shift, scale = standardised(goal.values, weight, log)
+        if teacher is not None:
+            teacher = np.maximum(teacher, 0.0) / np.exp(shift) if log else (teacher - shift) / scale
     sample = Sample(
         space=space,
         coordinates=coordinates,
         target=target,
         weight=weight,
         num_classes=len(goal.classes),
-        objective=choose_objective(goal.task, settings.loss, settings.quantile, log),
+        objective=choose_objective(goal.task, settings.loss, settings.quantile, log, settings.power),
         shift=shift,
         scale=scale,
+        teacher=teacher,
     )
-    return sample, *prepare(sample, settings, np.random.default_rng(np.random.SeedSequence(settings.seed)))
+    rng = np.random.default_rng(np.random.SeedSequence(settings.seed))
+    return sample, *prepare(sample, settings, rng, scope, clock)
 
 
-def _squared_error(prepared: Prepared, goal: Target) -> float:
+def _squared_error(prepared: Prepared, goal: Target, settings: FitSettings, core_seconds: float, clock: Clock) -> float:
     """Return half the mean squared error of the best candidate after few steps, out of fold, on the target's scale."""
     sample, bench, _ = prepared
-    judged, complete = search(bench, RUNGS[:1], Silent())
-    if not complete:
+    late = clock.late("search")
+    search = Search(bench, settings.members_of, Silent(), late=late)
+    search.run(LENGTHS[:1], core_seconds, vary=False)
+    if not search.complete and not late():
         raise KeyboardInterrupt
     unit = goal.values.std() / sample.target.std()
-    return float(unit**2) * min(entry.loss for entry in judged)
+    return float(unit**2) * min(entry.loss for entry in search.judged)

@@ -1,4 +1,4 @@
-"""Build members: their trainable state, from the first random matrices to the pencil of a finished model."""
+"""Build members: their shape, and their trainable state from the first random matrices on."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.matrices.curves import CurveSet, Term
-from eigenserve.model.matrices.ensemble import SpectralEnsemble
-from eigenserve.model.matrices.pencil import TridiagonalPencil
 from eigenserve.training.curves.basis import CurveBasis, curve_set
+from eigenserve.training.curves.levels import Levels, finer_coefficients, one_level
 from eigenserve.training.kernels.layout import (
     BENT,
     BLOCK,
@@ -54,11 +53,13 @@ class Blueprint:
     Attributes:
         terms, bases: its terms and their curves.
         plan: the same as the kernels read it, with all curves active.
+        levels: which of the curves are finer forms of others.
     """
 
     terms: tuple[Term, ...]
     bases: tuple[CurveBasis, ...]
     plan: Plan
+    levels: Levels
 
     @property
     def curves(self) -> CurveSet:
@@ -70,6 +71,18 @@ class Blueprint:
         """Return parameters that rows can move, (P,), the constant matrix last."""
         return np.concatenate([*(basis.trained for basis in self.bases), [True]])
 
+    def at_level(self, coefficients: FloatArray, level: int) -> FloatArray:
+        """Move coefficients (P', O) of the first P' parameters to the curves that this level uses, (P, O)."""
+        offsets = self.plan.param_offsets
+        moved = np.zeros((int(offsets[-1]), coefficients.shape[1]))
+        moved[: len(coefficients)] = coefficients
+        for c in np.flatnonzero(self.levels.used(level) & (self.levels.base_of < np.arange(len(self.bases)))):
+            base = self.levels.base_of[c]
+            here = slice(offsets[base], offsets[base + 1])
+            moved[offsets[c] : offsets[c + 1]] = finer_coefficients(self.bases[base], self.bases[c], moved[here])
+            moved[here] = 0.0
+        return moved
+
 
 def draw_blueprint(
     terms: tuple[Term, ...],
@@ -80,6 +93,7 @@ def draw_blueprint(
     num_outputs: int,
     loss: int,
     loss_parameter: float,
+    levels: Levels | None = None,
 ) -> Blueprint:
     """Draw the blueprint of members with these terms and curves."""
     flat: list[FloatArray] = []
@@ -87,11 +101,13 @@ def draw_blueprint(
     for basis in bases:
         basis_offsets.append(at)
         knots = np.array(basis.curve.knots)
-        kept = {DENSE: basis.matrix.ravel(), RAMPS: knots, BENT: knots}.get(basis.form, np.empty(0))
+        kept = knots if basis.form in (RAMPS, BENT) else np.empty(0)
+        if basis.form == DENSE and basis.matrix is not None:
+            kept = basis.matrix.ravel()
         flat.append(kept)
         at += len(kept)
-    matrices = [*(basis.matrix.shape[0] for basis in bases), 1]
-    params = [*(basis.matrix.shape[1] for basis in bases), 1]
+    matrices = [*(basis.curve.num_matrices for basis in bases), 1]
+    params = [*(basis.num_params for basis in bases), 1]
     plan = Plan(
         active=np.arange(len(bases)),
         matrix_offsets=np.concatenate([[0], np.cumsum(matrices)]),
@@ -108,7 +124,7 @@ def draw_blueprint(
         loss=loss,
         loss_parameter=loss_parameter,
     )
-    return Blueprint(terms, tuple(bases), plan)
+    return Blueprint(terms, tuple(bases), plan, levels or one_level(len(bases)))
 
 
 def training_rows(blueprint: Blueprint, coordinates: FloatArray, target: FloatArray, sample_weight: FloatArray) -> Rows:
@@ -174,7 +190,11 @@ def new_member(
     entries[-1, :, n:] += 1.0
     for basis, first in zip(blueprint.bases, plan.param_offsets[:-2], strict=True):
         if basis.form in (MONOTONE, BENT):
-            _start_steps(basis, draw[first : first + len(basis.matrix), :, : 2 * n - 1], n)
+            _start_steps(basis, draw[first : first + basis.num_params, :, : 2 * n - 1], n)
+    # A finer curve's ramps start as much smaller as makes its way as wide.
+    counts = np.diff(plan.param_offsets)[:-1]
+    shrink = np.sqrt(counts[blueprint.levels.base_of] / counts)
+    draw[:-1] *= np.repeat(shrink, counts)[:, None, None]
     draw[~(blueprint.trained & active)] = 0.0
     params = _aligned(draw)
     params += anchor
@@ -200,69 +220,3 @@ def _start_steps(basis: CurveBasis, entries: FloatArray, n: int) -> None:
     drawn = entries[: len(steps)][steps]
     drawn[..., :n] = np.sqrt(rise) * (1.0 + drawn[..., :n])
     entries[: len(steps)][steps] = drawn
-
-
-def build_ensemble(
-    blueprint: Blueprint,
-    members: Sequence[tuple[Float32, FloatArray]],
-    member_weights: FloatArray,
-    rows: Rows,
-    scale: float = 1.0,
-    shift: float = 0.0,
-) -> SpectralEnsemble:
-    """Build an ensemble that scores shift + scale * (the trained members' weighted mean).
-
-    Every term is centred: its mean over ``rows`` moves to the constant matrix, which changes no eigenvalue
-    and makes contributions relative to the average row.
-
-    Args:
-        blueprint: of all members.
-        members: (params, offset) of each.
-        member_weights: (G,), with sum 1.
-        rows: the rows to centre on.
-        scale, shift: of the target.
-    """
-    plan, n, outputs = blueprint.plan, blueprint.plan.dim, blueprint.plan.num_outputs
-    tables = []
-    for params, _ in members:
-        matrices = np.asarray(params, np.float64).reshape(int(plan.param_offsets[-1]), outputs, -1)
-        tables.append(scale * _expand(blueprint, matrices[:, :, : 2 * n - 1]))
-    table = np.stack(tables, axis=2)  # (R + 1, O, G, 2n - 1)
-    table = table.reshape(len(table), outputs * len(members), 2 * n - 1)
-    curves, constant = table[:-1], table[-1].copy()
-    shares = _mean_weights(rows, len(curves))
-    for first, last in zip(plan.matrix_offsets[:-2], plan.matrix_offsets[1:-1], strict=True):
-        mean = np.tensordot(shares[first:last], curves[first:last], axes=1)
-        curves[first:last] -= mean
-        constant += mean
-    return SpectralEnsemble(
-        pencil=TridiagonalPencil(
-            terms=blueprint.terms,
-            curves=blueprint.curves,
-            constant_diag=constant[:, :n],
-            constant_off_diag=constant[:, n:],
-            diag=curves[:, :, :n],
-            off_diag=curves[:, :, n:],
-        ),
-        eig_idx=plan.eig_idx,
-        member_weights=member_weights,
-        offset=shift + scale * (member_weights @ np.array([offset for _, offset in members])),
-    )
-
-
-def _expand(blueprint: Blueprint, params: FloatArray) -> FloatArray:
-    """Expand parameters (P, ...) into matrices (R + 1, ...) in float64."""
-    at, parts = 0, []
-    for basis in blueprint.bases:
-        count = basis.matrix.shape[1]
-        parts.append(basis.matrices(params[at : at + count], LEAST_RISE))
-        at += count
-    return np.concatenate([*parts, params[at:]])
-
-
-def _mean_weights(rows: Rows, num_matrices: int) -> FloatArray:
-    """Return the mean weight that the rows give each matrix, (R,)."""
-    starts, weights = rows.starts.ravel().astype(np.int64), rows.weights.ravel().astype(np.float64)
-    shares = np.bincount(starts, 1.0 - weights, minlength=num_matrices + 1)
-    shares += np.bincount(starts + 1, weights, minlength=num_matrices + 1)
-    return shares[:num_matrices] / len(rows.starts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from eigenserve.training.additive.fineness import finer_features
 from eigenserve.training.additive.gam import AdditiveModel, fit_additive
 from eigenserve.training.additive.gram import basis_matrix, gather
 from eigenserve.training.additive.pairs import PairGain, find_pairs, pair_term
+from eigenserve.training.additive.screening import gains_alone
 from eigenserve.training.curves.basis import (
     CurveBasis,
     Resolution,
@@ -26,15 +27,39 @@ from eigenserve.training.curves.basis import (
     pair_curves,
 )
 from eigenserve.training.curves.caps import caps_of
+from eigenserve.training.curves.levels import Levels, with_finer_curves
 from eigenserve.training.kernels.layout import Rows
-from eigenserve.training.kernels.losses import POISSON, QUANTILE, SOFTMAX, Objective, best_constant
+from eigenserve.training.kernels.losses import (
+    MAX_LOG_RATE,
+    POISSON,
+    QUANTILE,
+    RATE_LOSSES,
+    SOFTMAX,
+    Objective,
+    best_constant,
+    losses,
+)
+from eigenserve.training.planning.clock import Clock
+from eigenserve.training.planning.costs import Scope
+from eigenserve.training.search.candidates import (
+    COARSE,
+    FINE,
+    MAIN,
+    TEACHER_SHARES,
+    Candidate,
+    plain_candidates,
+    starting_candidates,
+)
 from eigenserve.training.search.members import Blueprint, draw_blueprint, training_rows
-from eigenserve.training.search.workbench import CANDIDATES, COARSE, FINE, MAIN, PLAIN, Workbench
+from eigenserve.training.search.workbench import Workbench
 from eigenserve.training.settings import FitSettings
 
 #: Rows from which one fold is enough to judge a fit whose length is given: it chooses little, so that its figures are
 #: not optimistic, and a fourth of these rows shows an error to 2%.
 HOLD_OUT_ROWS = 5_000
+
+#: Knots on frequent levels are tried against few where they make this many times as many of all.
+SPIKES_FACTOR = 1.5
 
 
 @dataclass(frozen=True)
@@ -49,6 +74,7 @@ class Sample:
         num_classes: 0 unless it is a classifier's.
         objective: what to minimise.
         shift, scale: the finished score is shift + scale * (that of ``target``).
+        teacher: (N,) or (N, classes), a stronger model's targets on the scale of ``target``.
     """
 
     space: FeatureSpace
@@ -59,6 +85,7 @@ class Sample:
     objective: Objective
     shift: float = 0.0
     scale: float = 1.0
+    teacher: FloatArray | None = None
 
     @property
     def num_outputs(self) -> int:
@@ -82,8 +109,17 @@ def assign_folds(values: FloatArray, folds: int, rng: np.random.Generator) -> ND
     return fold
 
 
-def prepare(sample: Sample, settings: FitSettings, rng: np.random.Generator) -> tuple[Workbench, list[PairGain]]:
+def prepare(
+    sample: Sample, settings: FitSettings, rng: np.random.Generator, scope: Scope, clock: Clock
+) -> tuple[Workbench, list[PairGain]]:
     """Prepare all that candidates are trained on, and the pairs that were found.
+
+    Args:
+        sample: the rows.
+        settings: of the fit.
+        rng: draws folds, and rows where there are many.
+        scope: how much is done.
+        clock: ends each phase where the plan does not hold.
 
     Raises:
         UserError: settings that do not fit the table.
@@ -91,16 +127,19 @@ def prepare(sample: Sample, settings: FitSettings, rng: np.random.Generator) -> 
     space, z, rows = sample.space, sample.coordinates, len(sample.target)
     monotone, bends, strengths = _monotone_signs(space, settings), _bends(space, settings), _strengths(space, settings)
     single = {*bends, *strengths}
-    fold = assign_folds(sample.target, folds_for(rows), rng)
-    additive: AdditiveModel | None = None
+    fold = assign_folds(sample.target, scope.folds, rng)
+    models: tuple[AdditiveModel, ...] = ()
+    spikes = True
     finer: dict[int, int] = {}
     gains: list[PairGain] = []
-    if not main_curves(space, z)[0]:
+    chosen = _named_pairs(space, settings, single)
+    named = {*single, *monotone, *(i for pair in chosen for i in pair)}
+    kept = _strongest(sample, fold, rng, scope, named) if scope.features < len(space) else None
+    if not main_curves(space, z, kept=kept)[0]:
         raise UserError("at least one feature must vary; got only constants")
     if settings.curves == "piecewise" and sample.objective.kind != QUANTILE:
-        additive, finer, gains = _additive_and_pairs(sample, settings, fold, rng, single)
-    terms, bases = main_curves(space, z, settings.curves, monotone, finer, bends)
-    chosen = _named_pairs(space, settings, single)
+        models, spikes, finer, gains = _additive_and_pairs(sample, settings, fold, rng, single, kept, scope, clock)
+    terms, bases = main_curves(space, z, settings.curves, monotone, finer, bends, kept, spikes)
     large = set(chosen)
     if settings.pairs is None:
         chosen, large = [gain.pair for gain in gains], {gain.pair for gain in gains if gain.large}
@@ -116,7 +155,11 @@ def prepare(sample: Sample, settings: FitSettings, rng: np.random.Generator) -> 
             bases += added
             groups += [group] * len(added)
         terms.append(pair_term(space, pair))
-    blueprint = _draw(sample, settings, terms, bases)
+    bases, levels = with_finer_curves(
+        bases, z, groups.count(MAIN) if settings.curves == "piecewise" and scope.levels > 1 else 0
+    )
+    groups += [MAIN] * (len(bases) - len(groups))
+    blueprint = _draw(sample, settings, terms, bases, levels)
     if settings.epochs is not None and rows >= HOLD_OUT_ROWS:
         fold = np.where(fold == 0, 0, -1)
     bench = Workbench(
@@ -124,56 +167,151 @@ def prepare(sample: Sample, settings: FitSettings, rng: np.random.Generator) -> 
         groups=np.array(groups),
         rows=training_rows(blueprint, z, sample.target, sample.weight),
         fold=fold,
-        candidates=CANDIDATES if settings.curves == "piecewise" else PLAIN,
+        candidates=_candidates(sample, settings),
         # An additive model knows no constraint, so members that must keep one cannot start from it.
-        additive=None if monotone or single else additive,
-        start=best_constant(*sample.objective.training, sample.target, sample.weight, sample.num_classes),
+        additive_models=() if monotone or single else models,
+        start=_start(sample),
         judging=sample.objective.judging,
         batch=settings.batch or int(np.clip(rows // 8, 32, 256)),
         learning_rate=settings.peak_learning_rate,
         seed=settings.seed,
+        sizes=settings.sizes,
         caps=caps_of(space, bases, strengths, sample.scale),
+        max_candidates=scope.candidates,
+        teacher=sample.teacher,
     )
     return bench, gains
 
 
-def _draw(sample: Sample, settings: FitSettings, terms: Sequence[Term], bases: Sequence[CurveBasis]) -> Blueprint:
+def _candidates(sample: Sample, settings: FitSettings) -> tuple[Candidate, ...]:
+    """Choose where the search starts; with a teacher, half way between it and the labels."""
+    starting = starting_candidates if settings.curves == "piecewise" else plain_candidates
+    share = TEACHER_SHARES[1] if sample.teacher is not None else 0.0
+    return tuple(replace(candidate, teacher=share) for candidate in starting(settings.usual_dim))
+
+
+def _draw(
+    sample: Sample,
+    settings: FitSettings,
+    terms: Sequence[Term],
+    bases: Sequence[CurveBasis],
+    levels: Levels | None = None,
+) -> Blueprint:
     loss, parameter = sample.objective.training
     return draw_blueprint(
         tuple(terms),
         bases,
-        dim=settings.dim,
+        dim=settings.usual_dim,
         eig_idx=settings.resolved_eig_idx,
         num_outputs=sample.num_outputs,
         loss=loss,
         loss_parameter=parameter,
+        levels=levels,
     )
 
 
 def _additive_and_pairs(
-    sample: Sample, settings: FitSettings, fold: NDArray[np.int64], rng: np.random.Generator, single: Collection[int]
-) -> tuple[AdditiveModel, dict[int, int], list[PairGain]]:
-    """Fit the additive model in the features' own curves; find which need more knots, and what pairs explain.
+    sample: Sample,
+    settings: FitSettings,
+    fold: NDArray[np.int64],
+    rng: np.random.Generator,
+    single: Collection[int],
+    kept: Collection[int] | None,
+    scope: Scope,
+    clock: Clock,
+) -> tuple[tuple[AdditiveModel, ...], bool, dict[int, int], list[PairGain]]:
+    """Fit the additive and the linear model in the features' own curves; find which need more knots, and pairs.
 
     Features in ``single`` take part in no pair.
+
+    Returns:
+        The models, whether frequent levels have knots, the features with more knots, and the pairs.
     """
-    space, z, kind = sample.space, sample.coordinates, sample.objective.kind
+    space, z, objective = sample.space, sample.coordinates, sample.objective.training
+    tried = scope.knot_features, scope.pair_features if settings.pairs is None else 0
 
-    def fitted(finer: Mapping[int, int]) -> tuple[list[Term], list[CurveBasis], Rows, AdditiveModel]:
-        terms, bases = main_curves(space, z, finer=finer)
+    def fitted(
+        finer: Mapping[int, int], spikes: bool, penalties: tuple[float, float] | None = None
+    ) -> tuple[tuple[AdditiveModel, ...], FloatArray, FloatArray]:
+        """Fit both models; return what the additive one leaves out of fold, and the features' importance in it."""
+        terms, bases = main_curves(space, z, finer=finer, kept=kept, spikes=spikes)
+        if not scope.additive:
+            left = _residuals(np.tile(_start(sample), (len(z), 1)), sample)
+            importance = np.zeros(len(space))
+            if any(tried):
+                importance[[term.features[0] for term in terms]] = 1e-9 + _alone(bases, z, left, fold, rng, scope)
+            return (), left, importance
         rows = training_rows(_draw(sample, settings, terms, bases), z, sample.target, sample.weight)
-        return terms, bases, rows, fit_additive(bases, rows, kind, sample.num_outputs, fold)
+        late = clock.late("additive")
+        additive = fit_additive(bases, rows, objective, sample.num_outputs, fold, late, penalties)
+        models = [additive]
+        if any(basis.rough.any() for basis in bases):
+            models.append(fit_additive(bases, rows, objective, sample.num_outputs, fold, late, straight=True))
+        left = _residuals(additive.out_of_fold, sample)
+        return tuple(models), left, _importance(len(space), terms, bases, rows, additive)
 
-    terms, bases, rows, additive = fitted({})
-    finer = finer_features(space, z, _residuals(additive.out_of_fold, sample), fold, rng)
-    if finer:
-        terms, bases, rows, additive = fitted(finer)
-    if settings.pairs is not None:
-        return additive, finer, []
-    residuals = _residuals(additive.out_of_fold, sample)
-    importance = _importance(len(space), terms, bases, rows, additive)
+    spikes = True
+    models, left, importance = fitted({}, spikes)
+    if models and not clock.late("additive")() and _has_spikes(space, z, kept):
+        without = fitted({}, False)
+        spikes = _loss(models[0], sample) <= _loss(without[0][0], sample)
+        if not spikes:
+            models, left, importance = without
+    wavy = np.argsort(-importance, kind="stable")[: tried[0]]
+    finer = finer_features(
+        space, z, left, fold, rng, set(map(int, wavy)), max_rows=scope.pair_rows, late=clock.late("knots")
+    )
+    if finer and models:
+        models, left, importance = fitted(finer, spikes, models[0].penalties)
+    if not tried[1]:
+        return models, spikes, finer, []
     importance[list(single)] = 0.0
-    return additive, finer, find_pairs(space, z, residuals, fold, importance, rng)
+    late = clock.late("pairs")
+    return models, spikes, finer, find_pairs(space, z, left, fold, importance, rng, tried[1], scope.pair_rows, late)
+
+
+def _has_spikes(space: FeatureSpace, z: FloatArray, kept: Collection[int] | None) -> bool:
+    """Say whether curves have many fewer knots without those on frequent levels."""
+    with_, without = (
+        sum(len(basis.curve.knots) for basis in main_curves(space, z, kept=kept, spikes=spikes)[1])
+        for spikes in (True, False)
+    )
+    return with_ > SPIKES_FACTOR * without
+
+
+def _loss(model: AdditiveModel, sample: Sample) -> float:
+    """Return the mean loss of an additive model out of fold."""
+    each = losses(*sample.objective.judging, model.out_of_fold, sample.target)
+    return float(np.average(each, weights=sample.weight))
+
+
+def _strongest(
+    sample: Sample, fold: NDArray[np.int64], rng: np.random.Generator, scope: Scope, named: Collection[int]
+) -> set[int]:
+    """The features that explain most by themselves, and those that the settings name."""
+    terms, bases = main_curves(sample.space, sample.coordinates)
+    left = _residuals(np.tile(_start(sample), (len(fold), 1)), sample)
+    gains = _alone(bases, sample.coordinates, left, fold, rng, scope)
+    order = np.argsort(-gains, kind="stable")[: scope.features]
+    return {terms[c].features[0] for c in order} | set(named)
+
+
+def _alone(
+    bases: Sequence[CurveBasis],
+    z: FloatArray,
+    left: FloatArray,
+    fold: NDArray[np.int64],
+    rng: np.random.Generator,
+    scope: Scope,
+) -> FloatArray:
+    """What each curve explains by itself of what is left of the target, judged on some of the rows."""
+    part = np.sort(rng.permutation(len(fold))[: scope.pair_rows])
+    return gains_alone(bases, z[part], left[part] - left[part].mean(axis=0), fold[part])
+
+
+def _start(sample: Sample) -> FloatArray:
+    """(O,): the scores that fit best where nothing is known of a row."""
+    return best_constant(*sample.objective.training, sample.target, sample.weight, sample.num_classes)
 
 
 def _residuals(scores: FloatArray, sample: Sample) -> FloatArray:
@@ -181,9 +319,10 @@ def _residuals(scores: FloatArray, sample: Sample) -> FloatArray:
     kind, target = sample.objective.kind, sample.target
     if kind == SOFTMAX:
         return np.eye(scores.shape[1])[target.astype(int)] - softmax(scores, axis=1)
-    if kind == POISSON:
-        rate = np.exp(scores[:, 0])
-        return ((target - rate) / np.sqrt(rate + 1e-9))[:, None]
+    if kind in RATE_LOSSES:
+        rate = np.exp(np.minimum(scores[:, 0], MAX_LOG_RATE))
+        power = 1.0 if kind == POISSON else sample.objective.training[1]
+        return ((target - rate) / (rate ** (0.5 * power) + 1e-9))[:, None]
     expected = scores[:, 0] if sample.num_classes == 0 else expit(scores[:, 0])
     return (target - expected)[:, None]
 

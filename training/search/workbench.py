@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from threading import Event
 from typing import NamedTuple
 
@@ -18,45 +19,9 @@ from eigenserve.training.kernels.epoch import member_scores, train_epoch
 from eigenserve.training.kernels.layout import Float32, Plan, Rows, workspace
 from eigenserve.training.kernels.losses import losses
 from eigenserve.training.kernels.schedule import one_cycle
+from eigenserve.training.planning.costs import step_seconds
+from eigenserve.training.search.candidates import COARSE, FINE, MAIN, Candidate, neighbours
 from eigenserve.training.search.members import Blueprint, identity_params, new_member, unpacked
-
-#: Groups of curves that candidates switch and penalise as one.
-MAIN, COARSE, FINE = range(3)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """Describe one way to train members.
-
-    Attributes:
-        penalties: L2 strength on the curves of single features, coarse pairs and fine pairs; None leaves a group out.
-        additive_start: members start at, and are drawn to, the additive model instead of zero.
-    """
-
-    penalties: tuple[float | None, float | None, float | None]
-    additive_start: bool
-
-
-#: The plain affine pencil of the literature has few parameters and no penalty.
-PLAIN = (Candidate((0.0, None, None), additive_start=False),)
-#: Strong and weak penalties, with and without pairs: no fixed setting suited all of the tables it was tried on.
-CANDIDATES = tuple(
-    Candidate(penalties, start)
-    for penalties, start in (
-        ((2.0, None, None), True),
-        ((8.0, None, None), True),
-        ((1.0, None, None), False),
-        ((4.0, None, None), False),
-        ((2.0, 2.0, None), True),
-        ((8.0, 8.0, None), True),
-        ((2.0, 2.0, None), False),
-        ((0.5, 0.5, 0.5), False),
-        ((1.0, None, 1.0), False),
-        ((2.0, None, 2.0), False),
-        ((2.0, 2.0, 2.0), False),
-        ((4.0, 4.0, 4.0), True),
-    )
-)
 
 
 class TrainedMember(NamedTuple):
@@ -77,11 +42,13 @@ class Workbench:
         rows: where the rows stand.
         fold: (N,), 0 ... folds - 1, or -1 for a row that is always trained on and never judged.
         candidates: ways to train that come into question.
-        additive: the additive model, whose parameters are the first of the blueprint's; None without one.
+        additive_models: models whose parameters are the first of the blueprint's; members may start from the best.
         start: (O,), scores to start from without it.
         judging: the loss by which candidates are compared, and its parameter.
         batch, learning_rate, seed: of the training.
+        sizes: of matrices that come into question, ascending.
         caps: on the strength of features.
+        max_candidates: that a search starts from.
     """
 
     blueprint: Blueprint
@@ -89,28 +56,53 @@ class Workbench:
     rows: Rows
     fold: NDArray[np.int64]
     candidates: Sequence[Candidate]
-    additive: AdditiveModel | None
+    additive_models: tuple[AdditiveModel, ...]
     start: FloatArray
     judging: tuple[int, float]
     batch: int
     learning_rate: float
     seed: int
+    sizes: tuple[int, ...]
     caps: tuple[Cap, ...] = ()
+    max_candidates: int = 100
+    teacher: FloatArray | None = None
 
     @property
     def folds(self) -> int:
         """Count the folds."""
         return int(self.fold.max()) + 1
 
+    @cached_property
+    def additive(self) -> AdditiveModel | None:
+        """The best of the additive models, out of fold."""
+        return min(self.additive_models, key=lambda model: self.loss(model.out_of_fold), default=None)
+
     def suitable(self) -> list[Candidate]:
-        """Return the candidates whose curves exist, and whose start."""
-        present = [bool((self.groups == group).any()) for group in (MAIN, COARSE, FINE)]
+        """List the candidates to start from whose curves exist, and whose start: as many as may be, of all kinds."""
+        suited = [candidate for candidate in self.candidates if self._suits(candidate)]
+        count = min(len(suited), self.max_candidates)
+        return [suited[round(i)] for i in np.linspace(0, len(suited) - 1, count)]
+
+    def neighbours(self, candidate: Candidate) -> list[Candidate]:
+        """List the candidates that differ from this one in one respect, and whose curves exist, and whose start."""
         return [
-            candidate
-            for candidate in self.candidates
-            if all(present[group] for group, p in enumerate(candidate.penalties) if p is not None)
-            and (self.additive is not None or not candidate.additive_start)
+            n
+            for n in neighbours(candidate, self.blueprint.levels.count, self.sizes, self.teacher is not None)
+            if self._suits(n)
         ]
+
+    def _suits(self, candidate: Candidate) -> bool:
+        present = [bool((self.groups == group).any()) for group in (MAIN, COARSE, FINE)]
+        return all(present[group] for group, p in enumerate(candidate.penalties) if p is not None) and (
+            self.additive is not None or not candidate.additive_start
+        )
+
+    def sized(self, dim: int) -> Blueprint:
+        """Return the blueprint of members of this size; their eigenvalue is the middle one unless only one is open."""
+        plan = self.blueprint.plan
+        if dim == plan.dim:
+            return self.blueprint
+        return replace(self.blueprint, plan=plan._replace(dim=dim, eig_idx=dim // 2))
 
     def train(
         self, candidate: Candidate, steps: int, fold: int | None, key: tuple[int, ...], stop: Event
@@ -127,13 +119,15 @@ class Workbench:
         Raises:
             CancelledError: ``stop`` was set.
         """
+        blueprint = self.sized(candidate.dim)
         plan, penalty, active = self._plan(candidate)
         train = np.flatnonzero(self.fold != fold) if fold is not None else np.arange(len(self.fold))
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
+        rows = self._taught(candidate.teacher)
         anchor, offset = self._anchor(candidate, fold)
-        member = new_member(self.blueprint, anchor, offset, active, rng)
+        member = new_member(blueprint, anchor, offset, active, rng)
         space = workspace(plan, self.batch)
-        rates = one_cycle(steps, self.learning_rate)
+        rates = one_cycle(steps, candidate.rate * self.learning_rate)
         penalty = penalty / np.float32(len(train))
         batch = min(self.batch, len(train))
         per_epoch = len(train) // batch
@@ -141,13 +135,24 @@ class Workbench:
             if stop.is_set():
                 raise CancelledError
             order = rng.permutation(train)
-            train_epoch(plan, self.rows, order, batch, rates[first : first + per_epoch], penalty, member, space)
+            train_epoch(plan, rows, order, batch, rates[first : first + per_epoch], penalty, member, space)
             for cap in self.caps:
-                cap.project(unpacked(self.blueprint, member.params))
+                cap.project(unpacked(blueprint, member.params))
         held = np.flatnonzero(self.fold == fold) if fold is not None else np.empty(0, np.int64)
         scores = np.empty((len(held), plan.num_outputs))
         member_scores(plan, self.rows, held, member.params, member.offset, space, scores)
         return TrainedMember(member.params, member.offset, scores)
+
+    def _taught(self, share: float) -> Rows:
+        """Return the rows with the teacher's targets mixed into theirs."""
+        if self.teacher is None or share == 0.0:
+            return self.rows
+        if self.teacher.ndim == 1:
+            mixed = (1.0 - share) * self.rows.target + share * self.teacher
+            return self.rows._replace(target=mixed.astype(np.float32))
+        soft = share * self.teacher
+        soft[np.arange(len(soft)), self.rows.target.astype(np.int64)] += 1.0 - share
+        return self.rows._replace(soft=soft.astype(np.float32))
 
     def loss(self, scores: FloatArray) -> float:
         """Compute the mean loss of out-of-fold scores (N, O), by which candidates are compared."""
@@ -156,26 +161,33 @@ class Workbench:
         return float((self.rows.sample_weight[held] * each).mean())
 
     def step_seconds(self, candidate: Candidate) -> float:
-        """Estimate how long an optimiser step takes on one core.
+        """Estimate how long an optimiser step takes on one core where costs were measured.
 
-        A model of the cost, not a clock, so that a budget gives the same fit each time. Measured: 0.1
-        microseconds per eigenpair, 4 nanoseconds per curve of a row, 6 per row of parameters (at 2.6 GHz).
+        A model of the cost, not a clock, so that a budget gives the same fit each time.
         """
         plan, _, active = self._plan(candidate)
-        per_row = 0.1 + 0.004 * len(plan.active)
-        return 1e-6 * plan.num_outputs * (self.batch * per_row + 0.006 * float(active.sum()))
+        params, rows = float(active.sum()), len(self.fold)
+        return step_seconds(plan.num_outputs, len(plan.active), params, rows, self.batch, candidate.dim)
 
     def _plan(self, candidate: Candidate) -> tuple[Plan, Float32, NDArray[np.bool_]]:
-        """Make the kernels' plan, penalties per parameter, and which parameters are active."""
-        plan = self.blueprint.plan
+        """Make the kernels' plan, penalties per parameter, and which parameters are active.
+
+        A finer curve has more and smaller ramps, so its penalty is as many times stronger: what both can say costs
+        them the same.
+        """
+        plan, levels = self.sized(candidate.dim).plan, self.blueprint.levels
         strengths = np.array([np.nan if p is None else p for p in candidate.penalties])[self.groups]
-        curve_of_param = np.repeat(np.arange(len(self.groups)), np.diff(plan.param_offsets)[:-1])
-        penalty = np.append(strengths[curve_of_param], 0.0)  # the constant matrix, the chain, goes free
+        strengths[~levels.used(candidate.level)] = np.nan
+        counts = np.diff(plan.param_offsets)[:-1]
+        curve_of_param = np.repeat(np.arange(len(self.groups)), counts)
+        penalty = np.append((strengths * counts / counts[levels.base_of])[curve_of_param], 0.0)  # the chain goes free
         used = np.flatnonzero(np.isfinite(strengths))
         return plan._replace(active=used), np.nan_to_num(penalty).astype(np.float32), np.isfinite(penalty)
 
     def _anchor(self, candidate: Candidate, fold: int | None) -> tuple[Float32, FloatArray]:
+        blueprint = self.sized(candidate.dim)
         if not candidate.additive_start or self.additive is None:
-            return identity_params(self.blueprint, np.zeros((0, self.blueprint.plan.num_outputs))), self.start
+            return identity_params(blueprint, np.zeros((0, blueprint.plan.num_outputs))), self.start
         at = -1 if fold is None else fold
-        return identity_params(self.blueprint, self.additive.coefficients[at]), self.additive.offsets[at]
+        coefficients = blueprint.at_level(self.additive.coefficients[at], candidate.level)
+        return identity_params(blueprint, coefficients), self.additive.offsets[at]

@@ -108,7 +108,7 @@ class InteractionsPart(BaseModel):
     shapley: dict[str, float] | None = Field(
         description="Shapley interaction values against the baseline; null where too many features differ from it."
     )
-    reason: str | None = Field(default=None, description="Why there are no Shapley interaction values.")
+    reason: str | None = Field(default=None, description="Why Shapley interaction values are omitted.")
 
 
 class Surface(BaseModel):

@@ -6,7 +6,7 @@ Barth, Martin and Wilkinson, 1967): those of 1, p_0, ..., p_m for the upper rows
 the lower ones, and p_m q_{m+1} - e_{m+1}^2 p_{m-1} q_{m+2}, the determinant, joins them. Both sequences run at once:
 each row waits for the one before it, so two short chains take three quarters of the time of a long one (measured).
 
-There is no division; the price is scale, paid by an exact power of two once every BLOCK rows of a sequence. In
+Divisions are avoided; the price is scale, paid by an exact power of two once every BLOCK rows of a sequence. In
 floating point the count is the exact count of a matrix with d_i - s moved by at most two roundings of itself and e_i by
 one and a half (docs/eigensolver.md), whatever the sizes of the e_i, as long as no minor underflows to zero with its
 predecessor: the callers keep e_i^2 above a floor for that.

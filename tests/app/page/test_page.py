@@ -360,6 +360,9 @@ def test_everything_can_be_done_with_keys(visit: Callable[..., Visit]):
     at.settle()
     assert field(page, "age").input_value() == "41"
     assert slider.get_attribute("aria-valuetext") == "41"
+    # A year may change less than the digits shown.
+    page.keyboard.press("End")
+    at.settle()
     assert page.locator("#prediction").inner_text() != before
     assert page.locator("#prediction").inner_text() in page.locator("#spoken").inner_text()
     page.keyboard.press("Home")

@@ -22,6 +22,8 @@ class Scorer:
     def __init__(self, task, classes=()):
         self.task, self.classes = task, classes
 
+    interval_levels = ()
+
     def values(self, scores):
         return np.exp(scores[:, 0]) if self.task == "poisson" else scores[:, 0]
 
@@ -72,6 +74,7 @@ def test_metrics_are_those_of_scikit_learn(task):
         if task == "poisson":
             expected["deviance"] = sk.mean_poisson_deviance(y, p, **told)
             expected["d2"] = sk.d2_tweedie_score(y, p, power=1, **told)
+    found = {name: value for name, value in found.items() if name != "ece"}  # scikit-learn has none
     # 500 terms are summed in another order.
     assert found == pytest.approx(expected, rel=1e-12)
 
@@ -102,7 +105,7 @@ def test_intervals_of_metrics_that_a_resample_lacks_are_of_the_others():
     target = Target("y", "binary", values, ("a", "b"))
     found = evaluate_scores(scorer, scores, target)
     assert found.intervals["auc"] == (1.0, 1.0)
-    assert set(found.intervals) == set(found.metrics.values)
+    assert set(found.intervals) == set(found.metrics.values) - {"ece"}
 
 
 def test_no_interval_is_given_where_there_is_nothing_to_resample():

@@ -21,12 +21,14 @@ from eigenserve.training.kernels.layout import (
     workspace,
 )
 from eigenserve.training.kernels.losses import (
+    GAMMA,
     HUBER,
     LOGISTIC,
     POISSON,
     QUANTILE,
     SOFTMAX,
     SQUARED,
+    TWEEDIE,
     best_constant,
     loss_slopes,
     losses,
@@ -39,8 +41,25 @@ KINDS = {
     "logistic": LOGISTIC,
     "softmax": SOFTMAX,
     "poisson": POISSON,
+    "gamma": GAMMA,
+    "tweedie": TWEEDIE,
 }
 DELTA = 0.3  # of Huber's loss, or the quantile
+POWER = 1.4  # of Tweedie's deviance
+
+
+def parameter_of(loss):
+    return POWER if loss == TWEEDIE else DELTA
+
+
+def random_target(rng, loss, count):
+    """Draw targets that the loss is for."""
+    if loss in (GAMMA, TWEEDIE):
+        zero = rng.uniform(size=count) < (0.4 if loss == TWEEDIE else 0.0)
+        return np.where(zero, 0.0, rng.gamma(2.0, 0.5, count))
+    return rng.integers(0, 3 if loss in (SOFTMAX, POISSON) else 2, count).astype(float)
+
+
 IDLE = 3  # the curve that is not in use
 
 
@@ -80,7 +99,7 @@ class Problem:
             num_outputs=self.outputs,
             eig_idx=dim // 2,
             loss=loss,
-            loss_parameter=DELTA,
+            loss_parameter=parameter_of(loss),
             steps=np.array([(curve.num_paths, len(curve.knots), 0) for curve in CURVES.curves]),
         )
         self.bases = [torch.tensor(basis.astype(np.float32), dtype=torch.float64) for basis in bases]
@@ -93,6 +112,8 @@ class Problem:
             LOGISTIC: rng.integers(0, 2, count),
             SOFTMAX: rng.integers(0, 3, count),
             POISSON: rng.poisson(1.5, count),
+            GAMMA: random_target(rng, GAMMA, count),
+            TWEEDIE: random_target(rng, TWEEDIE, count),
         }.get(loss, rng.standard_normal(count))
         walk = CURVES.walk(z)
         self.rows = Rows(
@@ -171,6 +192,11 @@ class Problem:
             LOGISTIC: lambda: functional.binary_cross_entropy_with_logits(scores[:, 0], target, reduction="none"),
             SOFTMAX: lambda: functional.cross_entropy(scores, target.long(), reduction="none"),
             POISSON: lambda: functional.poisson_nll_loss(scores[:, 0], target, reduction="none"),
+            GAMMA: lambda: target * torch.exp(-scores[:, 0]) + scores[:, 0],
+            TWEEDIE: lambda: (
+                torch.exp((2.0 - POWER) * scores[:, 0]) / (2.0 - POWER)
+                - target * torch.exp((1.0 - POWER) * scores[:, 0]) / (1.0 - POWER)
+            ),
         }[self.plan.loss]()
         return (each * torch.tensor(self.rows.sample_weight, dtype=torch.float64)[chosen]).mean()
 
@@ -249,38 +275,40 @@ def test_slopes_of_losses_are_central_differences(loss):
     rng = np.random.default_rng(3)
     outputs = 3 if loss == SOFTMAX else 1
     scores = rng.normal(0.0, 2.0, (100, outputs))
-    target = rng.integers(0, 3 if loss in (SOFTMAX, POISSON) else 2, 100).astype(float)
+    target = random_target(rng, loss, 100)
     h, slopes = 1e-6, np.empty(outputs)
     for j in range(100):
-        loss_slopes(loss, DELTA, scores[j], target[j], slopes)
+        loss_slopes(loss, parameter_of(loss), scores[j], target[j], slopes)
         for o in range(outputs):
             step = np.eye(outputs)[o] * h
-            ahead, behind = (losses(loss, DELTA, scores[j : j + 1] + s, target[j : j + 1]) for s in (step, -step))
+            ahead, behind = (
+                losses(loss, parameter_of(loss), scores[j : j + 1] + s, target[j : j + 1]) for s in (step, -step)
+            )
             # Rounding eps/h of losses up to e^6, and curvature h^2; at Huber's bend half a step, 1e-6.
             assert abs(slopes[o] - (ahead - behind)[0] / (2 * h)) < 1e-6
 
 
 def test_losses_and_slopes_of_extreme_scores_are_finite():
     slopes = np.empty(1)
-    for loss in (SQUARED, HUBER, LOGISTIC, POISSON):
+    for loss in (SQUARED, HUBER, LOGISTIC, POISSON, GAMMA, TWEEDIE):
         for score in (-1e4, 1e4):
-            loss_slopes(loss, DELTA, np.array([score]), 1.0, slopes)
+            loss_slopes(loss, parameter_of(loss), np.array([score]), 1.0, slopes)
             assert np.isfinite(slopes).all()
-            assert np.isfinite(losses(loss, DELTA, np.array([[score]]), np.array([1.0]))).all()
+            assert np.isfinite(losses(loss, parameter_of(loss), np.array([[score]]), np.array([1.0]))).all()
     slopes = np.empty(3)
     loss_slopes(SOFTMAX, DELTA, np.array([-1e4, 0.0, 1e4]), 1.0, slopes)
     assert slopes.tolist() == [0.0, -1.0, 1.0]
 
 
-@pytest.mark.parametrize("loss", [SQUARED, LOGISTIC, SOFTMAX, POISSON])
+@pytest.mark.parametrize("loss", [SQUARED, LOGISTIC, SOFTMAX, POISSON, GAMMA, TWEEDIE])
 def test_the_best_constant_cannot_be_bettered(loss):
     rng = np.random.default_rng(4)
-    target = rng.integers(0, 3 if loss in (SOFTMAX, POISSON) else 2, 5000).astype(float)
+    target = random_target(rng, loss, 5000)
     weight = rng.uniform(0.5, 1.5, 5000)
-    best = best_constant(loss, DELTA, target, weight, 3 if loss == SOFTMAX else 2)
+    best = best_constant(loss, parameter_of(loss), target, weight, 3 if loss == SOFTMAX else 2)
 
     def mean(scores):
-        return np.average(losses(loss, DELTA, np.tile(scores, (5000, 1)), target), weights=weight)
+        return np.average(losses(loss, parameter_of(loss), np.tile(scores, (5000, 1)), target), weights=weight)
 
     for move in 0.01 * rng.standard_normal((20, len(best))):
         # Half a row in each class moves the constant by 1e-4, and the loss by its square.

@@ -12,7 +12,7 @@ import pytest
 from eigenserve.errors import UserError
 from eigenserve.training.data.table import read_table
 from eigenserve.training.fit import fit
-from eigenserve.training.search.halving import run_jobs
+from eigenserve.training.search.jobs import run_jobs
 from eigenserve.training.search.ranks import Ranks
 from eigenserve.training.settings import FitSettings
 

@@ -1,0 +1,1 @@
+"""Know who asks: keys with names, what each may do, and how much of it."""

@@ -1,0 +1,47 @@
+"""Clock: what is left of a fit's budget in seconds on the wall, whatever else the cores are busy with.
+
+A fit is planned by a model of its cost, so that the same table and settings give the same model; the clock is the
+brake for when the plan does not hold, on busy cores, say.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+#: The share of the budget at which each phase makes do with what it has, if the plan did not end it earlier. The last
+#: two leave time for training on all rows and for the report.
+#: No brake is pulled in the first seconds: even a busy machine has then done what a small table needs.
+GRACE_S = 7.0
+BRAKES = {"additive": 0.35, "knots": 0.45, "pairs": 0.55, "search": 0.95, "refit": 1.1}
+
+
+class Clock:
+    """Time since a fit began, against its budget.
+
+    Args:
+        budget_s: seconds that the whole fit may take.
+    """
+
+    def __init__(self, budget_s: float) -> None:
+        self.budget_s = budget_s
+        self._started = time.monotonic()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the fit began."""
+        return time.monotonic() - self._started
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let the clock stand still."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self._started += time.monotonic() - started
+
+    def late(self, phase: str) -> Callable[[], bool]:
+        """A function that says whether a phase of ``BRAKES`` must end."""
+        return lambda: self.elapsed_s > BRAKES[phase] * self.budget_s + GRACE_S

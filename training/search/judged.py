@@ -1,0 +1,28 @@
+"""Judged: what a search knows of a candidate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from eigenserve.model.arrays import FloatArray
+from eigenserve.training.additive.gam import AdditiveModel
+from eigenserve.training.search.candidates import Candidate
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Hold a candidate trained for some steps, with the scores (N, O) it gives to rows it has not seen.
+
+    Attributes:
+        candidate: how it was trained; None for an additive model, which is a member as it is.
+        steps: optimiser steps of its training.
+        scores: of rows out of fold; none where they are no longer needed.
+        loss: of the scores.
+        additive: the additive model.
+    """
+
+    candidate: Candidate | None
+    steps: int
+    scores: FloatArray
+    loss: float
+    additive: AdditiveModel | None = None

@@ -1,0 +1,52 @@
+"""Plan a fit from its features, target and settings."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from eigenserve.model.rows.features import FeatureSpace
+from eigenserve.training.data.target import Target
+from eigenserve.training.planning.costs import Sizes
+from eigenserve.training.planning.machine import this_machine
+from eigenserve.training.planning.plan import FitPlan, full_scope, make_plan
+from eigenserve.training.search.links import links_of
+from eigenserve.training.search.prepare import folds_for
+from eigenserve.training.settings import FitSettings
+
+
+def plan_fit(space: FeatureSpace, table: pd.DataFrame, goal: Target, settings: FitSettings) -> FitPlan:
+    """Plan what is done within the budget of time and memory.
+
+    Args:
+        space: the features.
+        table: the N rows.
+        goal: their targets.
+        settings: of the fit.
+
+    Raises:
+        UserError: too little memory for this table, or a setting that does not fit it.
+    """
+    levels = tuple(f.num_codes for f in space.features if f.kind == "categorical")
+    sizes = Sizes(
+        rows=len(table),
+        numbers=len(space) - len(levels),
+        levels=levels,
+        outputs=len(goal.classes) if goal.task == "multiclass" else 1,
+        table_bytes=int(table.memory_usage().sum()),
+        links=len(links_of(goal, settings)),
+    )
+    whole = full_scope(sizes, folds_for(len(table)), settings.members_of(settings.usual_dim), settings.pairs is None)
+    machine = this_machine()
+    memory = settings.max_memory
+    return make_plan(
+        sizes, whole, machine, settings.budget, int(memory) if memory else _resident() + machine.free_bytes // 2
+    )
+
+
+def _resident() -> int:
+    """Bytes of memory that this process has in use."""
+    pages = Path("/proc/self/statm")
+    return int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if pages.exists() else 0
