@@ -60,6 +60,8 @@ class FitSettings:
         budget: seconds that the whole fit may take, training on all rows and the report included.
         max_memory: bytes that the process may use; None for half of what is free, with what it has.
         seed: of everything random.
+        groups: column whose rows of one value are judged together: never trained on and judged by each other.
+        time: column of times; the latest rows are judged by what is trained on earlier ones.
         positive: of two classes, the one whose probability is predicted; None for the last in order.
         decimal: the decimal mark of numbers that are written as texts; None to infer it.
         date_format: (column, format) of dates that are not in ISO 8601; "" for all columns. Others are inferred.
@@ -95,6 +97,8 @@ class FitSettings:
     budget: float = 60.0
     max_memory: float | None = None
     seed: int = 0
+    groups: str | None = None
+    time: str | None = None
     positive: str | None = None
     decimal: str | None = None
     date_format: tuple[tuple[str, str], ...] = ()
@@ -143,7 +147,7 @@ class FitSettings:
         _require(
             memory is None or (_number(memory) and memory > 0), f"max_memory must be above 0 bytes; got {memory!r}"
         )
-        for name in ("weight", "exposure", "offset", "teacher"):
+        for name in ("weight", "exposure", "offset", "teacher", "groups", "time"):
             value = getattr(self, name)
             _require(value is None or isinstance(value, str), f"{name} must be a column; got {value!r}")
         _require(

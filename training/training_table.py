@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
@@ -20,6 +21,9 @@ from eigenserve.training.data.table import fingerprint
 from eigenserve.training.data.target import Target, positive_column, read_target, required_column, split_read_target
 from eigenserve.training.data.teacher import attach_teacher, with_teacher
 from eigenserve.training.settings import FitSettings
+
+#: Groups below which nothing could be judged by others.
+LEAST_GROUPS = 2
 
 
 @dataclass(frozen=True)
@@ -65,16 +69,13 @@ def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> T
     power = settings.deviance_power(goal.task)
     goal, weight = per_unit(table, goal, weight, settings.exposure, settings.offset, power or 1.0)
     goal = with_teacher(goal, table, teacher)
+    goal = replace(goal, moments=_moments(table, settings.time))
+    owners = None if settings.groups is None else table[settings.groups]
     table = table.drop(columns=[*_roles(settings), *teacher])
-    ids = identifiers(table, kept={*settings.features, *options.types, *_named_in(settings)})
-    if ids:
+    if ids := identifiers(table, kept={*settings.features, *options.types, *_named_in(settings)}):
         table = table.drop(columns=ids)
-        shown = ", ".join(map(repr, ids[:5])) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
-        what = "is" if len(ids) == 1 else "are"
-        target_notes.append(
-            f"{shown} {what} different in every row, as an identifier is, and left out "
-            f"(--types {ids[0]}=number or category keeps it)"
-        )
+        target_notes.append(_left_out(ids))
+    goal = replace(goal, groups=_groups(table, goal) if owners is None else _owned(owners))
     return TrainingTable(
         features=table,
         target=goal,
@@ -104,7 +105,7 @@ def chosen_columns(
     Raises:
         UserError: a column that there is not, or the target among the others.
     """
-    roles = [*_roles(settings), *teacher]
+    roles = [*_roles(settings), *teacher, *filter(None, [settings.time])]
     features, exclude = named(settings.features, frame), named(settings.exclude, frame)
     for name in (*features, *exclude, *roles):
         required_column(frame, name)
@@ -168,4 +169,51 @@ def _weights(table: pd.DataFrame, goal: Target, settings: FitSettings) -> FloatA
 
 def _roles(settings: FitSettings) -> list[str]:
     """List the columns that are neither features nor the target."""
-    return [name for name in (settings.weight, settings.exposure, settings.offset) if name is not None]
+    roles = (settings.weight, settings.exposure, settings.offset, settings.groups)
+    # What is named as a feature, too, is one.
+    return [name for name in roles if name is not None and name not in settings.features]
+
+
+def _left_out(ids: Sequence[str]) -> str:
+    """Say which identifiers were left out."""
+    shown = ", ".join(map(repr, ids[:5])) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+    differ = (
+        "is different in every row, as an identifier is, and was"
+        if len(ids) == 1
+        else ("are different in every row, as identifiers are, and were")
+    )
+    return f"{shown} {differ} left out (--types {ids[0]}=number or category keeps it)"
+
+
+def _owned(owners: pd.Series) -> NDArray[np.int64]:
+    """Number the groups that a column names; a row without one is a group.
+
+    Raises:
+        UserError: a single group, by which nothing can be judged.
+    """
+    codes, values = pd.factorize(owners)
+    if len(values) < LEAST_GROUPS:
+        raise UserError(f"groups must have {LEAST_GROUPS} values at least; column {owners.name!r} has {len(values)}")
+    alone = codes < 0
+    return np.where(alone, len(values) + np.cumsum(alone) - 1, codes).astype(np.int64)
+
+
+def _groups(table: pd.DataFrame, goal: Target) -> NDArray[np.int64] | None:
+    """Number the rows so that those which repeat another have its number; None where none does."""
+    hashes = pd.util.hash_pandas_object(table, index=False).to_numpy() ^ goal.values.view(np.uint64)
+    values, groups = np.unique(hashes, return_inverse=True)
+    return None if len(values) == len(hashes) else groups.astype(np.int64)
+
+
+def _moments(table: pd.DataFrame, name: str | None) -> FloatArray | None:
+    """Return the times of rows, as numbers that order them; None where rows are not judged by time."""
+    if name is None:
+        return None
+    column = table[name]
+    if column.isna().any():
+        raise UserError(f"time must be known of every row; column {name!r} is missing in {int(column.isna().sum()):,}")
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return np.asarray(pd.to_datetime(column, utc=True).dt.as_unit("us").astype(np.int64), np.float64)
+    if not pd.api.types.is_numeric_dtype(column) or column.nunique() < 2:
+        raise UserError(f"time must be a column of different dates or numbers; {name!r} has {column.iloc[0]!r}")
+    return column.to_numpy(np.float64)

@@ -97,6 +97,8 @@ _SETTINGS = (
     ("seed", int, "of everything random (default 0)"),
     ("features", _names, "columns to use: a,b,c (default: all)"),
     ("exclude", _names, "columns to leave out"),
+    ("groups", str, "column whose rows of one value are judged together, such as a patient or a customer"),
+    ("time", str, "column of times: the latest rows are judged by what is trained on earlier ones"),
     ("positive", str, "of two classes, the one whose probability is predicted (default: the last in order)"),
     ("decimal", str, "decimal mark of numbers that are written as text: . or , (default: inferred)"),
     ("date-format", str, "format of dates: when=%%d/%%m/%%Y, or one for all columns (default: inferred)"),

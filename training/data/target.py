@@ -31,6 +31,8 @@ class Target:
         values: (N,) float64: the number itself, or the class as its position in ``classes``.
         classes: labels in the order of the outputs; none for numbers.
         teacher: (N,) numbers or probabilities of the second of two classes, (N, classes) of more: a stronger model's.
+        groups: (N,) numbers from 0 on; rows of one are judged together. Rows that repeat another are of one group.
+        moments: (N,) times by which rows are judged forward, if they are.
     """
 
     name: str
@@ -38,11 +40,14 @@ class Target:
     values: FloatArray
     classes: tuple[ClassLabel, ...] = ()
     teacher: FloatArray | None = None
+    groups: NDArray[np.int64] | None = None
+    moments: FloatArray | None = None
 
     def rows(self, part: NDArray[np.int64]) -> Target:
         """Return the targets of some rows."""
-        teacher = None if self.teacher is None else self.teacher[part]
-        return replace(self, values=self.values[part], teacher=teacher)
+        teacher, moments = (None if more is None else more[part] for more in (self.teacher, self.moments))
+        groups = None if self.groups is None else np.unique(self.groups[part], return_inverse=True)[1]
+        return replace(self, values=self.values[part], teacher=teacher, groups=groups, moments=moments)
 
 
 def split_target(

@@ -105,6 +105,8 @@ def _prepare(
         shift=shift,
         scale=scale,
         teacher=teacher,
+        groups=goal.groups,
+        moments=goal.moments,
     )
     rng = np.random.default_rng(np.random.SeedSequence(settings.seed))
     return sample, *prepare(sample, settings, rng, scope, clock)

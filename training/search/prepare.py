@@ -50,6 +50,7 @@ from eigenserve.training.search.candidates import (
     plain_candidates,
     starting_candidates,
 )
+from eigenserve.training.search.folds import assign_folds
 from eigenserve.training.search.members import Blueprint, draw_blueprint, training_rows
 from eigenserve.training.search.workbench import Workbench
 from eigenserve.training.settings import FitSettings
@@ -75,6 +76,7 @@ class Sample:
         objective: what to minimise.
         shift, scale: the finished score is shift + scale * (that of ``target``).
         teacher: (N,) or (N, classes), a stronger model's targets on the scale of ``target``.
+        groups, moments: as for ``assign_folds``.
     """
 
     space: FeatureSpace
@@ -86,6 +88,8 @@ class Sample:
     shift: float = 0.0
     scale: float = 1.0
     teacher: FloatArray | None = None
+    groups: NDArray[np.int64] | None = None
+    moments: FloatArray | None = None
 
     @property
     def num_outputs(self) -> int:
@@ -96,17 +100,6 @@ class Sample:
 def folds_for(rows: int) -> int:
     """Choose how many folds: small tables need most of their rows for training."""
     return 8 if rows < 2000 else 4
-
-
-def assign_folds(values: FloatArray, folds: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Assign a fold to each row, (N,); every fold has its share of all parts of the target's range."""
-    shuffled = rng.permutation(len(values))
-    ranked = shuffled[np.argsort(values[shuffled], kind="stable")]
-    fold = np.empty(len(values), np.int64)
-    for start in range(0, len(values), folds):
-        group = ranked[start : start + folds]
-        fold[group] = rng.permutation(folds)[: len(group)]
-    return fold
 
 
 def prepare(
@@ -127,7 +120,7 @@ def prepare(
     space, z, rows = sample.space, sample.coordinates, len(sample.target)
     monotone, bends, strengths = _monotone_signs(space, settings), _bends(space, settings), _strengths(space, settings)
     single = {*bends, *strengths}
-    fold = assign_folds(sample.target, scope.folds, rng)
+    fold = assign_folds(sample.target, scope.folds, rng, sample.groups, sample.moments)
     models: tuple[AdditiveModel, ...] = ()
     spikes = True
     finer: dict[int, int] = {}
@@ -160,7 +153,7 @@ def prepare(
     )
     groups += [MAIN] * (len(bases) - len(groups))
     blueprint = _draw(sample, settings, terms, bases, levels)
-    if settings.epochs is not None and rows >= HOLD_OUT_ROWS:
+    if sample.moments is not None or (settings.epochs is not None and rows >= HOLD_OUT_ROWS):
         fold = np.where(fold == 0, 0, -1)
     bench = Workbench(
         blueprint=blueprint,

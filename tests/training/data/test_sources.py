@@ -235,7 +235,7 @@ def test_identifiers_are_left_out_unless_they_are_wanted():
     )
     table = training_table(frame, "y", make_settings({}))
     assert list(table.features) == ["year", "x"]
-    assert "'PassengerId', 'row', 'name' are different in every row" in " ".join(table.notes)
+    assert "'PassengerId', 'row', 'name' are different in every row, as identifiers are" in " ".join(table.notes)
     kept = training_table(frame, "y", make_settings({"types": "row=number"}))
     assert list(kept.features) == ["row", "year", "x"]
     assert list(training_table(frame, "y", make_settings({"features": ["name", "x"]})).features) == ["name", "x"]
