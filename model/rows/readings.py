@@ -99,6 +99,10 @@ class Reading:
         if parts is None:
             # An infinity is a number, though none that a model takes.
             return math.inf if text.casefold().lstrip("+-") in ("inf", "infinity", "∞") else None
+        return self.number_of(parts)
+
+    def number_of(self, parts: NumberText) -> float | None:
+        """Return the number of a text that is taken apart; None if its parts are not this column's."""
         power = 0
         for affix in (parts.prefix, parts.suffix):
             if self.magnitudes and affix in MAGNITUDES and affix == parts.suffix:

@@ -15,7 +15,7 @@ from eigenserve.errors import UserError
 from eigenserve.model.rows.cells import category_key, days_since_epoch, iso_time
 from eigenserve.model.rows.readings import FALSE_TEXTS, PLAIN, TRUE_TEXTS, Reading, hours_of_value
 from eigenserve.training.data.date_texts import Dates, infer_dates, readable_format
-from eigenserve.training.data.number_texts import Numbers, are_number_codes, infer_hours, infer_numbers
+from eigenserve.training.data.number_texts import NANOSECONDS, Numbers, are_number_codes, infer_hours, infer_numbers
 from eigenserve.training.data.texts import Texts, texts_of
 
 ColumnType = Literal["number", "category", "date", "time", "boolean"]
@@ -27,8 +27,6 @@ NAMED, KEPT = 3, 50
 _FIRST_DATE, _LAST_DATE = 1900_01_01, 2100_12_31
 #: Rows from which that is no coincidence.
 LEAST_DATES = 20
-#: The range of nanoseconds since 1970 that are times of these years: large, and no codes.
-_NANOSECONDS = (9e17, 4e18)
 
 
 @dataclass(frozen=True)
@@ -188,7 +186,7 @@ def _of_numbers(column: pd.Series, wanted: ColumnType | None, plain: Reading, op
     if not len(present):
         return Column(column)
     low, high = int(present.min()), int(present.max())
-    big = max(-low, high) > 2**53 and not _NANOSECONDS[0] < low <= high < _NANOSECONDS[1]
+    big = max(-low, high) > 2**53 and not NANOSECONDS[0] < low <= high < NANOSECONDS[1]
     if big and wanted != "number":
         note = f"{name!r} holds whole numbers of more digits than a number keeps: read as codes, that is categories"
         return replace(_as_category(column, plain), notes=(note,))

@@ -32,8 +32,11 @@ SAMPLE = 200
 LEAST_NUMBERS = 10
 #: Whole numbers of more digits are codes: float64 holds no more of them.
 MOST_DIGITS = 15
+#: The range of nanoseconds since 1970 that are times of these years: large, and no codes.
+NANOSECONDS = (9e17, 4e18)
 _STYLES = [(decimal, mark) for decimal in ".," for mark in ("", ",", ".", " ", "'") if decimal != mark]
 _CODE = re.compile(r"[^\W\d_]{1,4}[-. /]?\d")
+_ZEROS = str.maketrans("123456789", "000000000")
 _SIGNS = CURRENCIES | {"%", "‰", "°", "+", "*", '"'}
 
 
@@ -72,7 +75,8 @@ def infer_numbers(texts: Texts, decimal: str | None = None, hint: str = ".") -> 
         return None
     marks, ambiguous = _marks(texts, parts, decimal, hint)
     reading = Reading(*marks, affixes=affixes, magnitudes=magnitudes)
-    values = np.array([np.nan if (x := reading.number(text)) is None else x for text in texts.texts])
+    read = (None if part is None else reading.number_of(part) for part in parts)
+    values = np.array([np.nan if x is None else x for x in read])
     values[np.isinf(values)] = np.nan
     odd = np.isnan(values)
     if texts.count(~odd) < NEARLY * texts.count(~texts.is_marker()):
@@ -99,7 +103,8 @@ def are_number_codes(texts: Sequence[str]) -> bool:
     if len(digits) < len(texts):
         return False
     if any(len(text.lstrip("0")) > MOST_DIGITS for text in digits):
-        return True
+        # Nanoseconds since 1970 are times, not codes.
+        return not all(len(text) == 19 and NANOSECONDS[0] < int(text) < NANOSECONDS[1] for text in digits)
     leading = any(len(text) > 2 and text[0] == "0" for text in digits)
     # Hours and minutes as 0915.
     clock = all(len(text) == 4 and text[:2] < "25" and text[2:] < "60" for text in digits)
@@ -150,7 +155,8 @@ def _marks(
     bodies: Counter[str] = Counter()
     for part, count in zip(parts, texts.counts.tolist(), strict=True):
         if part and not part.body.isdigit():
-            bodies[part.body] += count
+            # Marks are judged by where they stand, whatever the digits are.
+            bodies[part.body.translate(_ZEROS)] += count
     if not bodies:
         return (".", ""), False
     preferred = decimal or hint

@@ -22,9 +22,12 @@ from eigenserve.training.data.sources import Source, sources_of, unreadable
 
 #: Bytes of CSV that are parsed at a time.
 BLOCK_BYTES = 2**24
-#: In RE2's words: whole numbers that fit 64 bits, numbers, codes with leading zeros, whole numbers of too many digits.
-_WHOLE, _NUMBER = r"^[+-]?[0-9]{1,18}$", r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
-_ZEROS, _LONG, _DOTTED = r"^0[0-9]{2,}$", r"^[+-]?[0-9]{16,}$", r"^[+-]?[0-9]{1,3}(\.[0-9]{3})+$"
+#: Rows of a column that are looked at before all are.
+HEAD_ROWS = 100
+#: In RE2's words: whole numbers that are no codes (no zeros in front, no more digits than a float holds), and numbers.
+_WHOLE = r"^[+-]?(0?[0-9]|[1-9][0-9]{1,14})$"
+_NUMBER = r"^[+-]?(0?[0-9]|[1-9][0-9]{1,14}|[0-9]+[eE][+-]?[0-9]+|([0-9]+\.[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?)$"
+_DOTTED = r"^[+-]?[0-9]{1,3}(\.[0-9]{3})+$"
 _COMMA = r"^[+-]?[0-9]*,[0-9]+$"
 
 
@@ -197,7 +200,7 @@ def _read_csv(source: Source, options: FileOptions) -> tuple[pa.Table, CsvLayout
 
 def _csv_frame(table: pa.Table, options: FileOptions) -> pd.DataFrame:
     """Turn columns of texts into a frame: those that are numbers or booleans throughout are, others stay texts."""
-    decimal_comma = any(_is_decimal_comma(pc.utf8_trim_whitespace(column)) for column in table.columns)
+    decimal_comma = any(map(_is_decimal_comma, table.columns))
     missing = pa.array(sorted(options.missing), pa.string())
     columns = {
         name: _csv_column(column, name in options.texts, missing, decimal_comma)
@@ -209,21 +212,20 @@ def _csv_frame(table: pa.Table, options: FileOptions) -> pd.DataFrame:
 def _csv_column(cells: pa.ChunkedArray, stays: bool, missing: pa.Array, decimal_comma: bool) -> pd.Series:
     texts = pc.utf8_trim_whitespace(cells)
     absent = pc.is_in(texts, value_set=missing)
-    present = texts.filter(pc.invert(absent))
+    present = texts.filter(pc.invert(absent)) if pc.any(absent).as_py() else texts
     if not stays and len(present):
         complete = len(present) == len(texts)
-        if _all(present, _WHOLE) and not _any(present, _ZEROS) and not _any(present, _LONG):
+        if _all(present, _WHOLE):
             unsigned = pc.utf8_ltrim(texts, "+")
             whole = pc.if_else(absent, pa.scalar(None, pa.string()), unsigned).cast(pa.int64())
             return pd.Series(whole.to_numpy() if complete else whole.cast(pa.float64()).to_numpy())
         # In a file with decimal commas 1.234 may be more than a thousand.
         grouped = decimal_comma and _all(present.filter(pc.match_substring(present, ".")), _DOTTED)
-        if _all(present, _NUMBER) and not _any(present, _LONG) and not _any(present, _ZEROS) and not grouped:
+        if not grouped and _all(present, _NUMBER):
             unsigned = pc.utf8_ltrim(texts, "+")
             numbers = pc.if_else(absent, pa.scalar(None, pa.string()), unsigned).cast(pa.float64())
             return pd.Series(numbers.to_numpy())
-        small = pc.utf8_lower(present)
-        if pc.all(pc.is_in(small, value_set=pa.array(["true", "false"]))).as_py():
+        if _all(present, "^(?i:true|false)$"):
             flags = pc.equal(pc.utf8_lower(pc.if_else(absent, pa.scalar(None, pa.string()), texts)), "true")
             return pd.Series(flags.to_pylist(), dtype=bool if complete else object)
     if not stays and not len(present):
@@ -235,16 +237,14 @@ def _csv_column(cells: pa.ChunkedArray, stays: bool, missing: pa.Array, decimal_
 
 
 def _all(texts: pa.ChunkedArray, pattern: str) -> bool:
-    return bool(pc.all(pc.match_substring_regex(texts, pattern)).as_py() is not False)
+    """Return whether all texts match; where the first do not, the others are not looked at."""
+    parts = (texts.slice(0, HEAD_ROWS), texts.slice(HEAD_ROWS))
+    return all(pc.all(pc.match_substring_regex(part, pattern)).as_py() is not False for part in parts)
 
 
-def _any(texts: pa.ChunkedArray, pattern: str) -> bool:
-    return bool(pc.any(pc.match_substring_regex(texts, pattern)).as_py())
-
-
-def _is_decimal_comma(texts: pa.ChunkedArray) -> bool:
+def _is_decimal_comma(cells: pa.ChunkedArray) -> bool:
     """Return whether a column's numbers have decimal commas that can be nothing else."""
-    sample = texts.slice(0, 1000)
+    sample = pc.utf8_trim_whitespace(cells.slice(0, 10 * HEAD_ROWS))
     commas = sample.filter(pc.match_substring(sample, ","))
     return len(commas) > 0 and _all(commas, _COMMA) and not _all(commas, r"^[+-]?[0-9]{1,3}(,[0-9]{3})+$")
 
