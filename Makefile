@@ -13,11 +13,11 @@ BIOME  := @biomejs/biome@2.6.8
 # A stamp file per installed set: a second run installs nothing.
 $(VENV)/.serve: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -e '.[fit]'
+	$(BIN)/pip install -q -e '.[serve,fit]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.serve
-	$(BIN)/pip install -q -e '.[train,dev]'
+	$(BIN)/pip install -q -e '.[serve,train,dev]'
 # KServe's package for its classes alone, which say what a valid manifest is; what it needs to run is not installed.
 	$(BIN)/pip install -q --no-deps $(KSERVE) six
 	@touch $@
@@ -25,7 +25,7 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.serve
 train-demo: $(VENV)/.serve
 	@ls -d $(STORE)/housing/[0-9]* >/dev/null 2>&1 || $(BIN)/python -m eigenserve fit \
 	  $(DATA)/california_housing_train.csv --target median_house_value --store $(STORE) \
-	  --test $(DATA)/california_housing_test.csv --pairs longitude:latitude --name housing
+	  --test $(DATA)/california_housing_test.csv --pairs longitude:latitude --name housing --budget 20
 
 serve: train-demo
 	$(BIN)/python -m eigenserve serve --port $(PORT) --store $(STORE)
@@ -73,7 +73,7 @@ bench-accuracy: $(VENV)/.dev
 # PyTorch come from an index of their own, which TORCH_INDEX must name (see pytorch.org) to lock them for all Pythons.
 LOCK = $(BIN)/uv pip compile -q --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
   --python-version 3.11 $(UPGRADE)
-SERVE_EXTRAS = --extra store --extra otel
+SERVE_EXTRAS = --extra serve --extra store --extra otel
 lock: $(VENV)/.serve
 	$(BIN)/pip install -q uv
 	$(LOCK) pyproject.toml --universal $(SERVE_EXTRAS) -o requirements/serve.txt
@@ -85,7 +85,7 @@ lock: $(VENV)/.serve
 	  $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX) --index-strategy unsafe-best-match)
 	$(LOCK) requirements/build.in --universal -o requirements/build.txt
 	$(LOCK) requirements/sbom.in --universal -o requirements/sbom.txt
-	$(LOCK) pyproject.toml requirements/peers.in --universal --extra arrow --extra store --extra otel \
+	$(LOCK) pyproject.toml requirements/peers.in --universal --extra serve --extra arrow --extra store --extra otel \
 	  -o requirements/peers.txt
 
 # What the serving image contains, as CycloneDX: build/sbom.cdx.json.

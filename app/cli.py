@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import secrets
 import socket
 import sys
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from eigenserve.app.keys.file import parse_keys, read_keys
 from eigenserve.app.keys.grants import ORDINARY, SCOPES, digest_of
-from eigenserve.app.observability.logs import configure_logging
-from eigenserve.app.settings import PREFIX, Settings, platform_settings, platform_variables
 from eigenserve.errors import UserError
+
+# What needs the extra `serve` is imported by the functions that use it: other commands have the same parser.
+if TYPE_CHECKING:
+    from eigenserve.app.settings import Settings
 
 #: Connections that wait to be accepted, as uvicorn has it.
 LISTEN_BACKLOG = 2048
@@ -25,13 +26,17 @@ LISTEN_BACKLOG = 2048
 def add_serve(commands: Any) -> None:
     """Add the command `serve` to the subparsers."""
     serve = commands.add_parser(
-        "serve", help="serve the models of a store over HTTP", description=f"Further settings: {PREFIX}*, see docs."
+        "serve", help="serve the models of a store over HTTP", description="Further settings: EIGENSERVE_*, see docs."
     )
     serve.set_defaults(run=_run_serve)
     serve.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     serve.add_argument("--port", help="port to listen on (default 8000)")
     serve.add_argument("--workers", help="server processes (default 1)")
     serve.add_argument("--store", help="folder of the models, or an fsspec URL (default models/)")
+    # What KServe adds to the arguments of an explainer. The predictor is not asked: the model is here, too.
+    serve.add_argument("--model_name", dest="default_model", help=argparse.SUPPRESS)
+    serve.add_argument("--predictor_host", help=argparse.SUPPRESS)
+    serve.add_argument("--http_port", dest="port", help=argparse.SUPPRESS)
 
 
 def add_new_key(commands: Any) -> None:
@@ -39,7 +44,7 @@ def add_new_key(commands: Any) -> None:
     new_key = commands.add_parser(
         "new-key",
         help="make a key for a service, and its entry in the file of keys",
-        description=f"Print a key on standard error, once, and on standard output its entry for {PREFIX}KEYS_FILE.",
+        description="Print a key on standard error, once, and on standard output its entry for EIGENSERVE_KEYS_FILE.",
     )
     new_key.set_defaults(run=_run_new_key)
     new_key.add_argument("name", metavar="NAME", help="whose key it is, for logs and metrics")
@@ -52,6 +57,8 @@ def add_new_key(commands: Any) -> None:
 
 
 def _run_new_key(parsed: argparse.Namespace) -> None:
+    from eigenserve.app.keys.file import parse_keys
+
     key = secrets.token_urlsafe(32)
     lines = ["[[keys]]", f"name = {_toml(parsed.name)}", f'sha256 = "{digest_of(key.encode())}"']
     lines.append(f"scopes = [{', '.join(_toml(scope.strip()) for scope in parsed.scopes.split(','))}]")
@@ -69,6 +76,11 @@ def _toml(text: str) -> str:
 
 
 def _run_serve(parsed: argparse.Namespace) -> None:
+    from pydantic import ValidationError
+
+    from eigenserve.app.keys.file import read_keys
+    from eigenserve.app.observability.logs import configure_logging
+
     try:
         settings = _settings(parsed)
     except ValidationError as error:
@@ -78,10 +90,16 @@ def _run_serve(parsed: argparse.Namespace) -> None:
     try:
         listener = _bind(settings)
     except OSError as error:
-        raise UserError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}") from error
-    host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    print(f"Eigenserve on http://{shown}:{port} (docs at /docs)", flush=True)
+        place = settings.unix_socket or f"{settings.host}:{settings.port}"
+        raise UserError(f"cannot listen on {place}: {error.strerror or error}") from error
+    if settings.grpc_port is not None:
+        try:
+            _bind(settings, settings.grpc_port).close()
+        except OSError as error:
+            listener.close()
+            where = f"{settings.host}:{settings.grpc_port}"
+            raise UserError(f"cannot listen on {where} for gRPC: {error.strerror or error}") from error
+    print(f"Eigenserve on {_address(settings, listener)} (docs at {settings.path_prefix}/docs)", flush=True)
     configure_logging(settings)
     # Imported late: mistakes need no kernels, and neither does the process that only watches over workers.
     with listener:
@@ -98,14 +116,41 @@ def _run_serve(parsed: argparse.Namespace) -> None:
         raise UserError(failure)
 
 
-def _bind(settings: Settings) -> socket.socket:
-    """Open the listening socket, for one server or many."""
+def _address(settings: Settings, listener: socket.socket) -> str:
+    if settings.unix_socket is not None:
+        return f"unix:{settings.unix_socket}"
+    host, port = listener.getsockname()[:2]
+    scheme = "http" if settings.tls_certificate is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _bind(settings: Settings, port: int | None = None) -> socket.socket:
+    """Bind a listening socket, for one server or many: the service's, or one of another ``port``."""
+    if port is None and settings.unix_socket is not None:
+        return _bind_unix(settings.unix_socket)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((settings.host, settings.port))
+        listener.bind((settings.host, settings.port if port is None else port))
         # At once: with SO_REUSEADDR two servers may bind a port that nobody listens on yet.
+        listener.listen(LISTEN_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _bind_unix(path: Path) -> socket.socket:
+    """Listen on a Unix socket. One that a server left there is replaced, but not one in use, or another file."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.is_socket():
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                if probe.connect_ex(str(path)) == 0:
+                    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+            path.unlink()
+        listener.bind(str(path))
         listener.listen(LISTEN_BACKLOG)
     except OSError:
         listener.close()
@@ -115,6 +160,8 @@ def _bind(settings: Settings) -> socket.socket:
 
 def _settings(parsed: argparse.Namespace) -> Settings:
     """Read the environment's settings, overridden by the command line."""
+    from eigenserve.app.settings import Settings, platform_settings
+
     given: dict[str, Any] = {
         key: value for key, value in vars(parsed).items() if key in Settings.model_fields and value is not None
     }
@@ -122,6 +169,8 @@ def _settings(parsed: argparse.Namespace) -> Settings:
 
 
 def _origin(loc: tuple[int | str, ...], parsed: argparse.Namespace) -> str:
+    from eigenserve.app.settings import PREFIX, platform_variables
+
     name = str(loc[0]) if loc else "settings"
     if getattr(parsed, name, None) is not None:
         return f"--{name}"

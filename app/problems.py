@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from fastapi import FastAPI, Request, Response
@@ -16,10 +16,14 @@ from eigenserve.app.request_state import state_of
 from eigenserve.model.checkpoints.local_store import ModelNotFoundError
 from eigenserve.model.rows.errors import InvalidRowsError
 
+#: Faults that an answer names, and characters of each: an answer must not grow with what was sent.
+MAX_FAULTS = 20
+MAX_CHARACTERS = 400
 #: Statuses that no RFC names. 499 is nginx's; only the log and the metrics see it.
 _TITLES = {499: "Client Closed Request"}
 MEDIA_TYPE = "application/problem+json"
 Location = tuple[int | str, ...]
+T = TypeVar("T")
 
 
 @dataclass
@@ -49,21 +53,31 @@ def invalid(loc: Location, msg: str) -> ProblemError:
 
 def invalid_all(errors: Sequence[tuple[Location, str]], total: int | None = None) -> ProblemError:
     """Reject a body with faults: 422, the first of them as the detail."""
+    count = len(errors) if total is None else total
+    errors = [(tuple(map(_short, loc[:MAX_FAULTS])), _short(msg)) for loc, msg in errors[:MAX_FAULTS]]
     loc, msg = errors[0]
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
-    count = len(errors) if total is None else total
     more = f" (and {count - 1} more)" if count > 1 else ""
     return ProblemError(422, f"{where}: {msg}{more}" if where else f"{msg}{more}", errors)
 
 
+def _short(part: T) -> T | str:
+    """Shorten a text to what an answer may have, in characters that UTF-8 has."""
+    if not isinstance(part, str):
+        return part
+    text = part if len(part) <= MAX_CHARACTERS else part[: MAX_CHARACTERS - 3] + "..."
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 def problem_body(problem: ProblemError, request_id: str | None) -> bytes:
     """Write the JSON of a problem. ``error`` repeats the detail: inference clients look for a text of that name."""
+    detail = _short(problem.detail)
     document: dict[str, Any] = {
         "title": _TITLES.get(problem.status) or HTTPStatus(problem.status).phrase,
         "status": problem.status,
-        "detail": problem.detail,
+        "detail": detail,
         "request_id": request_id,
-        "error": problem.detail,
+        "error": detail,
     }
     if problem.errors:
         document["errors"] = [{"loc": loc, "msg": msg} for loc, msg in problem.errors]
@@ -93,7 +107,8 @@ def _of_http(error: HTTPException, request: Request) -> ProblemError:
         return ProblemError(404, f"path {path} does not exist; the paths are listed at /docs", headers=headers)
     if error.status_code == 405:
         # A route keeps its methods in a set, whose order is another in every process.
-        allowed = ", ".join(sorted(headers.get("Allow", "").split(", ")))
+        methods = {*headers.get("Allow", "").split(", ")}
+        allowed = ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
         detail = f"{path} answers to {allowed}; got {request.method}"
         return ProblemError(405, detail, headers={**headers, "Allow": allowed})
     return ProblemError(error.status_code, str(error.detail), headers=headers)

@@ -48,6 +48,15 @@ class RequestState(TypedDict, total=False):
     trace: Spans
 
 
+def client_of(scope: Scope) -> str:
+    """Return whose request it is: the name of its key, else its address."""
+    name: str | None = scope.get("state", {}).get("key_name")
+    if name is not None:
+        return f"key {name}"
+    client = scope.get("client")
+    return str(client[0]) if client else "unknown"
+
+
 def state_of(scope: Scope) -> RequestState:
     """Return the state of a request, an empty one where its server has none."""
     return cast(RequestState, scope.setdefault("state", {}))

@@ -44,6 +44,33 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    grpc_port: int | None = Field(
+        default=None, ge=1, le=65535, description="port for the Open Inference Protocol over gRPC; by default none"
+    )
+    unix_socket: Path | None = Field(
+        default=None, description="path of a Unix socket to listen on instead of an address and port"
+    )
+    path_prefix: str = Field(
+        default="",
+        pattern="^(/[^{}/]+)*$",
+        description="path under which a proxy shows the service, such as `/models`; requests may come with it or "
+        "without it",
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="comma-separated addresses and networks of proxies whose `X-Forwarded-For` and "
+        "`X-Forwarded-Proto` are believed; `*` for any",
+    )
+    tls_certificate: Path | None = Field(default=None, description="file of the certificate chain (PEM); serves HTTPS")
+    tls_key: Path | None = Field(default=None, description="file of the certificate's private key (PEM)")
+    tls_client_ca: Path | None = Field(
+        default=None, description="file of the authorities (PEM) one of which must have signed a client's certificate"
+    )
+    cors_origins: Annotated[frozenset[str], NoDecode] = Field(
+        default=frozenset(),
+        description="comma-separated origins, such as `https://app.example.com`, whose pages may call the service; "
+        "`*` for any",
+    )
     health_route: str | None = Field(
         default=None, pattern=ROUTE, description="additional path that answers as `/ping` does (Vertex AI chooses it)"
     )
@@ -68,6 +95,12 @@ class Settings(BaseSettings):
         default=10, ge=1, description="versions of a model that are served, the newest that can be loaded"
     )
     max_body_bytes: int = Field(default=32 * 2**20, ge=1, description="largest request body, after decompression")
+    max_memory_bytes: int = Field(
+        default=2**28,
+        ge=2**20,
+        description="most memory of bodies, and of answers that clients have not taken, per worker; more are refused "
+        "with 503. One client, by key or address, may hold half of it",
+    )
     max_rows: int = Field(default=100_000, ge=1, description="most rows in one request")
     max_queue_rows: int = Field(
         default=200_000, ge=1, description="rows that may wait for the solver; more are refused with 503"
@@ -79,6 +112,9 @@ class Settings(BaseSettings):
     )
     hang_timeout_s: float = Field(
         default=30.0, gt=2, description="seconds of silence after which one of several workers is replaced"
+    )
+    write_timeout_s: float = Field(
+        default=8.0, gt=0, description="seconds after which a client that takes nothing of its answer is cut off"
     )
     keep_alive_s: int = Field(default=75, ge=1, description="seconds an idle connection stays open")
     max_connections: int = Field(
@@ -120,6 +156,19 @@ class Settings(BaseSettings):
             open_store(value)
         return value
 
+    @field_validator("tls_certificate", "tls_key", "tls_client_ca")
+    @classmethod
+    def _is_file(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_file():
+            raise ValueError(f"must be a file; got {value}")
+        return value
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Settings:
+        if (self.tls_key or self.tls_client_ca) and not self.tls_certificate:
+            raise ValueError("tls_certificate must be set where tls_key or tls_client_ca is")
+        return self
+
     @model_validator(mode="after")
     def _check_tokens(self) -> Self:
         if (self.jwt_jwks_url is None) != (self.jwt_audience is None):
@@ -128,7 +177,14 @@ class Settings(BaseSettings):
             raise ValueError(f"{PREFIX}JWT_JWKS_URL needs the package PyJWT: pip install 'eigenserve[jwt]'")
         return self
 
-    @field_validator("api_keys", "admin_keys", mode="before")
+    @field_validator("grpc_port")
+    @classmethod
+    def _has_grpc(cls, value: int | None) -> int | None:
+        if value is not None and (find_spec("grpc") is None or find_spec("grpc_reflection") is None):
+            raise ValueError("needs the packages grpcio and grpcio-reflection: pip install 'eigenserve[grpc]'")
+        return value
+
+    @field_validator("api_keys", "admin_keys", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

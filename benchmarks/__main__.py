@@ -26,12 +26,20 @@ def run_explanations(quick: bool) -> None:
     explanations.run(quick=quick)
 
 
+def run_pytorch(quick: bool) -> None:
+    """Import the benchmark when it is wanted: it needs torch."""
+    from benchmarks import pytorch
+
+    pytorch.run(quick=quick)
+
+
 BENCHMARKS = {
     "certificates": run_certificates,
     "eigensolver": eigensolver.run,
     "explanations": run_explanations,
     "onnx": run_onnx,
     "operators": operators.run,
+    "pytorch": run_pytorch,
     "scoring": scoring.run,
     "service": service.run,
 }

@@ -1,9 +1,15 @@
-"""The tables that accuracy is compared on: those of the examples, scikit-learn's own, and Friedman's functions."""
+"""The tables that accuracy is compared on: those of the examples and of scikit-learn, Friedman's functions, a folder's.
 
+A folder has a ``manifest.json``: a list of {"name", "file", "target"}, with "task" (regression, binary, multiclass or
+poisson; inferred without it), "drop" (columns that are neither features nor known before the target) and "exposure"
+where there are such. Files are read as they are.
+"""
+
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,34 +19,38 @@ from eigenserve.training.data.table import read_table
 from eigenserve.training.data.target import infer_task
 
 DATA = Path(__file__).parents[1] / "examples" / "data"
+#: Rows of a table that are used, a uniform sample of longer ones.
+MAX_ROWS = 12_000
 
 
 class Table(NamedTuple):
-    """Features (a frame; texts are categories) and the target of one comparison."""
+    """Features (a frame, as it was read), the target of one comparison, and how much each row counts."""
 
     features: pd.DataFrame
     target: pd.Series
-    task: Literal["regression", "binary", "multiclass"]
+    task: Literal["regression", "binary", "multiclass", "poisson"]
+    weight: np.ndarray
 
 
-def _table(features: pd.DataFrame, target: pd.Series) -> Table:
-    # LightGBM refuses some characters in names, so that all get columns without names of their own.
-    features = features.set_axis([f"c{i}" for i in range(features.shape[1])], axis=1)
-    # XGBoost takes no categories that are truths.
-    features = features.astype(dict.fromkeys(features.select_dtypes("bool"), "int8"))
-    for name in features.select_dtypes(exclude="number"):
-        features[name] = features[name].astype("category")
-    return Table(features.reset_index(drop=True), target.reset_index(drop=True), infer_task(target))
+def _table(features: pd.DataFrame, target: pd.Series, task: Any = None, exposure: pd.Series | None = None) -> Table:
+    weight = np.ones(len(target)) if exposure is None else exposure.to_numpy(np.float64)
+    if exposure is not None:
+        target = target / weight
+    return Table(features.reset_index(drop=True), target.reset_index(drop=True), task or infer_task(target), weight)
+
+
+def _sample(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.sample(MAX_ROWS, random_state=0) if len(frame) > MAX_ROWS else frame
 
 
 def _example(file: str, target: str, leave_out: tuple[str, ...] = ()) -> Table:
-    frame = read_table(DATA / file).dropna(subset=target)
+    frame = _sample(read_table(DATA / file).dropna(subset=target))
     return _table(frame.drop(columns=[target, *leave_out]), frame[target])
 
 
 def _california() -> Table:
     parts = [read_table(DATA / f"california_housing_{part}.csv") for part in ("train", "test")]
-    frame = pd.concat(parts, ignore_index=True)
+    frame = _sample(pd.concat(parts, ignore_index=True))
     return _table(frame.drop(columns="median_house_value"), frame["median_house_value"])
 
 
@@ -57,7 +67,7 @@ _FRIEDMAN_NOISE = {1: 1.0, 2: 125.0, 3: 0.1}
 def _friedman(number: int, rows: int) -> Table:
     make = getattr(datasets, f"make_friedman{number}")
     x, y = make(n_samples=rows, noise=_FRIEDMAN_NOISE[number], random_state=0)
-    return _table(pd.DataFrame(x), pd.Series(np.asarray(y)))
+    return _table(pd.DataFrame(x).add_prefix("x"), pd.Series(np.asarray(y)))
 
 
 TABLES: dict[str, Callable[[], Table]] = {
@@ -70,3 +80,22 @@ TABLES: dict[str, Callable[[], Table]] = {
     "california": _california,
     "adult": partial(_example, "adult.csv.gz", "Income"),
 }
+
+
+def tables_of(folder: Path | None) -> dict[str, Callable[[], Table]]:
+    """Name the tables of a folder with a manifest; without a folder those that come with packages and examples.
+
+    Raises:
+        FileNotFoundError: the folder has no manifest.
+    """
+    if folder is None:
+        return TABLES
+    entries = json.loads((folder / "manifest.json").read_text())
+    return {entry["name"]: partial(_listed, folder, entry) for entry in entries}
+
+
+def _listed(folder: Path, entry: dict[str, Any]) -> Table:
+    frame = _sample(pd.read_csv(folder / entry["file"]).dropna(subset=entry["target"]))
+    exposure = frame[entry["exposure"]] if "exposure" in entry else None
+    left_out = [entry["target"], *entry.get("drop", []), *([entry["exposure"]] if exposure is not None else [])]
+    return _table(frame.drop(columns=left_out), frame[entry["target"]], entry.get("task"), exposure)

@@ -22,6 +22,7 @@ from eigenserve.model.counterfactuals.search import Counterfactual, find_counter
 from eigenserve.model.explanations.eigenpairs import MemberEigenpair, member_eigenpairs
 from eigenserve.model.explanations.explain import METHODS, check_comparison, explain
 from eigenserve.model.explanations.explanation import Explanation
+from eigenserve.model.explanations.groups import Groups, grouped, read_groups
 from eigenserve.model.explanations.interactions import Interactions, interactions
 from eigenserve.model.explanations.reference import (
     TRAINING,
@@ -37,6 +38,7 @@ from eigenserve.model.explanations.response_curves import (
     response_surface,
 )
 from eigenserve.model.predictor import ClassLabel, Predictor
+from eigenserve.model.reasons import RowReasons, Side, find_reasons, read_wording
 from eigenserve.model.rows.baseline import background_columns, baseline_columns
 
 
@@ -87,6 +89,7 @@ class SpectralModel(Predictor):
         *,
         reference: Any = None,
         baseline: Any = None,
+        groups: Mapping[str, Iterable[str]] | None = None,
         seed: int = 0,
     ) -> Explanation:
         """Explain rows: their decomposed scores (see ``Explanation``).
@@ -102,21 +105,29 @@ class SpectralModel(Predictor):
                 ``references``; or rows, whose mean matrices are taken.
             baseline: the row that "path" and "shapley" compare with, or a sample of rows (a list of rows, a 2-D array
                 or a DataFrame), to be compared with each, on average; the training medians and modes by default.
+            groups: names -> features whose contributions are to be one number (see ``model.explanations.groups``); by
+                default those that the model keeps.
             seed: of the permutations that "shapley" draws where a row has too many features for all coalitions.
 
         Raises:
             InvalidRowsError: rows, or a baseline, that are not rows of this model.
-            ValueError: unknown method, class or reference; a baseline or a reference for a method that has none.
+            ValueError: unknown method, class, reference or group; a baseline or a reference for a method that has none.
         """
         check_comparison(method, reference is not None, baseline is not None)
         if baseline is not None:
             baseline = background_columns(self.features, baseline)
         population = None if reference is None else self.reference(reference)
-        return explain(self, self.features.encode(rows), method, target, baseline, population, seed)
+        found = explain(self, self.features.encode(rows), method, target, baseline, population, seed)
+        return grouped(found, self.groups if groups is None else read_groups(self.features, groups))
+
+    @cached_property
+    def groups(self) -> Groups:
+        """Groups of features that the model keeps, and explains as one."""
+        return read_groups(self.features, self.card.get("groups") or {})
 
     @cached_property
     def references(self) -> Mapping[str, Reference]:
-        """The populations that explanations can be compared with, by name; the training average is always one."""
+        """Return populations that explanations can be compared with, by name; the training average is always one."""
         kept = read_references(self.card.get("references") or {}, self.ensemble.pencil.curves.num_matrices)
         return {TRAINING: training_reference(self), **kept}
 
@@ -134,6 +145,49 @@ class SpectralModel(Predictor):
         if population not in self.references:
             raise ValueError(f"reference must be one of {', '.join(map(repr, self.references))}; got {population!r}")
         return self.references[population]
+
+    def reasons(
+        self,
+        rows: Any,
+        cutoff: float,
+        *,
+        adverse: Side = "above",
+        n: int = 4,
+        reference: Any = None,
+        wording: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> list[RowReasons]:
+        """Find the principal adverse reasons of the rows on the wrong side of a cutoff (see ``model.reasons``).
+
+        Args:
+            rows: as for ``predict``.
+            cutoff: on the prediction's scale: of the target, or for two classes the probability of the second.
+            adverse: which side of it is the wrong one.
+            n: how many reasons to give at most.
+            reference: as for ``explain``.
+            wording: a parsed reasons.toml (see ``Wording``); by default the one that the model keeps.
+            seed: of the rows nearby by which the stability of a rank is judged.
+
+        Raises:
+            InvalidRowsError: rows that are not rows of this model.
+            ValueError: a model of several classes, a bad cutoff, reference or wording.
+        """
+        words = read_wording(
+            self.card.get("reasons") or {} if wording is None else wording, {*self.features.names, *self.groups}
+        )
+        population = None if reference is None else self.reference(reference)
+        columns = self.features.encode(rows)
+        return find_reasons(
+            self,
+            columns,
+            cutoff,
+            adverse=adverse,
+            most=n,
+            reference=population,
+            groups=self.groups,
+            wording=words,
+            seed=seed,
+        )
 
     def eigenpairs(self, row: Any, target: ClassLabel | None = None) -> tuple[MemberEigenpair, ...]:
         """Compute every member's matrix, eigenvalue and eigenvector for a row (see ``model.explanations.eigenpairs``).

@@ -21,6 +21,7 @@ FLOORS = {
         "onnx",
         "checkpoints torch",
         "spectral",
+        "reasons",
         "explanations certificates counterfactuals",
         "predictor operators",
         "matrices autograd",
@@ -31,7 +32,7 @@ FLOORS = {
         "cli",
         "server",
         "application",
-        "api batch",
+        "api batch rpc",
         "middleware page",
         "engine",
         "observability",
@@ -50,7 +51,7 @@ FLOORS = {
         "settings",
         "curves evaluation",
         "data",
-        "kernels progress releases",
+        "kernels progress releases teachers",
     ),
 }
 #: The folders of model/ that may import torch or triton, and one file; the packages that model/ may never import.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -183,6 +184,7 @@ def _fit_rows(
     sample, bench, gains = ranks.agree(
         lambda: prepare_linked(space, columns, goal, weight, settings, scope, clock, 0.25 * core_seconds)
     )
+    space = sample.space
     shift, scale, log_link = sample.shift, sample.scale, sample.objective.log_link
     trained: list[TrainedMember] | None = None
     phases.begin("search")
@@ -205,7 +207,7 @@ def _fit_rows(
             only, trained = train_fixed(bench, steps, members, phases, journal, ranks)
             search.judged = [only]
         else:
-            search.run((min(LENGTHS[0], steps), steps), vary=False)
+            search.run((min(LENGTHS[0], steps), steps), math.inf, vary=False)
         library = [entry for entry in search.judged if entry.steps == steps and len(entry.scores)] or search.library()
     picks = best_blend(library, search.members_of, bench.loss)
     held = np.flatnonzero(bench.fold >= 0)

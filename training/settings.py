@@ -31,7 +31,7 @@ class FitSettings:
         dim: size n of the tridiagonal matrices; None to let the search choose.
         members: spectral neurons per output whose mean is the score; None for as many as the size allows.
         eig_idx: which eigenvalue, from zero; None for the middle one.
-        pairs: pairs of features with a term of their own; None to find them.
+        pairs: pairs of features with a separate term; None to find them.
         features: columns to use; empty for all.
         exclude: columns to leave out.
         curves: "piecewise" for a path through matrices per feature, "linear" for the plain affine pencil.
@@ -193,17 +193,17 @@ class FitSettings:
 
     @property
     def usual_dim(self) -> int:
-        """The size that a search starts from."""
+        """Return the size that a search starts from."""
         return USUAL_DIM if self.dim is None else self.dim
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """The sizes that come into question: one where it is given, or where the eigenvalue is."""
+        """Return the sizes that come into question: one where it is given, or where the eigenvalue is."""
         free = self.dim is None and self.eig_idx is None and self.epochs is None
         return SIZES if free and self.curves == "piecewise" and not (self.convex or self.concave) else (self.usual_dim,)
 
     def members_of(self, dim: int) -> int:
-        """How many members of a size a finished model has."""
+        """Return how many members of a size a finished model has."""
         return self.members or (MEMBERS.get(dim, MEMBERS[USUAL_DIM]) if self.dim is None else MEMBERS[USUAL_DIM])
 
     @property

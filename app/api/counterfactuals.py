@@ -10,12 +10,12 @@ from fastapi import APIRouter, Request, Response
 
 from eigenserve.app.api.openapi import json_body, problems
 from eigenserve.app.engine.calls import Call
-from eigenserve.app.engine.queue import Patience
 from eigenserve.app.problems import Location, invalid, invalid_all
 from eigenserve.app.registry import ServedModel
 from eigenserve.app.wire.answers import finite, json_response, predictions
-from eigenserve.app.wire.bodies import parse_json
-from eigenserve.app.wire.include_options import describe, read_feature
+from eigenserve.app.wire.describe import describe
+from eigenserve.app.wire.include_options import read_feature
+from eigenserve.app.wire.json_rows import parse_large
 from eigenserve.app.wire.requests import Asked, check_envelope, read_rows, read_target
 from eigenserve.app.wire.schemas.explanations import CounterfactualsRequest, CounterfactualsResponse
 from eigenserve.model.counterfactuals.allowed_changes import TIED, Steps, read_limit
@@ -30,7 +30,7 @@ class FindCounterfactuals(Call):
 
     def read(self, body: bytes) -> Asked:
         """Return the rows of a body, and keep what may change, what is wanted and how many may change at once."""
-        request = check_envelope(parse_json(body), CounterfactualsRequest)
+        request = check_envelope(parse_large(body), CounterfactualsRequest)
         served, rows = read_rows(request, self.service.registry, self.service.settings.max_rows)
         errors = _Faults([])
         for i, name in enumerate(request.fixed or ()):
@@ -43,18 +43,17 @@ class FindCounterfactuals(Call):
         self.goal, self.most = _read_wanted(served, request.wanted), request.max_features or 2
         return Asked(served, rows)
 
-    async def answer(self) -> Response:
-        """Receive, read, search, write."""
-        body = await self.body()
+    async def respond(self, body: bytes) -> Response:
+        """Read, search, write."""
         asked = await self.sized(body, lambda: self.read(body))
         kind = (asked.served.name, "counterfactuals", self.most)
-        return await self.heavy(kind, asked.count, lambda patience: self._search(asked, patience))
+        return await self.heavy(kind, asked.count, lambda: self._search(asked))
 
-    def _search(self, asked: Asked, patience: Patience) -> Response:
+    def _search(self, asked: Asked) -> Response:
         self.count(asked, "counterfactuals")
         found = []
-        for row in asked.columns():
-            patience.check()
+        for row in asked.columns(self.check):
+            self.check()
             found.append(find_counterfactuals(self.steps, self.goal, row, self.most))
         return counterfactuals_answer(asked.served, found)
 

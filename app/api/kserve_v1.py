@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from eigenserve.app.api.openapi import json_body, problems
-from eigenserve.app.engine.calls import ExplainCall, PredictCall
+from eigenserve.app.engine.calls import Call, ExplainCall, PredictCall
 from eigenserve.app.engine.service import Service, service_of
 from eigenserve.app.problems import invalid
-from eigenserve.app.wire.answers import explanations, json_response, predictions
-from eigenserve.app.wire.bodies import JSON, parse_json
-from eigenserve.app.wire.requests import Asked, check_rows, read_options
+from eigenserve.app.wire.answers import Part, answer_of, explanation_pieces, json_response, listed, prediction_pieces
+from eigenserve.app.wire.bodies import JSON
+from eigenserve.app.wire.json_rows import parse_large
+from eigenserve.app.wire.requests import Asked, check_columns, check_rows, read_options
 from eigenserve.app.wire.schemas.protocols import V1Explanations, V1Model, V1Models, V1Predictions, V1Request
-from eigenserve.model import Explanation
 from eigenserve.model.arrays import FloatArray
 
 router = APIRouter(prefix="/v1", tags=["KServe V1"])
@@ -30,48 +32,67 @@ async def models(request: Request) -> Response:
 @router.get("/models/{name}", response_model=V1Model, responses=problems(404, 503, media_type=JSON), summary="Ready?")
 async def model(request: Request, name: str) -> Response:
     """Report whether a model can predict."""
-    return json_response({"name": service_of(request).registry.find(name).name, "ready": True})
+    return json_response(_status(service_of(request), name))
 
 
 class Predict(PredictCall):
     """Read and answer requests of :predict."""
 
-    def __init__(self, request: Request, name: str) -> None:
+    def __init__(self, request: Request, name: str, version: str | None = None) -> None:
         super().__init__(request)
-        self.name = name
+        self.name, self.version, self.key = name, version, "instances"
 
     def read(self, body: bytes) -> Asked:
         """Return the rows of a body."""
-        return _read(self.service, self.name, body)
+        asked, self.key = _read(self, self.name, self.version, body)
+        return asked
 
     def write(self, asked: Asked, scores: FloatArray) -> Response:
-        """Return the predictions."""
-        return json_response({"predictions": predictions(asked.served, scores)})
+        """Return the predictions, by the name that TensorFlow Serving has for them."""
+        key = "predictions" if self.key == "instances" else "outputs"
+        return answer_of([b"{", *listed(key, prediction_pieces(asked.served, scores)), b"}"], JSON)
 
 
 class Explain(ExplainCall):
     """Read and answer requests of :explain."""
 
-    def __init__(self, request: Request, name: str) -> None:
+    def __init__(self, request: Request, name: str, version: str | None = None) -> None:
         super().__init__(request)
-        self.name = name
+        self.name, self.version = name, version
 
     def read(self, body: bytes) -> Asked:
         """Return the rows of a body, and how to explain them."""
-        return _read(self.service, self.name, body)
+        return _read(self, self.name, self.version, body)[0]
 
-    def write(self, asked: Asked, explanation: Explanation, _: object) -> Response:
+    def write(self, asked: Asked, parts: Iterator[Part]) -> Response:
         """Return the explanations."""
-        return json_response({"explanations": explanations(asked.served, explanation)})
+        return answer_of([b"{", *listed("explanations", explanation_pieces(asked.served, parts)), b"}"], JSON)
 
 
-def _read(service: Service, name: str, body: bytes) -> Asked:
-    """Read ``{"instances": [...]}``; other keys, such as TensorFlow Serving's signature_name, mean nothing."""
-    document = parse_json(body)
-    if not isinstance(document, dict) or "instances" not in document:
-        raise invalid(("instances",), 'must be given: the body must be {"instances": [...]}')
-    asked = read_options({**document, "model": name, "version": None, "interval": None}, service.registry)
-    return replace(asked, rows=check_rows(document["instances"], service.settings.max_rows, ("instances",)))
+def _read(call: Call, name: str, version: str | None, body: bytes) -> tuple[Asked, str]:
+    """Read ``{"instances": [...]}``, or TensorFlow Serving's ``{"inputs": {...}}``, and which of the two it is.
+
+    Other keys, such as TensorFlow Serving's signature_name, mean nothing.
+    """
+    document = parse_large(body)
+    keys = [key for key in ("instances", "inputs") if isinstance(document, dict) and key in document]
+    if len(keys) != 1:
+        raise invalid(("instances",), 'must be given: the body must be {"instances": [...]} or {"inputs": {...}}')
+    options = {**document, "model": name, "version": version, "interval": None}
+    asked, value, loc = read_options(options, call.service.registry), document[keys[0]], (keys[0],)
+    most = call.service.settings.max_rows
+    if not isinstance(value, dict):
+        return replace(asked, rows=check_rows(value, most, loc), loc=loc), keys[0]
+    if keys[0] == "instances":
+        raise invalid(loc, "must be a list of rows; got an object")
+    # A tensor of one value per row has the shape [N] or [N, 1].
+    columns = {
+        column: [cell[0] if isinstance(cell, list) and len(cell) == 1 else cell for cell in cells]
+        if isinstance(cells, list)
+        else cells
+        for column, cells in value.items()
+    }
+    return replace(asked, rows=check_columns(columns, most, loc), loc=loc), keys[0]
 
 
 @router.post(
@@ -96,3 +117,47 @@ async def predict(request: Request, name: str) -> Response:
 async def explain(request: Request, name: str) -> Response:
     """Explain as /explain does."""
     return await Explain(request, name).answer()
+
+
+@router.post(
+    "/models/{name}/versions/{version}:predict",
+    response_model=V1Predictions,
+    responses=_PROBLEMS,
+    openapi_extra=json_body(V1Request),
+    summary="Predict rows by a version",
+)
+async def version_predict(request: Request, name: str, version: str) -> Response:
+    """Predict as TensorFlow Serving does."""
+    return await Predict(request, name, version).answer()
+
+
+@router.post(
+    "/models/{name}/versions/{version}:explain",
+    response_model=V1Explanations,
+    responses=_PROBLEMS,
+    openapi_extra=json_body(V1Request),
+    summary="Explain rows by a version",
+)
+async def version_explain(request: Request, name: str, version: str) -> Response:
+    """Explain as :explain does."""
+    return await Explain(request, name, version).answer()
+
+
+@router.get(
+    "/models/{name}/versions/{version}",
+    response_model=V1Model,
+    responses=problems(404, 503, media_type=JSON),
+    summary="Is a version ready?",
+)
+async def version_status(request: Request, name: str, version: str) -> Response:
+    """Report whether a version can predict."""
+    return json_response(_status(service_of(request), name, version))
+
+
+def _status(service: Service, name: str, version: str | None = None) -> dict[str, Any]:
+    """KServe's answer and TensorFlow Serving's in one."""
+    served = service.registry.find(name, version)
+    numbers = [served.version] if version is not None else sorted(service.registry.served[name], reverse=True)
+    fine = {"error_code": "OK", "error_message": ""}
+    states = [{"version": str(number), "state": "AVAILABLE", "status": fine} for number in numbers]
+    return {"name": served.name, "ready": True, "model_version_status": states}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -12,11 +11,12 @@ from eigenserve import __version__
 from eigenserve.app.api.openapi import json_body, problems
 from eigenserve.app.engine.calls import PredictCall
 from eigenserve.app.engine.service import Service, service_of
-from eigenserve.app.problems import Location, invalid
+from eigenserve.app.problems import invalid
 from eigenserve.app.registry import unready
 from eigenserve.app.wire.answers import json_response
-from eigenserve.app.wire.bodies import CSV, JSON, parse_json
-from eigenserve.app.wire.requests import Asked, check_count, check_rows
+from eigenserve.app.wire.bodies import CSV, JSON
+from eigenserve.app.wire.json_rows import nan_to_null, parse_large
+from eigenserve.app.wire.requests import Asked, check_cells, check_columns, check_rows
 from eigenserve.app.wire.schemas.protocols import InvocationsRequest, V1Predictions
 from eigenserve.app.wire.tables import read_table
 from eigenserve.model.arrays import FloatArray
@@ -49,7 +49,7 @@ class Invocations(PredictCall):
     def read(self, body: bytes) -> Asked:
         """Return the rows of a body, for the default model."""
         if self.media_type == CSV:
-            return read_table(body, CSV, {}, self.service.registry, self.service.settings.max_rows)
+            return read_table(body, CSV, {}, self.service.registry, self.service.settings.max_rows, self.check)
         return _read(_parse(body), self.service)
 
     def write(self, asked: Asked, scores: FloatArray) -> Response:
@@ -83,17 +83,10 @@ def add_platform_routes(app: FastAPI, health_route: str | None, predict_route: s
 
 def _parse(body: bytes) -> Any:
     """Parse JSON in which NaN stands for a missing value: MLflow's client writes it, though it is not JSON."""
-    if b"NaN" not in body:
-        return parse_json(body)
-    try:
-        return json.loads(body, parse_constant=_constant)
-    except (ValueError, RecursionError) as error:
-        raise invalid(("body",), f"must be valid JSON, or NaN in it; {error}") from None
-
-
-def _constant(text: str) -> None:
-    if text != "NaN":
-        raise ValueError(f"must be a finite number; got {text}")
+    if b"NaN" in body:
+        body = nan_to_null(body)
+    rows = next((key for key in ("instances", "dataframe_records", "inputs") if b'"%b"' % key.encode() in body), "data")
+    return parse_large(body, rows)
 
 
 def _read(document: Any, service: Service) -> Asked:
@@ -122,20 +115,8 @@ def _split(value: Any, max_rows: int) -> dict[str, Any]:
     if not all(isinstance(name, str) for name in columns) or len(set(columns)) != len(columns):
         raise invalid((*loc, "columns"), "must be different texts")
     check_rows(data, max_rows, (*loc, "data"))
+    check_cells(len(columns) * len(data))
     for i, row in enumerate(data):
         if not isinstance(row, list) or len(row) != len(columns):
             raise invalid((*loc, "data", i), f"a row must be an array of {len(columns)} values")
     return dict(zip(columns, map(list, zip(*data, strict=True)), strict=True))
-
-
-def check_columns(columns: dict[str, Any], max_rows: int, loc: Location) -> dict[str, Any]:
-    """Check columns by name: they must be lists of one length.
-
-    Raises:
-        ProblemError: 422, 413.
-    """
-    lengths = {len(values) if isinstance(values, list) else -1 for values in columns.values()}
-    if len(lengths) != 1 or min(lengths) < 1:
-        raise invalid(loc, "must have a list of values for every column, all of one length, at least 1")
-    check_count(lengths.pop(), max_rows)
-    return columns

@@ -8,7 +8,7 @@ from typing import Any
 from eigenserve.app.registry import ModelRegistry, ServedModel
 from eigenserve.model.rows.features import Feature, FeatureSpace
 
-#: Members of a checkpoint's card with a place of their own in the answer.
+#: Members of a checkpoint's card with a separate place in the answer.
 _PLACED = ("name", "version", "metrics", "strengths")
 
 

@@ -15,6 +15,8 @@ from eigenserve.app.problems import ProblemError, invalid
 from eigenserve.app.registry import ModelRegistry, ServedModel, unready
 from eigenserve.app.wire.answers import json_response, to_json
 from eigenserve.app.wire.bodies import JSON, parse_json
+from eigenserve.app.wire.describe import describe
+from eigenserve.app.wire.json_rows import check_parsed_size
 from eigenserve.app.wire.requests import Asked
 from eigenserve.app.wire.schemas import protocols as schemas
 from eigenserve.model.arrays import FloatArray
@@ -226,9 +228,11 @@ def _split(request: Request, body: bytes) -> tuple[dict[str, Any], bytes]:
     length = request.headers.get(JSON_LENGTH)
     binary = b""
     if length is not None:
-        if not length.isdecimal() or int(length) > len(body):
-            raise invalid(("body",), f"{JSON_LENGTH} must be at most the body's {len(body)} bytes; got {length}")
+        if not (length.isdecimal() and length.isascii() and len(length) < 20) or int(length) > len(body):
+            message = f"{JSON_LENGTH} must be at most the body's {len(body)} bytes; got {describe(length)}"
+            raise invalid(("body",), message)
         body, binary = body[: int(length)], body[int(length) :]
+    check_parsed_size(body)
     document = parse_json(body)
     if not isinstance(document, dict):
         raise invalid(("body",), 'must be an object such as {"inputs": [...]}')
@@ -244,8 +248,8 @@ def _wanted(document: dict[str, Any], served: ServedModel) -> dict[str, bool]:
     outputs = document.get("outputs")
     if outputs is None or outputs == []:
         return dict.fromkeys(names, by_default)
-    if not isinstance(outputs, list):
-        raise invalid(("outputs",), "must be a list")
+    if not isinstance(outputs, list) or len(outputs) > len(names):
+        raise invalid(("outputs",), f"must be a list of at most {len(names)} outputs: {', '.join(names)}")
     wanted = {}
     for i, output in enumerate(outputs):
         name = output.get("name") if isinstance(output, dict) else None

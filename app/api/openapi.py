@@ -77,12 +77,14 @@ def _inline(schema: dict[str, Any]) -> dict[str, Any]:
     return dict(resolve(schema))
 
 
-def add_documentation(app: FastAPI) -> None:
+def add_documentation(app: FastAPI, prefix: str = "") -> None:
     """Serve /docs and its assets, and complete the schema."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = generate()
+        if prefix:
+            document["servers"] = [{"url": prefix}]
         schemas = document["components"]["schemas"]
         # Every error is a problem; FastAPI's own shape for a 422 is never sent.
         schemas[ProblemDetails.__name__] = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
@@ -101,11 +103,11 @@ def add_documentation(app: FastAPI) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
         return get_swagger_ui_html(
-            openapi_url="/openapi.json",
+            openapi_url=f"{prefix}/openapi.json",
             title="Eigenserve",
-            swagger_js_url="/docs/swagger-ui-bundle.js",
-            swagger_css_url="/docs/swagger-ui.css",
-            swagger_favicon_url="/docs/favicon.png",
+            swagger_js_url=f"{prefix}/docs/swagger-ui-bundle.js",
+            swagger_css_url=f"{prefix}/docs/swagger-ui.css",
+            swagger_favicon_url=f"{prefix}/docs/favicon.png",
         )
 
     @app.get("/docs/{name}", include_in_schema=False)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -18,9 +19,10 @@ from eigenserve.app.engine.onnx_files import Precision
 from eigenserve.app.engine.service import service_of
 from eigenserve.app.problems import ProblemError
 from eigenserve.app.registry import ModelRegistry, ServedModel, unready
-from eigenserve.app.wire.answers import explain_answer, json_response, predict_answer
-from eigenserve.app.wire.bodies import ARROW, CSV, JSON, parse_json
+from eigenserve.app.wire.answers import Part, answer_of, explain_answer, json_response, predict_answer
+from eigenserve.app.wire.bodies import ARROW, CSV, JSON
 from eigenserve.app.wire.downloads import Download, download_response
+from eigenserve.app.wire.json_rows import parse_large
 from eigenserve.app.wire.requests import Asked, read_explain, read_predict
 from eigenserve.app.wire.schemas import predictions as schemas
 from eigenserve.app.wire.schemas.explanations import ExplainRequest, ExplainResponse
@@ -29,9 +31,9 @@ from eigenserve.app.wire.tables import (
     interval_columns,
     predicted_columns,
     read_table,
-    write_table,
+    table_pieces,
 )
-from eigenserve.model import CheckpointError, Explanation
+from eigenserve.model import CheckpointError
 from eigenserve.model.arrays import FloatArray
 
 log = logging.getLogger("eigenserve.reports")
@@ -56,15 +58,15 @@ class Predict(PredictCall):
         """Return the rows that a body has."""
         registry, max_rows = self.service.registry, self.service.settings.max_rows
         if self.media_type == JSON:
-            return read_predict(parse_json(body), registry, max_rows)
-        return read_table(body, self.media_type, self.request.query_params, registry, max_rows)
+            return read_predict(parse_large(body), registry, max_rows)
+        return read_table(body, self.media_type, self.request.query_params, registry, max_rows, self.check)
 
     def write(self, asked: Asked, scores: FloatArray) -> Response:
         """Return the predictions in the media type that the client accepts."""
         if self.accepted == JSON:
-            return Response(predict_answer(asked, scores), media_type=JSON)
+            return answer_of(predict_answer(asked, scores), JSON)
         columns = {**predicted_columns(asked.served, scores), **interval_columns(asked, scores)}
-        return Response(write_table(columns, self.accepted, asked.served), media_type=self.accepted)
+        return answer_of(table_pieces([columns], self.accepted, asked.served), self.accepted)
 
 
 class Explain(ExplainCall):
@@ -76,20 +78,18 @@ class Explain(ExplainCall):
         """Return the rows that a body has, and how to explain them."""
         registry, max_rows = self.service.registry, self.service.settings.max_rows
         if self.media_type != JSON:
-            return read_table(body, self.media_type, self.request.query_params, registry, max_rows)
-        asked = read_explain(parse_json(body), registry, max_rows)
+            return read_table(body, self.media_type, self.request.query_params, registry, max_rows, self.check)
+        asked = read_explain(parse_large(body), registry, max_rows)
         if asked.include.names and self.accepted != JSON:
-            raise ProblemError(
-                406, f'a table has no place for what "include" asks for: accept {JSON}; got {self.accepted}'
-            )
+            raise ProblemError(406, f'"include" requires JSON; got Accept: {self.accepted}; accept {JSON}')
         return asked
 
-    def write(self, asked: Asked, explanation: Explanation, more: list[dict[str, Any]]) -> Response:
+    def write(self, asked: Asked, parts: Iterator[Part]) -> Response:
         """Return the explanations in the media type that the client accepts."""
         if self.accepted == JSON:
-            return Response(explain_answer(asked.served, explanation, more), media_type=JSON)
-        columns = explained_columns(asked.served, explanation)
-        return Response(write_table(columns, self.accepted, asked.served), media_type=self.accepted)
+            return answer_of(explain_answer(asked, parts), JSON)
+        columns = (explained_columns(asked.served, explanation) for explanation, _ in parts)
+        return answer_of(table_pieces(columns, self.accepted, asked.served), self.accepted)
 
 
 @router.post(

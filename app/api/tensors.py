@@ -11,7 +11,7 @@ import numpy as np
 
 from eigenserve.app.problems import Location, invalid
 from eigenserve.app.registry import ServedModel
-from eigenserve.app.wire.requests import check_count
+from eigenserve.app.wire.requests import check_cells, check_count
 from eigenserve.model.arrays import FloatArray
 
 #: Datatypes of the protocol -> how their binary form lies in memory. BYTES has a length before every element.
@@ -21,6 +21,8 @@ _LAYOUTS = {
     **{f"FP{bits}": f"<f{bits // 8}" for bits in (16, 32, 64)},
 }
 DATATYPES = (*_LAYOUTS, "BYTES")
+#: Of a shape: [N] and [N, 1] are a feature's, [N, F] is that of all; a few more ones do no harm.
+MAX_DIMENSIONS = 8
 
 
 def read_tensors(inputs: Any, binary: bytes, served: ServedModel, max_rows: int) -> Any:
@@ -41,6 +43,8 @@ def read_tensors(inputs: Any, binary: bytes, served: ServedModel, max_rows: int)
     if not isinstance(inputs, list) or not inputs:
         raise invalid(("inputs",), "must be a list of at least one tensor")
     names = served.model.features.input_names
+    if len(inputs) > len(names):
+        raise invalid(("inputs",), f"must have at most one tensor for each of {len(names)} features; got {len(inputs)}")
     columns: dict[str, Any] = {}
     used = 0
     for i, tensor in enumerate(inputs):
@@ -110,12 +114,12 @@ def _head(tensor: Any, loc: Location) -> tuple[str, str, list[int]]:
         raise invalid((*loc, "name"), "must be given, as text")
     if datatype not in DATATYPES:
         raise invalid((*loc, "datatype"), f"must be one of {', '.join(DATATYPES)}")
-    if (
-        not isinstance(shape, list)
-        or not shape
-        or not all(isinstance(n, int) and not isinstance(n, bool) and 0 < n < 2**31 for n in shape)
-    ):
+    # Counted before it is multiplied: the product of a thousand numbers is a number of ten thousand digits.
+    if not isinstance(shape, list) or not 0 < len(shape) <= MAX_DIMENSIONS:
+        raise invalid((*loc, "shape"), f"must be a list of 1 to {MAX_DIMENSIONS} numbers, the rows first")
+    if not all(isinstance(n, int) and not isinstance(n, bool) and 0 < n < 2**31 for n in shape):
         raise invalid((*loc, "shape"), "must be a list of positive whole numbers, the rows first")
+    check_cells(math.prod(shape))
     return name, datatype, shape
 
 

@@ -11,7 +11,7 @@ from eigenserve.app.batch.errors import ScoreError
 from eigenserve.errors import UserError
 
 #: ``model.explanations.explain.METHODS``, which is not imported here: the other commands need no kernels yet.
-METHODS = ("eigenvector", "path", "shapley")
+METHODS = ("integrated", "eigenvector", "shapley", "path")
 
 
 def add_score(commands: Any) -> None:
@@ -27,6 +27,7 @@ def add_score(commands: Any) -> None:
     score.add_argument("--out", required=True, metavar="FILE", help="write to FILE; its suffix sets the format")
     score.add_argument("--explain", action="store_true", help="write explanations, not predictions alone")
     score.add_argument("--method", choices=METHODS, help=f"method of the explanations (default {METHODS[0]})")
+    score.add_argument("--reference", metavar="NAME", help="what the method integrated compares with")
     score.add_argument(
         "--on-error", choices=["stop", "null"], default="stop", help="at a bad row: stop (default), or write null"
     )
@@ -41,6 +42,8 @@ def add_score(commands: Any) -> None:
 def _run_score(parsed: argparse.Namespace) -> None:
     if parsed.method and not parsed.explain:
         raise UserError("--method requires --explain")
+    if parsed.reference is not None and (not parsed.explain or (parsed.method or METHODS[0]) != "integrated"):
+        raise UserError("--reference requires --explain and the method integrated")
     if parsed.ray_address is not None and parsed.engine != "ray":
         raise UserError("--ray-address requires --engine ray")
     if parsed.threads is not None and parsed.threads < 1:
@@ -86,6 +89,7 @@ def _score(parsed: argparse.Namespace) -> None:
             Place(parsed.data),
             Place(parsed.out),
             method=method,
+            reference=parsed.reference,
             on_error=parsed.on_error,
             separator=csv_separator(parsed.csv_separator),
             encoding=parsed.encoding,

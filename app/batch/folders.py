@@ -29,13 +29,10 @@ class Folder(Protocol):
         """List the folder's files; none where it does not exist."""
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file atomically; remote storage may keep a part, which the size in its name reveals."""
+        """Write a file atomically; remote storage may keep a part, which the hash in its name reveals."""
 
     def read(self, name: str) -> bytes:
         """Read a file."""
-
-    def size(self, name: str) -> int:
-        """Return a file's size in bytes."""
 
     def remove(self, name: str) -> None:
         """Remove a file."""
@@ -89,10 +86,6 @@ class LocalFolder:
     def read(self, name: str) -> bytes:
         """See ``Folder``."""
         return (self.path / name).read_bytes()
-
-    def size(self, name: str) -> int:
-        """See ``Folder``."""
-        return (self.path / name).stat().st_size
 
     def remove(self, name: str) -> None:
         """See ``Folder``."""
@@ -169,10 +162,6 @@ class RemoteFolder:
         """See ``Folder``."""
         content: bytes = self.system.cat_file(f"{self.path}/{name}")
         return content
-
-    def size(self, name: str) -> int:
-        """See ``Folder``."""
-        return int(self.system.size(f"{self.path}/{name}"))
 
     def remove(self, name: str) -> None:
         """See ``Folder``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,8 +24,8 @@ GROUP_NUMBERS = 2**23
 KEY = "key"
 #: What is in it: of ``fingerprint``.
 _KEY_TEXT = re.compile("[0-9a-f]{64}")
-#: number, rows, nulls, bytes: the name is the journal's entry, so a part is finished or is not there.
-_NAME = re.compile(r"(\d{6,})-(\d+)-(\d+)-(\d+)\.part")
+#: number, rows, nulls, sha256: the name is the journal's entry, so a part is finished and as it was, or is not there.
+_NAME = re.compile(r"(\d{6,})-(\d+)-(\d+)-([0-9a-f]{64})\.part")
 
 
 def is_csv(place: Place) -> bool:
@@ -42,7 +43,12 @@ def is_csv(place: Place) -> bool:
 class _Entry:
     rows: int
     nulls: int
+    digest: str
     name: str
+
+    def is_of(self, content: bytes) -> bool:
+        """Return whether this is what was written."""
+        return hashlib.sha256(content).hexdigest() == self.digest
 
 
 @dataclass
@@ -53,11 +59,13 @@ class Parts:
         folder: where they are.
         key: of the run: model, data and options.
         discarded: parts of a run with another key, which ``open`` removed.
+        damaged: parts whose content is not what was written, which it removed, too.
     """
 
     folder: Folder
     key: str
     discarded: int = field(default=0, init=False)
+    damaged: int = field(default=0, init=False)
     _entries: list[_Entry] = field(default_factory=list)
 
     def open(self, with_nulls: bool) -> None:
@@ -84,9 +92,12 @@ class Parts:
         kept = {}
         for name in names:
             match = _NAME.fullmatch(name)
-            if match and self.folder.size(name) == int(match[4]):
-                kept[int(match[1])] = _Entry(int(match[2]), int(match[3]), name)
+            if match:
+                kept[int(match[1])] = _Entry(int(match[2]), int(match[3]), match[4], name)
         while (entry := kept.get(len(self._entries))) is not None and (with_nulls or not entry.nulls):
+            if not entry.is_of(self.folder.read(entry.name)):
+                self.damaged += 1
+                break
             self._entries.append(entry)
         for entry in kept.values():
             if entry not in self._entries:
@@ -94,9 +105,10 @@ class Parts:
 
     def keep(self, part: ScoredPart) -> None:
         """Keep the next part."""
-        name = f"{part.number:06d}-{part.rows}-{part.nulls}-{len(part.content)}.part"
+        digest = hashlib.sha256(part.content).hexdigest()
+        name = f"{part.number:06d}-{part.rows}-{part.nulls}-{digest}.part"
         self.folder.write(name, part.content)
-        self._entries.append(_Entry(part.rows, part.nulls, name))
+        self._entries.append(_Entry(part.rows, part.nulls, digest, name))
 
     @property
     def count(self) -> int:
@@ -114,7 +126,11 @@ class Parts:
         return sum(entry.nulls for entry in self._entries)
 
     def assemble(self, place: Place, header: bytes) -> None:
-        """Write the output: it appears whole or not at all, and the parts go."""
+        """Write the output: it appears whole or not at all, and the parts go.
+
+        Raises:
+            ScoreError: a part was changed since it was written.
+        """
         with self.folder.publish(place) as file:
             if not is_csv(place):
                 _write_tables(file, map(self._table, self._entries), place.suffix in (".parquet", ".pq"))
@@ -129,11 +145,19 @@ class Parts:
     def _write_text(self, file: Any, header: bytes) -> None:
         file.write(header)
         for entry in self._entries:
-            file.write(self.folder.read(entry.name))
+            file.write(self._content(entry))
 
     def _table(self, entry: _Entry) -> pa.Table:
-        with pa.ipc.open_stream(self.folder.read(entry.name)) as stream:
+        with pa.ipc.open_stream(self._content(entry)) as stream:
             return stream.read_all()
+
+    def _content(self, entry: _Entry) -> bytes:
+        content = self.folder.read(entry.name)
+        if not entry.is_of(content):
+            self.folder.remove(entry.name)
+            what = f"{self.folder.path} must hold what this run wrote; {entry.name} was changed"
+            raise ScoreError(f"{what}: the same command makes it again")
+        return content
 
 
 def _write_tables(file: IO[bytes], tables: Iterator[pa.Table], as_parquet: bool) -> None:

@@ -21,6 +21,17 @@ SUFFIXES = (*TEXTS, *OUTPUTS[2:])
 #: Bytes at either end of a file that distinguish it from another one of the same size. A Parquet file ends with the
 #: statistics of all its columns.
 SAMPLE_BYTES = 2**20
+#: What file systems of fsspec call the things that change with a file's content.
+CHANGING = (
+    "ETag",
+    "etag",
+    "generation",
+    "mtime",
+    "created",
+    "LastModified",
+    "last_modified",
+    "Last-Modified",
+)
 
 
 @dataclass(frozen=True)
@@ -81,25 +92,33 @@ class Place:
             raise ScoreError(f"{self.text} cannot be read: {_reason(error)}") from error
 
     def identity(self) -> dict[str, Any]:
-        """Identify the content: size, time of change where known, and a hash of its ends."""
+        """Identify the content: size, what changes with it, and a hash of its ends; of all of it where nothing does."""
         with self.open() as file:
             try:
+                changes = self._changes()
                 size = file.seek(0, os.SEEK_END)
                 file.seek(0)
-                digest = hashlib.sha256(file.read(SAMPLE_BYTES))
-                file.seek(max(0, size - SAMPLE_BYTES))
-                digest.update(file.read(SAMPLE_BYTES))
+                digest = hashlib.sha256()
+                if changes:
+                    digest.update(file.read(SAMPLE_BYTES))
+                    file.seek(max(0, size - SAMPLE_BYTES))
+                    digest.update(file.read(SAMPLE_BYTES))
+                else:
+                    while block := file.read(SAMPLE_BYTES):
+                        digest.update(block)
             except OSError as error:
                 raise ScoreError(f"{self.text} cannot be read: {_reason(error)}") from error
-        return {"size": size, "ends_sha256": digest.hexdigest(), "changed": self._changed()}
+        return {"size": size, "sha256": digest.hexdigest(), "changes": changes}
 
-    def _changed(self) -> str:
+    def _changes(self) -> list[str]:
+        """Return what the file system has that changes with the content; nothing where it has nothing."""
         if not self.is_url:
-            return str(self.path.stat().st_mtime_ns)
+            status = self.path.stat()
+            # Programs may set back the time of modification, but not that of the change.
+            return [str(status.st_ino), str(status.st_mtime_ns), str(status.st_ctime_ns)]
         system, path = file_system(self.text)
         info = system.info(path)
-        known = (info.get(key) for key in ("ETag", "etag", "generation", "mtime", "LastModified", "last_modified"))
-        return next((str(value) for value in known if value is not None), "")
+        return [f"{key}={info[key]}" for key in CHANGING if info.get(key) is not None]
 
 
 def file_system(url: str) -> tuple[Any, str]:

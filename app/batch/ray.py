@@ -120,7 +120,7 @@ def _read(
                 writer.write_table(part.rows)
             yield _one_row(number=part.number, first_row=part.first_row, content=sink.getvalue().to_pybytes(), fault="")
     except ScoreError as error:
-        # As a row: Ray would wrap an exception in pages of its own.
+        # As a row: Ray would wrap an exception in its own text.
         yield _one_row(number=UNREADABLE, first_row=0, content=b"", fault=str(error))
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from eigenserve import __version__
 from eigenserve.app.batch.errors import ScoreError
 from eigenserve.app.batch.folders import folder_beside
 from eigenserve.app.batch.local import Engine, score_here
+from eigenserve.app.batch.machine import arithmetic
 from eigenserve.app.batch.parts import Parts, is_csv
 from eigenserve.app.batch.places import Place, fingerprint, writing
 from eigenserve.app.batch.progress import ScoreProgress
@@ -46,6 +46,7 @@ def score_file(
     out: Place,
     *,
     method: str | None = None,
+    reference: str | None = None,
     on_error: OnError = "stop",
     separator: str | None = None,
     encoding: str | None = None,
@@ -54,14 +55,15 @@ def score_file(
 ) -> Summary:
     """Score every row of ``data`` into ``out``, in the order of the rows.
 
-    The output's bytes depend on the model, the rows and the options alone: not on the number of cores, on the engine,
-    or on how often the run was stopped and started again.
+    On CPUs with the same instruction set, the output's bytes depend on the model, the rows and the options alone: not
+    on the number of cores, on the engine, or on how often the run was stopped and started again.
 
     Args:
         model: as a store loads it, with its name and version.
         data: CSV, CSV.gz, Parquet or Arrow.
         out: likewise.
         method: of explanations; None for predictions alone.
+        reference: what "integrated" compares with, by name.
         on_error: "stop" at the first bad row, or give bad rows no answer ("null").
         separator, encoding: of CSV, where they are given.
         engine: who scores.
@@ -73,18 +75,12 @@ def score_file(
     started = time.monotonic()
     if data.is_same(out):
         raise ScoreError(f"--out must not be DATA itself: {out.text} is {data.text}")
-    scorer = Scorer(serve(model), Options(method, on_error, is_csv(out)))
+    scorer = Scorer(serve(model), Options(method, on_error, is_csv(out), reference))
     table = TableFile(data, model.features.input_names, separator, encoding)
     model_files = {name: content.hex() for name, content in to_bytes(model).items()}
-    # The libraries, too: another release of one may write the same answers as other bytes.
-    key = fingerprint(
-        __version__,
-        _arrow_version(),
-        model_files,
-        [method, out.suffix, separator, encoding],
-        data.text,
-        data.identity(),
-    )
+    identity = data.identity()
+    options = [method, reference, out.suffix, separator, encoding]
+    key = fingerprint(arithmetic(), model_files, options, data.text, identity)
     folder = folder_beside(out)
     with folder.lock():
         parts = Parts(folder, key)
@@ -105,6 +101,9 @@ def score_file(
             # Whatever ended the run: without a part there is nothing to go on from.
             if not parts.count:
                 folder.clear()
+        if data.identity() != identity:
+            folder.clear()
+            raise ScoreError(f"{data.text} was changed while it was read: the same command begins with what it is now")
         rows, nulls = parts.rows, parts.nulls
         with writing(out):
             parts.assemble(out, scorer.header() if is_csv(out) else b"")
@@ -117,13 +116,9 @@ def score_file(
 
 def _say_what_was_found(parts: Parts, progress: ScoreProgress) -> None:
     if parts.discarded:
-        what = f"{parts.discarded} finished parts of another model, file, method or release"
+        what = f"{parts.discarded} finished parts of another model, file, method, release or CPU"
         progress.say(f"discarded {what}: starting over")
+    if parts.damaged:
+        progress.say("discarded a finished part that was damaged, and those after it")
     if parts.rows:
         progress.say(f"resuming after {parts.rows:,} rows")
-
-
-def _arrow_version() -> str:
-    import pyarrow
-
-    return str(pyarrow.__version__)

@@ -17,6 +17,8 @@ from eigenserve.app.registry import ServedModel
 from eigenserve.app.wire.tables import arrow_table, explained_columns, predicted_columns, write_csv
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.explanations.explain import explain
+from eigenserve.model.explanations.groups import grouped
+from eigenserve.model.explanations.reference import Reference
 from eigenserve.model.spectral import SpectralModel
 
 OnError = Literal["stop", "null"]
@@ -34,12 +36,14 @@ class Options:
     Attributes:
         method: of the explanations; None for predictions alone.
         on_error: "stop" at a bad row, or give it no prediction ("null").
+        reference: what "integrated" compares with, by name; the training average by default.
         as_csv: parts are CSV without a header; else Arrow streams.
     """
 
     method: str | None = None
     on_error: OnError = "stop"
     as_csv: bool = False
+    reference: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,12 @@ class Scorer:
             terms = len(model.ensemble.pencil.terms)
             numbers += 2 * outputs * (terms + len(model.features)) + terms + len(model.features)
         rows = 2 ** max(8, int(np.log2(PART_NUMBERS / numbers)))
-        slow = self.options.method not in (None, "eigenvector")
+        slow = self.options.method in ("path", "shapley")
         return min(rows, SLOW_PART_ROWS if slow else PART_ROWS)
+
+    @cached_property
+    def _reference(self) -> Reference | None:
+        return None if self.options.reference is None else self.served.model.reference(self.options.reference)
 
     def score(self, part: Part) -> ScoredPart:
         """Answer a part's rows, in their order."""
@@ -111,7 +119,8 @@ class Scorer:
             return scores, predicted_columns(self.served, scores)
         if not len(columns):
             return np.empty((0, model.ensemble.num_outputs)), self._answers_of_none()
-        explanation = explain(model, columns, self.options.method)
+        explanation = explain(model, columns, self.options.method, reference=self._reference)
+        explanation = grouped(explanation, model.groups)
         return explanation.scores, explained_columns(self.served, explanation)
 
     def _answers_of_none(self) -> dict[str, Any]:

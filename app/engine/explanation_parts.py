@@ -47,13 +47,20 @@ def included(
         include: which.
         columns: (N, F), the rows.
         target, baseline: of the explanation.
-        check: called before every row; raises when nobody waits for the answer any more.
+        check: called before every part; raises when nobody waits for the answer any more.
     """
     parts = [(name, part) for name, part in _PARTS.items() if name in include.names]
     found = []
     for row in columns:
-        check()
-        found.append({name: part(served, include, row, target, baseline) for name, part in parts})
+        entry: dict[str, Any] = {}
+        for name, part in parts:
+            check()
+            entry[name] = (
+                _curves(served, include, row, target, check)
+                if name == "curves"
+                else part(served, include, row, target, baseline)
+            )
+        found.append(entry)
     return found
 
 
@@ -114,14 +121,13 @@ def _interactions(
     shapley = found.shapley
     entry: dict[str, Any] = {
         "second_derivatives": {
-            f"{found.features[a]} & {found.features[b]}": float(found.second_derivatives[a, b])
+            model.features.pair_name(a, b): float(found.second_derivatives[a, b])
             for a, b in combinations_with_replacement(numbers, 2)
         },
         "shapley": None
         if shapley is None
         else {
-            f"{found.features[a]} & {found.features[b]}": float(shapley[a, b])
-            for a, b in combinations(range(len(found.features)), 2)
+            model.features.pair_name(a, b): float(shapley[a, b]) for a, b in combinations(range(len(found.features)), 2)
         },
     }
     if found.reason:
@@ -130,17 +136,21 @@ def _interactions(
 
 
 def _curves(
-    served: ServedModel, include: Include, row: FloatArray, target: ClassLabel | None, _: FloatArray | None
+    served: ServedModel, include: Include, row: FloatArray, target: ClassLabel | None, check: Callable[[], None]
 ) -> dict[str, Any]:
     model = served.model
     asked = include.curves
     names = model.features.names if asked is None else tuple(one[0] for one in asked if len(one) == 1)
     look = (model, model.output_of(row, target), row)
     which = [model.features.position(name) for name in dict.fromkeys(names)]
-    found = {name: _curve(curve) for name, curve in response_curves(*look, which).items()}
+    found: dict[str, Any] = {}
+    for position in which:
+        check()
+        found |= {name: _curve(curve) for name, curve in response_curves(*look, [position]).items()}
     for a, b in (one for one in asked or () if len(one) == 2):
+        check()
         pair = model.features.position(a), model.features.position(b)
-        found[f"{a} & {b}"] = _surface(response_surface(*look, pair))
+        found[model.features.pair_name(*pair)] = _surface(response_surface(*look, pair))
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Literal
 
 from eigenserve.app.problems import ProblemError
@@ -18,8 +19,8 @@ Precision = Literal["float64", "float32"]
 MEDIA_TYPE = "application/octet-stream"
 #: Kept together. The demo model with explanations has 5 MB, so this holds both precisions of several models.
 MAX_BYTES = 64 * 2**20
-#: Keys hold their models, also those that are served no more: few enough not to matter.
-MAX_FILES = 16
+#: Requests that may wait for a file, which takes some seconds to make; more are refused with 503.
+MAX_WAITING = 8
 
 _Key = tuple[ServedModel, bool, Precision]
 
@@ -33,8 +34,8 @@ class OnnxFiles:
 
     def __init__(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
-        # Replaced as a whole, by the one thread, and never changed in place.
         self._kept: dict[_Key, Download] = {}
+        self._making: dict[_Key, asyncio.Future[Download]] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="onnx")
 
     async def get(self, served: ServedModel, explain: bool, precision: Precision) -> Download:
@@ -42,15 +43,26 @@ class OnnxFiles:
 
         Raises:
             ProblemError: 501 onnx or onnxruntime is not installed; 422 a model that has no such file; 500 the
-                file does not agree with the model; 504 not done in time (it is continued, and kept).
+                file does not agree with the model; 503 too many are being made; 504
+                not done in time (it is continued, and kept).
         """
         key = (served, explain, precision)
-        kept = self._kept.get(key)
+        kept = self._kept.pop(key, None)
         if kept is not None:
+            # The newest last: those that nobody asks for go first.
+            self._kept[key] = kept
             return kept
+        making = self._making.get(key)
+        if making is None:
+            if len(self._making) >= MAX_WAITING:
+                raise ProblemError(503, "too many files are being made; try again in 5 s", headers={"Retry-After": "5"})
+            loop = asyncio.get_running_loop()
+            making = self._making[key] = loop.run_in_executor(self._thread, _make, key)
+            making.add_done_callback(partial(self._keep, key))
         try:
             async with asyncio.timeout(self.timeout_s):
-                return await asyncio.get_running_loop().run_in_executor(self._thread, self._make, key)
+                # It is made for all who wait for it.
+                return await asyncio.shield(making)
         except TimeoutError:
             raise ProblemError(
                 504, f"the file was not made within {self.timeout_s:g} seconds; ask for it again"
@@ -60,19 +72,17 @@ class OnnxFiles:
         """Let the thread go when it is done."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _make(self, key: _Key) -> Download:
-        # Whoever asked for it while it was being made finds it here.
-        kept = self._kept.get(key)
-        if kept is None:
-            kept = Download(_export(*key), MEDIA_TYPE)
-            self._keep(key, kept)
-        return kept
+    def _keep(self, key: _Key, making: asyncio.Future[Download]) -> None:
+        del self._making[key]
+        if making.cancelled() or making.exception() is not None:
+            return
+        self._kept[key] = making.result()
+        while self._kept and sum(len(file.content) for file in self._kept.values()) > MAX_BYTES:
+            del self._kept[next(iter(self._kept))]
 
-    def _keep(self, key: _Key, made: Download) -> None:
-        kept = {**self._kept, key: made}
-        while kept and (len(kept) > MAX_FILES or sum(len(file.content) for file in kept.values()) > MAX_BYTES):
-            del kept[next(iter(kept))]
-        self._kept = kept
+
+def _make(key: _Key) -> Download:
+    return Download(_export(*key), MEDIA_TYPE)
 
 
 def _export(served: ServedModel, explain: bool, precision: Precision) -> bytes:

@@ -7,11 +7,11 @@ import math
 import threading
 import time
 from collections.abc import Awaitable, Callable, Hashable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
+from eigenserve.app.engine.fairness import FairThreads, Slice, Turn
 from eigenserve.app.problems import ProblemError
 from eigenserve.app.request_state import Spans
 
@@ -24,8 +24,7 @@ SHARE_TO_QUEUE = 0.65
 ARRIVAL_S = 1.0
 #: Weight of the newest measurement in a price: a change of pace is taken up within some ten requests.
 NEWEST = 0.1
-#: By how much a price falls when it alone was the reason to refuse. One that was measured on a bad day would
-#: otherwise never be measured again.
+#: By how much a price falls when it alone was the reason to refuse, so that one outlier cannot block a route for good.
 DOUBT = 0.98
 
 T = TypeVar("T")
@@ -40,6 +39,7 @@ class Job(NamedTuple):
         rows: about how many rows.
         arrived: when it arrived (``time.monotonic``).
         trace: where its wait and its computation are noted, if anywhere.
+        client: whose it is.
     """
 
     key: Hashable
@@ -47,6 +47,7 @@ class Job(NamedTuple):
     rows: int
     arrived: float
     trace: Spans | None = None
+    client: str = ""
 
 
 @dataclass
@@ -57,20 +58,24 @@ class Patience:
         deadline_s: how long a request may take.
         ends: when its time is up, by ``time.monotonic``.
         over: its client has been answered, or is gone.
+        turns: of the work, if it shares one.
     """
 
     deadline_s: float
     ends: float
     over: bool = False
+    turns: Slice | None = None
 
     def check(self) -> None:
-        """Go on, or not.
+        """Go on, or not; where several share one turn, let the others have theirs.
 
         Raises:
             ProblemError: 504; nobody reads it where the client is gone.
         """
         if self.over or time.monotonic() > self.ends:
             raise self.expired()
+        if self.turns is not None:
+            self.turns.offer()
 
     def expired(self) -> ProblemError:
         """Build the answer to a client whose time is up."""
@@ -90,6 +95,7 @@ class Lane:
         deadline_s: from a request's arrival until it is given up.
         on_rows: called with every change of the rows that wait.
         on_wait: called with the seconds that a request waited for a thread.
+        shares_turn: one at a time computes, for some tenths of a second while others wait.
         rows, seconds: what waits or is computed.
         arriving_rows, arriving_s: what is being read.
         prices: seconds per unit of size.
@@ -101,6 +107,7 @@ class Lane:
     on_rows: Callable[[int], None] = lambda rows: None
     on_wait: Callable[[float], None] = lambda seconds: None
     name: str = "large"
+    shares_turn: bool = False
     rows: int = 0
     seconds: float = 0.0
     arriving_rows: int = 0
@@ -108,10 +115,14 @@ class Lane:
     prices: dict[Hashable, float] = field(default_factory=dict)
     _running: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _threads: ThreadPoolExecutor = field(init=False)
+    _by_client: dict[str, tuple[int, float]] = field(default_factory=dict)
+    _turn: Turn = field(default_factory=Turn)
+    _threads: FairThreads = field(init=False)
 
     def __post_init__(self) -> None:
-        self._threads = ThreadPoolExecutor(self.at_once, thread_name_prefix=self.name)
+        # Of shared turns some threads must be free for others than the one who has the most to do.
+        per_client = max(1, self.at_once // 2) if self.shares_turn else self.at_once
+        self._threads = FairThreads(self.at_once, self.name, per_client)
 
     def cost_s(self, job: Job) -> float:
         """Estimate the seconds that a job adds to the queue; 0 before one of its kind was measured."""
@@ -128,7 +139,7 @@ class Lane:
             503 with Retry-After, when the queue will have been worked off; 504 for what would take longer than
             the deadline even without a queue.
         """
-        rows, wait_s, share = self.rows, self.seconds, SHARE_TO_QUEUE
+        (rows, wait_s), share = self._ahead(job), SHARE_TO_QUEUE
         if not is_there:
             rows, wait_s, share = rows + self.arriving_rows, wait_s + self.arriving_s, SHARE_TO_READ
         cost_s = self.cost_s(job)
@@ -166,21 +177,24 @@ class Lane:
                 del problem
 
     @contextmanager
-    def arriving(self, job: Job) -> Iterator[None]:
-        """Count a job whose body is being read."""
-        rows, seconds = job.rows, self.cost_s(job)
+    def arriving(self) -> Iterator[Callable[[Job], None]]:
+        """Count a job whose body is being read, as much of it as has come; yield what is called with that."""
+        rows, seconds, is_late = 0, 0.0, False
+
+        def count(new_rows: int, new_s: float) -> None:
+            nonlocal rows, seconds
+            self.arriving_rows += new_rows - rows
+            self.arriving_s = self.arriving_s + new_s - seconds if self.arriving_rows else 0.0
+            rows, seconds = new_rows, new_s
 
         def let_go() -> None:
-            nonlocal rows, seconds
-            self.arriving_rows -= rows
-            self.arriving_s = self.arriving_s - seconds if self.arriving_rows else 0.0
-            rows, seconds = 0, 0.0
+            nonlocal is_late
+            is_late = True
+            count(0, 0.0)
 
-        self.arriving_rows += rows
-        self.arriving_s += seconds
         late = asyncio.get_running_loop().call_later(ARRIVAL_S, let_go)
         try:
-            yield
+            yield lambda job: None if is_late else count(job.rows, self.cost_s(job))
         finally:
             late.cancel()
             let_go()
@@ -200,7 +214,7 @@ class Lane:
         loop = asyncio.get_running_loop()
         submitted, cost_s = time.monotonic(), self.cost_s(job)
         patience = Patience(self.deadline_s, job.arrived + self.deadline_s)
-        self._count(job.rows, cost_s)
+        self.account(job, job.rows, cost_s)
         measured: list[float] = []
 
         def timed() -> T:
@@ -209,25 +223,29 @@ class Lane:
             if job.trace is not None:
                 job.trace.part("queue", submitted, started)
             patience.check()
+            if self.shares_turn:
+                patience.turns = Slice(self._turn)
             first = self._step(1)
             try:
                 result = work(patience)
             finally:
                 parallel, ended = (first + self._step(-1) + 1) / 2, time.monotonic()
+                if patience.turns is not None:
+                    patience.turns.end()
                 if job.trace is not None:
                     job.trace.part("solve", started, ended)
             # Several at a time: each takes that much longer, and the queue goes that much faster than one.
-            measured.append((ended - started) / parallel)
+            measured.append((ended - started) / parallel if patience.turns is None else patience.turns.used_s)
             return result
 
         def done() -> None:
-            self._count(-job.rows, -cost_s)
+            self.account(job, -job.rows, -cost_s)
             if measured:
                 self._learn(job, measured[0])
 
-        task = self._threads.submit(timed)
+        task = self._threads.submit(job.client, timed)
         # However it ends, it leaves the account when a thread is done with it, or never began.
-        task.add_done_callback(lambda _: loop.call_soon_threadsafe(done))
+        task.add_done_callback(lambda _: None if loop.is_closed() else loop.call_soon_threadsafe(done) and None)
         answer = asyncio.wrap_future(task)
         client = asyncio.ensure_future(gone())
         try:
@@ -246,7 +264,7 @@ class Lane:
 
     def close(self) -> None:
         """Let the threads go when they are done."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     def _step(self, change: int) -> int:
         """Count how many are being computed, after a change of that number; called by their threads."""
@@ -254,7 +272,20 @@ class Lane:
             self._running += change
             return self._running
 
-    def _count(self, rows: int, seconds: float) -> None:
+    def _ahead(self, job: Job) -> tuple[int, float]:
+        """What will be computed before a job: all that its client has in the queue, and of others as much as that."""
+        rows, seconds = self._by_client.get(job.client, (0, 0.0))
+        most_rows, most_s = rows + job.rows, seconds + self.cost_s(job)
+        for client, (others_rows, others_s) in self._by_client.items():
+            if client != job.client:
+                rows, seconds = rows + min(others_rows, most_rows), seconds + min(others_s, most_s)
+        return rows, seconds
+
+    def account(self, job: Job, rows: int, seconds: float) -> None:
+        """Add to what waits or is computed of a job's client."""
+        before_rows, before_s = self._by_client.pop(job.client, (0, 0.0))
+        if before_rows + rows:
+            self._by_client[job.client] = (before_rows + rows, before_s + seconds)
         self.rows += rows
         # Sums of floats leave crumbs: with nothing waiting there is nothing to wait for.
         self.seconds = self.seconds + seconds if self.rows else 0.0

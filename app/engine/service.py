@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from functools import partial
 
 from fastapi import Request
 
+from eigenserve.app.engine.memory import MemoryBudget, Trimmer
 from eigenserve.app.engine.onnx_files import OnnxFiles
 from eigenserve.app.engine.queue import Lane
-from eigenserve.app.engine.small_requests import LARGE_AT_ONCE, Engine
+from eigenserve.app.engine.small_requests import HEAVY_AT_ONCE, LARGE_AT_ONCE, Engine
 from eigenserve.app.observability.metrics import Metrics
 from eigenserve.app.registry import ModelRegistry, StoreWatch
 from eigenserve.app.settings import Settings
@@ -20,6 +22,9 @@ from eigenserve.model.kernels.threads import num_threads, set_num_threads
 #: of the event loop's time went into looking for cycles among them (measured under overload).
 GC_THRESHOLDS = (25_000, 20, 20)
 
+#: Between looks whether freed memory should be given back to the system.
+TRIM_INTERVAL_S = 2.0
+
 
 class Service:
     """Hold everything behind the endpoints of one process.
@@ -28,6 +33,7 @@ class Service:
         settings: what it was built with.
         registry: the models.
         engine: where predictions are computed.
+        memory: what bodies and answers may occupy.
         metrics: what Prometheus reads.
         onnx_files: models as ONNX files.
         store: what loads and watches the models.
@@ -51,7 +57,9 @@ class Service:
             on_rows=self.metrics.queued_rows.inc,
             on_wait=self.metrics.queue_wait.observe,
         )
-        self.engine = Engine(lane(LARGE_AT_ONCE), lane(1, name="heavy"), on_batch=self.metrics.batch)
+        heavy = lane(HEAVY_AT_ONCE, name="heavy", shares_turn=True)
+        self.engine = Engine(lane(LARGE_AT_ONCE), heavy, on_batch=self.metrics.batch)
+        self.memory = MemoryBudget(settings.max_memory_bytes)
         self.onnx_files = OnnxFiles(settings.deadline_s)
         self.store = StoreWatch(self.registry, settings.watch_interval_s, collect_less_garbage)
         self.load_first = False
@@ -72,12 +80,22 @@ class Service:
         """Begin to load the models, and then to watch the store."""
         set_num_threads(self.settings.threads or max(1, num_threads() // self.settings.workers))
         await self.store.start(wait=self.load_first)
+        self._trimming = asyncio.create_task(self._trim())
 
     async def stop(self) -> None:
         """Let go of threads and tasks."""
+        self._trimming.cancel()
         await self.store.stop()
         self.engine.close()
         self.onnx_files.close()
+
+    async def _trim(self) -> None:
+        trimmer = Trimmer()
+        while True:
+            await asyncio.sleep(TRIM_INTERVAL_S)
+            # While models are loaded, the least that the process needs is not known.
+            if self.registry.ready:
+                await asyncio.to_thread(trimmer.trim)
 
 
 def collect_less_garbage() -> None:

@@ -26,6 +26,9 @@ INLINE_ROWS = 64
 #: Large requests computed at a time: while one solves, on all cores and without the interpreter's lock, the
 #: next one's JSON is read.
 LARGE_AT_ONCE = 2
+#: Costly requests begun at a time; one of them computes, and they take turns, so that a short one need not wait for the
+#: end of a long one.
+HEAVY_AT_ONCE = 4
 
 
 class _Small(NamedTuple):
@@ -39,7 +42,7 @@ class Engine:
 
     Attributes:
         large: requests that are computed on threads, from their bytes to their answer.
-        heavy: requests that take a multiple of a prediction's time per row; they have a thread of their own, so
+        heavy: requests that take a multiple of a prediction's time per row; they have a separate thread, so
             that predictions never wait behind them.
         on_batch: called with (rows, requests, seconds) of everything solved together on the event loop.
     """

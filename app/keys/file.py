@@ -32,7 +32,7 @@ class KeysFileError(UserError):
 
 
 class _Entry(BaseModel):
-    """One key, as the file has it."""
+    """Hold one key, as the file has it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -49,7 +49,7 @@ def digest_of(key: bytes) -> str:
 
 
 def grants_of_lists(ordinary: Iterable[str], admin: Iterable[str]) -> Mapping[str, Grant]:
-    """Return by digest the grants of keys without names; a part of the digest tells their owners apart."""
+    """Return by digest the grants of keys without names; a part of the digest distinguishes owners."""
     scopes = {digest_of(key.encode()): ORDINARY for key in ordinary}
     scopes |= {digest_of(key.encode()): frozenset(SCOPES) for key in admin}
     return {digest: Grant(f"key-{digest[:8]}", allowed) for digest, allowed in scopes.items()}

@@ -34,7 +34,17 @@ class ShortWay:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or leave it to FastAPI."""
+        """Answer one request, or leave it to FastAPI. HEAD is answered as GET; servers send no body then."""
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            as_get = {**scope, "method": "GET"}
+            try:
+                await self._answer(as_get, receive, send)
+            finally:
+                scope["route"] = as_get.get("route")
+            return
+        await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = None
         if scope["type"] == "http":
             route = self.routes.get((scope["method"], scope["path"]))

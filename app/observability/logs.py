@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import sys
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import orjson
 from starlette.types import Scope
 
+from eigenserve.app.observability.line_writer import LineWriter
 from eigenserve.app.settings import Settings
 
 #: Lines are written together: a system call for each would cost as much as a small prediction.
@@ -39,9 +39,28 @@ class JsonFormatter(logging.Formatter):
         return orjson.dumps(line, default=str).decode()
 
 
+#: Of this process; tests and embedding programs may replace standard error by what has no descriptor.
+_writer = LineWriter(2)
+
+
+class _LineHandler(logging.Handler):
+    """Hand records to the thread that writes lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        try:
+            _writer.write(self.format(record).encode("utf-8", "backslashreplace") + b"\n")
+        except Exception:
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Wait a moment for what is not written."""
+        _writer.flush()
+
+
 def configure_logging(settings: Settings) -> None:
     """Send all logs to standard error in the form the settings ask for."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _LineHandler()
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else text)
     root = logging.getLogger()
@@ -87,12 +106,13 @@ class AccessLog:
         """Write what was noted."""
         lines, self._lines = self._lines, []
         if lines:
-            sys.stderr.buffer.write(b"\n".join(lines) + b"\n")
-            sys.stderr.buffer.flush()
+            _writer.write(b"\n".join(lines) + b"\n")
 
 
 def _text(line: dict[str, Any]) -> bytes:
-    text = "{time} {method} {path} {status} {ms} ms {request_id}".format(**line)
+    # What a client sends must not look like a line of its own.
+    path = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line["path"])
+    text = "{time} {method} {path} {status} {ms} ms {request_id}".format(**{**line, "path": path})
     if "key" in line:
         text += f" key {line['key']}"
     return text.encode("utf-8", "backslashreplace")

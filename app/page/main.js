@@ -15,16 +15,16 @@ import { linkedRow, readLink, writeLink } from "./client/link.js";
 import { decimalsFor, signed } from "./charts/numbers.js";
 import { setUpPaste } from "./form/paste.js";
 import { PredictionPanel } from "./panels/prediction.js";
-import { askExplanation, askParts } from "./client/questions.js";
+import { USUAL_METHOD, askExplanation, askParts } from "./client/questions.js";
 import { setUpTheme } from "./charts/theme.js";
 import { Waterfall } from "./panels/waterfall.js";
 
 /** A value that was not touched for this long rests: then the link, the order of terms and the spoken words follow. */
 const REST_MS = 250;
-const METHODS = ["eigenvector", "path", "shapley"];
+const METHODS = [USUAL_METHOD, "eigenvector", "shapley", "path"];
 
 /** What the page shows. `target` is the class to explain; null stands for the predicted one. */
-const state = { models: [], card: null, row: {}, method: "eigenvector", target: null };
+const state = { models: [], card: null, row: {}, method: USUAL_METHOD, target: null };
 
 const lanes = [];
 /** What went wrong, by the kind of question. */
@@ -43,9 +43,9 @@ const PARTS = ["certificate", "stability", "eigenvector", "curves"];
 const COSTLY = ["interactions"];
 
 const quick = lane(async (question, signal) => {
-  const explanation = await askExplanation(question, "eigenvector", signal);
+  const explanation = await askExplanation(question, USUAL_METHOD, signal);
   prediction.show(explanation, question.target);
-  if (question.method === "eigenvector") showWhy(explanation, question);
+  if (question.method === USUAL_METHOD) showWhy(explanation, question);
   counterfactuals.follow(question, explanation.prediction);
   if (question.resting) say(byId("spoken"), `${prediction.spoken()} ${waterfall.spoken()}`);
 });
@@ -109,7 +109,7 @@ function ask(resting) {
   if (card === null) return;
   const question = { card, method, target, row: { ...state.row }, resting };
   quick.want(question);
-  if (method !== "eigenvector") byMethod.want(question);
+  if (method !== USUAL_METHOD) byMethod.want(question);
   whole.want(question);
   clearTimeout(rest);
   rest = resting ? null : setTimeout(() => ask(true), REST_MS);

@@ -21,7 +21,7 @@ class Copies:
         """Keep a checkpoint's files, once.
 
         Raises:
-            OSError: there is no room for them.
+            OSError: the disk is full.
         """
         place = self._folder / files.digest
         if place.exists():

@@ -19,7 +19,7 @@ class ServedModel:
         name: of the model.
         version: its number.
         model: what predicts.
-        digest: what tells its checkpoint from any other.
+        digest: what distinguishes its checkpoint from any other.
     """
 
     name: str
@@ -31,6 +31,18 @@ class ServedModel:
     def class_keys(self) -> tuple[str, ...]:
         """Return the classes as keys of a JSON object."""
         return tuple(category_key(label) for label in self.model.classes)
+
+    @cached_property
+    def work(self) -> int:
+        """What a row's score costs, in entries of the diagonals that are solved."""
+        return self.model.ensemble.pencil.constant_diag.size
+
+    @cached_property
+    def explanation_bytes(self) -> int:
+        """About how many bytes a row's explanation takes as JSON."""
+        terms, features = self.model.ensemble.pencil.terms, self.model.features.names
+        named = sum(len(name) + 26 for name in (*(term.name for term in terms), *features, *self.class_keys))
+        return 160 + named
 
 
 def make_served(name: str, version: int, files: CheckpointFiles) -> ServedModel:

@@ -45,6 +45,7 @@ class StoreWatch:
         self._outage: str | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._ending = asyncio.Event()
+        self._look_wanted = False
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         # A store that never answers, as one on a network may, must not keep the process from ending.
         self._thread = threading.Thread(target=self._turn, name="store", daemon=True)
@@ -67,6 +68,10 @@ class StoreWatch:
             ending = asyncio.create_task(self._ending.wait())
             await asyncio.wait([loading, ending], return_when=asyncio.FIRST_COMPLETED)
             ending.cancel()
+
+    def look_soon(self) -> None:
+        """Look for what is new in the store at once; a signal handler may call it."""
+        self._look_wanted = True
 
     def end(self) -> None:
         """Let ``start`` wait no longer."""
@@ -171,11 +176,15 @@ class StoreWatch:
         looks = self.registry.peers.agreement.looks
         while self.failure is None:
             waited_s = 0.0
-            while looks == self.registry.peers.agreement.looks and not 0 < self._interval_s <= waited_s:
+            while (
+                looks == self.registry.peers.agreement.looks
+                and not 0 < self._interval_s <= waited_s
+                and not self._look_wanted
+            ):
                 turn_s = min(TURN_S, self._interval_s or TURN_S)
                 await asyncio.sleep(turn_s)
                 waited_s += turn_s
-            looks = self.registry.peers.agreement.looks
+            looks, self._look_wanted = self.registry.peers.agreement.looks, False
             await self._look()
 
     async def _look(self) -> None:

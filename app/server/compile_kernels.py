@@ -121,7 +121,7 @@ def compile_signatures(signatures: Sequence[Signature]) -> int:
 
 
 def _python(command: str, given: str = "", **environment: str) -> str:
-    """Run this module in a process of its own: Numba reads its environment once."""
+    """Run this module in a separate process: Numba reads its environment once."""
     done = subprocess.run(
         [sys.executable, "-m", "eigenserve.app.server.compile_kernels", f"--{command}"],
         input=given,

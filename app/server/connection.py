@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import time
 
+import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from eigenserve.app.problems import MEDIA_TYPE, ProblemError, problem_body
 
@@ -17,6 +20,8 @@ MAX_HEADER_BYTES = 65536
 BODY_BUFFER_BYTES = 2**20
 #: From the opening of a connection, or the first byte of a further request, to the end of its headers.
 HEADER_TIMEOUT_S = 20.0
+#: SO_LINGER: on, zero seconds.
+_AT_ONCE = struct.pack("ii", 1, 0)
 
 
 class BoundedConfig(uvicorn.Config):
@@ -34,6 +39,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     config: BoundedConfig
     _header_bytes = 0
+    _has_headers = False
+    _is_resuming = False
+    _stalled_since: float | None = None
+    _stalled_bytes = 0
+    _answered: RequestResponseCycle | None = None
     _late: asyncio.TimerHandle | None = None
     _refusal = 400
 
@@ -46,30 +56,77 @@ class BoundedProtocol(HttpToolsProtocol):
         self._limit_time()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timer with the connection."""
+        """Forget the timer, and the requests that were sent ahead, with the connection."""
         self._in_time()
+        self.pipeline.clear()
+        if self._answered is not None:
+            # uvicorn marks only the newest one.
+            self._answered.disconnected = True
+            self._answered.message_event.set()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has come. An offer to speak another protocol is ignored, as servers may (RFC 9110, 7.8)."""
+        self._unset_keepalive_if_required()
+        while True:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                if self.scope["method"] == "CONNECT":
+                    self.send_400_response("")
+                    return
+                # The parser takes what follows for the other protocol; it is the request's body.
+                data = data[upgrade.args[0] :]
+                self._parse_body()
+            except httptools.HttpParserError:
+                self.send_400_response("")
+                return
+
+    def _parse_body(self) -> None:
+        """Go on with a parser that has seen the headers which say where the body ends, and no offer."""
+        self.parser = httptools.HttpRequestParser(self)
+        framing = (b"content-length", b"transfer-encoding")
+        lines = [b"%b: %b\r\n" % header for header in self.headers if header[0] in framing]
+        if not self.cycle.keep_alive:
+            lines.append(b"connection: close\r\n")
+        self._is_resuming = True
+        try:
+            self.parser.feed_data(b"%b / HTTP/1.1\r\n%b\r\n" % (self.scope["method"].encode(), b"".join(lines)))
+        finally:
+            self._is_resuming = False
 
     def on_message_begin(self) -> None:
         """Begin to count the bytes of a request's headers."""
+        if self._is_resuming:
+            return
         super().on_message_begin()
+        self._has_headers = False
         self.scope["state"]["arrived"] = time.monotonic()
         self._header_bytes = 0
         self._limit_time()
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the request's target."""
+        if self._is_resuming:
+            return
         self._count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
+        """Take a header; trailers, which come behind a body, are counted and dropped (RFC 9110, 6.5.1)."""
         self._count(len(name) + len(value))
-        super().on_header(name, value)
+        if not self._has_headers and not self._is_resuming:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Start to answer."""
+        self._has_headers = True
+        if self._is_resuming:
+            return
         super().on_headers_complete()
+        if not self.pipeline:
+            self._answered = self.cycle
         self._in_time()
 
     def on_body(self, body: bytes) -> None:
@@ -83,6 +140,39 @@ class BoundedProtocol(HttpToolsProtocol):
         # Waking the endpoint for every packet of a large body would cost more than reading it.
         if len(cycle.body) > BODY_BUFFER_BYTES // 2:
             cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        """Take the end of a body, unless the parser just leaves it to another protocol."""
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def resume_writing(self) -> None:
+        """Note that the client takes its answer."""
+        self._stalled_since = None
+        super().resume_writing()
+
+    def check_writing(self, timeout_s: float) -> None:
+        """End the connection of a client that has taken nothing of its answer for too long.
+
+        Closing would wait for it; what it has not taken is dropped.
+        """
+        size, now = self.transport.get_write_buffer_size(), time.monotonic()
+        if not size:
+            self._stalled_since = None
+        elif self._stalled_since is None or (size < self._stalled_bytes and not self.flow.write_paused):
+            self._stalled_since, self._stalled_bytes = now, size
+        elif now - self._stalled_since > timeout_s:
+            # Else the system would go on to send what it has, for minutes.
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+            self.transport.abort()
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request. While some wait that were sent ahead, no more are read."""
+        if self.pipeline:
+            self._answered = self.pipeline[-1][0]
+        super().on_response_complete()
+        if self.pipeline:
+            self.flow.pause_reading()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not an HTTP request, and close."""

@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ log = logging.getLogger("eigenserve.server")
 #: Every answer in this time closes its connection.
 LINGER_S = 0.5
 LINGER_TURNS = 25
+#: Ticks of uvicorn, of a tenth of a second, between looks for clients that do not take their answers.
+SWEEP_TICKS = 10
 
 
 class Server(uvicorn.Server):
@@ -63,6 +66,9 @@ class Server(uvicorn.Server):
             self._reported_ready = True
             with contextlib.suppress(OSError):  # the heartbeat notices it, too
                 self.line.send(Ready())
+        if counter % SWEEP_TICKS == 0:
+            for connection in list(self.server_state.connections):
+                connection.check_writing(self.service.settings.write_timeout_s)  # type: ignore[union-attr]
         return await super().on_tick(counter) or self.service.store.failure is not None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -98,6 +104,7 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Take the signals while serving. uvicorn would raise them again afterwards: exit code 143."""
         before = {number: signal.signal(number, self.handle_exit) for number in STOPPING}
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda *_: self.service.store.look_soon())
         if stop_request.received:
             self.should_exit = True
             self.service.store.end()
@@ -139,7 +146,13 @@ def serve(
         access_log=False,
         log_config=None,
         server_header=False,
-        proxy_headers=False,
+        # Who trusts no proxy believes no header of one.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies or "",
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
+        ssl_ca_certs=None if settings.tls_client_ca is None else str(settings.tls_client_ca),
+        ssl_cert_reqs=ssl.CERT_NONE if settings.tls_client_ca is None else ssl.CERT_REQUIRED,
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
         lifespan="on",

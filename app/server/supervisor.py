@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import os
@@ -86,6 +87,7 @@ class _Supervisor:
         signal.set_wakeup_fd(waker.fileno())
         for number in STOPPING:
             signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._hang_up)
         self.stopping = stop_request.received
         while not self.stopping:
             now = time.monotonic()
@@ -111,6 +113,13 @@ class _Supervisor:
 
     def _stop(self, *_: object) -> None:
         self.stopping = True
+
+    def _hang_up(self, *_: object) -> None:
+        """Let every worker look at the store."""
+        for worker in self.workers:
+            if worker.process is not None and worker.process.pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker.process.pid, signal.SIGHUP)
 
     def _start(self, worker: _Worker) -> None:
         ours, theirs = _context.Pipe()

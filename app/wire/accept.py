@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eigenserve.app.problems import ProblemError
-from eigenserve.app.wire.include_options import describe
+from eigenserve.app.wire.describe import describe
 
 #: Ranges of a header that are read; no client has a reason for more.
 MAX_RANGES = 64

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import orjson
 from fastapi import Response
+from starlette.types import Receive, Scope, Send
 
 from eigenserve.app.problems import Location, invalid
 from eigenserve.app.registry import ServedModel
@@ -15,20 +17,28 @@ from eigenserve.app.wire.requests import Asked
 from eigenserve.model import Explanation
 from eigenserve.model.arrays import FloatArray
 
+#: Rows whose objects are there at a time. Measured: fewer make JSON slower, more make it no faster.
+PIECE_ROWS = 512
+#: Handed to the connection at a time; what a client does not take is not handed on.
+SENT_BYTES = 2**17
 
-def finite(served: ServedModel, scores: FloatArray, loc: Location = ("instances",)) -> FloatArray:
+#: Explanations of some rows, and further keys for each of them; none where nothing is included.
+Part = tuple[Explanation, list[dict[str, Any]]]
+
+
+def finite(served: ServedModel, scores: FloatArray, loc: Location = ("instances",), start: int = 0) -> FloatArray:
     """Check that scores (N, O) give numbers: JSON has none beyond float64, and null would not be an answer.
 
     Raises:
-        ProblemError: 422 for the first row beyond float64, at ``loc``.
+        ProblemError: 422 for the first row beyond float64, at ``loc``, counted from ``start``.
     """
     model = served.model
     values = scores if model.classes else model.values(scores)[:, None]
-    for found, what in ((scores, "score"), (values, "prediction")):
-        if not np.isfinite(found).all():
-            row = int(np.argwhere(~np.isfinite(found))[0, 0])
+    for numbers, what in ((scores, "score"), (values, "prediction")):
+        if not np.isfinite(numbers).all():
+            row = int(np.argwhere(~np.isfinite(numbers))[0, 0])
             message = f"has values so far from the training data that its {what} is not a finite number"
-            raise invalid((*loc, row), message)
+            raise invalid((*loc, start + row), message)
     return scores
 
 
@@ -45,24 +55,39 @@ def predictions(served: ServedModel, scores: FloatArray) -> Any:
     ]
 
 
-def predict_answer(asked: Asked, scores: FloatArray) -> bytes:
+def predict_answer(asked: Asked, scores: FloatArray) -> list[bytes]:
     """Write the answer of /predict."""
     served = asked.served
-    document = {
-        "model": served.name,
-        "version": str(served.version),
-        "predictions": predictions(served, scores),
-    }
+    pieces = [to_json({"model": served.name, "version": str(served.version)})[:-1]]
+    pieces += listed("predictions", prediction_pieces(served, scores), b",")
     if asked.interval is not None:
-        document["intervals"] = served.model.intervals(scores, asked.interval)
-    return to_json(document)
+        pieces += [b',"intervals":', to_json(served.model.intervals(scores, asked.interval))]
+    return [*pieces, b"}"]
 
 
-def explanations(served: ServedModel, explanation: Explanation) -> list[dict[str, Any]]:
-    """Turn an explanation into the contract's entry for every row."""
-    predicted = predictions(served, explanation.scores)
+def prediction_pieces(served: ServedModel, scores: FloatArray) -> Iterator[bytes]:
+    """Write the P of every row, as lists of some rows: of thousands of rows at once the objects would fill memory."""
+    step = len(scores) if not served.model.classes else PIECE_ROWS
+    for start in range(0, len(scores), max(1, step)):
+        yield to_json(predictions(served, scores[start : start + step]))
+
+
+def explanation_pieces(served: ServedModel, parts: Iterable[Part]) -> Iterator[bytes]:
+    """Write the entry of every row, as lists of some rows."""
+    for explanation, more in parts:
+        for start in range(0, len(explanation), PIECE_ROWS):
+            rows = slice(start, start + PIECE_ROWS)
+            entries = explanations(served, explanation, rows)
+            for entry, keys in zip(entries if more else (), more[rows], strict=True):
+                entry.update(keys)
+            yield to_json(entries)
+
+
+def explanations(served: ServedModel, explanation: Explanation, rows: slice) -> list[dict[str, Any]]:
+    """Turn rows of an explanation into the contract's entries."""
+    predicted = predictions(served, explanation.scores[rows])
     terms, features = explanation.terms, explanation.features
-    found: list[dict[str, Any]] = [
+    entries: list[dict[str, Any]] = [
         {
             "prediction": prediction,
             "score": score,
@@ -73,33 +98,78 @@ def explanations(served: ServedModel, explanation: Explanation) -> list[dict[str
         }
         for prediction, score, baseline, contributions, sensitivities, gap in zip(
             predicted if isinstance(predicted, list) else predicted.tolist(),
-            explanation.score.tolist(),
-            explanation.baseline.tolist(),
-            explanation.contributions.tolist(),
-            explanation.sensitivities.tolist(),
-            explanation.gap.tolist(),
+            explanation.score[rows].tolist(),
+            explanation.baseline[rows].tolist(),
+            explanation.contributions[rows].tolist(),
+            explanation.sensitivities[rows].tolist(),
+            explanation.gap[rows].tolist(),
             strict=True,
         )
     ]
+    if explanation.remainder is not None:
+        for entry, remainder in zip(entries, explanation.remainder[rows].tolist(), strict=True):
+            entry["remainder"] = remainder
     if explanation.standard_error is not None:
-        for entry, errors in zip(found, explanation.standard_error.tolist(), strict=True):
+        for entry, errors in zip(entries, explanation.standard_error[rows].tolist(), strict=True):
             entry["standard_error"] = dict(zip(terms, errors, strict=True))
-    return found
+    return entries
 
 
-def explain_answer(served: ServedModel, explanation: Explanation, more: Sequence[dict[str, Any]] = ()) -> bytes:
-    """Write the answer of /explain, with further keys for every row."""
-    found = explanations(served, explanation)
-    for entry, keys in zip(found if more else (), more, strict=True):
-        entry.update(keys)
-    return to_json(
-        {
-            "model": served.name,
-            "version": str(served.version),
-            "method": explanation.method,
-            "explanations": found,
-        }
-    )
+def explain_answer(asked: Asked, parts: Iterator[Part]) -> Iterator[bytes]:
+    """Write the answer of /explain."""
+    first = next(parts)
+    head = {"model": asked.served.name, "version": str(asked.served.version), "method": asked.method}
+    if first[0].reference is not None:
+        head["reference"] = first[0].reference
+    yield to_json(head)[:-1]
+    yield from listed("explanations", explanation_pieces(asked.served, chain([first], parts)), b",")
+    yield b"}"
+
+
+def listed(key: str, lists: Iterable[bytes], before: bytes = b"") -> Iterator[bytes]:
+    """Join JSON lists into one, under a key."""
+    start = b'%b"%b":[' % (before, key.encode())
+    for text in lists:
+        yield start + text[1:-1]
+        start = b","
+    yield b"]" if start == b"," else start + b"]"
+
+
+class Answer(Response):
+    """An answer that is sent in pieces, as its client takes them.
+
+    Attributes:
+        release: called when it is sent, or cannot be.
+    """
+
+    def __init__(self, pieces: list[bytes], media_type: str, headers: Mapping[str, str] | None = None) -> None:
+        length = {"content-length": str(sum(map(len, pieces)))}
+        super().__init__(media_type=media_type, headers={**(headers or {}), **length})
+        self.pieces = pieces
+        self.release: Callable[[], None] = lambda: None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            for piece in self.pieces:
+                view = memoryview(piece)
+                for start in range(0, len(view), SENT_BYTES):
+                    await send(
+                        {"type": "http.response.body", "body": view[start : start + SENT_BYTES], "more_body": True}
+                    )
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            self.pieces = []
+            self.release()
+
+
+def answer_of(pieces: Iterable[bytes], media_type: str) -> Response:
+    """Return pieces as an answer."""
+    made = list(pieces)
+    if sum(map(len, made)) <= SENT_BYTES:
+        return Response(b"".join(made), media_type=media_type)
+    return Answer(made, media_type)
 
 
 def to_json(document: Any) -> bytes:

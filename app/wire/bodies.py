@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import zlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import orjson
@@ -11,6 +13,7 @@ from fastapi import Request
 from starlette.types import Scope
 
 from eigenserve.app.problems import ProblemError, invalid
+from eigenserve.app.wire.describe import describe
 
 JSON = "application/json"
 CSV = "text/csv"
@@ -21,6 +24,8 @@ ARROW = "application/vnd.apache.arrow.stream"
 DRAINED_BYTES = 64 * 2**20
 #: Decompressed in pieces of this size, so that a bomb is noticed after one piece too many.
 PIECE_BYTES = 2**20
+#: Members of a gzip body; programs that join files or flush by members make some hundreds.
+MAX_MEMBERS = 10_000
 
 _GZIP = 16 + zlib.MAX_WBITS
 
@@ -53,7 +58,8 @@ def body_headers(scope: Scope) -> BodyHeaders:
                 pairs = (part.partition("=") for part in parameters.split(";"))
                 charset = {key.strip(): text.strip(' "') for key, _, text in pairs}.get("charset", charset)
         elif name == b"content-length":
-            length = int(value)
+            # The connection has checked that it is a number, of any number of zeros.
+            length = int(value) if len(value) < 20 else sys.maxsize
         elif name == b"content-encoding":
             encoding = value.decode("latin-1").strip().lower()
         elif name == b"expect":
@@ -70,26 +76,35 @@ def check_media_type(headers: BodyHeaders, *allowed: str) -> str:
     if not headers.media_type:
         return allowed[0]
     if headers.media_type not in allowed:
-        raise ProblemError(415, f"the content type must be {' or '.join(allowed)}; got {headers.media_type}")
+        raise ProblemError(415, f"the content type must be {' or '.join(allowed)}; got {describe(headers.media_type)}")
     if headers.charset not in ("utf-8", "utf8", "us-ascii"):
-        raise ProblemError(415, f"the charset must be utf-8; got {headers.charset}")
+        raise ProblemError(415, f"the charset must be utf-8; got {describe(headers.charset)}")
     return headers.media_type
 
 
-async def read_body(request: Request, headers: BodyHeaders, max_bytes: int, timeout_s: float) -> bytes:
-    """Read the body of a request and decompress it.
+async def read_body(
+    request: Request, headers: BodyHeaders, max_bytes: int, timeout_s: float, grow: Callable[[int], None]
+) -> bytes:
+    """Receive the body of a request as it was sent.
+
+    Args:
+        request: whose.
+        headers: its.
+        max_bytes, timeout_s: the limits.
+        grow: called with the bytes that have arrived, before more are taken; it may raise.
 
     Raises:
-        ProblemError: 413 too large, before or after decompression; 408 too slow; 415 unknown encoding;
-            422 not what its encoding says, or ended early.
+        ProblemError: 413 too large; 408 too slow; 415 unknown encoding; 422 ended early.
     """
     if headers.encoding not in ("identity", "gzip"):
-        raise ProblemError(415, f"the content encoding must be gzip or identity; got {headers.encoding}")
+        raise ProblemError(415, f"the content encoding must be gzip or identity; got {describe(headers.encoding)}")
     if headers.length > max_bytes and headers.waits:
         # The client waits for a go-ahead; without one it sends nothing, so the connection ends.
         raise _too_large(max_bytes, {"Connection": "close"})
     chunks: list[bytes] = []
     total, more = 0, True
+    # What is declared to be too large is dropped as it comes.
+    is_large = headers.length > max_bytes
     try:
         async with asyncio.timeout(timeout_s):
             while more and total <= max_bytes + DRAINED_BYTES:
@@ -99,21 +114,59 @@ async def read_body(request: Request, headers: BodyHeaders, max_bytes: int, time
                 more = message.get("more_body", False)
                 piece = message.get("body", b"")
                 total += len(piece)
-                if total <= max_bytes:
-                    chunks.append(piece)
-                else:
+                is_large = is_large or total > max_bytes
+                if is_large:
                     chunks.clear()
+                else:
+                    grow(total)
+                    chunks.append(piece)
     except TimeoutError:
         closing = {"Connection": "close"}
-        if total > max_bytes:
+        if is_large:
             raise _too_large(max_bytes, closing) from None
         raise ProblemError(
             408, f"the body must arrive within {timeout_s:g} seconds; got {total} bytes", headers=closing
         ) from None
-    if total > max_bytes:
+    if is_large:
         raise _too_large(max_bytes, {"Connection": "close"} if more else {})
-    body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-    return _inflate(body, max_bytes) if headers.encoding == "gzip" else body
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def inflate(body: bytes, max_bytes: int, grow: Callable[[int], None] = lambda size: None) -> bytes:
+    """Decompress gzip of one or several members (RFC 1952, 2.2).
+
+    Args:
+        body: the compressed bytes.
+        max_bytes: most bytes of the result.
+        grow: called with the bytes so far; it may raise.
+
+    Raises:
+        ProblemError: 413 too large; 422 not gzip, or ended early.
+    """
+    pieces: list[bytes] = []
+    total, rest, members = 0, body, 0
+    try:
+        while True:
+            stream = zlib.decompressobj(_GZIP)
+            members += 1
+            if members > MAX_MEMBERS:
+                raise invalid(("body",), f"must be gzip of at most {MAX_MEMBERS} members")
+            while not stream.eof and (piece := stream.decompress(rest, PIECE_BYTES)):
+                total += len(piece)
+                if total > max_bytes:
+                    raise ProblemError(413, f"the body must be at most {max_bytes} bytes when decompressed")
+                grow(total)
+                pieces.append(piece)
+                rest = stream.unconsumed_tail
+            if not stream.eof:
+                raise invalid(("body",), "must be complete gzip; it ends too early")
+            # Zeros after the last member are padding, as of a tape.
+            rest = stream.unused_data.lstrip(b"\0")
+            if not rest:
+                break
+    except zlib.error as error:
+        raise invalid(("body",), f"must be valid gzip; {error}") from None
+    return b"".join(pieces)
 
 
 def parse_json(text: bytes, body: bytes | None = None, start: int = 0) -> Any:
@@ -129,15 +182,15 @@ def parse_json(text: bytes, body: bytes | None = None, start: int = 0) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        if body is None or (fault := _not_utf8(body)):
-            fault = _not_utf8(text) if body is None else fault
+        if body is None or (fault := not_utf8(body)):
+            fault = not_utf8(text) if body is None else fault
             raise invalid(("body",), fault or f"must be valid JSON; {error}") from None
         place = max(0, start + error.pos)
         line, column = body.count(b"\n", 0, place) + 1, place - body.rfind(b"\n", 0, place)
         raise invalid(("body",), f"must be valid JSON; {error.msg}: line {line} column {column}") from None
 
 
-def _not_utf8(body: bytes) -> str | None:
+def not_utf8(body: bytes) -> str | None:
     """Find where a text stops being UTF-8, if it does; the parser names its first byte."""
     try:
         body.decode()
@@ -150,20 +203,3 @@ def _not_utf8(body: bytes) -> str | None:
 
 def _too_large(max_bytes: int, headers: dict[str, str]) -> ProblemError:
     return ProblemError(413, f"the body must be at most {max_bytes} bytes", headers=headers)
-
-
-def _inflate(body: bytes, max_bytes: int) -> bytes:
-    stream = zlib.decompressobj(_GZIP)
-    pieces, total, rest = [], 0, body
-    try:
-        while not stream.eof and (piece := stream.decompress(rest, PIECE_BYTES)):
-            total += len(piece)
-            if total > max_bytes:
-                raise ProblemError(413, f"the body must be at most {max_bytes} bytes when decompressed")
-            pieces.append(piece)
-            rest = stream.unconsumed_tail
-    except zlib.error as error:
-        raise invalid(("body",), f"must be valid gzip; {error}") from None
-    if not stream.eof:
-        raise invalid(("body",), "must be complete gzip; it ends too early")
-    return b"".join(pieces)

@@ -8,10 +8,13 @@ from typing import Any
 
 from eigenserve.app.problems import Location, invalid_all
 from eigenserve.app.registry import ServedModel
+from eigenserve.app.wire.describe import describe
 from eigenserve.app.wire.schemas.explanations import ExplainRequest
 
 #: What ``include`` may name, in the order of the answer.
 INCLUDES = ("certificate", "stability", "eigenvector", "curves", "interactions")
+#: Features and pairs to draw for each row: a surface takes a thousand predictions.
+MAX_CURVES = 200
 #: Keys that belong to one of them.
 OPTIONS = {"radii": "certificate", "curves": "curves"}
 
@@ -52,11 +55,9 @@ def read_include(served: ServedModel, request: ExplainRequest) -> Include:
         errors += _curve_faults(served, curves)
     if errors:
         raise invalid_all(errors)
-    return Include(
-        names,
-        radii,
-        None if curves is None else tuple((one,) if isinstance(one, str) else tuple(one) for one in curves),
-    )
+    # One that is named again is drawn once.
+    named = dict.fromkeys((one,) if isinstance(one, str) else tuple(one) for one in curves or ())
+    return Include(names, radii, None if curves is None else tuple(named))
 
 
 def read_feature(served: ServedModel, loc: Location, name: Any, errors: list[tuple[Location, str]]) -> None:
@@ -66,26 +67,14 @@ def read_feature(served: ServedModel, loc: Location, name: Any, errors: list[tup
         errors.append((loc, f"must be one of the model's features, {', '.join(names)}; got {describe(name)}"))
 
 
-def describe(value: object) -> str:
-    """Describe a received value in the words of JSON."""
-    if isinstance(value, dict):
-        return "an object"
-    if isinstance(value, list):
-        return "an array"
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
 def _curve_faults(served: ServedModel, curves: Any) -> list[tuple[Location, str]]:
     errors: list[tuple[Location, str]] = []
     if curves is None:
         return errors
     if not isinstance(curves, list):
         return [(("curves",), f"must be a list of features, or of pairs of them; got {describe(curves)}")]
+    if len(curves) > MAX_CURVES:
+        return [(("curves",), f"must have at most {MAX_CURVES} features and pairs; got {len(curves)}")]
     for i, one in enumerate(curves):
         if isinstance(one, list):
             if len(one) != 2 or one[0] == one[1]:

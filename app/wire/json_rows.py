@@ -22,10 +22,12 @@ from eigenserve.app.wire.bodies import parse_json
 SLICED_BYTES = SLICE_BYTES = 2**18
 #: Scanned at a time: NumPy's temporary arrays take nine times as much.
 SCAN_BYTES = 2**20
-#: Values of one container that are not rows, and bytes of all of them.
-MAX_OPTIONS_BYTES = 2**18
+#: What a body may have besides its rows, such as a sample to compare with.
+MAX_OPTIONS_BYTES = 2**22
+#: One row, which cannot be sliced. Of ten thousand features it has a third of that.
+MAX_ROW_BYTES = 2**20
 #: What parsed JSON may take where it cannot be sliced.
-MAX_PARSED_BYTES = 96 * 2**20
+MAX_PARSED_BYTES = 64 * 2**20
 
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 
@@ -59,6 +61,8 @@ class RowSlices:
         """
         start = self.start
         for cut in self.cuts:
+            if cut - start > SLICE_BYTES + MAX_ROW_BYTES:
+                raise ProblemError(413, f"a row must have at most {MAX_ROW_BYTES} bytes")
             text = b"[%b]" % self.body[start:cut]
             rows = parse_json(text, self.body, start - 1)
             if not rows and self.count:
@@ -67,21 +71,48 @@ class RowSlices:
             start = cut + 1
 
 
-def parse_large(body: bytes, key: str) -> Any:
+def parse_large(body: bytes, key: str = "instances") -> Any:
     """Parse a JSON object; the array under ``key``, if it is long, becomes ``RowSlices``.
 
     Raises:
         ProblemError: 422 not valid JSON; 413 what would take too much memory.
     """
     slices = _slice(body, key) if len(body) > SLICED_BYTES else None
-    if slices is None or len(body) - (slices.cuts[-1] - slices.start) > MAX_OPTIONS_BYTES:
+    if slices is None:
         check_parsed_size(body)
         return parse_json(body)
     rest = body[: slices.start] + body[slices.cuts[-1] :]
+    if len(rest) > MAX_OPTIONS_BYTES:
+        raise ProblemError(413, f"a body must have at most {MAX_OPTIONS_BYTES} bytes outside of its rows")
+    check_parsed_size(rest)
     document = parse_json(rest)
     if isinstance(document, dict) and document.get(key) == []:
         document[key] = slices
     return document
+
+
+def nan_to_null(body: bytes) -> bytes:
+    """Replace each NaN outside texts by null."""
+    pieces: list[bytes] = []
+    text, plain = b"", np.empty(0, np.uint8)
+    for base, symbols, _ in _scan(body):
+        text += body[base : base + len(symbols)]
+        plain = np.concatenate([plain, symbols])
+        places = np.flatnonzero((plain[:-2] == 0x4E) & (plain[1:-1] == 0x61) & (plain[2:] == 0x4E))
+        # One may be cut in two by the end of a piece: its beginning waits for the next.
+        done = max(len(text) - 2, int(places[-1]) + 3 if len(places) else 0)
+        pieces.append(_with_nulls(text[:done], places))
+        text, plain = text[done:], plain[done:]
+    return b"".join(pieces) + text
+
+
+def _with_nulls(text: bytes, places: NDArray[Any]) -> bytes:
+    if not len(places):
+        return text
+    symbols = np.frombuffer(text, np.uint8).copy()
+    for offset, letter in enumerate(b"nul"):
+        symbols[places + offset] = letter
+    return np.insert(symbols, places + 3, 0x6C).tobytes()
 
 
 def check_parsed_size(body: bytes) -> None:

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from eigenserve.app.problems import ProblemError, invalid, invalid_all
+from eigenserve.app.problems import MAX_FAULTS, ProblemError, invalid, invalid_all
 from eigenserve.app.registry import ModelRegistry, ServedModel
-from eigenserve.app.wire.include_options import EXPLANATION_ALONE, Include, describe, read_include
+from eigenserve.app.wire.describe import describe
+from eigenserve.app.wire.include_options import EXPLANATION_ALONE, Include, read_include
+from eigenserve.app.wire.json_rows import RowSlices
 from eigenserve.app.wire.schemas.explanations import ExplainRequest
 from eigenserve.app.wire.schemas.predictions import PredictRequest, RowsRequest
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.explanations.explain import METHODS
+from eigenserve.model.explanations.explain import METHODS, check_comparison
+from eigenserve.model.explanations.groups import Groups, read_groups
+from eigenserve.model.explanations.reference import Reference
 from eigenserve.model.predictor import ClassLabel
 from eigenserve.model.rows.baseline import background_columns, is_sample
 from eigenserve.model.rows.errors import InvalidRowsError, Location
 
 #: Rows of a baseline: each costs as much as all of a request against one.
 MAX_SAMPLE = 100
+#: Values of one request: as Python objects each takes 32 bytes.
+MAX_CELLS = 3_000_000
+#: Values under one key of an envelope, rows aside: a fault in each is a fault to report.
+MAX_OPTIONS = 10_000
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -36,18 +45,21 @@ class Asked:
             when they are encoded.
         method, target: as for ``SpectralModel.explain``.
         interval: the level of the intervals to give with predictions; None for none.
-        baseline: as for ``model.explanations.explain``: encoded.
+        baseline, reference: as for ``model.explanations.explain``.
+        groups: of features; None for those that the model keeps.
         include: further parts of an explanation.
         loc: where in the body the rows are.
     """
 
     served: ServedModel
     rows: Any
-    method: str = "eigenvector"
+    method: str = METHODS[0]
     target: ClassLabel | None = None
     interval: float | None = None
     loc: Location = ("instances",)
     baseline: FloatArray | None = None
+    reference: Reference | None = None
+    groups: Groups | None = None
     include: Include = EXPLANATION_ALONE
 
     @property
@@ -60,16 +72,38 @@ class Asked:
         """Count the rows of the baseline."""
         return len(self.baseline) if self.baseline is not None and self.baseline.ndim == 2 else 1
 
-    def columns(self) -> FloatArray:
-        """Encode the rows.
+    def columns(self, check: Callable[[], None] = lambda: None) -> FloatArray:
+        """Encode the rows, calling ``check`` now and then where they are many.
 
         Raises:
             ProblemError: 422 naming each fault.
         """
         try:
-            return self.served.model.features.encode(self.rows)
+            if not isinstance(self.rows, RowSlices):
+                return self.served.model.features.encode(self.rows)
+            return self._sliced_columns(self.rows, check)
         except InvalidRowsError as error:
             raise _invalid_rows(self.loc, error) from None
+
+    def _sliced_columns(self, slices: RowSlices, check: Callable[[], None]) -> FloatArray:
+        """Encode slice by slice, so that only one is there as Python objects."""
+        features = self.served.model.features
+        columns = np.empty((len(slices), len(features)))
+        errors: list[tuple[Location, str]] = []
+        start = total = 0
+        for rows in slices:
+            check()
+            try:
+                columns[start : start + len(rows)] = features.encode(rows)
+            except InvalidRowsError as error:
+                errors += [((start + int(loc[0]), *loc[1:]), msg) for loc, msg in error.errors[:MAX_FAULTS]]
+                total += error.total
+                if len(errors) >= MAX_FAULTS:
+                    break
+            start += len(rows)
+        if errors:
+            raise _invalid_rows(self.loc, InvalidRowsError(errors, total))
+        return columns
 
 
 def read_predict(document: Any, registry: ModelRegistry, max_rows: int) -> Asked:
@@ -89,23 +123,29 @@ def read_explain(document: Any, registry: ModelRegistry, max_rows: int) -> Asked
     served, rows = read_rows(request, registry, max_rows)
     method, target = request.method or METHODS[0], read_target(served, request.target)
     baseline, include = read_baseline(served, method, request.baseline), read_include(served, request)
+    reference = read_reference(served, method, request.reference)
     if baseline is not None and baseline.ndim == 2 and "interactions" in include.names:
         raise invalid(("baseline",), "must be one row where interactions are included; got a sample")
-    return Asked(served, rows, method, target, baseline=baseline, include=include)
+    try:
+        groups = None if request.groups is None else read_groups(served.model.features, request.groups)
+    except ValueError as error:
+        raise invalid(("groups",), str(error)) from None
+    return Asked(served, rows, method, target, baseline=baseline, reference=reference, groups=groups, include=include)
 
 
 def read_options(options: Mapping[str, Any], registry: ModelRegistry) -> Asked:
-    """Read the model, version, method, target and interval that a query names, or their defaults; no rows.
+    """Read the model, version, method, target, reference and interval that a query names, or their defaults; no rows.
 
     Raises:
-        ProblemError: 404 unknown model or version; 422 unknown method, target or level of interval.
+        ProblemError: 404 unknown model or version; 422 unknown method, target, reference or level of interval.
     """
     served = registry.find(options.get("model"), options.get("version"))
     method = options.get("method") or METHODS[0]
     if method not in METHODS:
         raise invalid(("method",), f"must be one of {', '.join(METHODS)}; got {describe(method)}")
     target, interval = read_target(served, options.get("target")), read_level(served, options.get("interval"))
-    return Asked(served, (), method, target, interval)
+    reference = read_reference(served, method, options.get("reference"))
+    return Asked(served, (), method, target, interval, reference=reference)
 
 
 def check_envelope(document: Any, schema: type[S]) -> S:
@@ -116,13 +156,20 @@ def check_envelope(document: Any, schema: type[S]) -> S:
     """
     if not isinstance(document, dict):
         raise invalid(("body",), f'must be an object such as {{"instances": [...]}}; got {describe(document)}')
+    for key, value in document.items():
+        if key != "instances" and isinstance(value, list | dict | str) and len(value) > MAX_OPTIONS:
+            raise invalid((key,), f"must have at most {MAX_OPTIONS} values; got {len(value)}")
+    if len(document) > MAX_OPTIONS:
+        raise invalid(("body",), f"must have at most {MAX_OPTIONS} keys; got {len(document)}")
     try:
         return schema.model_validate(document)
     except ValidationError as error:
         raise _invalid_envelope(document, schema, error) from None
 
 
-def read_rows(request: RowsRequest, registry: ModelRegistry, max_rows: int) -> tuple[ServedModel, list[Any]]:
+def read_rows(
+    request: RowsRequest, registry: ModelRegistry, max_rows: int
+) -> tuple[ServedModel, list[Any] | RowSlices]:
     """Return the model and the rows that a request names.
 
     Raises:
@@ -139,8 +186,7 @@ def read_baseline(served: ServedModel, method: str, rows: Any) -> FloatArray | N
     """
     if rows is None:
         return None
-    if method == "eigenvector":
-        raise invalid(("baseline",), 'must be left out for the method "eigenvector", which has its own')
+    _check_comparison("baseline", method)
     try:
         if is_sample(rows) and len(rows) > MAX_SAMPLE:
             raise invalid(("baseline",), f"must have at most {MAX_SAMPLE} rows; got {len(rows)}")
@@ -149,18 +195,67 @@ def read_baseline(served: ServedModel, method: str, rows: Any) -> FloatArray | N
         raise _invalid_rows(("baseline",), error) from None
 
 
-def check_rows(rows: Any, max_rows: int, loc: Location) -> list[Any]:
+def read_reference(served: ServedModel, method: str, population: Any) -> Reference | None:
+    """Read the population to compare with, by its name or as rows; None for the default.
+
+    Raises:
+        ProblemError: 422 naming each fault.
+    """
+    if population is None:
+        return None
+    _check_comparison("reference", method)
+    try:
+        return served.model.reference(population)
+    except InvalidRowsError as error:
+        raise _invalid_rows(("reference",), error) from None
+    except ValueError as error:
+        raise invalid(("reference",), str(error).removeprefix("reference ")) from None
+
+
+def _check_comparison(key: str, method: str) -> None:
+    try:
+        check_comparison(method, key == "reference", key == "baseline")
+    except ValueError as error:
+        raise invalid((key,), str(error).removeprefix(f"{key} ")) from None
+
+
+def check_rows(rows: Any, max_rows: int, loc: Location) -> list[Any] | RowSlices:
     """Return the rows of a body, if they are a list of not too many.
 
     Raises:
         ProblemError: 422, 413.
     """
-    if not isinstance(rows, list):
+    if not isinstance(rows, list | RowSlices):
         raise invalid(loc, f"must be a list of rows; got {describe(rows)}")
-    if not rows:
+    if not len(rows):
         raise invalid(loc, "must have at least one row; got an empty list")
     check_count(len(rows), max_rows)
     return rows
+
+
+def check_columns(columns: dict[str, Any], max_rows: int, loc: Location) -> dict[str, Any]:
+    """Check columns by name: they must be lists of one length.
+
+    Raises:
+        ProblemError: 422, 413.
+    """
+    lengths = {len(values) if isinstance(values, list) else -1 for values in columns.values()}
+    if len(lengths) != 1 or min(lengths) < 1:
+        raise invalid(loc, "must have a list of values for every column, all of one length, at least 1")
+    count = lengths.pop()
+    check_count(count, max_rows)
+    check_cells(count * len(columns))
+    return columns
+
+
+def check_cells(count: int) -> None:
+    """Refuse a request of more values than one may have.
+
+    Raises:
+        ProblemError: 413.
+    """
+    if count > MAX_CELLS:
+        raise ProblemError(413, f"a request must have at most {MAX_CELLS} values: send several requests")
 
 
 def check_count(count: int, max_rows: int) -> None:
@@ -216,7 +311,7 @@ def _invalid_rows(loc: Location, error: InvalidRowsError) -> ProblemError:
 def _invalid_envelope(document: Mapping[str, Any], schema: type[BaseModel], error: ValidationError) -> ProblemError:
     """Return the faults that pydantic names, in the words of the other errors."""
     faults: dict[Location, list[str]] = {}
-    for fault in error.errors(include_url=False, include_context=False):
+    for fault in error.errors(include_url=False, include_context=False)[:MAX_OPTIONS]:
         msg = re.sub(r"^\w+ should ", "must ", fault["msg"]).replace("valid string", "text")
         msg += f"; got {describe(fault['input'])}"
         if fault["type"] == "missing":

@@ -8,28 +8,42 @@ import csv
 import io
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from eigenserve.app.problems import ProblemError, invalid
 from eigenserve.app.registry import ModelRegistry, ServedModel
-from eigenserve.app.wire.bodies import CSV
-from eigenserve.app.wire.requests import Asked, check_count, read_options
+from eigenserve.app.wire.arrow import load_pyarrow, read_arrow
+from eigenserve.app.wire.bodies import CSV, not_utf8
+from eigenserve.app.wire.requests import Asked, check_cells, check_count, read_options
 from eigenserve.model import Explanation
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.rows.csv_layout import CsvError, columns_of, infer_layout
-from eigenserve.model.rows.errors import Location
+from eigenserve.model.rows.csv_layout import HEAD_BYTES, CsvError, infer_layout, records
 from eigenserve.model.rows.features import Feature
 
 _PLAIN = re.compile(r"[-+0-9.eE]+")
+#: Values of one line of CSV: its row is a list before it can be counted.
+MAX_COLUMNS = 100_000
+#: Ends of lines: empty lines are nothing, but each takes its time.
+MAX_LINES = 2_000_000
+#: Rows read together. Measured: more make it no faster.
+CHUNK_ROWS, CHUNK_CELLS = 512, 2**18
 #: name -> values of all rows, of equal length.
 Columns = dict[str, Any]
 
 
-def read_table(body: bytes, media_type: str, query: Mapping[str, str], registry: ModelRegistry, max_rows: int) -> Asked:
+def read_table(
+    body: bytes,
+    media_type: str,
+    query: Mapping[str, str],
+    registry: ModelRegistry,
+    max_rows: int,
+    check: Callable[[], None] = lambda: None,
+) -> Asked:
     """Read a CSV or Arrow body, and what the query says of model, version, method, target and interval.
 
     Every feature of the model must be a column; further columns are ignored.
@@ -38,11 +52,12 @@ def read_table(body: bytes, media_type: str, query: Mapping[str, str], registry:
         ProblemError: 404, 413, 415 or 422, as for JSON.
     """
     asked = read_options(_options(query), registry)
-    columns = _read_csv(body, asked.served) if media_type == CSV else _read_arrow(body, asked.served)
-    count = len(next(iter(columns.values()), ()))
-    if not count:
+    if media_type == CSV:
+        columns = _read_csv(body, asked.served, max_rows, check)
+    else:
+        columns = read_arrow(body, asked.served.model.features.names, max_rows)
+    if not len(next(iter(columns.values()), ())):
         raise invalid(("body",), "must have at least one row")
-    check_count(count, max_rows)
     return replace(asked, rows=columns, loc=("body",))
 
 
@@ -79,21 +94,30 @@ def explained_columns(served: ServedModel, explanation: Explanation) -> Columns:
     }
 
 
-def write_table(columns: Columns, media_type: str, served: ServedModel) -> bytes:
-    """Write columns as CSV, or as an Arrow stream whose schema names the model."""
+def table_pieces(parts: Iterable[Columns], media_type: str, served: ServedModel) -> Iterator[bytes]:
+    """Write columns of some rows at a time as CSV, or as an Arrow stream whose schema names the model."""
     if media_type == CSV:
-        return write_csv(columns)
-    table = arrow_table(columns, served)
-    sink = io.BytesIO()
-    with _pyarrow().ipc.new_stream(sink, table.schema) as writer:
+        for i, columns in enumerate(parts):
+            yield write_csv(columns, header=i == 0)
+        return
+    sink, writer = io.BytesIO(), None
+    for columns in parts:
+        table = arrow_table(columns, served)
+        if writer is None:
+            writer = load_pyarrow().ipc.new_stream(sink, table.schema)
         writer.write_table(table)
-    return sink.getvalue()
+        yield sink.getvalue()
+        sink.seek(0)
+        sink.truncate()
+    if writer is not None:
+        writer.close()
+    yield sink.getvalue()
 
 
 def arrow_table(columns: Columns, served: ServedModel) -> Any:
     """Make an Arrow table of columns, whose schema names the model."""
     metadata = {"model": served.name, "version": str(served.version)}
-    return _pyarrow().table(columns).replace_schema_metadata(metadata)
+    return load_pyarrow().table(columns).replace_schema_metadata(metadata)
 
 
 def write_csv(columns: Columns, header: bool = True) -> bytes:
@@ -120,22 +144,82 @@ def _options(query: Mapping[str, str]) -> dict[str, Any]:
     return options
 
 
-def _read_csv(body: bytes, served: ServedModel) -> Columns:
+def _read_csv(body: bytes, served: ServedModel, max_rows: int, check: Callable[[], None]) -> Columns:
+    """Read the model's columns, a few thousand rows at a time: of other columns and blank lines nothing is kept."""
     features = {feature.name: feature for feature in served.model.features.features}
+    if body.count(b"\n") + body.count(b"\r") > MAX_LINES:
+        raise ProblemError(413, f"CSV must have at most {MAX_LINES} ends of lines; got more: send several requests")
     # Of other encodings only those that say so themselves: HTTP's text is UTF-8 unless its type says otherwise.
     encoding = None if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
+    head, wanted = body[:HEAD_BYTES], served.model.features.input_names
+    columns: Columns = {}
+    count = 0
     try:
-        layout = infer_layout(body, complete=True, wanted=served.model.features.input_names, encoding=encoding)
-        texts = columns_of(body[layout.start :].decode(layout.encoding), layout)
-    except UnicodeDecodeError as error:
-        raise invalid(("body",), f"must be UTF-8; byte {error.start} is not") from None
+        layout = infer_layout(head, complete=len(head) == len(body), wanted=wanted, encoding=encoding)
+        places = _places(layout.names, features)
+        columns = {layout.names[i]: [] for i in places}
+        width = len(layout.names)
+        content = io.BytesIO(body)
+        content.seek(layout.start)
+        lines = _Lines(io.TextIOWrapper(content, layout.encoding, newline=""), layout.separator)
+        found = lines.rows(row for _, row in records(lines, layout))
+        step = max(1, min(CHUNK_ROWS, CHUNK_CELLS // width))
+        while rows := list(islice(found, step)):
+            check()
+            wrong = next((i for i, row in enumerate(rows) if len(row) != width), None)
+            if wrong is not None:
+                message = f"a row must have {width} values as the header has; got {len(rows[wrong])}"
+                raise invalid(("body", count + wrong), message)
+            count += len(rows)
+            check_count(count, max_rows)
+            check_cells(count * len(places))
+            for i in places:
+                name = layout.names[i]
+                cells = [row[i] for row in rows]
+                columns[name] += _numbers(features[name], cells) if name in features else cells
+    except UnicodeDecodeError:
+        raise invalid(("body",), not_utf8(body) or "must be UTF-8") from None
     except CsvError as error:
-        loc: Location = ("body",) if error.row is None else ("body", error.row)
-        raise invalid(loc, str(error) if str(error).startswith("must") else f"must be CSV; {error}") from None
-    doubled = next((name for i, name in enumerate(layout.names) if name in layout.names[:i] and name in features), None)
+        fault = not_utf8(body) if encoding == "utf-8" and "UTF-8" in str(error) else None
+        message = str(error) if str(error).startswith("must") else f"must be CSV; {error}"
+        raise invalid(("body",), fault or message) from None
+    return columns
+
+
+def _places(names: Sequence[str], features: Mapping[str, Feature]) -> list[int]:
+    """Find the columns of the model; another one where there is none, so that rows are counted.
+
+    Raises:
+        ProblemError: 413 too many columns; 422 a feature that stands there twice.
+    """
+    if len(names) > MAX_COLUMNS:
+        raise ProblemError(413, f"a line of CSV must have at most {MAX_COLUMNS} values")
+    places = [i for i, name in enumerate(names) if name in features]
+    doubled = next((names[i] for n, i in enumerate(places) if names[i] in [names[j] for j in places[:n]]), None)
     if doubled is not None:
         raise invalid(("body",), f"the columns' names must differ; got {doubled!r} more than once")
-    return {name: _numbers(features[name], cells) if name in features else cells for name, cells in texts.items()}
+    return places or [0]
+
+
+class _Lines:
+    """Lines of a text, of which no row may have more separators than a table may have columns."""
+
+    def __init__(self, text: io.TextIOWrapper, separator: str) -> None:
+        self._text, self._separator = text, separator
+        self._count = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._text:
+            self._count += line.count(self._separator)
+            if self._count > MAX_COLUMNS:
+                raise ProblemError(413, f"a line of CSV must have at most {MAX_COLUMNS} values")
+            yield line
+
+    def rows(self, reader: Iterator[list[str]]) -> Iterator[list[str]]:
+        """Yield the rows that ``reader`` reads from these lines."""
+        for row in reader:
+            self._count = 0
+            yield row
 
 
 def _numbers(feature: Feature, cells: list[str]) -> list[Any]:
@@ -151,49 +235,3 @@ def _numbers(feature: Feature, cells: list[str]) -> list[Any]:
         return [None if cell in missing else float(cell) for cell in cells]
     except ValueError:
         return cells
-
-
-def _read_arrow(body: bytes, served: ServedModel) -> Columns:
-    pyarrow = _pyarrow()
-    try:
-        with pyarrow.ipc.open_stream(body) as reader:
-            table = reader.read_all()
-        table.validate(full=True)
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise invalid(("body",), f"must be an Arrow stream; {error}") from None
-    numeric = {feature.name for feature in served.model.features.features if feature.kind == "numeric"}
-    columns = {}
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        try:
-            columns[name] = _values(column, pyarrow, name in numeric)
-        except OverflowError as error:
-            raise invalid(("body", name), f"must have dates and times of the years 1 to 9999; {error}") from None
-    return columns
-
-
-def _values(column: Any, pyarrow: Any, numeric: bool = True) -> Any:
-    kind = column.type
-    # Codes may have more digits than a float holds.
-    if pyarrow.types.is_floating(kind) or (pyarrow.types.is_integer(kind) and numeric):
-        return column.to_numpy().astype(np.float64, copy=False)
-    if pyarrow.types.is_timestamp(kind):
-        # Python's own times have no nanoseconds, and may not know the zone. The moments stand there in UTC.
-        micros = column.cast(pyarrow.timestamp("us", kind.tz), safe=False).cast(pyarrow.int64())
-        column = micros.cast(pyarrow.timestamp("us"))
-    if pyarrow.types.is_duration(kind):
-        column = column.cast(pyarrow.duration("us"), safe=False)
-    if pyarrow.types.is_time64(kind):
-        column = column.cast(pyarrow.time64("us"), safe=False)
-    return column.to_pylist()
-
-
-def _pyarrow() -> Any:
-    # Loaded when the first Arrow body comes: it costs 50 MB that a server without such clients need not pay.
-    try:
-        import pyarrow
-        import pyarrow.ipc
-    except ImportError:
-        raise ProblemError(
-            415, "Arrow needs pyarrow, which is not installed here: pip install 'eigenserve[arrow]'"
-        ) from None
-    return pyarrow

@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
-from torch.autograd.forward_ad import unpack_dual
+from torch.autograd import Function, forward_ad
 
 from eigenserve.model.autograd import derivatives, kernels, library
 
@@ -36,7 +35,7 @@ def is_traced() -> bool:
 def is_plain(*tensors: Tensor) -> bool:
     """Return whether tensors are plain CPU tensors in eager mode, to no transform and without a tangent."""
     return not (
-        is_traced() or any(type(t) not in _PLAIN or not t.is_cpu or unpack_dual(t).tangent is not None for t in tensors)
+        is_traced() or forward_ad._current_level >= 0 or any(type(t) not in _PLAIN or not t.is_cpu for t in tensors)
     )
 
 

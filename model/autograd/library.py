@@ -130,46 +130,47 @@ def _pseudo_inverse_tangent(tensors: Any, _: Any, changes: Any) -> Any:
     return derivatives.pseudo_inverse_tangent(pseudo_inverse, tensors, (changes[0], changes[1], changes[4]))
 
 
-def _define(
+def define(
     schema: str,
     kernel: Callable[..., Any],
     fake: Callable[..., Any],
     backward: Callable[..., Any],
     tangent: Callable[..., Any],
+    batching: Callable[..., Any] | None = None,
 ) -> Any:
-    """Register an operator and return it."""
+    """Register an operator of all devices and return it; ``backward`` and ``tangent`` as of `autograd_kernel`."""
     name = LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     overload = getattr(torch.ops.eigenserve, name).default
     LIBRARY.impl(name, kernel, "CPU")
     LIBRARY.impl(name, kernel, "CUDA")
     torch.library.register_fake(f"eigenserve::{name}", fake, lib=LIBRARY)
-    torch.library.register_vmap(f"eigenserve::{name}", batching_rule(overload), lib=LIBRARY)
+    torch.library.register_vmap(f"eigenserve::{name}", batching or batching_rule(overload), lib=LIBRARY)
     LIBRARY.impl(name, autograd_kernel(overload, backward, tangent), "Autograd", with_keyset=True)
     return overload
 
 
-eigenvalues = _define(
+eigenvalues = define(
     f"eigenvalues({MATRICES}, int eig_idx) -> Tensor",
     _eigenvalues,
     _fake_eigenvalues,
     _eigenvalues_backward,
     _eigenvalues_tangent,
 )
-eigenpairs = _define(
+eigenpairs = define(
     f"eigenpairs({MATRICES}, int eig_idx, int window) -> (Tensor, Tensor)",
     _eigenpairs,
     _fake_eigenpairs,
     _eigenpairs_backward,
     _eigenpairs_tangent,
 )
-eigenvalue_gradients = _define(
+eigenvalue_gradients = define(
     "eigenvalue_gradients(Tensor weights, Tensor vectors) -> (Tensor, Tensor)",
     _gradients,
     _fake_gradients,
     _gradients_backward,
     _gradients_tangent,
 )
-pseudo_inverse = _define(
+pseudo_inverse = define(
     f"pseudo_inverse({MATRICES}, Tensor values, Tensor vectors, Tensor rhs) -> Tensor",
     _pseudo_inverse,
     _fake_pseudo_inverse,

@@ -63,12 +63,10 @@ def autograd_kernel(operator: Any, backward: Callable[..., Any], tangent: Callab
     Node.__name__ = Node.__qualname__ = operator.name().replace("::", "_")
 
     def kernel(keyset: Any, *args: Any) -> Any:
-        tensors = [argument for argument in args if isinstance(argument, Tensor)]
         transformed = torch._C._are_functorch_transforms_active()
-        if not (
-            (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
-            or any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)
-        ):
+        backward_wanted = torch.is_grad_enabled() and torch._C._any_requires_grad(*args)
+        # A dual level is open under every `jvp`, whichever the tensors with a tangent are.
+        if not (backward_wanted or forward_ad._current_level >= 0):
             return call(keyset, *args)
         if transformed:
             _check_nesting()

@@ -97,12 +97,11 @@ def reach(features: FeatureSpace, columns: FloatArray, radii: Mapping[str, float
     values = []
     for i, feature in enumerate(features.features):
         radius, here = radii.get(feature.name, 0.0), columns[i]
-        # What is missing stays missing; without a matrix of its own it stands for the median, and stays.
+        # What is missing stays missing; without a separate matrix it stands for the median, and stays.
         if not radius > 0.0 or np.isnan(here):
             values.append(row[[i]])
         elif feature.num_codes:
-            codes = np.arange(feature.num_codes, dtype=np.float64)
-            values.append(codes if feature.kind == "categorical" else feature.coordinate(codes))
+            values.append(np.unique(feature.coordinate(np.arange(feature.num_codes, dtype=np.float64))))
         else:
             ends = feature.coordinate(np.nextafter([here - radius, here + radius], [-np.inf, np.inf]))
             # The logarithm and the standardising round, too.

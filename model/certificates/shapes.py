@@ -59,7 +59,7 @@ def monotone_certificate(predictor: Predictor, directions: Mapping[str, str]) ->
     negative) semidefinite, shown by its extreme eigenvalue, with a margin for rounding. In between the matrix
     moves linearly, and a larger symmetric matrix has no smaller eigenvalue (Weyl's monotonicity), whichever it
     is; a weighted mean of monotone members is monotone. Curves that a categorical feature chooses are checked
-    for every category. It speaks of values that are present: a missing value has a matrix of its own.
+    for every category. It speaks of values that are present: a missing value has a separate matrix.
 
     Raises:
         CertificateError: naming the feature and the term where it does not hold.

@@ -92,7 +92,7 @@ def _reached(features: FeatureSpace, curve: Curve) -> list[int]:
 
 def _of_codes(predictor: Predictor, index: int, feature: Feature) -> FloatArray:
     """Return the largest change of the scores between two codes, (O,)."""
-    ensemble, codes = predictor.ensemble, feature.num_codes
+    ensemble, codes = predictor.ensemble, feature.num_paths
     total = np.zeros((codes, codes, ensemble.num_outputs))
     for c, curve in enumerate(ensemble.pencil.curves.curves):
         if index in curve.categorical:

@@ -194,7 +194,8 @@ def _model(document: dict[str, Any], weights: bytes, folder: Path) -> SpectralMo
         raise CheckpointError(
             f"{folder / WEIGHTS} does not match the sha256 in {DOCUMENT}: it is damaged or incomplete"
         )
-    terms = tuple(_make(Term, term) for term in document.pop("terms"))
+    features = FeatureSpace(tuple(_feature(feature) for feature in document.pop("features")))
+    terms = _named_apart(tuple(_make(Term, term) for term in document.pop("terms")), features)
     curves = CurveSet(tuple(_make(Curve, curve) for curve in document.pop("curves")))
     try:
         tensors = safetensors.numpy.load(weights)
@@ -212,7 +213,7 @@ def _model(document: dict[str, Any], weights: bytes, folder: Path) -> SpectralMo
     return SpectralModel(
         task=task,
         target=target,
-        features=FeatureSpace(tuple(_feature(feature) for feature in document.pop("features"))),
+        features=features,
         ensemble=SpectralEnsemble(
             pencil=pencil,
             eig_idx=document.pop("eig_idx"),
@@ -236,6 +237,13 @@ def _feature_document(feature: Feature) -> dict[str, Any]:
 def _feature(document: dict[str, Any]) -> Feature:
     reading = _make(Reading, document["reading"]) if "reading" in document else PLAIN
     return replace(_make(Feature, {**document, "reading": PLAIN}), reading=reading)
+
+
+def _named_apart(terms: tuple[Term, ...], features: FeatureSpace) -> tuple[Term, ...]:
+    """Return terms of which none has another's name: before 0.2 a pair could be called like a column."""
+    if len({term.name for term in terms}) == len(terms):
+        return terms
+    return tuple(replace(term, name=features.pair_name(*term.features)) for term in terms)
 
 
 def _make(kind: type[Any], fields: dict[str, Any]) -> Any:

@@ -20,7 +20,7 @@ class Listing:
     Attributes:
         versions: name -> version -> its fingerprint. Names without any version are left out.
         unreadable: name -> why its versions could not be listed.
-        root: what tells the store's folder from another one at the same place; None for object stores.
+        root: what distinguishes the store's folder from another one at the same place; None for object stores.
     """
 
     versions: Mapping[str, Mapping[int, Fingerprint]]

@@ -38,25 +38,30 @@ def load_model(path: str | os.PathLike[str]) -> SpectralModel:
         ModelNotFoundError: nothing there.
         CheckpointError: something there that is damaged.
     """
-    if "://" in os.fspath(path):
-        return _load_remote(os.fspath(path))
+    store, name, version = place_of(path)
+    return store.load(name, version)
+
+
+def place_of(path: str | os.PathLike[str]) -> tuple[ModelStore | RemoteStore, str, int | None]:
+    """Return the store, the name and the version, None for the newest, of STORE/NAME or STORE/NAME/VERSION.
+
+    Raises:
+        ModelNotFoundError: nothing there.
+    """
+    text = os.fspath(path)
+    if "://" in text:
+        root, _, name = text.rstrip("/").rpartition("/")
+        above, _, before = root.rpartition("/")
+        version = None
+        if is_version(name) and is_name(before) and "://" in above:
+            root, name, version = above, before, int(name)
+        if not is_name(name) or "://" not in root:
+            raise ModelNotFoundError(f"no model at {text}: MODEL is STORE/NAME or STORE/NAME/VERSION")
+        return open_store(root), name, version
     folder = Path(path).resolve()
     name, version = folder.name, None
     if is_version(name) and folder.is_dir() and not ModelStore(folder.parent).versions(name):
         folder, version = folder.parent, int(name)
     if not folder.is_dir() or not is_name(folder.name):
         raise ModelNotFoundError(f"no model at {path}: MODEL is STORE/NAME or STORE/NAME/VERSION")
-    return ModelStore(folder.parent).load(folder.name, version)
-
-
-def _load_remote(url: str) -> SpectralModel:
-    root, _, last = url.rstrip("/").rpartition("/")
-    version = None
-    if is_version(last) and is_name(root.rpartition("/")[2]) and "://" in root.rpartition("/")[0]:
-        root, _, name = root.rpartition("/")
-        version = int(last)
-    else:
-        name = last
-    if not is_name(name) or "://" not in root:
-        raise ModelNotFoundError(f"no model at {url}: MODEL is STORE/NAME or STORE/NAME/VERSION")
-    return open_store(root).load(name, version)
+    return ModelStore(folder.parent), folder.name, version

@@ -102,7 +102,7 @@ class RemoteStore:
             self._fetch(check_name(name), version)
         except CheckpointError:
             raise
-        except Exception as error:  # every protocol has errors of its own
+        except Exception as error:  # every protocol raises different errors
             raise CheckpointError(f"{self.root}/{name}/{version} cannot be fetched: {error}") from error
         return self._copies.read(name, version)
 
@@ -165,7 +165,7 @@ class RemoteStore:
             everything: dict[str, dict[str, Any]] = system.find(path, detail=True)
         except FileNotFoundError:
             return Listing({})
-        except Exception as error:  # every protocol has errors of its own
+        except Exception as error:  # every protocol raises different errors
             raise OSError(f"the store {self.root} cannot be read: {error}") from error
         for place, details in everything.items():
             parts = place[len(path) :].strip("/").split("/")

@@ -25,7 +25,7 @@ from eigenserve.model.eigensolvers.tiles.orthogonal import CLOSE
 from eigenserve.model.eigensolvers.tiles.tile import EPS, FLOOR_F32, FLOOR_F64
 from eigenserve.model.eigensolvers.tiles.twisted import HUGE_NORM, TINY_PIVOT
 
-_THREADS = 128  # matrices per program: one warp scheduler's worth of warps, each thread a matrix of its own
+_THREADS = 128  # matrices per program: one warp scheduler's worth of warps, each thread a separate matrix
 
 
 @triton.jit

@@ -1,4 +1,4 @@
-"""The integrated method: a score taken apart along the straight line of matrices from a reference to the row.
+"""Integrate the eigenvector explanation along the straight line of matrices from a reference to the row.
 
 With A the mean matrix of a reference population, T(s) = A + s (T(x) - A) and v(s) the eigenvector of T(s),
 
@@ -36,6 +36,8 @@ def explain_integrated(
     """Return the integrated explanation of columns (N, F), against a reference or the training average."""
     features, ensemble, pencil = predictor.features, predictor.ensemble, predictor.ensemble.pencil
     start = _Start(predictor, training_reference(predictor) if reference is None else reference)
+    if target is not None:
+        predictor.position_of(target)
     coordinates = features.coordinates(columns)
     count = len(columns)
     scores, outputs = np.empty((count, ensemble.num_outputs)), np.empty((count, ensemble.num_outputs))
@@ -84,7 +86,7 @@ def _spread(terms: FloatArray, remainder: FloatArray) -> FloatArray:
 
 
 class _Start:
-    """Where all lines begin: the reference's matrices, their eigenpairs and scores."""
+    """Hold where all lines begin: the reference's matrices, their eigenpairs and scores."""
 
     def __init__(self, predictor: Predictor, reference: Reference) -> None:
         self.reference, self.ensemble = reference, predictor.ensemble

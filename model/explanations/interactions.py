@@ -4,7 +4,7 @@ With lambda_m, v_m all eigenpairs of T, v = v_k, and D_i the derivative of T by 
 
     d^2 lambda_k / dz_i dz_j = 2 sum over m != k of (v'D_i v_m)(v_m'D_j v) / (lambda_k - lambda_m)
 
-T has no second derivative of its own: it is piecewise linear. At a repeated eigenvalue there is no such derivative; at
+T's second derivative is zero: it is piecewise linear. At a repeated eigenvalue there is no such derivative; at
 a knot it is that from the right, as sensitivities are. A feature of which the logarithm is taken adds the curvature of
 the logarithm, times the sensitivity, to its own second derivative.
 

@@ -19,7 +19,7 @@ TRAINING = "training average"
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """A population, by how much of it stands at each matrix of a pencil's curves.
+    """Describe a population by how much of it stands at each matrix of a pencil's curves.
 
     Attributes:
         name: what answers call it.
@@ -59,6 +59,12 @@ def mean_weights(walk: Walk, num_matrices: int) -> FloatArray:
     shares = np.bincount(starts, 1.0 - weights, minlength=num_matrices + 1)
     shares += np.bincount(starts + 1, weights, minlength=num_matrices + 1)
     return shares[:num_matrices] / len(walk.starts)
+
+
+def with_reference(card: Mapping[str, Any], reference: Reference) -> dict[str, Any]:
+    """Return a checkpoint's card that keeps a reference, in place of one of the same name."""
+    entry = {"rows": reference.rows, "shares": reference.shares.tolist()}
+    return {**card, "references": {**(card.get("references") or {}), reference.name: entry}}
 
 
 def read_references(kept: Mapping[str, Any], num_matrices: int) -> dict[str, Reference]:

@@ -44,7 +44,7 @@ class ResponseCurve:
         predictions: (P,), on the target's scale: the class's probability, or the value.
         kinks: the knots among the values, where the slope jumps.
         crossings: where a member's eigenvalue nearly meets a neighbour.
-        missing: (score, prediction) of the row without the feature, if that has a meaning of its own to the model.
+        missing: (score, prediction) of the row without the feature, if the model treats that separately.
     """
 
     feature: str

@@ -81,18 +81,16 @@ def to_frame(
 ) -> Any:
     """Return a DataFrame with one row for each explained row.
 
-    Its columns: ``score``, ``baseline``, the terms' contributions under the terms' names, ``gap``. A term that is
-    called like one of these others is written ``contributions.NAME``. score = baseline + the sum of the terms.
+    Its columns: ``score``, ``baseline``, the terms' contributions under the terms' names, ``gap``. Where a term is
+    called like one of these others, all are written ``contributions.NAME``. score = baseline + the sum of the terms.
 
     Raises:
         ImportError: pandas is not installed.
     """
     pandas = needed("pandas", "to_frame()", "pandas")
-    columns = {"score": score, "baseline": baseline}
-    taken = {*columns, "gap"}
-    for term, values in zip(terms, contributions.T, strict=True):
-        columns[f"contributions.{term}" if term in taken else term] = values
-    return pandas.DataFrame({**columns, "gap": gap})
+    prefix = "contributions." if {"score", "baseline", "gap"} & set(terms) else ""
+    columns = {prefix + term: values for term, values in zip(terms, contributions.T, strict=True)}
+    return pandas.DataFrame({"score": score, "baseline": baseline, **columns, "gap": gap})
 
 
 def to_shap(terms: tuple[str, ...], baseline: FloatArray, contributions: FloatArray, rows: ExplainedRows | None) -> Any:

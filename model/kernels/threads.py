@@ -47,8 +47,8 @@ def for_ranges(count: int, grain: int, work: Callable[[int, int], None]) -> None
     """
     if count <= 0:
         return
-    threads = num_threads()
-    if count <= grain or threads == 1:
+    # Asking for the number of CPUs costs a tenth of a small batch.
+    if count <= grain or (threads := num_threads()) == 1:
         work(0, count)
         return
     grains = -(-count // grain)

@@ -28,10 +28,10 @@ def check_curves(features: FeatureSpace, ensemble: SpectralEnsemble) -> None:
             raise ValueError(f"curve {i} must have at most two features of a kind")
         if len(curve.direction) != len(curve.numeric):
             raise ValueError(f"curve {i} must have a weight for each numeric feature")
-        expected = tuple(features.features[f].num_codes for f in curve.categorical)
+        expected = tuple(features.features[f].num_paths for f in curve.categorical)
         if curve.num_codes != expected:
             names = " and ".join(repr(features.names[f]) for f in curve.categorical)
-            raise ValueError(f"curve {i} must have a path for each of {names}'s codes")
+            raise ValueError(f"curve {i} must have a path for each of {names}'s codes, or groups of codes")
         if any(features.features[f].num_codes == 0 for f in curve.categorical):
             raise ValueError(f"curve {i} must choose its path by categories")
         if any(features.features[f].kind == "categorical" for f in curve.numeric):

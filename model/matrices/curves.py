@@ -106,10 +106,19 @@ class CurveSet:
         return int(self.offsets[-1])
 
     def walk(self, coordinates: FloatArray) -> Walk:
-        """Find where each row of coordinates (N, F) stands on each curve."""
+        """Find where each row of coordinates (N, F) stands on each curve.
+
+        Raises:
+            ValueError: a category's code is not one of its feature's.
+        """
         shape = (len(coordinates), len(self.curves))
         walk = Walk(np.empty(shape, np.int32), np.empty(shape), np.empty(shape))
-        _walk(coordinates, self.numeric, self.direction, *self._choice, *self._knots, self.offsets, *walk)
+        row = _walk(coordinates, self.numeric, self.direction, *self._choice, *self._knots, self.offsets, *walk)
+        if row >= 0:
+            raise ValueError(
+                f"codes of categories must be whole numbers from 0 to the number of categories; row {row} has others: "
+                "make columns with FeatureSpace.encode"
+            )
         return walk
 
     def knots_of(self, curve: int) -> FloatArray:
@@ -204,7 +213,8 @@ def _walk(
     starts: Any,
     weights: Any,
     slopes: Any,
-) -> None:
+) -> int:
+    """Fill starts, weights and slopes (N, C); return the first row with a code that there is not, or -1."""
     for j in range(len(coordinates)):
         for c in range(len(numeric)):
             k0, k1 = first_knot[c], first_knot[c + 1]
@@ -219,8 +229,13 @@ def _walk(
             code = 0.0
             if p >= 0:
                 code = coordinates[j, p]
+                if not (np.isnan(code) or (0 <= code < num_codes[c, 0] and code == np.floor(code))):
+                    return j
             if q >= 0:
-                code = code * num_codes[c, 1] + coordinates[j, q]
+                second = coordinates[j, q]
+                if not (np.isnan(second) or (0 <= second < num_codes[c, 1] and second == np.floor(second))):
+                    return j
+                code = code * num_codes[c, 1] + second
             weight = slope = 0.0
             if np.isnan(u) or np.isnan(code):
                 start = offsets[c + 1] - 1
@@ -245,3 +260,4 @@ def _walk(
             starts[j, c] = start
             weights[j, c] = weight
             slopes[j, c] = slope
+    return -1

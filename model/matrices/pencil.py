@@ -266,7 +266,7 @@ def _cached(sources: int) -> tuple[Any, Any]:
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def weighted_forms(vectors: Any, member_weights: Any, forms: Any) -> None:
-    """Write d(score)/dT into forms (N, H, 2n - 1): weight v_i^2, then 2 weight v_i v_(i+1), of unit vectors (N, H, n)."""
+    """Write d(score)/dT into forms (N, H, 2n - 1): weight v_i^2, then 2 weight v_i v_(i+1), of vectors (N, H, n)."""
     count, heads, n = vectors.shape
     for j in range(count):
         for h in range(heads):

@@ -70,7 +70,7 @@ def check_agreement(model: SpectralModel, content: bytes, settings: ExportSettin
     columns = probe_columns(model.features)
     try:
         found = run(content, graph_inputs(model, columns, settings))
-    except Exception as error:  # onnxruntime's exceptions have no base class of their own
+    except Exception as error:  # onnxruntime's exceptions do not share a base class
         raise OnnxError(f"onnxruntime cannot run the file: {error}") from error
     differences = compare(model, columns, found, settings)
     for name, ratio in differences.items():

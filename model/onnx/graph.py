@@ -226,7 +226,7 @@ class Graph:
     def _subgraph(
         self, name: str, inputs: States, outputs: States, rank: int, scalars: Container[str] = ()
     ) -> onnx.GraphProto:
-        # An output must be a value made inside, under a name of its own.
+        # An output must be a value made inside, under a separate name.
         made = {name for node in self._scopes[-1] for name in node.output}
         infos: list[list[onnx.ValueInfoProto]] = [[], []]
         for value in inputs:

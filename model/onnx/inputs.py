@@ -175,7 +175,21 @@ def _coordinates(raw: Tensor, features: FeatureSpace) -> Tensor:
     plain = [feature.kind != "categorical" for feature in all_features]
     center = [f.center if number else 0.0 for f, number in zip(all_features, plain, strict=True)]
     scale = [f.scale if number else 1.0 for f, number in zip(all_features, plain, strict=True)]
-    return (raw - _column(center, np.float64)) / _column(scale, np.float64)
+    out = (raw - _column(center, np.float64)) / _column(scale, np.float64)
+    return _grouped(out, features) if any(feature.groups for feature in all_features) else out
+
+
+def _grouped(coordinates: Tensor, features: FeatureSpace) -> Tensor:
+    """Look up the groups of codes, row by row; NaN stays."""
+    graph, rows = coordinates.graph, []
+    for i, feature in enumerate(features.features):
+        row = graph.rows(coordinates, i, i + 1)
+        if feature.groups:
+            absent = graph.is_nan(row)
+            code = graph.cast(graph.where(absent, 0.0, row), np.int64)
+            row = graph.where(absent, math.nan, graph.gather(graph.constant(feature.group_of, np.float64), code))
+        rows.append(row)
+    return graph.concat(rows, 0)
 
 
 def _stand_in(feature: Feature) -> float:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import grad
 
+from eigenserve.model.operators.modules import ModuleLoss
 from eigenserve.model.operators.operator import SymmetricOperator
+
+
+def _whole(vector: Tensor) -> dict[str, Tensor]:
+    return {"parameters": vector}
 
 
 class HessianOperator(SymmetricOperator):
@@ -19,12 +24,34 @@ class HessianOperator(SymmetricOperator):
     the sizes of the batches; a mean per batch would weigh the rows of a short last batch more.
 
     A product costs two backward passes over all batches and the memory of one.
+
+    Attributes:
+        split: a vector (n,) -> tensors by the names of the parameters.
     """
 
-    def __init__(self, loss: Callable[[Tensor, Any], Tensor], parameters: Tensor, batches: Sequence[Any]) -> None:
+    split: Callable[[Tensor], dict[str, Tensor]] = staticmethod(_whole)
+
+    def __init__(self, loss: Callable[[Tensor, Any], Tensor], parameters: Tensor, batches: Iterable[Any]) -> None:
         self.loss, self.batches = loss, batches
         self.parameters = _flat(parameters)
         self.size, self.dtype, self.device = len(parameters), parameters.dtype, parameters.device
+
+    @classmethod
+    def from_module(
+        cls,
+        module: nn.Module,
+        loss: Callable[[Any, Any], Tensor],
+        loader: Iterable[Any],
+        parameters: str | Sequence[str] | None = None,
+    ) -> Self:
+        """Return the Hessian of a module's mean loss on a loader's rows; arguments and errors as of `ModuleLoss`.
+
+        ``operator.split(vector)`` gives a vector, such as an eigenvector, as tensors by the parameters' names.
+        """
+        made = ModuleLoss(module, loss, loader, parameters)
+        operator = cls(made.batch_loss, made.vector, made.batches())
+        operator.split = made.split
+        return operator
 
     def matvec(self, vector: Tensor) -> Tensor:
         """See ``SymmetricOperator``."""
@@ -42,18 +69,44 @@ class GaussNewtonOperator(SymmetricOperator):
     It is sum of J' L J, J the Jacobian of the scores and L the loss's Hessian with respect to them:
     positive semidefinite for a loss that is convex in the scores, and the Hessian itself where the scores
     are linear in the parameters or fit perfectly (Schraudolph, 2002).
+
+    Attributes:
+        split: see ``HessianOperator``.
     """
+
+    split: Callable[[Tensor], dict[str, Tensor]] = staticmethod(_whole)
 
     def __init__(
         self,
         scores: Callable[[Tensor, Any], Tensor],
         loss: Callable[[Tensor, Any], Tensor],
         parameters: Tensor,
-        batches: Sequence[Any],
+        batches: Iterable[Any],
     ) -> None:
         self.scores, self.loss, self.batches = scores, loss, batches
         self.parameters = _flat(parameters)
         self.size, self.dtype, self.device = len(parameters), parameters.dtype, parameters.device
+
+    @classmethod
+    def from_module(
+        cls,
+        module: nn.Module,
+        loss: Callable[[Any, Any], Tensor],
+        loader: Iterable[Any],
+        parameters: str | Sequence[str] | None = None,
+    ) -> Self:
+        """Return the Gauss-Newton matrix of a module's mean loss; see ``HessianOperator.from_module``."""
+        made = ModuleLoss(module, loss, loader, parameters)
+
+        def outputs(vector: Tensor, batch: Any) -> Tensor:
+            return made.outputs(vector, made.on_device(batch)[0])
+
+        def loss_of_outputs(outputs: Tensor, batch: Any) -> Tensor:
+            return made.output_loss(outputs, made.on_device(batch)[1])
+
+        operator = cls(outputs, loss_of_outputs, made.vector, made.batches())
+        operator.split = made.split
+        return operator
 
     def matvec(self, vector: Tensor) -> Tensor:
         """See ``SymmetricOperator``."""

@@ -28,7 +28,7 @@ class Feature:
 
     A numeric feature may be a cycle of a date: where a row does not give it, it is computed from the date.
 
-    Where ``missing`` is true the model has a matrix of its own for a missing value; elsewhere a missing
+    Where ``missing`` is true the model has a separate matrix for a missing value; elsewhere a missing
     number counts as the training median and a missing category as unknown.
 
     Attributes:
@@ -39,8 +39,10 @@ class Feature:
         center, scale: of the transformed training values.
         low, high: the training range in raw units.
         categories: the training categories as ``category_key`` writes them.
-        missing: whether a missing value has a matrix of its own.
-        source, cycle: the datetime feature that it is a cycle of, and which one; empty for a column of its own.
+        missing: whether a missing value has a separate matrix.
+        source, cycle: the datetime feature that it is a cycle of, and which one; empty for an ordinary column.
+        groups: of a categorical feature with many categories: the group of each code, the unknown one's last, which is
+            what its curves know; empty where each code is a separate group.
         reading: how texts are read.
     """
 
@@ -56,6 +58,7 @@ class Feature:
     missing: bool = False
     source: str = ""
     cycle: CycleName | Literal[""] = ""
+    groups: tuple[int, ...] = ()
     reading: Reading = PLAIN
 
     def __post_init__(self) -> None:
@@ -70,11 +73,23 @@ class Feature:
             raise ValueError(f"feature {self.name!r} has an unknown date or cycle: {self.source!r}, {self.cycle!r}")
         if self.cycle and self.kind != "numeric":
             raise ValueError(f"feature {self.name!r} must be numeric to be a cycle; got {self.kind}")
+        if self.groups and (self.kind != "categorical" or len(self.groups) != self.num_codes or min(self.groups) < 0):
+            raise ValueError(f"feature {self.name!r} must have a group from 0 for each of its codes")
 
     @property
     def num_codes(self) -> int:
         """Count the codes of a categorical feature, the unknown one included, or of a boolean; 0 for others."""
         return {"categorical": len(self.categories) + 1, "boolean": 2}.get(self.kind, 0)
+
+    @property
+    def num_paths(self) -> int:
+        """Count what a curve can choose between: groups of codes, or codes."""
+        return max(self.groups) + 1 if self.groups else self.num_codes
+
+    @cached_property
+    def group_of(self) -> FloatArray:
+        """The group of each code."""
+        return np.array(self.groups, np.float64) if self.groups else np.arange(self.num_codes, dtype=np.float64)
 
     @cached_property
     def codes(self) -> CategoryCodes:
@@ -90,10 +105,17 @@ class Feature:
         if not self.missing:
             values = np.where(np.isnan(values), self.stand_in, values)
         if self.kind == "categorical":
-            return values
+            return self.grouped(values)
         if self.transform == "log":
             values = np.log(np.maximum(values, self.low))
         return (values - self.center) / self.scale
+
+    def grouped(self, codes: FloatArray) -> FloatArray:
+        """Turn codes into groups; NaN stays."""
+        if not self.groups:
+            return codes
+        absent = np.isnan(codes)
+        return np.where(absent, np.nan, self.group_of[np.where(absent, 0.0, codes).astype(np.int64)])
 
     def value(self, coordinates: FloatArray) -> FloatArray:
         """Return the number in raw units that has a coordinate: the inverse of ``coordinate``, to rounding.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -63,6 +64,21 @@ class FeatureSpace:
             raise ValueError(f"no feature {name!r}; the features are {', '.join(self.names)}")
         return self.names.index(name)
 
+    def pair_name(self, *positions: int) -> str:
+        """Return what two features together are called: "a & b", which is no feature's name and no other pair's.
+
+        Where a feature's name holds such a sign itself, there are more of them than in any name.
+        """
+        return self._together.join(self.names[i] for i in positions)
+
+    @cached_property
+    def _together(self) -> str:
+        # Padded, so that a name that begins or ends with the sign counts too.
+        if not any(" & " in f" {name} " for name in self.names):
+            return " & "
+        longest = max(len(run) for name in self.names for run in re.findall("&+", name) or [""])
+        return f" {'&' * (longest + 1)} "
+
     def encode(self, rows: Any) -> FloatArray:
         """Encode raw rows as columns.
 
@@ -101,7 +117,13 @@ class FeatureSpace:
             out[:, i] = np.log(np.maximum(out[:, i], low))
         out -= centers
         out /= scales
+        for i in self._grouped:
+            out[:, i] = self.features[i].grouped(out[:, i])
         return out
+
+    @cached_property
+    def _grouped(self) -> list[int]:
+        return [i for i, feature in enumerate(self.features) if feature.groups]
 
     @cached_property
     def _maps(self) -> tuple[FloatArray, FloatArray, FloatArray, list[tuple[int, float]]]:

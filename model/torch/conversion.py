@@ -162,9 +162,7 @@ def _terms(curves: Sequence[Curve], space: FeatureSpace) -> tuple[Term, ...]:
         positions += [i for i in (*curve.numeric, *curve.categorical) if i not in positions]
     if sorted(members) != list(range(len(members))):
         raise ValueError(f"terms of curves must be numbered from 0 without gaps; got {sorted(members)}")
-    return tuple(
-        Term(" & ".join(space.names[i] for i in members[term]), tuple(members[term])) for term in sorted(members)
-    )
+    return tuple(Term(space.pair_name(*members[term]), tuple(members[term])) for term in sorted(members))
 
 
 def _feature_space(

@@ -16,9 +16,32 @@ from eigenserve.training.commands.curvature import add_curvature
 from eigenserve.training.commands.evaluate import add_evaluate
 from eigenserve.training.commands.export import add_export
 from eigenserve.training.commands.fit import add_fit
+from eigenserve.training.commands.reference import add_reference
 
 #: Exit code of a user's mistake, as argparse has it, and of Ctrl-C, as shells have it.
 USER_ERROR, INTERRUPTED = 2, 130
+
+#: The extra that brings a module; the solver and predictions, the base install, need none of them.
+EXTRAS = {
+    "serve": {
+        "fastapi",
+        "fastapi_offline",
+        "orjson",
+        "prometheus_client",
+        "pydantic",
+        "pydantic_settings",
+        "starlette",
+        "uvicorn",
+    },
+    "fit": {"pandas", "plotly", "rich", "scipy", "sklearn", "threadpoolctl"},
+    "score": {"pyarrow"},
+    "torch": {"torch"},
+    "onnx": {"onnx", "onnxruntime"},
+    "store": {"fsspec", "s3fs"},
+    "jwt": {"jwt"},
+    "plot": {"matplotlib"},
+    "ray": {"ray"},
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -39,8 +62,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "eigenserve") -> in
         where = f": {error.filename}" if error.filename else ""
         return _fail(f"{error.strerror or error}{where}")
     except ModuleNotFoundError as error:
-        # The base install serves; what training needs in addition comes with an extra.
-        return _fail(f"module {error.name!r} is not installed; install it with: pip install 'eigenserve[train]'")
+        module = (error.name or "").split(".")[0]
+        extra = next((extra for extra, modules in EXTRAS.items() if module in modules), None)
+        if extra is None:
+            raise
+        return _fail(f"module {module!r} is not installed; install it with: pip install 'eigenserve[{extra}]'")
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return INTERRUPTED
@@ -56,7 +82,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser = _Parser(prog, description="Train, serve and explain tabular models whose prediction is an eigenvalue.")
     parser.add_argument("--version", action="version", version=f"eigenserve {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (add_fit, add_evaluate, add_export, add_curvature, add_serve, add_new_key, add_score):
+    for add in (add_fit, add_evaluate, add_reference, add_export, add_curvature, add_serve, add_new_key, add_score):
         add(commands)
     kernels = commands.add_parser(
         "kernels",

@@ -16,10 +16,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PYTHONS = ("3.11", "3.12", "3.13")
 #: Which extras of the project a lock is for.
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "serve": ("store", "otel"),
-    "fit": ("store", "otel", "fit", "score"),
-    "train": ("store", "otel", "fit", "score", "train"),
-    "peers": ("store", "otel", "arrow"),
+    "serve": ("serve", "store", "otel"),
+    "fit": ("serve", "store", "otel", "fit", "score"),
+    "train": ("serve", "store", "otel", "fit", "score", "torch", "train"),
+    "peers": ("serve", "store", "otel", "arrow"),
 }
 
 
@@ -101,7 +101,7 @@ def test_serving_has_neither_torch_nor_what_only_training_needs():
 
 
 def test_pytorch_for_cpus_is_the_version_that_the_project_pins():
-    (torch,) = [Requirement(text) for text in PROJECT["optional-dependencies"]["train"] if text.startswith("torch")]
+    (torch,) = [Requirement(text) for text in PROJECT["optional-dependencies"]["torch"] if text.startswith("torch")]
     locked = installed("torch-cpu", "3.11")["torch"]
     assert locked.endswith("+cpu")
     assert torch.specifier.contains(locked)

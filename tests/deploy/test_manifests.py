@@ -75,7 +75,7 @@ def test_kubernetes_manifests_are_valid(folder: str):
         validator.validate(broken, OLDEST, strict=True)
 
 
-@pytest.mark.parametrize("folder", ["kubernetes/base", "kubernetes/demo", "kserve"])
+@pytest.mark.parametrize("folder", ["kubernetes/base", "kubernetes/demo", "kserve", "kserve-explainer"])
 def test_kustomize_builds(folder: str):
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed")
@@ -86,7 +86,7 @@ def test_kustomize_builds(folder: str):
     images = re.findall(r"image: (\S+)", made.stdout)
     assert images
     assert all(re.fullmatch(r"eigenserve(-fit)?:[\d.]+", image) for image in images)
-    if folder == "kserve":
+    if folder.startswith("kserve"):
         return
     validator = pytest.importorskip("kubernetes_validate")
     found = list(yaml.safe_load_all(made.stdout))
@@ -281,6 +281,28 @@ def built(value: Any, type_name: str, loc: str) -> Any:
     return kind(**attributes)
 
 
+def explained() -> Document:
+    """The InferenceService with the explainer that a patch adds to it."""
+    service = one("InferenceService", documents(KSERVE))
+    patch = yaml.safe_load((ROOT / "deploy/kserve-explainer/explainer.yaml").read_text())
+    assert (patch["kind"], patch["metadata"]) == (service["kind"], service["metadata"])
+    return {**service, "spec": {**service["spec"], **patch["spec"]}}
+
+
+def test_the_explainer_is_the_runtimes_container_on_the_same_store():
+    spec = explained()["spec"]
+    (explainer,) = spec["explainer"]["containers"]
+    (runtime,) = one("ServingRuntime", documents(KSERVE))["spec"]["containers"]
+    for key in ("name", "image", "args", "ports", "resources", "securityContext", "volumeMounts"):
+        assert explainer[key] == runtime[key], key
+    storage = {"name": "STORAGE_URI", "value": spec["predictor"]["model"]["storageUri"]}
+    assert explainer["env"] == [storage, *runtime["env"]]
+    for probe in ("readinessProbe", "livenessProbe"):
+        assert explainer[probe]["httpGet"]["path"] in served_paths(), probe
+    assert spec["explainer"]["terminationGracePeriodSeconds"] > Settings().drain_timeout_s
+    assert "/v1/models/{name}:explain" in {re.sub(r"{[^}]*}", "{name}", path) for path in served_paths()}
+
+
 def test_kserve_manifests_are_valid():
     if importlib.util.find_spec("kserve") is None or importlib.util.find_spec("kubernetes") is None:
         pytest.skip("kserve and kubernetes, whose classes say what is valid, are not installed")
@@ -289,6 +311,7 @@ def test_kserve_manifests_are_valid():
         name = kinds[document["kind"]]
         assert document["apiVersion"] == f"serving.kserve.io/{name[: -len(document['kind'])].lower()}"
         built(document, name, document["kind"])
+    built(explained(), kinds["InferenceService"], "InferenceService")
     broken = one("InferenceService", documents(KSERVE))
     broken["spec"]["predictor"]["model"]["modelformat"] = {}
     with pytest.raises(AssertionError, match="unknown"):

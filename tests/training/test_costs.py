@@ -11,8 +11,11 @@ from eigenserve.model.checkpoints.files import read_checkpoint, write_checkpoint
 from eigenserve.training.estimators.spectral import SpectralRegressor
 from eigenserve.training.evaluation.evaluate import evaluate
 from eigenserve.training.fit import fit
+from eigenserve.training.planning.clock import Clock
 from eigenserve.training.settings import make_settings
 
+#: On busy cores a search would end early, and elsewhere in two fits.
+UNHURRIED = Clock(1e6)
 QUICK = {"budget": 1.0, "members": 2, "dim": 5}
 
 
@@ -49,7 +52,7 @@ def test_costs_are_predicted_as_well_as_by_the_glm_that_made_them(tmp_path, loss
     train, test = frame[:half], frame[half:]
     excluded = [name for name in ("count", "years") if name != exposure]
     settings = make_settings({**QUICK, "loss": loss, "exposure": exposure, "exclude": excluded})
-    fitted = fit(train, "cost", settings)
+    fitted = fit(train, "cost", settings, clock=UNHURRIED)
     assert fitted.model.link == "exp"
     assert list(fitted.model.card["metrics"]["out_of_fold"])[:3] == ["rows", "deviance", "d2"]
     rate = frame.assign(rate=frame["cost"] / frame[exposure])
@@ -72,9 +75,9 @@ def test_an_offset_is_a_weight_and_a_unit(task, power):
     target = "count" if task == "poisson" else "cost"
     offset = np.log(frame["years"])
     given = {**QUICK, "task": task, "features": ["age", "region"]} | ({"power": power} if task != "poisson" else {})
-    by_offset = fit(frame.assign(offset=offset), target, make_settings({**given, "offset": "offset"}))
+    by_offset = fit(frame.assign(offset=offset), target, make_settings({**given, "offset": "offset"}), clock=UNHURRIED)
     weighted = frame.assign(weight=np.exp((2.0 - power) * offset), unit=frame[target] / frame["years"])
-    by_hand = fit(weighted, "unit", make_settings({**given, "weight": "weight"}))
+    by_hand = fit(weighted, "unit", make_settings({**given, "weight": "weight"}), clock=UNHURRIED)
     np.testing.assert_allclose(by_offset.model.predict(frame), by_hand.model.predict(frame), rtol=1e-6)
 
 

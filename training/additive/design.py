@@ -36,7 +36,7 @@ KERNEL_SOURCES = (Path(kernels.__path__[0]), Path(ramps.__file__), Path(__file__
 
 
 class Design:
-    """The rows of a table on curves: parameters -> scores, slopes of the scores -> slopes of the parameters.
+    """Map parameters to scores, and slopes of scores to slopes of parameters, for the rows of a table on curves.
 
     Args:
         bases: the curves.
@@ -66,7 +66,7 @@ class Design:
         self._step = -(-len(starts) // self._parts)
 
     def scores(self, params: FloatArray) -> FloatArray:
-        """(P + 1, L) parameters, the offset last -> (N, L) scores."""
+        """Map parameters (P + 1, L), the offset last, to scores (N, L)."""
         table, out = self._table(params), self.empty()
 
         def work(first: int, last: int) -> None:
@@ -78,7 +78,7 @@ class Design:
         return out[:, : self.lanes]
 
     def pull(self, slopes: FloatArray) -> FloatArray:
-        """(N, L) slopes of scores -> (P + 1, L), those of parameters."""
+        """Map slopes of scores (N, L) to those of parameters, (P + 1, L)."""
         wide = self.padded(slopes)
 
         def work(first: int, last: int) -> None:
@@ -91,7 +91,7 @@ class Design:
         return self._pulled()
 
     def product(self, params: FloatArray, curvature: FloatArray, groups: int, shares: FloatArray) -> FloatArray:
-        """A Hessian times parameters: design' bend design params, (P + 1, L).
+        """Multiply parameters by a Hessian: design' bend design params, (P + 1, L).
 
         Args:
             params: (P + 1, L).
@@ -119,7 +119,7 @@ class Design:
         return self._pulled()
 
     def tridiagonals(self, bend: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """The diagonal blocks of design' diag(bend) design by curve, which are tridiagonal.
+        """Return the diagonal blocks of design' diag(bend) design by curve, which are tridiagonal.
 
         bend: (N, G) -> diagonals (R + 1, G), the constant last, and the off-diagonals from each matrix to the next.
         """
@@ -128,11 +128,11 @@ class Design:
         return diag, off_diag
 
     def empty(self) -> FloatArray:
-        """(N, L padded) for what has a number for each row and lane."""
+        """Allocate (N, L padded) for what has a number for each row and lane."""
         return np.empty((len(self.starts), self.blocks * LANES_F64))
 
     def padded(self, values: FloatArray) -> FloatArray:
-        """(N, L) -> (N, L padded) with zeros."""
+        """Pad (N, L) with zeros to (N, L padded)."""
         out = self.empty()
         out[:, : self.lanes] = values
         out[:, self.lanes :] = 0.0
@@ -153,7 +153,7 @@ class Design:
 
 
 def _shapes(bases: Sequence[CurveBasis]) -> tuple[NDArray[np.int64], FloatArray]:
-    """(C + 1, 5) of each curve, and the constant: form, parameters, matrices, range of its numbers; and the numbers.
+    """Return (C + 1, 5) of each curve, and the constant: form, parameters, matrices, range of its numbers; the numbers.
 
     The numbers are the knots of a curve of ramps, and the matrix of a dense one.
     """
@@ -197,7 +197,7 @@ def _add_row(starts: Any, weights: Any, j: Any, value: Any, sums: Any, constant:
 
 
 def _cached(sources: int) -> tuple[Any, ...]:
-    """The kernels that are compiled to disk; they capture ``sources`` (see model.kernels.source_digest)."""
+    """Compile the kernels to disk; they capture ``sources`` (see model.kernels.source_digest)."""
 
     @njit(nogil=True, cache=True, error_model="numpy")
     def expand(shapes: Any, numbers: Any, params: Any, table: Any, blocks: Any) -> None:

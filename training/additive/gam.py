@@ -1,7 +1,7 @@
-"""The additive model (GAM): the convex relative of a spectral model, in the same curves.
+"""Fit the additive model (GAM): the convex relative of a spectral model, in the same curves.
 
 It is the special case where every matrix is a multiple of the identity. Fitted to optimality in a moment, it is a
-candidate of its own on small tables, a start for others, and its residuals show which pairs of features interact.
+separate candidate on small tables, a start for others, and its residuals show which pairs of features interact.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ MAX_ROW_LANES = 3_000_000
 
 @dataclass(frozen=True)
 class AdditiveModel:
-    """A GAM fitted to all rows and to the rows outside each fold.
+    """Hold a GAM fitted to all rows and to the rows outside each fold.
 
     Attributes:
         coefficients: (folds + 1, P, O) of the curves' parameters; the last are of all rows.
@@ -85,7 +85,7 @@ def fit_additive(
     """Fit a ridge GAM, or a linear model.
 
     Args:
-        bases: curves of single features; parameters that bend them bear a penalty of their own.
+        bases: curves of single features; parameters that bend them bear a separate penalty.
         rows: where the rows stand, their targets and weights.
         objective: a loss of ``training.kernels.losses`` and its parameter.
         num_outputs: O.
@@ -125,7 +125,7 @@ def _stride(rows: int, most: int) -> int:
 
 
 def _penalty(rough: NDArray[np.bool_], line: float, ramp: float) -> FloatArray:
-    """(P + 1,): next to none on the offset."""
+    """Return the penalties (P + 1,): next to none on the offset."""
     return np.append(np.where(rough, ramp, line), 1e-6)
 
 
@@ -138,7 +138,7 @@ def _problem(
     fold: NDArray[np.int64],
     sets: NDArray[np.int64],
 ) -> Problem:
-    """The fits to some of the rows but those of the fold that each of the sets leaves out."""
+    """Fit some of the rows but those of the fold that each of the sets leaves out."""
     starts, weights = np.ascontiguousarray(rows.starts[part]), np.ascontiguousarray(rows.weights[part])
     weight = rows.sample_weight[part].astype(np.float64)[:, None] * (fold[part, None] != sets)
     design = Design(bases, starts, weights, len(sets) * outputs)
@@ -155,7 +155,7 @@ def _choose_penalties(
     late: Callable[[], bool],
     straight: bool,
 ) -> _Choice:
-    """The penalties of the least out-of-fold loss, judged on some of the rows where there are many.
+    """Choose the penalties of the least out-of-fold loss, judged on some of the rows where there are many.
 
     Those on ramps come first, from strong to weak until they no longer help; each starts where the last has ended.
     """

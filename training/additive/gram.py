@@ -20,7 +20,7 @@ from eigenserve.training.curves.basis import CurveBasis, curve_set
 
 
 def basis_matrix(bases: Sequence[CurveBasis]) -> csr_array:
-    """(R + 1, P + 1): matrices of all curves, and the constant, from their parameters."""
+    """Build the matrix (R + 1, P + 1) from parameters to matrices of all curves, and the constant."""
     blocks = [eye_array(basis.num_params) if basis.matrix is None else basis.matrix for basis in bases]
     return block_diag([*blocks, np.ones((1, 1))], format="csr")
 
@@ -56,7 +56,7 @@ def gram(
 
 
 def cross_fitted(bases: Sequence[CurveBasis], z: FloatArray, target: FloatArray, fold: NDArray[np.int64]) -> FloatArray:
-    """(N, O): the target by a ridge regression in these curves, each row by the fit that has not seen it.
+    """Predict the target by a ridge regression in these curves, each row by the fit that has not seen it: (N, O).
 
     Args:
         bases: the curves.

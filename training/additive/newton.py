@@ -51,7 +51,7 @@ MAX_BLOCK_NUMBERS = 8_000_000
 
 @dataclass(frozen=True)
 class Problem:
-    """A generalised linear model in the parameters of curves with a ridge penalty, for several sets of rows.
+    """Solve a generalised linear model in the parameters of curves with a ridge penalty, for several sets of rows.
 
     Attributes:
         design: the rows on their curves; its lanes are the sets' outputs, (G, O) row-major.
@@ -75,14 +75,14 @@ class Problem:
         return self.weight.shape[1]
 
     def start(self) -> FloatArray:
-        """(P + 1, G, O): the best constants."""
+        """Return the best constants, (P + 1, G, O)."""
         beta = np.zeros((self.design.params, self.sets, self.outputs))
         for g in range(self.sets):
             beta[-1, g] = best_constant(self.loss, 0.0, self.target, self.weight[:, g], self.outputs)
         return beta
 
     def scores(self, beta: FloatArray) -> FloatArray:
-        """(N, G, O)."""
+        """Return the scores (N, G, O)."""
         flat = self.design.scores(beta.reshape(len(beta), -1))
         return flat.reshape(len(flat), self.sets, self.outputs)
 
@@ -129,7 +129,7 @@ class Problem:
         return beta
 
     def _objective(self, scores: FloatArray, beta: FloatArray, penalty: FloatArray) -> FloatArray:
-        """(G,) half the penalty and the weighted sum of losses, up to what does not depend on ``beta``."""
+        """Return (G,) half the penalty and the weighted sum of losses, up to what does not depend on ``beta``."""
         if self.loss == SQUARED:
             return np.zeros(self.sets)
         first = scores[:, :, 0]
@@ -183,7 +183,7 @@ class Problem:
     def _step(
         self, gradient: FloatArray, bend: FloatArray, penalty: FloatArray, tolerance: float, late: Callable[[], bool]
     ) -> FloatArray:
-        """(P + 1, G, O): the Newton step, by conjugate gradients that run side by side."""
+        """Find the Newton step (P + 1, G, O), by conjugate gradients that run side by side."""
         groups = self.sets if self.loss == SOFTMAX else 0
         wide = self.design.padded(bend.reshape(len(bend), -1))
         ridge = penalty[:, None, None]
@@ -223,14 +223,14 @@ class Problem:
 
 
 def _dot(a: FloatArray, b: FloatArray) -> FloatArray:
-    """(G,): the products of two sets of coefficients."""
+    """Multiply two sets of coefficients: (G,)."""
     return np.einsum("pgo,pgo->g", a, b)
 
 
 def _block_inverses(
     bases: Sequence[CurveBasis], diag: FloatArray, off_diag: FloatArray, penalty: FloatArray
 ) -> Callable[[FloatArray], FloatArray]:
-    """A function that multiplies (P + 1, G, O) by the inverse of each curve's own block of the Hessian.
+    """Return a function that multiplies (P + 1, G, O) by the inverse of each curve's block of the Hessian.
 
     diag, off_diag: (R + 1, O) or (R + 1, 1), of the matrices' blocks, which are tridiagonal.
     """

@@ -95,7 +95,7 @@ def find_pairs(
     small = [
         pair
         for pair in combinations(sorted(map(int, wanted)), 2)
-        if max(1, space.features[pair[0]].num_codes) * max(1, space.features[pair[1]].num_codes) <= MAX_PROBE_MATRICES
+        if max(1, space.features[pair[0]].num_paths) * max(1, space.features[pair[1]].num_paths) <= MAX_PROBE_MATRICES
     ]
     probes = {pair: pair_curves(0, space, z, *pair, PROBE) for pair in small}
     probes = {
@@ -145,5 +145,4 @@ def _gains(
 
 def pair_term(space: FeatureSpace, pair: tuple[int, int]) -> Term:
     """Make the term of a pair."""
-    a, b = pair
-    return Term(f"{space.names[a]} & {space.names[b]}", pair)
+    return Term(space.pair_name(*pair), pair)

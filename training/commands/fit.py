@@ -37,8 +37,22 @@ def add_fit(commands: Any) -> None:
     fit.add_argument("--name", help="the model's name in the store (default: the file's name)")
     fit.add_argument("--store", help="folder or fsspec URL of the store (default: $EIGENSERVE_STORE, or models)")
     fit.add_argument("--test", metavar="DATA", help="rows to measure the finished model on")
-    fit.add_argument("--config", type=Path, metavar="FILE.toml", help="settings by name; options here go first")
-    fit.add_argument("--resume", action="store_true", help="go on with a search that was stopped")
+    fit.add_argument(
+        "--reference",
+        action="append",
+        default=[],
+        metavar="COLUMN=VALUE",
+        help="keep the mean of these rows, for explanations to compare with; may be given several times",
+    )
+    fit.add_argument(
+        "--group",
+        action="append",
+        default=[],
+        metavar="NAME=A,B",
+        help="explain features A and B as one, called NAME; may be given several times",
+    )
+    fit.add_argument("--config", type=Path, metavar="FILE.toml", help="read settings from a file; options override it")
+    fit.add_argument("--resume", action="store_true", help="resume a search that was stopped")
     fit.add_argument(
         "--max-rows",
         type=_count,
@@ -48,7 +62,7 @@ def add_fit(commands: Any) -> None:
     )
     add_file_options(fit)
     fit.add_argument("--device", choices=["auto", "cpu"], default="auto", help="where to train")
-    fit.add_argument("--plan", action="store_true", help="print what would be done, its seconds and memory, and stop")
+    fit.add_argument("--plan", action="store_true", help="print the plan with its seconds and memory, and stop")
     fit.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     for name, kind, text in _SETTINGS:
         fit.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help=text)
@@ -76,25 +90,25 @@ def _count(text: str) -> int:
 _SETTINGS = (
     ("dim", int, "size of the matrices (default: found by the search)"),
     ("members", int, "spectral neurons whose mean is the score (default: 10 to 24, by the size)"),
-    ("pairs", str, "pairs of features with a term of their own: a:b,c:d, none, or auto (default)"),
+    ("pairs", str, "pairs of features with a separate term: a:b,c:d, none, or auto (default)"),
     ("epochs", int, "passes over the rows (default: found by the search)"),
     ("budget", float, "seconds that the whole fit may take (default 60)"),
-    ("max-memory", str, "bytes of memory that it may use, like 2G (default: half of what is free)"),
-    ("loss", str, "of a regression: auto (default), squared, huber, absolute, quantile, gamma, tweedie"),
-    ("quantile", float, "which one, for that loss (default 0.5)"),
-    ("link", str, "of a regression: identity, log, or auto for the better (default)"),
+    ("max-memory", str, "bytes of memory that the fit may use, such as 2G (default: half of what is free)"),
+    ("loss", str, "loss of a regression: auto (default), squared, huber, absolute, quantile, gamma, tweedie"),
+    ("quantile", float, "quantile of that loss (default 0.5)"),
+    ("link", str, "link of a regression: identity, log, or auto for the better (default)"),
     ("monotone", str, "features along which the score never falls or never rises: f=+,g=-"),
     ("convex", _names, "features along which the score is convex: a,b (takes the largest eigenvalue)"),
-    ("concave", _names, "features along which it is concave (takes the smallest)"),
+    ("concave", _names, "features along which the score is concave: a,b (takes the smallest eigenvalue)"),
     ("max-strength", str, "how much the score may change per unit of a feature, or between categories: f=0.5,g=2"),
     ("weight", str, "column that says how much each row counts"),
-    ("power", float, "of Tweedie's variance, between 1 and 2, for that loss (default 1.5)"),
+    ("power", float, "power of Tweedie's variance, between 1 and 2, for that loss (default 1.5)"),
     ("exposure", str, "column of exposures, for counts and costs (poisson, gamma, tweedie)"),
-    ("offset", str, "column of logarithms that belong to the score, for the same"),
-    ("teacher", str, "column or file of a stronger model's predictions or probabilities to learn from, too"),
+    ("offset", str, "column of logarithms added to the score, for the same tasks"),
+    ("teacher", str, "column or file of a stronger model's predictions or probabilities to learn from"),
     ("class-weight", str, "balanced, or none (default)"),
     ("curves", str, "piecewise (default), or linear for the plain affine pencil"),
-    ("seed", int, "of everything random (default 0)"),
+    ("seed", int, "seed of everything random (default 0)"),
     ("features", _names, "columns to use: a,b,c (default: all)"),
     ("exclude", _names, "columns to leave out"),
     ("groups", str, "column whose rows of one value are judged together, such as a patient or a customer"),
@@ -110,9 +124,11 @@ _SETTINGS = (
 def _run(arguments: argparse.Namespace) -> None:
     # Imported here so that --help and a mistyped option answer at once.
     from eigenserve.model.checkpoints.local_store import ModelStore
+    from eigenserve.model.explanations.reference import reference_of, with_reference
     from eigenserve.model.rows.readings import MISSING_TEXTS
     from eigenserve.training.commands.metrics_table import print_metrics
     from eigenserve.training.data.columns import reading_options
+    from eigenserve.training.data.population import rows_where
     from eigenserve.training.data.sampling import read_sample
     from eigenserve.training.data.table import FileOptions
     from eigenserve.training.evaluation.evaluate import deviance_power, evaluate, evaluate_scores
@@ -151,6 +167,9 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.test:
         test = read_sample(arguments.test, arguments.max_rows, settings.seed, files).frame
         check_features(test, table, arguments.test)
+    for name in {name for names in _groups(arguments.group).values() for name in names} - set(rows.frame):
+        raise UserError(f"no column {name!r} for --group; the columns are {', '.join(map(str, rows.frame))}")
+    populations = {condition: rows_where(rows.frame, condition) for condition in arguments.reference}
     journal = journal_of(local / name, table.sha256, arguments.target, settings)
     with joined_ranks() as ranks, FitProgress() as progress:
         if ranks.first:
@@ -169,6 +188,15 @@ def _run(arguments: argparse.Namespace) -> None:
     fitted = replace(fitted, notes=(*rows.notes, *fitted.notes))
     data = {**fitted.model.card["data"], "rows_in_file": rows.total}
     model = replace(fitted.model, card={**fitted.model.card, "data": data})
+    if arguments.group:
+        model = replace(model, card={**model.card, "groups": _groups(arguments.group)})
+        try:
+            model.groups  # noqa: B018 (checks them)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+    for condition, population in populations.items():
+        kept = reference_of(model, model.features.encode(population), condition)
+        model = replace(model, card=with_reference(model.card, kept))
     judged = {"out_of_fold": evaluate_scores(model, fitted.scores, fitted.target, fitted.weight, deviance_power(model))}
     if test is not None:
         judged["test"] = evaluate(model, test)
@@ -196,6 +224,17 @@ def _run(arguments: argparse.Namespace) -> None:
         result |= {"task": model.task, "metrics": metrics, "confidence_95": confidence, "notes": fitted.notes}
         result |= {"ranks": shares} if len(shares) > 1 else {}
         print(json.dumps(result))
+
+
+def _groups(given: list[str]) -> dict[str, list[str]]:
+    """Read --group NAME=A,B."""
+    groups = {}
+    for text in given:
+        name, equals, names = text.partition("=")
+        if not equals or not name:
+            raise UserError(f"--group must be NAME=A,B; got {text!r}")
+        groups[name] = _names(names)
+    return groups
 
 
 def _model_name(arguments: argparse.Namespace) -> str:

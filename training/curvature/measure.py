@@ -176,7 +176,7 @@ def measure_curvature(
 def choose_loss(model: SpectralModel) -> tuple[str, RowLoss]:
     """Choose the loss whose curvature is measured, with its name: the one the model was trained on.
 
-    Losses without curvature of their own (absolute, quantile) are replaced by Huber's.
+    Losses without curvature (absolute, quantile) are replaced by Huber's.
     """
     settings = _settings(model)
     objective = choose_objective(model.task, settings["loss"], settings["quantile"], model.log_link, settings["power"])

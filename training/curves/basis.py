@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.matrices.curves import Curve, CurveSet, Term
@@ -17,7 +18,7 @@ from eigenserve.training.kernels.layout import BENT, DENSE, IDENTITY, MONOTONE, 
 from eigenserve.training.kernels.monotone_steps import step_matrices
 
 CurveShape = Literal["piecewise", "linear"]
-#: Levels of a column with many ties that get a knot of their own.
+#: Levels of a column with many ties that get a separate knot.
 MAX_SPIKES = 128
 #: Levels of such a column that stand out, and quantiles of its other values, where it is kept simple (spambase: the
 #: squared penalty's best loss of one member is .139 by them, .150 by a knot on each frequent level).
@@ -132,8 +133,9 @@ def main_curves(
         if kept is not None and i not in kept:
             continue
         if feature.kind == "categorical":
-            varies = len(feature.categories) + feature.missing > 1
-            basis = _paths(len(terms), space, (i,), (), np.zeros(1)) if varies else None
+            varies = (feature.num_paths if feature.groups else len(feature.categories)) + feature.missing > 1
+            one_by_one = _ordered_groups if feature.groups else _categories
+            basis = one_by_one(len(terms), space, i) if varies else None
         else:
             count = (finer or {}).get(i, usual)
             basis = main_curve(len(terms), i, coordinates[:, i], feature.missing, shape, count, spikes)
@@ -266,6 +268,22 @@ def _with_missing(curve: Curve, form: int, trained: np.ndarray | None = None) ->
     return CurveBasis(curve, matrix, trained, rough, form)
 
 
+def _categories(term: int, space: FeatureSpace, i: int) -> CurveBasis:
+    """Make a matrix for each category of a feature."""
+    return _paths(term, space, (i,), (), np.zeros(1))
+
+
+def _ordered_groups(term: int, space: FeatureSpace, i: int) -> CurveBasis:
+    """Make a matrix for each group of categories, trained as a line and ramps along their order."""
+    table = _categories(term, space, i)
+    count = space.features[i].num_paths
+    missing = table.curve.missing
+    ramps = line_and_ramps(np.linspace(-1.5, 1.5, count)) if count > 1 else np.ones((1, 1))
+    rough = np.append(np.arange(ramps.shape[1]) > 0, [False] * missing)
+    matrix = np.asarray(block_diag(ramps, *[np.ones((1, 1))] * missing))
+    return replace(table, matrix=matrix, trained=np.ones(len(rough), bool), rough=rough, form=DENSE)
+
+
 def _paths(
     term: int, space: FeatureSpace, choosing: tuple[int, ...], numeric: tuple[int, ...], knots: FloatArray
 ) -> CurveBasis:
@@ -273,14 +291,15 @@ def _paths(
     chosen = [space.features[i] for i in choosing]
     known = np.ones(1, bool)
     for feature in chosen:
-        unknown = feature.kind == "categorical"
-        known = np.logical_and.outer(known, np.arange(feature.num_codes) < feature.num_codes - unknown).ravel()
+        # Of groups, the one of unknown categories has others, too.
+        unknown = feature.kind == "categorical" and not feature.groups
+        known = np.logical_and.outer(known, np.arange(feature.num_paths) < feature.num_paths - unknown).ravel()
     curve = Curve(
         term=term,
         numeric=numeric,
         direction=(1.0,) * len(numeric),
         categorical=choosing,
-        num_codes=tuple(feature.num_codes for feature in chosen),
+        num_codes=tuple(feature.num_paths for feature in chosen),
         knots=tuple(knots.tolist()),
         missing=any(space.features[i].missing for i in choosing + numeric),
     )

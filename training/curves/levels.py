@@ -1,4 +1,4 @@
-"""Levels: the curves of single features in several resolutions, of which the search takes what proves itself.
+"""Make levels: the curves of single features in several resolutions, of which the search takes what proves itself.
 
 The knots of a finer curve hold those of the coarser ones, so that a coarse curve is a fine one exactly: members of all
 levels lie on the finest, and a search can go on from coarse to fine.
@@ -29,7 +29,7 @@ MAX_PLACES = 30_000_000
 
 @dataclass(frozen=True)
 class Levels:
-    """Which curves a level uses, and which of them are finer forms of others.
+    """Say which curves a level uses, and which of them are finer forms of others.
 
     Attributes:
         first, last: (C,), the levels from and to which a curve is in use.
@@ -43,19 +43,19 @@ class Levels:
     count: int
 
     def used(self, level: int) -> NDArray[np.bool_]:
-        """(C,): whether a curve is in use at this level."""
+        """Return (C,): whether a curve is in use at this level."""
         return (self.first <= level) & (level <= self.last)
 
 
 def one_level(curves: int) -> Levels:
-    """The levels of curves that have one form each."""
+    """Make the levels of curves that have one form each."""
     return Levels(np.zeros(curves, np.int64), np.zeros(curves, np.int64), np.arange(curves), 1)
 
 
 def with_finer_curves(
     bases: Sequence[CurveBasis], coordinates: FloatArray, main: int, spikes: bool = True
 ) -> tuple[list[CurveBasis], Levels]:
-    """All curves, followed by finer forms of the first ``main`` of them where there are rows and values for such.
+    """Add to all curves finer forms of the first ``main`` of them where rows and values allow.
 
     Curves that must keep a shape stay as they are.
 
@@ -101,7 +101,7 @@ def finer_coefficients(coarse: CurveBasis, fine: CurveBasis, coefficients: Float
 
 
 def interpolation(coarse: CurveBasis, fine: CurveBasis) -> FloatArray:
-    """(R', R): matrices of the finer form from those of the coarser one, the one for "missing" included."""
+    """Return (R', R): matrices of the finer form from those of the coarser one, the one for "missing" included."""
     old, new = np.array(coarse.curve.knots), np.array(fine.curve.knots)
     at = np.clip(np.searchsorted(old, new, side="right") - 1, 0, len(old) - 2)
     weight = (new - old[at]) / (old[at + 1] - old[at])

@@ -1,4 +1,4 @@
-"""Exposures and offsets: targets per unit, and how much each row then counts."""
+"""Apply exposures and offsets: targets per unit, and how much each row then counts."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from eigenserve.model.rows.date_cycles import CycleName, cycle_values
 from eigenserve.model.rows.features import Feature, FeatureSpace
 from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.training.data.columns import read_columns
+from eigenserve.training.data.grouping import MANY_CATEGORIES
 
 #: A positive feature more skewed than this is taken by its logarithm. Incomes, prices, areas and counts lie
 #: above, near-symmetric measurements below; the exponential distribution has skewness 2.
@@ -53,7 +54,12 @@ def infer_features(
         for c in _cycles(feature, column)
     ]
     taken = {feature.name for feature in features}
-    return FeatureSpace((*features, *(cycle for cycle in cycles if cycle.name not in taken)))
+    for i, cycle in enumerate(cycles):
+        while cycle.name in taken:
+            cycle = replace(cycle, name=f"{cycle.name}*")
+        cycles[i] = cycle
+        taken.add(cycle.name)
+    return FeatureSpace((*features, *cycles))
 
 
 def _infer(name: str, column: pd.Series, may_log: bool) -> Feature:
@@ -128,5 +134,8 @@ def _categorical(name: str, present: pd.Series, missing: bool) -> Feature:
     counts = present.map(category_key).value_counts()
     floor = max(MIN_CATEGORY_ROWS, RARE_SHARE * len(present))
     kept = sorted(counts.index[counts >= floor])
+    if len(kept) > MANY_CATEGORIES:
+        # They will be grouped (``training.data.grouping``), where rare ones find their place.
+        kept = sorted(counts.index[counts >= MIN_CATEGORY_ROWS])
     typical = str(counts.index[0]) if len(counts) else None
     return Feature(name=name, kind="categorical", typical=typical, categories=tuple(kept), missing=missing)

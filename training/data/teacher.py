@@ -1,4 +1,4 @@
-"""A teacher's targets: predictions or probabilities of a stronger model, which rows learn from next to their labels."""
+"""Read a teacher's targets: predictions or probabilities of a stronger model, learnt from next to the labels."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def attach_teacher(frame: pd.DataFrame, teacher: str | None) -> tuple[pd.DataFra
     if attached:
         return frame, attached
     if not Path(teacher).exists():
-        raise UserError(f"teacher must be a column of the table or a file; there is no {teacher!r}")
+        raise UserError(f"teacher must be a column of the table or a file; found neither under {teacher!r}")
     given = read_table(Path(teacher))
     if len(given) != len(frame):
         raise UserError(

@@ -29,7 +29,7 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
         link: identity for a score on the target's scale, log for its logarithm, auto for the better.
         members: spectral neurons whose mean is the score; None for as many as the size allows.
         dim: size of their matrices; None to let the search choose.
-        pairs: pairs of features with a term of their own: "auto" to find them, "none", or a list of them.
+        pairs: pairs of features with a separate term: "auto" to find them, "none", or a list of them.
         monotone: feature -> "+" or "-": the prediction never falls, or never rises, along it.
         budget: seconds that the search for a configuration may take, about.
         random_state: of everything random.
@@ -104,7 +104,7 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):  # type: ignore[mi
         class_weight: None, "balanced", or a weight for each class.
         members: spectral neurons whose mean is the score of a class.
         dim: size of their matrices.
-        pairs: pairs of features with a term of their own: "auto" to find them, "none", or a list of them.
+        pairs: pairs of features with a separate term: "auto" to find them, "none", or a list of them.
         monotone: feature -> "+" or "-": the score never falls, or never rises, along it.
         budget: seconds that the search for a configuration may take, about.
         random_state: of everything random.

@@ -1,4 +1,4 @@
-"""How far predictions can be taken at their word: calibration error of probabilities, coverage of intervals."""
+"""Measure how far predictions can be taken at their word: calibration error of probabilities, coverage of intervals."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def expand_ramps(params: Any, table: Any, p0: int, first: int, knots: Any, rows:
     """Expand parameters from row p0 on into matrices from row ``first`` on.
 
     params, table: rows of a vector, ``blocks`` for each; knots: (K,), at least three; rows: K, or K + 1 with a matrix
-    for "missing", which is a parameter of its own.
+    for "missing", which is a separate parameter.
     """
     half = np.float32(0.5)
     for b in range(blocks):

@@ -43,5 +43,5 @@ class Clock:
             self._started += time.monotonic() - started
 
     def late(self, phase: str) -> Callable[[], bool]:
-        """A function that says whether a phase of ``BRAKES`` must end."""
+        """Return a function that says whether a phase of ``BRAKES`` must end."""
         return lambda: self.elapsed_s > BRAKES[phase] * self.budget_s + GRACE_S

@@ -33,7 +33,7 @@ BASE_BYTES, CELL_BYTES = 300_000_000, 40
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large a table is.
+    """Describe how large a table is.
 
     Attributes:
         rows: N.
@@ -53,13 +53,13 @@ class Sizes:
 
     @property
     def features(self) -> int:
-        """All of them."""
+        """Count all features."""
         return self.numbers + len(self.levels)
 
 
 @dataclass(frozen=True)
 class Scope:
-    """How much a fit does.
+    """Describe how much a fit does.
 
     Attributes:
         rows: that it is trained on and judged by.
@@ -176,7 +176,7 @@ def _curves_and_params(sizes: Sizes, scope: Scope, all_levels: bool = False) -> 
 
 
 def _additive_seconds(rows: int, curves: float, folds: int, outputs: int) -> float:
-    """Of one core, for the choice of penalties and the fit by those chosen."""
+    """Estimate the seconds of one core for the choice of penalties and the fit by those chosen."""
     chosen = min(rows, gam.MAX_CHOICE_ROWS)
     lanes = folds * outputs
     if chosen * curves * lanes > gam.ONE_FOLD_WORK:
@@ -188,6 +188,6 @@ def _additive_seconds(rows: int, curves: float, folds: int, outputs: int) -> flo
 
 
 def _score_seconds(sizes: Sizes, scope: Scope) -> float:
-    """Of one core, to score the rows of a fold."""
+    """Estimate the seconds of one core to score the rows of a fold."""
     curves, _ = _curves_and_params(sizes, scope)
     return 1e-6 * scope.rows / scope.folds * sizes.outputs * (0.1 + 0.01 * curves)

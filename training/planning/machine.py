@@ -25,7 +25,7 @@ TIMED_ROWS, TIMED_CURVES, TIMED_RUNS = 4_096, 16, 5
 
 @dataclass(frozen=True)
 class Machine:
-    """What a plan counts on.
+    """Hold what a plan counts on.
 
     Attributes:
         cores: at most PLANNED_CORES.
@@ -54,7 +54,7 @@ def _cores() -> int:
 
 @cache
 def _slowness() -> float:
-    """The time of a few products of the additive model in units of REFERENCE_S, by the processor's own clock.
+    """Time a few products of the additive model in units of REFERENCE_S, by the processor's clock.
 
     Rounded to a power of two: a machine that is a little slower at times still makes the same plan.
     """

@@ -52,7 +52,7 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class FitPlan:
-    """What a fit does, and what that takes.
+    """Hold what a fit does, and what that takes.
 
     Attributes:
         scope: how much is done.
@@ -72,7 +72,7 @@ class FitPlan:
         return sum(self.seconds.values())
 
     def lines(self) -> Iterator[str]:
-        """A table of the phases for people to read, and the notes."""
+        """Write a table of the phases for people to read, and the notes."""
         yield f"{'phase':<12}{'seconds':>10}{'memory':>12}"
         for phase, seconds in self.seconds.items():
             size = f"{self.peak_bytes[phase] / 1e6:,.0f} MB" if phase in self.peak_bytes else ""
@@ -87,7 +87,7 @@ class FitPlan:
 
 
 def full_scope(sizes: Sizes, folds: int, members: int, wants_pairs: bool = True) -> Scope:
-    """All that a fit of such a table would do with time and memory without bounds."""
+    """Return all that a fit of such a table would do with unlimited time and memory."""
     tried = min(pairs.MAX_FEATURES, sizes.features) if wants_pairs else 0
     return Scope(
         rows=sizes.rows,
@@ -103,7 +103,7 @@ def full_scope(sizes: Sizes, folds: int, members: int, wants_pairs: bool = True)
 
 
 def make_plan(sizes: Sizes, whole: Scope, machine: Machine, budget_s: float, memory: int) -> FitPlan:
-    """The plan of a fit that keeps a budget of time and of memory, as near to ``whole`` as can be.
+    """Plan a fit that keeps a budget of time and of memory, as near to ``whole`` as can be.
 
     Args:
         sizes: of the table.
@@ -134,7 +134,7 @@ def _seconds(sizes: Sizes, scope: Scope, machine: Machine) -> dict[str, float]:
 
 
 def _within(sizes: Sizes, scope: Scope, machine: Machine, most: float, *, by_memory: bool) -> tuple[Scope, str]:
-    """The scope with as many of the LIMITS as are needed, and what they leave out in words."""
+    """Return the scope with as many of the LIMITS as are needed, and what they leave out in words."""
 
     def need(scope: Scope) -> float:
         if by_memory:

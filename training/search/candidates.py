@@ -1,4 +1,4 @@
-"""Candidates: ways to train members, where a search starts among them, and those next to each."""
+"""List candidates: ways to train members, where a search starts among them, and those next to each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEACHER_SHARES = (0.0, 0.5, 0.9)
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to train members.
+    """Describe one way to train members.
 
     Attributes:
         penalties: L2 strength on the curves of single features, coarse pairs and fine pairs; None leaves a group out.
@@ -61,7 +61,7 @@ def starting_candidates(dim: int) -> tuple[Candidate, ...]:
 
 
 def plain_candidates(dim: int) -> tuple[Candidate, ...]:
-    """The plain affine pencil of the literature has few parameters and no penalty."""
+    """List the plain affine pencil of the literature: it has few parameters and no penalty."""
     return (Candidate((0.0, None, None), additive_start=False, dim=dim),)
 
 
@@ -74,8 +74,8 @@ def neighbours(candidate: Candidate, levels: int, sizes: tuple[int, ...], taught
         sizes: of the matrices, ascending.
         taught: whether there is a teacher.
     """
-    for level in (candidate.level + 1, candidate.level - 1):
-        if 0 <= level < levels:
+    for level in sorted(range(levels), key=lambda level: abs(level - candidate.level - 0.5)):  # finer ones first
+        if level != candidate.level:
             yield replace(candidate, level=level)
     for factor in (1.0 / PENALTY_STEP, PENALTY_STEP):
         main, coarse, fine = (None if p is None else factor * p for p in candidate.penalties)

@@ -28,7 +28,7 @@ from eigenserve.training.search.workbench import Workbench
 LENGTHS = (300, 1200, 4800, 16_000)
 #: Candidates that go on to each, at most, and the share of the budget that may be spent by its end.
 ENTRANTS = (100, 6, 4, 3)
-SHARES = (0.1, 0.3, 0.65, 1.0)
+SHARES = (0.15, 0.4, 0.7, 1.0)
 #: How many of the best candidates of a length are varied, unless variants better them.
 VARIED = (1, 2, 2, 1)
 #: Members of each candidate and fold: what they differ by says what a mean of many would gain.
@@ -46,7 +46,7 @@ FIRST_SHARE, LEAST_STEPS = 0.7, 100
 
 @dataclass
 class Search:
-    """A search in progress.
+    """Run a search.
 
     Attributes:
         bench: what candidates are trained on.
@@ -88,12 +88,17 @@ class Search:
         entrants = self.bench.suitable()
         if vary or core_s > 0.0:
             lengths = (self._first_steps(entrants, min(lengths[0], self.first_steps), core_s), *lengths[1:])
+        if not vary:
+            costs = [self._repeats * self.bench.folds * self.bench.step_seconds(candidate) for candidate in entrants]
+            self._allowed = sum(steps * sum(costs[:most]) for steps, most in zip(lengths, ENTRANTS, strict=False))
         best: list[float] = []
         try:
             for level, steps in enumerate(lengths):
                 entrants = entrants[: ENTRANTS[level]] if level > 0 else entrants
                 limit = SHARES[level] * core_s if vary else core_s
-                if not self._length(level, steps, entrants, limit, VARIED[level] if vary else 0):
+                varied = VARIED[level] if vary else 0
+                # Where its share buys nothing, the rest of the budget may: it would be left over otherwise.
+                if not any(self._length(level, steps, entrants, most, varied) for most in (limit, core_s)):
                     break
                 standing = self._standing(steps)
                 best.append(standing[0][0])
@@ -133,7 +138,7 @@ class Search:
         tried = set(self._numbers)
         done: set[Candidate] = set()
         while batch:
-            self._judge(level, steps, batch, limit)
+            self._judge(level, steps, batch)
             leaders = [candidate for _, candidate in self._standing(steps)[:varied]]
             centre = next((candidate for candidate in leaders if candidate not in done), None)
             if centre is None:
@@ -162,7 +167,7 @@ class Search:
             chosen.append(candidate)
         return chosen
 
-    def _judge(self, level: int, steps: int, candidates: Sequence[Candidate], limit: float) -> None:
+    def _judge(self, level: int, steps: int, candidates: Sequence[Candidate]) -> None:
         bench, folds = self.bench, range(self.bench.folds)
         numbered = [(self._numbers.setdefault(c, len(self._numbers)), c) for c in candidates]
         tasks = [(i, c, r, f) for i, c in numbered for r in range(self._repeats) for f in folds]
@@ -179,7 +184,7 @@ class Search:
                 self._standings[candidate, steps] = mean_loss(repeats, self.members_of(candidate.dim), bench.loss)
                 if r == self._repeats - 1:
                     repeats = []
-            total = max(self._allowed, limit, self.spent)
+            total = max(self._allowed, self.spent)
             self.reporter.advance(round(1e6 * self.spent), round(1e6 * total), self._summary())
 
     def _job(self, candidate: Candidate, steps: int, key: tuple[int, ...], stop: Event) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Judged: what a search knows of a candidate."""
+"""Hold what a search knows of a candidate."""
 
 from __future__ import annotations
 

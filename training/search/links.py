@@ -8,12 +8,14 @@ from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.features import FeatureSpace
 from eigenserve.training.additive.pairs import PairGain
+from eigenserve.training.data.grouping import group_categories
 from eigenserve.training.data.schema import skewness
 from eigenserve.training.data.target import Target
 from eigenserve.training.kernels.losses import DEVIANCE_LOSSES, choose_objective, standardised
 from eigenserve.training.planning.clock import Clock
 from eigenserve.training.planning.costs import Scope
 from eigenserve.training.progress import Silent
+from eigenserve.training.search.folds import assign_folds
 from eigenserve.training.search.halving import LENGTHS, Search
 from eigenserve.training.search.prepare import Sample, prepare
 from eigenserve.training.search.workbench import Workbench
@@ -24,6 +26,8 @@ from eigenserve.training.settings import FitSettings
 TRIED_SKEWNESS = 1.0
 #: The logarithm must take this share off the squared error: contributions in the target's own units say more.
 MIN_GAIN = 0.02
+#: Classes whose shares order a feature's categories.
+MAX_INDICATORS = 16
 
 Prepared = tuple[Sample, Workbench, list[PairGain]]
 
@@ -46,9 +50,8 @@ def prepare_linked(
         UserError: settings that do not fit the table.
         KeyboardInterrupt: interrupted before it was known which link is better.
     """
-    coordinates = space.coordinates(columns)
     prepared = {
-        log: _prepare(space, coordinates, goal, weight, settings, log, scope, clock) for log in links_of(goal, settings)
+        log: _prepare(space, columns, goal, weight, settings, log, scope, clock) for log in links_of(goal, settings)
     }
     if len(prepared) == 1:
         return next(iter(prepared.values()))
@@ -82,7 +85,7 @@ def links_of(goal: Target, settings: FitSettings) -> tuple[bool, ...]:
 
 def _prepare(
     space: FeatureSpace,
-    coordinates: FloatArray,
+    columns: FloatArray,
     goal: Target,
     weight: FloatArray,
     settings: FitSettings,
@@ -95,6 +98,13 @@ def _prepare(
         target, shift, scale = standardised(goal.values, weight, log)
         if teacher is not None:
             teacher = np.maximum(teacher, 0.0) / np.exp(shift) if log else (teacher - shift) / scale
+    rng = np.random.default_rng(np.random.SeedSequence(settings.seed))
+    fold = assign_folds(target, scope.folds, rng, goal.groups, goal.moments)
+    capped = {name for name, _ in settings.max_strength}
+    space, grouped = group_categories(space, columns, _as_numbers(target, len(goal.classes)), fold, capped)
+    coordinates = space.coordinates(columns)
+    for i, of_rows in grouped.items():
+        coordinates[:, i] = of_rows
     sample = Sample(
         space=space,
         coordinates=coordinates,
@@ -105,11 +115,17 @@ def _prepare(
         shift=shift,
         scale=scale,
         teacher=teacher,
-        groups=goal.groups,
         moments=goal.moments,
     )
-    rng = np.random.default_rng(np.random.SeedSequence(settings.seed))
-    return sample, *prepare(sample, settings, rng, scope, clock)
+    return sample, *prepare(sample, fold, settings, rng, scope, clock)
+
+
+def _as_numbers(target: FloatArray, classes: int) -> FloatArray:
+    """(N, O): a regression's or a binary target as it is, or indicators of the most frequent classes."""
+    if classes <= 2:
+        return target[:, None]
+    often = np.argsort(-np.bincount(target.astype(np.int64), minlength=classes), kind="stable")[:MAX_INDICATORS]
+    return (target[:, None] == np.sort(often)).astype(np.float64)
 
 
 def _squared_error(prepared: Prepared, goal: Target, settings: FitSettings, core_seconds: float, clock: Clock) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.kernels.threads import for_ranges
 from eigenserve.model.matrices.curves import CurveSet, Term
 from eigenserve.training.curves.basis import CurveBasis, curve_set
 from eigenserve.training.curves.levels import Levels, finer_coefficients, one_level
@@ -43,7 +44,7 @@ START_RISE = 0.2
 LEAST_RISE = 1e-6
 
 #: Rows that are walked at a time.
-WALKED_ROWS = 65_536
+WALKED_ROWS = 4_096
 
 
 @dataclass(frozen=True)
@@ -131,11 +132,15 @@ def training_rows(blueprint: Blueprint, coordinates: FloatArray, target: FloatAr
     """Find where the rows stand, walked by the code that serves, with their targets and weights."""
     curves, shape = blueprint.curves, (len(coordinates), len(blueprint.bases))
     starts, weights = np.empty(shape, np.int32), np.empty(shape, np.float32)
-    # In parts: a walk in float64 with its slopes is 20 bytes a row and curve, what is kept of it 8.
-    for first in range(0, len(coordinates), WALKED_ROWS):
-        part = slice(first, first + WALKED_ROWS)
-        walk = curves.walk(coordinates[part])
-        starts[part], weights[part] = walk.starts, walk.weights
+
+    def work(start: int, stop: int) -> None:
+        # In parts: a walk in float64 with its slopes is 20 bytes a row and curve, what is kept of it 8.
+        for first in range(start, stop, WALKED_ROWS):
+            part = slice(first, min(stop, first + WALKED_ROWS))
+            walk = curves.walk(coordinates[part])
+            starts[part], weights[part] = walk.starts, walk.weights
+
+    for_ranges(len(coordinates), WALKED_ROWS, work)
     mean = sample_weight.mean()
     return Rows(starts, weights, target.astype(np.float32), (sample_weight / mean).astype(np.float32))
 
@@ -146,9 +151,9 @@ def identity_params(blueprint: Blueprint, coefficients: FloatArray) -> Float32:
     Each matrix is a multiple of the identity, by which it moves the eigenvalue.
     """
     n, outputs = blueprint.plan.dim, blueprint.plan.num_outputs
-    params = np.zeros((int(blueprint.plan.param_offsets[-1]), outputs, blocks_per_matrix(n, 1) * BLOCK))
-    params[: len(coefficients), :, :n] = coefficients[:, :, None]
-    return _aligned(params)
+    params = _fresh_rows(blueprint)
+    params.reshape(-1, outputs, blocks_per_matrix(n, 1) * BLOCK)[: len(coefficients), :, :n] = coefficients[:, :, None]
+    return params
 
 
 def unpacked(blueprint: Blueprint, params: Float32) -> Float32:
@@ -157,10 +162,10 @@ def unpacked(blueprint: Blueprint, params: Float32) -> Float32:
     return params.reshape(int(plan.param_offsets[-1]), plan.num_outputs, -1)[:, :, : 2 * plan.dim - 1]
 
 
-def _aligned(params: FloatArray) -> Float32:
-    rows = float_rows(params.size // BLOCK)
-    rows[:] = params.reshape(-1, BLOCK)
-    return rows
+def _fresh_rows(blueprint: Blueprint) -> Float32:
+    """Return zeros for all parameters; what is never written to takes no memory."""
+    plan = blueprint.plan
+    return float_rows(int(plan.param_offsets[-1]) * blocks_per_matrix(plan.dim, plan.num_outputs))
 
 
 def new_member(
@@ -181,28 +186,28 @@ def new_member(
     """
     plan = blueprint.plan
     n, outputs = plan.dim, plan.num_outputs
-    count = int(plan.param_offsets[-1])
-    draw = np.zeros((count, outputs, blocks_per_matrix(n, 1) * BLOCK))
-    entries = draw[:, :, : 2 * n - 1]
-    entries[:] = rng.normal(0.0, JITTER * IDENTITY_SPREAD, entries.shape)
-    entries[:, :, :n] += rng.normal(0.0, IDENTITY_SPREAD, (count, outputs, 1))
+    drawn = np.flatnonzero(blueprint.trained & active)
+    entries = rng.normal(0.0, JITTER * IDENTITY_SPREAD, (len(drawn), outputs, 2 * n - 1))
+    entries[:, :, :n] += rng.normal(0.0, IDENTITY_SPREAD, (len(drawn), outputs, 1))
     entries[-1] = rng.normal(0.0, CHAIN_NOISE, entries[-1].shape)
     entries[-1, :, n:] += 1.0
     for basis, first in zip(blueprint.bases, plan.param_offsets[:-2], strict=True):
-        if basis.form in (MONOTONE, BENT):
-            _start_steps(basis, draw[first : first + basis.num_params, :, : 2 * n - 1], n)
+        if basis.form in (MONOTONE, BENT) and active[first]:
+            at = np.searchsorted(drawn, first)
+            _start_steps(basis, entries[at : at + basis.num_params], n)
     # A finer curve's ramps start as much smaller as makes its way as wide.
     counts = np.diff(plan.param_offsets)[:-1]
     shrink = np.sqrt(counts[blueprint.levels.base_of] / counts)
-    draw[:-1] *= np.repeat(shrink, counts)[:, None, None]
-    draw[~(blueprint.trained & active)] = 0.0
-    params = _aligned(draw)
-    params += anchor
+    entries[:-1] *= np.repeat(shrink, counts)[drawn[:-1], None, None]
+    params = _fresh_rows(blueprint)
+    wide = (-1, outputs, blocks_per_matrix(n, 1) * BLOCK)
+    params.reshape(wide)[drawn] = anchor.reshape(wide)[drawn]
+    params.reshape(wide)[drawn, :, : 2 * n - 1] += entries
     return Member(
         params=params,
         anchor=anchor,
-        moment_1=float_rows(len(params)),
-        moment_2=float_rows(len(params)),
+        moment_1=_fresh_rows(blueprint),
+        moment_2=_fresh_rows(blueprint),
         offset=np.array(offset, np.float64),
         offset_moments=np.zeros((outputs, 2)),
         steps=np.zeros(1, np.int64),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from eigenserve.model.rows.features import FeatureSpace
+from eigenserve.training.data.grouping import MANY_CATEGORIES
 from eigenserve.training.data.target import Target
 from eigenserve.training.planning.costs import Sizes
 from eigenserve.training.planning.machine import this_machine
@@ -29,7 +30,7 @@ def plan_fit(space: FeatureSpace, table: pd.DataFrame, goal: Target, settings: F
     Raises:
         UserError: too little memory for this table, or a setting that does not fit it.
     """
-    levels = tuple(f.num_codes for f in space.features if f.kind == "categorical")
+    levels = tuple(min(f.num_codes, MANY_CATEGORIES) for f in space.features if f.kind == "categorical")
     sizes = Sizes(
         rows=len(table),
         numbers=len(space) - len(levels),

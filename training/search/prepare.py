@@ -50,7 +50,6 @@ from eigenserve.training.search.candidates import (
     plain_candidates,
     starting_candidates,
 )
-from eigenserve.training.search.folds import assign_folds
 from eigenserve.training.search.members import Blueprint, draw_blueprint, training_rows
 from eigenserve.training.search.workbench import Workbench
 from eigenserve.training.settings import FitSettings
@@ -76,7 +75,7 @@ class Sample:
         objective: what to minimise.
         shift, scale: the finished score is shift + scale * (that of ``target``).
         teacher: (N,) or (N, classes), a stronger model's targets on the scale of ``target``.
-        groups, moments: as for ``assign_folds``.
+        moments: (N,) times by which rows are judged forward, if they are.
     """
 
     space: FeatureSpace
@@ -88,7 +87,6 @@ class Sample:
     shift: float = 0.0
     scale: float = 1.0
     teacher: FloatArray | None = None
-    groups: NDArray[np.int64] | None = None
     moments: FloatArray | None = None
 
     @property
@@ -103,12 +101,18 @@ def folds_for(rows: int) -> int:
 
 
 def prepare(
-    sample: Sample, settings: FitSettings, rng: np.random.Generator, scope: Scope, clock: Clock
+    sample: Sample,
+    fold: NDArray[np.int64],
+    settings: FitSettings,
+    rng: np.random.Generator,
+    scope: Scope,
+    clock: Clock,
 ) -> tuple[Workbench, list[PairGain]]:
     """Prepare all that candidates are trained on, and the pairs that were found.
 
     Args:
         sample: the rows.
+        fold: (N,), of ``assign_folds``.
         settings: of the fit.
         rng: draws folds, and rows where there are many.
         scope: how much is done.
@@ -120,7 +124,6 @@ def prepare(
     space, z, rows = sample.space, sample.coordinates, len(sample.target)
     monotone, bends, strengths = _monotone_signs(space, settings), _bends(space, settings), _strengths(space, settings)
     single = {*bends, *strengths}
-    fold = assign_folds(sample.target, scope.folds, rng, sample.groups, sample.moments)
     models: tuple[AdditiveModel, ...] = ()
     spikes = True
     finer: dict[int, int] = {}
@@ -254,7 +257,9 @@ def _additive_and_pairs(
     finer = finer_features(
         space, z, left, fold, rng, set(map(int, wavy)), max_rows=scope.pair_rows, late=clock.late("knots")
     )
-    if finer and models:
+    if models and clock.late("additive")():
+        finer = {}
+    elif finer and models:
         models, left, importance = fitted(finer, spikes, models[0].penalties)
     if not tried[1]:
         return models, spikes, finer, []
@@ -281,7 +286,7 @@ def _loss(model: AdditiveModel, sample: Sample) -> float:
 def _strongest(
     sample: Sample, fold: NDArray[np.int64], rng: np.random.Generator, scope: Scope, named: Collection[int]
 ) -> set[int]:
-    """The features that explain most by themselves, and those that the settings name."""
+    """Choose the features that explain most by themselves, and those that the settings name."""
     terms, bases = main_curves(sample.space, sample.coordinates)
     left = _residuals(np.tile(_start(sample), (len(fold), 1)), sample)
     gains = _alone(bases, sample.coordinates, left, fold, rng, scope)
@@ -297,13 +302,13 @@ def _alone(
     rng: np.random.Generator,
     scope: Scope,
 ) -> FloatArray:
-    """What each curve explains by itself of what is left of the target, judged on some of the rows."""
+    """Measure what each curve explains by itself of what is left of the target, judged on some of the rows."""
     part = np.sort(rng.permutation(len(fold))[: scope.pair_rows])
     return gains_alone(bases, z[part], left[part] - left[part].mean(axis=0), fold[part])
 
 
 def _start(sample: Sample) -> FloatArray:
-    """(O,): the scores that fit best where nothing is known of a row."""
+    """Find the scores that fit best where nothing is known of a row, (O,)."""
     return best_constant(*sample.objective.training, sample.target, sample.weight, sample.num_classes)
 
 
@@ -333,7 +338,7 @@ def _importance(
     for c, term in enumerate(terms):
         # With a zero for the constant, one curve's part of the scores.
         part = gather(rows.starts[:, c : c + 1], rows.weights[:, c : c + 1], table)
-        # Never zero: a feature without an effect of its own may still matter in a pair.
+        # Never zero: a feature without a separate effect may still matter in a pair.
         importance[term.features[0]] = 1e-9 + float(np.sqrt(part.var(axis=0).sum()))
     return importance
 

@@ -34,5 +34,5 @@ def prime_kernels() -> None:
             num_classes=classes,
             objective=choose_objective("binary" if classes == 2 else "multiclass", "auto", 0.5),
         )
-        bench, _ = prepare(sample, FitSettings(dim=3), rng, scope, Clock(1e6))
+        bench, _ = prepare(sample, np.arange(ROWS) % 2, FitSettings(dim=3), rng, scope, Clock(1e6))
         bench.train(bench.suitable()[0], 2, 0, (0,), Event())

@@ -74,7 +74,7 @@ class Workbench:
 
     @cached_property
     def additive(self) -> AdditiveModel | None:
-        """The best of the additive models, out of fold."""
+        """Return the best of the additive models, out of fold."""
         return min(self.additive_models, key=lambda model: self.loss(model.out_of_fold), default=None)
 
     def suitable(self) -> list[Candidate]:

@@ -28,7 +28,7 @@ export function paintDefaults() {
   Chart.defaults.plugins.tooltip.bodyColor = colour("paper");
 }
 
-/** A chart in a frame of its own; the frame's `canvas` is named for those who do not see it. */
+/** A chart in a separate frame; the frame's `canvas` is named for those who do not see it. */
 export function makeChart(frame, label, config) {
   const canvas = make("canvas", { role: "img", "aria-label": label });
   frame.replaceChildren(canvas);

@@ -1,13 +1,14 @@
 // The link: what the page shows, in the part of its address that stays in the browser.
 
 import { readCell } from "../form/cells.js";
+import { USUAL_METHOD } from "./questions.js";
 
 const VALUE = "x.";
 
 /** The fragment of a state. */
 export function writeLink({ card, method, target, row }) {
   const parts = new URLSearchParams({ model: card.name, version: card.version });
-  if (method !== "eigenvector") parts.set("method", method);
+  if (method !== USUAL_METHOD) parts.set("method", method);
   if (target !== null) parts.set("target", String(target));
   for (const [name, value] of Object.entries(row)) parts.set(VALUE + name, value === null ? "" : String(value));
   return `#${parts}`;

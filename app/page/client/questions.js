@@ -9,6 +9,9 @@ export function rowBody({ card, row, target }) {
   return body;
 }
 
+/** The method of the server where none is asked for. */
+export const USUAL_METHOD = "integrated";
+
 /** The explanation of a row by one method. */
 export async function askExplanation(question, method, signal) {
   const { explanations } = await post("explain", { ...rowBody(question), method }, signal);

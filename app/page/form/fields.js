@@ -26,7 +26,7 @@ export function makeField(feature, id, report) {
   };
 }
 
-/** A button for a missing value, where that means something to the model of its own. */
+/** A button for a missing value, where the model treats that separately. */
 function missingButton(feature, id, choose, back) {
   if (!feature.missing) return null;
   const button = make("button", { type: "button", class: "missing", text: "missing", "aria-describedby": `${id}-label` });

@@ -6,11 +6,12 @@ import { byId, make, say } from "../dom.js";
 import { decimalsFor, format, plain, signed } from "../charts/numbers.js";
 import { explainedClass, fromScore, numberText, scoreUnit } from "../client/outcome.js";
 
-/** Terms with a row of their own; the others share one. */
+/** Terms with a separate row; the others share one. */
 const MOST = 12;
 /** Height of the axis below the rows, in pixels. */
 const AXIS = 22;
 const BASELINES = {
+  integrated: "the score of the average training row, the same for every row",
   eigenvector: "what this row’s eigenvector gives to the average training row",
   path: "the score of a row of typical values, from which a straight line leads here",
   shapley: "the score of a row of typical values, whose values stand in for the features left out",
@@ -215,9 +216,18 @@ function byMagnitude(contributions) {
 
 /** The row's value of a term: of a pair, both. */
 export function valueText(term, row) {
-  const names = term in row ? [term] : term.split(" & ");
+  const names = term in row ? [term] : pairOf(term, row);
   // A cycle does not have a value in a row: it is computed from its date.
   return names.filter((name) => name in row).map((name) => one(row[name])).join(", ");
+}
+
+/** The two features of a pair, whose names may hold the sign that joins them. */
+function pairOf(term, row) {
+  for (const first of Object.keys(row)) {
+    const rest = term.startsWith(`${first} &`) ? term.slice(first.length).replace(/^ &+ /, "") : null;
+    if (rest !== null && rest in row) return [first, rest];
+  }
+  return term.split(/ &+ /);
 }
 
 function one(value) {

@@ -12,15 +12,26 @@ from eigenserve.app.wire.schemas.predictions import HOUSE, Cell, Prediction, Row
 class ExplainRequest(RowsRequest):
     """Ask for explanations of rows."""
 
-    method: Literal["eigenvector", "path", "shapley"] | None = Field(
+    method: Literal["integrated", "eigenvector", "shapley", "path"] | None = Field(
         default=None,
-        description="How to decompose the score: by term with the row's own eigenvector (the default), or by feature "
-        "against a baseline row: along the straight line from it, or over all coalitions of features.",
+        description="How to decompose the score: by term against one reference for all rows (integrated, the default); "
+        "by term with the row's own eigenvector; or by feature against a baseline row: over all coalitions of features "
+        "(shapley), or along the straight line from it (path).",
+    )
+    reference: SkipValidation[str | list[Row] | None] = Field(
+        default=None,
+        description="The population that integrated compares with: the name of one kept with the model, or rows, whose "
+        "mean is taken; the training average by default. Only for integrated.",
     )
     baseline: SkipValidation[Row | list[Row] | None] = Field(
         default=None,
         description="The row that path and shapley compare with, or up to 100 rows, to be compared with each, on "
-        "average; the training medians and modes by default. Not for eigenvector.",
+        "average; the training medians and modes by default. Only for these.",
+    )
+    groups: dict[str, list[str]] | None = Field(
+        default=None,
+        description="Features whose contributions are to be one number, by a name for them; those of the model by "
+        "default.",
     )
     target: str | float | bool | None = Field(
         default=None, description="The class whose score to explain; the predicted one by default."
@@ -34,7 +45,7 @@ class ExplainRequest(RowsRequest):
         "anything above 0 means any value. By default a tenth of each number's standard deviation in training.",
     )
     curves: SkipValidation[list[str | tuple[str, str]] | None] = Field(
-        default=None, description="Which response curves to give, and surfaces of pairs; all curves by default."
+        default=None, description="Which response curves, and surfaces of pairs, to return; all curves by default."
     )
 
 
@@ -134,6 +145,10 @@ class RowExplanation(BaseModel):
     gap: float | None = Field(
         description="Smallest distance to a neighbouring eigenvalue; null for matrices of size 1."
     )
+    remainder: float | None = Field(
+        default=None,
+        description="Only for integrated: what quadrature left of the score, spread over the contributions.",
+    )
     standard_error: dict[str, float] | None = Field(
         default=None,
         description="Only for shapley: of each contribution; zero where all coalitions were counted.",
@@ -152,7 +167,8 @@ class ExplainResponse(BaseModel):
 
     model: str
     version: str
-    method: str
+    method: str = Field(description="The method that was used, also where none was asked for.")
+    reference: str | None = Field(default=None, description="Only for integrated: the population compared with.")
     explanations: list[RowExplanation]
 
 
@@ -187,7 +203,7 @@ class CounterfactualsRequest(RowsRequest):
         json_schema_extra={"examples": [{"instances": [HOUSE], "wanted": {"above": 450000}, "fixed": ["latitude"]}]}
     )
 
-    wanted: SkipValidation[Above | Below | OfClass] = Field(description="What the prediction shall be.")
+    wanted: SkipValidation[Above | Below | OfClass] = Field(description="The wanted prediction.")
     fixed: list[str] | None = Field(default=None, description="Features that may not change.")
     ranges: SkipValidation[dict[str, tuple[float | str, float | str]] | None] = Field(
         default=None,

@@ -16,11 +16,20 @@ class V1Models(BaseModel):
     models: list[str]
 
 
+class VersionStatus(BaseModel):
+    """State of a version, as TensorFlow Serving reports it."""
+
+    version: str
+    state: str
+    status: dict[str, str]
+
+
 class V1Model(BaseModel):
     """Report whether a model can predict."""
 
     name: str
     ready: bool
+    model_version_status: list[VersionStatus]
 
 
 class V1Request(BaseModel):
@@ -28,13 +37,18 @@ class V1Request(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"instances": [HOUSE]}]})
 
-    instances: list[Row] = Field(min_length=1)
+    instances: list[Row] | None = Field(default=None, min_length=1)
+    inputs: dict[str, list[Any]] | list[Row] | None = Field(
+        default=None,
+        description="TensorFlow Serving's columnar form, instead of instances: a list of values by feature.",
+    )
 
 
 class V1Predictions(BaseModel):
     """Answer with predictions, in KServe's V1 protocol."""
 
-    predictions: list[Prediction | str | bool]
+    predictions: list[Prediction | str | bool] | None = None
+    outputs: list[Prediction] | None = Field(default=None, description="The same, where the body has inputs.")
 
 
 class V1Explanations(BaseModel):

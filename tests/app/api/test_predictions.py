@@ -63,7 +63,7 @@ def test_contributions_add_up_to_the_score(server: ServerProcess, store: ModelSt
     answer = server.client.post("/explain", json={"instances": rows, "model": name})
     assert answer.status_code == 200
     body = answer.json()
-    assert body["method"] == "eigenvector"
+    assert body["method"] == "integrated"
     for explained in body["explanations"]:
         assert list(explained["contributions"]) == [term.name for term in TERMS]
         total = explained["baseline"] + sum(explained["contributions"].values())

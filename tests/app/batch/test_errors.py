@@ -148,7 +148,7 @@ def test_a_run_that_starts_over_says_so(store: ModelStore, data: Path, capsys: p
     with pytest.raises(KeyboardInterrupt):
         score_file(store.load("price", 1), Place(str(data)), Place(str(out)), engine=engine)
     assert main(["score", str(store.root / "price/2"), str(data), "--out", str(out)]) == 0
-    assert "discarded 1 finished parts of another model, file, method or release" in capsys.readouterr().err
+    assert "discarded 1 finished parts of another model, file, method, release or CPU" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

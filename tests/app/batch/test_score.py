@@ -24,10 +24,13 @@ pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 feather = pytest.importorskip("pyarrow.feather")
 
+from eigenserve.app.batch import run as run_module  # noqa: E402
 from eigenserve.app.batch.errors import ScoreError  # noqa: E402
 from eigenserve.app.batch.folders import folder_beside  # noqa: E402
 from eigenserve.app.batch.local import score_here  # noqa: E402
+from eigenserve.app.batch.machine import arithmetic  # noqa: E402
 from eigenserve.app.batch.places import Place  # noqa: E402
+from eigenserve.app.batch.progress import ScoreProgress  # noqa: E402
 from eigenserve.app.batch.run import score_file  # noqa: E402
 from eigenserve.app.batch.scorer import Options, Scorer, serve  # noqa: E402
 
@@ -311,6 +314,87 @@ def test_a_run_stopped_after_any_part_goes_on_to_the_same_bytes(suffix, source, 
     assert summary.resumed_rows == 5 * 64
     assert out.read_bytes() == whole.read_bytes()
     assert not (tmp_path / f".out{suffix}.parts").exists()
+
+
+def damage(path: Path) -> None:
+    """Change one byte in the middle of a file, neither its size nor its time of modification."""
+    status, content = path.stat(), bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".csv.gz", ".arrow"])
+def test_a_part_that_was_damaged_is_made_again(suffix, store, tmp_path, small_parts, capsys):
+    model, data = store.load("price"), Place(str(write(ROWS, tmp_path / "rows.parquet")))
+    whole, out = Place(str(tmp_path / f"whole{suffix}")), Place(str(tmp_path / f"out{suffix}"))
+    score_file(model, data, whole)
+    with pytest.raises(KeyboardInterrupt):
+        score_file(model, data, out, engine=stop_after(6))
+    damage(sorted((tmp_path / f".out{suffix}.parts").glob("*.part"))[3])
+    summary = score_file(model, data, out, progress=ScoreProgress())
+    assert summary.resumed_rows == 3 * 64
+    assert "discarded a finished part that was damaged" in capsys.readouterr().err
+    assert Path(out.text).read_bytes() == Path(whole.text).read_bytes()
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_a_part_that_is_damaged_during_the_run_is_in_no_output(suffix, store, tmp_path, small_parts):
+    model, data = store.load("price"), Place(str(write(ROWS, tmp_path / "rows.parquet")))
+    out = Place(str(tmp_path / f"out{suffix}"))
+
+    def damaging(scorer, table, first):
+        for scored in score_here(scorer, table, first):
+            if scored.number == 5:
+                damage(sorted((tmp_path / f".out{suffix}.parts").glob("*.part"))[2])
+            yield scored
+
+    with pytest.raises(ScoreError, match=r"000002-.*was changed: the same command makes it again"):
+        score_file(model, data, out, engine=damaging)
+    assert not Path(out.text).exists()
+    assert score_file(model, data, out).resumed_rows == 2 * 64
+
+
+def test_a_change_in_the_middle_of_the_input_is_noticed(store, tmp_path, small_parts, monkeypatch):
+    monkeypatch.setattr("eigenserve.app.batch.places.SAMPLE_BYTES", 100)
+    model, path = store.load("price"), tmp_path / "rows.csv"
+    write(ROWS, path)
+    out = Place(str(tmp_path / "out.csv"))
+    with pytest.raises(KeyboardInterrupt):
+        score_file(model, Place(str(path)), out, engine=stop_after(4))
+    status = path.stat()
+    write([*ROWS[:300], ROWS[301], ROWS[300], *ROWS[302:]], path)
+    assert path.stat().st_size == status.st_size
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert score_file(model, Place(str(path)), out).resumed_rows == 0
+    whole = Place(str(tmp_path / "whole.csv"))
+    score_file(model, Place(str(path)), whole)
+    assert Path(out.text).read_bytes() == Path(whole.text).read_bytes()
+
+
+def test_an_input_that_changes_while_it_is_read_gives_no_output(store, tmp_path, small_parts):
+    model, path, out = store.load("price"), tmp_path / "rows.csv", Place(str(tmp_path / "out.csv"))
+    write(ROWS, path)
+
+    def changing(scorer, table, first):
+        for scored in score_here(scorer, table, first):
+            if scored.number == 2:
+                damage(path)
+            yield scored
+
+    with pytest.raises(ScoreError, match="was changed while it was read"):
+        score_file(model, Place(str(path)), out, engine=changing)
+    assert not Path(out.text).exists()
+    assert not (tmp_path / ".out.csv.parts").exists()
+
+
+def test_parts_of_another_cpu_are_not_mixed_in(store, tmp_path, small_parts, monkeypatch):
+    model, data = store.load("price"), Place(str(write(ROWS, tmp_path / "rows.parquet")))
+    out = Place(str(tmp_path / "out.parquet"))
+    with pytest.raises(KeyboardInterrupt):
+        score_file(model, data, out, engine=stop_after(4))
+    monkeypatch.setattr(run_module, "arithmetic", lambda: {**arithmetic(), "cpu": "another"})
+    assert score_file(model, data, out).resumed_rows == 0
 
 
 def test_what_another_run_left_is_not_mixed_in(store, tmp_path, small_parts):

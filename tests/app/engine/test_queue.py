@@ -62,7 +62,7 @@ def test_a_price_is_learnt_and_the_next_one_is_refused_by_it():
 def test_retry_after_is_the_time_of_the_queue():
     def check(lane: Lane):
         lane.prices["a"] = 1.0
-        lane.rows, lane.seconds = 5, 6.3
+        lane.account(job(5), 5, 6.3)
         assert refusal(lane, job(5)).headers["Retry-After"] == "7"
 
     in_lane(check)
@@ -71,7 +71,7 @@ def test_retry_after_is_the_time_of_the_queue():
 def test_time_that_has_passed_since_the_first_byte_counts():
     def check(lane: Lane):
         lane.prices["a"] = 1.0
-        lane.rows, lane.seconds = 1, 2.0
+        lane.account(job(1), 1, 2.0)
         lane.admit(job(2))
         assert refusal(lane, job(2, late_s=2.0)).status == 503
         # Half a deadline to begin to read, some more once it is read.
@@ -100,13 +100,20 @@ def test_rows_are_bounded_and_bodies_on_their_way_count_for_a_while(monkeypatch:
     monkeypatch.setattr("eigenserve.app.engine.queue.ARRIVAL_S", 0.05)
 
     async def check(lane: Lane):
-        with lane.arriving(job(rows=60)):
+        with lane.arriving() as count:
+            # What is declared and does not come takes nobody's place.
+            lane.admit(job(rows=60))
+            count(job(rows=30))
+            lane.admit(job(rows=60))
+            count(job(rows=60))
             assert refusal(lane, job(rows=60)).status == 503
             lane.admit(job(rows=60), is_there=True)
             await asyncio.sleep(0.1)
             lane.admit(job(rows=60))
-        with lane.arriving(job(rows=60)):
-            pass
+            count(job(rows=60))
+            assert lane.arriving_rows == 0
+        with lane.arriving() as count:
+            count(job(rows=60))
         assert (lane.arriving_rows, lane.arriving_s) == (0, 0)
 
     in_lane(check)
@@ -131,7 +138,7 @@ def test_one_that_waited_past_its_deadline_is_not_computed():
 
 def test_a_refusal_and_the_body_its_traceback_holds_are_freed_at_once():
     def check(lane: Lane):
-        lane.rows = 100
+        lane.account(job(), 100, 0.0)
         try:
             lane.admit(job())
         except ProblemError as problem:

@@ -368,7 +368,7 @@ def test_everything_can_be_done_with_keys(visit: Callable[..., Visit]):
     page.keyboard.press("Home")
     at.settle()
     assert field(page, "age").input_value() == "17"
-    page.get_by_role("radio", name="eigenvector").focus()
+    page.get_by_role("radio", name="shapley").focus()
     page.keyboard.press("ArrowRight")
     at.settle()
     assert page.get_by_role("radio", name="path").is_checked()

@@ -12,7 +12,7 @@ import pytest
 from tests.support.made_models import FEATURES, make_rows
 from tests.support.server_process import ServerProcess
 
-from eigenserve.app.wire.tables import _values
+from eigenserve.app.wire.arrow import _values
 from eigenserve.model.rows.features import Feature, FeatureSpace
 from eigenserve.model.rows.readings import MISSING_TEXTS
 
@@ -185,11 +185,11 @@ def test_a_time_of_arrow_that_is_none_is_refused_by_its_column(server: ServerPro
         "timestamp": lambda: pyarrow.array([10**12], pyarrow.timestamp("s")),
         "date": lambda: pyarrow.array([2**31 - 1], pyarrow.int32()).cast(pyarrow.date32()),
     }[kind]()
-    table = pyarrow.table({"when": far})
+    table = pyarrow.table({"age": far})
     sink = io.BytesIO()
     with ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     headers = {"Content-Type": "application/vnd.apache.arrow.stream"}
     answer = server.client.post("/predict?model=price", content=sink.getvalue(), headers=headers)
     assert answer.status_code == 422
-    assert answer.json()["detail"].startswith("body.when: must have dates and times of the years 1 to 9999")
+    assert answer.json()["detail"].startswith("body.age: must have dates and times of the years 1 to 9999")

@@ -49,7 +49,7 @@ def test_the_score_of_an_explanation_is_the_score():
 def test_contributions_are_the_quadratic_forms_of_dense_eigenvectors(task):
     model, rows = random_model(task, dim=6, members=2), random_rows(60, seed=3)
     ensemble = model.ensemble
-    found = model.explain(rows)
+    found = model.explain(rows, method="eigenvector")
     outputs = ensemble.num_outputs
     for j, row in enumerate(rows):
         constant, parts = slow_matrices(ensemble.pencil, slow_coordinates(row))

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from tests.support.made_models import make_model, make_rows
 from tests.support.twin import CURVES, FEATURES, random_rows, slow_coordinates, slow_curve_matrix
 
+from eigenserve.model.explanations.explain import explain
 from eigenserve.model.matrices.curves import Curve, CurveSet
 
 
@@ -66,6 +68,29 @@ def test_each_combination_of_categories_has_its_own_path():
             path = 2 * (3 * a + b)
             assert shares[path : path + 2].tolist() == [0.75, 0.25]
             assert shares.sum() == 1.0
+
+
+@pytest.mark.parametrize("code", [-1.0, -1e-300, 0.5, 2.0, 3.0, 1e18, 1e300, -1e300, np.inf, -np.inf])
+def test_a_code_that_is_none_is_refused_and_reads_nothing(code):
+    """A code beyond the categories would be an index beyond the matrices."""
+    first = Curve(0, categorical=(0,), num_codes=(2,))
+    second = Curve(1, (2,), (1.0,), (0, 1), (2, 2), knots=(0.0, 1.0), missing=True)
+    for curves, row in ((first, [code]), (second, [code, 0.0, 0.5]), (second, [0.0, code, 0.5])):
+        good = [0.0] * len(row)
+        with pytest.raises(ValueError, match=r"codes of categories must be whole numbers .*; row 1 has others"):
+            CurveSet((curves,)).walk(np.array([good, row, row]))
+
+
+def test_a_model_refuses_columns_with_codes_that_are_none():
+    model = make_model()
+    columns = model.features.encode(make_rows(3))
+    city = model.features.names.index("city")
+    columns[1, city] = 3  # three cities, and a code for unknown ones
+    assert np.isfinite(model.scores(columns)).all()
+    columns[1, city] = 4
+    for ask in (model.scores, model.matrices, lambda columns: explain(model, columns)):
+        with pytest.raises(ValueError, match="row 1"):
+            ask(columns)
 
 
 def test_a_curve_counts_its_matrices():

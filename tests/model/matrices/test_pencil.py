@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from tests.support.twin import CURVES, TERMS, dense, random_pencil, random_rows, slow_coordinates, slow_matrices
 
+from eigenserve.model.matrices.pencil import weighted_forms
+
 
 def coordinates(count, seed):
     return np.array([slow_coordinates(row) for row in random_rows(count, seed)])
@@ -22,6 +24,13 @@ def test_matrices_are_the_sums_of_the_curves(heads, dim):
         np.testing.assert_allclose(matrices, constant + sum(parts), atol=1e-13)
 
 
+def forms_of(vectors, weights):
+    """What a decomposition takes, of eigenvectors."""
+    forms = np.empty((*vectors.shape[:2], 2 * vectors.shape[2] - 1))
+    weighted_forms(vectors, weights, forms)
+    return forms
+
+
 @pytest.mark.parametrize(("outputs", "members", "dim"), [(1, 1, 1), (1, 4, 6), (3, 2, 5)])
 def test_a_decomposition_is_that_of_dense_quadratic_forms(outputs, members, dim):
     rng = np.random.default_rng(dim)
@@ -29,8 +38,8 @@ def test_a_decomposition_is_that_of_dense_quadratic_forms(outputs, members, dim)
     z = coordinates(40, seed=4)
     vectors = rng.standard_normal((len(z), outputs * members, dim))
     vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
-    weights = rng.random((outputs, members))
-    found = pencil.decompose(pencil.curves.walk(z), vectors, weights)
+    weights = rng.random(members)
+    found = pencil.decompose(pencil.curves.walk(z), forms_of(vectors, weights), outputs)
 
     def forms(matrices, v):  # (H, n, n) and (H, n) -> (O,)
         each = np.einsum("hi,hij,hj->h", v, matrices, v)
@@ -48,13 +57,13 @@ def test_slopes_are_derivatives_of_the_terms_by_the_coordinates():
     pencil = random_pencil(rng, 2, 4)
     z = coordinates(50, seed=5)
     vectors = rng.standard_normal((len(z), 2, 4))
-    weights = np.array([[0.25, 0.75]])
-    found = pencil.decompose(pencil.curves.walk(z), vectors, weights)
+    forms = forms_of(vectors, np.array([0.25, 0.75]))
+    found = pencil.decompose(pencil.curves.walk(z), forms, 1)
     h = 1e-7
     for feature in (0, 1):
         ahead = z.copy()
         ahead[:, feature] += h
-        moved = pencil.decompose(pencil.curves.walk(ahead), vectors, weights)
+        moved = pencil.decompose(pencil.curves.walk(ahead), forms, 1)
         same_piece = (pencil.curves.walk(ahead).starts == pencil.curves.walk(z).starts).all(axis=1)
         assert same_piece.mean() > 0.9
         slope = (moved.terms - found.terms).sum(axis=1)[:, 0] / h
@@ -68,7 +77,7 @@ def test_slopes_are_derivatives_of_the_terms_by_the_coordinates():
 def test_categories_have_no_slope():
     pencil = random_pencil(np.random.default_rng(8), 1, 3)
     z = coordinates(50, seed=6)
-    found = pencil.decompose(pencil.curves.walk(z), np.ones((50, 1, 3)), np.ones((1, 1)))
+    found = pencil.decompose(pencil.curves.walk(z), np.ones((50, 1, 5)), 1)
     assert not found.slopes[:, 3:].any()
 
 

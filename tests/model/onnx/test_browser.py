@@ -113,7 +113,7 @@ def test_the_page_shows_what_the_model_says(task, site, address):
     row["sold"] = "2022-01-08T06:00"  # 19000.25 days
     for changes, found in zip(TYPED, said["found"], strict=True):
         row = {**row, **{key: as_value(model, key, value) for key, value in changes.items()}}
-        explanation = model.explain([row])
+        explanation = model.explain([row], method="eigenvector")
         for part in ("score", "baseline", "contributions", "gap"):
             # The promise of float64 files, in wasm as everywhere.
             expected = np.ravel(getattr(explanation, part))

@@ -152,7 +152,7 @@ def test_a_server_that_knows_nothing_of_this_project_serves_the_file(store, tmp_
         finally:
             server.terminate()
     assert not {"model", "training", "numba", "scipy"} & set(answer["modules"])
-    explanation = model.explain(rows)
+    explanation = model.explain(rows, method="eigenvector")
     np.testing.assert_allclose(answer["outputs"]["contributions"], explanation.contributions, rtol=1e-9, atol=1e-9)
     assert np.ravel(answer["outputs"]["label"]).tolist() == model.predict(rows).tolist()
 

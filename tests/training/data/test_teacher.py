@@ -7,9 +7,12 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from eigenserve.errors import UserError
 from eigenserve.training.fit import fit
+from eigenserve.training.planning.clock import Clock
 from eigenserve.training.settings import make_settings
 from eigenserve.training.teachers import out_of_fold_targets
 
+#: On busy cores a search would end early.
+UNHURRIED = Clock(1e6)
 QUICK = {"budget": 1.0, "members": 2, "dim": 5, "pairs": "none"}
 
 
@@ -31,8 +34,8 @@ def test_a_teacher_that_knows_the_chances_makes_a_better_student(tmp_path, class
     file = tmp_path / "teacher.csv"
     pd.DataFrame(chances[train], columns=list("uvw")[:classes]).to_csv(file, index=False)
     settings = {**QUICK, "teacher": str(file)}
-    taught = fit(frame, "y", make_settings(settings)).model
-    alone = fit(frame, "y", make_settings(QUICK)).model
+    taught = fit(frame, "y", make_settings(settings), clock=UNHURRIED).model
+    alone = fit(frame, "y", make_settings(QUICK), clock=UNHURRIED).model
     assert taught.features.names == alone.features.names
     misses = [np.abs(model.predict_proba(features[test]) - chances[test]).mean() for model in (taught, alone)]
     assert misses[0] < misses[1]
@@ -45,9 +48,9 @@ def test_a_column_of_predictions_is_a_teacher_and_not_a_feature():
     frame = pd.DataFrame({"x": rng.normal(size=300)})
     frame["truth"] = np.sin(2.0 * frame.x)
     frame["y"] = frame.truth + 2.0 * rng.normal(size=300)
-    model = fit(frame, "y", make_settings({**QUICK, "teacher": "truth"})).model
+    model = fit(frame, "y", make_settings({**QUICK, "teacher": "truth"}), clock=UNHURRIED).model
     assert model.features.names == ("x",)
-    alone = fit(frame[["x", "y"]], "y", make_settings(QUICK)).model
+    alone = fit(frame[["x", "y"]], "y", make_settings(QUICK), clock=UNHURRIED).model
     misses = [np.abs(m.predict(frame) - frame.truth).mean() for m in (model, alone)]
     assert misses[0] < misses[1]
 

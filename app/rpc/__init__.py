@@ -1,0 +1,1 @@
+"""Answer the Open Inference Protocol over gRPC."""

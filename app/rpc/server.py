@@ -1,0 +1,55 @@
+"""Serve the interface on a port of its own, with reflection."""
+
+from __future__ import annotations
+
+import grpc
+from grpc_reflection.v1alpha import reflection
+from starlette.types import ASGIApp
+
+from eigenserve.app.rpc.calls import Calls
+from eigenserve.app.rpc.interface import PACKAGE, POOL, SERVICE
+from eigenserve.app.settings import Settings
+
+#: The largest message, as gRPC has it by default (65,000 rows of 8 numbers), and the calls at a time: messages are in
+#: memory before the service knows of them, in all no more than 256 MB.
+MAX_MESSAGE_BYTES, MAX_CALLS = 4 * 2**20, 64
+#: When the service ends, how long calls may take that have begun.
+END_S = 3.0
+
+
+class RpcServer:
+    """Run a gRPC server next to the HTTP server, in the same event loop.
+
+    Args:
+        app: the application, with all that stands around it.
+        settings: of the service.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._server = grpc.aio.server(
+            maximum_concurrent_rpcs=MAX_CALLS,
+            options=[
+                ("grpc.max_receive_message_length", min(settings.max_body_bytes, MAX_MESSAGE_BYTES)),
+                ("grpc.max_send_message_length", -1),
+                # Workers listen on one port each for itself, and the system shares the connections out.
+                ("grpc.so_reuseport", int(settings.workers > 1)),
+            ],
+        )
+        self._server.add_generic_rpc_handlers((Calls(app).handlers(),))
+        names = (f"{PACKAGE}.{SERVICE}", reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server, POOL)
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        self._address = f"{host}:{settings.grpc_port}"
+
+    async def start(self) -> None:
+        """Begin to take calls.
+
+        Raises:
+            RuntimeError: the port cannot be had.
+        """
+        self._server.add_insecure_port(self._address)
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Take no more calls, and answer those that have begun."""
+        await self._server.stop(END_S)

@@ -1,0 +1,79 @@
+"""Traces and log-determinants: exact where they must be, within their error elsewhere; adapters to SciPy."""
+
+import numpy as np
+import pytest
+import scipy.sparse.linalg
+
+torch = pytest.importorskip("torch", reason="needs the torch extra")
+
+from eigenserve.operators import (  # noqa: E402
+    DenseOperator,
+    from_scipy,
+    hutchpp_trace,
+    lanczos,
+    log_determinant,
+    to_scipy,
+    xtrace,
+)
+
+ESTIMATORS = {"hutchpp": hutchpp_trace, "xtrace": xtrace}
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_the_trace_of_a_low_rank_operator_is_exact(name, with_spectrum):
+    values = np.zeros(200)
+    values[:8] = np.linspace(-3, 7, 8)
+    found = ESTIMATORS[name](DenseOperator(with_spectrum(values)), 60)
+    assert found.value == pytest.approx(values.sum(), abs=1e-10)
+    assert found.error < 1e-10
+    assert found.iterations <= 60
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-200, 1e200])
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_the_error_of_a_trace_is_what_it_says(name, scale, with_spectrum):
+    values = scale / np.arange(1.0, 301.0)
+    operator = DenseOperator(with_spectrum(values))
+    found = [ESTIMATORS[name](operator, 60, seed) for seed in range(12)]
+    misses = np.array([(one.value - values.sum()) / one.error for one in found])
+    assert np.abs(misses).max() < 6.0  # Student's t with 19 degrees of freedom: one in a hundred thousand
+    assert np.abs([one.value / values.sum() - 1 for one in found]).max() < 0.05
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_with_products_enough_the_trace_is_exact(name, with_spectrum):
+    values = np.random.default_rng(0).normal(size=15)
+    found = ESTIMATORS[name](DenseOperator(with_spectrum(values)), 200)
+    assert found.value == pytest.approx(values.sum(), abs=1e-12)
+
+
+def test_the_log_determinant_agrees_with_a_dense_one(with_spectrum):
+    values = np.exp(np.random.default_rng(0).normal(size=150))
+    operator = DenseOperator(with_spectrum(values))
+    found = log_determinant(operator, probes=40, steps=40)
+    assert abs(found.value - np.log(values).sum()) < 5 * found.error
+    assert found.error < 4.0
+    with pytest.raises(ValueError, match="must be positive definite"):
+        log_determinant(DenseOperator(with_spectrum(values - 1.0)))
+
+
+def test_operators_go_to_scipy_and_back(with_spectrum):
+    values = np.concatenate([np.linspace(0, 1, 90), [3.0, 5.0, 9.0]])
+    ours = DenseOperator(with_spectrum(values))
+    theirs = to_scipy(ours)
+    top = scipy.sparse.linalg.eigsh(theirs, 3, which="LA", return_eigenvectors=False)
+    assert np.sort(top) == pytest.approx([3.0, 5.0, 9.0], rel=1e-10)
+    columns = np.random.default_rng(1).normal(size=(93, 2))
+    assert theirs @ columns == pytest.approx(ours.matrix.numpy() @ columns, abs=1e-12)
+    back = from_scipy(theirs)
+    assert lanczos(back, 2, which="LA", tol=1e-9).eigenvalues.tolist() == pytest.approx([9.0, 5.0], rel=1e-10)
+    with pytest.raises(ValueError, match=r"must be square.*\(3, 4\)"):
+        from_scipy(scipy.sparse.linalg.aslinearoperator(np.zeros((3, 4))))
+
+
+def test_mistakes_are_named(with_spectrum):
+    operator = DenseOperator(with_spectrum(np.ones(5)))
+    with pytest.raises(ValueError, match="products must be at least 6; got 5"):
+        hutchpp_trace(operator, 5)
+    with pytest.raises(ValueError, match="products must be at least 4; got 3"):
+        xtrace(operator, 3)

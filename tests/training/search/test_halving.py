@@ -1,0 +1,91 @@
+"""The search: what it compares, what it spends, and what it can never lose to."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eigenserve.training.fit import fit
+from eigenserve.training.planning.clock import Clock
+from eigenserve.training.search.blend import best_blend, blend, mean_loss
+from eigenserve.training.search.candidates import Candidate, neighbours, starting_candidates
+from eigenserve.training.search.halving import _promises_more
+from eigenserve.training.search.judged import Judged
+from eigenserve.training.settings import make_settings
+
+WAY = Candidate((1.0, None, None), additive_start=False)
+
+
+def judged(scores, target, candidate=WAY):
+    return Judged(candidate, 300, scores, float(((scores - target) ** 2).mean()))
+
+
+def squared(target):
+    return lambda scores: float(((scores - target) ** 2).mean())
+
+
+def test_the_loss_of_a_mean_is_foreseen_from_a_few_members():
+    rng = np.random.default_rng(0)
+    target, bias = np.zeros((20_000, 1)), 0.5
+    members = [bias + rng.normal(size=target.shape) for _ in range(12)]
+    foreseen = mean_loss([judged(scores, target) for scores in members[:2]], 12, squared(target))
+    assert foreseen == pytest.approx(bias**2 + 1.0 / 12, abs=0.04)  # a mean of 20,000 squares near 1: 0.01, four of it
+    seen = squared(target)(np.mean(members, axis=0))
+    assert foreseen == pytest.approx(seen, abs=0.04)
+    alone = mean_loss([judged(members[0], target)], 12, squared(target))
+    assert alone == pytest.approx(bias**2 + 1.0, abs=0.06)
+
+
+def test_a_candidate_of_small_bias_is_preferred_to_one_of_small_variance():
+    rng = np.random.default_rng(1)
+    target = np.zeros((5_000, 1))
+    noisy = [judged(rng.normal(size=target.shape), target) for _ in range(2)]
+    biased = [judged(np.full(target.shape, 0.6), target) for _ in range(2)]
+    assert biased[0].loss < noisy[0].loss
+    assert mean_loss(noisy, 12, squared(target)) < mean_loss(biased, 12, squared(target))
+
+
+def test_a_blend_has_one_size_and_loses_to_none_of_its_parts():
+    rng = np.random.default_rng(2)
+    target = np.zeros((1000, 1))
+    entries = [
+        judged(rng.normal(0.1 * dim, 1.0, target.shape), target, Candidate((1.0, None, None), False, dim=dim))
+        for dim in (7, 7, 15, 15)
+    ]
+    entries.append(judged(np.full(target.shape, 2.0), target, None))
+    picks = best_blend(entries, {7: 6, 15: 4}.__getitem__, squared(target))
+    assert len({pick.candidate.dim for pick in picks if pick.candidate is not None}) == 1
+    mean = np.mean([pick.scores for pick in picks], axis=0)
+    assert squared(target)(mean) <= min(entry.loss for entry in entries)
+    assert len(blend(entries, 3, squared(target))) == 3
+
+
+def test_neighbours_differ_in_one_respect_and_lead_back():
+    for start in starting_candidates(15):
+        near = list(neighbours(start, 3, (7, 15, 25), taught=True))
+        assert len(near) == len(set(near))
+        assert start not in near
+        for other in near:
+            changed = [name for name in vars(start) if getattr(start, name) != getattr(other, name)]
+            assert len(changed) == 1
+    assert {candidate.dim for candidate in neighbours(WAY, 1, (15,))} == {15}
+    assert {candidate.level for candidate in neighbours(WAY, 1, (15,))} == {0}
+
+
+def test_a_length_is_begun_while_gains_promise_more():
+    assert _promises_more([1.0])
+    assert _promises_more([1.0, 1.005])  # a small step says little yet
+    assert not _promises_more([1.0, 1.5])
+    assert _promises_more([1.0, 0.9, 0.85])
+    assert not _promises_more([1.0, 0.9, 0.8999])
+    assert not _promises_more([1.0, 0.5, 0.49])  # the next gain is taken to be a fiftieth of this one
+
+
+def test_where_lines_are_the_truth_no_candidate_is_worse_than_they():
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame(rng.normal(size=(120, 6)), columns=list("abcdef"))
+    score = frame.to_numpy() @ np.array([2.0, -1.0, 1.0, 0.0, 0.0, 0.0])
+    frame["y"] = rng.random(120) < 1.0 / (1.0 + np.exp(-score))
+    fitted = fit(frame, "y", make_settings({"budget": 1.0, "members": 3, "dim": 5}), clock=Clock(1e6))
+    lines = [entry.loss for entry in fitted.judged if entry.candidate is None]
+    assert len(lines) == 2  # the additive model and the linear one
+    assert fitted.model.card["metrics"]["out_of_fold"]["log_loss"] <= min(lines) + 1e-12

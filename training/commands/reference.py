@@ -1,0 +1,46 @@
+"""Run the command `eigenserve reference add`."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eigenserve.model.spectral import SpectralModel
+
+
+def add_reference(commands: Any) -> None:
+    """Add the command to the subparsers of the command line."""
+    group = commands.add_parser(
+        "reference", help="name a population that explanations compare with", description="Name populations."
+    )
+    add = group.add_subparsers(dest="action", required=True, metavar="ACTION").add_parser(
+        "add", help="keep the mean of some rows with a model, as its next version"
+    )
+    add.set_defaults(run=_run)
+    add.add_argument("model", metavar="MODEL", help="STORE/NAME or STORE/NAME/VERSION")
+    add.add_argument("data", metavar="DATA", type=Path, help="a table with the model's features")
+    add.add_argument("--where", required=True, metavar="COLUMN=VALUE", help="which rows: approved=yes,state=NY")
+    add.add_argument("--name", help="what the reference is called (default: the condition)")
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from eigenserve.model.checkpoints.locations import place_of
+    from eigenserve.model.explanations.reference import reference_of, with_reference
+    from eigenserve.training.data.population import rows_where
+    from eigenserve.training.data.table import read_table
+
+    store, name, version = place_of(arguments.model)
+    model = store.load(name, version)
+    population = rows_where(read_table(arguments.data), arguments.where)
+    reference = reference_of(model, model.features.encode(population), arguments.name or arguments.where)
+    report = store.report(name, int(model.card["version"]))
+
+    def keep_report(folder: Path, _: SpectralModel) -> None:
+        if report is not None:
+            (folder / "report.html").write_bytes(report)
+
+    saved = store.save(name, replace(model, card=with_reference(model.card, reference)), keep_report)
+    print(f"wrote {store.root}/{name}/{saved.card['version']}: reference {reference.name!r}, {reference.rows:,} rows")

@@ -1,0 +1,136 @@
+"""Group the categories of a feature that has many by their effect on the target, estimated without leaking it.
+
+The effect of a category is its mean target less that of all rows, shrunken towards zero as empirical Bayes has it: by
+n / (n + m), with m the variance within categories over that between them. Categories are ordered by it and cut into
+groups of about equally many rows; an unknown category has the effect zero and goes where that is. A row is trained on
+in the group that the other folds' rows give its category, so that its own target never tells its group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eigenserve.model.arrays import FloatArray
+from eigenserve.model.rows.features import FeatureSpace
+
+#: Features with more categories are grouped, and those with fewer where there are fewer rows for each.
+MANY_CATEGORIES = 64
+FEW_CATEGORIES, ROWS_PER_CATEGORY = 16, 8
+#: Groups at most, and the rows that there are for each at least.
+MAX_GROUPS, ROWS_PER_GROUP = 32, 30
+#: Shrinkage where categories differ no more than chance has them: then all effects are nearly zero.
+MOST_SHRUNKEN = 1e6
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """How the codes of a feature are grouped.
+
+    Attributes:
+        groups: of each code, the unknown one's last.
+        of_rows: (N,), the group in which each row is trained on; NaN where it is missing.
+    """
+
+    groups: tuple[int, ...]
+    of_rows: FloatArray
+
+
+def group_categories(
+    space: FeatureSpace,
+    columns: FloatArray,
+    target: FloatArray,
+    fold: NDArray[np.int64],
+    single: Collection[str] = (),
+) -> tuple[FeatureSpace, dict[int, FloatArray]]:
+    """Give features with many categories groups.
+
+    Args:
+        space: the features.
+        columns: (N, F), encoded.
+        target: (N, O), numbers, or indicators of classes.
+        fold: (N,), by which effects are cross-fitted.
+        single: names of features that are left as they are.
+
+    Returns:
+        The features with groups, and by position the coordinates in which the rows are trained on.
+    """
+    features, coordinates = list(space.features), {}
+    for i, feature in enumerate(space.features):
+        many = feature.kind == "categorical" and _are_many(len(feature.categories), len(columns))
+        if not many or feature.name in single:
+            continue
+        found = _grouping(columns[:, i], len(feature.categories), target, fold, feature.missing)
+        features[i] = replace(feature, groups=found.groups)
+        coordinates[i] = found.of_rows
+    return FeatureSpace(tuple(features)), coordinates
+
+
+def _are_many(categories: int, rows: int) -> bool:
+    return categories > MANY_CATEGORIES or (categories > FEW_CATEGORIES and rows < ROWS_PER_CATEGORY * categories)
+
+
+def _grouping(
+    codes: FloatArray, categories: int, target: FloatArray, fold: NDArray[np.int64], missing: bool
+) -> Grouping:
+    present = ~np.isnan(codes)
+    # A missing value counts as unknown where it does not have a matrix.
+    code = np.where(present, codes, float(categories)).astype(np.int64)
+    counted = present & (code < categories)
+    folds = int(fold.max()) + 1
+    counts = np.zeros((folds, categories + 1))
+    sums = np.zeros((folds, categories + 1, target.shape[1]))
+    np.add.at(counts, (fold[counted], code[counted]), 1.0)
+    np.add.at(sums, (fold[counted], code[counted]), target[counted] - target[counted].mean(axis=0))
+    shrinkage = _shrinkage(counts.sum(axis=0), sums.sum(axis=0), target[counted])
+    whole = _effects(counts.sum(axis=0), sums.sum(axis=0), shrinkage)
+    # Of several classes: along the direction in which the categories differ most.
+    along = _main_direction(whole, counts.sum(axis=0))
+    effects = whole @ along
+    wanted = max(1, min(MAX_GROUPS, int(counted.sum()) // ROWS_PER_GROUP, categories))
+    order = np.argsort(effects, kind="stable")
+    share = np.cumsum(counts.sum(axis=0)[order]) / max(1.0, counts.sum())
+    at = np.searchsorted(share, np.arange(1, wanted) / wanted)
+    cuts = np.unique(effects[order][np.minimum(at, len(order) - 1)])
+    groups = np.searchsorted(cuts, effects, side="left")
+    of_rows = np.empty(len(codes))
+    for f in range(folds):
+        held = fold == f
+        others = _effects(counts.sum(axis=0) - counts[f], sums.sum(axis=0) - sums[f], shrinkage) @ along
+        of_rows[held] = np.searchsorted(cuts, others, side="left")[code[held]]
+    # Groups in which no category is left have no number.
+    used = np.unique(np.append(groups, of_rows.astype(np.int64)))
+    groups, of_rows = np.searchsorted(used, groups), np.searchsorted(used, of_rows).astype(np.float64)
+    if missing:
+        of_rows[~present] = np.nan
+    return Grouping(tuple(groups.tolist()), of_rows)
+
+
+def _effects(counts: FloatArray, sums: FloatArray, shrinkage: float) -> FloatArray:
+    """(categories + 1, O): shrunken means of the categories; zero for the unknown one and those without rows."""
+    return sums / (counts + shrinkage)[:, None]
+
+
+def _shrinkage(counts: FloatArray, sums: FloatArray, target: FloatArray) -> float:
+    """m: the variance within categories over that between them, by the analysis of variance of all outputs together."""
+    rows, levels = counts.sum(), int((counts > 0).sum())
+    if levels < 2 or rows <= levels:
+        return MOST_SHRUNKEN
+    between = float((sums**2 / np.maximum(counts, 1.0)[:, None]).sum())
+    total = float(((target - target.mean(axis=0)) ** 2).sum())
+    within = max(total - between, 1e-12 * total) / (rows - levels)
+    size = (rows - (counts**2).sum() / rows) / (levels - 1)
+    variance = (between / (levels - 1) - within) / size
+    return float(min(within / variance, MOST_SHRUNKEN)) if variance > 0.0 else MOST_SHRUNKEN
+
+
+def _main_direction(effects: FloatArray, counts: FloatArray) -> FloatArray:
+    """(O,): the direction in which effects vary most over the rows; its largest entry is positive."""
+    if effects.shape[1] == 1:
+        return np.ones(1)
+    _, vectors = np.linalg.eigh(effects.T @ (counts[:, None] * effects))
+    along = vectors[:, -1]
+    return np.asarray(along * np.sign(along[np.abs(along).argmax()]))
