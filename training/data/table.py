@@ -178,7 +178,9 @@ def _read_csv(source: Source, options: FileOptions) -> tuple[pa.Table, CsvLayout
         names = layout.names
         doubled = next((name for i, name in enumerate(names) if name and name in names[:i]), None)
         if doubled is not None:
-            raise UserError(f"{source.name} has more than one column named {doubled!r}: rename all but one")
+            is_number = doubled.replace(".", "", 1).lstrip("-").isdigit()
+            remedy = "put a line of names above the data" if is_number else "rename all but one"
+            raise UserError(f"{source.name} has more than one column named {doubled!r}: {remedy}")
         positions = [i for i, name in enumerate(names) if name]
         batches = list(text_batches(source.open, layout, positions, block_bytes=BLOCK_BYTES))
     except CsvError as error:
