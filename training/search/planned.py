@@ -9,7 +9,7 @@ import pandas as pd
 
 from eigenserve.model.rows.features import FeatureSpace
 from eigenserve.training.data.grouping import MANY_CATEGORIES
-from eigenserve.training.data.table import Target
+from eigenserve.training.data.target import Target
 from eigenserve.training.planning.costs import Sizes
 from eigenserve.training.planning.machine import this_machine
 from eigenserve.training.planning.plan import FitPlan, full_scope, make_plan
