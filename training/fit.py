@@ -273,7 +273,8 @@ def refit(
     members = [(member.params, member.offset) for member in done or ()]
     if done is None:
         jobs = [
-            partial(bench.train, candidate, steps, None, (REFIT, i)) for i, (candidate, steps) in enumerate(trained)
+            partial(bench.train, candidate, steps, None, (REFIT, i), late=late)
+            for i, (candidate, steps) in enumerate(trained)
         ]
         additive = len(picks) - len(trained)
         try:

@@ -164,14 +164,17 @@ def read_regular(path: Path, max_bytes: int, flags: int = 0) -> bytes:
         OSError: it cannot be opened or read.
         CheckpointError: it is not a regular file, or larger than ``max_bytes``.
     """
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags), "rb") as file:
-        status = os.fstat(file.fileno())
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise CheckpointError(f"{path} is not a regular file")
-        content = file.read(max_bytes + 1) if status.st_size <= max_bytes else b""
-        if status.st_size > max_bytes or len(content) > max_bytes:
+            raise CheckpointError(f"{path} cannot be read: it is not a regular file")
+        if status.st_size > max_bytes:
             raise CheckpointError(f"{path} must have at most {max_bytes} bytes; got {status.st_size}")
-        return content
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(max_bytes)
+    finally:
+        os.close(descriptor)
 
 
 def _read(path: Path, max_bytes: int) -> bytes:

@@ -40,6 +40,7 @@ class Feature:
         low, high: the training range in raw units.
         categories: the training categories as ``category_key`` writes them.
         missing: whether a missing value has a separate matrix.
+        step: of which every training value is a multiple, where that is known: 1 for whole numbers; 0 for none.
         source, cycle: the datetime feature that it is a cycle of, and which one; empty for an ordinary column.
         groups: of a categorical feature with many categories: the group of each code, the unknown one's last, which is
             what its curves know; empty where each code is a separate group.
@@ -56,6 +57,7 @@ class Feature:
     high: float = 1.0
     categories: tuple[str, ...] = ()
     missing: bool = False
+    step: float = 0.0
     source: str = ""
     cycle: CycleName | Literal[""] = ""
     groups: tuple[int, ...] = ()
@@ -69,6 +71,10 @@ class Feature:
             raise ValueError(f"feature {self.name!r} must have a finite center, low and high and a positive scale")
         if self.kind != "categorical" and not isinstance(self.typical, int | float):
             raise ValueError(f"feature {self.name!r} must have a typical value that is a number")
+        if not 0.0 <= self.step < math.inf or (self.step and self.kind != "numeric"):
+            raise ValueError(
+                f"feature {self.name!r} must be numeric to have a step, finite and positive; got {self.step}"
+            )
         if bool(self.source) != bool(self.cycle) or self.cycle not in ("", *CYCLES):
             raise ValueError(f"feature {self.name!r} has an unknown date or cycle: {self.source!r}, {self.cycle!r}")
         if self.cycle and self.kind != "numeric":

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import time
+import tomllib
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,9 @@ def add_fit(commands: Any) -> None:
         metavar="NAME=A,B",
         help="explain features A and B as one, called NAME; may be given several times",
     )
+    fit.add_argument(
+        "--reasons", type=Path, metavar="FILE.toml", help="keep these words for the reasons of adverse decisions"
+    )
     fit.add_argument("--config", type=Path, metavar="FILE.toml", help="read settings from a file; options override it")
     fit.add_argument("--resume", action="store_true", help="resume a search that was stopped")
     fit.add_argument(
@@ -89,7 +93,7 @@ def _count(text: str) -> int:
 
 _SETTINGS = (
     ("dim", int, "size of the matrices (default: found by the search)"),
-    ("members", int, "spectral neurons whose mean is the score (default: 10 to 24, by the size)"),
+    ("members", int, "spectral neurons whose mean is the score (default: 10 to 20, by the size)"),
     ("pairs", str, "pairs of features with a separate term: a:b,c:d, none, or auto (default)"),
     ("epochs", int, "passes over the rows (default: found by the search)"),
     ("budget", float, "seconds that the whole fit may take (default 60)"),
@@ -125,6 +129,7 @@ def _run(arguments: argparse.Namespace) -> None:
     # Imported here so that --help and a mistyped option answer at once.
     from eigenserve.model.checkpoints.local_store import ModelStore
     from eigenserve.model.explanations.reference import reference_of, with_reference
+    from eigenserve.model.reasons import read_wording
     from eigenserve.model.rows.readings import MISSING_TEXTS
     from eigenserve.training.commands.metrics_table import print_metrics
     from eigenserve.training.data.columns import reading_options
@@ -169,6 +174,7 @@ def _run(arguments: argparse.Namespace) -> None:
         check_features(test, table, arguments.test)
     for name in {name for names in _groups(arguments.group).values() for name in names} - set(rows.frame):
         raise UserError(f"no column {name!r} for --group; the columns are {', '.join(map(str, rows.frame))}")
+    words = _read_toml(arguments.reasons) if arguments.reasons else {}
     populations = {condition: rows_where(rows.frame, condition) for condition in arguments.reference}
     journal = journal_of(local / name, table.sha256, arguments.target, settings)
     with joined_ranks() as ranks, FitProgress() as progress:
@@ -194,6 +200,12 @@ def _run(arguments: argparse.Namespace) -> None:
             model.groups  # noqa: B018 (checks them)
         except ValueError as error:
             raise UserError(str(error)) from error
+    if words:
+        model = replace(model, card={**model.card, "reasons": words})
+        try:
+            read_wording(words, {*model.features.names, *model.groups})
+        except ValueError as error:
+            raise UserError(f"{arguments.reasons}: {error}") from error
     for condition, population in populations.items():
         kept = reference_of(model, model.features.encode(population), condition)
         model = replace(model, card=with_reference(model.card, kept))
@@ -224,6 +236,13 @@ def _run(arguments: argparse.Namespace) -> None:
         result |= {"task": model.task, "metrics": metrics, "confidence_95": confidence, "notes": fitted.notes}
         result |= {"ranks": shares} if len(shares) > 1 else {}
         print(json.dumps(result))
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not TOML: {error}") from error
 
 
 def _groups(given: list[str]) -> dict[str, list[str]]:

@@ -20,6 +20,8 @@ from eigenserve.training.data.grouping import MANY_CATEGORIES
 LOG_SKEWNESS = 2.0
 #: With fewer distinct values a knot stands on each, and a logarithm would change nothing.
 MAX_LEVELS = 24
+#: Beyond, a double does not hold every whole number.
+MAX_WHOLE = 2.0**53
 #: Categories seen less often than this, and less often than in one of 2,000 rows, count as unknown.
 MIN_CATEGORY_ROWS = 2
 RARE_SHARE = 0.0005
@@ -72,7 +74,7 @@ def _infer(name: str, column: pd.Series, may_log: bool) -> Feature:
         return _numeric(name, present.to_numpy(np.float64), missing, may_log)
     if pd.api.types.is_datetime64_any_dtype(column):
         days = _days(present)
-        return replace(_numeric(name, days, missing, may_log=False), kind="datetime")
+        return replace(_numeric(name, days, missing, may_log=False), kind="datetime", step=0.0)
     return _categorical(name, present, missing)
 
 
@@ -83,7 +85,7 @@ def _cycles(when: Feature, column: pd.Series) -> Iterator[Feature]:
         values = cycle_values(cycle, days)
         if when.high - when.low >= least and len(np.unique(values)) > 1:
             feature = _numeric(f"{when.name} ({cycle})", values, when.missing, may_log=False)
-            yield replace(feature, source=when.name, cycle=cycle)
+            yield replace(feature, source=when.name, cycle=cycle, step=0.0)
 
 
 def _is_boolean(present: pd.Series) -> bool:
@@ -102,7 +104,7 @@ def _numeric(name: str, values: np.ndarray, missing: bool, may_log: bool) -> Fea
     values = values[np.isfinite(values)]
     if len(values) == 0:
         return Feature(name=name, kind="numeric", typical=0.0)
-    low, high = float(values.min()), float(values.max())
+    low, high, step = float(values.min()), float(values.max()), _step(values)
     typical = float(np.median(values))
     log = may_log and low > 0 and len(np.unique(values)) > MAX_LEVELS and skewness(values) > LOG_SKEWNESS
     if log:
@@ -118,7 +120,15 @@ def _numeric(name: str, values: np.ndarray, missing: bool, may_log: bool) -> Fea
         low=low,
         high=high,
         missing=missing,
+        step=step,
     )
+
+
+def _step(values: np.ndarray) -> float:
+    """Return the largest whole number of which all values are multiples; 0 where not all are whole numbers."""
+    if not (values == np.floor(values)).all() or np.abs(values).max() > MAX_WHOLE:
+        return 0.0
+    return float(np.gcd.reduce(values.astype(np.int64))) or 1.0
 
 
 def skewness(values: np.ndarray) -> float:

@@ -190,8 +190,9 @@ class Search:
     def _job(self, candidate: Candidate, steps: int, key: tuple[int, ...], stop: Event) -> FloatArray:
         scores = self.journal.scores(key) if self.journal is not None else None
         if scores is None:
-            scores = self.bench.train(candidate, steps, key[-1], key, stop).scores
-            if self.journal is not None:
+            scores = self.bench.train(candidate, steps, key[-1], key, stop, self.late).scores
+            # What the clock cut short is not worth keeping.
+            if self.journal is not None and not self.late():
                 self.journal.keep(key, scores)
         return scores
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -105,7 +105,13 @@ class Workbench:
         return replace(self.blueprint, plan=plan._replace(dim=dim, eig_idx=dim // 2))
 
     def train(
-        self, candidate: Candidate, steps: int, fold: int | None, key: tuple[int, ...], stop: Event
+        self,
+        candidate: Candidate,
+        steps: int,
+        fold: int | None,
+        key: tuple[int, ...],
+        stop: Event,
+        late: Callable[[], bool] = lambda: False,
     ) -> TrainedMember:
         """Train a member outside one fold, or on all rows.
 
@@ -115,6 +121,7 @@ class Workbench:
             fold: the fold left out; None for none.
             key: separates its random stream from those of other members.
             stop: set when it should give up.
+            late: true once what is trained must do; it is looked at after each pass over the rows.
 
         Raises:
             CancelledError: ``stop`` was set.
@@ -138,6 +145,8 @@ class Workbench:
             train_epoch(plan, rows, order, batch, rates[first : first + per_epoch], penalty, member, space)
             for cap in self.caps:
                 cap.project(unpacked(blueprint, member.params))
+            if late():
+                break
         held = np.flatnonzero(self.fold == fold) if fold is not None else np.empty(0, np.int64)
         scores = np.empty((len(held), plan.num_outputs))
         member_scores(plan, self.rows, held, member.params, member.offset, space, scores)

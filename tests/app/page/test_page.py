@@ -404,7 +404,8 @@ def test_certificate_stability_and_interactions_are_those_of_the_service(
     assert high == pytest.approx(found["certificate"]["high"], abs=0.06)
     assert low < number(page.locator("#prediction").inner_text()) < high
     trusted = page.locator("#flag").get_attribute("data-trusted")
-    assert trusted == str(found["stability"]["trusted"]).lower()
+    assert trusted == str(found["stability"]["order_holds"] >= 0.9).lower()
+    assert "sampled, not proved" in page.locator("#stability").inner_text().lower()
     page.get_by_role("radio", name="0.02 sd").check()
     at.settle()
     assert page.locator("#certificate .lead").inner_text() != said

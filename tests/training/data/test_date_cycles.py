@@ -56,7 +56,7 @@ def test_only_cycles_that_dates_run_through_are_features():
     assert infer_features(pd.DataFrame({"d": days[::7]})).names == ("d",)
     assert infer_features(pd.DataFrame({"d": pd.to_datetime([None, None])})).names == ("d",)
     assert infer_features(pd.DataFrame({"d": days}), shaped=["d"]).names == ("d",)
-    assert infer_features(pd.DataFrame({"d": days, "d (weekday)": 1.0})).names == ("d", "d (weekday)")
+    assert infer_features(pd.DataFrame({"d": days, "d (weekday)": 1.0})).names == ("d", "d (weekday)", "d (weekday)*")
 
 
 def test_dates_of_parquet_are_dates(tmp_path):
