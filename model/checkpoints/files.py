@@ -230,10 +230,8 @@ def _model(document: dict[str, Any], weights: bytes, folder: Path) -> SpectralMo
 
 
 def _feature_document(feature: Feature) -> dict[str, Any]:
-    """Return the JSON form of a feature, with its reading and its groups where there is something to say."""
+    """Return the JSON form of a feature, with its reading where that is not the plain one."""
     document = asdict(feature)
-    if not feature.groups:
-        del document["groups"]
     if feature.reading == PLAIN:
         del document["reading"]
     return document
