@@ -11,7 +11,7 @@ import numpy as np
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.predictor import Predictor
-from eigenserve.model.rows.cells import describe, encode_cell
+from eigenserve.model.rows.cells import describe
 from eigenserve.model.rows.features import Feature
 
 #: Multiples of a step within a range that are tried one by one.
@@ -111,7 +111,7 @@ def read_limit(feature: Feature, value: Any) -> float:
     Raises:
         ValueError: it is none, or missing.
     """
-    number, _ = encode_cell(feature.kind, {}, value)
+    number, _ = feature.encode(value)
     if np.isnan(number):
         allowed = "a date or time in ISO 8601" if feature.kind == "datetime" else "a finite number"
         raise ValueError(f"must be {allowed}; got {describe(value)}")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.rows.cells import Kind
+from eigenserve.model.rows.cells import CategoryCodes, Kind, encode_cell
 from eigenserve.model.rows.date_cycles import CYCLES, CycleName
+from eigenserve.model.rows.readings import PLAIN, Reading
 
 Transform = Literal["identity", "log"]
 
@@ -43,6 +44,7 @@ class Feature:
         source, cycle: the datetime feature that it is a cycle of, and which one; empty for an ordinary column.
         groups: of a categorical feature with many categories: the group of each code, the unknown one's last, which is
             what its curves know; empty where each code is a separate group.
+        reading: how texts are read.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Feature:
     source: str = ""
     cycle: CycleName | Literal[""] = ""
     groups: tuple[int, ...] = ()
+    reading: Reading = PLAIN
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind) or self.transform not in get_args(Transform):
@@ -95,9 +98,13 @@ class Feature:
         return np.array(self.groups, np.float64) if self.groups else np.arange(self.num_codes, dtype=np.float64)
 
     @cached_property
-    def codes(self) -> dict[str, float]:
-        """category -> code."""
-        return {category: float(code) for code, category in enumerate(self.categories)}
+    def codes(self) -> CategoryCodes:
+        """Map every text to its code."""
+        return CategoryCodes(self.categories, self.reading)
+
+    def encode(self, value: Any) -> tuple[float, str]:
+        """Encode one value: (number, "") or (NaN, what is wrong)."""
+        return encode_cell(self.kind, self.codes, self.reading, value)
 
     def coordinate(self, values: FloatArray) -> FloatArray:
         """Turn column values, as ``FeatureSpace.encode`` gives them, into coordinates (NaN only if ``missing``)."""

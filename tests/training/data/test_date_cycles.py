@@ -120,7 +120,7 @@ def test_batches_are_scored_from_the_date_alone(model, sales):
     from eigenserve.app.batch.encoding import encode_table
 
     table = pa.Table.from_pandas(sales[[WHEN, "size"]])
-    found, faults = encode_table(model.features, table, is_text=False)
+    found, faults = encode_table(model.features, table)
     assert not faults
     np.testing.assert_allclose(found, model.features.encode(sales), atol=1e-8)
 
