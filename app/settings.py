@@ -211,7 +211,7 @@ def settings_table() -> str:
     lines = ["| Variable | Default | Meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = field.default
-        if isinstance(default, frozenset) or default is None:
+        if isinstance(default, frozenset) or default in (None, ""):
             shown = ""
         elif isinstance(default, bool):
             shown = f"`{str(default).lower()}`"

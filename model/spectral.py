@@ -24,6 +24,7 @@ from eigenserve.model.explanations.explain import METHODS, check_comparison, exp
 from eigenserve.model.explanations.explanation import Explanation
 from eigenserve.model.explanations.groups import Groups, grouped, read_groups
 from eigenserve.model.explanations.interactions import Interactions, interactions
+from eigenserve.model.explanations.rank_stability import RankStability, rank_stability
 from eigenserve.model.explanations.reference import (
     TRAINING,
     Reference,
@@ -354,6 +355,42 @@ class SpectralModel(Predictor):
         columns = self.features.encode([rows] if single else rows)
         explanation = explain(self, columns, "eigenvector", target)
         return stability(self, columns, explanation.outputs, explanation.contributions, radii)
+
+    def reasons_stable(
+        self,
+        rows: Any,
+        radii: Mapping[str, float] | None = None,
+        target: ClassLabel | None = None,
+        *,
+        method: str = METHODS[0],
+        reference: Any = None,
+        leading: int = 3,
+    ) -> RankStability:
+        """Sample whether the largest contributions keep order and signs (see ``model.explanations.rank_stability``).
+
+        Args:
+            rows: as for ``predict``.
+            radii: by feature, in its own unit, how far it moves; by default a tenth of the standard deviation of every
+                number.
+            target, method, reference: as for ``explain``.
+            leading: how many contributions are looked at.
+
+        Raises:
+            InvalidRowsError: rows that are not rows of this model.
+            ValueError: an unknown feature, class, method or reference.
+        """
+        for name in radii or {}:
+            self.features.position(name)
+        return rank_stability(
+            self,
+            self.features.encode(rows),
+            (lambda row: default_radii(self.features, row)) if radii is None else lambda _: radii,
+            method=method,
+            target=target,
+            reference=None if reference is None else self.reference(reference),
+            leading=leading,
+            regroup=lambda explanation: grouped(explanation, self.groups),
+        )
 
     def certificates(self) -> Certificates:
         """Return the features along which the score is proved monotone, convex or concave."""

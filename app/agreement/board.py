@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import shutil
@@ -60,5 +61,7 @@ class Board:
     def prune_copies(self, digests: Set[str]) -> None:
         """Remove the copies of all checkpoints but these, and of those that were copied just now."""
         for place in (self._folder / COPIES).iterdir():
-            if place.name not in digests and time.time() - place.stat().st_mtime > UNOFFERED_S:
-                shutil.rmtree(place, ignore_errors=True)
+            # A draft becomes a copy meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                if place.name not in digests and time.time() - place.stat().st_mtime > UNOFFERED_S:
+                    shutil.rmtree(place, ignore_errors=True)

@@ -73,16 +73,21 @@ async def counterfactuals(request: Request) -> Response:
 
 def counterfactuals_answer(served: ServedModel, found: list[list[Counterfactual]]) -> Response:
     """Write the answer: for every row its counterfactuals."""
-    every = [one for row in found for one in row]
-    changed = np.array([one.columns for one in every]).reshape(len(every), len(served.model.features))
-    predicted = iter(predictions(served, finite(served, served.model.scores(changed))) if every else ())
     return json_response(
         {
             "model": served.name,
             "version": str(served.version),
-            "counterfactuals": [[_entry(one, next(predicted)) for one in row] for row in found],
+            "counterfactuals": counterfactual_entries(served, found),
         }
     )
+
+
+def counterfactual_entries(served: ServedModel, found: list[list[Counterfactual]]) -> list[list[dict[str, Any]]]:
+    """Return the contract's entries of every row's counterfactuals."""
+    every = [one for row in found for one in row]
+    changed = np.array([one.columns for one in every]).reshape(len(every), len(served.model.features))
+    predicted = iter(predictions(served, finite(served, served.model.scores(changed))) if every else ())
+    return [[_entry(one, next(predicted)) for one in row] for row in found]
 
 
 def _entry(found: Counterfactual, prediction: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from eigenserve.model.certificates.stability import stability
 from eigenserve.model.explanations.eigenpairs import member_eigenpairs
 from eigenserve.model.explanations.eigenvector import explain_by_eigenvector
 from eigenserve.model.explanations.interactions import interactions
+from eigenserve.model.explanations.rank_stability import rank_stability
 from eigenserve.model.explanations.response_curves import (
     ResponseCurve,
     ResponseSurface,
@@ -85,7 +86,14 @@ def _stability(
 ) -> dict[str, Any]:
     explained = explain_by_eigenvector(served.model, row[None], target)
     found = stability(served.model, row[None], explained.outputs, explained.contributions)
+    ranks = rank_stability(
+        served.model, row[None], lambda row: default_radii(served.model.features, row), target=target
+    )
     return {
+        "leading": list(ranks.leading[0]),
+        "order_holds": float(ranks.holds[0]),
+        "moves": float(ranks.moves[0]),
+        "samples": ranks.samples,
         "gap": float(found.gap[0]),
         "turn": float(found.turn[0]),
         "trusted": found.trusted[0],

@@ -39,6 +39,7 @@ class RpcServer:
         names = (f"{PACKAGE}.{SERVICE}", reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server, POOL)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        self._settings = settings
         self._address = f"{host}:{settings.grpc_port}"
 
     async def start(self) -> None:
@@ -46,10 +47,26 @@ class RpcServer:
 
         Raises:
             RuntimeError: the port cannot be had.
+            OSError: a file of the certificate cannot be read.
         """
-        self._server.add_insecure_port(self._address)
+        credentials = _credentials(self._settings)
+        if credentials is None:
+            self._server.add_insecure_port(self._address)
+        else:
+            self._server.add_secure_port(self._address, credentials)
         await self._server.start()
 
     async def stop(self) -> None:
         """Take no more calls, and answer those that have begun."""
         await self._server.stop(END_S)
+
+
+def _credentials(settings: Settings) -> grpc.ServerCredentials | None:
+    """Return the certificate of the HTTP server, and whose certificates clients must have; None without TLS."""
+    if settings.tls_certificate is None:
+        return None
+    chain = settings.tls_certificate.read_bytes()
+    # The key may stand in the file of the certificate.
+    key = chain if settings.tls_key is None else settings.tls_key.read_bytes()
+    ca = None if settings.tls_client_ca is None else settings.tls_client_ca.read_bytes()
+    return grpc.ssl_server_credentials([(key, chain)], ca, require_client_auth=ca is not None)

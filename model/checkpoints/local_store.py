@@ -85,7 +85,7 @@ class ModelStore:
         if not folder.is_dir():
             return []
         # A version is a folder of that number; one that lacks its files is reported when it is loaded.
-        return sorted(int(p.name) for p in folder.iterdir() if _VERSION.fullmatch(p.name) and p.is_dir())
+        return sorted(int(p.name) for p in folder.iterdir() if _VERSION.fullmatch(p.name) and _may_be_folder(p))
 
     def listing(self) -> Listing:
         """Look at all models and versions at once, without reading them.
@@ -149,7 +149,7 @@ class ModelStore:
             return None
         except OSError as error:
             if error.errno == errno.ELOOP:
-                raise CheckpointError(f"{path} is not a regular file") from None
+                raise CheckpointError(f"{path} cannot be read: it is not a regular file") from None
             raise
 
     def save(
@@ -195,6 +195,14 @@ class ModelStore:
                 return named
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
+
+
+def _may_be_folder(path: Path) -> bool:
+    """Return whether something is a folder, or may be: what cannot be looked at is reported when it is loaded."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return True
 
 
 def _without_identity(card: object) -> dict[str, object]:

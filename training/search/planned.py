@@ -9,7 +9,7 @@ import pandas as pd
 
 from eigenserve.model.rows.features import FeatureSpace
 from eigenserve.training.data.grouping import MANY_CATEGORIES
-from eigenserve.training.data.table import Target
+from eigenserve.training.data.target import Target
 from eigenserve.training.planning.costs import Sizes
 from eigenserve.training.planning.machine import this_machine
 from eigenserve.training.planning.plan import FitPlan, full_scope, make_plan
@@ -39,7 +39,9 @@ def plan_fit(space: FeatureSpace, table: pd.DataFrame, goal: Target, settings: F
         table_bytes=int(table.memory_usage().sum()),
         links=len(links_of(goal, settings)),
     )
-    whole = full_scope(sizes, folds_for(len(table)), settings.members_of(settings.usual_dim), settings.pairs is None)
+    whole = full_scope(
+        sizes, folds_for(len(table)), max(map(settings.members_of, settings.sizes)), settings.pairs is None
+    )
     machine = this_machine()
     memory = settings.max_memory
     return make_plan(

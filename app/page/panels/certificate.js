@@ -2,7 +2,7 @@
 
 import { dataTable, makeChart, quietAxis, steadyRange } from "../charts/charts.js";
 import { byId, make, say } from "../dom.js";
-import { decimalsFor, format, plain, short, shortPercent, stepOf } from "../charts/numbers.js";
+import { decimalsFor, format, percent, plain, short, shortPercent, stepOf } from "../charts/numbers.js";
 import { fromScore, numberText, scoreUnit } from "../client/outcome.js";
 import { askParts } from "../client/questions.js";
 import { colour } from "../charts/theme.js";
@@ -10,8 +10,8 @@ import { colour } from "../charts/theme.js";
 /** Sizes of the change, as multiples of the radii that the server takes of itself. */
 const SIZES = [0.1, 0.2, 0.5, 1, 2, 5];
 const AXIS = 22;
-/** What the server's stability is about, where a request gives no radii (model.stability.SMALL_CHANGE). */
-const SMALL_CHANGE = "a ten-thousandth of its standard deviation";
+/** From this share on the order of reasons counts as steady. */
+const STEADY = 0.9;
 
 export class CertificatePanel {
   #card = null;
@@ -105,16 +105,16 @@ export class CertificatePanel {
   #flag(stability) {
     const flag = byId("flag");
     flag.hidden = false;
-    const { trusted, reason, gap, turn } = stability;
+    const { leading, order_holds: holds, moves, samples, gap } = stability;
     byId("stability-part").hidden = false;
-    flag.dataset.trusted = String(trusted);
-    say(flag, trusted ? "Stable explanation" : "Do not lean on the explanation");
-    flag.title = reason ?? "";
-    const degrees = (180 / Math.PI) * Math.asin(Math.min(1, turn ?? 0));
+    flag.dataset.trusted = String(holds >= STEADY);
+    const share = percent(holds);
+    say(flag, holds >= STEADY ? `Order of reasons holds in ${share}` : `Order of reasons holds in only ${share}`);
+    flag.title = "sampled, not proved";
     const said = [
-      trusted ? `Proved: when every number moves by up to ${SMALL_CHANGE}, no contribution moves by more than half of the largest one.` : "",
-      reason ? sentence(reason) : "",
-      turn === null ? "" : `${trusted ? "The eigenvector then" : `When every number moves by up to ${SMALL_CHANGE}, the eigenvector`} turns by at most ${format(degrees, degrees < 1 ? 2 : 0)}°, on average over the members.`,
+      `Sampled, not proved: in ${share} of ${samples} rows with every number moved by up to a tenth of its standard deviation, ` +
+        `the largest contributions are still ${leading.join(", ")}, in this order and with these signs.`,
+      `A contribution moves by up to ${percent(moves)} of the largest one.`,
       gap === null ? "" : `The nearest other eigenvalue is ${format(gap)} away, in ${scoreUnit(this.#card)}.`,
     ];
     say(byId("stability"), said.filter(Boolean).join(" "));
@@ -126,8 +126,6 @@ export class CertificatePanel {
     return [["Feature", "Radius"], ...rows];
   }
 }
-
-const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1).replace(/\.$/, "")}.`;
 
 function intervalChart(card) {
   return {

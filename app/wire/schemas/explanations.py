@@ -64,6 +64,13 @@ class Certificate(BaseModel):
 class StabilityPart(BaseModel):
     """Bound how far the eigenvector explanation can turn when every number moves by 1/10,000 of its deviation."""
 
+    leading: list[str] = Field(description="The three largest contributions of the method integrated, in order.")
+    order_holds: float = Field(
+        description="In which share of rows nearby (sampled, not proved; every number within a tenth of its standard "
+        "deviation) these are the largest, in this order and with these signs."
+    )
+    moves: float = Field(description="The largest change of a contribution among them, as a share of the largest one.")
+    samples: int = Field(description="How many rows were drawn.")
     gap: float | None = Field(description="Smallest distance to a neighbouring eigenvalue; null for size 1.")
     turn: float = Field(
         description="Bound of the sine of the angle by which the eigenvectors turn, their mean, "

@@ -22,8 +22,8 @@ from tests.support.server_process import ServerProcess, running_server
 
 from eigenserve.app.page.routes import wants_page
 from eigenserve.model import ModelStore
-from eigenserve.model.rows.cells import MISSING_TEXTS
 from eigenserve.model.rows.features import Feature, FeatureSpace
+from eigenserve.model.rows.readings import MISSING_TEXTS
 
 #: From the event of a slider to the new numbers in the document. The aim is 100 ms; a machine with other work on its
 #: cores gets an allowance, and the figure is printed.
@@ -404,7 +404,8 @@ def test_certificate_stability_and_interactions_are_those_of_the_service(
     assert high == pytest.approx(found["certificate"]["high"], abs=0.06)
     assert low < number(page.locator("#prediction").inner_text()) < high
     trusted = page.locator("#flag").get_attribute("data-trusted")
-    assert trusted == str(found["stability"]["trusted"]).lower()
+    assert trusted == str(found["stability"]["order_holds"] >= 0.9).lower()
+    assert "sampled, not proved" in page.locator("#stability").inner_text().lower()
     page.get_by_role("radio", name="0.02 sd").check()
     at.settle()
     assert page.locator("#certificate .lead").inner_text() != said

@@ -17,6 +17,7 @@ from eigenserve.app.registry import failures
 from eigenserve.app.registry.shelf import LOOKS_OF_PATIENCE, LOOKS_UNTIL_GONE, Shelf
 from eigenserve.model import ModelStore
 from eigenserve.model.checkpoints.files import DOCUMENT, WEIGHTS
+from eigenserve.model.checkpoints.remote_store import RemoteStore
 
 
 @pytest.fixture
@@ -212,3 +213,46 @@ def test_a_model_whose_folder_cannot_be_listed_keeps_what_it_has(shelf: Shelf, s
     monkeypatch.undo()
     shelf.look()
     assert not shelf.failures.known
+
+
+def test_an_object_store_heals_as_a_folder_does(tmp_path: Path):
+    """With uploads that are under way, versions that are uploaded again, and an outage."""
+    fsspec = pytest.importorskip("fsspec")
+    system = fsspec.filesystem("memory")
+    store = RemoteStore(f"memory://shelf-{tmp_path.name}/models", tmp_path / "cache")
+    path = store._filesystem[1]
+    for seed in range(2):
+        store.save("price", make_model(seed=seed))
+    made = Shelf(store, 10, lambda name, version: None, lambda files: None)
+    made.look()
+    assert versions(made) == {"price": [1, 2]}
+    source = ModelStore(tmp_path / "source")
+    source.save("price", make_model(seed=5))
+    document, weights = ((source.root / "price" / "1" / name).read_bytes() for name in (DOCUMENT, WEIGHTS))
+    system.pipe_file(f"{path}/price/3/{DOCUMENT}", document)
+    made.look()
+    assert (versions(made)["price"], dict(made.failures.known)) == ([1, 2], {})
+    system.pipe_file(f"{path}/price/3/{WEIGHTS}", weights[:-10])
+    made.look()
+    assert versions(made)["price"] == [1, 2]
+    system.pipe_file(f"{path}/price/3/{WEIGHTS}", weights)
+    made.look()
+    assert (versions(made)["price"], dict(made.failures.known)) == ([1, 2, 3], {})
+    # Uploaded again with other content.
+    before = made.taken["price"][3].served.digest
+    source.save("price", make_model(seed=6))
+    for name in (WEIGHTS, DOCUMENT):
+        system.pipe_file(f"{path}/price/3/{name}", (source.root / "price" / "2" / name).read_bytes())
+    made.look()
+    assert made.taken["price"][3].served.digest != before
+    # A prefix without objects is what a bucket that lost its rights may look like.
+    files = {name: system.cat_file(name) for name in system.find(path)}
+    system.rm(path, recursive=True)
+    for _ in range(2 * LOOKS_OF_PATIENCE):
+        with pytest.raises(OSError, match="taken for an outage"):
+            made.look()
+    assert versions(made) == {"price": [1, 2, 3]}
+    for name, content in files.items():
+        system.pipe_file(name, content)
+    made.look()
+    assert versions(made) == {"price": [1, 2, 3]}

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 from tests.support.made_models import ROW, make_model
-from tests.support.server_process import ServerProcess, running_server, start_command
+from tests.support.server_process import ServerProcess, free_port, running_server, start_command
 
 from eigenserve.app.settings import Settings
 from eigenserve.model import ModelStore
@@ -84,6 +84,7 @@ def test_tls_with_client_certificates(store: ModelStore, certificates: Path, tmp
         "EIGENSERVE_TLS_CERTIFICATE": str(certificates / "server.pem"),
         "EIGENSERVE_TLS_KEY": str(certificates / "server.key"),
         "EIGENSERVE_TLS_CLIENT_CA": str(certificates / "ca.pem"),
+        "EIGENSERVE_GRPC_PORT": str(free_port()),
     }
     with running_server(store.root, tmp_path / "log", ready=False, **settings) as server:
         url = f"https://localhost:{server.port}"
@@ -95,6 +96,22 @@ def test_tls_with_client_certificates(store: ModelStore, certificates: Path, tmp
         stranger = ssl.create_default_context(cafile=certificates / "ca.pem")
         with httpx.Client(base_url=url, verify=stranger, timeout=10) as client, pytest.raises(httpx.TransportError):
             client.get("/livez")
+        grpc_with_tls(f"localhost:{settings['EIGENSERVE_GRPC_PORT']}", certificates)
+
+
+def grpc_with_tls(address: str, certificates: Path) -> None:
+    grpc = pytest.importorskip("grpc", reason="needs grpcio")
+    ca, key, chain = ((certificates / name).read_bytes() for name in ("ca.pem", "client.key", "client.pem"))
+    good, stranger = grpc.ssl_channel_credentials(ca, key, chain), grpc.ssl_channel_credentials(ca)
+    for credentials, is_known in ((good, True), (stranger, False)):
+        with grpc.secure_channel(address, credentials) as channel:
+            ask = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
+            if is_known:
+                assert ask(b"", timeout=10) == b"\x08\x01"  # live: true
+                continue
+            with pytest.raises(grpc.RpcError) as refused:
+                ask(b"", timeout=10)
+            assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
 
 
 def test_tls_settings_are_checked():

@@ -154,6 +154,13 @@ def test_a_report_is_served_as_a_page_that_asks_no_host_for_anything(reported: M
         assert running.client.get("/models/price/versions/2/report", headers=known).status_code == 304
         (reported.root / "price" / "2" / "report.html").write_text("<p>with curvature</p>")
         assert running.client.get("/models/price/versions/2/report", headers=known).text == "<p>with curvature</p>"
+        (tmp_path / "secret").write_text("a secret of the machine")
+        report = reported.root / "price" / "1" / "report.html"
+        for make in (lambda: report.symlink_to(tmp_path / "secret"), report.mkdir):
+            make()
+            refused = running.client.get("/models/price/versions/1/report")
+            assert (refused.status_code, "secret" in refused.text) == (404, False)
+            report.unlink() if report.is_symlink() else report.rmdir()
         for path, says in (
             ("price/versions/1", "version 1 of model 'price' has no report"),
             ("price/versions/3", "versions: 1, 2"),

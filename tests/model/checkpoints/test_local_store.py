@@ -1,7 +1,9 @@
 """Versions appear whole or not at all, in order, and no name leads out of the store."""
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,6 +63,22 @@ def test_a_file_that_is_not_a_version_is_ignored(store):
         (store.root / "houses" / name).mkdir()
     (store.root / "houses" / "7").write_text("a file")
     assert store.versions("houses") == [1]
+
+
+def test_a_version_that_cannot_be_looked_at_hides_no_other(store, monkeypatch):
+    for _ in range(2):
+        store.save("houses", random_model())
+    is_dir = Path.is_dir
+
+    def forbidden(path):
+        if path.name == "2":
+            raise PermissionError(13, "Permission denied")
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", forbidden)
+    assert store.versions("houses") == [1, 2]
+    assert store.names() == ["houses"]
+    assert store.load("houses", 1).card["version"] == 1
 
 
 def test_a_model_saved_again_gets_the_name_and_version_of_its_new_place(store):
@@ -182,3 +200,36 @@ def test_concurrent_writers_and_readers_see_only_whole_versions(store):
 def test_a_version_can_be_read_by_other_users(store):
     store.save("houses", random_model())
     assert (store.root / "houses" / "1").stat().st_mode & 0o055 == 0o055
+
+
+def test_a_report_is_handed_out_only_if_it_is_a_file_of_the_store(store, tmp_path):
+    """A link could lead to any file of the machine, a pipe would never end, a folder is not a page."""
+    store.save("houses", random_model())
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    report = store.root / "houses" / "1" / "report.html"
+    assert store.report("houses", 1) is None
+    makers = (lambda: report.symlink_to(secret), report.mkdir, lambda: os.mkfifo(report))
+    for make in makers:
+        make()
+        with pytest.raises(CheckpointError, match="it is not a regular file"):
+            store.report("houses", 1)
+        report.rmdir() if report.is_dir() and not report.is_symlink() else report.unlink()
+    report.write_text("page")
+    assert store.report("houses", 1) == b"page"
+
+
+@pytest.mark.parametrize("name", [DOCUMENT, WEIGHTS])
+def test_a_pipe_or_an_absurdly_large_file_is_not_read(store, name):
+    store.save("houses", random_model())
+    path = store.root / "houses" / "1" / name
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(CheckpointError, match=f"{name} cannot be read: it is not a regular file"):
+        store.load("houses")
+    path.unlink()
+    path.touch()
+    os.truncate(path, 2**33)  # takes no room
+    with pytest.raises(CheckpointError, match="must have at most"):
+        store.load("houses")
+    path.unlink()

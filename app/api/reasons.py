@@ -1,0 +1,101 @@
+"""Answer POST /reasons: the principal adverse reasons of rows on the wrong side of a cutoff."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from eigenserve.app.api.counterfactuals import counterfactual_entries
+from eigenserve.app.api.openapi import json_body, problems
+from eigenserve.app.engine.calls import Call
+from eigenserve.app.problems import invalid
+from eigenserve.app.registry import ServedModel
+from eigenserve.app.wire.answers import finite, json_response
+from eigenserve.app.wire.json_rows import parse_large
+from eigenserve.app.wire.requests import Asked, check_envelope, read_reference, read_rows
+from eigenserve.app.wire.schemas.reasons import ReasonsRequest, ReasonsResponse
+from eigenserve.model.explanations.reference import TRAINING
+from eigenserve.model.reasons import RowReasons, find_reasons, read_wording
+
+router = APIRouter()
+
+
+class FindReasons(Call):
+    """Read and answer requests of /reasons."""
+
+    def read(self, body: bytes) -> Asked:
+        """Return the rows of a body, and keep what is asked of them."""
+        request = check_envelope(parse_large(body), ReasonsRequest)
+        served, rows = read_rows(request, self.service.registry, self.service.settings.max_rows)
+        model = served.model
+        if model.task == "multiclass":
+            raise invalid(("model",), f"must have one output; {served.name} has several classes")
+        try:
+            model.score_of(request.cutoff, "cutoff")
+        except ValueError as error:
+            raise invalid(("cutoff",), str(error).removeprefix("cutoff ")) from None
+        self.asked = request
+        return Asked(served, rows, reference=read_reference(served, "integrated", request.reference))
+
+    async def respond(self, body: bytes) -> Response:
+        """Read, find, write."""
+        asked = await self.sized(body, lambda: self.read(body))
+        return await self.heavy((asked.served.name, "reasons"), asked.count, lambda: self._find(asked))
+
+    def _find(self, asked: Asked) -> Response:
+        self.count(asked, "reasons")
+        model, columns = asked.served.model, asked.columns(self.check)
+        finite(asked.served, model.scores(columns), asked.loc)
+        names = {*model.features.names, *model.groups}
+        found = find_reasons(
+            model,
+            columns,
+            self.asked.cutoff,
+            adverse=self.asked.adverse or "above",
+            most=self.asked.n or 4,
+            reference=asked.reference,
+            groups=model.groups,
+            wording=read_wording(model.card.get("reasons") or {}, names),
+            check=self.check,
+        )
+        reference = TRAINING if asked.reference is None else asked.reference.name
+        return reasons_answer(asked.served, reference, found)
+
+
+@router.post(
+    "/reasons",
+    response_model=ReasonsResponse,
+    responses=problems(404, 408, 413, 415, 422, 503, 504),
+    openapi_extra=json_body(ReasonsRequest),
+    summary="Give reasons for a decision",
+    tags=["predictions"],
+)
+async def reasons(request: Request) -> Response:
+    """Give the principal reasons why each row is on the wrong side of the cutoff."""
+    return await FindReasons(request).answer()
+
+
+def reasons_answer(served: ServedModel, reference: str, found: list[RowReasons]) -> Response:
+    """Write the answer: for every row its decision and its reasons."""
+    changes = counterfactual_entries(served, [[] if row.change is None else [row.change] for row in found])
+    return json_response(
+        {
+            "model": served.name,
+            "version": str(served.version),
+            "reference": reference,
+            "reasons": [_entry(row, change) for row, change in zip(found, changes, strict=True)],
+        }
+    )
+
+
+def _entry(row: RowReasons, change: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "adverse": row.adverse,
+        "prediction": row.prediction,
+        "distance": row.distance,
+        "reasons": [asdict(reason) for reason in row.reasons],
+        "withheld": row.withheld,
+        "change": change[0] if change else None,
+    }
