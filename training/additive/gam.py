@@ -31,7 +31,7 @@ WEAK_LINE_PENALTY = 0.03
 #: From the best of them the penalty on lines goes on by this factor while that helps (soybean: loss .157, then .154).
 LINE_STEP = 3.0
 #: The penalty on ramps by which curves are lines, and those on lines that a linear model tries, from strong to weak.
-STRAIGHT = 1e8
+STRAIGHT = 1e5
 STRAIGHT_LINES = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 #: Rows on which penalties are compared; more would change the choice little.
 MAX_CHOICE_ROWS = 10_000

@@ -200,13 +200,17 @@ class Problem:
             image = flat.reshape(along.shape) + ridge * along
             if groups:
                 image += LEAST_CURVATURE * ridge * along
-            # A set that has converged stands still.
-            share = np.where(size > enough, size / np.maximum(_dot(along, image), 1e-300), 0.0)[:, None]
+            # A set that has converged stands still, and one whose curvature is lost in rounding.
+            energy = _dot(along, image)
+            moves = (size > enough) & (energy > 0.0)
+            if not moves.any():
+                break
+            share = np.divide(size, energy, out=np.zeros_like(size), where=moves)[:, None]
             step += share * along
             left -= share * image
             towards = precondition(left)
             before, size = size, _dot(left, towards)
-            along = towards + (size / np.maximum(before, 1e-300))[:, None] * along
+            along = towards + np.divide(size, before, out=np.zeros_like(size), where=moves)[:, None] * along
         return step
 
     def _preconditioner(self, bend: FloatArray, penalty: FloatArray) -> Callable[[FloatArray], FloatArray]:
