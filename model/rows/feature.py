@@ -94,7 +94,7 @@ class Feature:
 
     @cached_property
     def group_of(self) -> FloatArray:
-        """The group of each code."""
+        """Return the group of each code."""
         return np.array(self.groups, np.float64) if self.groups else np.arange(self.num_codes, dtype=np.float64)
 
     @cached_property

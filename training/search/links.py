@@ -121,7 +121,7 @@ def _prepare(
 
 
 def _as_numbers(target: FloatArray, classes: int) -> FloatArray:
-    """(N, O): a regression's or a binary target as it is, or indicators of the most frequent classes."""
+    """Return a regression's or a binary target as it is, or indicators of the most frequent classes, (N, O)."""
     if classes <= 2:
         return target[:, None]
     often = np.argsort(-np.bincount(target.astype(np.int64), minlength=classes), kind="stable")[:MAX_INDICATORS]

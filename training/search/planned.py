@@ -50,6 +50,6 @@ def plan_fit(space: FeatureSpace, table: pd.DataFrame, goal: Target, settings: F
 
 
 def _resident() -> int:
-    """Bytes of memory that this process has in use."""
+    """Count the bytes of memory that this process has in use."""
     pages = Path("/proc/self/statm")
     return int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if pages.exists() else 0
