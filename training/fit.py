@@ -30,7 +30,7 @@ from eigenserve.training.planning.phases import Phases
 from eigenserve.training.planning.plan import FitPlan
 from eigenserve.training.progress import Reporter, Silent
 from eigenserve.training.releases import releases
-from eigenserve.training.search.assemble import build_ensemble
+from eigenserve.training.search.assemble import build_ensemble, proved_of
 from eigenserve.training.search.blend import best_blend
 from eigenserve.training.search.calibration import calibration, interval_radii
 from eigenserve.training.search.fixed_length import REFIT, train_fixed
@@ -42,7 +42,6 @@ from eigenserve.training.search.links import prepare_linked
 from eigenserve.training.search.members import identity_params
 from eigenserve.training.search.planned import plan_fit
 from eigenserve.training.search.priming import prime_kernels
-from eigenserve.training.search.promises import proved_of
 from eigenserve.training.search.ranks import Ranks
 from eigenserve.training.search.workbench import TrainedMember, Workbench
 from eigenserve.training.settings import FitSettings
