@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from sklearn import datasets
 
-from eigenserve.training.data.table import infer_task, read_table
+from eigenserve.training.data.table import read_table
+from eigenserve.training.data.target import infer_task
 
 DATA = Path(__file__).parents[1] / "examples" / "data"
 #: Rows of a table that are used, a uniform sample of longer ones.

@@ -47,7 +47,7 @@ FLOORS = {
         "fit",
         "search curvature",
         "planning",
-        "additive",
+        "additive training_table",
         "settings",
         "curves evaluation",
         "data",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -16,13 +16,13 @@ from threadpoolctl import threadpool_limits
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.matrices.ensemble import SpectralEnsemble
+from eigenserve.model.rows.readings import Reading
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.additive.pairs import pair_term
 from eigenserve.training.data.audit import audit
-from eigenserve.training.data.exposure import per_unit
+from eigenserve.training.data.columns import Columns, read_columns
 from eigenserve.training.data.schema import infer_features
-from eigenserve.training.data.table import Target, fingerprint, positive_column, split_target
-from eigenserve.training.data.teacher import attach_teacher, with_teacher
+from eigenserve.training.data.target import Target
 from eigenserve.training.evaluation.metrics import score_metrics
 from eigenserve.training.planning.clock import Clock
 from eigenserve.training.planning.machine import this_machine
@@ -30,7 +30,7 @@ from eigenserve.training.planning.phases import Phases
 from eigenserve.training.planning.plan import FitPlan
 from eigenserve.training.progress import Reporter, Silent
 from eigenserve.training.releases import releases
-from eigenserve.training.search.assemble import build_ensemble
+from eigenserve.training.search.assemble import build_ensemble, proved_of
 from eigenserve.training.search.blend import best_blend
 from eigenserve.training.search.calibration import calibration, interval_radii
 from eigenserve.training.search.fixed_length import REFIT, train_fixed
@@ -42,10 +42,10 @@ from eigenserve.training.search.links import prepare_linked
 from eigenserve.training.search.members import identity_params
 from eigenserve.training.search.planned import plan_fit
 from eigenserve.training.search.priming import prime_kernels
-from eigenserve.training.search.promises import proved_of
 from eigenserve.training.search.ranks import Ranks
 from eigenserve.training.search.workbench import TrainedMember, Workbench
 from eigenserve.training.settings import FitSettings
+from eigenserve.training.training_table import TrainingTable, training_table
 
 MIN_ROWS = 20
 #: The largest number of a target must lie between these sizes: beyond, its squares leave float64 in metrics and scales.
@@ -78,7 +78,7 @@ class Fitted:
 
 
 def fit(
-    frame: pd.DataFrame,
+    frame: pd.DataFrame | TrainingTable,
     target: str,
     settings: FitSettings,
     reporter: Reporter | None = None,
@@ -97,30 +97,25 @@ def fit(
     Raises:
         UserError: a table or a setting that cannot be trained on.
     """
-    frame, teacher = attach_teacher(frame, settings.teacher)
-    table, goal, notes = split_target(_chosen(frame, target, settings, teacher), target, settings.task)
-    if len(table) < MIN_ROWS:
-        raise UserError(f"at least {MIN_ROWS} rows are needed; got {len(table)}")
-    weight = _weights(table, goal, settings)
-    power = settings.deviance_power(goal.task)
-    goal, weight = per_unit(table, goal, weight, settings.exposure, settings.offset, power or 1.0)
-    goal = with_teacher(goal, table, teacher)
-    table = table.drop(columns=[*_roles(settings), *teacher])
-    fitted = fit_rows(table, goal, weight, settings, reporter, journal, ranks, clock)
-    card = {**fitted.model.card, "data": {"rows": len(frame), "sha256": fingerprint(frame)}}
-    return replace(fitted, model=replace(fitted.model, card=card), notes=(*notes, *fitted.notes))
+    table = frame if isinstance(frame, TrainingTable) else training_table(frame, target, settings)
+    if len(table.features) < MIN_ROWS:
+        raise UserError(f"at least {MIN_ROWS} rows are needed; got {len(table.features)}")
+    fitted = fit_rows(
+        table.features, table.target, table.weight, settings, reporter, journal, ranks, table.readings, clock
+    )
+    card = {**fitted.model.card, "data": {"rows": table.rows, "sha256": table.sha256}}
+    return replace(fitted, model=replace(fitted.model, card=card), notes=(*table.notes, *fitted.notes))
 
 
-def plan(frame: pd.DataFrame, target: str, settings: FitSettings) -> FitPlan:
+def plan(frame: pd.DataFrame | TrainingTable, target: str, settings: FitSettings) -> FitPlan:
     """Plan what ``fit`` would do within the budget of time and memory.
 
     Raises:
         UserError: a table or a setting that cannot be trained on.
     """
-    frame, teacher = attach_teacher(frame, settings.teacher)
-    table, goal, _ = split_target(_chosen(frame, target, settings, teacher), target, settings.task)
-    table = table.drop(columns=[*_roles(settings), *teacher])
-    return plan_fit(infer_features(table), table, goal, settings)
+    table = frame if isinstance(frame, TrainingTable) else training_table(frame, target, settings)
+    space = infer_features(table.features, readings=table.readings)
+    return plan_fit(space, table.features, table.target, settings)
 
 
 def fit_rows(
@@ -131,6 +126,7 @@ def fit_rows(
     reporter: Reporter | None = None,
     journal: Journal | None = None,
     ranks: Ranks | None = None,
+    readings: Mapping[str, Reading] | None = None,
     clock: Clock | None = None,
 ) -> Fitted:
     """Fit rows whose target and weights are at hand already.
@@ -143,6 +139,7 @@ def fit_rows(
         reporter: receives how far it has come.
         journal: of the search.
         ranks: the processes that share the training.
+        readings: how the columns' texts are read; None for a table of raw values, which is then read here.
         clock: of the budget.
 
     Raises:
@@ -154,11 +151,13 @@ def fit_rows(
         clock = clock or Clock(settings.budget)
         with clock.paused():
             prime_kernels()
-        return _fit_rows(table, goal, weight, settings, reporter or Silent(), journal, ranks or Ranks(), clock)
+        read = Columns(table, readings) if readings is not None else read_columns(table)
+        fitted = _fit_rows(read, goal, weight, settings, reporter or Silent(), journal, ranks or Ranks(), clock)
+        return replace(fitted, notes=(*read.notes, *fitted.notes))
 
 
 def _fit_rows(
-    table: pd.DataFrame,
+    read: Columns,
     goal: Target,
     weight: FloatArray,
     settings: FitSettings,
@@ -169,7 +168,9 @@ def _fit_rows(
 ) -> Fitted:
     _check_size(goal)
     bent = {*settings.convex, *settings.concave}
-    space = infer_features(table, bent, bent | {name for name, _ in (*settings.monotone, *settings.max_strength)})
+    table = read.frame
+    shaped = bent | {name for name, _ in (*settings.monotone, *settings.max_strength)}
+    space = infer_features(table, bent, shaped, read.readings)
     plan = ranks.agree(lambda: plan_fit(space, table, goal, settings))
     scope, cores = plan.scope, this_machine().cores
     phases = Phases(reporter, plan.seconds)
@@ -313,37 +314,3 @@ def _describe(picks: Sequence[Judged]) -> list[dict[str, Any]]:
         }
         for (candidate, steps, loss), count in counts.items()
     ]
-
-
-def _weights(table: pd.DataFrame, goal: Target, settings: FitSettings) -> FloatArray:
-    """Return how much each row counts, (N,)."""
-    weight = np.ones(len(table)) if settings.weight is None else positive_column(table, settings.weight)
-    if settings.class_weight == "balanced":
-        if not goal.classes:
-            raise UserError(f"class_weight balanced needs classes; the task is {goal.task}")
-        codes = goal.values.astype(int)
-        weight = weight / np.bincount(codes, weight, minlength=len(goal.classes))[codes]
-    for name in ("exposure", "offset"):
-        if getattr(settings, name) is not None and settings.deviance_power(goal.task) is None:
-            raise UserError(
-                f"{name} needs counts or costs (the task poisson, or the loss gamma or tweedie); "
-                f"the task is {goal.task} with the loss {settings.loss}"
-            )
-    return weight
-
-
-def _roles(settings: FitSettings) -> list[str]:
-    """List the columns that are neither features nor the target."""
-    return [name for name in (settings.weight, settings.exposure, settings.offset) if name is not None]
-
-
-def _chosen(frame: pd.DataFrame, target: str, settings: FitSettings, teacher: Sequence[str] = ()) -> pd.DataFrame:
-    """Select the columns that the settings ask for, and the target."""
-    roles = [*_roles(settings), *teacher]
-    for name in (*settings.features, *settings.exclude, *roles):
-        if name not in frame:
-            raise UserError(f"no column {name!r}; the columns are {', '.join(frame.columns)}")
-        if name == target:
-            raise UserError(f"column {name!r} is the target; it cannot be used otherwise")
-    wanted = {target, *roles, *(settings.features or frame.columns)} - set(settings.exclude)
-    return frame[[name for name in frame if name in wanted]]

@@ -61,6 +61,14 @@ class FitSettings:
         budget: seconds that the whole fit may take, training on all rows and the report included.
         max_memory: bytes that the process may use; None for half of what is free, with what it has.
         seed: of everything random.
+        groups: column whose rows of one value are judged together: never trained on and judged by each other.
+        time: column of times; the latest rows are judged by what is trained on earlier ones.
+        positive: of two classes, the one whose probability is predicted; None for the last in order.
+        decimal: the decimal mark of numbers that are written as texts; None to infer it.
+        date_format: (column, format) of dates that are not in ISO 8601; "" for all columns. Others are inferred.
+        missing: texts for a missing value instead of the usual ones, or COLUMN=TEXT|TEXT for one column; None for
+            the usual ones.
+        types: (column, number, category, date, time or boolean) where the type is not to be inferred.
     """
 
     task: Task | None = None
@@ -90,6 +98,13 @@ class FitSettings:
     budget: float = 60.0
     max_memory: float | None = None
     seed: int = 0
+    groups: str | None = None
+    time: str | None = None
+    positive: str | None = None
+    decimal: str | None = None
+    date_format: tuple[tuple[str, str], ...] = ()
+    missing: tuple[str, ...] | None = None
+    types: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         _require(self.task in (None, *get_args(Task)), f"task must be one of {_list(Task)}; got {self.task!r}")
@@ -127,11 +142,13 @@ class FitSettings:
                 (name == "learning_rate" and value is None) or (_number(value) and 0 < value < high),
                 f"{name} must be above 0 and below {high:g}; got {value!r}",
             )
+        _require(self.positive is None or isinstance(self.positive, str), "positive must be a class")
+        _require(self.decimal in (None, ".", ","), f"decimal must be . or ,; got {self.decimal!r}")
         memory = self.max_memory
         _require(
             memory is None or (_number(memory) and memory > 0), f"max_memory must be above 0 bytes; got {memory!r}"
         )
-        for name in ("weight", "exposure", "offset", "teacher"):
+        for name in ("weight", "exposure", "offset", "teacher", "groups", "time"):
             value = getattr(self, name)
             _require(value is None or isinstance(value, str), f"{name} must be a column; got {value!r}")
         _require(
@@ -242,7 +259,10 @@ def make_settings(given: Mapping[str, Any]) -> FitSettings:
         values["max_memory"] = _bytes(values["max_memory"])
     if "max_strength" in values:
         values["max_strength"] = _strengths(values["max_strength"])
-    for key in ("features", "exclude", "convex", "concave"):
+    for key in ("types", "date_format"):
+        if key in values:
+            values[key] = _by_column(key, values[key])
+    for key in ("features", "exclude", "convex", "concave", "missing"):
         if isinstance(values.get(key), list):
             values[key] = tuple(values[key])
     try:
@@ -276,6 +296,18 @@ def _monotone(given: object) -> tuple[tuple[str, str], ...]:
         if len(entry) != 2 or entry[1] not in ("+", "-"):
             raise UserError(f"monotone must be like f=+,g=-; got {'='.join(map(str, entry))!r}")
     return tuple((str(name), str(direction)) for name, direction in entries)
+
+
+def _by_column(key: str, given: object) -> tuple[tuple[str, str], ...]:
+    """Read "f=date,g=number" or {"f": "date"} as pairs; of formats of dates, one without a column is for all."""
+    if isinstance(given, str):
+        # A comma may stand in a format or in a name: it separates entries where a name and = follow.
+        given = [entry.rsplit("=", 1) if "=" in entry else [entry] for entry in re.split(r",(?=[^=,]+=)", given)]
+    pairs = [("", *entry) if key == "date_format" and len(entry) == 1 else entry for entry in _entries(given)]
+    for pair in pairs:
+        example = "when=%d/%m/%Y" if key == "date_format" else "zip=category,size=number"
+        _require(len(pair) == 2, f"{key} must be like {example}; got {'='.join(map(str, pair))!r}")
+    return tuple((str(name), str(value)) for name, value in pairs)
 
 
 def _bytes(given: object) -> object:

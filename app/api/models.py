@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from eigenserve.app.registry import ModelRegistry, ServedModel
@@ -52,5 +53,6 @@ def _feature(feature: Feature, space: FeatureSpace) -> dict[str, Any]:
         "high": feature.high if numeric else None,
         "categories": list(feature.categories) if feature.kind == "categorical" else None,
         "missing": feature.missing,
+        "reading": asdict(feature.reading),
         "cycles": [other.name for other in space.features if other.source == feature.name],
     }

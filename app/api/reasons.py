@@ -10,11 +10,10 @@ from fastapi import APIRouter, Request, Response
 from eigenserve.app.api.counterfactuals import counterfactual_entries
 from eigenserve.app.api.openapi import json_body, problems
 from eigenserve.app.engine.calls import Call
-from eigenserve.app.engine.queue import Patience
 from eigenserve.app.problems import invalid
 from eigenserve.app.registry import ServedModel
 from eigenserve.app.wire.answers import finite, json_response
-from eigenserve.app.wire.bodies import parse_json
+from eigenserve.app.wire.json_rows import parse_large
 from eigenserve.app.wire.requests import Asked, check_envelope, read_reference, read_rows
 from eigenserve.app.wire.schemas.reasons import ReasonsRequest, ReasonsResponse
 from eigenserve.model.explanations.reference import TRAINING
@@ -28,7 +27,7 @@ class FindReasons(Call):
 
     def read(self, body: bytes) -> Asked:
         """Return the rows of a body, and keep what is asked of them."""
-        request = check_envelope(parse_json(body), ReasonsRequest)
+        request = check_envelope(parse_large(body), ReasonsRequest)
         served, rows = read_rows(request, self.service.registry, self.service.settings.max_rows)
         model = served.model
         if model.task == "multiclass":
@@ -40,17 +39,14 @@ class FindReasons(Call):
         self.asked = request
         return Asked(served, rows, reference=read_reference(served, "integrated", request.reference))
 
-    async def answer(self) -> Response:
-        """Receive, read, find, write."""
-        body = await self.body()
+    async def respond(self, body: bytes) -> Response:
+        """Read, find, write."""
         asked = await self.sized(body, lambda: self.read(body))
-        return await self.heavy(
-            (asked.served.name, "reasons"), asked.count, lambda patience: self._find(asked, patience)
-        )
+        return await self.heavy((asked.served.name, "reasons"), asked.count, lambda: self._find(asked))
 
-    def _find(self, asked: Asked, patience: Patience) -> Response:
+    def _find(self, asked: Asked) -> Response:
         self.count(asked, "reasons")
-        model, columns = asked.served.model, asked.columns()
+        model, columns = asked.served.model, asked.columns(self.check)
         finite(asked.served, model.scores(columns), asked.loc)
         names = {*model.features.names, *model.groups}
         found = find_reasons(
@@ -62,7 +58,7 @@ class FindReasons(Call):
             reference=asked.reference,
             groups=model.groups,
             wording=read_wording(model.card.get("reasons") or {}, names),
-            check=patience.check,
+            check=self.check,
         )
         reference = TRAINING if asked.reference is None else asked.reference.name
         return reasons_answer(asked.served, reference, found)

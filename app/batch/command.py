@@ -31,6 +31,8 @@ def add_score(commands: Any) -> None:
     score.add_argument(
         "--on-error", choices=["stop", "null"], default="stop", help="at a bad row: stop (default), or write null"
     )
+    score.add_argument("--csv-separator", metavar="MARK", help="what separates CSV cells, or tab (default: inferred)")
+    score.add_argument("--encoding", help="of a CSV file (default: UTF-8, or what its bytes say)")
     score.add_argument("--engine", choices=["local", "ray"], default="local", help="where to score (default local)")
     score.add_argument("--ray-address", metavar="ADDRESS", help="Ray cluster (default: RAY_ADDRESS, or a new one)")
     score.add_argument("--threads", type=int, metavar="N", help="threads of the solver (default: all cores)")
@@ -67,6 +69,7 @@ def _score(parsed: argparse.Namespace) -> None:
     from eigenserve.app.batch.run import score_file
     from eigenserve.model import load_model
     from eigenserve.model.kernels.threads import set_num_threads
+    from eigenserve.model.rows.csv_layout import csv_separator
 
     if parsed.threads is not None:
         set_num_threads(parsed.threads)
@@ -88,6 +91,8 @@ def _score(parsed: argparse.Namespace) -> None:
             method=method,
             reference=parsed.reference,
             on_error=parsed.on_error,
+            separator=csv_separator(parsed.csv_separator),
+            encoding=parsed.encoding,
             engine=engine,
             progress=progress,
         )

@@ -10,50 +10,54 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.rows.cells import SECONDS_PER_DAY, encode_cell
+from eigenserve.model.rows.cells import SECONDS_PER_DAY
 from eigenserve.model.rows.features import Feature, FeatureSpace
 
 #: (row, position of the feature) -> what is wrong.
 Faults = dict[tuple[int, int], str]
 #: Days since 1970 of the years 1 and 10,000, which Python's times lie between.
 _FIRST_DAY, _LAST_DAY = -719_162, 2_932_897
+#: A number as programs write it, in RE2's words.
+_PLAIN = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
 
-def encode_table(features: FeatureSpace, table: pa.Table, is_text: bool) -> tuple[FloatArray, Faults]:
+def encode_table(features: FeatureSpace, table: pa.Table) -> tuple[FloatArray, Faults]:
     """Encode a table's rows as (N, F) float64, and find every cell that does not fit the model.
 
     Args:
         features: of the model.
         table: with a column for each of them but cycles of dates.
-        is_text: whether numbers are written as text, as in CSV.
     """
     out = np.full((table.num_rows, len(features)), np.nan)
     faults: Faults = {}
     for j, feature in enumerate(features.features[: len(features.input_names)]):
         column = table.column(feature.name)
-        for row, message in _encode_column(feature, column, is_text, out[:, j]):
+        for row, message in _encode_column(feature, column, out[:, j]):
             faults[row, j] = message
     features.fill_cycles(out)
     return out, faults
 
 
-def _encode_column(feature: Feature, column: Any, is_text: bool, out: FloatArray) -> Sequence[tuple[int, str]]:
+def _encode_column(feature: Feature, column: Any, out: FloatArray) -> Sequence[tuple[int, str]]:
     """Fill ``out``; what is wrong, by row."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_decimal(column.type):
         column = column.cast(pa.float64())
-    if feature.kind == "numeric" and is_text:
-        numbers = _parsed(column)
-        if numbers is None:
-            return _encode_cells(feature, [_number(text) for text in column.to_pylist()], out)
-        column = numbers
+    if pa.types.is_null(column.type):
+        column = column.cast(pa.string())
+    if pa.types.is_duration(column.type):
+        column = column.cast(pa.duration("us"), safe=False)
+    if pa.types.is_time64(column.type):
+        column = column.cast(pa.time64("us"), safe=False)
+    if feature.kind == "numeric" and feature.reading.takes_plain and _is_text(column.type):
+        column = _parsed(feature, column)
     kind = column.type
     if feature.kind == "numeric" and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         out[:] = column.to_numpy()
         infinite = np.flatnonzero(np.isinf(out))
-        return [(row, encode_cell("numeric", {}, out[row])[1]) for row in infinite.tolist()]
+        return [(row, feature.encode(out[row])[1]) for row in infinite.tolist()]
     if feature.kind == "datetime" and (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
         moments = column.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False)
         micros = moments.cast(pa.int64())
@@ -84,7 +88,7 @@ def _encode_distinct(feature: Feature, column: Any, out: FloatArray) -> Sequence
         return _encode_cells(feature, _values(column), out)
     codes, messages = [np.nan], [""]
     for value in _values(encoded.dictionary):
-        code, message = encode_cell(feature.kind, feature.codes, value)
+        code, message = feature.encode(value)
         codes.append(code)
         messages.append(message)
     places = pc.add(encoded.indices.cast(pa.int64()), 1).fill_null(0).to_numpy()
@@ -112,23 +116,21 @@ def _value(scalar: Any) -> Any:
 def _encode_cells(feature: Feature, values: Sequence[Any], out: FloatArray) -> Sequence[tuple[int, str]]:
     faults = []
     for row, value in enumerate(values):
-        out[row], message = encode_cell(feature.kind, feature.codes, value)
+        out[row], message = feature.encode(value)
         if message:
             faults.append((row, message))
     return faults
 
 
-def _parsed(column: Any) -> Any:
-    """Parse a column of texts as numbers; None where one is not a number, or is written as only Python reads it."""
-    try:
-        return column.cast(pa.float64())
-    except pa.ArrowInvalid:
-        return None
+def _is_text(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
-def _number(text: str | None) -> float | str | None:
-    """Read a cell of CSV as ``app.wire.tables`` does: text that is not a number stays text, to be named."""
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return text
+def _parsed(feature: Feature, column: Any) -> Any:
+    """Return texts as numbers, or as they are where one of them is not written as programs write numbers."""
+    texts = pc.utf8_trim_whitespace(column.cast(pa.large_string()))
+    missing = pc.is_in(texts, value_set=pa.array(sorted(feature.reading.missing_texts), pa.large_string()))
+    texts = pc.if_else(missing, pa.scalar(None, pa.large_string()), texts)
+    if pc.all(pc.match_substring_regex(texts, _PLAIN)).as_py() is False:
+        return column
+    return pc.utf8_ltrim(texts, "+").cast(pa.float64())

@@ -35,7 +35,7 @@ def score_here(scorer: Scorer, table: TableFile, first: int) -> Iterator[ScoredP
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="score") as pool:
         try:
             for part in table.parts(scorer.part_rows, first):
-                waiting.append((part.done, pool.submit(scorer.score, part, table.is_text)))
+                waiting.append((part.done, pool.submit(scorer.score, part)))
                 if len(waiting) > AT_ONCE:
                     yield oldest()
             while waiting:

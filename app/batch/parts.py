@@ -14,7 +14,7 @@ import pyarrow.parquet
 
 from eigenserve.app.batch.errors import ScoreError
 from eigenserve.app.batch.folders import Folder
-from eigenserve.app.batch.places import SUFFIXES, Place
+from eigenserve.app.batch.places import OUTPUTS, Place
 from eigenserve.app.batch.scorer import ScoredPart
 
 #: Rows of a Parquet row group, about, and the numbers it holds at most.
@@ -34,8 +34,8 @@ def is_csv(place: Place) -> bool:
     Raises:
         ScoreError: a suffix that says of no format.
     """
-    if place.suffix not in SUFFIXES:
-        raise ScoreError(f"--out must end in one of {', '.join(SUFFIXES)}; got {place.text}")
+    if place.suffix not in OUTPUTS:
+        raise ScoreError(f"--out must end in one of {', '.join(OUTPUTS)}; got {place.text}")
     return place.suffix in (".csv", ".csv.gz")
 
 

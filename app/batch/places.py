@@ -15,7 +15,9 @@ from typing import IO, Any
 from eigenserve.app.batch.errors import ScoreError
 
 #: Formats of tables, by what a file's name ends in.
-SUFFIXES = (".csv", ".csv.gz", ".parquet", ".pq", ".arrow", ".feather")
+TEXTS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
+OUTPUTS = (".csv", ".csv.gz", ".parquet", ".pq", ".arrow", ".feather")
+SUFFIXES = (*TEXTS, *OUTPUTS[2:])
 #: Bytes at either end of a file that distinguish it from another one of the same size. A Parquet file ends with the
 #: statistics of all its columns.
 SAMPLE_BYTES = 2**20
@@ -69,6 +71,11 @@ class Place:
     def suffix(self) -> str:
         """Return the ending of the name, one of ``SUFFIXES``; empty for none of them."""
         return next((suffix for suffix in SUFFIXES if self.text.lower().endswith(suffix)), "")
+
+    @property
+    def compression(self) -> str:
+        """Return ".gz" for a compressed text, "" for others."""
+        return ".gz" if self.suffix.endswith(".gz") else ""
 
     def open(self) -> IO[bytes]:
         """Open the file, to read from and to seek in.

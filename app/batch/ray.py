@@ -68,7 +68,12 @@ def _score(ray: Any, scorer: Scorer, table: TableFile, first: int) -> Iterator[S
     total = table.count_rows()
     reads = _reads(total, scorer.part_rows, first)
     model = (to_bytes(scorer.served.model), scorer.served.name, scorer.served.version, asdict(scorer.options))
-    source = {"text": table.place.text, "names": list(table.names), "part_rows": scorer.part_rows}
+    source = {
+        "text": table.place.text,
+        "names": list(table.names),
+        "csv": {"separator": table.separator, "encoding": table.encoding},
+        "part_rows": scorer.part_rows,
+    }
     cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
     scored = (
         ray.data.from_items(reads, override_num_blocks=len(reads))
@@ -78,7 +83,7 @@ def _score(ray: Any, scorer: Scorer, table: TableFile, first: int) -> Iterator[S
             RayScorer,
             batch_size=1,
             batch_format="pyarrow",
-            fn_constructor_args=(*model, table.is_text),
+            fn_constructor_args=model,
             num_cpus=1,
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=cores),
         )
@@ -102,10 +107,12 @@ def _reads(total: int | None, part_rows: int, first: int) -> list[dict[str, int]
     return [{"first": at, "stop": min(count, at + PARTS_PER_READ)} for at in range(first, count, PARTS_PER_READ)]
 
 
-def _read(batch: pa.Table, text: str, names: list[str], part_rows: int) -> Iterator[pa.Table]:
+def _read(
+    batch: pa.Table, text: str, names: list[str], csv: Mapping[str, str | None], part_rows: int
+) -> Iterator[pa.Table]:
     """Yield parts as rows of a table, one each, so that none is divided on its way."""
     (read,) = batch.to_pylist()
-    parts = TableFile(Place(text), names).parts(part_rows, read["first"])
+    parts = TableFile(Place(text), names, **csv).parts(part_rows, read["first"])
     try:
         for part in itertools.islice(parts, read["stop"] - read["first"] if read["stop"] else None):
             sink = pa.BufferOutputStream()
@@ -125,13 +132,10 @@ def _one_row(**values: Any) -> pa.Table:
 class RayScorer:
     """Score parts with one model, as a Ray actor."""
 
-    def __init__(
-        self, files: Mapping[str, bytes], name: str, version: int, options: Mapping[str, Any], is_text: bool
-    ) -> None:
+    def __init__(self, files: Mapping[str, bytes], name: str, version: int, options: Mapping[str, Any]) -> None:
         # An actor is given one core.
         set_num_threads(1)
         self._scorer = Scorer(ServedModel(name, version, from_bytes(files)), Options(**options))
-        self._is_text = is_text
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Score one part."""
@@ -140,4 +144,4 @@ class RayScorer:
             return _one_row(**asdict(ScoredPart(UNREADABLE, 0, 0, b"", row["fault"])))
         with pa.ipc.open_stream(row["content"]) as stream:
             part = Part(row["number"], row["first_row"], stream.read_all())
-        return _one_row(**asdict(self._scorer.score(part, self._is_text)))
+        return _one_row(**asdict(self._scorer.score(part)))

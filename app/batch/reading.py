@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import gzip
 import io
 import itertools
 import zlib
@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet
 
 from eigenserve.app.batch.errors import ScoreError
-from eigenserve.app.batch.places import SUFFIXES, Place
-from eigenserve.model.rows.cells import MISSING_TEXTS
+from eigenserve.app.batch.places import SUFFIXES, TEXTS, Place
+from eigenserve.model.rows.csv_arrow import text_batches
+from eigenserve.model.rows.csv_layout import HEAD_BYTES, CsvError, CsvLayout, encoding_of, infer_layout
 
 #: Bytes of text, or of a Parquet column, that are read at a time: what is in memory does not depend on how long
 #: a file or its row groups are.
@@ -48,13 +48,17 @@ class TableFile:
     Attributes:
         place: the file.
         names: the columns to read.
+        separator, encoding: of CSV, where they are given.
         done: the share of the file that an engine has scored so far, 0 to 1.
     """
 
     place: Place
     names: Sequence[str]
+    separator: str | None = None
+    encoding: str | None = None
     done: float = field(default=0.0, init=False)
     _read: float = field(default=0.0, init=False)
+    _packed: IO[bytes] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if self.place.suffix not in SUFFIXES:
@@ -63,7 +67,7 @@ class TableFile:
     @property
     def is_text(self) -> bool:
         """Return whether numbers are written as text."""
-        return self.place.suffix in (".csv", ".csv.gz")
+        return self.place.suffix in TEXTS
 
     def count_rows(self) -> int | None:
         """Count its rows, if that needs no reading: then it can be read from several places at once."""
@@ -96,6 +100,8 @@ class TableFile:
             elif number == 0:
                 columns = {name: pa.array([], pa.string()) for name in self.names}
                 yield Part(0, 0, pa.table(columns) if schema is None else schema.empty_table())
+        except CsvError as error:
+            raise ScoreError(f"{self.place.text}: {error}") from error
         except (pa.ArrowException, OSError, EOFError, ValueError, zlib.error) as error:
             raise ScoreError(f"{self.place.text} cannot be read: {error}") from error
 
@@ -103,7 +109,7 @@ class TableFile:
         """Record batches from row ``start`` on."""
         with self.place.open() as file:
             if self.is_text:
-                yield from _skip(self._text(file), start)
+                yield from _skip(self._text(), start)
             elif self.place.suffix in (".parquet", ".pq"):
                 yield from self._parquet(file, start, rows)
             else:
@@ -149,44 +155,37 @@ class TableFile:
                     self._read = source.tell() / size
                     yield batch.select(self.names)
 
-    def _text(self, file: IO[bytes]) -> Iterator[pa.RecordBatch]:
-        """Yield every cell as a text, one that training takes for missing as null."""
-        self._check(self._header())
-        size = max(1, file.seek(0, io.SEEK_END))
-        file.seek(0)
-        counted = _Counted(file)
-        source: Any = pa.PythonFile(counted, "r")
-        if self.place.suffix == ".csv.gz":
-            source = pa.CompressedInputStream(source, "gzip")
-        texts = dict.fromkeys(self.names, pa.string())
-        reader = pa.csv.open_csv(
-            source,
-            # One thread: it then says in which line a fault is.
-            pa.csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES),
-            pa.csv.ParseOptions(newlines_in_values=True),
-            pa.csv.ConvertOptions(
-                include_columns=list(self.names),
-                column_types=texts,
-                null_values=sorted(MISSING_TEXTS),
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=True,
-            ),
-        )
-        for batch in reader:
-            self._read = counted.count / size
-            yield batch
-
-    def _header(self) -> list[str]:
-        import gzip
-
+    def _text(self) -> Iterator[pa.RecordBatch]:
+        """Yield every cell as a text."""
+        layout = self._layout()
+        self._check([name for name in layout.names if name])
+        positions = [layout.names.index(name) for name in self.names]
         with self.place.open() as file:
-            stream: Any = gzip.GzipFile(fileobj=file) if self.place.suffix == ".csv.gz" else file
-            # Decoded in blocks, of which only the first line matters here: further ones may hold what is ignored.
-            lines = csv.reader(io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline=""))
-            header = next((line for line in lines if line), None)
-        if header is None:
-            raise ScoreError(f"{self.place.text} must have a first line with the names of the columns; got nothing")
-        return header
+            size = max(1, file.seek(0, io.SEEK_END))
+        for batch in text_batches(self._open, layout, positions, block_bytes=BLOCK_BYTES):
+            self._read = 1.0 if self._packed is None or self._packed.closed else self._packed.tell() / size
+            yield pa.RecordBatch.from_arrays(
+                [batch.column(batch.schema.get_field_index(str(i))) for i in positions], list(self.names)
+            )
+
+    def _open(self) -> IO[bytes]:
+        """Open the file of texts, decompressed."""
+        self._packed = file = self.place.open()
+        if not self.place.compression:
+            return file
+        unpacked = gzip.GzipFile(fileobj=file)
+        unpacked.myfileobj = file  # type: ignore[assignment]  # closed with it
+        return unpacked  # type: ignore[return-value]
+
+    def _layout(self) -> CsvLayout:
+        encoding = self.encoding
+        with self._open() as file:
+            if encoding is None and not self.place.is_url:
+                encoding = encoding_of(file)
+                file.seek(0)
+            head = file.read(HEAD_BYTES)
+            complete = not file.read(1)
+        return infer_layout(head, complete=complete, wanted=self.names, separator=self.separator, encoding=encoding)
 
     def _check(self, present: Sequence[str]) -> None:
         for name in self.names:
@@ -220,22 +219,6 @@ class Waiting:
             missing -= len(batch)
         self.count -= rows
         return pa.Table.from_batches(taken)
-
-
-class _Counted(io.RawIOBase):
-    """Wrap a file and count how much of it was read."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.count = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        content = self._file.read(size)
-        self.count += len(content)
-        return content
 
 
 def _skip(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:

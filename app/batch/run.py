@@ -48,6 +48,8 @@ def score_file(
     method: str | None = None,
     reference: str | None = None,
     on_error: OnError = "stop",
+    separator: str | None = None,
+    encoding: str | None = None,
     engine: Engine = score_here,
     progress: ScoreProgress | None = None,
 ) -> Summary:
@@ -63,6 +65,7 @@ def score_file(
         method: of explanations; None for predictions alone.
         reference: what "integrated" compares with, by name.
         on_error: "stop" at the first bad row, or give bad rows no answer ("null").
+        separator, encoding: of CSV, where they are given.
         engine: who scores.
         progress: receives how far it has come.
 
@@ -73,10 +76,11 @@ def score_file(
     if data.is_same(out):
         raise ScoreError(f"--out must not be DATA itself: {out.text} is {data.text}")
     scorer = Scorer(serve(model), Options(method, on_error, is_csv(out), reference))
-    table = TableFile(data, model.features.input_names)
+    table = TableFile(data, model.features.input_names, separator, encoding)
     model_files = {name: content.hex() for name, content in to_bytes(model).items()}
     identity = data.identity()
-    key = fingerprint(arithmetic(), model_files, [method, reference, out.suffix], data.text, identity)
+    options = [method, reference, out.suffix, separator, encoding]
+    key = fingerprint(arithmetic(), model_files, options, data.text, identity)
     folder = folder_beside(out)
     with folder.lock():
         parts = Parts(folder, key)

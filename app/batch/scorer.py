@@ -88,10 +88,10 @@ class Scorer:
     def _reference(self) -> Reference | None:
         return None if self.options.reference is None else self.served.model.reference(self.options.reference)
 
-    def score(self, part: Part, is_text: bool) -> ScoredPart:
+    def score(self, part: Part) -> ScoredPart:
         """Answer a part's rows, in their order."""
         model = self.served.model
-        columns, faults = encode_table(model.features, part.rows, is_text)
+        columns, faults = encode_table(model.features, part.rows)
         bad = sorted({row for row, _ in faults})
         # Whatever a bad row says, it must not disturb the others.
         columns[bad] = np.nan

@@ -12,6 +12,7 @@ from typing import ClassVar, TypeVar
 from fastapi import Request, Response
 
 from eigenserve.app.engine.explanation_parts import included
+from eigenserve.app.engine.memory import Reservation
 from eigenserve.app.engine.queue import Job, Lane, Patience
 from eigenserve.app.engine.service import service_of
 from eigenserve.app.engine.small_requests import INLINE_BYTES
@@ -34,6 +35,8 @@ BINARY_BYTES_PER_ROW = 64
 #: Work of the rows that one request may have on the event loop: 64 of the demo model's, which has 8 members of dim 15.
 #: Measured: 0.4 ms.
 INLINE_WORK = 64 * 8 * 15
+#: Bytes of a sample of a body.
+SAMPLE_BYTES = 4096
 #: By how much an explanation takes longer than a prediction.
 EXPLANATION_WORK = 4
 #: Rows explained together: more would take memory, and are not faster.
@@ -50,7 +53,6 @@ class Call(ABC):
         answer_types: of the answers that the contract writes.
         media_type: of this body.
         accepted: of this answer.
-        memory: what it holds of the budget.
         check: to be called now and then by what may take long; raises when nobody waits for it any more.
     """
 
@@ -62,7 +64,7 @@ class Call(ABC):
         self.headers = body_headers(request.scope)
         self.media_type = check_media_type(self.headers, *self.media_types)
         self.check: Callable[[], None] = _go_on
-        self.memory = self.service.memory.reservation(client_of(request.scope))
+        self._memory: Reservation | None = None
         self.accepted = JSON
         if self.answer_types:
             self.accepted = accepted(request.headers.get("accept", ""), self.answer_types, self.media_type)
@@ -85,13 +87,22 @@ class Call(ABC):
         try:
             response = await self.respond(await self.body())
         except BaseException:
-            self.memory.release()
+            if self._memory is not None:
+                self._memory.release()
             raise
-        if isinstance(response, Answer):
-            response.release = self.memory.release
-        else:
-            self.memory.release()
+        if self._memory is not None:
+            if isinstance(response, Answer):
+                response.release = self._memory.release
+            else:
+                self._memory.release()
         return response
+
+    @property
+    def memory(self) -> Reservation:
+        """What the request holds of the budget; small ones never ask."""
+        if self._memory is None:
+            self._memory = self.service.memory.reservation(client_of(self.request.scope))
+        return self._memory
 
     @abstractmethod
     async def respond(self, body: bytes) -> Response:
@@ -166,7 +177,11 @@ class Call(ABC):
         """Return the bytes that a body's rows would have as usual: {} is a row, too, and takes as long."""
         if self.media_type != JSON:
             return len(body)
-        rows = min(max(body.count(b"{"), body.count(b"[")), self.service.settings.max_rows)
+        # Of samples: to count all of it would take longer than to receive it.
+        starts = (0, len(body) // 2, max(0, len(body) - SAMPLE_BYTES))
+        samples = [body[start : start + SAMPLE_BYTES] for start in starts]
+        density = max(max(part.count(b"{"), part.count(b"[")) / len(part) for part in samples)
+        rows = min(int(density * len(body)), self.service.settings.max_rows)
         return max(len(body), BYTES_PER_ROW[JSON] // 4 * rows)
 
     async def heavy(self, kind: Hashable, rows: int, work: Callable[[], T]) -> T:
@@ -271,7 +286,8 @@ class ExplainCall(Call):
 
     def _parts(self, asked: Asked) -> Iterator[Part]:
         """Explain some rows at a time, if that gives the same as all at once."""
-        model, columns, received = asked.served.model, asked.columns(self.check), self.memory.size
+        model, columns = asked.served.model, asked.columns(self.check)
+        received = 0 if self._memory is None else self._memory.size
         groups = model.groups if asked.groups is None else asked.groups
         step = PART_ROWS if asked.method in QUICK else len(columns)
         for start in range(0, len(columns), step):

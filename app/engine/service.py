@@ -93,8 +93,9 @@ class Service:
         trimmer = Trimmer()
         while True:
             await asyncio.sleep(TRIM_INTERVAL_S)
-            # While models are loaded, the least that the process needs is not known.
-            if self.registry.ready:
+            # Not while models are loaded, when the least that the process needs is not known, nor under load: others
+            # would wait for it, and fetch at once what was given back.
+            if self.registry.ready and not self.engine.large.rows and not self.engine.heavy.rows:
                 await asyncio.to_thread(trimmer.trim)
 
 

@@ -12,13 +12,13 @@ from starlette.exceptions import HTTPException
 from eigenserve import __version__
 from eigenserve.app.wire.answers import to_json
 from eigenserve.app.wire.downloads import Download, download_response
-from eigenserve.model.rows.cells import MISSING_TEXTS
+from eigenserve.model.rows.readings import CURRENCIES, FALSE_TEXTS, MAGNITUDES, MISSING_TEXTS, TRUE_TEXTS
 
 INDEX = "index.html"
 #: HTTP servers send no body where HEAD is asked.
 _METHODS = ["GET", "HEAD"]
 #: The one file of the page that is made, not read.
-MISSING_MODULE = "missing.js"
+CELL_TEXTS = "cell_texts.js"
 MEDIA_TYPES = {
     ".html": "text/html",
     ".js": "text/javascript",
@@ -76,7 +76,7 @@ def wants_page(accept: str) -> bool:
 
 def _assets() -> dict[str, Download]:
     """Read every file of the page by its path, once: they are a third of a megabyte."""
-    found = {MISSING_MODULE: Download(_missing_module(), MEDIA_TYPES[".js"])}
+    found = {CELL_TEXTS: Download(_cell_texts(), MEDIA_TYPES[".js"])}
 
     def take(folder: Traversable, prefix: str) -> None:
         for entry in folder.iterdir():
@@ -90,7 +90,13 @@ def _assets() -> dict[str, Download]:
     return found
 
 
-def _missing_module() -> bytes:
-    """Build a module of the texts that stand for a missing value, so that the page reads CSV as the service does."""
-    texts = json.dumps(sorted(MISSING_TEXTS))
-    return f"export const MISSING_TEXTS = new Set({texts});\n".encode()
+def _cell_texts() -> bytes:
+    """Write a module of the texts with a meaning, so that the page reads cells as the service does."""
+    sets = {
+        "MISSING_TEXTS": MISSING_TEXTS,
+        "TRUE_TEXTS": TRUE_TEXTS,
+        "FALSE_TEXTS": FALSE_TEXTS,
+        "CURRENCIES": CURRENCIES,
+    }
+    lines = [f"export const {name} = new Set({json.dumps(sorted(texts))});" for name, texts in sets.items()]
+    return "\n".join([*lines, f"export const MAGNITUDES = {json.dumps(MAGNITUDES)};", ""]).encode()

@@ -165,6 +165,7 @@ def serve(
     if service.store.failure is None and service.store.busy:
         # Nothing is left to do but to wait for a store that may never answer, and for the machine code it is loaded by.
         log.warning("the store does not answer; ending all the same")
+        logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)

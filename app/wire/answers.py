@@ -58,6 +58,11 @@ def predictions(served: ServedModel, scores: FloatArray) -> Any:
 def predict_answer(asked: Asked, scores: FloatArray) -> list[bytes]:
     """Write the answer of /predict."""
     served = asked.served
+    if len(scores) <= PIECE_ROWS:
+        document = {"model": served.name, "version": str(served.version), "predictions": predictions(served, scores)}
+        if asked.interval is not None:
+            document["intervals"] = served.model.intervals(scores, asked.interval)
+        return [to_json(document)]
     pieces = [to_json({"model": served.name, "version": str(served.version)})[:-1]]
     pieces += listed("predictions", prediction_pieces(served, scores), b",")
     if asked.interval is not None:
@@ -167,6 +172,8 @@ class Answer(Response):
 def answer_of(pieces: Iterable[bytes], media_type: str) -> Response:
     """Return pieces as an answer."""
     made = list(pieces)
+    if len(made) == 1 and len(made[0]) <= SENT_BYTES:
+        return Response(made[0], media_type=media_type)
     if sum(map(len, made)) <= SENT_BYTES:
         return Response(b"".join(made), media_type=media_type)
     return Answer(made, media_type)

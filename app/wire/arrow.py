@@ -153,6 +153,12 @@ def _values(column: Any, pyarrow: Any) -> Any:
     if types.is_run_end_encoded(kind):
         column = pyarrow.chunked_array([pyarrow.compute.run_end_decode(chunk) for chunk in column.chunks])
         kind = column.type
+    if types.is_integer(kind) and column.null_count == 0:
+        return column.to_numpy()  # codes may have more digits than a float holds
+    if types.is_duration(kind):
+        column = column.cast(pyarrow.duration("us"), safe=False)
+    if types.is_time64(kind):
+        column = column.cast(pyarrow.time64("us"), safe=False)
     if types.is_integer(kind) or types.is_floating(kind):
         return column.to_numpy().astype(np.float64, copy=False)
     if types.is_timestamp(kind):

@@ -77,7 +77,9 @@ def parse_large(body: bytes, key: str = "instances") -> Any:
     Raises:
         ProblemError: 422 not valid JSON; 413 what would take too much memory.
     """
-    slices = _slice(body, key) if len(body) > SLICED_BYTES else None
+    if len(body) <= SLICED_BYTES:
+        return parse_json(body)
+    slices = _slice(body, key)
     if slices is None:
         check_parsed_size(body)
         return parse_json(body)

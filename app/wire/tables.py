@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -19,14 +22,14 @@ from eigenserve.app.wire.bodies import CSV, not_utf8
 from eigenserve.app.wire.requests import Asked, check_cells, check_count, read_options
 from eigenserve.model import Explanation
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.rows.cells import MISSING_TEXTS
+from eigenserve.model.rows.csv_layout import HEAD_BYTES, CsvError, infer_layout, records
+from eigenserve.model.rows.features import Feature
 
+_PLAIN = re.compile(r"[-+0-9.eE]+")
 #: Values of one line of CSV: its row is a list before it can be counted.
 MAX_COLUMNS = 100_000
 #: Ends of lines: empty lines are nothing, but each takes its time.
 MAX_LINES = 2_000_000
-#: Names of columns that an error shows.
-MAX_NAMED = 20
 #: Rows read together. Measured: more make it no faster.
 CHUNK_ROWS, CHUNK_CELLS = 512, 2**18
 #: name -> values of all rows, of equal length.
@@ -135,80 +138,100 @@ def _options(query: Mapping[str, str]) -> dict[str, Any]:
     """Return a query's texts; of its interval, the number."""
     options: dict[str, Any] = dict(query)
     if options.get("interval"):
-        options["interval"] = _number(options["interval"])
+        # What is not a number stays a text, to be named.
+        with contextlib.suppress(ValueError):
+            options["interval"] = float(options["interval"])
     return options
 
 
 def _read_csv(body: bytes, served: ServedModel, max_rows: int, check: Callable[[], None]) -> Columns:
     """Read the model's columns, a few thousand rows at a time: of other columns and blank lines nothing is kept."""
-    kinds = {feature.name: feature.kind == "numeric" for feature in served.model.features.features}
+    features = {feature.name: feature for feature in served.model.features.features}
     if body.count(b"\n") + body.count(b"\r") > MAX_LINES:
         raise ProblemError(413, f"CSV must have at most {MAX_LINES} ends of lines; got more: send several requests")
-    lines = _Lines(io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline=""))
-    reader = csv.reader(lines, strict=True)
+    # Of other encodings only those that say so themselves: HTTP's text is UTF-8 unless its type says otherwise.
+    encoding = None if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
+    head, wanted = body[:HEAD_BYTES], served.model.features.input_names
     columns: Columns = {}
     count = 0
     try:
-        header = next((row for row in lines.rows(reader) if row), None)
-        if header is None:
-            raise invalid(("body",), "must have a first line with the names of the columns; got nothing")
-        if len(set(header)) != len(header):
-            raise invalid(("body",), f"the columns' names must differ; got {', '.join(header[:MAX_NAMED])}")
-        places = [i for i, name in enumerate(header) if name in kinds] or [0]
-        columns = {header[i]: [] for i in places}
-        step = max(1, min(CHUNK_ROWS, CHUNK_CELLS // len(header)))
-        while rows := list(islice((row for row in lines.rows(reader) if row), step)):
+        layout = infer_layout(head, complete=len(head) == len(body), wanted=wanted, encoding=encoding)
+        places = _places(layout.names, features)
+        columns = {layout.names[i]: [] for i in places}
+        width = len(layout.names)
+        content = io.BytesIO(body)
+        content.seek(layout.start)
+        lines = _Lines(io.TextIOWrapper(content, layout.encoding, newline=""), layout.separator)
+        found = lines.rows(row for _, row in records(lines, layout))
+        step = max(1, min(CHUNK_ROWS, CHUNK_CELLS // width))
+        while rows := list(islice(found, step)):
             check()
-            wrong = next((i for i, row in enumerate(rows) if len(row) != len(header)), None)
+            wrong = next((i for i, row in enumerate(rows) if len(row) != width), None)
             if wrong is not None:
-                expected, received = len(header), len(rows[wrong])
-                message = f"a row must have {expected} values as the header has; got {received}"
+                message = f"a row must have {width} values as the header has; got {len(rows[wrong])}"
                 raise invalid(("body", count + wrong), message)
             count += len(rows)
             check_count(count, max_rows)
             check_cells(count * len(places))
             for i in places:
-                columns[header[i]] += _cells(tuple(row[i] for row in rows), kinds.get(header[i], False))
+                name = layout.names[i]
+                cells = [row[i] for row in rows]
+                columns[name] += _numbers(features[name], cells) if name in features else cells
     except UnicodeDecodeError:
         raise invalid(("body",), not_utf8(body) or "must be UTF-8") from None
-    except csv.Error as error:
-        raise invalid(("body",), f"must be CSV; {error}") from None
+    except CsvError as error:
+        fault = not_utf8(body) if encoding == "utf-8" and "UTF-8" in str(error) else None
+        message = str(error) if str(error).startswith("must") else f"must be CSV; {error}"
+        raise invalid(("body",), fault or message) from None
     return columns
 
 
-class _Lines:
-    """Lines of a text, of which no row may have more commas than a table may have columns."""
+def _places(names: Sequence[str], features: Mapping[str, Feature]) -> list[int]:
+    """Find the columns of the model; another one where there is none, so that rows are counted.
 
-    def __init__(self, text: io.TextIOWrapper) -> None:
-        self._text = text
-        self._commas = 0
+    Raises:
+        ProblemError: 413 too many columns; 422 a feature that stands there twice.
+    """
+    if len(names) > MAX_COLUMNS:
+        raise ProblemError(413, f"a line of CSV must have at most {MAX_COLUMNS} values")
+    places = [i for i, name in enumerate(names) if name in features]
+    doubled = next((names[i] for n, i in enumerate(places) if names[i] in [names[j] for j in places[:n]]), None)
+    if doubled is not None:
+        raise invalid(("body",), f"the columns' names must differ; got {doubled!r} more than once")
+    return places or [0]
+
+
+class _Lines:
+    """Lines of a text, of which no row may have more separators than a table may have columns."""
+
+    def __init__(self, text: io.TextIOWrapper, separator: str) -> None:
+        self._text, self._separator = text, separator
+        self._count = 0
 
     def __iter__(self) -> Iterator[str]:
         for line in self._text:
-            self._commas += line.count(",")
-            if self._commas > MAX_COLUMNS:
+            self._count += line.count(self._separator)
+            if self._count > MAX_COLUMNS:
                 raise ProblemError(413, f"a line of CSV must have at most {MAX_COLUMNS} values")
             yield line
 
     def rows(self, reader: Iterator[list[str]]) -> Iterator[list[str]]:
         """Yield the rows that ``reader`` reads from these lines."""
         for row in reader:
-            self._commas = 0
+            self._count = 0
             yield row
 
 
-def _cells(texts: tuple[str, ...], numeric: bool) -> list[Any]:
-    """Read a column's cells; text that is not a number stays text, to be named."""
-    if numeric:
-        try:
-            return [None if text in MISSING_TEXTS else float(text) for text in texts]
-        except ValueError:
-            return [None if text in MISSING_TEXTS else _number(text) for text in texts]
-    return [None if text in MISSING_TEXTS else text for text in texts]
-
-
-def _number(text: str) -> float | str:
+def _numbers(feature: Feature, cells: list[str]) -> list[Any]:
+    """A feature's cells as numbers if all are written as programs write them, else as they are."""
+    if feature.kind != "numeric" or not feature.reading.takes_plain:
+        return cells
+    missing = feature.reading.missing_texts
+    present = [cell for cell in cells if cell not in missing]
+    # Letters and signs of nothing but plain numbers; float() reads more than those.
+    if not present or _PLAIN.fullmatch("".join(present)) is None:
+        return cells
     try:
-        return float(text)
+        return [None if cell in missing else float(cell) for cell in cells]
     except ValueError:
-        return text
+        return cells

@@ -137,12 +137,13 @@ def define(
     backward: Callable[..., Any],
     tangent: Callable[..., Any],
     batching: Callable[..., Any] | None = None,
+    devices: tuple[str, ...] = ("CPU", "CUDA"),
 ) -> Any:
-    """Register an operator of all devices and return it; ``backward`` and ``tangent`` as of `autograd_kernel`."""
+    """Register an operator and return it; ``backward`` and ``tangent`` as of `autograd_kernel`."""
     name = LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     overload = getattr(torch.ops.eigenserve, name).default
-    LIBRARY.impl(name, kernel, "CPU")
-    LIBRARY.impl(name, kernel, "CUDA")
+    for device in devices:
+        LIBRARY.impl(name, kernel, device)
     torch.library.register_fake(f"eigenserve::{name}", fake, lib=LIBRARY)
     torch.library.register_vmap(f"eigenserve::{name}", batching or batching_rule(overload), lib=LIBRARY)
     LIBRARY.impl(name, autograd_kernel(overload, backward, tangent), "Autograd", with_keyset=True)

@@ -22,6 +22,7 @@ from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.model.matrices.pencil import TridiagonalPencil
 from eigenserve.model.predictor import LINKS
 from eigenserve.model.rows.features import Feature, FeatureSpace
+from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.model.spectral import SpectralModel
 
 FORMAT_VERSION = 1
@@ -54,7 +55,7 @@ def to_bytes(model: SpectralModel) -> dict[str, bytes]:
         "link": model.link,
         "classes": list(model.classes),
         "target": model.target,
-        "features": [asdict(feature) for feature in model.features.features],
+        "features": [_feature_document(feature) for feature in model.features.features],
         "terms": [asdict(term) for term in pencil.terms],
         "curves": [asdict(curve) for curve in pencil.curves.curves],
         "eig_idx": model.ensemble.eig_idx,
@@ -196,7 +197,7 @@ def _model(document: dict[str, Any], weights: bytes, folder: Path) -> SpectralMo
         raise CheckpointError(
             f"{folder / WEIGHTS} does not match the sha256 in {DOCUMENT}: it is damaged or incomplete"
         )
-    features = FeatureSpace(tuple(_make(Feature, feature) for feature in document.pop("features")))
+    features = FeatureSpace(tuple(_feature(feature) for feature in document.pop("features")))
     terms = _named_apart(tuple(_make(Term, term) for term in document.pop("terms")), features)
     curves = CurveSet(tuple(_make(Curve, curve) for curve in document.pop("curves")))
     try:
@@ -226,6 +227,19 @@ def _model(document: dict[str, Any], weights: bytes, folder: Path) -> SpectralMo
         card=document,
         log_link=log_link,
     )
+
+
+def _feature_document(feature: Feature) -> dict[str, Any]:
+    """Return the JSON form of a feature, with its reading where that is not the plain one."""
+    document = asdict(feature)
+    if feature.reading == PLAIN:
+        del document["reading"]
+    return document
+
+
+def _feature(document: dict[str, Any]) -> Feature:
+    reading = _make(Reading, document["reading"]) if "reading" in document else PLAIN
+    return replace(_make(Feature, {**document, "reading": PLAIN}), reading=reading)
 
 
 def _named_apart(terms: tuple[Term, ...], features: FeatureSpace) -> tuple[Term, ...]:

@@ -11,9 +11,11 @@ import numpy as np
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.predictor import Predictor
-from eigenserve.model.rows.cells import describe, encode_cell
+from eigenserve.model.rows.cells import describe
 from eigenserve.model.rows.features import Feature
 
+#: Multiples of a step within a range that are tried one by one.
+MOST_VALUES = 4096
 #: Why a date whose cycles are features has no steps, nor they.
 TIED = "a date and its cycles never change"
 
@@ -75,6 +77,13 @@ class Steps:
         low, high = feature.coordinate(np.array(self.limits(index), np.float64)).tolist()
         return low, high
 
+    def grid(self, index: int) -> FloatArray:
+        """Return the values that a number may take, where these are multiples of a step and few; else none."""
+        feature, (low, high) = self.predictor.features.features[index], self.limits(index)
+        if not feature.step or (high - low) / feature.step > MOST_VALUES:
+            return np.empty(0)
+        return feature.step * np.arange(np.ceil(low / feature.step), np.floor(high / feature.step) + 1.0)
+
     def value(self, index: int, places: FloatArray) -> FloatArray:
         """Return raw values at coordinates, never beyond the range: rounding is not allowed to lead out of it."""
         return np.clip(self.predictor.features.features[index].value(places), *self.limits(index))
@@ -102,7 +111,7 @@ def read_limit(feature: Feature, value: Any) -> float:
     Raises:
         ValueError: it is none, or missing.
     """
-    number, _ = encode_cell(feature.kind, {}, value)
+    number, _ = feature.encode(value)
     if np.isnan(number):
         allowed = "a date or time in ISO 8601" if feature.kind == "datetime" else "a finite number"
         raise ValueError(f"must be {allowed}; got {describe(value)}")

@@ -64,11 +64,18 @@ def find_counterfactuals(steps: Steps, goal: Goal, row: FloatArray, max_features
     found, alone = _singles(steps, goal, row)
     if max_features == 2:
         found += _pairs(steps, goal, row, alone)
-    rounded = [(_whole_seconds(steps, row, changed), distance) for changed, distance in found]
-    if not rounded:
+    limit = (1.0 - WORTH) * min(alone.values(), default=np.inf)
+    possible: list[tuple[FloatArray, float]] = []
+    for changed, distance in found:
+        moved = _stepped(steps, row, changed)
+        if moved and len(_moved(row, changed)) > 1:
+            possible += [one for one in _whole_pair(steps, goal, row, changed, moved[0]) if one[1] < limit]
+        else:
+            possible.append((_possible(steps, row, changed), distance))
+    if not possible:
         return []
-    reached = goal.reached(steps.predictor.scores(np.stack([changed for changed, _ in rounded])))
-    changes = [_described(steps, goal, row, *each) for each, good in zip(rounded, reached, strict=True) if good]
+    reached = goal.reached(steps.predictor.scores(np.stack([changed for changed, _ in possible])))
+    changes = [_described(steps, goal, row, *each) for each, good in zip(possible, reached, strict=True) if good]
     return sorted(changes, key=lambda one: one.distance)[:MOST]
 
 
@@ -89,7 +96,16 @@ def _singles(steps: Steps, goal: Goal, row: FloatArray) -> tuple[list[tuple[Floa
         places, distance = nearest_roots(steps, goal, lines)
         for i, place, far in zip(numbers.tolist(), places, distance.tolist(), strict=True):
             alone[i] = far
-            if np.isfinite(far):
+            grid = steps.grid(i)
+            if len(grid):
+                changed = _with(row, (i,), grid[grid != row[i]][:, None])
+                possible = changed[goal.reached(steps.predictor.scores(changed))] if len(changed) else changed
+                feature = steps.predictor.features.features[i]
+                away = np.abs(feature.coordinate(possible[:, i]) - feature.coordinate(row[[i]]))
+                alone[i] = float(away.min(initial=np.inf))
+                if len(possible):
+                    found.append((possible[away.argmin()], alone[i]))
+            elif np.isfinite(far):
                 found.append((_with(row, (i,), steps.value(i, place[None])[None])[0], far))
     return found, alone
 
@@ -154,16 +170,69 @@ def _with(row: FloatArray, which: tuple[int, ...], values: FloatArray) -> FloatA
     return changed
 
 
-def _whole_seconds(steps: Steps, row: FloatArray, changed: FloatArray) -> FloatArray:
-    """Round times away from the row's own, to what a text can write exactly."""
+def _possible(steps: Steps, row: FloatArray, changed: FloatArray) -> FloatArray:
+    """Round numbers away from the row's own to multiples of their step, and times to what a text can write exactly."""
     out = changed.copy()
     for i, feature in enumerate(steps.predictor.features.features):
-        if feature.kind == "datetime" and changed[i] != row[i]:
-            seconds = changed[i] * SECONDS_PER_DAY
+        step = 1.0 / SECONDS_PER_DAY if feature.kind == "datetime" else feature.step
+        if step and changed[i] != row[i] and not np.isnan(changed[i]):
             low, high = steps.limits(i)
-            whole = (np.ceil(seconds) if changed[i] > row[i] else np.floor(seconds)) / SECONDS_PER_DAY
-            out[i] = whole if low <= whole <= high else changed[i]
+            count = round(changed[i] / step, 6)
+            whole = step * float(np.ceil(count) if changed[i] > row[i] else np.floor(count))
+            if feature.kind == "datetime":
+                whole = float(np.ceil(count) if changed[i] > row[i] else np.floor(count)) / SECONDS_PER_DAY
+                out[i] = whole if low <= whole <= high else changed[i]
+            else:
+                out[i] = whole if low <= whole <= high else row[i]
     return out
+
+
+def _stepped(steps: Steps, row: FloatArray, changed: FloatArray) -> list[int]:
+    """Return positions of changed numbers that may only be multiples of a step."""
+    features = steps.predictor.features.features
+    return [i for i in _moved(row, changed) if features[i].step]
+
+
+def _moved(row: FloatArray, changed: FloatArray) -> list[int]:
+    """Return positions of changed features; what is missing stays so."""
+    differs = (changed != row) & ~np.isnan(row)
+    return [int(i) for i in np.flatnonzero(differs)]
+
+
+def _whole_pair(
+    steps: Steps, goal: Goal, row: FloatArray, changed: FloatArray, first: int
+) -> list[tuple[FloatArray, float]]:
+    """Return the nearest change near a pair's in which the ``first`` number is a multiple of its step, if there is one.
+
+    For each of the multiples next to what was found the other number's nearest root is found again; a category stays.
+    """
+    step, (low, high) = steps.predictor.features.features[first].step, steps.limits(first)
+    values = step * (np.floor(changed[first] / step) + np.arange(-1.0, 3.0))
+    values = values[(values >= low) & (values <= high) & (values != row[first])]
+    columns = _with(changed, (first,), values[:, None])
+    others = [i for i in _moved(row, changed) if i != first and i in steps.numbers(row)]
+    if others and len(columns):
+        columns[:, others[0]] = row[others[0]]
+        lines = Lines(columns, np.full(len(columns), others[0]), np.full(len(columns), np.inf))
+        places, distance = nearest_roots(steps, goal, lines)
+        good = np.isfinite(distance)
+        columns = columns[good]
+        columns[:, others[0]] = steps.value(others[0], places[good])
+    columns = np.array([_possible(steps, row, one) for one in columns]).reshape(-1, len(row))
+    columns = columns[[len(_moved(row, one)) > 1 for one in columns]]
+    columns = columns[goal.reached(steps.predictor.scores(columns))] if len(columns) else columns
+    if not len(columns):
+        return []
+    away = [_distance(steps, row, one) for one in columns]
+    return [(columns[int(np.argmin(away))], float(min(away)))]
+
+
+def _distance(steps: Steps, row: FloatArray, changed: FloatArray) -> float:
+    """Return how far a changed row is, as the module says."""
+    space = steps.predictor.features
+    before, after = space.coordinates(np.stack([row, changed]))
+    moved = np.where([bool(f.num_codes) for f in space.features], before != after, np.abs(after - before))
+    return float(np.nansum(moved))
 
 
 def _described(steps: Steps, goal: Goal, row: FloatArray, changed: FloatArray, distance: float) -> Counterfactual:

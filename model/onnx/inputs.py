@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -129,8 +129,11 @@ def _in_cycle(name: CycleName, days: Tensor) -> Tensor:
 def _looked_up(given: Tensor, feature: Feature) -> Tensor:
     """Look up texts' codes. An operator of ai.onnx.ml, because ai.onnx compares texts only from opset 19 on."""
     codes = {category: float(code) for code, category in enumerate(feature.categories)}
-    if feature.missing:
-        codes[MISSING_TEXT] = math.nan
+    # The operator compares whole texts: those spellings that rows may have are listed, by the rules of all rows.
+    for text in _spellings(feature):
+        code = feature.codes[text]
+        if code != len(feature.categories) and (feature.missing or not math.isnan(code)):
+            codes.setdefault(text, code)
     if not codes:
         codes[MISSING_TEXT] = 0.0
     found = given.graph.apply(
@@ -143,6 +146,15 @@ def _looked_up(given: Tensor, feature: Feature) -> Tensor:
         default_float=float(len(feature.categories)),
     )
     return given.graph.cast(found, np.float64)
+
+
+def _spellings(feature: Feature) -> Iterator[str]:
+    """Yield texts that mean a missing value or a category, spelt otherwise."""
+    yield from sorted(feature.reading.missing_texts)
+    for category in feature.categories:
+        yield from (category.lower(), category.upper(), category.capitalize(), category.title())
+        if category.removeprefix("-").isdigit():
+            yield f"{category}.0"
 
 
 def _coordinates(raw: Tensor, features: FeatureSpace) -> Tensor:

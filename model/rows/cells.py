@@ -3,70 +3,145 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
 import numpy as np
 
-Kind = Literal["numeric", "boolean", "datetime", "categorical"]
-
-#: Texts that stand for a missing value in CSV, in training and in requests alike: those of pandas, and the UCI
-#: repository's "?".
-MISSING_TEXTS = frozenset(
-    {
-        *("", "?", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
-        *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
-    }
+from eigenserve.model.rows.readings import (
+    FALSE_TEXTS,
+    TRUE_TEXTS,
+    Reading,
+    days_of,
+    formatted_moment,
+    hours_of_value,
 )
 
+Kind = Literal["numeric", "boolean", "datetime", "categorical"]
+
 SECONDS_PER_DAY = 86_400.0
-_BOOLEANS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}
+_NUMBER_RULE = "must be a number or null"
+_DATE_RULE = "must be a date or time in ISO 8601, or null"
+_INFINITE = "must be a finite number; got an infinity or a number beyond float64"
+_WHOLE = re.compile(r"(-?[0-9]+)\.0+")
 
 
 def category_key(value: object) -> str:
-    """Return the text under which a category is stored: 3, 3.0 and "3" are one category, so are True and "true"."""
+    """Return the text under which a category is stored: 3, 3.0, "3" and " 3.0" are one, so are True and "true"."""
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if isinstance(value, Decimal) and value.is_finite():
+        value = int(value) if value == int(value) else float(value)
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
-    return str(value)
+    text = str(value).strip()
+    whole = _WHOLE.fullmatch(text)
+    return whole[1] if whole else text
 
 
-def encode_cell(kind: Kind, codes: Mapping[str, float], value: Any) -> tuple[float, str]:
+class CategoryCodes(dict[str, float]):
+    """Map texts to the codes of a feature: NaN for a missing value, ``len(categories)`` for an unknown category.
+
+    A text is first looked up as it is, then without blanks around it, then as a missing value, then without regard to
+    small and capital letters where that leaves one category.
+    """
+
+    def __init__(self, categories: Sequence[str], reading: Reading) -> None:
+        super().__init__((category, float(code)) for code, category in enumerate(categories))
+        self._unknown, self._missing = float(len(categories)), reading.missing_texts
+        self._keys: dict[str, float] = {}
+        self._folded: dict[str, float] = {}
+        for category, code in self.items():
+            self._keys.setdefault(category_key(category), code)
+        for key, code in self._keys.items():
+            folded = key.casefold()
+            # Two categories that differ by their letters' size alone: neither may stand for a third spelling.
+            self._folded[folded] = code if self._folded.get(folded, code) == code else self._unknown
+
+    def __missing__(self, text: str) -> float:
+        stripped = text.strip()
+        if (code := self.get(stripped)) is not None:
+            return code
+        if stripped in self._missing:
+            return math.nan
+        key = category_key(stripped)
+        return self._keys.get(key, self._folded.get(key.casefold(), self._unknown))
+
+
+def encode_cell(kind: Kind, codes: Mapping[str, float], reading: Reading, value: Any) -> tuple[float, str]:
     """Encode one value: (number, "") or (NaN, what is wrong).
 
     Args:
         kind: of its feature.
-        codes: of a categorical feature; another category has the code ``len(codes)``.
-        value: as JSON, NumPy or pandas give it.
+        codes: of a categorical feature: its ``CategoryCodes``.
+        reading: of the feature's texts.
+        value: as JSON, NumPy or pandas give it, or the text of a cell.
     """
     if is_missing(value):
         return math.nan, ""
     if kind == "categorical":
         if isinstance(value, list | dict | tuple | np.ndarray):
             return math.nan, f"must be a text, a number, a boolean or null; got {describe(value)}"
-        return codes.get(category_key(value), float(len(codes))), ""
+        return codes[value if isinstance(value, str) else category_key(value)], ""
+    if isinstance(value, str):
+        return _encode_text(kind, reading, value)
     if kind == "boolean":
-        code = _BOOLEANS.get(category_key(value).lower())
-        return (math.nan, f"must be true, false or null; got {describe(value)}") if code is None else (code, "")
+        key = category_key(value)
+        if isinstance(value, list | dict | tuple | np.ndarray) or key not in ("true", "false", "1", "0"):
+            return math.nan, f"must be true, false or null; got {describe(value)}"
+        return float(key in TRUE_TEXTS), ""
     if kind == "datetime":
         try:
-            return days_since_epoch(value), ""
+            return _days(value, reading), ""
         except ValueError:
-            return math.nan, f"must be a date or time in ISO 8601, or null; got {describe(value)}"
+            return math.nan, f"{_DATE_RULE}; got {describe(value)}"
+    if reading.clock and (hours := hours_of_value(value)) is not None:
+        return hours, ""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | Decimal | np.integer | np.floating):
-        return math.nan, f"must be a number or null; got {describe(value)}"
+        return math.nan, f"{_NUMBER_RULE}; got {describe(value)}"
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     except (TypeError, ValueError):  # NumPy's durations are integers to it; Python's decimals may be signals
-        return math.nan, f"must be a number or null; got {describe(value)}"
-    if math.isinf(number):
-        return math.nan, "must be a finite number; got an infinity or a number beyond float64"
-    return number, ""
+        return math.nan, f"{_NUMBER_RULE}; got {describe(value)}"
+    return (math.nan, _INFINITE) if math.isinf(number) else (number, "")
+
+
+def _encode_text(kind: Kind, reading: Reading, value: str) -> tuple[float, str]:
+    """Encode the text of a cell of a feature that is not categorical."""
+    text = value.strip()
+    if text in reading.missing_texts:
+        return math.nan, ""
+    if kind == "boolean":
+        word = category_key(text).casefold()
+        if word not in TRUE_TEXTS | FALSE_TEXTS:
+            return math.nan, f"must be true, false or null; got {describe(value)}"
+        return float(word in TRUE_TEXTS), ""
+    if kind == "datetime":
+        try:
+            return reading.days(text), ""
+        except ValueError:
+            also = f" or as {reading.date_format}" if reading.date_format else ""
+            return math.nan, f"must be a date or time in ISO 8601{also}, or null; got {describe(value)}"
+    number = reading.number(text)
+    if number is None:
+        return math.nan, f"{_NUMBER_RULE}; got {describe(value)}"
+    return (math.nan, _INFINITE) if math.isinf(number) else (number, "")
+
+
+def _days(value: object, reading: Reading) -> float:
+    """Return days since 1970 of a value that is not a text; a whole number may be a date, as 20240131 is."""
+    if isinstance(value, int | np.integer) and not isinstance(value, bool) and reading.date_format:
+        digits = formatted_moment(str(value), reading.date_format)
+        if digits:
+            return days_of(digits)
+    return days_since_epoch(value)
 
 
 def days_since_epoch(value: object) -> float:
@@ -77,14 +152,15 @@ def days_since_epoch(value: object) -> float:
     """
     if isinstance(value, np.datetime64):
         value = value.astype("datetime64[us]").item()
+    # A period of pandas counts as its beginning.
+    value = getattr(value, "start_time", value)
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day)
     if not isinstance(value, datetime):
-        raise ValueError(f"must be a date or time; got {value!r}")
-    moment = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() / SECONDS_PER_DAY
+        raise ValueError(f"not a date or time: {value!r}")
+    return days_of(value)
 
 
 def iso_time(days: float) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.rows.cells import describe, encode_cell
+from eigenserve.model.rows.cells import describe
 from eigenserve.model.rows.errors import MAX_REPORTED_ERRORS, InvalidRowsError, Location
 from eigenserve.model.rows.feature import Feature
 
@@ -103,7 +103,7 @@ class Encoder:
                 errors.append(((i,), f"a row must be an object by feature name or an array; got {got}"))
                 continue
             for j, (feature, key, value) in enumerate(zip(self.features, keys, values, strict=False)):
-                out[i, j], message = encode_cell(feature.kind, feature.codes, value)
+                out[i, j], message = feature.encode(value)
                 if message:
                     errors.append(((i, key), message))
         if errors:
@@ -122,7 +122,7 @@ class Encoder:
             if _fill_plain(feature, column, out[:, j]):
                 continue
             for i, value in enumerate(column):
-                out[i, j], message = encode_cell(feature.kind, feature.codes, value)
+                out[i, j], message = feature.encode(value)
                 if message:
                     errors.append(((i, key), message))
         if errors:
@@ -156,7 +156,7 @@ def _fill_plain(feature: Feature, values: Any, out: FloatArray) -> bool:
             return False
         return not np.isinf(out).any()
     if feature.kind == "categorical" and types == {str}:
-        codes, unknown = feature.codes, float(len(feature.categories))
-        out[:] = [codes.get(value, unknown) for value in values]
+        codes = feature.codes
+        out[:] = [codes[value] for value in values]
         return True
     return False

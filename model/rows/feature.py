@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.rows.cells import Kind
+from eigenserve.model.rows.cells import CategoryCodes, Kind, encode_cell
 from eigenserve.model.rows.date_cycles import CYCLES, CycleName
+from eigenserve.model.rows.readings import PLAIN, Reading
 
 Transform = Literal["identity", "log"]
 
@@ -39,9 +40,11 @@ class Feature:
         low, high: the training range in raw units.
         categories: the training categories as ``category_key`` writes them.
         missing: whether a missing value has a separate matrix.
+        step: of which every training value is a multiple, where that is known: 1 for whole numbers; 0 for none.
         source, cycle: the datetime feature that it is a cycle of, and which one; empty for an ordinary column.
         groups: of a categorical feature with many categories: the group of each code, the unknown one's last, which is
             what its curves know; empty where each code is a separate group.
+        reading: how texts are read.
     """
 
     name: str
@@ -54,9 +57,11 @@ class Feature:
     high: float = 1.0
     categories: tuple[str, ...] = ()
     missing: bool = False
+    step: float = 0.0
     source: str = ""
     cycle: CycleName | Literal[""] = ""
     groups: tuple[int, ...] = ()
+    reading: Reading = PLAIN
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind) or self.transform not in get_args(Transform):
@@ -66,6 +71,10 @@ class Feature:
             raise ValueError(f"feature {self.name!r} must have a finite center, low and high and a positive scale")
         if self.kind != "categorical" and not isinstance(self.typical, int | float):
             raise ValueError(f"feature {self.name!r} must have a typical value that is a number")
+        if not 0.0 <= self.step < math.inf or (self.step and self.kind != "numeric"):
+            raise ValueError(
+                f"feature {self.name!r} must be numeric to have a step, finite and positive; got {self.step}"
+            )
         if bool(self.source) != bool(self.cycle) or self.cycle not in ("", *CYCLES):
             raise ValueError(f"feature {self.name!r} has an unknown date or cycle: {self.source!r}, {self.cycle!r}")
         if self.cycle and self.kind != "numeric":
@@ -85,13 +94,17 @@ class Feature:
 
     @cached_property
     def group_of(self) -> FloatArray:
-        """The group of each code."""
+        """Return the group of each code."""
         return np.array(self.groups, np.float64) if self.groups else np.arange(self.num_codes, dtype=np.float64)
 
     @cached_property
-    def codes(self) -> dict[str, float]:
-        """category -> code."""
-        return {category: float(code) for code, category in enumerate(self.categories)}
+    def codes(self) -> CategoryCodes:
+        """Map every text to its code."""
+        return CategoryCodes(self.categories, self.reading)
+
+    def encode(self, value: Any) -> tuple[float, str]:
+        """Encode one value: (number, "") or (NaN, what is wrong)."""
+        return encode_cell(self.kind, self.codes, self.reading, value)
 
     def coordinate(self, values: FloatArray) -> FloatArray:
         """Turn column values, as ``FeatureSpace.encode`` gives them, into coordinates (NaN only if ``missing``)."""

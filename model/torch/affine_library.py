@@ -180,6 +180,7 @@ affine_eigenpairs = library.define(
     _eigenpairs_backward,
     _eigenpairs_tangent,
     _batched_eigenpairs,
+    ("CPU",),
 )
 affine_input_gradient = library.define(
     "affine_input_gradient(Tensor grad, Tensor matrices, Tensor vectors) -> Tensor",
@@ -188,6 +189,7 @@ affine_input_gradient = library.define(
     _input_gradient_backward,
     _input_gradient_tangent,
     _batched_input_gradient,
+    ("CPU",),
 )
 affine_matrix_gradient = library.define(
     "affine_matrix_gradient(Tensor grad, Tensor x, Tensor vectors) -> Tensor",
@@ -196,4 +198,5 @@ affine_matrix_gradient = library.define(
     _matrix_gradient_backward,
     _matrix_gradient_tangent,
     _batched_matrix_gradient,
+    ("CPU",),
 )

@@ -66,7 +66,7 @@ class AdditiveModel:
 
 
 class _Choice(NamedTuple):
-    """Penalties on lines and ramps, the loss (out of fold) and the coefficients (P + 1, folds, O) by them."""
+    """Hold penalties on lines and ramps, the out-of-fold loss and the coefficients (P + 1, folds, O) by them."""
 
     line: float
     ramp: float

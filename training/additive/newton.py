@@ -93,7 +93,7 @@ class Problem:
         tolerance: float = ITERATION_TOLERANCE,
         late: Callable[[], bool] = lambda: False,
     ) -> FloatArray:
-        """Coefficients (P + 1, G, O), the offset last.
+        """Solve for the coefficients (P + 1, G, O), the offset last.
 
         Args:
             penalty: (P + 1,).
@@ -214,7 +214,7 @@ class Problem:
         return step
 
     def _preconditioner(self, bend: FloatArray, penalty: FloatArray) -> Callable[[FloatArray], FloatArray]:
-        """Times the inverse of the Hessian's blocks of single curves, those of all sets together."""
+        """Return a product with the inverse of the Hessian's blocks of single curves, of all sets together."""
         numbers = sum(b.num_params**2 for b in self.design.bases if b.matrix is not None)
         shared = numbers * self.outputs > MAX_BLOCK_NUMBERS
         if self.loss == SOFTMAX:

@@ -21,7 +21,7 @@ def add_curvature(commands: Any) -> None:
     )
     bend.set_defaults(run=_run)
     bend.add_argument("model", metavar="MODEL", help="STORE/NAME or STORE/NAME/VERSION")
-    bend.add_argument("data", metavar="DATA", type=Path)
+    bend.add_argument("data", metavar="DATA", help="a table with the target, as for fit")
     bend.add_argument("--top", type=int, default=5, metavar="K", help="eigenvalues at each end (default 5)")
     bend.add_argument("--seed", type=int, default=0, help="seed of everything random (default 0)")
     bend.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to compute")
@@ -47,7 +47,7 @@ def _run(arguments: argparse.Namespace) -> None:
     frame = read_table(arguments.data)
     with FitProgress(label="curvature") as progress:
         found = measure_curvature(model, frame, arguments.top, seed=arguments.seed, device=device, reporter=progress)
-    document = {**found.document(), "data": arguments.data.name, "seed": arguments.seed, "device": device}
+    document = {**found.document(), "data": Path(arguments.data).name, "seed": arguments.seed, "device": device}
     for name in ("top", "bottom"):
         part = document[name]
         print(f"{name} eigenvalues   residual")

@@ -7,7 +7,7 @@ import json
 import os
 import time
 import tomllib
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,12 @@ def add_fit(commands: Any) -> None:
     """Add the command to the subparsers of the command line."""
     fit = commands.add_parser("fit", help="train a model from a table", description="Train a model from a table.")
     fit.set_defaults(run=_run)
-    fit.add_argument("data", metavar="DATA", type=Path, help="CSV, CSV.gz, Parquet or Arrow file")
+    fit.add_argument(
+        "data",
+        metavar="DATA",
+        help="CSV (also .gz), TSV, Parquet, Arrow or .xlsx: a file, a folder or glob of parts, a URL, or - for "
+        "standard input",
+    )
     fit.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
     fit.add_argument(
         "--task",
@@ -32,7 +37,7 @@ def add_fit(commands: Any) -> None:
     )
     fit.add_argument("--name", help="the model's name in the store (default: the file's name)")
     fit.add_argument("--store", help="folder or fsspec URL of the store (default: $EIGENSERVE_STORE, or models)")
-    fit.add_argument("--test", type=Path, metavar="DATA", help="rows to measure the finished model on")
+    fit.add_argument("--test", metavar="DATA", help="rows to measure the finished model on")
     fit.add_argument(
         "--reference",
         action="append",
@@ -59,6 +64,7 @@ def add_fit(commands: Any) -> None:
         metavar="N",
         help="use at most N rows; larger tables are sampled uniformly (default 1,000,000)",
     )
+    add_file_options(fit)
     fit.add_argument("--device", choices=["auto", "cpu"], default="auto", help="where to train")
     fit.add_argument("--plan", action="store_true", help="print the plan with its seconds and memory, and stop")
     fit.add_argument("--json", action="store_true", help="print one JSON object as the last line")
@@ -66,8 +72,16 @@ def add_fit(commands: Any) -> None:
         fit.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help=text)
 
 
+def add_file_options(command: Any) -> None:
+    """Add the options of a command that reads CSV files."""
+    command.add_argument(
+        "--csv-separator", metavar="MARK", help="what separates cells of CSV, or tab (default: inferred)"
+    )
+    command.add_argument("--encoding", help="of CSV files (default: UTF-8, or what their first bytes say)")
+
+
 def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
+    return text.split(",")
 
 
 def _count(text: str) -> int:
@@ -101,6 +115,13 @@ _SETTINGS = (
     ("seed", int, "seed of everything random (default 0)"),
     ("features", _names, "columns to use: a,b,c (default: all)"),
     ("exclude", _names, "columns to leave out"),
+    ("groups", str, "column whose rows of one value are judged together, such as a patient or a customer"),
+    ("time", str, "column of times: the latest rows are judged by what is trained on earlier ones"),
+    ("positive", str, "of two classes, the one whose probability is predicted (default: the last in order)"),
+    ("decimal", str, "decimal mark of numbers that are written as text: . or , (default: inferred)"),
+    ("date-format", str, "format of dates: when=%%d/%%m/%%Y, or one for all columns (default: inferred)"),
+    ("missing", _names, "texts for a missing value instead of the usual ones: n/a,-999, or COLUMN=TEXT|TEXT"),
+    ("types", str, "what columns are: zip=category,size=number; also date, time and boolean (default: inferred)"),
 )
 
 
@@ -109,11 +130,12 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.model.checkpoints.local_store import ModelStore
     from eigenserve.model.explanations.reference import reference_of, with_reference
     from eigenserve.model.reasons import read_wording
+    from eigenserve.model.rows.readings import MISSING_TEXTS
     from eigenserve.training.commands.metrics_table import print_metrics
+    from eigenserve.training.data.columns import reading_options
     from eigenserve.training.data.population import rows_where
     from eigenserve.training.data.sampling import read_sample
-    from eigenserve.training.data.table import check_numbers, fingerprint
-    from eigenserve.training.data.teacher import attach_teacher
+    from eigenserve.training.data.table import FileOptions
     from eigenserve.training.evaluation.evaluate import deviance_power, evaluate, evaluate_scores
     from eigenserve.training.fit import fit, plan
     from eigenserve.training.planning.clock import Clock
@@ -122,6 +144,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.training.search.journal import journal_of
     from eigenserve.training.search.ranks import joined_ranks
     from eigenserve.training.settings import make_settings, read_settings
+    from eigenserve.training.training_table import check_features, training_table
 
     started = time.monotonic()
     names = [name.replace("-", "_") for name, *_ in _SETTINGS] + ["task"]
@@ -132,24 +155,28 @@ def _run(arguments: argparse.Namespace) -> None:
     # What a fit keeps for --resume is always on this machine.
     local = store.root if isinstance(store, ModelStore) else store.cache
     _check_writable(local)
-    rows = read_sample(arguments.data, arguments.max_rows, settings.seed)
-    frame, _ = attach_teacher(rows.frame, settings.teacher)
-    tested = read_sample(arguments.test, arguments.max_rows, settings.seed) if arguments.test else None
+    given = reading_options(asdict(settings), ())
+    files = FileOptions(
+        separator=arguments.csv_separator,
+        encoding=arguments.encoding,
+        wanted=(arguments.target,),
+        texts=frozenset(column for column, kind in given.types.items() if kind == "category"),
+        missing=MISSING_TEXTS if given.missing is None else frozenset({"", *given.missing}),
+    )
+    rows = read_sample(arguments.data, arguments.max_rows, settings.seed, files)
+    table = training_table(rows.frame, arguments.target, settings)
     if arguments.plan:
-        print("\n".join(plan(frame, arguments.target, settings).lines()))
+        print("\n".join(plan(table, arguments.target, settings).lines()))
         return
-    test = None if tested is None else tested.frame
-    if test is not None:
-        used = settings.features or [column for column in frame if column not in settings.exclude]
-        for column in (arguments.target, *used):
-            if column in frame and column not in test:
-                raise UserError(f"{arguments.test} must have the column {column!r}")
-        check_numbers(test, frame, arguments.test)
-    for name in {name for names in _groups(arguments.group).values() for name in names} - set(frame):
-        raise UserError(f"no column {name!r} for --group; the columns are {', '.join(map(str, frame))}")
+    test = None
+    if arguments.test:
+        test = read_sample(arguments.test, arguments.max_rows, settings.seed, files).frame
+        check_features(test, table, arguments.test)
+    for name in {name for names in _groups(arguments.group).values() for name in names} - set(rows.frame):
+        raise UserError(f"no column {name!r} for --group; the columns are {', '.join(map(str, rows.frame))}")
     words = _read_toml(arguments.reasons) if arguments.reasons else {}
-    populations = {condition: rows_where(frame, condition) for condition in arguments.reference}
-    journal = journal_of(local / name, fingerprint(frame), arguments.target, settings)
+    populations = {condition: rows_where(rows.frame, condition) for condition in arguments.reference}
+    journal = journal_of(local / name, table.sha256, arguments.target, settings)
     with joined_ranks() as ranks, FitProgress() as progress:
         if ranks.first:
             journal.clear_abandoned()
@@ -160,7 +187,7 @@ def _run(arguments: argparse.Namespace) -> None:
         for note in rows.notes if ranks.first else ():
             progress.say(note)
         reporter = progress if ranks.first else Silent()
-        fitted = fit(frame, arguments.target, settings, reporter, journal, ranks, clock)
+        fitted = fit(table, arguments.target, settings, reporter, journal, ranks, clock)
         shares = ranks.exchange({"members": ranks.jobs, "seconds": round(ranks.seconds, 3)})
     if not ranks.first:
         return
@@ -231,8 +258,11 @@ def _groups(given: list[str]) -> dict[str, list[str]]:
 
 def _model_name(arguments: argparse.Namespace) -> str:
     from eigenserve.model.checkpoints.local_store import check_name
+    from eigenserve.training.data.sources import table_name
 
-    name = arguments.name or arguments.data.name.split(".")[0]
+    name = arguments.name or table_name(arguments.data)
+    if not name:
+        raise UserError("a model of standard input needs a name: give --name")
     try:
         return check_name(name)
     except ValueError as error:

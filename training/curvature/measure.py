@@ -20,7 +20,7 @@ from eigenserve.model.operators.spectral_hessian import SpectralHessian
 from eigenserve.model.operators.spectral_loss import RowLoss, spectral_loss
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.data.exposure import per_unit
-from eigenserve.training.data.table import split_target
+from eigenserve.training.data.target import split_target
 from eigenserve.training.evaluation.evaluate import deviance_power
 from eigenserve.training.kernels.losses import (
     GAMMA,

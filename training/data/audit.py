@@ -10,8 +10,9 @@ import pandas as pd
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.features import FeatureSpace
+from eigenserve.training.data.identifiers import differs_everywhere
 from eigenserve.training.data.leakage import explained_alone
-from eigenserve.training.data.table import Target
+from eigenserve.training.data.target import Target
 
 #: Rows on which columns are looked at closely; what is found there is confirmed on all of them. A share is
 #: then known to +-1%, and 1,000,000 rows take no longer than 20,000 but for hashing them.
@@ -67,7 +68,7 @@ def audit(
         notes.append(f"{_names(constant)} the same in every row and cannot help: --exclude {_option(constant)}")
     varying = [name for name in names if name not in constant]
     notes += _duplicates(table, codes, varying)
-    ids = [name for name in varying if _is_id(sample[name], name in texts) and _is_id(table[name], name in texts)]
+    ids = [name for name in varying if differs_everywhere(sample[name]) and differs_everywhere(table[name])]
     if ids:
         notes.append(
             f"{_names(ids)} different in every row, as an identifier is: a model of it does not generalise to new "
@@ -100,16 +101,6 @@ def _is_constant(column: pd.Series) -> bool:
     """Return whether there is one value in every row, or none in any; a value that is there or not does vary."""
     present = column.dropna()
     return len(present) == 0 or (len(present) == len(column) and not (present != present.iloc[0]).any())
-
-
-def _is_id(column: pd.Series, is_text: bool) -> bool:
-    """Return whether values are different texts, or different whole numbers that count up or fill their range."""
-    if len(column) < FEW_ROWS or not column.is_unique or column.isna().any():
-        return False
-    if pd.api.types.is_integer_dtype(column):
-        dense = int(column.max()) - int(column.min()) < 1.01 * len(column)
-        return bool(dense or column.is_monotonic_increasing)
-    return is_text
 
 
 def _duplicates(table: pd.DataFrame, codes: dict[str, FloatArray], names: list[str]) -> Iterator[str]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
-from eigenserve.training.data.table import Target, positive_column
+from eigenserve.training.data.target import Target, positive_column
 
 #: Offsets are logarithms: beyond this size their exponentials are not data.
 MAX_OFFSET = 30.0

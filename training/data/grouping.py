@@ -3,7 +3,7 @@
 The effect of a category is its mean target less that of all rows, shrunken towards zero as empirical Bayes has it: by
 n / (n + m), with m the variance within categories over that between them. Categories are ordered by it and cut into
 groups of about equally many rows; an unknown category has the effect zero and goes where that is. A row is trained on
-in the group that the other folds' rows give its category, so that its own target never tells its group.
+in the group that the other folds' rows give its category, so a row's target never decides its group.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MOST_SHRUNKEN = 1e6
 
 @dataclass(frozen=True)
 class Grouping:
-    """How the codes of a feature are grouped.
+    """Hold how the codes of a feature are grouped.
 
     Attributes:
         groups: of each code, the unknown one's last.
@@ -110,12 +110,12 @@ def _grouping(
 
 
 def _effects(counts: FloatArray, sums: FloatArray, shrinkage: float) -> FloatArray:
-    """(categories + 1, O): shrunken means of the categories; zero for the unknown one and those without rows."""
+    """Return shrunken means of the categories, (categories + 1, O); zero for the unknown one and those without rows."""
     return sums / (counts + shrinkage)[:, None]
 
 
 def _shrinkage(counts: FloatArray, sums: FloatArray, target: FloatArray) -> float:
-    """m: the variance within categories over that between them, by the analysis of variance of all outputs together."""
+    """Return m, the variance within categories over that between them, by analysis of variance of all outputs."""
     rows, levels = counts.sum(), int((counts > 0).sum())
     if levels < 2 or rows <= levels:
         return MOST_SHRUNKEN
@@ -128,7 +128,7 @@ def _shrinkage(counts: FloatArray, sums: FloatArray, target: FloatArray) -> floa
 
 
 def _main_direction(effects: FloatArray, counts: FloatArray) -> FloatArray:
-    """(O,): the direction in which effects vary most over the rows; its largest entry is positive."""
+    """Return the direction in which effects vary most over the rows, (O,); its largest entry is positive."""
     if effects.shape[1] == 1:
         return np.ones(1)
     _, vectors = np.linalg.eigh(effects.T @ (counts[:, None] * effects))

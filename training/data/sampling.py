@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,29 +13,30 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.ipc
 import pyarrow.parquet
+from numpy.typing import NDArray
 
-from eigenserve.errors import UserError
-from eigenserve.training.data.table import checked_frame, csv_header, existing_file, open_arrow, read_table
+from eigenserve.training.data.sources import Source, sources_of, unreadable
+from eigenserve.training.data.table import FileOptions, checked_frame, open_arrow, read_sources
 
 #: Rows read at a time.
 BATCH_ROWS = 65_536
-#: Ends of names of files that can be read in parts.
-PARQUET, ARROW = (".parquet", ".pq"), (".arrow", ".feather")
 
 
 @dataclass(frozen=True)
 class TableSample:
-    """Hold rows of a file.
+    """Hold rows of a table.
 
     Attributes:
-        frame: the rows, in the order of the file.
-        total: rows in the file.
-        unnamed: columns of the file that were left out since they have no name.
+        frame: the rows, in the order of the files.
+        total: rows in the files.
+        unnamed: columns that were left out since they have no name.
+        file_notes: what the user should know of the files.
     """
 
     frame: pd.DataFrame
     total: int
     unnamed: int = 0
+    file_notes: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -47,51 +49,87 @@ class TableSample:
             notes.append(
                 f"a uniform sample of {len(self.frame):,} of the {self.total:,} rows was used (--max-rows for more)"
             )
-        return tuple(notes)
+        return (*self.file_notes, *notes)
 
 
-def read_sample(path: str | Path, max_rows: int, seed: int) -> TableSample:
+def read_sample(data: str | Path, max_rows: int, seed: int, options: FileOptions | None = None) -> TableSample:
     """Read at most ``max_rows`` rows of a table: all, or each with the same probability.
 
-    Of a Parquet or Arrow file no more than the sample and a batch is ever in memory; a CSV file is read whole.
+    Of Parquet and Arrow files no more than the sample and a batch is ever in memory; others are read whole.
 
     Raises:
         UserError: as ``read_table``.
     """
-    path = existing_file(path)
+    sources = sources_of(data)
+    name = sources[0].name if len(sources) == 1 else str(data)
     rng = np.random.default_rng(np.random.SeedSequence([seed, max_rows]))
-    if not path.name.lower().endswith(PARQUET + ARROW):
-        frame = read_table(path)
-        total, unnamed = len(frame), int((csv_header(path) == "").sum())
+    if sources[0].format in ("parquet", "arrow"):
+        counts = [_count(source) for source in sources]
+        total = sum(counts)
         if total > max_rows:
-            frame = frame.iloc[np.sort(rng.choice(total, max_rows, replace=False))].reset_index(drop=True)
-        return TableSample(frame, total, unnamed)
+            return TableSample(checked_frame(_sampled(sources, counts, max_rows, rng), name), total)
+    lengths: list[int] = []
+
+    def chosen(total: int) -> NDArray[np.int64] | None:
+        lengths.append(total)
+        return np.sort(rng.choice(total, max_rows, replace=False)) if total > max_rows else None
+
+    raw = read_sources(sources, options or FileOptions(), chosen)
+    frame = checked_frame(raw.frame, name)
+    return TableSample(frame, lengths[0] if lengths else len(frame), raw.unnamed, raw.notes)
+
+
+def _sampled(sources: Sequence[Source], counts: Sequence[int], max_rows: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Sample the rows of Parquet or Arrow files, of which a batch is read at a time."""
+    parts: list[pa.Table] = []
+    wanted, total = max_rows, sum(counts)
+    for source, count in zip(sources, counts, strict=True):
+        taken = int(rng.hypergeometric(wanted, total - wanted, count)) if len(sources) > 1 else wanted
+        with _reading(source):
+            schema, batches = _open(source)
+            chosen = list(_chosen(batches, count, taken, rng))
+            table = pa.Table.from_batches(chosen, schema).unify_dictionaries()
+            del chosen
+        for column, value in source.partition.items():
+            table = table.append_column(column, pa.array([value] * len(table), pa.string()))
+        parts.append(table)
+        wanted, total = wanted - taken, total - count
+    with _reading(sources[0]):
+        joined = pa.concat_tables(parts, promote_options="permissive")
+    del parts, table
+    return joined.to_pandas(self_destruct=True, ignore_metadata=True).reset_index(drop=True)
+
+
+@contextlib.contextmanager
+def _reading(source: Source) -> Iterator[None]:
     try:
-        total, schema, batches = _open(path)
-        if total <= max_rows:
-            return TableSample(read_table(path), total)
-        parts = list(_chosen(batches, total, max_rows, rng))
-        table = pa.Table.from_batches(parts, schema).unify_dictionaries()
-        del parts
-        frame = table.to_pandas(self_destruct=True).reset_index(drop=True)
+        yield
     except (ValueError, OSError) as error:
-        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-    pa.default_memory_pool().release_unused()
-    return TableSample(checked_frame(frame, path), total)
+        raise unreadable(source.name, error) from error
 
 
-def _open(path: Path) -> tuple[int, pa.Schema, Iterator[pa.RecordBatch]]:
-    """Open rows, schema and batches of a file, none of which is read before its turn."""
-    if path.name.lower().endswith(PARQUET):
+def _count(source: Source) -> int:
+    """Count the rows of a file."""
+    with _reading(source):
+        if source.format == "parquet":
+            return int(pa.parquet.read_metadata(source.path).num_rows)
+        reader = open_arrow(source.path)
+        if isinstance(reader, pa.RecordBatchStreamReader):
+            # Only those who read all of a stream know its rows.
+            return sum(map(len, reader))
+        return int(pa.dataset.dataset(source.path, format="ipc").count_rows())
+
+
+def _open(source: Source) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """Open schema and batches of a file, none of which is read before its turn."""
+    if source.format == "parquet":
         # Without a buffer ahead and threads: they keep what they have read (measured: the whole file in the end).
-        file = pa.parquet.ParquetFile(path, pre_buffer=False)
-        return file.metadata.num_rows, file.schema_arrow, file.iter_batches(BATCH_ROWS, use_threads=False)
-    reader = open_arrow(path)
+        file = pa.parquet.ParquetFile(source.path, pre_buffer=False)
+        return file.schema_arrow, file.iter_batches(BATCH_ROWS, use_threads=False)
+    reader = open_arrow(source.path)
     if isinstance(reader, pa.RecordBatchStreamReader):
-        # The number of a stream's rows is known only once all of it is read.
-        return sum(map(len, open_arrow(path))), reader.schema, iter(reader)
-    total = pa.dataset.dataset(path, format="ipc").count_rows()
-    return total, reader.schema, (reader.get_batch(i) for i in range(reader.num_record_batches))
+        return reader.schema, iter(reader)
+    return reader.schema, (reader.get_batch(i) for i in range(reader.num_record_batches))
 
 
 def _chosen(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
-from datetime import date
 
 import numpy as np
 import pandas as pd
 
-from eigenserve.model.rows.cells import category_key, days_since_epoch
+from eigenserve.model.rows.cells import SECONDS_PER_DAY, category_key
 from eigenserve.model.rows.date_cycles import CycleName, cycle_values
 from eigenserve.model.rows.features import Feature, FeatureSpace
+from eigenserve.model.rows.readings import PLAIN, Reading
+from eigenserve.training.data.columns import read_columns
 from eigenserve.training.data.grouping import MANY_CATEGORIES
 
 #: A positive feature more skewed than this is taken by its logarithm. Incomes, prices, areas and counts lie
@@ -19,6 +20,8 @@ from eigenserve.training.data.grouping import MANY_CATEGORIES
 LOG_SKEWNESS = 2.0
 #: With fewer distinct values a knot stands on each, and a logarithm would change nothing.
 MAX_LEVELS = 24
+#: Beyond, a double does not hold every whole number.
+MAX_WHOLE = 2.0**53
 #: Categories seen less often than this, and less often than in one of 2,000 rows, count as unknown.
 MIN_CATEGORY_ROWS = 2
 RARE_SHARE = 0.0005
@@ -26,13 +29,25 @@ RARE_SHARE = 0.0005
 LEAST_DAYS: dict[CycleName, float] = {"hour": 0.0, "weekday": 14.0, "day of year": 400.0}
 
 
-def infer_features(frame: pd.DataFrame, plain: Collection[str] = (), shaped: Collection[str] = ()) -> FeatureSpace:
+def infer_features(
+    frame: pd.DataFrame,
+    plain: Collection[str] = (),
+    shaped: Collection[str] = (),
+    readings: Mapping[str, Reading] | None = None,
+) -> FeatureSpace:
     """Infer the features of a table, with encodings fitted to its rows, and the cycles of its dates.
 
     Those in ``plain`` are never taken by logarithm. What is promised of the course along those in ``shaped`` would not
-    hold along a date's cycles, so these get none.
+    hold along a date's cycles, so these get none. ``readings`` are those of a table that ``read_columns`` has read;
+    without them it is read here.
     """
-    features = [_infer(str(name), frame[name], str(name) not in plain) for name in frame.columns]
+    if readings is None:
+        read = read_columns(frame)
+        frame, readings = read.frame, read.readings
+    features = [
+        replace(_infer(str(name), frame[name], str(name) not in plain), reading=readings.get(str(name), PLAIN))
+        for name in frame.columns
+    ]
     dates = [(feature, frame[name]) for feature, name in zip(features, frame.columns, strict=True)]
     cycles = [
         c
@@ -57,20 +72,20 @@ def _infer(name: str, column: pd.Series, may_log: bool) -> Feature:
         return Feature(name=name, kind="boolean", typical=typical, missing=missing)
     if pd.api.types.is_numeric_dtype(column):
         return _numeric(name, present.to_numpy(np.float64), missing, may_log)
-    if _is_datetime(present):
-        days = np.array([days_since_epoch(value) for value in present])
-        return replace(_numeric(name, days, missing, may_log=False), kind="datetime")
+    if pd.api.types.is_datetime64_any_dtype(column):
+        days = _days(present)
+        return replace(_numeric(name, days, missing, may_log=False), kind="datetime", step=0.0)
     return _categorical(name, present, missing)
 
 
 def _cycles(when: Feature, column: pd.Series) -> Iterator[Feature]:
     """Yield a date's cycles along which its rows vary, as separate features."""
-    days = np.array([days_since_epoch(value) for value in column.dropna()])
+    days = _days(column.dropna())
     for cycle, least in LEAST_DAYS.items():
         values = cycle_values(cycle, days)
         if when.high - when.low >= least and len(np.unique(values)) > 1:
             feature = _numeric(f"{when.name} ({cycle})", values, when.missing, may_log=False)
-            yield replace(feature, source=when.name, cycle=cycle)
+            yield replace(feature, source=when.name, cycle=cycle, step=0.0)
 
 
 def _is_boolean(present: pd.Series) -> bool:
@@ -79,29 +94,17 @@ def _is_boolean(present: pd.Series) -> bool:
     return len(present) > 0 and present.dtype == object and set(map(type, present)) <= {bool, np.bool_}
 
 
-def _is_datetime(present: pd.Series) -> bool:
-    """Return whether values are dates and times, also as Python's own, or texts that all are in ISO 8601."""
-    if pd.api.types.is_datetime64_any_dtype(present):
-        return True
-    sample = present.iloc[:: max(1, len(present) // 200)]
-    try:
-        for value in sample:
-            # "2024" alone is ISO 8601, too, but more likely a category.
-            if not (isinstance(value, date) or (isinstance(value, str) and len(value) >= len("2024-01-01"))):
-                return False
-            days_since_epoch(value)
-        for value in present:
-            days_since_epoch(value)
-    except ValueError:
-        return False
-    return len(sample) > 0
+def _days(present: pd.Series) -> np.ndarray:
+    """Return days since 1970 of times, as ``days_since_epoch`` gives them; those without a zone count as UTC."""
+    moments = pd.to_datetime(present, utc=True).dt.as_unit("us").astype(np.int64).to_numpy()
+    return np.asarray(moments / 1e6 / SECONDS_PER_DAY)
 
 
 def _numeric(name: str, values: np.ndarray, missing: bool, may_log: bool) -> Feature:
     values = values[np.isfinite(values)]
     if len(values) == 0:
         return Feature(name=name, kind="numeric", typical=0.0)
-    low, high = float(values.min()), float(values.max())
+    low, high, step = float(values.min()), float(values.max()), _step(values)
     typical = float(np.median(values))
     log = may_log and low > 0 and len(np.unique(values)) > MAX_LEVELS and skewness(values) > LOG_SKEWNESS
     if log:
@@ -117,7 +120,15 @@ def _numeric(name: str, values: np.ndarray, missing: bool, may_log: bool) -> Fea
         low=low,
         high=high,
         missing=missing,
+        step=step,
     )
+
+
+def _step(values: np.ndarray) -> float:
+    """Return the largest whole number of which all values are multiples; 0 where not all are whole numbers."""
+    if not (values == np.floor(values)).all() or np.abs(values).max() > MAX_WHOLE:
+        return 0.0
+    return float(np.gcd.reduce(values.astype(np.int64))) or 1.0
 
 
 def skewness(values: np.ndarray) -> float:

@@ -1,81 +1,111 @@
-"""Read tables, separate the target from the features, and infer its task."""
+"""Read tables from files: raw values, of which those of clean columns are numbers and booleans already."""
 
 from __future__ import annotations
 
 import hashlib
-import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.ipc
-from numpy.typing import NDArray
+import pyarrow.parquet
 
 from eigenserve.errors import UserError
-from eigenserve.model.arrays import FloatArray
-from eigenserve.model.predictor import ClassLabel, Task
-from eigenserve.model.rows.cells import MISSING_TEXTS
+from eigenserve.model.rows.csv_arrow import text_batches
+from eigenserve.model.rows.csv_layout import HEAD_BYTES, CsvError, CsvLayout, csv_separator, encoding_of, infer_layout
+from eigenserve.model.rows.readings import MISSING_TEXTS
+from eigenserve.training.data.sources import Source, sources_of, unreadable
+
+#: Bytes of CSV that are parsed at a time.
+BLOCK_BYTES = 2**24
+#: Rows of a column that are looked at before all are.
+HEAD_ROWS = 100
+#: In RE2's words: whole numbers that are no codes (no zeros in front, no more digits than a float holds), and numbers.
+_WHOLE = r"^[+-]?(0?[0-9]|[1-9][0-9]{1,14})$"
+_NUMBER = r"^[+-]?(0?[0-9]|[1-9][0-9]{1,14}|[0-9]+[eE][+-]?[0-9]+|([0-9]+\.[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?)$"
+_DOTTED = r"^[+-]?[0-9]{1,3}(\.[0-9]{3})+$"
+_COMMA = r"^[+-]?[0-9]*,[0-9]+$"
 
 
 @dataclass(frozen=True)
-class Target:
-    """Hold what is to be predicted, for N rows.
+class FileOptions:
+    """Say how files are read where that is not inferred.
 
     Attributes:
-        name: the column.
-        task: the task.
-        values: (N,) float64: the number itself, or the class as its position in ``classes``.
-        classes: labels in the order of the outputs; none for numbers.
-        teacher: (N,) numbers or probabilities of the second of two classes, (N, classes) of more: a stronger model's.
+        separator: of CSV cells.
+        encoding: of CSV files.
+        wanted: names that a CSV header should have.
+        texts: columns whose cells stay texts.
+        missing: texts for a missing value among numbers.
     """
 
-    name: str
-    task: Task
-    values: FloatArray
-    classes: tuple[ClassLabel, ...] = ()
-    teacher: FloatArray | None = None
+    separator: str | None = None
+    encoding: str | None = None
+    wanted: tuple[str, ...] = ()
+    texts: frozenset[str] = frozenset()
+    missing: frozenset[str] = MISSING_TEXTS
 
-    def rows(self, part: NDArray[np.int64]) -> Target:
-        """Return the targets of some rows."""
-        teacher = None if self.teacher is None else self.teacher[part]
-        return replace(self, values=self.values[part], teacher=teacher)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "separator", csv_separator(self.separator))
 
 
-def existing_file(path: str | Path) -> Path:
-    """Return the path of an existing file; UserError if there is none."""
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} does not exist: give an existing file")
-    return path
+@dataclass(frozen=True)
+class RawTable:
+    """Hold the rows of a table as its files have them.
+
+    Attributes:
+        frame: the rows.
+        notes: what the user should know of the files.
+        unnamed: columns that were left out since they have no name.
+    """
+
+    frame: pd.DataFrame
+    notes: tuple[str, ...] = ()
+    unnamed: int = 0
 
 
-def read_table(path: str | Path) -> pd.DataFrame:
-    """Read a CSV (.csv, .csv.gz), Parquet or Arrow (.arrow, .feather) file, without a CSV's unnamed columns.
+def read_table(data: str | Path, options: FileOptions = FileOptions()) -> pd.DataFrame:
+    """Read a table of any source as a frame of raw values, without a CSV's unnamed columns.
 
     Raises:
         UserError: no such file, an unknown kind of file, or one that cannot be read as what its name says.
     """
-    path = existing_file(path)
-    name = path.name.lower()
-    try:
-        if name.endswith((".csv", ".csv.gz")):
-            frame = pd.read_csv(path, na_values=sorted(MISSING_TEXTS), keep_default_na=False, low_memory=False)
-            frame.columns = csv_header(path)
-            if "" in frame:
-                frame = frame.loc[:, frame.columns != ""]
-        elif name.endswith((".parquet", ".pq")):
-            frame = pd.read_parquet(path)
-        elif name.endswith((".arrow", ".feather")):
-            frame = open_arrow(path).read_pandas()
+    sources = sources_of(data)
+    return checked_frame(read_sources(sources, options).frame, sources[0].name if len(sources) == 1 else str(data))
+
+
+def read_sources(sources: list[Source], options: FileOptions = FileOptions(), rows: Any = None) -> RawTable:
+    """Read all rows of some files; or those that ``rows`` gives for their number.
+
+    Raises:
+        UserError: as ``read_table``.
+    """
+    kind = sources[0].format
+    if kind == "excel":
+        return _read_excel(sources)
+    notes: list[str] = []
+    tables = []
+    unnamed = 0
+    for source in sources:
+        if kind == "csv":
+            table, layout, blank = _read_csv(source, options)
+            notes += [note for note in layout.notes if note not in notes]
+            unnamed += blank
         else:
-            raise UserError(f"{path} must end in .csv, .csv.gz, .parquet, .arrow or .feather")
-    except (ValueError, OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-    return checked_frame(frame, path)
+            table = _read_typed(source)
+        for name, value in source.partition.items():
+            table = table.append_column(name, pa.array([value] * len(table), pa.string()))
+        tables.append((source.name, table))
+    joined = _joined(tables)
+    if rows is not None and (chosen := rows(len(joined))) is not None:
+        joined = joined.take(pa.array(chosen))
+    if kind == "csv":
+        return RawTable(_csv_frame(joined, options), tuple(notes), unnamed)
+    return RawTable(joined.to_pandas(ignore_metadata=True), tuple(notes))
 
 
 def open_arrow(path: Path) -> pa.RecordBatchFileReader | pa.RecordBatchStreamReader:
@@ -86,43 +116,19 @@ def open_arrow(path: Path) -> pa.RecordBatchFileReader | pa.RecordBatchStreamRea
     return pa.ipc.open_stream(file) if is_stream else pa.ipc.open_file(file)
 
 
-def csv_header(path: Path) -> pd.Index:
-    """Read column names as they stand in a CSV file: pandas calls a doubled one x.1, one without a name Unnamed: 0."""
-    return pd.Index(pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0])
-
-
-def checked_frame(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Check a frame from the file ``path``: its columns named by texts, its decimals floats.
+def checked_frame(frame: pd.DataFrame, name: str | Path) -> pd.DataFrame:
+    """Check a frame from a file: its columns named by texts, without columns for the row numbers of pandas.
 
     Raises:
-        UserError: two columns of the same name, no rows, or a column of arrays or objects.
+        UserError: two columns of the same name, or no rows.
     """
     frame.columns = frame.columns.map(str)
     doubled = frame.columns[frame.columns.duplicated()].tolist()
     if doubled:
-        raise UserError(f"{path} has more than one column named {doubled[0]!r}")
+        raise UserError(f"{name} has more than one column named {doubled[0]!r}: rename all but one")
     if len(frame) == 0:
-        raise UserError(f"{path} must have at least one row; got none")
-    for name, column in frame.items():
-        first = next(iter(column.dropna()), None) if pd.api.types.is_object_dtype(column) else None
-        if isinstance(first, np.ndarray | list | dict):
-            raise UserError(f"{path}: column {name!r} must hold single values, not arrays or objects: leave it out")
-    return decimals_as_floats(frame)
-
-
-def decimals_as_floats(frame: pd.DataFrame) -> pd.DataFrame:
-    """Convert columns of Python's decimals, which pandas takes for objects, to float64."""
-    columns = {
-        str(name): pd.to_numeric(column)
-        for name, column in frame.items()
-        if pd.api.types.is_object_dtype(column) and _are_decimals(column.dropna())
-    }
-    return frame.assign(**columns) if columns else frame
-
-
-def _are_decimals(present: pd.Series) -> bool:
-    kinds = set(map(type, present))
-    return Decimal in kinds and kinds <= {Decimal, float, int}
+        raise UserError(f"{name} must have at least one row; got none")
+    return frame.drop(columns=[column for column in frame.columns if str(column).startswith("__index_level_")])
 
 
 def fingerprint(frame: pd.DataFrame) -> str:
@@ -132,116 +138,145 @@ def fingerprint(frame: pd.DataFrame) -> str:
     return hashlib.sha256(names + rows.tobytes()).hexdigest()
 
 
-def check_numbers(table: pd.DataFrame, trained: pd.DataFrame, path: Path) -> None:
-    """Raise UserError where a column that is trained on as numbers holds a text in ``table``."""
-    for name in trained.columns.intersection(table.columns):
-        if pd.api.types.is_numeric_dtype(trained[name]) and not pd.api.types.is_numeric_dtype(table[name]):
-            strange = table[name].notna() & pd.to_numeric(table[name], errors="coerce").isna()
-            if strange.any():
-                row = int(np.flatnonzero(strange)[0])
-                found = str(table[name].iloc[row])
-                raise UserError(f"{path}: column {name!r} must hold numbers; row {row + 1} has {found!r}")
+def _joined(tables: list[tuple[str, pa.Table]]) -> pa.Table:
+    """Join the rows of all parts, which must have the same columns."""
+    first, names = tables[0][1], set(tables[0][1].column_names)
+    for name, table in tables[1:]:
+        if differ := names ^ set(table.column_names):
+            column = sorted(differ)[0]
+            missing = name if column in names else tables[0][0]
+            raise UserError(f"parts must have the same columns; {missing} has no column {column!r}")
+    if len(tables) == 1:
+        return first
+    try:
+        return pa.concat_tables([table.select(first.column_names) for _, table in tables], promote_options="permissive")
+    except pa.ArrowException as error:
+        raise UserError(f"parts must have columns of the same types; {' '.join(str(error).split())}") from error
 
 
-def split_target(
-    frame: pd.DataFrame, name: str, task: Task | None = None, classes: Sequence[ClassLabel] = (), vary: bool = True
-) -> tuple[pd.DataFrame, Target, list[str]]:
-    """Separate the target's column from the others.
-
-    Args:
-        frame: the table.
-        name: the target's column.
-        task: the task; None to infer it.
-        classes: the classes that a classifier already has; none to take those of the table.
-        vary: refuse a target that does not vary: nothing could be learnt from it.
-
-    Returns:
-        The rows that have a target, without its column; the target; and notes for the user.
-
-    Raises:
-        UserError: no such column, or a column that cannot be such a target.
-    """
-    column = _required(frame, name)
-    notes = []
-    if column.isna().any():
-        notes.append(f"{int(column.isna().sum())} rows without a {name!r} were left out")
-        frame, column = frame[column.notna()], column[column.notna()]
-    if vary and not classes and column.nunique() < 2:
-        raise UserError(f"target {name!r} must vary; it is {column.iloc[0] if len(column) else 'missing'} in every row")
-    if task is None:
-        task = infer_task(column)
-        notes.append(f"task: {task} (inferred from {name!r}; override with --task)")
-    features = frame.drop(columns=name).reset_index(drop=True)
-    if task in ("binary", "multiclass"):
-        codes, labels = _encode_classes(column, task, classes)
-        return features, Target(name, task, codes, labels), notes
-    return features, Target(name, task, _numbers(column, task)), notes
+def _read_typed(source: Source) -> pa.Table:
+    try:
+        if source.format == "parquet":
+            # The file alone: a folder called COLUMN=VALUE around it would become a column of its own kind.
+            return pa.parquet.ParquetFile(source.path).read()
+        return open_arrow(source.path).read_all()
+    except (ValueError, OSError) as error:
+        raise unreadable(source.name, error) from error
 
 
-def _required(frame: pd.DataFrame, name: str) -> pd.Series:
-    if name not in frame:
-        raise UserError(f"no column {name!r}; the columns are {', '.join(frame.columns)}")
-    return frame[name]
+def _read_csv(source: Source, options: FileOptions) -> tuple[pa.Table, CsvLayout, int]:
+    """Read every cell as a text; the layout; and how many columns without a name were left out."""
+    try:
+        with source.open() as file:
+            encoding = options.encoding or encoding_of(file)
+            file.seek(0)
+            head = file.read(HEAD_BYTES)
+            complete = not file.read(1)
+        layout = infer_layout(
+            head, complete=complete, wanted=options.wanted, separator=options.separator, encoding=encoding
+        )
+        names = layout.names
+        doubled = next((name for i, name in enumerate(names) if name and name in names[:i]), None)
+        if doubled is not None:
+            is_number = doubled.replace(".", "", 1).lstrip("-").isdigit()
+            remedy = "put a line of names above the data" if is_number else "rename all but one"
+            raise UserError(f"{source.name} has more than one column named {doubled!r}: {remedy}")
+        positions = [i for i, name in enumerate(names) if name]
+        batches = list(text_batches(source.open, layout, positions, block_bytes=BLOCK_BYTES))
+    except CsvError as error:
+        raise UserError(f"{source.name}: {error}") from error
+    except (ValueError, OSError, EOFError) as error:
+        raise unreadable(source.name, error) from error
+    schema = pa.schema([(str(i), pa.string()) for i in positions])
+    table = pa.Table.from_batches(batches, schema).rename_columns([names[i] for i in positions])
+    # The one cell more that rows have than their header is in the notes already.
+    unnamed = len(names) - len(positions) - bool(layout.notes)
+    if encoding not in ("utf-8", "utf-16-le", "utf-16-be") and not options.encoding:
+        note = f"{source.name} is not UTF-8: read as {encoding} (--encoding overrides it)"
+        layout = CsvLayout(**{**layout.__dict__, "notes": (*layout.notes, note)})
+    if layout.separator != "," and not options.separator:
+        shown = {"\t": "tabs", ";": "semicolons", "|": "|"}.get(layout.separator, repr(layout.separator))
+        layout = CsvLayout(**{**layout.__dict__, "notes": (*layout.notes, f"cells are separated by {shown}")})
+    return table, layout, unnamed
 
 
-def positive_column(table: pd.DataFrame, name: str) -> FloatArray:
-    """Read a column of weights or exposures, (N,).
-
-    Raises:
-        UserError: no such column, or one that is not positive in every row.
-    """
-    column = _required(table, name)
-    values = column.to_numpy(np.float64) if pd.api.types.is_numeric_dtype(column) else np.zeros(1)
-    if not (np.isfinite(values).all() and (values > 0).all()):
-        raise UserError(f"column {name!r} must hold a positive number in every row")
-    return np.asarray(values)
+def _csv_frame(table: pa.Table, options: FileOptions) -> pd.DataFrame:
+    """Turn columns of texts into a frame: those that are numbers or booleans throughout are, others stay texts."""
+    decimal_comma = any(map(_is_decimal_comma, table.columns))
+    missing = pa.array(sorted(options.missing), pa.string())
+    columns = {
+        name: _csv_column(column, name in options.texts, missing, decimal_comma)
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    }
+    return pd.DataFrame(columns) if columns else pd.DataFrame(index=range(len(table)))
 
 
-def infer_task(column: pd.Series) -> Task:
-    """Infer the task from the values of a target.
-
-    Text and booleans are classes, so are exactly two different values, and so are the codes 0, 1, ... up to
-    at most 9 without a gap; other numbers are numbers.
-    """
-    distinct = column.nunique()
-    if distinct == 2:
-        return "binary"
-    if not pd.api.types.is_numeric_dtype(column):
-        return "multiclass"
-    codes = pd.api.types.is_integer_dtype(column) and distinct <= 10
-    return "multiclass" if codes and set(column.unique()) == set(range(distinct)) else "regression"
-
-
-def _encode_classes(
-    column: pd.Series, task: Task, classes: Sequence[ClassLabel]
-) -> tuple[FloatArray, tuple[ClassLabel, ...]]:
-    if not classes:
-        classes = sorted(column.unique().tolist())
-        strange = [label for label in classes if not isinstance(label, str | int | float)]
-        if strange:
-            shown = str(strange[0])
-            raise UserError(f"classes must be texts, numbers or booleans; target {column.name!r} has {shown!r}")
-        if task == "binary" and len(classes) != 2:
-            raise UserError(f"a binary target must have 2 classes; {column.name!r} has {len(classes)}")
-        if len(classes) > max(50, len(column) // 10):
-            raise UserError(
-                f"target {column.name!r} has {len(classes)} classes in {len(column)} rows: too many to learn"
-            )
-    codes = column.map({label: code for code, label in enumerate(classes)})
-    if codes.isna().any():
-        stranger = column[codes.isna()].iloc[0]
-        raise UserError(f"class {stranger!r} in {column.name!r} is none of the model's: {list(classes)}")
-    return np.asarray(codes, np.float64), tuple(classes)
+def _csv_column(cells: pa.ChunkedArray, stays: bool, missing: pa.Array, decimal_comma: bool) -> pd.Series:
+    texts = pc.utf8_trim_whitespace(cells)
+    absent = pc.is_in(texts, value_set=missing)
+    present = texts.filter(pc.invert(absent)) if pc.any(absent).as_py() else texts
+    if not stays and len(present):
+        complete = len(present) == len(texts)
+        if _all(present, _WHOLE):
+            unsigned = pc.utf8_ltrim(texts, "+")
+            whole = pc.if_else(absent, pa.scalar(None, pa.string()), unsigned).cast(pa.int64())
+            return pd.Series(whole.to_numpy() if complete else whole.cast(pa.float64()).to_numpy())
+        # In a file with decimal commas 1.234 may be more than a thousand.
+        grouped = decimal_comma and _all(present.filter(pc.match_substring(present, ".")), _DOTTED)
+        if not grouped and _all(present, _NUMBER):
+            unsigned = pc.utf8_ltrim(texts, "+")
+            numbers = pc.if_else(absent, pa.scalar(None, pa.string()), unsigned).cast(pa.float64())
+            return pd.Series(numbers.to_numpy())
+        if _all(present, "^(?i:true|false)$"):
+            flags = pc.equal(pc.utf8_lower(pc.if_else(absent, pa.scalar(None, pa.string()), texts)), "true")
+            return pd.Series(flags.to_pylist(), dtype=bool if complete else object)
+    if not stays and not len(present):
+        return pd.Series(np.full(len(texts), np.nan))
+    empty = pc.equal(texts, "")
+    # As they are: whether blanks around them part what is one category, is said of the column.
+    cells = pc.if_else(empty, pa.scalar(None, pa.string()), cells)
+    return pd.Series(cells.to_pandas().to_numpy(object), dtype="str")
 
 
-def _numbers(column: pd.Series, task: Task) -> FloatArray:
-    if not pd.api.types.is_numeric_dtype(column):
-        example = column[pd.to_numeric(column, errors="coerce").isna()]
-        shown = example.iloc[0] if len(example) else column.iloc[0]
-        raise UserError(f"a {task} target must be a number; {column.name!r} has {str(shown)!r}")
-    values: NDArray[np.float64] = column.to_numpy(np.float64)
-    if not np.isfinite(values).all():
-        raise UserError(f"a {task} target must be finite; {column.name!r} has an infinity")
-    if task == "poisson" and (values < 0).any():
-        raise UserError(f"a poisson target must be at least 0; {column.name!r} has {values.min():g}")
-    return values
+def _all(texts: pa.ChunkedArray, pattern: str) -> bool:
+    """Return whether all texts match; where the first do not, the others are not looked at."""
+    parts = (texts.slice(0, HEAD_ROWS), texts.slice(HEAD_ROWS))
+    return all(pc.all(pc.match_substring_regex(part, pattern)).as_py() is not False for part in parts)
+
+
+def _is_decimal_comma(cells: pa.ChunkedArray) -> bool:
+    """Return whether a column's numbers have decimal commas that can be nothing else."""
+    sample = pc.utf8_trim_whitespace(cells.slice(0, 10 * HEAD_ROWS))
+    commas = sample.filter(pc.match_substring(sample, ","))
+    return len(commas) > 0 and _all(commas, _COMMA) and not _all(commas, r"^[+-]?[0-9]{1,3}(,[0-9]{3})+$")
+
+
+def _read_excel(sources: list[Source]) -> RawTable:
+    """Read the first sheet of a workbook."""
+    if len(sources) > 1:
+        raise UserError("one workbook is read at a time; give its name, or save the parts as CSV or Parquet")
+    (source,) = sources
+    try:
+        import openpyxl
+    except ImportError:
+        raise UserError(
+            f"{source.name} needs openpyxl, which is not installed: pip install 'eigenserve[excel]', or save it as CSV"
+        ) from None
+    try:
+        book = openpyxl.load_workbook(source.path, read_only=True, data_only=True)
+        lines = [row for row in book.worksheets[0].iter_rows(values_only=True) if any(cell is not None for cell in row)]
+        sheets = book.sheetnames
+        book.close()
+    except Exception as error:  # openpyxl raises what zipfile, XML and its own readers do
+        raise unreadable(source.name, error) from error
+    if not lines:
+        raise UserError(f"{source.name} has no rows in its first sheet, {sheets[0]!r}")
+    names = ["" if cell is None else str(cell).strip() for cell in lines[0]]
+    columns: dict[str, Any] = {}
+    for i, name in enumerate(names):
+        if name in columns:
+            raise UserError(f"{source.name} has more than one column named {name!r}: rename all but one")
+        if name:
+            columns[name] = pd.Series([row[i] for row in lines[1:]], dtype=object).infer_objects()
+    others = f"the first of {len(sheets)} sheets was read, {sheets[0]!r}"
+    return RawTable(pd.DataFrame(columns), (others,) if len(sheets) > 1 else (), names.count(""))

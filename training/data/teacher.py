@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from eigenserve.errors import UserError
-from eigenserve.training.data.table import Target, read_table
+from eigenserve.training.data.table import read_table
+from eigenserve.training.data.target import Target
 
 #: How the columns of a teacher's file are named among those of the table.
 PREFIX = "teacher: "

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_y, column_or_1d, validate_data
 
 from eigenserve.model.arrays import FloatArray
-from eigenserve.training.data.table import Target, decimals_as_floats
+from eigenserve.training.data.target import Target
 
 
 def array_names(count: int) -> tuple[str, ...]:
@@ -32,17 +32,30 @@ def read_columns(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFra
         ValueError: no table, no rows or columns, an infinity, complex or other names or columns than fitted on.
         TypeError: a sparse matrix, or cells that are not numbers in an array.
     """
+    X = _as_pandas(X)
     if not isinstance(X, pd.DataFrame):
         array = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
         return pd.DataFrame(array, columns=_names(estimator, array))
     validate_data(estimator, X, reset=reset, skip_check_array=True)
     if min(X.shape) == 0:
         raise ValueError(f"found an empty table: {X.shape[0]} rows and {X.shape[1]} columns, at least 1 is required")
-    table = decimals_as_floats(X.set_axis(_names(estimator, X), axis=1).reset_index(drop=True))
+    table = X.set_axis(_names(estimator, X), axis=1).reset_index(drop=True)
     numbers = table.select_dtypes("number")
     if np.isinf(numbers.to_numpy(np.float64, na_value=np.nan)).any():
         raise ValueError("X contains an infinity: numbers must be finite, or NaN for missing")
     return table
+
+
+def _as_pandas(X: Any) -> Any:
+    """Tables of other libraries (Polars, pyarrow, ...) as pandas'; what is not one as it is."""
+    if isinstance(X, pd.DataFrame | np.ndarray | list | tuple):
+        return X
+    import narwhals
+
+    table = narwhals.from_native(X, pass_through=True)
+    if isinstance(table, narwhals.LazyFrame):
+        table = table.collect()
+    return table.to_pandas() if isinstance(table, narwhals.DataFrame) else X
 
 
 def _names(estimator: BaseEstimator, X: Any) -> list[str]:

@@ -22,7 +22,7 @@ from eigenserve.model.checkpoints.locations import load_model
 from eigenserve.model.explanations.explanation import Explanation
 from eigenserve.model.predictor import ClassLabel
 from eigenserve.model.spectral import SpectralModel
-from eigenserve.training.data.table import Target
+from eigenserve.training.data.target import Target
 from eigenserve.training.estimators.arrays import array_names, merge_equal_rows, read_columns
 from eigenserve.training.fit import fit_rows
 from eigenserve.training.settings import FitSettings, make_settings

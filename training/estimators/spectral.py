@@ -13,7 +13,7 @@ from sklearn.utils.validation import _check_sample_weight
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.spectral import SpectralModel
-from eigenserve.training.data.table import Target
+from eigenserve.training.data.target import Target
 from eigenserve.training.estimators.arrays import read_columns, read_target
 from eigenserve.training.estimators.base import Pairs, SpectralEstimator
 

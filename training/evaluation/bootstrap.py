@@ -6,7 +6,7 @@ import numpy as np
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.spectral import SpectralModel
-from eigenserve.training.data.table import Target
+from eigenserve.training.data.target import Target
 from eigenserve.training.evaluation.metrics import Metrics, score_metrics
 
 #: Confidence of the intervals.

@@ -10,8 +10,9 @@ import pandas as pd
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.spectral import SpectralModel
+from eigenserve.training.data.columns import reading_options
 from eigenserve.training.data.exposure import per_unit
-from eigenserve.training.data.table import Target, positive_column, split_target
+from eigenserve.training.data.target import Target, positive_column, split_target
 from eigenserve.training.evaluation.bootstrap import Interval, metric_intervals
 from eigenserve.training.evaluation.metrics import Metrics, score_metrics
 
@@ -61,8 +62,9 @@ def evaluate(model: SpectralModel, frame: pd.DataFrame) -> Evaluation:
         UserError: a missing column, or values that are none of this model's.
         InvalidRowsError: rows that are not rows of this model.
     """
-    features, target, _ = split_target(frame, model.target, model.task, model.classes, vary=False)
     settings = model.card.get("training", {}).get("settings", {})
+    options = reading_options(settings, frame.columns)
+    features, target, _ = split_target(frame, model.target, model.task, model.classes, vary=False, options=options)
     weight = np.ones(len(features))
     if settings.get("weight") is not None:
         weight = positive_column(features, settings["weight"])

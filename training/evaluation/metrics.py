@@ -10,7 +10,7 @@ from scipy.special import xlogy
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.spectral import SpectralModel
-from eigenserve.training.data.table import Target
+from eigenserve.training.data.target import Target
 from eigenserve.training.evaluation.trust import THIRDS, calibration_error, coverage_by_thirds
 
 #: The level of prediction intervals whose coverage is a metric.

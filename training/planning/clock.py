@@ -18,7 +18,7 @@ BRAKES = {"additive": 0.35, "knots": 0.45, "pairs": 0.55, "search": 0.95, "refit
 
 
 class Clock:
-    """Time since a fit began, against its budget.
+    """Measure the time since a fit began, against its budget.
 
     Args:
         budget_s: seconds that the whole fit may take.
@@ -30,7 +30,7 @@ class Clock:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the fit began."""
+        """Count the seconds since the fit began."""
         return time.monotonic() - self._started
 
     @contextmanager

@@ -89,7 +89,7 @@ class Scope:
 
 
 def phase_seconds(sizes: Sizes, scope: Scope, cores: int) -> dict[str, float]:
-    """Phase -> seconds on the wall; "search" and "refit" are the shortest that are worth their while."""
+    """Estimate seconds on the wall by phase; "search" and "refit" are the shortest that are worth their while."""
     rows, outputs = scope.rows, sizes.outputs
     numbers, categories = _kept(sizes, scope)
     curves = numbers + categories
@@ -116,7 +116,7 @@ def phase_seconds(sizes: Sizes, scope: Scope, cores: int) -> dict[str, float]:
 
 
 def phase_bytes(sizes: Sizes, scope: Scope, cores: int) -> dict[str, int]:
-    """Phase -> bytes of memory that are in use at its peak."""
+    """Estimate the bytes of memory that are in use at the peak of each phase."""
     rows, outputs = scope.rows, sizes.outputs
     curves, params = _curves_and_params(sizes, scope, all_levels=True)
     kept = BASE_BYTES + sizes.table_bytes + CELL_BYTES * rows * sum(_kept(sizes, scope))

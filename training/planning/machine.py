@@ -75,7 +75,7 @@ def _slowness() -> float:
 
 
 def free_memory() -> int:
-    """Bytes that may still be used: free on the machine, and within the limits of control groups and the process."""
+    """Count the bytes that may still be used: free, and within the limits of control groups and the process."""
     free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for line in _read(Path("/proc/meminfo")).splitlines():
         if line.startswith("MemAvailable:"):
@@ -95,7 +95,7 @@ def free_memory() -> int:
 
 
 def _control_groups(controller: str) -> Iterator[Path]:
-    """This process's control groups and those above them, of version 2 and of version 1."""
+    """Yield this process's control groups and those above them, of version 2 and of version 1."""
     for line in _read(Path("/proc/self/cgroup")).splitlines():
         _, names, path = line.split(":", 2)
         if names and controller not in names.split(","):

@@ -68,7 +68,7 @@ class FitPlan:
 
     @property
     def total_s(self) -> float:
-        """Seconds of all phases."""
+        """Sum the seconds of all phases."""
         return sum(self.seconds.values())
 
     def lines(self) -> Iterator[str]:

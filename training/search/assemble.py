@@ -1,20 +1,25 @@
-"""Assemble trained members into the ensemble of a finished model: float64, centred, each curve in one form."""
+"""Assemble trained members into the ensemble of a finished model, and prove what was asked of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.certificates.shapes import CertificateError, curved_certificate, monotone_certificate
+from eigenserve.model.certificates.strengths import feature_strengths
 from eigenserve.model.matrices.curves import Curve, CurveSet, Term
 from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.model.matrices.pencil import TridiagonalPencil
+from eigenserve.model.predictor import Predictor
 from eigenserve.training.curves.levels import interpolation
 from eigenserve.training.kernels.layout import Float32, Rows
 from eigenserve.training.search.members import LEAST_RISE, Blueprint
+from eigenserve.training.settings import FitSettings
 
 
 def build_ensemble(
@@ -112,3 +117,24 @@ def _mean_weights(rows: Rows, num_matrices: int) -> FloatArray:
     shares = np.bincount(starts, 1.0 - weights, minlength=num_matrices + 1)
     shares += np.bincount(starts + 1, weights, minlength=num_matrices + 1)
     return shares[:num_matrices] / len(rows.starts)
+
+
+def proved_of(settings: FitSettings, model: Predictor) -> dict[str, Any]:
+    """Prove of the finished model what the settings ask of it.
+
+    Raises:
+        CertificateError: a proof failed.
+    """
+    proved: dict[str, Any] = {}
+    if settings.monotone:
+        proved["monotone"] = monotone_certificate(model, dict(settings.monotone))
+    if settings.convex or settings.concave:
+        shapes = dict.fromkeys(settings.convex, "convex") | dict.fromkeys(settings.concave, "concave")
+        proved["curved"] = curved_certificate(model, shapes)
+    if settings.max_strength:
+        strengths = feature_strengths(model)
+        for name, most in settings.max_strength:
+            if strengths[name] > most:
+                raise CertificateError(f"the strength of {name!r} is {strengths[name]:g}, not at most {most:g}")
+        proved["max_strength"] = dict(settings.max_strength)
+    return proved

@@ -10,13 +10,14 @@ from eigenserve.model.rows.features import FeatureSpace
 from eigenserve.training.additive.pairs import PairGain
 from eigenserve.training.data.grouping import group_categories
 from eigenserve.training.data.schema import skewness
-from eigenserve.training.data.table import Target
+from eigenserve.training.data.target import Target
 from eigenserve.training.kernels.losses import DEVIANCE_LOSSES, choose_objective, standardised
 from eigenserve.training.planning.clock import Clock
 from eigenserve.training.planning.costs import Scope
 from eigenserve.training.progress import Silent
+from eigenserve.training.search.folds import assign_folds
 from eigenserve.training.search.halving import LENGTHS, Search
-from eigenserve.training.search.prepare import Sample, assign_folds, prepare
+from eigenserve.training.search.prepare import Sample, prepare
 from eigenserve.training.search.workbench import Workbench
 from eigenserve.training.settings import FitSettings
 
@@ -98,7 +99,7 @@ def _prepare(
         if teacher is not None:
             teacher = np.maximum(teacher, 0.0) / np.exp(shift) if log else (teacher - shift) / scale
     rng = np.random.default_rng(np.random.SeedSequence(settings.seed))
-    fold = assign_folds(target, scope.folds, rng)
+    fold = assign_folds(target, scope.folds, rng, goal.groups, goal.moments)
     capped = {name for name, _ in settings.max_strength}
     space, grouped = group_categories(space, columns, _as_numbers(target, len(goal.classes)), fold, capped)
     coordinates = space.coordinates(columns)
@@ -114,12 +115,13 @@ def _prepare(
         shift=shift,
         scale=scale,
         teacher=teacher,
+        moments=goal.moments,
     )
     return sample, *prepare(sample, fold, settings, rng, scope, clock)
 
 
 def _as_numbers(target: FloatArray, classes: int) -> FloatArray:
-    """(N, O): a regression's or a binary target as it is, or indicators of the most frequent classes."""
+    """Return a regression's or a binary target as it is, or indicators of the most frequent classes, (N, O)."""
     if classes <= 2:
         return target[:, None]
     often = np.argsort(-np.bincount(target.astype(np.int64), minlength=classes), kind="stable")[:MAX_INDICATORS]

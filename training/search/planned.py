@@ -9,7 +9,7 @@ import pandas as pd
 
 from eigenserve.model.rows.features import FeatureSpace
 from eigenserve.training.data.grouping import MANY_CATEGORIES
-from eigenserve.training.data.table import Target
+from eigenserve.training.data.target import Target
 from eigenserve.training.planning.costs import Sizes
 from eigenserve.training.planning.machine import this_machine
 from eigenserve.training.planning.plan import FitPlan, full_scope, make_plan
@@ -50,6 +50,6 @@ def plan_fit(space: FeatureSpace, table: pd.DataFrame, goal: Target, settings: F
 
 
 def _resident() -> int:
-    """Bytes of memory that this process has in use."""
+    """Count the bytes of memory that this process has in use."""
     pages = Path("/proc/self/statm")
     return int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if pages.exists() else 0

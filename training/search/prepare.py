@@ -75,6 +75,7 @@ class Sample:
         objective: what to minimise.
         shift, scale: the finished score is shift + scale * (that of ``target``).
         teacher: (N,) or (N, classes), a stronger model's targets on the scale of ``target``.
+        moments: (N,) times by which rows are judged forward, if they are.
     """
 
     space: FeatureSpace
@@ -86,6 +87,7 @@ class Sample:
     shift: float = 0.0
     scale: float = 1.0
     teacher: FloatArray | None = None
+    moments: FloatArray | None = None
 
     @property
     def num_outputs(self) -> int:
@@ -96,17 +98,6 @@ class Sample:
 def folds_for(rows: int) -> int:
     """Choose how many folds: small tables need most of their rows for training."""
     return 8 if rows < 2000 else 4
-
-
-def assign_folds(values: FloatArray, folds: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Assign a fold to each row, (N,); every fold has its share of all parts of the target's range."""
-    shuffled = rng.permutation(len(values))
-    ranked = shuffled[np.argsort(values[shuffled], kind="stable")]
-    fold = np.empty(len(values), np.int64)
-    for start in range(0, len(values), folds):
-        group = ranked[start : start + folds]
-        fold[group] = rng.permutation(folds)[: len(group)]
-    return fold
 
 
 def prepare(
@@ -165,7 +156,7 @@ def prepare(
     )
     groups += [MAIN] * (len(bases) - len(groups))
     blueprint = _draw(sample, settings, terms, bases, levels)
-    if settings.epochs is not None and rows >= HOLD_OUT_ROWS:
+    if sample.moments is not None or (settings.epochs is not None and rows >= HOLD_OUT_ROWS):
         fold = np.where(fold == 0, 0, -1)
     bench = Workbench(
         blueprint=blueprint,

@@ -1,6 +1,6 @@
 // The link: what the page shows, in the part of its address that stays in the browser.
 
-import { readCell } from "../form/csv.js";
+import { readCell } from "../form/cells.js";
 import { USUAL_METHOD } from "./questions.js";
 
 const VALUE = "x.";
@@ -29,7 +29,7 @@ export function linkedRow(texts, features) {
   for (const feature of features) {
     if (!(feature.name in texts)) continue;
     try {
-      row[feature.name] = readCell(texts[feature.name], feature);
+      row[feature.name] = readCell(texts[feature.name], { ...feature, reading: undefined });
     } catch {
       // A link is typed or cut by people: a value that is none leaves the typical one.
     }

@@ -1,10 +1,6 @@
 // CSV: a pasted row, with or without its line of names -> values by feature.
 
-import { textDays } from "../charts/dates.js";
-import { MISSING_TEXTS } from "../missing.js";
-
-const TRUE = new Set(["true", "1", "yes", "t"]);
-const FALSE = new Set(["false", "0", "no", "f"]);
+import { readCell } from "./cells.js";
 
 /** The row of a text, as {row, summary}; throws an Error that says what is wrong. */
 export function readRow(text, features) {
@@ -16,6 +12,8 @@ export function readRow(text, features) {
   const headed = named > 0 && (lines.length > 1 || named === first.length);
   if (headed && lines.length === 1) throw new Error("There are names, but no row below them.");
   const cells = headed ? lines[1] : lines[0];
+  // A row may end in a separator where the header does not.
+  if (cells.length === (headed ? first : names).length + 1 && cells.at(-1).trim() === "") cells.pop();
   if (headed && cells.length !== first.length)
     throw new Error(`The row has ${cells.length} cells, the line of names ${first.length}.`);
   if (!headed && cells.length !== names.length)
@@ -23,7 +21,7 @@ export function readRow(text, features) {
   const row = {};
   features.forEach((feature, i) => {
     const place = headed ? first.indexOf(feature.name) : i;
-    if (place >= 0) row[feature.name] = readCell(cells[place].trim(), feature);
+    if (place >= 0) row[feature.name] = readCell(cells[place], feature);
   });
   const left = names.filter((name) => !(name in row));
   const further = lines.length - (headed ? 2 : 1);
@@ -35,30 +33,11 @@ export function readRow(text, features) {
   return { row, summary: summary.filter(Boolean).join(" ") };
 }
 
-/** A cell's text -> the value that the service takes; throws an Error naming the feature. */
-export function readCell(text, feature) {
-  if (feature.kind === "categorical" && feature.categories.includes(text)) return text;
-  if (MISSING_TEXTS.has(text)) return null;
-  if (feature.kind === "categorical") return text;
-  if (feature.kind === "boolean") {
-    if (TRUE.has(text.toLowerCase())) return true;
-    if (FALSE.has(text.toLowerCase())) return false;
-    throw new Error(`${feature.name} must be true or false; got “${text}”.`);
-  }
-  if (feature.kind === "datetime") {
-    if (Number.isNaN(textDays(text))) throw new Error(`${feature.name} must be a date (2024-05-31); got “${text}”.`);
-    return text;
-  }
-  const number = Number(text);
-  if (!Number.isFinite(number)) throw new Error(`${feature.name} must be a number; got “${text}”.`);
-  return number;
-}
-
 /** Records of cells, as RFC 4180 has them; tabs or semicolons part them where the first line has more of those. */
 function records(text) {
   const [line] = text.split(/\r?\n/, 1);
   const count = (mark) => line.split(mark).length;
-  const comma = [",", "\t", ";"].reduce((best, mark) => (count(mark) > count(best) ? mark : best));
+  const comma = [",", ";", "\t", "|"].reduce((best, mark) => (count(mark) > count(best) ? mark : best));
   const found = [[""]];
   let quoted = false;
   for (let i = 0; i < text.length; i += 1) {
@@ -70,8 +49,11 @@ function records(text) {
         record[record.length - 1] += letter;
         i += 1;
       } else quoted = false;
-    } else if (letter === '"') quoted = true;
-    else if (letter === comma) record.push("");
+    } else if (letter === '"' && record[record.length - 1].trim() === "") {
+      // Blanks may stand before a quoted cell; a quote within one is a letter.
+      quoted = true;
+      record[record.length - 1] = "";
+    } else if (letter === comma) record.push("");
     else if (letter === "\n") found.push([""]);
     else if (letter !== "\r") record[record.length - 1] += letter;
   }

@@ -98,6 +98,7 @@ class FeatureCard(BaseModel):
     high: float | None = Field(description="Largest training value, in the same unit.")
     categories: list[str] | None = Field(description="Training categories of a categorical feature.")
     missing: bool = Field(description="Whether the model treats a missing value separately.")
+    reading: dict[str, Any] = Field(description="How texts are read: marks of numbers, units, formats of dates.")
     cycles: list[str] = Field(
         description="Of a date: the features computed from it, such as its hour. A row may give them, but need not."
     )

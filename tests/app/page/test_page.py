@@ -22,8 +22,8 @@ from tests.support.server_process import ServerProcess, running_server
 
 from eigenserve.app.page.routes import wants_page
 from eigenserve.model import ModelStore
-from eigenserve.model.rows.cells import MISSING_TEXTS
 from eigenserve.model.rows.features import Feature, FeatureSpace
+from eigenserve.model.rows.readings import MISSING_TEXTS
 
 #: From the event of a slider to the new numbers in the document. The aim is 100 ms; a machine with other work on its
 #: cores gets an allowance, and the figure is printed.

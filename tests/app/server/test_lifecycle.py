@@ -179,10 +179,11 @@ def test_a_worker_that_hangs_is_noticed_and_replaced(store: ModelStore, tmp_path
     settings = {"EIGENSERVE_HANG_TIMEOUT_S": "2.5", "EIGENSERVE_DEFAULT_MODEL": "price"}
     with running_server(store.root, tmp_path / "log", "--workers", "2", **settings) as server:
         pid = server.process.pid
-        wait_for(lambda: len(children(pid)) == 2)
+        # Before it is ready, a worker takes no connections: there must be one that answers while the other hangs.
+        wait_for(lambda: server.log_text().count('"message":"ready"') == 2, 60)
         before = children(pid)
         os.kill(before[0], signal.SIGSTOP)  # not dead: it keeps its connections and answers nothing
-        wait_for(lambda: before[0] not in children(pid) and len(children(pid)) == 2)
+        wait_for(lambda: before[0] not in children(pid) and len(children(pid)) == 2, 60)
         assert before[1] in children(pid)
         assert "worker hangs, killing it" in server.log_text()
         wait_for(lambda: httpx.get(f"{server.url}/readyz").status_code == 200)

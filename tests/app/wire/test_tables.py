@@ -13,8 +13,8 @@ from tests.support.made_models import FEATURES, make_rows
 from tests.support.server_process import ServerProcess
 
 from eigenserve.app.wire.arrow import _values
-from eigenserve.model.rows.cells import MISSING_TEXTS
 from eigenserve.model.rows.features import Feature, FeatureSpace
+from eigenserve.model.rows.readings import MISSING_TEXTS
 
 NAMES = [feature.name for feature in FEATURES]
 ROWS = [{name: row.get(name) for name in NAMES} for row in make_rows(40, seed=3)]
@@ -70,7 +70,9 @@ def test_the_marks_of_training_are_those_of_pandas_and_one_more(tmp_path: Path):
     assert parsers.STR_NA_VALUES | {"?"} == MISSING_TEXTS
     lines = [f"{mark},1" for mark in sorted(MISSING_TEXTS)]
     (tmp_path / "x.csv").write_text("\n".join(["a,b", *lines, "no mark,1"]))
-    assert table.read_table(tmp_path / "x.csv")["a"].isna().tolist() == [True] * len(lines) + [False]
+    columns = pytest.importorskip("eigenserve.training.data.columns")
+    read = columns.read_columns(table.read_table(tmp_path / "x.csv")).frame
+    assert read["a"].isna().tolist() == [True] * len(lines) + [False]
 
 
 def test_csv_may_be_answered_with_json(server: ServerProcess):

@@ -217,7 +217,7 @@ def test_the_bytes_of_a_checkpoint_of_format_1_stay_readable(folder):
     assert {*REQUIRED, "format_version", "metrics"} == set(document)
     assert set(document["features"][0]) == {
         *("name", "kind", "typical", "transform", "center", "scale"),
-        *("low", "high", "categories", "missing", "source", "cycle"),
+        *("low", "high", "categories", "missing", "step", "source", "cycle", "groups"),
     }
     assert set(document["curves"][0]) == {
         *("term", "numeric", "direction", "categorical", "num_codes", "knots", "extend", "missing"),

@@ -1,5 +1,7 @@
 """Counterfactuals reach their goal, are beaten by no grid, and change only what may change."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tests.support.twin import CLASSES, FEATURES, random_model, random_rows
@@ -238,3 +240,33 @@ def test_wrong_features_ranges_and_rows_are_refused():
             model.counterfactuals(rows, {"above": 1.0}, **options)
     with pytest.raises(InvalidRowsError, match="must be a number"):
         model.counterfactuals([{"width": "wide"}], {"above": 1.0})
+
+
+def stepped(model, **steps):
+    """A model whose numbers may only be multiples of these."""
+    features = [replace(f, step=steps.get(f.name, 0.0)) for f in model.features.features]
+    return replace(model, features=FeatureSpace(tuple(features)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whole_numbers_stay_whole_and_no_value_of_the_grid_alone_is_nearer(seed):
+    model = stepped(random_model(seed=seed), width=1.0)
+    predicted = model.predict(random_rows(300, seed=9))
+    wanted = {"above": float(np.quantile(predicted, 0.8))}
+    checked = 0
+    for row in random_rows(25, seed=seed + 20):
+        row["width"] = None if row["width"] is None else float(round(row["width"]))
+        best = np.inf
+        for one in model.counterfactuals([row], wanted)[0]:
+            changed = {**row, **{name: after for name, (_, after) in one.changes.items()}}
+            assert model.predict([changed])[0] >= wanted["above"]
+            if "width" in one.changes:
+                assert one.changes["width"][1] == int(one.changes["width"][1])
+                checked += 1
+                if set(one.changes) == {"width"}:
+                    best = one.distance
+        if row["width"] is not None and model.predict([row])[0] < wanted["above"]:
+            for value in range(-5, 6):
+                if model.predict([{**row, "width": value}])[0] >= wanted["above"]:
+                    assert best <= abs(value - row["width"]) / 2.5 + 1e-9
+    assert checked

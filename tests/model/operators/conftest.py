@@ -1,6 +1,6 @@
 """Matrices with a known spectrum, and an operator that counts its products."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -21,15 +21,6 @@ class Counted(SymmetricOperator):
     def matvec(self, vector: Tensor) -> Tensor:
         self.products += 1
         return self.inner.matvec(vector)
-
-
-@pytest.fixture(autouse=True)
-def one_thread_of_torch() -> Iterator[None]:
-    """Two threads of torch wait for each other at every small product where cores are busy: a hundred times slower."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

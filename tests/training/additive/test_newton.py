@@ -131,7 +131,7 @@ def test_memory_is_linear_in_the_categories():
         placed_rows = Rows(
             walk.starts, walk.weights.astype(np.float32), z[:, 1].astype(np.float32), np.ones(rows, np.float32)
         )
-        model = fit_additive(bases, placed_rows, SQUARED, 1, rng.integers(0, 4, rows))
+        model = fit_additive(bases, placed_rows, (SQUARED, 0.0), 1, rng.integers(0, 4, rows))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

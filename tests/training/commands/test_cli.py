@@ -47,7 +47,7 @@ def folder(tmp_path_factory):
     x = np.random.default_rng(0).standard_normal(50)
     good = pd.DataFrame({"x": x, "y": 2 * x, "word": ["a", "b", "c", "d", "e"] * 10, "same": 1})
     good.to_csv(folder / "good.csv", index=False)
-    good.to_csv(folder / "good.txt", index=False)
+    good.to_csv(folder / "good.dbf", index=False)
     good.head(5).to_csv(folder / "short.csv", index=False)
     good.head(0).to_csv(folder / "header.csv", index=False)
     good.drop(columns="x").to_csv(folder / "narrow.csv", index=False)
@@ -87,7 +87,7 @@ MISTAKES = {
     "unknown curves": ([*fit(), "--curves", "round"], "curves must be one of"),
     "missing file": (fit("nowhere.csv"), "nowhere.csv"),
     "folder for a file": (fit("a_folder.csv"), "a_folder.csv"),
-    "wrong extension": (fit("good.txt"), "must end in .csv"),
+    "wrong extension": (fit("good.dbf"), "good.dbf must end in one of"),
     "empty file": (fit("empty.csv"), "empty.csv"),
     "only a header": (fit("header.csv"), "header.csv must have at least one row"),
     "too few rows": (fit("short.csv"), "rows are needed; got 5"),

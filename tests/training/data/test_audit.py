@@ -11,7 +11,8 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_
 from eigenserve.training.data.audit import audit
 from eigenserve.training.data.leakage import explained_alone
 from eigenserve.training.data.schema import infer_features
-from eigenserve.training.data.table import read_table, split_target
+from eigenserve.training.data.table import read_table
+from eigenserve.training.data.target import split_target
 
 DATA = Path(__file__).parents[3] / "examples" / "data"
 ROWS = 1000

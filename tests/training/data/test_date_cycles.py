@@ -56,7 +56,7 @@ def test_only_cycles_that_dates_run_through_are_features():
     assert infer_features(pd.DataFrame({"d": days[::7]})).names == ("d",)
     assert infer_features(pd.DataFrame({"d": pd.to_datetime([None, None])})).names == ("d",)
     assert infer_features(pd.DataFrame({"d": days}), shaped=["d"]).names == ("d",)
-    assert infer_features(pd.DataFrame({"d": days, "d (weekday)": 1.0})).names == ("d", "d (weekday)")
+    assert infer_features(pd.DataFrame({"d": days, "d (weekday)": 1.0})).names == ("d", "d (weekday)", "d (weekday)*")
 
 
 def test_dates_of_parquet_are_dates(tmp_path):
@@ -120,7 +120,7 @@ def test_batches_are_scored_from_the_date_alone(model, sales):
     from eigenserve.app.batch.encoding import encode_table
 
     table = pa.Table.from_pandas(sales[[WHEN, "size"]])
-    found, faults = encode_table(model.features, table, is_text=False)
+    found, faults = encode_table(model.features, table)
     assert not faults
     np.testing.assert_allclose(found, model.features.encode(sales), atol=1e-8)
 

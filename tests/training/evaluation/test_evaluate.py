@@ -6,7 +6,7 @@ import pytest
 import sklearn.metrics as sk
 from scipy.special import expit, softmax
 
-from eigenserve.training.data.table import Target
+from eigenserve.training.data.target import Target
 from eigenserve.training.evaluation.bootstrap import metric_intervals
 from eigenserve.training.evaluation.evaluate import evaluate, evaluate_scores
 from eigenserve.training.evaluation.metrics import Metrics, area_under_roc, score_metrics

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from eigenserve.training.data.schema import infer_features
-from eigenserve.training.data.table import Target
+from eigenserve.training.data.target import Target
 from eigenserve.training.planning.clock import Clock
 from eigenserve.training.search.assemble import build_ensemble
 from eigenserve.training.search.candidates import Candidate

@@ -1,0 +1,156 @@
+// Cells: a cell's text -> the value that the service takes, by the rules of eigenserve.model.rows.readings.
+
+import { textDays } from "../charts/dates.js";
+import { CURRENCIES, FALSE_TEXTS, MAGNITUDES, MISSING_TEXTS, TRUE_TEXTS } from "../cell_texts.js";
+
+const PLAIN_READING = {
+  decimal: ".", thousands: "", affixes: [], magnitudes: false, clock: false, date_format: "", missing: [], markers: true,
+};
+const PLAIN = /^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$/;
+const SIGNS = "$€£¥₹₽₩₺₪฿₫₴₦";
+const NUMBER = new RegExp(
+  "^(?<open>\\()?\\s*(?<sign>[+-])?\\s*" +
+    `(?<prefix>\\p{L}{0,3}[${SIGNS}]|\\p{L}{2,3}\\.?)?\\s*(?<inner>[+-])?\\s*` +
+    "(?<body>(?:[0-9][0-9.,'’ ]*)?[0-9][.,]?|[.,][0-9]+)(?<exponent>[eE][+-]?[0-9]+)?" +
+    `(?:\\s*(?<suffix>[%‰°+*"${SIGNS}]|\\p{L}[^\\p{Nd}@:]{0,15}[23]?))?(?<trail>-)?\\s*(?<close>\\))?$`,
+  "u",
+);
+const CLOCK =
+  /^(?<sign>[+-])?(?:(?<days>[0-9]+) days?,? ?(?:\+ ?)?)?(?<hours>[0-9]{1,4}):(?<minutes>[0-5][0-9])(?::(?<seconds>[0-5][0-9](?:\.[0-9]+)?))?(?: ?(?<half>[AaPp])\.?[Mm]\.?)?$/;
+const ZONE = / ?(?:(?<utc>Z|UTC|GMT)|(?<sign>[+-])(?<hours>[0-9]{2}):?(?<minutes>[0-9]{2}))$/;
+const MONTHS = ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"];
+const WORD = "[A-Za-z]+";
+const CODES = {
+  d: "(?<d>[0-9]{1,2})", m: "(?<m>[0-9]{1,2})", Y: "(?<Y>[0-9]{4})", y: "(?<y>[0-9]{2})", b: `(?<b>${WORD})`, B: `(?<B>${WORD})`,
+  a: WORD, A: WORD, H: "(?<H>[0-9]{1,2})", M: "(?<M>[0-9]{1,2})", S: "(?<S>[0-9]{1,2})", z: "(?<z>Z|[+-][0-9]{2}:?[0-9]{2})",
+};
+
+/** A cell's text -> the value that the service takes; throws an Error naming the feature. */
+export function readCell(cell, feature) {
+  const reading = feature.reading ?? PLAIN_READING;
+  if (feature.kind === "categorical") return category(cell, feature, reading);
+  const text = cell.trim();
+  if (isMissing(text, reading)) return null;
+  if (feature.kind === "boolean") {
+    const word = key(text).toLowerCase();
+    if (TRUE_TEXTS.has(word)) return true;
+    if (FALSE_TEXTS.has(word)) return false;
+    throw new Error(`${feature.name} must be true or false; got “${text}”.`);
+  }
+  if (feature.kind === "datetime") {
+    const moment = formattedMoment(text, reading.date_format) ?? text;
+    if (Number.isNaN(textDays(moment))) throw new Error(`${feature.name} must be a date (2024-05-31); got “${text}”.`);
+    return moment;
+  }
+  const number = readNumber(text, reading);
+  if (number === null || !Number.isFinite(number)) throw new Error(`${feature.name} must be a number; got “${text}”.`);
+  return number;
+}
+
+/** The number that a text stands for; null if it is not one. */
+export function readNumber(text, reading = PLAIN_READING) {
+  const plain = reading.decimal === "." && reading.thousands !== "." && !reading.clock && !reading.affixes.includes("%");
+  if (plain && PLAIN.test(text)) return Number(text);
+  if (reading.clock) return hoursOf(text);
+  const parts = NUMBER.exec(plainer(text).trim())?.groups;
+  if (!parts || Boolean(parts.open) !== Boolean(parts.close)) return null;
+  const [prefix, suffix] = [affixKey(parts.prefix ?? ""), affixKey(parts.suffix ?? "")];
+  const minuses = [parts.sign === "-", parts.inner === "-", Boolean(parts.trail)].filter(Boolean).length;
+  if (minuses > 1 || (prefix && !CURRENCIES.has(prefix))) return null;
+  let power = parts.exponent ? Number(parts.exponent.slice(1)) : 0;
+  if (reading.magnitudes && suffix in MAGNITUDES) power += MAGNITUDES[suffix];
+  else if (suffix && !reading.affixes.includes(suffix)) return null;
+  if (prefix && prefix !== suffix && !reading.affixes.includes(prefix)) return null;
+  const digits = digitsOf(parts.body.replaceAll("’", "'"), reading);
+  if (digits === null) return null;
+  const number = Number(`${minuses || parts.open ? "-" : ""}${digits}e${power}`);
+  return !suffix && number !== 0 && reading.affixes.includes("%") ? null : number;
+}
+
+function category(cell, { categories }, reading) {
+  const text = cell.trim();
+  for (const spelt of [cell, text]) if (categories.includes(spelt)) return spelt;
+  if (isMissing(text, reading)) return null;
+  const same = categories.find((other) => key(other) === key(text));
+  if (same !== undefined) return same;
+  const folded = categories.filter((other) => key(other).toLowerCase() === key(text).toLowerCase());
+  return folded.length === 1 ? folded[0] : text;
+}
+
+function isMissing(text, { missing, markers }) {
+  return text === "" || missing.includes(text) || (markers && MISSING_TEXTS.has(text));
+}
+
+/** 3.0 and 3 are one category. */
+function key(text) {
+  const trimmed = text.trim();
+  return /^(-?[0-9]+)\.0+$/.exec(trimmed)?.[1] ?? trimmed;
+}
+
+function plainer(text) {
+  return text.replace(/[\u2212\u2013]/g, "-").replace(/[\u00a0\u202f\u2009\u2007]/g, " ");
+}
+
+function affixKey(text) {
+  const short = text.trim().replace(/\.+$/, "").toLowerCase();
+  return short.length > 2 && short.endsWith("s") ? short.slice(0, -1) : short;
+}
+
+function digitsOf(body, { decimal, thousands }) {
+  const point = `\\${decimal}`;
+  let pattern = `[0-9]+${point}?[0-9]*|${point}[0-9]+`;
+  if (thousands) {
+    const mark = /[.,]/.test(thousands) ? `\\${thousands}` : thousands;
+    pattern += `|[0-9]{1,3}(?:${mark}[0-9]{2,3})*${mark}[0-9]{3}(?:${point}[0-9]*)?`;
+  }
+  if (!new RegExp(`^(?:${pattern})$`).test(body)) return null;
+  return (thousands ? body.replaceAll(thousands, "") : body).replace(decimal, ".");
+}
+
+function hoursOf(text) {
+  const parts = CLOCK.exec(plainer(text))?.groups;
+  if (!parts) return null;
+  let hours = Number(parts.hours);
+  if (parts.half) {
+    if (hours < 1 || hours > 12 || parts.days) return null;
+    hours = (hours % 12) + (/p/i.test(parts.half) ? 12 : 0);
+  }
+  const seconds = 3600 * (24 * Number(parts.days ?? 0) + hours) + 60 * Number(parts.minutes) + Number(parts.seconds ?? 0);
+  return (parts.sign === "-" ? -seconds : seconds) / 3600;
+}
+
+/** A date in a format of strptime, with or without a time behind it, as ISO 8601; null for other texts. */
+function formattedMoment(text, format) {
+  if (!format) return null;
+  const whole = dateBy(text, format);
+  if (whole !== null) return whole;
+  const words = plainer(text).split(/[ T]+/);
+  const count = format.split(" ").length;
+  if (words.length <= count || /%[HI]/.test(format)) return null;
+  const day = dateBy(words.slice(0, count).join(" "), format);
+  const rest = words.slice(count).join(" ");
+  const zone = ZONE.exec(rest);
+  const hours = hoursOf(zone ? rest.slice(0, zone.index) : rest);
+  if (day === null || hours === null || hours < 0 || hours >= 24) return null;
+  const time = new Date(hours * 3_600_000).toISOString().slice(11, 23);
+  const { sign, hours: zoneHours, minutes } = zone?.groups ?? {};
+  return `${day}T${time}${zone ? (sign ? `${sign}${zoneHours}:${minutes}` : "Z") : ""}`;
+}
+
+function dateBy(text, format) {
+  const escaped = format.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&").replace(/ +/g, "\\s+");
+  const parts = new RegExp(`^${escaped.replace(/%(.)/g, (all, code) => CODES[code] ?? all)}$`).exec(text)?.groups;
+  if (!parts) return null;
+  const name = (parts.b ?? parts.B)?.toLowerCase();
+  const month = name ? MONTHS.findIndex((full) => full === name || full.slice(0, 3) === name) + 1 : Number(parts.m ?? 1);
+  const short = Number(parts.y);
+  const year = parts.Y ? Number(parts.Y) : short < 69 ? 2000 + short : 1900 + short;
+  const day = Number(parts.d ?? 1);
+  const date = new Date(Date.UTC(year, month - 1, day));
+  if (month < 1 || date.getUTCMonth() !== month - 1 || date.getUTCDate() !== day) return null;
+  const iso = date.toISOString().slice(0, 10);
+  if (parts.H === undefined) return iso;
+  const two = (part) => String(part ?? 0).padStart(2, "0");
+  const zone = (parts.z ?? "").replace(/^([+-]\d\d)(\d\d)$/, "$1:$2");
+  return `${iso}T${two(parts.H)}:${two(parts.M)}:${two(parts.S)}${zone}`;
+}

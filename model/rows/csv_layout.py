@@ -1,0 +1,295 @@
+"""Infer the structure of a CSV text: its encoding, its separator, its header, and the width of its rows."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import itertools
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+from eigenserve.errors import EigenserveError, UserError
+
+#: Bytes at the beginning of a file that its layout is inferred from.
+HEAD_BYTES = 2**18
+#: Records there that are looked at.
+HEAD_RECORDS = 200
+SEPARATORS = (",", ";", "\t", "|")
+SEPARATOR_NAMES = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
+_BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+#: Ragged lines that an error names.
+_NAMED = 3
+#: Rows from which first cells that are all different show that a header leaves out the column of row names.
+_NAMED_ROWS = 10
+# A field may be a text of any length, within what was read.
+csv.field_size_limit(2**31 - 1)
+
+
+class CsvError(EigenserveError, ValueError):
+    """Report a text that is not CSV of one width; ``row`` is the first bad row, from zero, where there is one."""
+
+    def __init__(self, message: str, row: int | None = None) -> None:
+        super().__init__(message)
+        self.row = row
+
+
+@dataclass(frozen=True)
+class CsvLayout:
+    """Say how a CSV text is taken apart.
+
+    Attributes:
+        encoding: as Python names it.
+        separator: what stands between cells.
+        names: of the cells of a row, without blanks around them; "" for a cell that is left out.
+        start: bytes before the first row.
+        lines: lines before the first row.
+        blank_before_quote: blanks may stand between a separator and a quoted cell.
+        notes: what the user should know.
+    """
+
+    encoding: str
+    separator: str
+    names: tuple[str, ...]
+    start: int
+    lines: int
+    blank_before_quote: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def csv_separator(text: str | None) -> str | None:
+    """Return the separator that an option names, as itself or as tab; None where none is given.
+
+    Raises:
+        UserError: a text that is not one character.
+    """
+    if text is None:
+        return None
+    separator = SEPARATOR_NAMES.get(text, text)
+    if len(separator) != 1 or separator in '"\r\n':
+        raise UserError(f"--csv-separator must be one character, or tab; got {text!r}")
+    return separator
+
+
+def infer_layout(
+    head: bytes,
+    *,
+    complete: bool,
+    wanted: Collection[str] = (),
+    separator: str | None = None,
+    encoding: str | None = None,
+) -> CsvLayout:
+    """Infer the layout of a CSV text from its beginning.
+
+    Args:
+        head: its first bytes.
+        complete: whether they are all of it.
+        wanted: names that the header should have; of two separators, that which yields more of them is chosen.
+        separator: the separator, if it is given.
+        encoding: likewise.
+
+    Raises:
+        CsvError: an empty text, or bytes that are not in the encoding.
+    """
+    mark = next(((bom, name) for bom, name in _BOMS if head.startswith(bom)), (b"", None))
+    encoding = encoding or mark[1] or _encoding_without_mark(head)
+    text = _decoded(head[len(mark[0]) :], encoding, complete)
+    lines = list(io.StringIO(text, newline=""))
+    if not complete and len(lines) > 1:
+        lines.pop()  # It may go on.
+    first, hint = _first_line(lines)
+    if first == len(lines):
+        raise CsvError("must have a first line with the names of the columns; got nothing")
+    separator = separator or hint or _separator(lines[first:], wanted)
+    quoted = any(re.match(' +"', cell) for _, row in _head_records(lines[first:], separator, False) for cell in row)
+    first += _comments(lines[first:], separator, quoted)
+    records = list(_head_records(lines[first:], separator, quoted))
+    taken, header = records[0]
+    rows = [row for _, row in records[1:]]
+    if not complete and len(rows) > 1:
+        rows.pop()  # A quoted cell may go on.
+    names, notes = _row_names([cell.strip() for cell in header], rows)
+    before = "".join(lines[: first + taken])
+    return CsvLayout(
+        encoding=encoding,
+        separator=separator,
+        names=tuple(names),
+        start=len(mark[0]) + len(before.encode(encoding)),
+        lines=first + taken,
+        blank_before_quote=quoted,
+        notes=notes,
+    )
+
+
+def encoding_of(file: IO[bytes]) -> str:
+    """Return the encoding of a whole file: that of its byte order mark, else UTF-8 if it is that, else cp1252."""
+    head = file.read(HEAD_BYTES)
+    mark = next((name for bom, name in _BOMS if head.startswith(bom)), None)
+    if mark or _encoding_without_mark(head) != "utf-8":
+        return mark or _encoding_without_mark(head)
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        while head:
+            decoder.decode(head)
+            head = file.read(2**22)
+        decoder.decode(b"", True)
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
+
+
+def records(lines: Iterable[str], layout: CsvLayout) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line where each row ends and its cells, whatever their number; blank lines are passed over.
+
+    Args:
+        lines: of the text behind its header, with their ends.
+        layout: of the text.
+
+    Raises:
+        CsvError: a quoted cell that does not end, or goes on behind its quotes.
+    """
+    reader = csv.reader(lines, delimiter=layout.separator, skipinitialspace=layout.blank_before_quote, strict=True)
+    try:
+        for row in reader:
+            if len(row) > 1 or (row and row[0].strip()):
+                yield layout.lines + reader.line_num, row
+    except csv.Error as error:
+        fault = "a quoted cell is not closed" if "end of data" in str(error) else str(error)
+        raise CsvError(f"line {layout.lines + reader.line_num}: {fault}") from None
+
+
+def rows_of(lines: Iterable[str], layout: CsvLayout) -> Iterator[list[str]]:
+    """Yield rows of ``len(layout.names)`` cells.
+
+    Raises:
+        CsvError: once all rows were looked at, naming the first lines of another width.
+    """
+    width, count, at = len(layout.names), 0, None
+    bad: list[str] = []
+    shown = sum(map(bool, layout.names)) if "" in (layout.names[0], layout.names[-1]) else width
+    for i, (line, row) in enumerate(records(lines, layout)):
+        if len(row) == width:
+            if not bad:
+                yield row
+            continue
+        count += 1
+        at = i if at is None else at
+        if len(bad) < _NAMED:
+            bad.append(f"line {line} has {len(row)}")
+    if bad:
+        more = f", and so on ({count} lines)" if count > len(bad) else ""
+        names = ", ".join(name or "(none)" for name in layout.names[:4]) + (", ..." if width > 4 else "")
+        kept = "" if shown == width else " and 1 without a name"
+        raise CsvError(
+            f"rows must have {shown} values{kept}, as the header has ({names}); {', '.join(bad)}{more}: "
+            "mend these lines, or quote cells that hold the separator",
+            at,
+        )
+
+
+def columns_of(text: str, layout: CsvLayout) -> dict[str, list[str]]:
+    """Return all rows of a text behind its header, by column; a column without a name is left out.
+
+    Raises:
+        CsvError: as ``rows_of``.
+    """
+    rows = list(rows_of(io.StringIO(text, newline=""), layout))
+    cells: Sequence[Sequence[str]] = list(zip(*rows, strict=True)) if rows else [()] * len(layout.names)
+    return {name: list(column) for name, column in zip(layout.names, cells, strict=True) if name}
+
+
+def _encoding_without_mark(head: bytes) -> str:
+    if head[1:2] == b"\0" and head[:1] != b"\0":
+        return "utf-16-le"
+    if head[:1] == b"\0":
+        return "utf-16-be"
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
+
+
+def _decoded(head: bytes, encoding: str, complete: bool) -> str:
+    try:
+        return codecs.getincrementaldecoder(encoding)().decode(head, complete)
+    except UnicodeDecodeError as error:
+        raise CsvError(f"must be {encoding.upper()}; byte {error.start} is not") from None
+    except LookupError:
+        raise CsvError(f"unknown encoding {encoding!r}; known ones are utf-8, cp1252, utf-16 and so on") from None
+
+
+def _first_line(lines: Sequence[str]) -> tuple[int, str | None]:
+    """Find the first line that is not blank, and the separator that Excel writes above the header (``sep=;``)."""
+    first = next((i for i, line in enumerate(lines) if line.strip()), len(lines))
+    if first < len(lines) and (hint := re.fullmatch(r"sep=(.)\s*", lines[first], re.IGNORECASE)):
+        return first + 1, hint[1]
+    return first, None
+
+
+def _comments(lines: Sequence[str], separator: str, quoted: bool) -> int:
+    """Count lines that begin with # above the header, which may itself begin so."""
+    count = 0
+    while count < len(lines) and lines[count].startswith("#"):
+        count += 1
+    if count:
+        widths = [len(row) for _, row in _head_records(lines[count - 1 : count + 2], separator, quoted)]
+        if len(widths) > 1 and widths[0] > 1 and widths[0] == widths[1] and lines[count - 1].startswith("#"):
+            below = next(iter(_head_records(lines[count:], separator, quoted)))[1]
+            if any(re.fullmatch(r"[+-]?[0-9.]+", cell.strip()) for cell in below):
+                return count - 1
+    return count if count < len(lines) else 0
+
+
+def _separator(lines: Sequence[str], wanted: Collection[str]) -> str:
+    """Choose of the known separators that which parts the header and most rows into as many cells."""
+
+    def worth(separator: str) -> tuple[int, bool, int]:
+        parted = [row for _, row in _head_records(lines, separator, True)]
+        names, width = {cell.strip() for cell in parted[0]}, len(parted[0])
+        fitting = sum(len(row) in (width, width + 1) for row in parted[1:])
+        regular = width > 1 and fitting >= 0.8 * (len(parted) - 1)
+        return len(names.intersection(wanted)) if width > 1 else 0, regular, width
+
+    # The first of equals.
+    return max(SEPARATORS, key=worth)
+
+
+def _head_records(lines: Sequence[str], separator: str, quoted: bool) -> Iterator[tuple[int, list[str]]]:
+    """Yield how many lines are taken and the cells of each record; no more where the text is not CSV."""
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=quoted)
+    count = 0
+    for row in reader:
+        if len(row) > 1 or (row and row[0].strip()):
+            yield reader.line_num, row
+            count += 1
+        if count > HEAD_RECORDS:
+            return
+
+
+def _row_names(names: list[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], tuple[str, ...]]:
+    """Return the names of all cells of rows, which may have one more than their header has, or one less."""
+    widths = set(map(len, rows))
+    if len(widths) != 1 or widths == {len(names)}:
+        return names, ()
+    (width,) = widths
+    if width == len(names) - 1 and not names[-1]:
+        return names[:-1], ()
+    if width != len(names) + 1:
+        return names, ()
+    if not any(row[-1].strip() for row in rows):
+        return [*names, ""], ("every row ends in a separator, which the header does not: it was passed over",)
+    first = [row[0].strip() for row in rows]
+    if len(set(first)) == len(first) > 1 and "" not in first and (_counts(first) or len(first) >= _NAMED_ROWS):
+        note = f"the first column has no name in the header and was left out, as row names are ({first[0]!r}, ...)"
+        return ["", *names], (note,)
+    return names, ()
+
+
+def _counts(cells: Sequence[str]) -> bool:
+    """Return whether cells are whole numbers that go up by one, or texts."""
+    if all(re.fullmatch(r"[0-9]+", cell) for cell in cells):
+        return all(int(b) - int(a) == 1 for a, b in itertools.pairwise(cells))
+    return not any(re.fullmatch(r"[+-]?[0-9.,]+", cell) for cell in cells)

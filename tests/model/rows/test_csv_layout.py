@@ -1,0 +1,93 @@
+"""The structure of a CSV text is inferred, the same by both parsers, and what has none is refused by its lines."""
+
+import io
+
+import pytest
+
+from eigenserve.model.rows.csv_arrow import text_batches
+from eigenserve.model.rows.csv_layout import CsvError, columns_of, encoding_of, infer_layout
+
+TWO = {"a": ["1", "3"], "b": ["2", "4"]}
+#: name -> (bytes, columns).
+TEXTS = {
+    "plain": (b"a,b\n1,2\n3,4\n", TWO),
+    "no end": (b"a,b\n1,2\n3,4", TWO),
+    "windows": (b"a,b\r\n1,2\r\n3,4\r\n", TWO),
+    "old mac": (b"a,b\r1,2\r3,4\r", TWO),
+    "byte order mark": (b"\xef\xbb\xbfa,b\n1,2\n3,4\n", TWO),
+    "utf-16": ("a,b\n1,2\n3,4\n".encode("utf-16"), TWO),
+    "utf-16 big": (b"\xfe\xff" + "a,b\n1,2\n3,4\n".encode("utf-16-be"), TWO),
+    "semicolons": (b"a;b\n1;2\n3;4\n", TWO),
+    "tabs": (b"a\tb\n1\t2\n3\t4\n", TWO),
+    "pipes": (b"a|b\n1|2\n3|4\n", TWO),
+    "excel's hint": (b"sep=;\r\na;b\r\n1;2\r\n3;4\r\n", TWO),
+    "comments": (b"# made, by, hand\n# today\na,b\n1,2\n3,4\n", TWO),
+    "header of a comment": (b"#a,b\n1,2\n3,4\n", {"#a": ["1", "3"], "b": ["2", "4"]}),
+    "blank lines": (b"\n\na,b\n1,2\n\n   \n3,4\n\n\n", TWO),
+    "blanks in the header": (b" a, b \n1,2\n3,4\n", TWO),
+    "blanks before quotes": (b'a, "b"\n1, "2"\n3, "4"\n', TWO),
+    "rows end in a comma": (b"a,b\n1,2,\n3,4,\n", TWO),
+    "all end in a comma": (b"a,b,\n1,2,\n3,4,\n", TWO),
+    "header ends in a comma": (b"a,b,\n1,2\n3,4\n", TWO),
+    "row names": (b"a,b\n1,1,2\n2,3,4\n", TWO),
+    "row names of words": (b"a,b\nx,1,2\ny,3,4\n", TWO),
+    "index of pandas": (b",a,b\n0,1,2\n1,3,4\n", TWO),
+    "quoted separators": (b'a,b\n"1,5","x\ny"\n"say ""hi""",z\n', {"a": ["1,5", 'say "hi"'], "b": ["x\ny", "z"]}),
+    "a quote inside": (b'a,b\n5" pipe,2\n3" pipe,4\n', {"a": ['5" pipe', '3" pipe'], "b": ["2", "4"]}),
+    "decimal commas": (b"a;b\n1,5;2\n3,5;4\n", {"a": ["1,5", "3,5"], "b": ["2", "4"]}),
+    "one column": (b"a\n1\n3\n", {"a": ["1", "3"]}),
+    "one row": (b"a,b\n1,2\n", {"a": ["1"], "b": ["2"]}),
+    "no rows": (b"a,b\n", {"a": [], "b": []}),
+    "latin": ("a,b\nü,2\né,4\n".encode("latin-1"), {"a": ["ü", "é"], "b": ["2", "4"]}),
+}
+
+
+def by_arrow(content, layout):
+    positions = [i for i, name in enumerate(layout.names) if name]
+    columns = {layout.names[i]: [] for i in positions}
+    for batch in text_batches(lambda: io.BytesIO(content), layout, positions, block_bytes=2**16):
+        for i in positions:
+            columns[layout.names[i]] += batch.column(batch.schema.get_field_index(str(i))).to_pylist()
+    return columns
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_both_parsers_read_the_same_columns(name):
+    content, expected = TEXTS[name]
+    layout = infer_layout(content, complete=True, encoding=encoding_of(io.BytesIO(content)))
+    assert columns_of(content[layout.start :].decode(layout.encoding), layout) == expected
+    assert by_arrow(content, layout) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "must have a first line"),
+        (b"\n \n", "must have a first line"),
+        (b"a,b\n1,2\n3\n", "line 3 has 1"),
+        (b"a,b\n1,2\n3,4,5\n6,7\n8\n", "line 3 has 3, line 5 has 1"),
+        (b'a,b\n"x\ny",2\n1\n', "line 4 has 1"),
+        (b"a,b\n5,1,2\n", "line 2 has 3"),
+        (b"a,b\n5,1,2\n3,1,2\n", "line 2 has 3, line 3 has 3"),
+        (b"title\na,b\n1,2\n", "line 2 has 2"),
+        (b"a,b\n" + b"1\n" * 10, "and so on (10 lines)"),
+        (b'a,b\n1,"x\n2,3\n', "a quoted cell is not closed"),
+    ],
+)
+def test_a_ragged_text_is_refused_by_its_lines(content, says):
+    for read in (by_arrow, lambda content, layout: columns_of(content[layout.start :].decode(), layout)):
+        with pytest.raises(CsvError) as caught:
+            read(content, infer_layout(content, complete=True))
+        assert says in str(caught.value)
+
+
+def test_wanted_names_decide_between_separators():
+    content = b"a,b;c,d\n1,2;3,4\n"
+    assert infer_layout(content, complete=True, wanted=["c,d"]).names == ("a,b", "c,d")
+    assert infer_layout(content, complete=True, wanted=["d"]).names == ("a", "b;c", "d")
+
+
+def test_a_layout_is_inferred_from_the_head_of_a_long_text():
+    content = b"a;b\n" + b"1,5;2\n" * 1000
+    layout = infer_layout(content[:100], complete=False)
+    assert (layout.separator, layout.names, layout.start) == (";", ("a", "b"), 4)

@@ -1,0 +1,155 @@
+"""Cells that every reader must take for the same: the text, and the number or code that it stands for.
+
+A feature of each kind, read in each way, and texts with what they mean: a number (days of a date, the code of a
+category), ``None`` for a missing value, ``REFUSED`` for a text that is none of the feature's.
+"""
+
+from __future__ import annotations
+
+from eigenserve.model.rows.features import Feature, FeatureSpace
+from eigenserve.model.rows.readings import Reading
+
+REFUSED = "refused"
+UNKNOWN = 3.0
+_COLOURS = ("NA", "red", "3")
+
+
+def _number(name: str, **reading: object) -> Feature:
+    return Feature(name, "numeric", typical=0.0, missing=True, reading=Reading(**reading))  # type: ignore[arg-type]
+
+
+def _date(name: str, date_format: str = "") -> Feature:
+    return Feature(name, "datetime", typical=0.0, missing=True, reading=Reading(date_format=date_format))
+
+
+PLAIN = _number("plain", missing=("n.a.", "-"))
+COMMA = _number("comma", decimal=",")
+EURO = _number("euro", decimal=",", thousands=".", affixes=("€",))
+DOLLAR = _number("dollar", thousands=",", affixes=("$",))
+UNIT = _number("unit", affixes=("kmpl",))
+PERCENT = _number("percent", affixes=("%",))
+MONEY = _number("money", affixes=("€",), magnitudes=True)
+SPACED = _number("spaced", thousands=" ")
+CLOCK = _number("clock", clock=True)
+ISO = _date("iso")
+DAY_FIRST = _date("day_first", "%d/%m/%Y")
+MONTH_NAME = _date("month_name", "%b %d, %Y")
+DIGITS = _date("digits", "%Y%m%d")
+FLAG = Feature("flag", "boolean", typical=True, missing=True)
+COLOUR = Feature("colour", "categorical", "red", categories=_COLOURS, missing=True)
+PLACE = Feature("place", "categorical", "Bath", categories=("Bath", "bath ", "York"), missing=True)
+BLANKS = Feature(
+    "blanks", "categorical", "x", categories=("None", "x", "y"), missing=True, reading=Reading(markers=False)
+)
+
+CASES: list[tuple[Feature, str, float | str | None]] = [
+    (PLAIN, "1.5", 1.5),
+    (PLAIN, " 1.5 ", 1.5),
+    (PLAIN, "+1.5", 1.5),
+    (PLAIN, "-.5", -0.5),
+    (PLAIN, "5.", 5.0),
+    (PLAIN, "1e3", 1000.0),
+    (PLAIN, "1E-3", 0.001),
+    (PLAIN, "0.1234567890123456789", 0.1234567890123456789),
+    (PLAIN, "9007199254740993", 9007199254740992.0),
+    (PLAIN, "\u22121.5", -1.5),
+    (PLAIN, "(12)", -12.0),
+    (PLAIN, "12-", -12.0),
+    (PLAIN, "", None),
+    (PLAIN, "  ", None),
+    (PLAIN, "NA", None),
+    (PLAIN, "?", None),
+    (PLAIN, "null", None),
+    (PLAIN, "None", None),
+    (PLAIN, "NaN", None),
+    (PLAIN, "n.a.", None),
+    (PLAIN, "-", None),
+    (PLAIN, "n.a", REFUSED),
+    (PLAIN, "1,5", REFUSED),
+    (PLAIN, "1_000", REFUSED),
+    (PLAIN, "0x1A", REFUSED),
+    (PLAIN, "inf", REFUSED),
+    (PLAIN, "-Infinity", REFUSED),
+    (PLAIN, "1e999", REFUSED),
+    (PLAIN, "$5", REFUSED),
+    (PLAIN, "5 kg", REFUSED),
+    (PLAIN, "12:30", REFUSED),
+    (PLAIN, "true", REFUSED),
+    (COMMA, "53,46", 53.46),
+    (COMMA, "-1,5e2", -150.0),
+    (COMMA, "53", 53.0),
+    (COMMA, "53.46", REFUSED),
+    (EURO, "1.234,56 €", 1234.56),
+    (EURO, "€1.234.567", 1234567.0),
+    (EURO, "12,5", 12.5),
+    (EURO, "1.23", REFUSED),
+    (DOLLAR, "$12,139.53", 12139.53),
+    (DOLLAR, "-$5", -5.0),
+    (DOLLAR, "($1,200)", -1200.0),
+    (DOLLAR, "1,20,000", 120000.0),
+    (DOLLAR, "53,46", REFUSED),
+    (UNIT, "12.5 kmpl", 12.5),
+    (UNIT, "12.5KMPL", 12.5),
+    (UNIT, "12.5", 12.5),
+    (UNIT, "12.5 kg", REFUSED),
+    (PERCENT, "12.5%", 12.5),
+    (PERCENT, "12.5 %", 12.5),
+    (PERCENT, "0", 0.0),
+    (PERCENT, "0.5", REFUSED),
+    (MONEY, "€110.5M", 110_500_000.0),
+    (MONEY, "€565K", 565_000.0),
+    (MONEY, "€0", 0.0),
+    (SPACED, "1\u00a0234\u202f567", 1234567.0),
+    (SPACED, "1 234.5", 1234.5),
+    (CLOCK, "9:30", 9.5),
+    (CLOCK, "09:30:36", 9.51),
+    (CLOCK, "9:30 pm", 21.5),
+    (CLOCK, "12:00 AM", 0.0),
+    (CLOCK, "1 day, 2:00:00", 26.0),
+    (CLOCK, "9:75", REFUSED),
+    (ISO, "1970-01-02", 1.0),
+    (ISO, "1970-01-02T12:00", 1.5),
+    (ISO, "1970-01-02 12:00:00", 1.5),
+    (ISO, "1970-01-02T12:00:00+02:00", 1.5 - 2 / 24),
+    (ISO, "1970-01-02T12:00:00Z", 1.5),
+    (ISO, "02/01/1970", REFUSED),
+    (ISO, "soon", REFUSED),
+    (ISO, "NA", None),
+    (DAY_FIRST, "15/01/1970", 14.0),
+    (DAY_FIRST, "2/1/1970", 1.0),
+    (DAY_FIRST, "02/01/1970 12:00", 1.5),
+    (DAY_FIRST, "02/01/1970 6:00 PM", 1.75),
+    (DAY_FIRST, "1970-01-02", 1.0),
+    (DAY_FIRST, "01/15/1970", REFUSED),
+    (DAY_FIRST, "31/02/1970", REFUSED),
+    (MONTH_NAME, "Jan 02, 1970", 1.0),
+    (MONTH_NAME, "jan 2, 1970", 1.0),
+    (DIGITS, "19700102", 1.0),
+    (FLAG, "true", 1.0),
+    (FLAG, "FALSE", 0.0),
+    (FLAG, "yes", 1.0),
+    (FLAG, "N", 0.0),
+    (FLAG, "1", 1.0),
+    (FLAG, "0.0", 0.0),
+    (FLAG, "maybe", REFUSED),
+    (FLAG, "", None),
+    (COLOUR, "red", 1.0),
+    (COLOUR, " red", 1.0),
+    (COLOUR, "RED", 1.0),
+    (COLOUR, "3", 2.0),
+    (COLOUR, "3.0", 2.0),
+    (COLOUR, "NA", 0.0),
+    (COLOUR, "blue", UNKNOWN),
+    (COLOUR, "", None),
+    (COLOUR, "?", None),
+    (COLOUR, "null", None),
+    (COLOUR, "None", None),
+    (COLOUR, "none", UNKNOWN),
+    (PLACE, "Bath", 0.0),
+    (PLACE, "bath ", 1.0),
+    (PLACE, "York\u00a0", 2.0),
+    (BLANKS, "None", 0.0),
+    (BLANKS, "NA", UNKNOWN),
+    (BLANKS, "", None),
+]
+FEATURES = FeatureSpace(tuple(dict.fromkeys(feature for feature, _, _ in CASES)))

@@ -1,0 +1,180 @@
+"""Columns of every kind are read for what they are, the same raw and read, or refused in one line."""
+
+import datetime as dt
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eigenserve.errors import UserError
+from eigenserve.training.data.columns import ReadingOptions, read_column, read_columns, reading_options
+from eigenserve.training.data.schema import infer_features
+
+ROWS = 40
+RNG = np.random.default_rng(0)
+NUMBERS = RNG.uniform(1, 30_000, ROWS).round(2)
+
+
+def grouped(number, thousands, decimal):
+    return f"{number:,.2f}".replace(",", "_").replace(".", decimal).replace("_", thousands)
+
+
+#: name -> (cells, the numbers they stand for).
+AS_NUMBERS = {
+    "python": ([1.5, None, 2, Decimal("3.25")] * 10, [1.5, np.nan, 2, 3.25] * 10),
+    "durations": ([dt.timedelta(hours=1, minutes=30), None] * 20, [1.5, np.nan] * 20),
+    "times": ([dt.time(9, 30), dt.time(17, 15)] * 20, [9.5, 17.25] * 20),
+    "pandas durations": (pd.to_timedelta([90, 30] * 20, unit="m"), [1.5, 0.5] * 20),
+    "texts": (list(map(str, NUMBERS)), NUMBERS),
+    "decimal commas": ([str(x).replace(".", ",") for x in NUMBERS], NUMBERS),
+    "german": ([grouped(x, ".", ",") for x in NUMBERS], NUMBERS),
+    "english": ([grouped(x, ",", ".") for x in NUMBERS], NUMBERS),
+    "swiss": ([grouped(x, "'", ".") for x in NUMBERS], NUMBERS),
+    "french": ([grouped(x, "\u202f", ",") for x in NUMBERS], NUMBERS),
+    "dollars": (["$" + grouped(x, ",", ".") for x in NUMBERS], NUMBERS),
+    "percents": ([f"{x}%" for x in NUMBERS], NUMBERS),
+    "units": ([f"{x} kmpl" for x in NUMBERS], NUMBERS),
+    "accountants": ([f"({x})" for x in NUMBERS], -NUMBERS),
+    "minus signs": ([f"\u2212{x}" for x in NUMBERS], -NUMBERS),
+    "scientific": ([f"{x:.17e}" for x in NUMBERS], NUMBERS),
+    "magnitudes": (["€1.5M", "€750K"] * 20, [1.5e6, 7.5e5] * 20),
+    "clock": (["09:30", "17:15"] * 20, [9.5, 17.25] * 20),
+    "half days": (["9:30 AM", "5:15 pm"] * 20, [9.5, 17.25] * 20),
+    "nullable": (pd.array([1, None] * 20, "Int64"), [1, np.nan] * 20),
+    "an odd cell": (["1.5"] * 39 + ["much"], [1.5] * 39 + [np.nan]),
+    "markers": (["1.5", "-", "n.a.", "unknown"] * 10, [1.5, np.nan, np.nan, np.nan] * 10),
+}
+JANUARY = [f"2024-01-{i % 28 + 1:02d}" for i in range(ROWS)]
+#: name -> (cells, the dates they stand for).
+AS_DATES = {
+    "python": ([dt.date.fromisoformat(text) for text in JANUARY], JANUARY),
+    "iso": (JANUARY, JANUARY),
+    "iso and unknown": ([*JANUARY[:-1], "unknown"], [*JANUARY[:-1], None]),
+    "day first": ([f"{text[8:]}/{text[5:7]}/{text[:4]}" for text in JANUARY], JANUARY),
+    "month first": ([f"{text[5:7]}/{text[8:]}/{text[:4]}" for text in JANUARY], JANUARY),
+    "dots": ([f"{text[8:]}.{text[5:7]}.{text[2:4]}" for text in JANUARY], JANUARY),
+    "names": ([f"{text[8:]} Jan {text[:4]}" for text in JANUARY], JANUARY),
+    "american": ([f"January {int(text[8:])}, {text[:4]}" for text in JANUARY], JANUARY),
+    "months": (["Jan-2024", "Dec-2015"] * 20, ["2024-01-01", "2015-12-01"] * 20),
+    "digits": ([int(text.replace("-", "")) for text in JANUARY], JANUARY),
+    "periods": (pd.period_range("2020-01", periods=ROWS, freq="M"), pd.date_range("2020-01", periods=ROWS, freq="MS")),
+    "zones": (pd.to_datetime(JANUARY).tz_localize("UTC").tz_convert("Asia/Tokyo"), JANUARY),
+}
+AS_CATEGORIES = {
+    "zip codes": [f"{number:05d}" for number in RNG.integers(100, 99_999, ROWS)],
+    "long codes": [int(number) for number in RNG.integers(2**60, 2**62, ROWS)],
+    "diagnoses": [f"V{i:02d}" if i % 5 == 0 else f"{250 + i}.{i}" for i in range(ROWS)],
+    "phones": [f"555-{number:04d}" for number in RNG.integers(0, 9999, ROWS)],
+    "ranges": [f"{number}-{number + 9}" for number in 10 * RNG.integers(1, 9, ROWS)],
+    "seasons": ["2018-2019", "2019-2020"] * 20,
+    "drives": ["4WD", "2WD"] * 20,
+    "versions": ["1.2.3", "1.10.0"] * 20,
+    "addresses": ["10.0.0.1", "10.0.0.2"] * 20,
+    "lengths": ["10+ years", "< 1 year", "2 years", "3 years"] * 10,
+    "yes and no": ["Y", "N"] * 20,
+    "declared": pd.Categorical([1, 2] * 20, categories=[1, 2, 3]),
+    "letters": ["a", "A"] * 20,
+}
+
+
+def column_of(cells):
+    return pd.Series(cells, dtype=object if isinstance(cells, list) else None, name="x")
+
+
+def kind_and_values(cells, options=None):
+    """The feature's kind and its encoded values, which are the same from raw cells and from read ones."""
+    frame = pd.DataFrame({"x": column_of(cells)})
+    read = read_columns(frame, options)
+    space = infer_features(read.frame, readings=read.readings)
+    values = space.encode(read.frame)[:, 0]
+    np.testing.assert_array_equal(space.encode(frame)[:, 0], values)
+    return space.features[0], values, read
+
+
+@pytest.mark.parametrize("name", AS_NUMBERS)
+def test_numbers_in_any_spelling_are_numbers(name):
+    cells, expected = AS_NUMBERS[name]
+    feature, values, _ = kind_and_values(cells)
+    assert feature.kind == "numeric"
+    np.testing.assert_array_equal(values, np.asarray(expected, float))
+
+
+@pytest.mark.parametrize("name", AS_DATES)
+def test_dates_in_any_spelling_are_dates(name):
+    cells, expected = AS_DATES[name]
+    feature, values, _ = kind_and_values(cells)
+    assert feature.kind == "datetime"
+    days = (pd.to_datetime(pd.Series(expected)) - pd.Timestamp("1970-01-01")) / pd.Timedelta(days=1)
+    np.testing.assert_array_equal(values, days.to_numpy(float))
+
+
+@pytest.mark.parametrize("name", AS_CATEGORIES)
+def test_codes_are_categories(name):
+    feature, _, _ = kind_and_values(AS_CATEGORIES[name])
+    assert feature.kind == "categorical"
+
+
+@pytest.mark.parametrize(
+    ("cells", "says"),
+    [
+        (["03/04/2024", "05/06/2024"] * 20, "--date-format x=%d/%m/%Y or x=%m/%d/%Y"),
+        (["01/02/03", "04/05/06"] * 20, "several orders"),
+        ([str(i) if i % 5 else "bad" for i in range(ROWS)], "8 of 40 cells (20.0%) are not, such as 'bad' in row 1"),
+        ([*JANUARY[:30], *["soon"] * 5], "is nearly all dates, but 5 of 35 cells"),
+        ([[1, 2]] * ROWS, "must hold single values; row 1 has an array or an object"),
+        ([{"a": 1}] * ROWS, "must hold single values"),
+        (np.arange(ROWS) * 1j, "must hold real numbers"),
+    ],
+)
+def test_what_is_unclear_is_refused_with_the_remedy(cells, says):
+    with pytest.raises(UserError) as caught:
+        read_columns(pd.DataFrame({"x": column_of(cells)}))
+    assert says in str(caught.value)
+
+
+def test_what_is_given_is_not_inferred():
+    given = {"types": (("x", "category"),)}
+    assert kind_and_values(list(map(str, NUMBERS)), reading_options(given, ["x"]))[0].kind == "categorical"
+    bad = [str(i) if i % 5 else "bad" for i in range(ROWS)]
+    feature, values, read = kind_and_values(bad, reading_options({"types": (("x", "number"),)}, ["x"]))
+    assert (feature.kind, int(np.isnan(values).sum())) == ("numeric", 8)
+    assert read.notes == ("in 'x' 8 of 40 cells are not a number and count as missing: 'bad' in row 1, ...",)
+    dates = ["03/04/2024", "05/06/2024"] * 20
+    for given, first in (("%d/%m/%Y", "2024-04-03"), ("MM/DD/YYYY", "2024-03-04")):
+        options = reading_options({"date_format": (("x", given),)}, ["x"])
+        days = (pd.Timestamp(first) - pd.Timestamp("1970-01-01")).days
+        assert kind_and_values(dates, options)[1][0] == days
+    assert kind_and_values(["53,460"] * ROWS)[1][0] == 53_460
+    assert kind_and_values(["53,460"] * ROWS, ReadingOptions(decimal=","))[1][0] == 53.46
+    texts = ["1", "-999"] * 20
+    assert np.isnan(kind_and_values(texts, reading_options({"missing": ("-999",)}, ["x"]))[1]).sum() == 20
+    words = ["None", "some"] * 20
+    assert np.isnan(kind_and_values(words)[1]).sum() == 20
+    assert not np.isnan(kind_and_values(words, reading_options({"missing": ("x=",)}, ["x"]))[1]).any()
+
+
+def test_one_column_with_decimal_commas_shows_how_others_are_meant():
+    frame = pd.DataFrame({"a": ["1,5", "2,25"] * 20, "b": ["53,460", "53,461"] * 20, "c": ["1.234", "12.345"] * 20})
+    read = read_columns(frame).frame
+    assert read.iloc[0].tolist() == [1.5, 53.46, 1234.0]
+
+
+def test_spellings_of_one_category_are_one_with_a_note():
+    read = read_column(column_of(["Yes", "yes", "yes ", "No"] * 10))
+    assert set(read.values) == {"yes", "No"}
+    assert "'yes' and 'Yes' are one category" in read.notes[0]
+
+
+def test_an_infinity_counts_as_missing_by_name():
+    read = read_column(column_of(np.array([1.0, np.inf, 2.0])))
+    assert np.isnan(read.values[1])
+    assert "row 2" in read.notes[0]
+
+
+def test_unknown_names_and_types_are_refused():
+    frame = pd.DataFrame({"x": [1, 2]})
+    with pytest.raises(UserError, match="no column 'y'"):
+        read_columns(frame, reading_options({"types": (("y", "number"),)}, ["x"]))
+    with pytest.raises(UserError, match="must be one of number, category"):
+        reading_options({"types": (("x", "money"),)}, ["x"])

@@ -1,0 +1,249 @@
+"""Tables come from files, folders, globs, standard input, workbooks and URLs; a target is read with its spellings."""
+
+import bz2
+import gzip
+import io
+import lzma
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from eigenserve.errors import UserError
+from eigenserve.training.data.sampling import read_sample
+from eigenserve.training.data.sources import sources_of, table_name
+from eigenserve.training.data.table import FileOptions, read_table
+from eigenserve.training.data.target import split_target
+from eigenserve.training.settings import make_settings
+from eigenserve.training.training_table import training_table
+
+FRAME = pd.DataFrame({"x": [1.5, 2.5, 3.5, 4.5], "word": ["a", "b", "a", "ü"], "y": [1, 2, 3, 4]})
+
+
+def write(frame, path, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), path)
+    else:
+        frame.to_csv(path, index=False, **options)
+    return path
+
+
+def assert_same(found, expected=FRAME):
+    pd.testing.assert_frame_equal(found[list(expected)], expected, check_dtype=False)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("way", ["folder", "glob", "recursive glob"])
+def test_parts_are_one_table_in_the_order_of_their_names(tmp_path, suffix, way):
+    for i, name in enumerate(("b", "a", "c")):
+        write(FRAME.assign(part=i), tmp_path / "parts" / f"{name}{suffix}")
+    (tmp_path / "parts" / "_SUCCESS").touch()
+    (tmp_path / "parts" / ".hidden.csv").write_text("nothing")
+    data = {"folder": "parts", "glob": f"parts/*{suffix}", "recursive glob": f"**/*{suffix}"}[way]
+    found = read_table(tmp_path / data)
+    assert found["part"].tolist() == [1] * 4 + [0] * 4 + [2] * 4
+    assert_same(found.iloc[:4])
+    sample = read_sample(tmp_path / data, 5, seed=0)
+    assert (len(sample.frame), sample.total) == (5, 12)
+    assert table_name(tmp_path / "parts" / f"*{suffix}") == "parts"
+
+
+def test_folders_named_by_a_value_are_a_column(tmp_path):
+    for year in (2023, 2024):
+        write(FRAME, tmp_path / "parts" / f"year={year}" / "0.parquet")
+    assert read_table(tmp_path / "parts")["year"].tolist() == ["2023"] * 4 + ["2024"] * 4
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({}, "has no file that ends in one of"),
+        ({"a.csv": FRAME, "b.csv": FRAME.drop(columns="x")}, "parts must have the same columns"),
+        ({"a.csv": FRAME, "b.parquet": FRAME}, "must hold parts of one format; it has csv and parquet"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(tmp_path, files, says):
+    for name, frame in files.items():
+        write(frame, tmp_path / name)
+    with pytest.raises(UserError) as caught:
+        read_table(tmp_path)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(("end", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)])
+def test_text_may_be_compressed(tmp_path, end, pack):
+    path = tmp_path / f"a.tsv{end}"
+    path.write_bytes(pack(FRAME.to_csv(index=False, sep="\t").encode()))
+    assert_same(read_table(path))
+
+
+def test_standard_input_may_be_text_parquet_or_packed(tmp_path, monkeypatch):
+    text = FRAME.to_csv(index=False).encode()
+    parquet = write(FRAME, tmp_path / "a.parquet").read_bytes()
+    for content in (text, gzip.compress(text), parquet):
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+        assert_same(read_table("-"))
+    assert table_name("-") == ""
+
+
+def test_a_workbook_is_read_by_its_types(tmp_path):
+    pytest.importorskip("openpyxl")
+    when = pd.date_range("2024-01-01", periods=4)
+    with pd.ExcelWriter(tmp_path / "a.xlsx") as book:
+        FRAME.assign(when=when, code=["NA", None, "x", "01"]).to_excel(book, sheet_name="data", index=False)
+        FRAME.to_excel(book, sheet_name="more", index=False)
+    found = read_sample(tmp_path / "a.xlsx", 10, seed=0)
+    assert_same(found.frame)
+    assert found.frame["when"].tolist() == when.tolist()
+    assert found.frame["code"].tolist()[3] == "01"
+    assert "the first of 2 sheets was read, 'data'" in found.notes
+
+
+@pytest.fixture
+def web(tmp_path):
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_url_is_fetched(web, tmp_path):
+    write(FRAME, tmp_path / "a.parquet")
+    assert_same(read_table(f"{web}/a.parquet"))
+    with pytest.raises(UserError, match=r"b\.csv cannot be fetched"):
+        read_table(f"{web}/b.csv")
+    assert table_name(f"{web}/a.parquet?version=2") == "a"
+
+
+def test_an_object_store_is_read_through_fsspec():
+    fsspec = pytest.importorskip("fsspec")
+    with fsspec.open("memory://tables/part-0.csv", "wb") as file:
+        file.write(FRAME.to_csv(index=False).encode())
+    for url in ("memory://tables/part-0.csv", "memory://tables/*.csv", "memory://tables"):
+        assert_same(read_table(url))
+
+
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        ("x;word;y\n1.5;a;1\n", {}),
+        ("x^word^y\n1.5^a^1\n", {"separator": "^"}),
+        ("x\tword\ty\n1.5\ta\t1\n", {"separator": "tab"}),
+    ],
+)
+def test_separators_are_inferred_or_given(tmp_path, content, options):
+    (tmp_path / "a.csv").write_text(content)
+    assert read_table(tmp_path / "a.csv", FileOptions(**options)).iloc[0].tolist() == [1.5, "a", 1]
+
+
+def test_an_encoding_that_is_not_utf8_is_reported(tmp_path):
+    (tmp_path / "a.csv").write_bytes("town,y\nKöln,1\nBonn,2\n".encode("latin-1"))
+    found = read_sample(tmp_path / "a.csv", 10, seed=0)
+    assert found.frame["town"].tolist() == ["Köln", "Bonn"]
+    assert "read as cp1252" in found.notes[0]
+    (tmp_path / "b.csv").write_bytes("town,y\nКиев,1\n".encode("koi8-u"))
+    assert read_table(tmp_path / "b.csv", FileOptions(encoding="koi8-u"))["town"].tolist() == ["Киев"]
+    with pytest.raises(UserError, match="unknown encoding 'martian'"):
+        read_table(tmp_path / "b.csv", FileOptions(encoding="martian"))
+
+
+def test_a_column_that_pandas_keeps_as_an_index_is_a_column(tmp_path):
+    path = tmp_path / "a.parquet"
+    FRAME.set_index("x").to_parquet(path)
+    assert set(read_table(path)) == {"x", "word", "y"}
+    FRAME.set_axis([7, 3, 9, 1]).to_parquet(path)
+    assert set(read_table(path)) == {"x", "word", "y"}
+    assert sources_of(path)[0].format == "parquet"
+
+
+def target_of(values, **options):
+    frame = pd.DataFrame({"x": np.arange(len(values)), "y": pd.Series(values, dtype=options.pop("dtype", None))})
+    return split_target(frame, "y", **options)
+
+
+def test_whole_numbers_with_a_gap_stay_classes():
+    table, target, notes = target_of([0, 1, 2, None] * 10)
+    assert (target.task, target.classes, len(table)) == ("multiclass", (0, 1, 2), 30)
+    assert any("10 rows without a 'y' were left out" in note for note in notes)
+
+
+def test_spellings_of_a_label_are_one_class():
+    _, target, notes = target_of(["yes", "yes ", "Yes", "no", "NO", "y"] * 5)
+    assert target.classes == ("no", "y", "yes")
+    assert any("are one category" in note for note in notes)
+    _, target, _ = target_of(["y", "Y", "n", "n"] * 5)
+    assert (target.task, len(target.classes)) == ("binary", 2)
+
+
+def test_labels_of_another_table_are_found_by_any_spelling():
+    _, target, _ = target_of(["YES ", "no", "No"], classes=("no", "yes"), task="binary")
+    assert target.values.tolist() == [1.0, 0.0, 0.0]
+    _, target, _ = target_of([1.0, 0.0, 2.0], classes=("0", "1", "2"), task="multiclass")
+    assert target.values.tolist() == [1.0, 0.0, 2.0]
+    with pytest.raises(UserError, match="class 'maybe' in 'y' is none of the model's"):
+        target_of(["maybe"], classes=("no", "yes"), task="binary")
+
+
+def test_the_positive_class_may_be_chosen():
+    _, target, _ = target_of(["bad", "good"] * 10, positive="BAD")
+    assert target.classes == ("good", "bad")
+    with pytest.raises(UserError, match="--positive must be one of the two classes"):
+        target_of(["bad", "good"] * 10, positive="ugly")
+    with pytest.raises(UserError, match="--positive needs a target of two classes"):
+        target_of(NUMBERS, positive="1")
+
+
+NUMBERS = [1.5, 2.5, 3.5, 4.5] * 10
+
+
+def test_numbers_of_a_target_may_be_written_as_texts():
+    _, target, _ = target_of(["$1,200", "$950", "$3,400", "n.a."] * 10)
+    assert (target.task, target.values[0], len(target.values)) == ("regression", 1200.0, 30)
+
+
+def test_a_word_for_missing_among_labels_is_named():
+    _, target, notes = target_of(["None", "apnea", "insomnia"] * 10)
+    assert target.classes == ("apnea", "insomnia")
+    assert any("'None', in 10 of them, counts as missing" in note for note in notes)
+
+
+def test_identifiers_are_left_out_unless_they_are_wanted():
+    rows = 40
+    frame = pd.DataFrame(
+        {
+            "PassengerId": np.random.default_rng(0).permutation(rows),
+            "row": np.arange(1, rows + 1),
+            "name": [f"n{i}" for i in range(rows)],
+            "year": np.arange(1980, 1980 + rows),
+            "x": np.linspace(0, 1, rows),
+            "y": np.linspace(0, 1, rows),
+        }
+    )
+    table = training_table(frame, "y", make_settings({}))
+    assert list(table.features) == ["year", "x"]
+    assert "'PassengerId', 'row', 'name' are different in every row, as identifiers are" in " ".join(table.notes)
+    kept = training_table(frame, "y", make_settings({"types": "row=number"}))
+    assert list(kept.features) == ["row", "year", "x"]
+    assert list(training_table(frame, "y", make_settings({"features": ["name", "x"]})).features) == ["name", "x"]
+
+
+def test_names_with_commas_may_be_left_out():
+    frame = pd.DataFrame({"last, first": ["a", "b"] * 15, "b": range(30), "x": NUMBERS[:30], "y": NUMBERS[:30]})
+    table = training_table(frame, "y", make_settings({"exclude": ["last", " first", "b"]}))
+    assert list(table.features) == ["x"]
+    with pytest.raises(UserError, match="no column 'X'; there is a column 'x'"):
+        training_table(frame, "y", make_settings({"exclude": ["X"]}))

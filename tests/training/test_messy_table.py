@@ -1,0 +1,120 @@
+"""A messy table trains, and its rows get the same predictions in every format."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from eigenserve import load_model
+from eigenserve.cli import main
+from eigenserve.training.data.columns import read_columns
+from eigenserve.training.data.table import read_table
+from eigenserve.training.estimators import SpectralClassifier, SpectralRegressor
+
+ROWS = 120
+QUICK = ["--members", "1", "--dim", "3", "--budget", "1", "--pairs", "none"]
+
+
+def messy_text():
+    rng = np.random.default_rng(0)
+    size, price = rng.uniform(10, 90, ROWS).round(2), rng.uniform(1000, 9000, ROWS).round(2)
+    days = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 300, ROWS), unit="D")
+    zone = rng.choice(["NA", "EU ", "eu", "AS"], ROWS)
+    german = [f"{x:,.2f}".replace(",", "_").replace(".", ",").replace("_", ".") + " €" for x in price]
+    y = size + price / 1000 + np.where(zone == "NA", 10, 0)
+    lines = ["when;size; price ;zone;power;y"]
+    for i in range(ROWS):
+        power = "unknown" if i == 7 else f"{i % 40 + 10} kW"
+        cells = (
+            f"{days[i]:%d/%m/%Y}",
+            str(size[i]).replace(".", ","),
+            german[i],
+            zone[i],
+            power,
+            f"{y[i]:.3f}".replace(".", ","),
+        )
+        lines.append(";".join(cells))
+    return "\ufeff" + "\r\n".join(lines) + "\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def messy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("messy")
+    (folder / "data.csv").write_text(messy_text(), newline="")
+    return folder
+
+
+def test_a_messy_table_has_the_same_predictions_in_every_format(messy, capsys):
+    data, store = str(messy / "data.csv"), str(messy / "store")
+    assert main(["fit", data, "--target", "y", "--store", store, "--test", data, "--json", *QUICK]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["metrics"]["test"]["r2"] > 0.9
+    notes = "\n".join(result["notes"])
+    for said in ("cells are separated by semicolons", "'when' is read as dates", "'size' is read as numbers"):
+        assert said in notes
+    assert "in 'power' 1 cell that is not a number counts as missing: 'unknown' in row 8" in notes
+    model = load_model(f"{store}/data")
+    assert [feature.kind for feature in model.features.features][:5] == [
+        "datetime",
+        "numeric",
+        "numeric",
+        "categorical",
+        "numeric",
+    ]
+
+    raw = read_table(data).drop(columns="y").astype(object)
+    texts = [{name: None if pd.isna(cell) else cell for name, cell in row.items()} for row in raw.to_dict("records")]
+    expected = model.predict(texts)
+    read = read_columns(raw).frame
+    assert np.array_equal(model.predict(read), expected)
+    assert np.array_equal(model.predict(raw), expected)
+
+    pq.write_table(pa.Table.from_pandas(read), messy / "read.parquet")
+    raw.to_csv(messy / "commas.csv", index=False)
+    for name in ("data.csv", "read.parquet", "commas.csv"):
+        out = messy / "out.parquet"
+        assert main(["score", f"{store}/data", str(messy / name), "--out", str(out)]) == 0
+        assert np.array_equal(pq.read_table(out)["prediction"].to_numpy(), expected), name
+        out.unlink()
+    assert main(["evaluate", f"{store}/data", data]) == 0
+
+
+def test_a_bad_test_table_is_named_before_the_training_begins(messy, tmp_path, capsys):
+    bad = messy_text().replace("40 kW", "forty kW", 1)
+    (tmp_path / "bad.csv").write_text(bad, newline="")
+    arguments = [
+        "fit",
+        str(messy / "data.csv"),
+        "--target",
+        "y",
+        "--store",
+        str(tmp_path),
+        "--test",
+        str(tmp_path / "bad.csv"),
+    ]
+    assert main([*arguments, *QUICK]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "column 'power' must be a number or null; got the text 'forty kW' in row 31" in error
+
+
+@pytest.mark.parametrize("library", ["polars", "lazy", "pyarrow", "texts"])
+def test_estimators_take_the_tables_of_other_libraries(library):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=ROWS).round(3), "town": rng.choice(["a", "b"], ROWS)})
+    y = frame["x"] + (frame["town"] == "a")
+    if library in ("polars", "lazy"):
+        polars = pytest.importorskip("polars")
+        other = polars.from_pandas(frame)
+        other = other.lazy() if library == "lazy" else other
+    else:
+        other = pa.Table.from_pandas(frame) if library == "pyarrow" else frame.astype(str)
+    quick = {"members": 1, "dim": 3, "budget": 0.5, "pairs": "none"}
+    fitted = SpectralRegressor(**quick).fit(other, y)
+    assert list(fitted.feature_names_in_) == ["x", "town"]
+    assert np.array_equal(fitted.predict(frame), fitted.predict(other))
+    labels = np.where(y > 0, "yes", "no")
+    classifier = SpectralClassifier(**quick).fit(other, labels)
+    assert np.array_equal(classifier.predict_proba(frame), classifier.predict_proba(other))

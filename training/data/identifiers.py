@@ -1,0 +1,73 @@
+"""Find identifiers: columns that name a row, so that nothing learnt from them carries over to others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+import numpy as np
+import pandas as pd
+
+#: Rows from which different values everywhere are no coincidence.
+FEW_ROWS = 20
+#: Words of a name that say so, as the first or the last of it.
+_WORDS = frozenset(
+    {
+        *("id", "ids", "idx", "index", "key", "uuid", "guid", "pid", "uid", "sid", "cid", "rid", "oid", "nr", "no"),
+        *("number", "rownum", "rowid", "row", "serial", "order", "record", "obs", "observation", "ssn", "rownames"),
+    }
+)
+_OWNERS = (
+    "customer|user|account|patient|passenger|employee|loan|order|product|item|transaction|student|member|policy|claim|"
+    "record|row|case|sample|subject|encounter|house|property|listing|ride|trip|session|object|person|client|driver|"
+    "vehicle|car|store|post|tweet|game|match|player|team|application|applicant|application|booking|invoice"
+)
+_RUN_TOGETHER = re.compile(rf"({_OWNERS})(id|no|nr|number|key)")
+
+
+def identifiers(table: pd.DataFrame, kept: Collection[str] = ()) -> list[str]:
+    """Return the columns of a read table that are identifiers; none if no other column were left.
+
+    They are texts that are all different, row numbers from 0 or 1, and whole numbers that are all different in a column
+    whose name says that it is one.
+
+    Args:
+        table: the features.
+        kept: columns that are wanted all the same.
+    """
+    found = [str(name) for name in table.columns if name not in kept and _is_identifier(str(name), table[name])]
+    return found if len(found) < table.shape[1] else []
+
+
+def differs_everywhere(column: pd.Series) -> bool:
+    """Return whether a column has texts, or whole numbers that count up or fill their range, all different."""
+    if len(column) < FEW_ROWS or column.isna().any() or not column.is_unique:
+        return False
+    if pd.api.types.is_integer_dtype(column):
+        dense = int(column.max()) - int(column.min()) < 1.01 * len(column)
+        return bool(dense or column.is_monotonic_increasing)
+    return _is_text(column)
+
+
+def _is_identifier(name: str, column: pd.Series) -> bool:
+    if len(column) < FEW_ROWS or column.isna().any() or not column.is_unique:
+        return False
+    if _is_text(column):
+        return True
+    if not pd.api.types.is_integer_dtype(column):
+        return False
+    first = int(column.iloc[0])
+    counts_rows = first in (0, 1) and bool((np.diff(column.to_numpy(np.int64)) == 1).all())
+    return counts_rows or names_an_identifier(name)
+
+
+def names_an_identifier(name: str) -> bool:
+    """Return whether a column's name says that it is an identifier: PassengerId, customer_id, Order, userid."""
+    words = [word.casefold() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
+    joined = "".join(words)
+    return bool(words) and (words[0] in _WORDS or words[-1] in _WORDS or bool(_RUN_TOGETHER.fullmatch(joined)))
+
+
+def _is_text(column: pd.Series) -> bool:
+    dates = pd.api.types.is_datetime64_any_dtype(column)
+    return not (dates or pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column))

@@ -1,0 +1,181 @@
+"""Infer how a column of texts writes its numbers: the marks, currencies, units and magnitudes."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eigenserve.model.arrays import FloatArray
+from eigenserve.model.rows.readings import (
+    CURRENCIES,
+    MAGNITUDES,
+    NumberText,
+    Reading,
+    digits_of,
+    hours_of,
+    is_plain_number,
+    split_number,
+)
+from eigenserve.training.data.texts import Texts
+
+#: A column is one of numbers where this share of its cells has their shape; the rest is odd. With a larger rest it is
+#: one of texts some of which are numbers.
+NEARLY = 0.8
+#: Texts that are looked at before all are.
+SAMPLE = 200
+#: A unit in letters is one where so many different numbers have it; else 2WD and 4WD would be numbers.
+LEAST_NUMBERS = 10
+#: Whole numbers of more digits are codes: float64 holds no more of them.
+MOST_DIGITS = 15
+#: The range of nanoseconds since 1970 that are times of these years: large, and no codes.
+NANOSECONDS = (9e17, 4e18)
+_STYLES = [(decimal, mark) for decimal in ".," for mark in ("", ",", ".", " ", "'") if decimal != mark]
+_CODE = re.compile(r"[^\W\d_]{1,4}[-. /]?\d")
+_ZEROS = str.maketrans("123456789", "000000000")
+_SIGNS = CURRENCIES | {"%", "‰", "°", "+", "*", '"'}
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Hold texts as numbers.
+
+    Attributes:
+        reading: how they are read.
+        values: (len(texts),); NaN for a text that is not a number.
+        example: a text that shows what is special about the reading, and its number; empty for plain numbers.
+        ambiguous: the marks might mean something else.
+    """
+
+    reading: Reading
+    values: FloatArray
+    example: tuple[str, float] | None = None
+    ambiguous: bool = False
+
+
+def infer_numbers(texts: Texts, decimal: str | None = None, hint: str = ".") -> Numbers | None:
+    """Read texts as numbers; None if they are not nearly all numbers, or are codes.
+
+    Args:
+        texts: of a column, those that stand for a missing value left out.
+        decimal: the decimal mark, if it is given.
+        hint: the decimal mark of other columns, where these texts leave it open.
+    """
+    if not texts.texts or _share(texts.only(_first(len(texts.texts)))) < NEARLY / 2:
+        return None
+    parts = [split_number(text) for text in texts.texts]
+    if _share(texts, parts) < NEARLY:
+        return None
+    affixes, magnitudes = _affixes(texts, parts)
+    if affixes is None:
+        return None
+    marks, ambiguous = _marks(texts, parts, decimal, hint)
+    reading = Reading(*marks, affixes=affixes, magnitudes=magnitudes)
+    read = (None if part is None else reading.number_of(part) for part in parts)
+    values = np.array([np.nan if x is None else x for x in read])
+    values[np.isinf(values)] = np.nan
+    odd = np.isnan(values)
+    if texts.count(~odd) < NEARLY * texts.count(~texts.is_marker()):
+        return None
+    if odd.any() and texts.count(odd & _are_codes(texts.texts)) > texts.count(odd) / 2:
+        return None
+    return Numbers(reading, values, _example(texts, values, reading), ambiguous)
+
+
+def infer_hours(texts: Texts) -> Numbers | None:
+    """Read texts as times of day or durations, h:mm or h:mm:ss; None if they are not nearly all so."""
+    if not texts.texts or not any(hours_of(text) is not None for text in texts.texts[:SAMPLE]):
+        return None
+    values = np.array([np.nan if (x := hours_of(text)) is None else x for text in texts.texts])
+    if texts.count(~np.isnan(values)) < NEARLY * texts.count(~texts.is_marker()):
+        return None
+    reading = Reading(clock=True)
+    return Numbers(reading, values, _example(texts, values, reading))
+
+
+def are_number_codes(texts: Sequence[str]) -> bool:
+    """Return whether digits are names, not numbers: zip codes as 02134, or more digits than a number holds."""
+    digits = [text for text in texts if text.isascii() and text.isdigit()]
+    if len(digits) < len(texts):
+        return False
+    if any(len(text.lstrip("0")) > MOST_DIGITS for text in digits):
+        # Nanoseconds since 1970 are times, not codes.
+        return not all(len(text) == 19 and NANOSECONDS[0] < int(text) < NANOSECONDS[1] for text in digits)
+    leading = any(len(text) > 2 and text[0] == "0" for text in digits)
+    # Hours and minutes as 0915.
+    clock = all(len(text) == 4 and text[:2] < "25" and text[2:] < "60" for text in digits)
+    return leading and not clock
+
+
+def _first(count: int) -> NDArray[np.bool_]:
+    return np.arange(count) < SAMPLE
+
+
+def _share(texts: Texts, parts: Sequence[NumberText | None] | None = None) -> float:
+    """Return the share of the rows, those with a marker left out, whose texts have the shape of a number."""
+    parts = [split_number(text) for text in texts.texts] if parts is None else parts
+    shaped, rest = [part is not None for part in parts], texts.count(~texts.is_marker())
+    return texts.count(shaped) / rest if rest else 0.0
+
+
+def _are_codes(texts: Sequence[str]) -> NDArray[np.bool_]:
+    return np.fromiter((_CODE.match(text) is not None for text in texts), bool, len(texts))
+
+
+def _affixes(texts: Texts, parts: Sequence[NumberText | None]) -> tuple[tuple[str, ...] | None, bool]:
+    """Find what stands around the numbers, or None where letters there are names; and whether K and M multiply."""
+    prefixes = {part.prefix for part in parts if part and part.prefix}
+    suffixes: Counter[str] = Counter()
+    for part, count in zip(parts, texts.counts.tolist(), strict=True):
+        if part and part.suffix:
+            suffixes[part.suffix] += count
+    if not suffixes:
+        return tuple(sorted(prefixes)), False
+    scaled = {suffix for suffix in suffixes if suffix in MAGNITUDES}
+    if scaled == set(suffixes) and (len(scaled) > 1 or prefixes):
+        return tuple(sorted(prefixes)), True
+    signs = {suffix for suffix in suffixes if suffix in CURRENCIES}
+    units = [suffix for suffix, _ in suffixes.most_common() if suffix not in signs]
+    kept = set(units[:1]) | signs
+    if units and units[0] not in _SIGNS:
+        bodies = {(part.sign, part.body) for part in parts if part and part.suffix == units[0]}
+        if len(bodies) < LEAST_NUMBERS:
+            return None, False
+    return tuple(sorted(prefixes | kept)), False
+
+
+def _marks(
+    texts: Texts, parts: Sequence[NumberText | None], decimal: str | None, hint: str
+) -> tuple[tuple[str, str], bool]:
+    """Choose the decimal mark and the thousands separator under which most bodies are numbers."""
+    bodies: Counter[str] = Counter()
+    for part, count in zip(parts, texts.counts.tolist(), strict=True):
+        if part and not part.body.isdigit():
+            # Marks are judged by where they stand, whatever the digits are.
+            bodies[part.body.translate(_ZEROS)] += count
+    if not bodies:
+        return (".", ""), False
+    preferred = decimal or hint
+    # Of equals the first: those with the mark that is given or preferred, and with fewer marks.
+    styles = sorted(_STYLES, key=lambda style: style[0] != preferred)
+    if decimal:
+        styles = [style for style in styles if style[0] == decimal]
+    fitting = [sum(count for body, count in bodies.items() if digits_of(body, *style) is not None) for style in styles]
+    best = int(np.argmax(fitting))
+    equals = [style for style, fits in zip(styles, fitting, strict=True) if fits == fitting[best]]
+    readings = [[digits_of(body, *style) for body in bodies] for style in equals]
+    differ = any(other != readings[0] for other in readings) and styles[best] != (".", "")
+    return styles[best], differ and not decimal
+
+
+def _example(texts: Texts, values: FloatArray, reading: Reading) -> tuple[str, float] | None:
+    """Find the first text that programs would not take for the number it is."""
+    for i in np.argsort(texts.rows, kind="stable").tolist():
+        text = texts.texts[i]
+        if not np.isnan(values[i]) and not (is_plain_number(text) and reading.takes_plain):
+            return text, float(values[i])
+    return None

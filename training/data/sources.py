@@ -1,0 +1,185 @@
+"""Find the files of a table: a file, a folder or a glob of parts, standard input, or a URL."""
+
+from __future__ import annotations
+
+import bz2
+import glob
+import gzip
+import lzma
+import re
+import shutil
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from eigenserve.errors import UserError
+
+Format = Literal["csv", "parquet", "arrow", "excel"]
+FORMATS: dict[str, Format] = {
+    **dict.fromkeys((".csv", ".tsv", ".txt", ".tab", ".dat", ".data"), "csv"),
+    **dict.fromkeys((".parquet", ".pq"), "parquet"),
+    **dict.fromkeys((".arrow", ".feather", ".arrows"), "arrow"),
+    **dict.fromkeys((".xlsx", ".xlsm"), "excel"),
+}
+_COMPRESSED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_MAGICS: tuple[tuple[bytes, Format], ...] = ((b"PAR1", "parquet"), (b"ARROW1", "arrow"), (b"PK\x03\x04", "excel"))
+#: Seconds that a web server may be silent.
+TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Source:
+    """Name one file of a table.
+
+    Attributes:
+        name: as the user gave or would give it.
+        path: of the file on this machine.
+        format: of its content.
+        compression: the end of its name that says how it is compressed; "" for not at all.
+        partition: column -> value for all rows, from folders called COLUMN=VALUE.
+        draft: keeps a file that was fetched for as long as it is needed.
+    """
+
+    name: str
+    path: Path
+    format: Format
+    compression: str = ""
+    partition: dict[str, str] = field(default_factory=dict)
+    draft: Any = None
+
+    def open(self) -> IO[bytes]:
+        """Open the file, decompressed."""
+        opener = _COMPRESSED.get(self.compression, open)
+        file: IO[bytes] = opener(self.path, "rb")
+        return file
+
+
+def sources_of(data: str | Path) -> list[Source]:
+    """Find the files of a table, in the order of their names.
+
+    Raises:
+        UserError: nothing there, an unknown kind of file, or something that cannot be fetched.
+    """
+    text = str(data)
+    if text == "-":
+        return [_standard_input()]
+    if re.match(r"https?://", text):
+        return [_download(text)]
+    if "://" in text and not text.startswith("file://"):
+        return _remote(text)
+    path = Path(text.removeprefix("file://")).expanduser()
+    if path.is_dir():
+        return _parts(text, [str(part) for part in path.rglob("*") if part.is_file()], path)
+    if not path.exists() and glob.has_magic(text):
+        return _parts(text, [part for part in glob.glob(text, recursive=True) if Path(part).is_file()], None)
+    if not path.is_file():
+        if path.exists():
+            raise UserError(f"{text} is neither a file nor a folder")
+        raise UserError(f"{text} does not exist: give an existing file")
+    return [_source(text, path)]
+
+
+def table_name(data: str | Path) -> str:
+    """Return a name for a model of a table: that of its file or folder without its ends."""
+    text = str(data).split("?")[0].rstrip("/")
+    if text == "-":
+        return ""
+    parts = [part for part in re.split(r"[/\\]", text) if part and not glob.has_magic(part)]
+    return parts[-1].split(".")[0] if parts else ""
+
+
+def _source(name: str, path: Path, **more: Any) -> Source:
+    ends = Path(name.split("?")[0] if "://" in name else name).suffixes
+    compression = ends.pop().lower() if ends and ends[-1].lower() in _COMPRESSED else ""
+    kind = FORMATS.get(ends[-1].lower()) if ends else None
+    if kind is None or (compression and kind != "csv"):
+        known = ", ".join(sorted(FORMATS))
+        raise UserError(f"{name} must end in one of {known}; text may be compressed, as .csv.gz")
+    return Source(name, path, kind, compression, **more)
+
+
+def _parts(name: str, paths: list[str], root: Path | None) -> list[Source]:
+    """Choose the files of a folder or a glob, those left out that tools write next to them."""
+    chosen = []
+    for part in sorted(paths):
+        below = Path(part).relative_to(root).parts if root else Path(part).parts
+        if any(piece.startswith(("_", ".")) for piece in (below if root else below[-1:])):
+            continue
+        partition = dict(piece.split("=", 1) for piece in below[:-1] if "=" in piece)
+        if root is None or any(end in FORMATS for end in Path(part).suffixes):
+            chosen.append(_source(part, Path(part), partition=partition))
+    if not chosen:
+        raise UserError(f"{name} has no file that ends in one of {', '.join(sorted(FORMATS))}")
+    formats = {part.format for part in chosen}
+    if len(formats) > 1:
+        raise UserError(
+            f"{name} must hold parts of one format; it has {' and '.join(sorted(formats))}: name one, as *.csv"
+        )
+    return chosen
+
+
+def _standard_input() -> Source:
+    draft = tempfile.NamedTemporaryFile(prefix="eigenserve-")  # noqa: SIM115 (kept with the source)
+    shutil.copyfileobj(sys.stdin.buffer, draft)
+    return _fetched("standard input", draft)
+
+
+def _download(url: str) -> Source:
+    draft = tempfile.NamedTemporaryFile(prefix="eigenserve-")  # noqa: SIM115
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
+            shutil.copyfileobj(answer, draft)
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        raise UserError(f"{url} cannot be fetched: {getattr(error, 'reason', None) or error}") from error
+    return _fetched(url, draft)
+
+
+def _remote(url: str) -> list[Source]:
+    """Fetch the files behind a URL that fsspec knows."""
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError:
+        raise UserError(f"{url} needs fsspec, which is not installed: pip install 'eigenserve[store]'") from None
+    try:
+        system, path = url_to_fs(url)
+        paths = [path]
+        if system.isdir(path) or glob.has_magic(path):
+            paths = system.glob(path) if glob.has_magic(path) else system.find(path)
+        sources = []
+        for part in sorted(paths):
+            if len(paths) > 1 and (Path(part).name.startswith(("_", ".")) or Path(part).suffix == ".crc"):
+                continue
+            draft = tempfile.NamedTemporaryFile(prefix="eigenserve-")  # noqa: SIM115
+            with system.open(part, "rb") as file:
+                shutil.copyfileobj(file, draft)
+            sources.append(_fetched(str(part), draft))
+    except (ImportError, ValueError, OSError) as error:
+        raise UserError(f"{url} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not sources:
+        raise UserError(f"no file {url}")
+    return sources
+
+
+def _fetched(name: str, draft: Any) -> Source:
+    """Name a file that was fetched; its format is that of its name, or shows in its first bytes."""
+    draft.flush()
+    path = Path(draft.name)
+    try:
+        return _source(name, path, draft=draft)
+    except UserError:
+        pass
+    with path.open("rb") as file:
+        head = file.read(8)
+    if head.startswith(b"\x1f\x8b"):
+        return Source(name, path, "csv", ".gz", draft=draft)
+    kind: Format = next((kind for magic, kind in _MAGICS if head.startswith(magic)), "csv")
+    return Source(name, path, kind, draft=draft)
+
+
+def unreadable(name: str, error: Exception) -> UserError:
+    """Return the error of a file that is not what its name says."""
+    return UserError(f"{name} cannot be read: {' '.join(str(error).split())}")

@@ -1,0 +1,90 @@
+"""Collect the different texts of a column, how often each occurs and where first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from eigenserve.model.arrays import FloatArray
+
+#: Words and signs that stand for a missing value among numbers or dates, in small letters: written by people and
+#: spreadsheets, and no number or date themselves. Among categories they may be one.
+MARKERS = frozenset(
+    {
+        *("-", "--", "---", "—", ".", "..", "...", "*", "**", "n.a.", "n.a", "na", "na.", "n/a", "n/d", "n.d.", "nd"),
+        *("none", "nil", "null", "nan", "missing", "unknown", "unk", "unk.", "not available", "not applicable"),
+        *("no data", "nodata", "undefined", "tbd", "tba", "(null)", "(blank)", "[null]", "<null>", "<na>", "n/k"),
+        *("not known", "no answer", "k.a.", "keine angabe", "s/d", "#value!", "#div/0!", "#ref!", "#name?", "#num!"),
+        *("#null!", "#n/a", "?", "??", "???", "blank", "empty", "void", "not reported", "not recorded"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Hold the different texts of a column of N rows, without blanks around them.
+
+    Attributes:
+        texts: the different ones, of which none stands for a missing value.
+        counts: (len(texts),) how many rows have each.
+        rows: (len(texts),) the first row that has it.
+        codes: (N,) which text each row has; -1 where it is missing.
+        trimmed: a text that stands with blanks around it, too; empty if there is none.
+    """
+
+    texts: list[str]
+    counts: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    codes: NDArray[np.int64]
+    trimmed: str = ""
+
+    @property
+    def present(self) -> int:
+        """Count the rows with a text."""
+        return int(self.counts.sum())
+
+    def count(self, chosen: Iterable[bool]) -> int:
+        """Count the rows whose text is one of those chosen, a flag for each."""
+        return int(self.counts[np.fromiter(chosen, bool, len(self.texts))].sum())
+
+    def spread(self, values: FloatArray) -> FloatArray:
+        """Spread a number for each text: (N,) a number for each row; NaN where it is missing."""
+        return np.append(values, np.nan)[self.codes]
+
+    def is_marker(self) -> NDArray[np.bool_]:
+        """Return whether each, (len(texts),), is a word or sign for a missing value."""
+        return np.fromiter((text.casefold() in MARKERS for text in self.texts), bool, len(self.texts))
+
+    def only(self, kept: NDArray[np.bool_]) -> Texts:
+        """Return the texts that are kept; the others are missing."""
+        places = np.where(kept, np.cumsum(kept) - 1, -1)
+        texts = [text for text, keep in zip(self.texts, kept, strict=True) if keep]
+        return Texts(texts, self.counts[kept], self.rows[kept], np.append(places, -1)[self.codes])
+
+
+def texts_of(column: pd.Series, missing: frozenset[str]) -> Texts:
+    """Collect the different texts of a column.
+
+    Args:
+        column: of texts; None and NaN are missing.
+        missing: texts that stand for a missing value.
+    """
+    raw, uniques = pd.factorize(column)
+    names: dict[str, int] = {}
+    trimmed = ""
+    places = np.full(len(uniques) + 1, -1, np.int64)
+    for i, value in enumerate(uniques):
+        name = value.strip()
+        if name not in missing:
+            if name in names and not trimmed:
+                trimmed = name
+            places[i] = names.setdefault(name, len(names))
+    codes = places[raw]
+    kept = np.flatnonzero(codes >= 0)
+    rows = np.full(len(names), len(codes), np.int64)
+    np.minimum.at(rows, codes[kept], kept)
+    return Texts(list(names), np.bincount(codes[kept], minlength=len(names)).astype(np.int64), rows, codes, trimmed)

@@ -1,0 +1,219 @@
+"""Prepare a table for training: the columns that are asked for, read, without identifiers; target and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from eigenserve.errors import UserError
+from eigenserve.model.arrays import FloatArray
+from eigenserve.model.rows.errors import InvalidRowsError
+from eigenserve.model.rows.readings import Reading
+from eigenserve.training.data.columns import ReadingOptions, read_columns, reading_options
+from eigenserve.training.data.exposure import per_unit
+from eigenserve.training.data.identifiers import identifiers
+from eigenserve.training.data.schema import infer_features
+from eigenserve.training.data.table import fingerprint
+from eigenserve.training.data.target import Target, positive_column, read_target, required_column, split_read_target
+from eigenserve.training.data.teacher import attach_teacher, with_teacher
+from eigenserve.training.settings import FitSettings
+
+#: Groups below which nothing could be judged by others.
+LEAST_GROUPS = 2
+
+
+@dataclass(frozen=True)
+class TrainingTable:
+    """Hold rows to learn from.
+
+    Attributes:
+        features: (N, F) read columns, those that are left out gone.
+        target: of the N rows.
+        weight: (N,), how much each row counts.
+        readings: column -> how its texts are read, where that is not as programs write them.
+        notes: what the user should know.
+        rows: of the table, those without a target included.
+        sha256: a hash of the columns that were asked for, as they are read.
+    """
+
+    features: pd.DataFrame
+    target: Target
+    weight: FloatArray
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    rows: int = 0
+    sha256: str = ""
+
+
+def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> TrainingTable:
+    """Read a table for a fit of the column ``target``.
+
+    Raises:
+        UserError: a table or a setting that cannot be trained on.
+    """
+    required_column(frame, target)
+    total = len(frame)
+    frame, teacher = attach_teacher(frame, settings.teacher)
+    chosen = chosen_columns(frame, target, settings, teacher)
+    options = reading_options(asdict(settings), chosen.columns)
+    raw = chosen[target]
+    read = read_columns(chosen.drop(columns=target), without(options, target))
+    column, notes = read_target(raw, settings.task, options)
+    whole = read.frame.assign(**{target: column})[list(chosen.columns)]
+    table, goal, target_notes = split_read_target(read.frame, raw, column, settings.task, positive=settings.positive)
+    weight = _weights(table, goal, settings)
+    power = settings.deviance_power(goal.task)
+    goal, weight = per_unit(table, goal, weight, settings.exposure, settings.offset, power or 1.0)
+    goal = with_teacher(goal, table, teacher)
+    goal = replace(goal, moments=_moments(table, settings.time))
+    owners = None if settings.groups is None else table[settings.groups]
+    table = table.drop(columns=[*_roles(settings), *teacher])
+    if ids := identifiers(table, kept={*settings.features, *options.types, *_named_in(settings)}):
+        table = table.drop(columns=ids)
+        target_notes.append(_left_out(ids))
+    goal = replace(goal, groups=_groups(table, goal) if owners is None else _owned(owners))
+    return TrainingTable(
+        features=table,
+        target=goal,
+        weight=weight,
+        readings=read.readings,
+        notes=(*notes, *target_notes, *read.notes),
+        rows=total,
+        sha256=fingerprint(whole),
+    )
+
+
+def without(options: ReadingOptions, name: str) -> ReadingOptions:
+    """Leave out what is given about one column."""
+    return replace(
+        options,
+        date_formats={key: value for key, value in options.date_formats.items() if key != name},
+        missing_in={key: value for key, value in options.missing_in.items() if key != name},
+        types={key: value for key, value in options.types.items() if key != name},
+    )
+
+
+def chosen_columns(
+    frame: pd.DataFrame, target: str, settings: FitSettings, teacher: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Select the columns that the settings ask for, and the target.
+
+    Raises:
+        UserError: a column that there is not, or the target among the others.
+    """
+    roles = [*_roles(settings), *teacher, *filter(None, [settings.time])]
+    features, exclude = named(settings.features, frame), named(settings.exclude, frame)
+    for name in (*features, *exclude, *roles):
+        required_column(frame, name)
+        if name == target:
+            raise UserError(f"column {name!r} is the target; it cannot be used otherwise")
+    wanted = {target, *roles, *(features or frame.columns)} - set(exclude)
+    return frame[[name for name in frame if name in wanted]]
+
+
+def named(entries: Sequence[str], frame: pd.DataFrame) -> list[str]:
+    """Find the columns that the entries of a list separated by commas name; names may hold commas themselves."""
+    names, at = [], 0
+    while at < len(entries):
+        joined = ((",".join(entries[at:end]), end) for end in range(len(entries), at, -1))
+        name, end = next(((text.strip(), end) for text, end in joined if text.strip() in frame), (entries[at], at + 1))
+        names.append(name)
+        at = end
+    return names
+
+
+def check_features(test: pd.DataFrame, table: TrainingTable, name: str) -> None:
+    """Find out before a long training whether rows to test on can be rows of its model.
+
+    Raises:
+        UserError: a missing column, or a value that is none of its feature's.
+    """
+    for column in (table.target.name, *table.features.columns):
+        if column not in test:
+            raise UserError(f"{name} must have the column {column!r}")
+    space = infer_features(table.features, readings=table.readings)
+    try:
+        space.encode(test)
+    except InvalidRowsError as error:
+        (row, column), message = error.errors[0]
+        raise UserError(f"{name}: column {column!r} {message} in row {int(row) + 1}") from error
+
+
+def _named_in(settings: FitSettings) -> Iterable[str]:
+    """Yield features that settings say something about: they are wanted."""
+    yield from (name for name, _ in (*settings.monotone, *settings.max_strength))
+    yield from (*settings.convex, *settings.concave)
+    yield from (name for pair in settings.pairs or () for name in pair)
+
+
+def _weights(table: pd.DataFrame, goal: Target, settings: FitSettings) -> FloatArray:
+    """Return how much each row counts, (N,)."""
+    weight = np.ones(len(table)) if settings.weight is None else positive_column(table, settings.weight)
+    if settings.class_weight == "balanced":
+        if not goal.classes:
+            raise UserError(f"class_weight balanced needs classes; the task is {goal.task}")
+        codes = goal.values.astype(int)
+        weight = weight / np.bincount(codes, weight, minlength=len(goal.classes))[codes]
+    for name in ("exposure", "offset"):
+        if getattr(settings, name) is not None and settings.deviance_power(goal.task) is None:
+            raise UserError(
+                f"{name} needs counts or costs (the task poisson, or the loss gamma or tweedie); "
+                f"the task is {goal.task} with the loss {settings.loss}"
+            )
+    return weight
+
+
+def _roles(settings: FitSettings) -> list[str]:
+    """List the columns that are neither features nor the target."""
+    roles = (settings.weight, settings.exposure, settings.offset, settings.groups)
+    # What is named as a feature, too, is one.
+    return [name for name in roles if name is not None and name not in settings.features]
+
+
+def _left_out(ids: Sequence[str]) -> str:
+    """Say which identifiers were left out."""
+    shown = ", ".join(map(repr, ids[:5])) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+    differ = (
+        "is different in every row, as an identifier is, and was"
+        if len(ids) == 1
+        else ("are different in every row, as identifiers are, and were")
+    )
+    return f"{shown} {differ} left out (--types {ids[0]}=number or category keeps it)"
+
+
+def _owned(owners: pd.Series) -> NDArray[np.int64]:
+    """Number the groups that a column names; a row without one is a group.
+
+    Raises:
+        UserError: a single group, by which nothing can be judged.
+    """
+    codes, values = pd.factorize(owners)
+    if len(values) < LEAST_GROUPS:
+        raise UserError(f"groups must have {LEAST_GROUPS} values at least; column {owners.name!r} has {len(values)}")
+    alone = codes < 0
+    return np.where(alone, len(values) + np.cumsum(alone) - 1, codes).astype(np.int64)
+
+
+def _groups(table: pd.DataFrame, goal: Target) -> NDArray[np.int64] | None:
+    """Number the rows so that those which repeat another have its number; None where none does."""
+    hashes = pd.util.hash_pandas_object(table, index=False).to_numpy() ^ goal.values.view(np.uint64)
+    values, groups = np.unique(hashes, return_inverse=True)
+    return None if len(values) == len(hashes) else groups.astype(np.int64)
+
+
+def _moments(table: pd.DataFrame, name: str | None) -> FloatArray | None:
+    """Return the times of rows, as numbers that order them; None where rows are not judged by time."""
+    if name is None:
+        return None
+    column = table[name]
+    if column.isna().any():
+        raise UserError(f"time must be known of every row; column {name!r} is missing in {int(column.isna().sum()):,}")
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return np.asarray(pd.to_datetime(column, utc=True).dt.as_unit("us").astype(np.int64), np.float64)
+    if not pd.api.types.is_numeric_dtype(column) or column.nunique() < 2:
+        raise UserError(f"time must be a column of different dates or numbers; {name!r} has {column.iloc[0]!r}")
+    return column.to_numpy(np.float64)
