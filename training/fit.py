@@ -171,15 +171,16 @@ def _fit_rows(
     table = read.frame
     shaped = bent | {name for name, _ in (*settings.monotone, *settings.max_strength)}
     space = infer_features(table, bent, shaped, read.readings)
-    plan = ranks.agree(lambda: plan_fit(space, table, goal, settings))
-    scope, cores = plan.scope, this_machine().cores
+    # Processes that share a fit must decide alike: what one of them has timed, and no clock.
+    plan, machine = ranks.agree(lambda: (plan_fit(space, table, goal, settings), this_machine()))
+    scope, alone = plan.scope, ranks.size == 1
     phases = Phases(reporter, plan.seconds)
     if scope.rows < len(table):
         part = np.sort(np.random.default_rng(settings.seed).choice(len(table), scope.rows, replace=False))
         table, goal, weight = table.iloc[part], goal.rows(part), weight[part]
     columns = space.encode(table)
     phases.begin("additive", "fitting the additive model")
-    core_seconds = cores * (plan.seconds["search"] + plan.seconds["refit"]) / this_machine().slowness
+    core_seconds = machine.cores * (plan.seconds["search"] + plan.seconds["refit"]) / machine.slowness
     sample, bench, gains = ranks.agree(
         lambda: prepare_linked(space, columns, goal, weight, settings, scope, clock, 0.25 * core_seconds)
     )
@@ -194,7 +195,7 @@ def _fit_rows(
         journal,
         ranks,
         first_steps=scope.steps,
-        late=clock.late("search") if settings.epochs is None else lambda: False,
+        late=clock.late("search") if settings.epochs is None and alone else _never,
     )
     if settings.epochs is None:
         search.run(core_s=core_seconds)
@@ -216,7 +217,7 @@ def _fit_rows(
         scale, shift = scale * stretch, shift + scale * move
     scores = shift + scale * scores
     phases.begin("refit", "training the members on all rows")
-    ensemble = refit(bench, picks, scale, shift, phases, trained, ranks, clock.late("refit"))
+    ensemble = refit(bench, picks, scale, shift, phases, trained, ranks, clock.late("refit") if alone else _never)
     phases.begin("report", "measuring the model")
     model = SpectralModel(goal.task, goal.name, space, ensemble, goal.classes, log_link=log_link)
     unseen = goal.rows(held)
@@ -290,6 +291,10 @@ def refit(
             members.append((identity_params(blueprint, model.coefficients[-1]), model.offsets[-1]))
             weights.append(share)
     return build_ensemble(blueprint, members, np.array(weights), bench.rows, scale, shift)
+
+
+def _never() -> bool:
+    return False
 
 
 def _check_size(goal: Target) -> None:

@@ -38,7 +38,7 @@ BAD_BODIES = [
     ("a null row", b'{"instances": [{}, null]}', 422, "got null", ["instances", 1]),
     (
         "a text for a number",
-        b'{"instances": [{"age": "31"}]}',
+        b'{"instances": [{"age": "old"}]}',
         422,
         "must be a number",
         ["instances", 0, "age"],

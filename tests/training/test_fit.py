@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from eigenserve.errors import UserError
-from eigenserve.model import InvalidRowsError
 from eigenserve.model.checkpoints.files import DOCUMENT, WEIGHTS, read_checkpoint, write_checkpoint
 from eigenserve.model.kernels import threads
 from eigenserve.training.curves.basis import Resolution, pair_curves
@@ -268,11 +267,11 @@ def test_what_cannot_be_trained_on_is_reported(frame, target, told, message):
     assert "\n" not in str(caught.value)
 
 
-def test_an_infinity_among_the_rows_is_reported_with_its_place():
+def test_an_infinity_among_the_rows_is_reported_with_its_place_and_counts_as_missing():
     frame = simple()
     frame.loc[7, "x"] = -np.inf
-    with pytest.raises(InvalidRowsError, match=r"rows\[7\]\['x'\]: must be a finite number"):
-        quick(frame, "y")
+    fitted = fit(frame, "y", make_settings(QUICK))
+    assert "in 'x' 1 cell that is not a finite number counts as missing: -inf in row 8" in fitted.notes
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,13 @@ def read_target(
     types = dict(options.types)
     if task in ("binary", "multiclass") and any(isinstance(value, str) for value in raw.dropna()):
         types.setdefault(str(raw.name), "category")
+    if pd.api.types.is_float_dtype(raw.dtype):
+        infinite = np.flatnonzero(np.isinf(raw.to_numpy(np.float64, na_value=np.nan)))
+        if infinite.size:
+            raise UserError(
+                f"target {raw.name!r} must be finite; row {infinite[0] + 1} has {raw.iloc[infinite[0]]}. "
+                f"Correct or remove such rows ({infinite.size} in all)."
+            )
     column = read_column(raw, replace(options, types=types), letters=True)
     return column.values, list(column.notes)
 

@@ -175,6 +175,7 @@ def prepare(
         caps=caps_of(space, bases, strengths, sample.scale),
         max_candidates=scope.candidates,
         teacher=sample.teacher,
+        needs_pairs=bool(settings.pairs),
     )
     return bench, gains
 

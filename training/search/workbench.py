@@ -49,6 +49,7 @@ class Workbench:
         sizes: of matrices that come into question, ascending.
         caps: on the strength of features.
         max_candidates: that a search starts from.
+        needs_pairs: leave out candidates without pairs, since the user named some.
     """
 
     blueprint: Blueprint
@@ -66,6 +67,7 @@ class Workbench:
     caps: tuple[Cap, ...] = ()
     max_candidates: int = 100
     teacher: FloatArray | None = None
+    needs_pairs: bool = False
 
     @property
     def folds(self) -> int:
@@ -93,8 +95,10 @@ class Workbench:
 
     def _suits(self, candidate: Candidate) -> bool:
         present = [bool((self.groups == group).any()) for group in (MAIN, COARSE, FINE)]
-        return all(present[group] for group, p in enumerate(candidate.penalties) if p is not None) and (
-            self.additive is not None or not candidate.additive_start
+        return (
+            all(present[group] for group, p in enumerate(candidate.penalties) if p is not None)
+            and (self.additive is not None or not candidate.additive_start)
+            and not (self.needs_pairs and candidate.penalties[1:] == (None, None))
         )
 
     def sized(self, dim: int) -> Blueprint:

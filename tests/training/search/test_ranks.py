@@ -37,7 +37,7 @@ def fit_command(*arguments, torchrun=False, timeout=150):
 
 def test_two_processes_train_the_model_of_one_and_share_the_work(tmp_path):
     table, target = "titanic", "survived"
-    options = (DATA / f"{table}.csv", "--target", target, "--members", 3, "--dim", 5, "--budget", 0.3, "--json")
+    options = (DATA / f"{table}.csv", "--target", target, "--members", 3, "--dim", 5, "--epochs", 4, "--json")
     found = {}
     for name in ("one", "two"):
         done = fit_command(*options, "--store", tmp_path / name, torchrun=name == "two")
