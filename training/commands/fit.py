@@ -188,6 +188,7 @@ def _run(arguments: argparse.Namespace) -> None:
             progress.say(note)
         reporter = progress if ranks.first else Silent()
         fitted = fit(table, arguments.target, settings, reporter, journal, ranks, clock)
+        reporter.advance(1, 1, "done")
         shares = ranks.exchange({"members": ranks.jobs, "seconds": round(ranks.seconds, 3)})
     if not ranks.first:
         return

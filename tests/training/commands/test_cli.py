@@ -21,6 +21,8 @@ DATA = ROOT / "examples" / "data"
 QUICK = ("--members", "2", "--dim", "5", "--budget", "0.3")
 #: How far it is, how it stands, and the time left.
 PROGRESS = re.compile(r" *\d+%  .+?(  \d+ s left)?")
+#: A length that is given, so that a busy machine does not shorten the search.
+FIXED = ("--epochs", "3")
 PENGUINS = ("fit", str(DATA / "penguins.csv"), "--target", "species", *QUICK)
 
 
@@ -125,7 +127,7 @@ MISTAKES = {
     "no such model": (["evaluate", "store/boats", "good.csv"], "no model at store/boats"),
     "no such version": (["evaluate", "store/penguins/9", "good.csv"], "9"),
     "dot for a model": (["evaluate", ".", "good.csv"], "no model"),
-    "damaged model": (["evaluate", "broken/model", "good.csv"], "broken/model/1/model.json"),
+    "damaged model": (["evaluate", "broken/model", "good.csv"], "broken/model/1/model.safetensors"),
     "other rows": (["evaluate", "store/penguins", "good.csv"], "no column 'species'"),
 }
 
@@ -191,9 +193,9 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(tmp_path):
     assert "\x1b" not in result.stderr + result.stdout
     assert "\r" not in result.stderr + result.stdout
     assert f"wrote {tmp_path / 'penguins' / '1'} in " in result.stdout
-    header, *rows = result.stdout.splitlines()[-5:-1]
+    header, *rows = result.stdout.splitlines()[-6:-1]
     assert header.split() == ["out", "of", "fold", "(344", "rows)"]
-    assert [row.split()[0] for row in rows] == ["log_loss", "accuracy", "auc"]
+    assert [row.split()[0] for row in rows] == ["log_loss", "accuracy", "auc", "ece"]
     # The metric, and its confidence interval.
     assert all(re.fullmatch(r"\w+ +[\d.]+ \[[\d.]+, [\d.]+\]", row) for row in rows)
 
@@ -202,6 +204,7 @@ def test_two_processes_write_the_same_bytes(tmp_path):
     for number, hash_seed in ((1, "0"), (2, "1")):
         result = run(
             *PENGUINS,
+            *FIXED,
             "--store",
             tmp_path / str(number),
             PYTHONHASHSEED=hash_seed,
@@ -221,7 +224,7 @@ def test_every_kind_of_table_gives_the_same_model(tmp_path):
     frame.to_feather(tmp_path / "data.arrow")
     weights = set()
     for name in ("data.csv", "data.csv.gz", "data.parquet", "data.arrow"):
-        result = run("fit", name, "--target", "species", *QUICK, cwd=tmp_path)
+        result = run("fit", name, "--target", "species", *QUICK, *FIXED, cwd=tmp_path)
         assert result.returncode == 0, result.stderr
         found = sorted((tmp_path / "models" / "data").iterdir(), key=lambda p: int(p.name))[-1]
         weights.add((found / WEIGHTS).read_bytes())
