@@ -132,6 +132,10 @@ async def read_body(
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
+#: Compressed bytes that are given to zlib at once.
+_STEP_BYTES = 16_384
+
+
 def inflate(body: bytes, max_bytes: int, grow: Callable[[int], None] = lambda size: None) -> bytes:
     """Decompress gzip of one or several members (RFC 1952, 2.2).
 
@@ -144,25 +148,33 @@ def inflate(body: bytes, max_bytes: int, grow: Callable[[int], None] = lambda si
         ProblemError: 413 too large; 422 not gzip, or ended early.
     """
     pieces: list[bytes] = []
-    total, rest, members = 0, body, 0
+    total, place, members = 0, 0, 0
     try:
         while True:
             stream = zlib.decompressobj(_GZIP)
             members += 1
             if members > MAX_MEMBERS:
                 raise invalid(("body",), f"must be gzip of at most {MAX_MEMBERS} members")
-            while not stream.eof and (piece := stream.decompress(rest, PIECE_BYTES)):
-                total += len(piece)
-                if total > max_bytes:
-                    raise ProblemError(413, f"the body must be at most {max_bytes} bytes when decompressed")
-                grow(total)
-                pieces.append(piece)
-                rest = stream.unconsumed_tail
-            if not stream.eof:
-                raise invalid(("body",), "must be complete gzip; it ends too early")
+            while not stream.eof:
+                # A step at a time: what follows a member is copied once for each.
+                step = stream.unconsumed_tail
+                if not step:
+                    step = body[place : place + _STEP_BYTES]
+                    place += len(step)
+                if not step:
+                    raise invalid(("body",), "must be complete gzip; it ends too early")
+                if piece := stream.decompress(step, PIECE_BYTES):
+                    total += len(piece)
+                    if total > max_bytes:
+                        raise ProblemError(413, f"the body must be at most {max_bytes} bytes when decompressed")
+                    grow(total)
+                    pieces.append(piece)
+            place -= len(stream.unused_data)
             # Zeros after the last member are padding, as of a tape.
-            rest = stream.unused_data.lstrip(b"\0")
-            if not rest:
+            while (step := body[place : place + _STEP_BYTES]) and not step.strip(b"\0"):
+                place += len(step)
+            place += len(step) - len(step.lstrip(b"\0"))
+            if place >= len(body):
                 break
     except zlib.error as error:
         raise invalid(("body",), f"must be valid gzip; {error}") from None
