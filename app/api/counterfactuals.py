@@ -53,7 +53,7 @@ class FindCounterfactuals(Call):
     def _search(self, asked: Asked) -> Response:
         self.count(asked, "counterfactuals")
         found = []
-        for row in asked.columns(self.check):
+        for row in self.columns(asked):
             self.check()
             found.append(find_counterfactuals(self.steps, self.goal, row, self.most))
         return counterfactuals_answer(asked.served, found)

@@ -38,7 +38,7 @@ class FindReasons(Call):
         except ValueError as error:
             raise invalid(("cutoff",), str(error).removeprefix("cutoff ")) from None
         self.asked = request
-        return Asked(served, rows, reference=read_reference(served, "integrated", request.reference))
+        return Asked(served, rows, reference=read_reference(served, "integrated", request.reference, self.most_work))
 
     async def respond(self, body: bytes) -> Response:
         """Read, find, write."""
@@ -47,7 +47,7 @@ class FindReasons(Call):
 
     def _find(self, asked: Asked) -> Response:
         self.count(asked, "reasons")
-        model, columns = asked.served.model, asked.columns(self.check)
+        model, columns = asked.served.model, self.columns(asked)
         finite(asked.served, model.scores(columns), asked.loc)
         names = {*model.features.names, *model.groups}
         found = find_reasons(
