@@ -59,6 +59,8 @@ class FindReasons(Call):
             reference=asked.reference,
             groups=model.groups,
             wording=read_wording(model.card.get("reasons") or {}, names),
+            steps=model.possible_changes,
+            typical=model.typicality,
             check=self.check,
         )
         reference = TRAINING if asked.reference is None else asked.reference.name
