@@ -16,16 +16,17 @@ from eigenserve.app.engine.memory import Reservation
 from eigenserve.app.engine.queue import Job, Lane, Patience
 from eigenserve.app.engine.service import service_of
 from eigenserve.app.engine.small_requests import INLINE_BYTES
-from eigenserve.app.problems import ProblemError
+from eigenserve.app.problems import MAX_FAULTS, ProblemError, invalid_all
 from eigenserve.app.registry import not_ready
 from eigenserve.app.request_state import client_of, state_of
 from eigenserve.app.wire.accept import accepted
-from eigenserve.app.wire.answers import Answer, Part, finite
+from eigenserve.app.wire.answers import Answer, Part, Scored, finite
 from eigenserve.app.wire.bodies import JSON, PIECE_BYTES, body_headers, check_media_type, inflate, read_body
 from eigenserve.app.wire.requests import Asked
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.explanations.explain import explain
 from eigenserve.model.explanations.groups import grouped
+from eigenserve.model.rows.warnings import RowWarnings
 
 #: Methods that are answered as predictions are; the others take a thread for themselves.
 QUICK = ("eigenvector", "integrated")
@@ -205,6 +206,24 @@ class Call(ABC):
         if (quota := self.state.get("quota")) is not None:
             quota.charge(asked.count)
 
+    def checked(self, asked: Asked, warnings: RowWarnings, start: int = 0) -> RowWarnings:
+        """Count warnings, of the rows from ``start`` on, and refuse rows where somebody is strict about their kinds.
+
+        Raises:
+            ProblemError: 422 naming rows and features.
+        """
+        if not len(warnings):
+            return warnings
+        strict = asked.strict | asked.served.model.strict | self.service.settings.strict
+        if strict and len(refused := warnings.of_kinds(strict)):
+            faults = [
+                ((*asked.loc, start + row, *((feature,) if feature else ())), f"{message} (strict)")
+                for row, feature, message in refused.faults(MAX_FAULTS)
+            ]
+            raise invalid_all(faults, len(refused))
+        self.service.metrics.warned(asked.served.name, warnings)
+        return warnings
+
     async def _run(self, lane: Lane, job: Job, work: Callable[[], T]) -> T:
         def within_time(patience: Patience) -> T:
             self.check = patience.check
@@ -229,8 +248,8 @@ class PredictCall(Call):
     """Serve a request for predictions."""
 
     @abstractmethod
-    def write(self, asked: Asked, scores: FloatArray) -> Response:
-        """Return the answer of scores (N, O), all finite."""
+    def write(self, asked: Asked, scored: Scored) -> Response:
+        """Return the answer of what was computed."""
 
     async def respond(self, body: bytes) -> Response:
         """Read, score, write."""
@@ -240,17 +259,19 @@ class PredictCall(Call):
         if not self.is_small(asked):
             job = Job((asked.served.name, "rows"), asked.count, asked.count, self.state["arrived"])
             return await self.large(job, lambda: self._score(asked))
-        scores = await self.service.engine.scores(asked)
+        columns, scores = await self.service.engine.scores(asked)
         if (trace := self.state.get("trace")) is not None:
             trace.part("solve", started, time.monotonic())
-        return self._write(asked, scores)
+        return self._write(asked, columns, scores)
 
     def _score(self, asked: Asked) -> Response:
-        return self._write(asked, asked.served.model.scores(asked.columns(self.check)))
+        columns = asked.columns(self.check)
+        return self._write(asked, columns, asked.served.model.scores(columns))
 
-    def _write(self, asked: Asked, scores: FloatArray) -> Response:
+    def _write(self, asked: Asked, columns: FloatArray, scores: FloatArray) -> Response:
         self.count(asked, "predict")
-        response = self.write(asked, finite(asked.served, scores, asked.loc))
+        warnings = self.checked(asked, asked.served.model.checks.warnings(columns))
+        response = self.write(asked, Scored(columns, finite(asked.served, scores, asked.loc), warnings))
         if isinstance(response, Answer):
             self.memory.resize(self.memory.size + sum(map(len, response.pieces)))
         return response
@@ -287,23 +308,27 @@ class ExplainCall(Call):
     def _parts(self, asked: Asked) -> Iterator[Part]:
         """Explain some rows at a time, if that gives the same as all at once."""
         model, columns = asked.served.model, asked.columns(self.check)
+        warnings = self.checked(asked, model.checks.warnings(columns))
         received = 0 if self._memory is None else self._memory.size
         groups = model.groups if asked.groups is None else asked.groups
         step = PART_ROWS if asked.method in QUICK else len(columns)
         for start in range(0, len(columns), step):
             self.check()
-            part, more = columns[start : start + step], []
+            rows = slice(start, min(start + step, len(columns)))
+            part, more = columns[rows], []
             explanation = explain(
                 model, part, asked.method, asked.target, asked.baseline, asked.reference, check=self.check
             )
             explanation = grouped(explanation, groups)
             finite(asked.served, explanation.scores, asked.loc, start)
+            unstable = model.checks.unstable(explanation.gap < model.narrow_gap)
+            self.checked(asked, unstable, start)
             if asked.include.names:
                 more = included(asked.served, asked.include, part, asked.target, asked.baseline, self.check)
             if len(columns) > step or received:
                 # Before it is written: an answer that has no room need not be made.
                 self.memory.resize(received + len(columns) * asked.served.explanation_bytes)
-            yield explanation, more
+            yield Part(explanation, more, warnings[rows].joined(unstable), rows)
 
 
 def _is_cheap(asked: Asked) -> bool:

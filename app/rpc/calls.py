@@ -137,7 +137,12 @@ def _read(content: bytes) -> _Asked:
         }
         for tensor, content in zip(call.inputs, raw, strict=True)
     ]
-    document: dict[str, Any] = {"inputs": inputs, "parameters": {"binary_data_output": True}}
+    given = {
+        name: getattr(value, kind)
+        for name, value in call.parameters.items()
+        if (kind := value.WhichOneof("parameter_choice")) is not None
+    }
+    document: dict[str, Any] = {"inputs": inputs, "parameters": {**given, "binary_data_output": True}}
     if call.outputs:
         document["outputs"] = [{"name": output.name} for output in call.outputs]
     if call.id:
@@ -166,6 +171,8 @@ def _inferred(body: bytes, length: int) -> Any:
     answer = message_class("ModelInferResponse")(
         model_name=document["model_name"], model_version=document["model_version"], id=document.get("id", "")
     )
+    for name, text in document.get("parameters", {}).items():
+        answer.parameters[name].string_param = text
     for output in document["outputs"]:
         answer.outputs.add(name=output["name"], datatype=output["datatype"], shape=output["shape"])
         size = output["parameters"]["binary_data_size"]
