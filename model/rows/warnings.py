@@ -174,6 +174,18 @@ class RowChecks:
 
     def none(self, count: int) -> RowWarnings:
         """Return no warnings, of so many rows."""
+        if (known := self._nones.get(count)) is not None:
+            return known
+        none = self._none(count)
+        if count <= BLOCK_ROWS:
+            self._nones[count] = none
+        return none
+
+    @cached_property
+    def _nones(self) -> dict[int, RowWarnings]:
+        return {}
+
+    def _none(self, count: int) -> RowWarnings:
         empty = np.empty(0, np.int64)
         return RowWarnings(self.features, count, empty, empty, empty, np.empty(0))
 
