@@ -15,7 +15,7 @@ from eigenserve.model.rows.errors import InvalidRowsError
 from eigenserve.model.rows.readings import Reading
 from eigenserve.training.data.columns import read_columns
 from eigenserve.training.data.exposure import per_unit
-from eigenserve.training.data.identifiers import identifiers
+from eigenserve.training.data.identifiers import identifiers, left_out_note
 from eigenserve.training.data.reading_options import ReadingOptions, reading_options
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.table import fingerprint
@@ -73,9 +73,9 @@ def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> T
     goal = replace(goal, moments=_moments(table, settings.time))
     owners = None if settings.groups is None else table[settings.groups]
     table = table.drop(columns=[*_roles(settings), *teacher])
-    if ids := identifiers(table, kept={*settings.features, *options.types, *_named_in(settings)}):
+    if ids := identifiers(table, kept={*settings.features, *options.types, *named_in(settings)}):
         table = table.drop(columns=ids)
-        target_notes.append(_left_out(ids))
+        target_notes.append(left_out_note(ids))
     goal = replace(goal, groups=_groups(table, goal) if owners is None else _owned(owners))
     return TrainingTable(
         features=table,
@@ -144,7 +144,7 @@ def check_features(test: pd.DataFrame, table: TrainingTable, name: str) -> None:
         raise UserError(f"{name}: column {column!r} {message} in row {int(row) + 1}") from error
 
 
-def _named_in(settings: FitSettings) -> Iterable[str]:
+def named_in(settings: FitSettings) -> Iterable[str]:
     """Yield features that settings say something about: they are wanted."""
     yield from (name for name, _ in (*settings.monotone, *settings.max_strength))
     yield from (*settings.convex, *settings.concave)
@@ -173,17 +173,6 @@ def _roles(settings: FitSettings) -> list[str]:
     roles = (settings.weight, settings.exposure, settings.offset, settings.groups)
     # What is named as a feature, too, is one.
     return [name for name in roles if name is not None and name not in settings.features]
-
-
-def _left_out(ids: Sequence[str]) -> str:
-    """Say which identifiers were left out."""
-    shown = ", ".join(map(repr, ids[:5])) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
-    differ = (
-        "is different in every row, as an identifier is, and was"
-        if len(ids) == 1
-        else ("are different in every row, as identifiers are, and were")
-    )
-    return f"{shown} {differ} left out (--types {ids[0]}=number or category keeps it)"
 
 
 def _owned(owners: pd.Series) -> NDArray[np.int64]:

@@ -183,7 +183,7 @@ def _additive_seconds(rows: int, curves: float, folds: int, outputs: int) -> flo
     if chosen * curves * lanes > gam.ONE_FOLD_WORK:
         lanes = outputs
     chosen = min(chosen, gam.MAX_ROW_LANES // max(1, lanes))
-    fitted = min(rows, gam.MAX_FIT_ROWS, gam.MAX_ROW_LANES // max(1, (folds + 1) * outputs))
+    fitted = min(rows, gam.MAX_FIT_ROWS, gam.MAX_ROW_LANES // outputs)
     blocks, all_blocks = np.ceil(lanes / LANES), np.ceil((folds + 1) * outputs / LANES)
     return float(1e-6 * curves * (chosen * blocks * CHOICE_US + fitted * all_blocks * FIT_US))
 
