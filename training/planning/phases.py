@@ -12,7 +12,7 @@ class Phases:
     """Turn the progress of each phase into that of the whole fit; a reporter that takes the place of another.
 
     Args:
-        reporter: receives the progress of the whole, in milliseconds of the plan.
+        reporter: receives the progress of the whole, in microseconds of the plan.
         seconds: phase -> what the plan gives it, in the order in which they come.
     """
 
@@ -49,7 +49,7 @@ class Phases:
         # A phase that turns out to be longer lets the share stand still, not fall.
         self._shown = max(self._shown, (before + self._seconds[self._phase] * done / max(1, total)) / max(whole, 1e-9))
         if text:
-            self._reporter.advance(int(1000 * self._shown * whole), int(1000 * whole) + 1, text)
+            self._reporter.advance(int(1e6 * self._shown * whole), int(1e6 * whole) + 1, text)
 
     def say(self, text: str) -> None:
         """Show a line at once."""
