@@ -27,6 +27,14 @@ ROUNDS = 2
 LEAST_SPREAD = 0.02
 #: Strengths that are tried in the last round, in multiples of the penalties without factors.
 STRENGTHS = (3.0, 1.0 / 3.0)
+#: Rows for each parameter from which penalties hardly matter, and rows times curves times lanes that are too many for
+#: half a dozen fits.
+MANY_ROWS, MOST_WORK = 100, 40_000_000
+
+
+def may_help(rows: int, curves: float, params: float, lanes: int) -> bool:
+    """Return whether a selective model is worth its time: for several curves, few rows and no huge number of lanes."""
+    return curves > 1 and rows < MANY_ROWS * params and rows * curves * lanes <= MOST_WORK
 
 
 def fit_selective(

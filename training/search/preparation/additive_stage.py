@@ -16,7 +16,7 @@ from eigenserve.training.additive.gam import AdditiveModel, fit_additive
 from eigenserve.training.additive.gram import basis_matrix, gather
 from eigenserve.training.additive.pairs import PairGain, find_pairs
 from eigenserve.training.additive.screening import gains_alone
-from eigenserve.training.additive.selective import fit_selective
+from eigenserve.training.additive.selective import fit_selective, may_help
 from eigenserve.training.curves.basis import CurveBasis, main_curves
 from eigenserve.training.curves.levels import Levels
 from eigenserve.training.kernels.layout import Rows
@@ -94,7 +94,8 @@ def additive_and_pairs(
         finer = {}
     elif finer and fits.models:
         fits = fitted(finer, spikes, fits.models[0].penalties)
-    if fits.models and len(fits.bases) > 1 and not late():
+    params = sum(basis.num_params for basis in fits.bases)
+    if fits.models and may_help(len(z), len(fits.bases), params, (scope.folds + 1) * outputs) and not late():
         best = min(fits.models, key=loss)
         selective = fit_selective(fits.bases, fits.rows, objective, outputs, fold, best, sample.loss, late)
         ranked = sorted((*fits.models, selective), key=loss)
