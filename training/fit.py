@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.counterfactuals.plausibility import measure_typicality
 from eigenserve.model.rows.readings import Reading
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.additive.pairs import pair_term
@@ -232,6 +233,7 @@ def _fit_rows(
                 for g in gains
             ],
         },
+        "typicality": measure_typicality(space, columns).document(),
         "libraries": releases(),
     }
     if goal.task == "regression":
