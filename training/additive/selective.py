@@ -25,8 +25,8 @@ from eigenserve.training.kernels.layout import Rows
 ROUNDS = 2
 #: A curve's spread counts as this share of their root mean square at least, so that it may come back.
 LEAST_SPREAD = 0.02
-#: Strengths that are tried in the last round, in multiples of the penalties without factors.
-STRENGTHS = (3.0, 1.0 / 3.0)
+#: Strengths that are tried in the last round, in multiples of the penalties without factors, while they help.
+STRENGTHS = ((3.0, 9.0), (1.0 / 3.0, 1.0 / 9.0))
 #: Rows for each parameter from which penalties hardly matter, and rows times curves times lanes that are too many for
 #: half a dozen fits.
 MANY_ROWS, MOST_WORK = 100, 40_000_000
@@ -74,10 +74,11 @@ def fit_selective(
         factors = penalty_factors(bases, rows, model)
         model = fit(model, factors)
     best, least = model, loss(model.out_of_fold)
-    for factor in STRENGTHS:
-        strength = factor
-        while not late() and (now := loss((other := fit(best, factors, strength)).out_of_fold)) < least:
-            best, least, strength = other, now, factor * strength
+    for strengths in STRENGTHS:
+        for strength in strengths:
+            if late() or (now := loss((other := fit(best, factors, strength)).out_of_fold)) >= least:
+                break
+            best, least = other, now
     return best
 
 
