@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
@@ -23,6 +23,8 @@ from eigenserve.training.data.target import Target, positive_column, read_target
 from eigenserve.training.data.teacher import attach_teacher, with_teacher
 from eigenserve.training.settings import FitSettings
 
+#: Share of repeated rows worth a word. Rounded measurements repeat now and then by chance.
+REPEATED_ROWS = 0.01
 #: Groups below which nothing could be judged by others.
 LEAST_GROUPS = 2
 
@@ -76,7 +78,11 @@ def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> T
     if ids := identifiers(table, kept={*settings.features, *options.types, *named_in(settings)}):
         table = table.drop(columns=ids)
         target_notes.append(left_out_note(ids))
-    goal = replace(goal, groups=_groups(table, goal) if owners is None else _owned(owners))
+    if owners is None:
+        goal = replace(goal, groups=_groups(table, goal))
+        target_notes += _repeat_notes(goal)
+    else:
+        goal = replace(goal, groups=_owned(owners))
     return TrainingTable(
         features=table,
         target=goal,
@@ -193,6 +199,16 @@ def _groups(table: pd.DataFrame, goal: Target) -> NDArray[np.int64] | None:
     hashes = pd.util.hash_pandas_object(table, index=False).to_numpy() ^ goal.values.view(np.uint64)
     values, groups = np.unique(hashes, return_inverse=True)
     return None if len(values) == len(hashes) else groups.astype(np.int64)
+
+
+def _repeat_notes(goal: Target) -> Iterator[str]:
+    """Say how many rows repeat another one, where they are many."""
+    count = 0 if goal.groups is None else len(goal.groups) - int(goal.groups.max()) - 1
+    if count > REPEATED_ROWS * len(goal.values):
+        yield (
+            f"{count:,} rows ({count / len(goal.values):.1%}) repeat another one: each is judged together with its "
+            "copies; if they were copied by mistake, remove them"
+        )
 
 
 def _moments(table: pd.DataFrame, name: str | None) -> FloatArray | None:
