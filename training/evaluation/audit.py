@@ -145,13 +145,14 @@ def _column_notes(name: str, column: pd.Series, sample: pd.Series | None) -> Ite
 def _class_notes(target: Target) -> Iterator[str]:
     if not target.classes:
         return
+    rows = len(target.values)
     counts = np.bincount(target.values.astype(int), minlength=len(target.classes))
     for label, count in zip(target.classes, counts, strict=True):
         if count < FEW_ROWS:
             yield f"class {label!r} has {count} rows: too few to learn from; merge it with another, or collect more"
-        elif count < RARE_CLASS * len(target.values):
+        elif count < RARE_CLASS * rows:
             yield (
-                f"class {label!r} is rare ({count / len(target.values):.1%} of the rows): judge by log_loss and auc, not by "
+                f"class {label!r} is rare ({count / rows:.1%} of the rows): judge by log_loss and auc, not by "
                 "accuracy; --class-weight balanced if missing it costs more than a false alarm"
             )
 
