@@ -214,7 +214,8 @@ def _fit_rows(
         stretch, move = calibration(sample.objective.judging[0], scores, sample.target[held], weight[held])
         scale, shift = scale * stretch, shift + scale * move
     scores = shift + scale * scores
-    phases.begin("refit", "training the members on all rows")
+    refit_s = sum(pick.steps * bench.step_seconds(pick.candidate) for pick in picks if pick.candidate is not None)
+    phases.begin("refit", "training the members on all rows", machine.slowness * refit_s / machine.cores)
     ensemble = refit(bench, picks, scale, shift, phases, trained, ranks, clock.late("refit") if alone else _never)
     phases.begin("report", "measuring the model")
     model = SpectralModel(goal.task, goal.name, space, ensemble, goal.classes, log_link=log_link)
