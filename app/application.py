@@ -80,7 +80,7 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
     for router in routers:
         app.include_router(router)
     add_platform_routes(app, settings.health_route, settings.predict_route)
-    add_documentation(app, settings.path_prefix)
+    add_documentation(app, service.registry, settings.path_prefix)
     add_page(app, settings.page)
     add_handlers(app)
     app.add_middleware(ShortWay, routes=[route for router in routers for route in router.routes])
