@@ -20,8 +20,8 @@ FLOORS = {
     "model": (
         "onnx",
         "checkpoints torch",
-        "spectral",
         "monitoring",
+        "spectral",
         "reasons",
         "explanations certificates counterfactuals",
         "predictor operators",

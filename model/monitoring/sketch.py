@@ -91,12 +91,12 @@ class Counting:
 
 def make_sketch(predictor: Predictor, columns: FloatArray) -> Sketch:
     """Sketch training rows: columns (N, F) as ``FeatureSpace.encode`` gives them. Cycles of dates are left out."""
-    columns = _spread(columns, SKETCHED_ROWS)
+    columns = spread(columns, SKETCHED_ROWS)
     space = predictor.features.features
     channels = [feature_channel(f, columns[:, i]) for i, f in enumerate(space) if not f.cycle]
     scores = predictor.scores(columns)
     channels += [number_channel("score", name, scores[:, i]) for i, name in enumerate(output_names(predictor))]
-    explained = explain(predictor, _spread(columns, EXPLAINED_ROWS), METHOD)
+    explained = explain(predictor, spread(columns, EXPLAINED_ROWS), METHOD)
     channels += [
         number_channel("contribution", name, explained.contributions[:, i]) for i, name in enumerate(explained.terms)
     ]
@@ -126,15 +126,16 @@ def read_sketch(predictor: Predictor, card: Mapping[str, Any]) -> Sketch | None:
     if document is None:
         return None
     try:
-        channels = tuple(
-            Channel(**{key: tuple(value) if isinstance(value, list) else value for key, value in channel.items()})
-            for channel in document["channels"]
-        )
-        sketch = Sketch(channels, int(document["rows"]))
+        sketch = Sketch(tuple(map(_channel, document["channels"])), int(document["rows"]))
         _check(predictor, sketch)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the sketch of the training rows is damaged: {error!r}") from error
     return sketch
+
+
+def _channel(document: Mapping[str, Any]) -> Channel:
+    parts: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in document.items()}
+    return Channel(**parts)
 
 
 def _check(predictor: Predictor, sketch: Sketch) -> None:
@@ -154,8 +155,8 @@ def _check(predictor: Predictor, sketch: Sketch) -> None:
                 raise ValueError(f"the sketch of {channel.name!r} must have {feature.num_codes} codes")
 
 
-def _spread(columns: FloatArray, count: int) -> FloatArray:
-    """Return at most so many rows, evenly spread."""
+def spread(columns: FloatArray, count: int) -> FloatArray:
+    """Return at most so many rows (N, ...), evenly spread."""
     if len(columns) <= count:
         return columns
     return columns[np.linspace(0, len(columns) - 1, count).astype(np.int64)]
