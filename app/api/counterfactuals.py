@@ -14,9 +14,10 @@ from eigenserve.app.problems import Location, invalid, invalid_all
 from eigenserve.app.registry import ServedModel
 from eigenserve.app.wire.answers import finite, json_response, predictions
 from eigenserve.app.wire.describe import describe
+from eigenserve.app.wire.envelope import check_envelope
 from eigenserve.app.wire.include_options import read_feature
 from eigenserve.app.wire.json_rows import parse_large
-from eigenserve.app.wire.requests import Asked, check_envelope, read_rows, read_target
+from eigenserve.app.wire.requests import Asked, read_rows, read_target
 from eigenserve.app.wire.schemas.explanations import CounterfactualsRequest, CounterfactualsResponse
 from eigenserve.model.counterfactuals.allowed_changes import TIED, Steps, read_limit
 from eigenserve.model.counterfactuals.goals import Goal, read_goal

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from eigenserve import __version__
 from eigenserve.app.api.openapi import json_body, problems
 from eigenserve.app.api.tensors import label_datatype, output_tensors, read_tensors, to_binary
-from eigenserve.app.engine.calls import PredictCall
+from eigenserve.app.engine.predict_call import PredictCall
 from eigenserve.app.engine.service import service_of
 from eigenserve.app.problems import ProblemError, invalid
 from eigenserve.app.registry import ModelRegistry, ServedModel, unready

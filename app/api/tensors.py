@@ -11,7 +11,7 @@ import numpy as np
 
 from eigenserve.app.problems import Location, invalid
 from eigenserve.app.registry import ServedModel
-from eigenserve.app.wire.requests import check_cells, check_count
+from eigenserve.app.wire.limits import check_cells, check_count
 from eigenserve.model.arrays import FloatArray
 
 #: Datatypes of the protocol -> how their binary form lies in memory. BYTES has a length before every element.

@@ -35,7 +35,7 @@ def reaches(prediction, wanted: dict) -> bool:
 
 @pytest.mark.parametrize("name", ["price", "choice", "level", "count", "point"])
 def test_changed_rows_are_predicted_to_be_what_was_wanted(server: ServerProcess, name: str):
-    told = 0
+    reached = 0
     for row in make_rows(8, seed=4):
         (before,) = predict(server, [row], name)
         wanted = other(name, before)
@@ -54,8 +54,8 @@ def test_changed_rows_are_predicted_to_be_what_was_wanted(server: ServerProcess,
             for feature, change in one["changes"].items():
                 known = feature != "city" or row["city"] in ("Paris", "Rome", "3")
                 assert change["from"] == (row[feature] if known else None)
-            told += 1
-    assert told >= 4
+            reached += 1
+    assert reached >= 4
 
 
 def test_options_are_honoured_and_a_row_that_is_there_already_has_no_changes(server: ServerProcess):

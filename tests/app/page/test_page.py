@@ -517,7 +517,7 @@ def test_what_the_server_refuses_is_reported(visit: Callable[..., Visit]):
     field(page, "age").fill("56")
     at.settle()
     assert page.locator("#notice").is_hidden()
-    # The browser itself tells of requests that fail; that is what this test made happen.
+    # The browser itself reports requests that fail; that is what this test made happen.
     at.troubles = [trouble for trouble in at.troubles if "net::ERR_FAILED" not in trouble]
 
 

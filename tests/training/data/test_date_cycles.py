@@ -123,13 +123,13 @@ def test_batches_are_scored_from_the_date_alone(model, sales):
 
 
 def test_an_estimator_counts_columns_not_cycles(model, sales, tmp_path):
-    told = SpectralRegressor(budget=1.0, members=1).fit(sales.drop(columns="sold"), sales.sold)
-    assert told.n_features_in_ == 2
-    told.save(tmp_path, "sales")
+    dated = SpectralRegressor(budget=1.0, members=1).fit(sales.drop(columns="sold"), sales.sold)
+    assert dated.n_features_in_ == 2
+    dated.save(tmp_path, "sales")
     again = SpectralRegressor.from_checkpoint(tmp_path / "sales")
     assert list(again.feature_names_in_) == [WHEN, "size"]
     rows = sales.drop(columns="sold")[:20]
-    np.testing.assert_array_equal(again.predict(rows), told.predict(rows))
+    np.testing.assert_array_equal(again.predict(rows), dated.predict(rows))
 
 
 def test_a_served_model_asks_for_the_date_alone(model, sales):
