@@ -137,6 +137,15 @@ class Settings(BaseSettings):
     )
     jwt_audience: str | None = Field(default=None, description="audience that tokens must be made for")
     jwt_issuer: str | None = Field(default=None, description="issuer that tokens must come from")
+    drift: bool = Field(
+        default=True, description="compare what is predicted with training, for models that keep a sketch of it"
+    )
+    drift_rows: int = Field(
+        default=2000, ge=100, le=1_000_000, description="rows of the recent window of drift, over all workers"
+    )
+    drift_level: float = Field(
+        default=0.001, gt=0, lt=1, description="chance that a window raises an alarm where nothing has drifted"
+    )
     page: bool = Field(default=True, description="answer browsers at `/` with the page of explanations")
     access_log: bool = Field(default=True, description="write one line for every request")
     log_format: Literal["json", "text"] = Field(default="json", description="form of the log lines on standard error")

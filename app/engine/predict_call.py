@@ -36,7 +36,10 @@ class PredictCall(Call):
         return self._write(asked, scores)
 
     def _score(self, asked: Asked) -> Response:
-        return self._write(asked, asked.served.model.scores(asked.columns(self.check)))
+        columns = asked.columns(self.check)
+        scores = asked.served.model.scores(columns)
+        self.service.drift.note(asked.served, columns, scores)
+        return self._write(asked, scores)
 
     def _write(self, asked: Asked, scores: FloatArray) -> Response:
         self.count(asked, "predict")

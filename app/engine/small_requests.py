@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from eigenserve.app.engine.queue import Lane
+from eigenserve.app.registry import ServedModel
 from eigenserve.app.wire.requests import Asked
 from eigenserve.model.arrays import FloatArray
 
@@ -45,11 +46,13 @@ class Engine:
         heavy: requests that take a multiple of a prediction's time per row; they have a separate thread, so
             that predictions never wait behind them.
         on_batch: called with (rows, requests, seconds) of everything solved together on the event loop.
+        on_scored: called with the model, columns (N, F) and scores (N, O) of the same.
     """
 
     large: Lane
     heavy: Lane
     on_batch: Callable[[int, int, float], None] = lambda rows, requests, seconds: None
+    on_scored: Callable[[ServedModel, FloatArray, FloatArray], None] = lambda served, columns, scores: None
     _small: deque[_Small] = field(default_factory=deque)
 
     async def scores(self, asked: Asked) -> FloatArray:
@@ -59,7 +62,7 @@ class Engine:
             ProblemError: 422 naming each bad row.
         """
         if not isinstance(asked.rows, list):
-            return asked.served.model.scores(asked.columns())
+            return self._scores(asked)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[FloatArray] = loop.create_future()
         if not self._small:
@@ -85,12 +88,14 @@ class Engine:
             return
         started = time.perf_counter()
         try:
-            scores = served.model.scores(served.model.features.encode(rows))
+            columns = served.model.features.encode(rows)
+            scores = served.model.scores(columns)
         except Exception:
             # One request's failure is its own: each is tried alone.
             for small in batch:
-                _settle(small)
+                self._settle(small)
         else:
+            self.on_scored(served, columns, scores)
             start = 0
             for small in batch:
                 stop = start + len(small.asked.rows)
@@ -103,9 +108,14 @@ class Engine:
         self.large.close()
         self.heavy.close()
 
+    def _scores(self, asked: Asked) -> FloatArray:
+        columns = asked.columns()
+        scores = asked.served.model.scores(columns)
+        self.on_scored(asked.served, columns, scores)
+        return scores
 
-def _settle(small: _Small) -> None:
-    try:
-        small.future.set_result(small.asked.served.model.scores(small.asked.columns()))
-    except Exception as error:
-        small.future.set_exception(error)
+    def _settle(self, small: _Small) -> None:
+        try:
+            small.future.set_result(self._scores(small.asked))
+        except Exception as error:
+            small.future.set_exception(error)

@@ -135,7 +135,8 @@ class Counter:
 
     def count(self, values: FloatArray, counts: Counts) -> None:
         """Add values (N, K) to the counts of all channels, (offsets[-1],)."""
-        _count(values, *self._tables, self.offsets, counts)
+        # Of one type, writable too: for each type of array the kernel would be compiled.
+        _count(np.require(values, np.float64, ["C", "W"]), *self._tables, self.offsets, counts)
 
     @cached_property
     def _tables(self) -> tuple[Any, ...]:

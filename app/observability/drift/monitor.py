@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from eigenserve.app.observability.drift.sharing import VersionKey, read_shared, 
 from eigenserve.app.observability.drift.windows import DAY_S, Block, Windows, newest
 from eigenserve.app.registry import ServedModel
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.monitoring import ChannelDrift, Counting, Counts, measure_drift, read_sketch
+from eigenserve.model.monitoring import ChannelDrift, Counting, Counts, measure_drift
 
 log = logging.getLogger("eigenserve.drift")
 
@@ -114,20 +114,8 @@ class DriftMonitor:
             self._report(windows.counting, name, blocks) for name, blocks in zip(WINDOWS, (recent, day), strict=True)
         ]
 
-    def active(self) -> Iterator[ServedModel]:
-        """Return the versions that this process has answered with."""
-        return (served for served, windows in list(self._windows.items()) if windows is not None)
-
     def _begin(self, served: ServedModel) -> Windows | None:
-        try:
-            sketch = read_sketch(served.model, served.model.card)
-        except ValueError as error:
-            log.error(
-                "drift is not watched",
-                extra={"model": served.name, "version": served.version, "reason": str(error)},
-            )
-            return None
-        return None if sketch is None else Windows(Counting(served.model, sketch), self.recent_rows)
+        return None if served.counting is None else Windows(served.counting, self.recent_rows)
 
     def _report(self, counting: Counting, name: str, blocks: list[Block]) -> WindowReport:
         counts: Counts = np.sum([counting.zeros(), *(block.counts for block in blocks)], axis=0)
