@@ -146,6 +146,9 @@ class Settings(BaseSettings):
     drift_level: float = Field(
         default=0.001, gt=0, lt=1, description="chance that a window raises an alarm where nothing has drifted"
     )
+    outcome_rows: int = Field(
+        default=20_000, ge=0, description="predictions per worker that outcomes by request id are waited for; 0: none"
+    )
     page: bool = Field(default=True, description="answer browsers at `/` with the page of explanations")
     access_log: bool = Field(default=True, description="write one line for every request")
     log_format: Literal["json", "text"] = Field(default="json", description="form of the log lines on standard error")

@@ -1,19 +1,27 @@
-"""Answer /models/NAME/drift: what came in lately, compared with training."""
+"""Answer /models/NAME/drift and /outcomes: what came in lately, and how good the predictions were."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from eigenserve.app.api.openapi import problems
+from eigenserve.app.api.openapi import json_body, problems
+from eigenserve.app.engine.calls import Call
 from eigenserve.app.engine.service import service_of
-from eigenserve.app.problems import ProblemError
+from eigenserve.app.observability.drift import Outcome
+from eigenserve.app.problems import ProblemError, invalid
 from eigenserve.app.wire.answers import json_response
-from eigenserve.app.wire.schemas.drift import DriftResponse
+from eigenserve.app.wire.bodies import parse_json
+from eigenserve.app.wire.envelope import check_envelope
+from eigenserve.app.wire.requests import Asked
+from eigenserve.app.wire.schemas.drift import DriftResponse, OutcomeOf, OutcomesRequest, OutcomesResponse
+from eigenserve.model.monitoring import AccuracySums
 
 router = APIRouter()
+
+_BY_REQUEST = 'must be objects such as {"request_id": ID, "row": 0, "outcome": VALUE}, or come with "instances"'
 
 
 @router.get(
@@ -42,5 +50,59 @@ async def drift(
             "version": str(served.version),
             "level": service.drift.level,
             "windows": {report.window: report.document() for report in reports},
+            "outcomes": AccuracySums(served.model).document(await asyncio.to_thread(service.drift.accuracy, served)),
         }
     )
+
+
+@router.post(
+    "/outcomes",
+    response_model=OutcomesResponse,
+    responses=problems(404, 413, 415, 422, 503),
+    openapi_extra=json_body(OutcomesRequest),
+    summary="Give the outcomes of predictions",
+    tags=["models"],
+)
+async def outcomes(request: Request) -> Response:
+    """Add labels that came later to the live accuracy, calibration and coverage."""
+    return await OutcomesCall(request).answer()
+
+
+class OutcomesCall(Call):
+    """Read and answer requests of /outcomes."""
+
+    async def respond(self, body: bytes) -> Response:
+        """Join outcomes with predictions: by request id, or by predicting their rows again."""
+        return await self.sized(body, lambda: self._settle(self._request(body)))
+
+    def _request(self, body: bytes) -> OutcomesRequest:
+        return check_envelope(parse_json(body), OutcomesRequest)
+
+    def _settle(self, request: OutcomesRequest) -> Response:
+        drift, values = self.service.drift, request.outcomes
+        if not values or len(values) > self.service.settings.max_rows:
+            raise invalid(("outcomes",), f"must have 1 to {self.service.settings.max_rows} outcomes; got {len(values)}")
+        if request.instances is not None:
+            return self._settle_rows(request, request.instances)
+        if not all(isinstance(value, OutcomeOf) for value in values):
+            raise invalid(("outcomes",), _BY_REQUEST)
+        joined = [Outcome(v.request_id, v.row, v.outcome) for v in values if isinstance(v, OutcomeOf)]
+        try:
+            unknown = drift.settle(joined)
+        except ValueError as error:
+            raise invalid(("outcomes",), str(error)) from None
+        forwarded = len(unknown) if unknown and drift.outcomes.forward(unknown) else 0
+        counted = len(joined) - len(unknown)
+        return json_response({"counted": counted, "forwarded": forwarded, "unknown": len(unknown) - forwarded})
+
+    def _settle_rows(self, request: OutcomesRequest, rows: list[Any]) -> Response:
+        served = self.service.registry.find(request.model, request.version)
+        if len(rows) != len(request.outcomes):
+            raise invalid(("outcomes",), f"must be one for each row, {len(rows)}; got {len(request.outcomes)}")
+        asked = Asked(served, rows)
+        try:
+            labels = AccuracySums(served.model).labels(request.outcomes)
+        except ValueError as error:
+            raise invalid(("outcomes",), str(error)) from None
+        self.service.drift.add_outcomes(served, served.model.scores(asked.columns(self.check)), labels)
+        return json_response({"counted": len(rows), "forwarded": 0, "unknown": 0})

@@ -19,6 +19,14 @@ class PredictCall(Call):
     """Serve a request for predictions."""
 
     @abstractmethod
+    def read(self, body: bytes) -> Asked:
+        """Return what the body asks for.
+
+        Raises:
+            ProblemError: 4xx naming each fault.
+        """
+
+    @abstractmethod
     def write(self, asked: Asked, scores: FloatArray) -> Response:
         """Return the answer of scores (N, O), all finite."""
 
@@ -44,6 +52,7 @@ class PredictCall(Call):
     def _write(self, asked: Asked, scores: FloatArray) -> Response:
         self.count(asked, "predict")
         response = self.write(asked, finite(asked.served, scores, asked.loc))
+        self.service.drift.outcomes.note(self.state.get("request_id"), asked.served, scores)
         if isinstance(response, Answer):
             self.memory.resize(self.memory.size + sum(map(len, response.pieces)))
         return response

@@ -51,7 +51,7 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.drift = DriftMonitor(settings.drift, settings.drift_rows, settings.drift_level)
+        self.drift = DriftMonitor(settings.drift, settings.drift_rows, settings.drift_level, settings.outcome_rows)
         self.metrics = Metrics(DriftCollector(self.drift, self._newest))
         self.registry = ModelRegistry(
             open_store(settings.store, settings.store_cache),

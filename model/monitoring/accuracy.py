@@ -129,6 +129,8 @@ class AccuracySums:
 
     def calibration(self, sums: FloatArray) -> list[dict[str, float]]:
         """Return by bin of predicted probability: rows, mean probability and share of those that came true."""
+        if not self.model.classes:
+            return []
         counts, stated, met = sums[-3 * CALIBRATION_BINS :].reshape(3, -1)
         return [
             {"rows": int(n), "predicted": p / n, "observed": y / n}

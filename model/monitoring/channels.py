@@ -72,7 +72,8 @@ class Channel:
             return "given"
         if position in (0, len(self.edges)):
             return ABOVE if position else BELOW
-        return f"{self.edges[position - 1]:.6g} to {self.edges[position]:.6g}"
+        low, high = (f"{edge:.6g}" for edge in self.edges[position - 1 : position + 1])
+        return low if low == high else f"{low} to {high}"
 
     @property
     def special(self) -> tuple[int, ...]:
@@ -160,8 +161,9 @@ def _edges(values: FloatArray) -> tuple[float, ...]:
     many = counts * EQUAL_BINS >= len(values)
     share = before * EQUAL_BINS // len(values)
     starts = np.r_[True, (share[1:] != share[:-1]) | many[1:] | many[:-1]]
-    top = np.nextafter(distinct[-1], np.inf)
-    return tuple(float(edge) for edge in (*distinct[starts], top))
+    # A bin of one value ends right behind it: what lies between it and the next value is something else.
+    behind = np.nextafter(np.r_[distinct[many], distinct[-1]], np.inf)
+    return tuple(np.union1d(distinct[starts], behind).tolist())
 
 
 def _counted(channel: Channel, values: FloatArray) -> Channel:

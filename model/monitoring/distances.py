@@ -78,8 +78,12 @@ def share_evidence(training: Counts, window: Counts) -> FloatArray:
 
 
 def share_limit(bins: int, chance: float) -> float:
-    """Return what the evidence of any of so many bins exceeds with at most this probability (Chernoff's bound)."""
-    return math.log(2.0 * max(1, bins) / chance)
+    """Return what the evidence of any of so many bins exceeds with about this probability.
+
+    Twice the evidence is chi-squared of one degree of freedom (Wilks 1938). Chernoff's bound holds for any counts, but
+    asks for a third more: measured, a category of 3% that doubles in 2,000 rows was then missed every fourth time.
+    """
+    return NormalDist().inv_cdf(1.0 - chance / (2.0 * max(1, bins))) ** 2 / 2.0
 
 
 def _shares(counts: Counts) -> FloatArray:

@@ -23,8 +23,6 @@ LEVEL = 0.001
 #: Differences that are too small to matter, however sure: in windows of any size the training rows themselves, which
 #: the model has seen, have slightly other scores and contributions than unseen ones.
 LEAST_KOLMOGOROV, LEAST_STABILITY = 0.02, 0.01
-#: Each channel is tested by the distance, the index and the shares of its bins.
-_TESTS = 3
 
 
 @dataclass(frozen=True)
@@ -78,14 +76,16 @@ def measure_drift(sketch: Sketch, counts: Counts, level: float = LEVEL) -> list[
         counts: of the window, as ``Counting`` counts them.
         level: the chance of an alarm in any channel where nothing has changed, by Bonferroni's inequality.
     """
-    chance = level / (_TESTS * max(1, len(sketch.channels)))
+    # Half of the level for shares of features' bins, half for distances and indices of all channels.
+    of_shares = level / 2.0 / max(1, len(sketch.of("feature")))
+    of_distances = level / 4.0 / max(1, len(sketch.channels))
     return [
-        _compare(channel, counts[sketch.offsets[c] : sketch.offsets[c + 1]], chance)
+        _compare(channel, counts[sketch.offsets[c] : sketch.offsets[c + 1]], of_distances, of_shares)
         for c, channel in enumerate(sketch.channels)
     ]
 
 
-def _compare(channel: Channel, window: Counts, chance: float) -> ChannelDrift:
+def _compare(channel: Channel, window: Counts, chance: float, of_shares: float) -> ChannelDrift:
     training = np.array(channel.counts, np.int64)
     m, n = int(training.sum()), int(window.sum())
     if not n or not m:
@@ -105,7 +105,7 @@ def _compare(channel: Channel, window: Counts, chance: float) -> ChannelDrift:
     evidence, special = share_evidence(training, window), list(channel.special)
     most = special[int(evidence[special].argmax())]
     changed = channel.label(most), float(training[most] / m), float(window[most] / n)
-    if evidence[most] > share_limit(len(special), chance):
+    if channel.kind == "feature" and evidence[most] > share_limit(len(special), of_shares):
         reasons.append(f"{changed[0]}: {_percent(changed[1])} in training, {_percent(changed[2])} now")
     return ChannelDrift(
         channel.kind,

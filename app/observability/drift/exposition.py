@@ -9,11 +9,12 @@ from prometheus_client.registry import Collector
 
 from eigenserve.app.observability.drift.monitor import DriftMonitor, WindowReport
 from eigenserve.app.registry import ServedModel
-from eigenserve.model.monitoring import ChannelDrift
+from eigenserve.model.monitoring import AccuracySums, ChannelDrift
 
 #: Series of a version and window: of a model of thousands of features those that differ most.
 MAX_CHANNELS = 100
 _CHANNEL = ("model", "version", "window", "kind", "name")
+_METRIC = ("model", "version", "metric")
 _VALUES: dict[str, tuple[str, Callable[[ChannelDrift], float | None]]] = {
     "psi": ("Population stability index against training", lambda drift: drift.psi),
     "psi_limit": ("What the index exceeds by chance at the level", lambda drift: drift.psi_limit),
@@ -56,7 +57,18 @@ class DriftCollector(Collector):
                     for name, (_, value) in _VALUES.items():
                         if (number := value(drift)) is not None:
                             gauges[name].add_metric((*labels, drift.kind, drift.name), number)
-        yield from (*gauges.values(), rows, alarms)
+        yield from (*gauges.values(), rows, alarms, *self._outcomes())
+
+    def _outcomes(self) -> Iterator[Metric]:
+        values = GaugeMetricFamily("eigenserve_outcomes_metric", "Of rows with an outcome", labels=_METRIC)
+        beyond = GaugeMetricFamily("eigenserve_outcomes_beyond", "1 where it differs from training", labels=_METRIC)
+        for served in self._served() if self._monitor.enabled else ():
+            metrics = AccuracySums(served.model).metrics(self._monitor.accuracy(served))
+            for name, metric in metrics.items():
+                labels = (served.name, str(served.version), name)
+                values.add_metric(labels, metric.value)
+                beyond.add_metric(labels, float(metric.beyond))
+        yield from (values, beyond)
 
 
 def _most(report: WindowReport) -> list[ChannelDrift]:

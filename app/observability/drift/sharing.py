@@ -9,25 +9,34 @@ import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from eigenserve.app.observability.drift.windows import DAY_S, Block
+from eigenserve.app.observability.drift.windows import DAY_S, KEPT_DAYS, Block
 
 log = logging.getLogger("eigenserve.drift")
 
 #: What a version's counts are known by to other workers: name, version and digest.
 VersionKey = tuple[str, int, str]
-#: Recent blocks and hours by version.
-Shared = Mapping[VersionKey, tuple[list[Block], list[Block]]]
+
+
+class Kept(NamedTuple):
+    """Hold what a worker has counted of a version: recent blocks, hours, and days of outcomes."""
+
+    recent: list[Block]
+    hours: list[Block]
+    outcomes: list[Block]
+
+
 _PREFIX = "drift-"
 
 
-def write_shared(folder: Path, worker: int, shared: Shared) -> None:
+def write_shared(folder: Path, worker: int, shared: Mapping[VersionKey, Kept]) -> None:
     """Write this worker's counts, whole or not at all."""
     arrays = {}
-    for (name, version, digest), kinds in shared.items():
-        for kind, blocks in zip(("recent", "hours"), kinds, strict=True):
+    for (name, version, digest), kept in shared.items():
+        for kind, blocks in kept._asdict().items():
             if blocks:
                 key = f"{name}|{version}|{digest}|{kind}"
                 arrays[f"{key}|times"] = np.array([[b.started, b.ended, b.rows] for b in blocks])
@@ -39,13 +48,13 @@ def write_shared(folder: Path, worker: int, shared: Shared) -> None:
     os.replace(draft, folder / f"{_PREFIX}{worker}.npz")
 
 
-def read_shared(folder: Path, besides: int) -> Iterator[tuple[VersionKey, tuple[list[Block], list[Block]]]]:
-    """Read the counts of all workers but one, also of those that have ended within the day."""
+def read_shared(folder: Path, besides: int) -> Iterator[tuple[VersionKey, Kept]]:
+    """Read the counts of all workers but one, also of those that have ended."""
     for path in folder.glob(f"{_PREFIX}*.npz"):
         if path.stem == f"{_PREFIX}{besides}":
             continue
         try:
-            if time.time() - path.stat().st_mtime > DAY_S:
+            if time.time() - path.stat().st_mtime > KEPT_DAYS * DAY_S:
                 path.unlink(missing_ok=True)
                 continue
             with np.load(path, allow_pickle=False) as arrays:
@@ -54,11 +63,10 @@ def read_shared(folder: Path, besides: int) -> Iterator[tuple[VersionKey, tuple[
             log.error("counts of another worker cannot be read", extra={"path": str(path), "reason": str(error)})
 
 
-def _versions(arrays: Mapping[str, np.ndarray]) -> Iterator[tuple[VersionKey, tuple[list[Block], list[Block]]]]:
+def _versions(arrays: Mapping[str, np.ndarray]) -> Iterator[tuple[VersionKey, Kept]]:
     for head in sorted({key.rsplit("|", 2)[0] for key in arrays}):
         name, version, digest = head.split("|")
-        kinds = [_blocks(arrays, f"{head}|{kind}") for kind in ("recent", "hours")]
-        yield (name, int(version), digest), (kinds[0], kinds[1])
+        yield (name, int(version), digest), Kept(*(_blocks(arrays, f"{head}|{kind}") for kind in Kept._fields))
 
 
 def _blocks(arrays: Mapping[str, np.ndarray], key: str) -> list[Block]:

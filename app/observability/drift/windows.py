@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,8 @@ EXPLAINED_ROWS = 64
 #: Blocks of the recent window: it is that much longer than asked for at most, unless one tick brings more.
 RECENT_BLOCKS = 8
 HOUR_S, DAY_S = 3600.0, 86_400.0
+#: Days of outcomes that are added up, one block each.
+KEPT_DAYS = 30
 
 
 class Batch(NamedTuple):
@@ -37,13 +39,13 @@ class Block:
     Attributes:
         started, ended: when the first and the last were counted (Unix time).
         rows: how many were counted.
-        counts: in the bins of the sketch.
+        counts: in the bins of the sketch; of outcomes, sums (see ``AccuracySums``).
     """
 
     started: float
     ended: float
     rows: int
-    counts: Counts
+    counts: Any
 
 
 @dataclass

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation
+
+from eigenserve.app.wire.schemas.predictions import HOUSE, Row
 
 
 class ChangedBin(BaseModel):
@@ -50,6 +52,31 @@ class Windows(BaseModel):
     day: Window = Field(description="Those of the last 24 hours.")
 
 
+class Metric(BaseModel):
+    """Give a metric of rows with an outcome."""
+
+    value: float
+    standard_error: float | None
+    training: float | None = Field(description="The same in training, out of fold, or an interval's level.")
+    beyond: bool = Field(description="Whether they differ by over four standard errors.")
+
+
+class CalibrationBin(BaseModel):
+    """Compare probabilities of about one size with what came true."""
+
+    rows: int
+    predicted: float
+    observed: float
+
+
+class OutcomesReport(BaseModel):
+    """Say how good predictions were whose outcomes came, within 30 days."""
+
+    rows: int
+    metrics: dict[str, Metric]
+    calibration: list[CalibrationBin]
+
+
 class DriftResponse(BaseModel):
     """Answer with what came in lately, compared with training."""
 
@@ -57,3 +84,37 @@ class DriftResponse(BaseModel):
     version: str
     level: float = Field(description="The chance that a window has any alarm where nothing has drifted.")
     windows: Windows
+    outcomes: OutcomesReport
+
+
+class OutcomeOf(BaseModel):
+    """Give the label of one row of a request."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    request_id: str = Field(description="The X-Request-ID of the answer that predicted it.")
+    row: int = Field(default=0, ge=0, description="Which row of that request.")
+    outcome: float | str | bool
+
+
+class OutcomesRequest(BaseModel):
+    """Give labels that came later, by request id, or with the rows that they are of."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"examples": [{"instances": [HOUSE], "outcomes": [452600]}]}
+    )
+
+    outcomes: list[OutcomeOf | float | str | bool] = Field(description="With instances one label for each row.")
+    instances: SkipValidation[list[Row] | None] = Field(
+        default=None, description="The rows: they are predicted again, to the same bits."
+    )
+    model: str | None = Field(default=None, description="Of the rows; not needed where one is the default.")
+    version: str | int | None = Field(default=None, description="That predicted the rows; the newest by default.")
+
+
+class OutcomesResponse(BaseModel):
+    """Count what became of outcomes."""
+
+    counted: int
+    forwarded: int = Field(description="Left to the other workers, one of which may know their requests.")
+    unknown: int = Field(description="Their requests are too old, or were never answered here.")

@@ -16,7 +16,7 @@ from eigenserve.model import ModelStore
 @pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     store = ModelStore(tmp_path_factory.mktemp("store"))
-    for name in ("still", "shifted", "gaps", "doubled"):
+    for name in ("still", "shifted", "gaps", "doubled", "labelled"):
         store.save(name, sketched_model())
     store.save("old", make_model())
     log = tmp_path_factory.mktemp("log") / "server.log"
@@ -95,3 +95,63 @@ def test_a_model_without_a_sketch_is_served_and_says_so(server: ServerProcess):
     assert answer.status_code == 404
     assert "keeps no sketch" in answer.json()["detail"]
     assert server.client.get("/models/still/drift?version=7").status_code == 404
+
+
+def accuracy_of(server: ServerProcess, name: str, rows: int) -> dict:
+    deadline = time.monotonic() + 20.0
+    while True:
+        report = server.client.get(f"/models/{name}/drift").json()["outcomes"]
+        if report["rows"] >= rows or time.monotonic() > deadline:
+            assert report["rows"] == rows
+            return report
+        time.sleep(0.2)
+
+
+def test_outcomes_by_request_id_and_by_rows_give_live_accuracy(server: ServerProcess):
+    rows = like_training(30, seed=21)
+    for start in range(0, 30, 10):
+        with server.client.__class__(base_url=server.url) as client:
+            answer = client.post("/predict", json={"model": "labelled", "instances": rows[start : start + 10]})
+            request_id = answer.headers["x-request-id"]
+        labels = [value + 0.5 * (-1) ** i for i, value in enumerate(answer.json()["predictions"])]
+        with server.client.__class__(base_url=server.url) as client:  # perhaps another worker
+            given = [{"request_id": request_id, "row": i, "outcome": y} for i, y in enumerate(labels)]
+            joined = client.post("/outcomes", json={"outcomes": given})
+        assert joined.status_code == 200, joined.text
+        assert joined.json()["counted"] + joined.json()["forwarded"] == 10
+    report = accuracy_of(server, "labelled", 30)
+    assert report["metrics"]["rmse"]["value"] == pytest.approx(0.5)
+    assert report["metrics"]["bias"]["value"] == pytest.approx(0.0, abs=1e-9)
+    predicted = server.client.post("/predict", json={"model": "labelled", "instances": rows}).json()["predictions"]
+    again = server.client.post("/outcomes", json={"model": "labelled", "instances": rows, "outcomes": predicted})
+    assert again.json() == {"counted": 30, "forwarded": 0, "unknown": 0}
+    report = accuracy_of(server, "labelled", 60)
+    assert report["metrics"]["mae"]["value"] == pytest.approx(0.25)
+    assert (
+        'eigenserve_outcomes_metric{metric="mae",model="labelled",version="1"} 0.25'
+        in server.client.get("/metrics").text
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"outcomes": []}, "must have 1 to"),
+        ({"outcomes": [1.0]}, "must be objects such as"),
+        ({"outcomes": [1.0, 2.0], "instances": [{}], "model": "labelled"}, "one for each row, 1; got 2"),
+        ({"outcomes": ["high"], "instances": [{}], "model": "labelled"}, "must be a finite number"),
+        ({"outcomes": [True], "instances": [{}], "model": "labelled"}, "must be a finite number"),
+        ({"outcomes": [{"request_id": "x", "value": 1}]}, "outcome"),
+        ({}, "must be given"),
+    ],
+)
+def test_outcomes_that_cannot_be_joined_are_named(server: ServerProcess, body: dict, words: str):
+    answer = server.client.post("/outcomes", json=body)
+    assert answer.status_code == 422
+    assert words in answer.text
+
+
+def test_unknown_requests_are_counted_as_such(server: ServerProcess):
+    answer = server.client.post("/outcomes", json={"outcomes": [{"request_id": "never", "outcome": 1.0}]})
+    assert answer.json()["counted"] == 0
+    assert answer.json()["unknown"] + answer.json()["forwarded"] == 1

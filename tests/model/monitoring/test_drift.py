@@ -58,7 +58,9 @@ def test_bins_hold_equally_many_values_as_far_as_they_can(values):
     inner = channel.counts[1:-2]
     assert max(inner) <= max(2970 // EQUAL_BINS + 1, times.max())
     if values in ("few", "one"):
-        assert inner == tuple(times)
+        # Each value has a bin, and so has what lies between two.
+        assert inner[::2] == tuple(times)
+        assert not any(inner[1::2])
     counts = np.zeros(len(channel.counts), np.int64)
     Counter((channel,), (0,)).count(np.array([[-1e9], [1e9], [np.nan], [distinct[0]], [distinct[-1]]]), counts)
     assert (counts[0], counts[-2], counts[-1], counts[1:-2].sum()) == (1, 1, 1, 2)
@@ -126,9 +128,9 @@ def test_limits_are_exceeded_by_chance_about_as_often_as_they_say(statistic, win
             exceeded += kolmogorov(before, now) > kolmogorov_limit(training, window, chance)
         else:
             exceeded += share_evidence(before, now).max() > share_limit(len(shares), chance)
-    # Twice as often at most: chi-squared is an approximation. The two others are bounds.
-    assert exceeded <= (2.0 if statistic == "stability" else 1.0) * chance * trials + 3 * (chance * trials) ** 0.5
-    if statistic == "stability":
+    # Twice as often at most: chi-squared is an approximation. The other is a bound.
+    assert exceeded <= (1.0 if statistic == "kolmogorov" else 2.0) * chance * trials + 3 * (chance * trials) ** 0.5
+    if statistic != "kolmogorov":
         assert exceeded >= 0.3 * chance * trials
 
 
