@@ -67,7 +67,7 @@ class Service:
             on_wait=self.metrics.queue_wait.observe,
         )
         heavy = lane(HEAVY_AT_ONCE, name="heavy", shares_turn=True)
-        self.engine = Engine(lane(LARGE_AT_ONCE), heavy, on_batch=self.metrics.batch, on_scored=self.drift.note)
+        self.engine = Engine(lane(LARGE_AT_ONCE), heavy, on_batch=self.metrics.batch)
         self.memory = MemoryBudget(settings.max_memory_bytes)
         self.onnx_files = OnnxFiles(settings.deadline_s)
         self.store = StoreWatch(self.registry, settings.watch_interval_s, collect_less_garbage)

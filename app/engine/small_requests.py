@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from eigenserve.app.engine.queue import Lane
-from eigenserve.app.registry import ServedModel
 from eigenserve.app.wire.requests import Asked
 from eigenserve.model.arrays import FloatArray
 
@@ -34,7 +33,7 @@ HEAVY_AT_ONCE = 4
 
 class _Small(NamedTuple):
     asked: Asked
-    future: asyncio.Future[FloatArray]
+    future: asyncio.Future[tuple[FloatArray, FloatArray]]
 
 
 @dataclass
@@ -46,25 +45,24 @@ class Engine:
         heavy: requests that take a multiple of a prediction's time per row; they have a separate thread, so
             that predictions never wait behind them.
         on_batch: called with (rows, requests, seconds) of everything solved together on the event loop.
-        on_scored: called with the model, columns (N, F) and scores (N, O) of the same.
     """
 
     large: Lane
     heavy: Lane
     on_batch: Callable[[int, int, float], None] = lambda rows, requests, seconds: None
-    on_scored: Callable[[ServedModel, FloatArray, FloatArray], None] = lambda served, columns, scores: None
     _small: deque[_Small] = field(default_factory=deque)
 
-    async def scores(self, asked: Asked) -> FloatArray:
-        """Score a small request's rows, together with those that came in the same turn.
+    async def scores(self, asked: Asked) -> tuple[FloatArray, FloatArray]:
+        """Return columns and scores of a small request's rows, computed with those that came in the same turn.
 
         Raises:
             ProblemError: 422 naming each bad row.
         """
         if not isinstance(asked.rows, list):
-            return self._scores(asked)
+            columns = asked.columns()
+            return columns, asked.served.model.scores(columns)
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[FloatArray] = loop.create_future()
+        future: asyncio.Future[tuple[FloatArray, FloatArray]] = loop.create_future()
         if not self._small:
             # Runs after everything that is ready now, so after every request that is already there.
             loop.call_soon(self._solve_small)
@@ -93,13 +91,12 @@ class Engine:
         except Exception:
             # One request's failure is its own: each is tried alone.
             for small in batch:
-                self._settle(small)
+                _settle(small)
         else:
-            self.on_scored(served, columns, scores)
             start = 0
             for small in batch:
                 stop = start + len(small.asked.rows)
-                small.future.set_result(scores[start:stop])
+                small.future.set_result((columns[start:stop], scores[start:stop]))
                 start = stop
         self.on_batch(len(rows), len(batch), time.perf_counter() - started)
 
@@ -108,14 +105,10 @@ class Engine:
         self.large.close()
         self.heavy.close()
 
-    def _scores(self, asked: Asked) -> FloatArray:
-        columns = asked.columns()
-        scores = asked.served.model.scores(columns)
-        self.on_scored(asked.served, columns, scores)
-        return scores
 
-    def _settle(self, small: _Small) -> None:
-        try:
-            small.future.set_result(self._scores(small.asked))
-        except Exception as error:
-            small.future.set_exception(error)
+def _settle(small: _Small) -> None:
+    try:
+        columns = small.asked.columns()
+        small.future.set_result((columns, small.asked.served.model.scores(columns)))
+    except Exception as error:
+        small.future.set_exception(error)
