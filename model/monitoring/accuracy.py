@@ -38,7 +38,7 @@ class Accuracy:
         """Return whether it differs from training by over four standard errors."""
         if self.training is None or not self.standard_error:
             return False
-        return abs(self.value - self.training) > 4.0 * self.standard_error
+        return bool(abs(self.value - self.training) > 4.0 * self.standard_error)
 
 
 @dataclass(frozen=True)

@@ -58,11 +58,12 @@ def test_a_frame_is_answered_by_a_frame_of_the_models_own_predictions(client, st
     frame, model = frame_of(count), store.load(name)
     answer = client.predict(frame, model=name)
     assert answer.index.equals(frame.index)
+    assert answer["warnings"].tolist() == model.warnings(frame).texts()
     if name == "price":
-        assert list(answer) == ["prediction"]
+        assert list(answer) == ["prediction", "warnings"]
         assert answer["prediction"].tolist() == model.predict(frame).tolist()
     else:
-        assert list(answer) == ["label", "probabilities.false", "probabilities.true"]
+        assert list(answer) == ["label", "probabilities.false", "probabilities.true", "warnings"]
         assert answer["probabilities.true"].tolist() == model.predict_proba(frame)[:, 1].tolist()
 
 
@@ -95,7 +96,7 @@ def test_explanations_of_frames_add_up_and_have_the_same_columns_in_json_and_arr
     terms = answer.filter(like="contributions.")
     assert np.allclose(answer["baseline"] + terms.sum(axis=1), answer["score"], rtol=1e-9, atol=1e-9)
     assert list(answer)[:3] == ["prediction", "score", "baseline"]
-    assert list(answer)[-1] == "gap"
+    assert list(answer)[-2:] == ["gap", "warnings"]
     assert "contributions.age & rate" in answer
 
 

@@ -26,6 +26,7 @@ T = TypeVar("T")
 class _Answer(NamedTuple):
     frame: Any
     entries: Sequence[Any]
+    warnings: dict[str, list[str]]
     version: str
 
 
@@ -82,14 +83,16 @@ def ask(rows: Any, question: Question) -> Exchange[Any]:
     while start < len(source):
         part = source.part(start, start + step)
         try:
-            frame, entries, version = yield from _answer(part, question, options, bool(source.library) and as_table)
+            frame, entries, warnings, version = yield from _answer(
+                part, question, options, bool(source.library) and as_table
+            )
         except ServiceError as error:
             if error.status not in TOO_MANY or len(part) <= LEAST_ROWS:
                 raise
             step = max(LEAST_ROWS, len(part) // 2)
             continue
         if source.library:
-            answers.append(frame_of(question.columns(entries), part) if frame is None else frame)
+            answers.append(frame_of(question.columns(entries) | warnings, part) if frame is None else frame)
         else:
             answers += entries
         options["version"] = version
@@ -104,10 +107,11 @@ def _answer(part: Rows, question: Question, options: Mapping[str, Any], as_table
         headers = {"content-type": ARROW, "accept": ARROW}
         response = yield Send("POST", question.path, content=part.arrow(), params=query, headers=headers)
         frame, version = table_answer(response.content, part)
-        return _Answer(frame, (), version)
+        return _Answer(frame, (), {}, version)
     response = yield Send("POST", question.path, json={"instances": part.plain(), **options})
     body = response.json()
-    return _Answer(None, _entries(body, question.key), body["version"])
+    entries = _entries(body, question.key)
+    return _Answer(None, entries, _warning_column(body, entries), body["version"])
 
 
 def get(path: str) -> Exchange[Any]:
@@ -177,6 +181,19 @@ def _entries(body: Mapping[str, Any], key: str) -> list[Any]:
         pairs = zip(entries, body["intervals"], strict=True)
         entries = [{"prediction": value, "low": low, "high": high} for value, (low, high) in pairs]
     return entries
+
+
+def _warning_column(body: Mapping[str, Any], entries: Sequence[Any]) -> dict[str, list[str]]:
+    """Write each row's warnings as Arrow answers do: ``range fico by 12.5; unseen state``."""
+    warnings = body.get("warnings", [entry.get("warnings") for entry in entries if isinstance(entry, Mapping)])
+    if len(warnings) < len(entries) or None in warnings:
+        return {}
+    return {"warnings": ["; ".join(map(_warning, of_row)) for of_row in warnings]}
+
+
+def _warning(warning: Mapping[str, Any]) -> str:
+    feature = f" {warning['feature']}" if "feature" in warning else ""
+    return f"{warning['kind']}{feature}" + (f" by {warning['by']!r}" if "by" in warning else "")
 
 
 def _prediction_cells(entry: Any) -> dict[str, Any]:

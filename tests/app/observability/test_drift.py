@@ -16,7 +16,7 @@ from eigenserve.model import ModelStore
 @pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     store = ModelStore(tmp_path_factory.mktemp("store"))
-    for name in ("still", "shifted", "gaps", "doubled", "labelled"):
+    for name in ("still", "shifted", "gaps", "doubled", "labelled", "scraped"):
         store.save(name, sketched_model())
     store.save("old", make_model())
     log = tmp_path_factory.mktemp("log") / "server.log"
@@ -75,10 +75,10 @@ def test_rows_like_training_raise_no_alarm_and_changed_ones_do(server: ServerPro
 
 
 def test_prometheus_reads_what_the_answer_says(server: ServerProcess):
-    predict(server, "still", seed=15)
-    report = drift_of(server, "still", 2000)
+    predict(server, "scraped", seed=15)
+    report = drift_of(server, "scraped", 2000)
     text = server.client.get("/metrics").text
-    wanted = {'name="age"', 'model="still"', 'window="recent"', 'kind="feature"'}
+    wanted = {'name="age"', 'model="scraped"', 'window="recent"', 'kind="feature"'}
     (line,) = (
         line
         for line in text.splitlines()
