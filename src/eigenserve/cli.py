@@ -12,6 +12,7 @@ from eigenserve import __version__
 from eigenserve.app.batch.command import add_score
 from eigenserve.app.cli import add_new_key, add_serve
 from eigenserve.errors import EigenserveError, UserError
+from eigenserve.training.commands.compare import add_compare
 from eigenserve.training.commands.curvature import add_curvature
 from eigenserve.training.commands.drift import add_drift
 from eigenserve.training.commands.evaluate import add_evaluate
@@ -48,6 +49,7 @@ _COMMANDS = (
     add_fit,
     add_evaluate,
     add_drift,
+    add_compare,
     add_reference,
     add_export,
     add_curvature,
