@@ -22,6 +22,8 @@ _PLATFORMS = {
 }
 #: A path of the service. Braces would be parameters, which no platform has.
 ROUTE = "^/[^{}]*$"
+#: A version of a model.
+VERSION = "[A-Za-z0-9][A-Za-z0-9._-]*:[1-9][0-9]{0,8}"
 
 
 class Settings(BaseSettings):
@@ -142,6 +144,16 @@ class Settings(BaseSettings):
     )
     jwt_audience: str | None = Field(default=None, description="audience that tokens must be made for")
     jwt_issuer: str | None = Field(default=None, description="issuer that tokens must come from")
+    shadow: str | None = Field(
+        default=None,
+        pattern=f"^{VERSION}$",
+        description="NAME:VERSION that only runs along, and is compared at `/models/NAME/shadow` with what answers",
+    )
+    canary: str | None = Field(
+        default=None,
+        pattern=rf"^{VERSION}:(0|1|0?\.[0-9]+)$",
+        description="NAME:VERSION:SHARE, a version that answers this share of the requests that name no version",
+    )
     drift: bool = Field(
         default=True, description="compare what is predicted with training, for models that keep a sketch of it"
     )

@@ -16,7 +16,15 @@ from eigenserve.app.wire.answers import json_response
 from eigenserve.app.wire.bodies import parse_json
 from eigenserve.app.wire.envelope import check_envelope
 from eigenserve.app.wire.requests import Asked
-from eigenserve.app.wire.schemas.drift import DriftResponse, OutcomeOf, OutcomesRequest, OutcomesResponse
+from eigenserve.app.wire.schemas.drift import (
+    DriftResponse,
+    OutcomeOf,
+    OutcomesRequest,
+    OutcomesResponse,
+    PromoteRequest,
+    PromoteResponse,
+    ShadowResponse,
+)
 from eigenserve.model.monitoring import AccuracySums
 
 router = APIRouter()
@@ -66,6 +74,46 @@ async def drift(
 async def outcomes(request: Request) -> Response:
     """Add labels that came later to the live accuracy, calibration and coverage."""
     return await OutcomesCall(request).answer()
+
+
+@router.get(
+    "/models/{name}/shadow",
+    response_model=ShadowResponse,
+    responses=problems(404, 409, 503),
+    summary="Compare a model's shadow with the version that answers",
+    tags=["models"],
+)
+async def shadow(request: Request, name: str) -> Response:
+    """Compare predictions, decisions and reasons on the rows that were answered lately, over all workers."""
+    service = service_of(request)
+    service.registry.find(name)
+    served = service.registry.defaults([name])[name]
+    against, comparison = await asyncio.to_thread(service.shadow.comparison, name, served)
+    head = {"model": name, "version": str(served.version), "shadow": str(against.version)}
+    return json_response({**head, **comparison.document()})
+
+
+@router.post(
+    "/models/{name}/promote",
+    response_model=PromoteResponse,
+    responses=problems(403, 404, 413, 415, 422, 503),
+    openapi_extra=json_body(PromoteRequest),
+    summary="Let a version answer by default",
+    tags=["models"],
+)
+async def promote(request: Request, name: str) -> Response:
+    """Let a version answer requests that name none, in all workers at once; an earlier one to roll back."""
+    return await PromoteCall(request).answer()
+
+
+class PromoteCall(Call):
+    """Read and answer requests of /models/NAME/promote."""
+
+    async def respond(self, body: bytes) -> Response:
+        """Promote the version, and wait until all workers have followed."""
+        promotion, name = check_envelope(parse_json(body), PromoteRequest), self.request.path_params["name"]
+        served = await self.service.store.promote(name, promotion.version)
+        return json_response({"model": name, "version": str(served.version)})
 
 
 class OutcomesCall(Call):

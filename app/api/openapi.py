@@ -23,6 +23,7 @@ MEANINGS = {
     404: "No such model or version, or it has no such file",
     406: "None of the media types in Accept can be given",
     408: "The body did not arrive in time",
+    409: "The two versions cannot be compared",
     413: "The body or the number of rows is too large",
     415: "The media type, charset or encoding is not one of those accepted",
     422: "The body is not valid JSON, or not a valid request; `errors` says where",
@@ -88,8 +89,7 @@ def add_documentation(app: FastAPI, registry: ModelRegistry, prefix: str = "") -
     def openapi() -> dict[str, Any]:
         if not complete:
             complete.update(_completed())
-        newest = {name: versions[max(versions)] for name, versions in registry.served.items()}
-        return with_models(complete, newest)
+        return with_models(complete, registry.defaults())
 
     def _completed() -> dict[str, Any]:
         document = generate()

@@ -147,8 +147,7 @@ async def explain(request: Request) -> Response:
 async def models(request: Request) -> Response:
     """List every served model, by its default version."""
     registry = service_of(request).registry
-    newest = [versions[max(versions)] for versions in registry.served.values()]
-    return json_response({"models": [model_summary(served, registry) for served in newest]})
+    return json_response({"models": [model_summary(served, registry) for served in registry.defaults().values()]})
 
 
 @router.get(

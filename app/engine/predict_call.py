@@ -50,6 +50,7 @@ class PredictCall(Call):
     def _write(self, asked: Asked, columns: FloatArray, scores: FloatArray) -> Response:
         self.count(asked, "predict")
         self.service.drift.note(asked.served, columns, scores)
+        self.service.shadow.note(asked.served, columns)
         warnings = self.checked(asked, asked.served.model.checks.warnings(columns))
         response = self.write(asked, Scored(columns, finite(asked.served, scores, asked.loc), warnings))
         self.service.drift.outcomes.note(self.state.get("request_id"), asked.served, scores)

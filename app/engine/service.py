@@ -15,8 +15,10 @@ from eigenserve.app.engine.queue import Lane
 from eigenserve.app.engine.small_requests import HEAVY_AT_ONCE, LARGE_AT_ONCE, Engine
 from eigenserve.app.observability.drift import DriftMonitor
 from eigenserve.app.observability.drift.exposition import DriftCollector
+from eigenserve.app.observability.drift.shadow import Shadow
 from eigenserve.app.observability.metrics import Metrics
 from eigenserve.app.registry import ModelRegistry, ServedModel, StoreWatch
+from eigenserve.app.registry.routing import read_routing
 from eigenserve.app.settings import Settings
 from eigenserve.model.checkpoints.locations import open_store
 from eigenserve.model.kernels.threads import num_threads, set_num_threads
@@ -43,6 +45,7 @@ class Service:
         memory: what bodies and answers may occupy.
         metrics: what Prometheus reads.
         drift: what watches whether rows are still like training.
+        shadow: what compares a version that runs along.
         onnx_files: models as ONNX files.
         store: what loads and watches the models.
         load_first: whether the server waits for the models before it takes connections.
@@ -52,13 +55,15 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.drift = DriftMonitor(settings.drift, settings.drift_rows, settings.drift_level, settings.outcome_rows)
-        self.metrics = Metrics(DriftCollector(self.drift, self._newest))
+        self.metrics = Metrics(DriftCollector(self.drift, self._watched))
         self.registry = ModelRegistry(
             open_store(settings.store, settings.store_cache),
             settings.default_model,
             settings.keep_versions,
             on_load=self.metrics.model_loaded,
+            routing=read_routing(settings.shadow, settings.canary),
         )
+        self.shadow = Shadow(dict(self.registry.routing.shadows), self.registry.find)
         lane = partial(
             Lane,
             max_rows=settings.max_queue_rows,
@@ -109,19 +114,26 @@ class Service:
                 await asyncio.to_thread(trimmer.trim)
 
     async def _watch_drift(self) -> None:
-        while self.drift.enabled:
+        while self.drift.enabled or self.shadow.shadows:
             await asyncio.sleep(DRIFT_INTERVAL_S)
             try:
-                await asyncio.to_thread(self.drift.tick, self._served())
+                await asyncio.to_thread(self._tick)
             except Exception:
                 # A defect of ours, which must not end the watch of other models.
                 log.exception("drift was not measured")
 
-    def _served(self) -> list[ServedModel]:
-        return [served for versions in self.registry.served.values() for served in versions.values()]
+    def _tick(self) -> None:
+        current = {served for versions in self.registry.served.values() for served in versions.values()}
+        self.drift.tick(current)
+        self.shadow.tick(current)
 
-    def _newest(self) -> list[ServedModel]:
-        return [versions[max(versions)] for versions in self.registry.served.values()]
+    def _watched(self) -> list[ServedModel]:
+        """Return the versions whose drift is exported: those that answer requests that name none."""
+        watched = dict.fromkeys(self.registry.defaults().values())
+        for name, canary in self.registry.routing.canaries.items():
+            if (served := self.registry.served.get(name, {}).get(canary.version)) is not None:
+                watched[served] = None
+        return list(watched)
 
 
 def collect_less_garbage() -> None:

@@ -142,6 +142,7 @@ def serve(
         service.registry.peers = workers
         app.state.keys.share(workers.folder)
         service.drift.share(workers.folder, workers.worker)
+        service.shadow.share(workers.folder, workers.worker)
     config = BoundedConfig(
         app,
         access_log=False,

@@ -118,3 +118,60 @@ class OutcomesResponse(BaseModel):
     counted: int
     forwarded: int = Field(description="Left to the other workers, one of which may know their requests.")
     unknown: int = Field(description="Their requests are too old, or were never answered here.")
+
+
+class PromoteRequest(BaseModel):
+    """Name the version that answers by default."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"version": "1"}]})
+
+    version: str | int | None = Field(description="One that is served; null for the newest again.")
+
+
+class PromoteResponse(BaseModel):
+    """Name the version that answers by default now."""
+
+    model: str
+    version: str
+
+
+class FeatureShare(BaseModel):
+    """Compare a feature's share of all contributions."""
+
+    name: str
+    first: float | None = Field(description="By the version that answers; null where it does not have the feature.")
+    second: float | None = Field(description="By the shadow.")
+
+
+class DifferentRow(BaseModel):
+    """Show a row on which the versions differ."""
+
+    row: int
+    first: float
+    second: float
+    feature: str = Field(description="Whose contribution differs most.")
+
+
+class ShadowResponse(BaseModel):
+    """Compare a shadow with the version that answers (first), on rows that were answered lately."""
+
+    model: str
+    version: str
+    shadow: str
+    rows: int
+    unit: str = Field(description="What predictions are.")
+    spread: float = Field(description="Standard deviation of the first's predictions.")
+    mean: float = Field(description="Of the shadow's prediction minus the first's.")
+    quantiles: dict[str, float] = Field(description="Of the size of the difference.")
+    correlation: float | None
+    cutoff: float | None = Field(description="Where sides are taken: 0.5, or the median; null for several classes.")
+    sides: list[int] = Field(description="Rows above by both, the first alone, the shadow alone, neither.")
+    changed_sides: float = Field(description="Share of rows that are decided differently.")
+    explained: int
+    same_leading: float = Field(description="Share of rows whose largest contribution is the same feature's.")
+    shares: list[FeatureShare]
+    only_first: list[str] = Field(description="Features that the shadow was trained without.")
+    only_second: list[str] = Field(description="Features that only the shadow has; they are missing in every row.")
+    unused_first: list[str]
+    unused_second: list[str] = Field(description="Features of both that the shadow makes no use of.")
+    different: list[DifferentRow]
