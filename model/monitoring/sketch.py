@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.explanations.explain import explain
+from eigenserve.model.explanations.explain import METHODS, explain
 from eigenserve.model.monitoring.channels import Channel, ChannelKind, Counter, Counts, feature_channel, number_channel
 from eigenserve.model.predictor import Predictor
 
@@ -31,10 +31,12 @@ class Sketch:
     Attributes:
         channels: features first, then the outputs' scores, then contributions.
         rows: how many training rows were sketched.
+        method: of the contributions.
     """
 
     channels: tuple[Channel, ...]
     rows: int
+    method: str = METHOD
 
     def of(self, kind: ChannelKind) -> tuple[Channel, ...]:
         """Return the channels of a kind."""
@@ -72,7 +74,9 @@ class Counting:
         """Explain rows and add their contributions to ``counts``."""
         contributions = self._counters[2]
         if contributions.channels:
-            contributions.count(explain(self.predictor, columns, METHOD).contributions, counts[self._ends[1] :])
+            contributions.count(
+                explain(self.predictor, columns, self.sketch.method).contributions, counts[self._ends[1] :]
+            )
 
     @cached_property
     def _ends(self) -> tuple[int, int]:
@@ -113,6 +117,7 @@ def sketch_document(sketch: Sketch) -> dict[str, Any]:
     """Return the JSON form of a sketch, for a checkpoint's card."""
     return {
         "rows": sketch.rows,
+        "method": sketch.method,
         "channels": [{k: v for k, v in asdict(channel).items() if v != ()} for channel in sketch.channels],
     }
 
@@ -127,7 +132,7 @@ def read_sketch(predictor: Predictor, card: Mapping[str, Any]) -> Sketch | None:
     if document is None:
         return None
     try:
-        sketch = Sketch(tuple(map(_channel, document["channels"])), int(document["rows"]))
+        sketch = Sketch(tuple(map(_channel, document["channels"])), int(document["rows"]), document["method"])
         _check(predictor, sketch)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the sketch of the training rows is damaged: {error!r}") from error
@@ -142,6 +147,8 @@ def _channel(document: Mapping[str, Any]) -> Channel:
 def _check(predictor: Predictor, sketch: Sketch) -> None:
     kinds = [channel.kind for channel in sketch.channels]
     outputs = len(output_names(predictor))
+    if sketch.method not in METHODS:
+        raise ValueError(f"the sketch must have contributions of one of {', '.join(METHODS)}; got {sketch.method!r}")
     if kinds != sorted(kinds, key=("feature", "score", "contribution").index) or kinds.count("score") != outputs:
         raise ValueError(
             f"the sketch must have features, {outputs} scores and contributions, in this order; got {kinds}"

@@ -12,6 +12,7 @@ from eigenserve import __version__
 from eigenserve.app.batch.command import add_score
 from eigenserve.app.cli import add_new_key, add_serve
 from eigenserve.errors import EigenserveError, UserError
+from eigenserve.training.commands.card import add_card
 from eigenserve.training.commands.compare import add_compare
 from eigenserve.training.commands.curvature import add_curvature
 from eigenserve.training.commands.drift import add_drift
@@ -43,6 +44,7 @@ EXTRAS = {
     "jwt": {"jwt"},
     "plot": {"matplotlib"},
     "ray": {"ray"},
+    "client": {"httpx"},
 }
 #: Add each command to the parser, in the order of ``--help``.
 _COMMANDS = (
@@ -50,6 +52,7 @@ _COMMANDS = (
     add_evaluate,
     add_drift,
     add_compare,
+    add_card,
     add_reference,
     add_export,
     add_curvature,

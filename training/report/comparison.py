@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from eigenserve.model.monitoring.accuracy import Accuracy
 from eigenserve.model.monitoring.comparison import QUANTILES, Comparison
+from eigenserve.training.evaluation.wording import figure_text
 from eigenserve.training.report.blocks import Block, Heading, Items, Table, Text
 
 #: Features that are listed: one page.
@@ -31,8 +32,8 @@ def comparison_blocks(
             [
                 [
                     "size, for this share of rows at most",
-                    *map(_number, comparison.quantiles),
-                    _number(comparison.mean),
+                    *map(figure_text, comparison.quantiles),
+                    figure_text(comparison.mean),
                 ]
             ],
         ),
@@ -40,7 +41,7 @@ def comparison_blocks(
     if comparison.cutoff is not None:
         agreed, only_first, only_second, neither = comparison.sides
         blocks += [
-            Text(f"Side of the cutoff {_number(comparison.cutoff)}, in rows:"),
+            Text(f"Side of the cutoff {figure_text(comparison.cutoff)}, in rows:"),
             Table(
                 ["", f"{second}: above", f"{second}: not above"],
                 [
@@ -54,6 +55,9 @@ def comparison_blocks(
             [name, _metric(metrics[0][name]), _metric(metrics[1][name])] for name in metrics[0] if name in metrics[1]
         ]
         blocks += [Heading("Accuracy on these rows"), Table(["Metric", first, second], rows)]
+    different = [
+        [str(row.row), figure_text(row.first), figure_text(row.second), row.feature] for row in comparison.different
+    ]
     shares = [[share.name, _part(share.first), _part(share.second)] for share in comparison.shares[:SHOWN_FEATURES]]
     blocks += [
         Heading("Reasons"),
@@ -62,10 +66,7 @@ def comparison_blocks(
         ),
         Table(["Feature", first, second], shares),
         Heading("Rows that differ most"),
-        Table(
-            ["Row", first, second, "Feature whose contribution differs most"],
-            [[str(row.row), _number(row.first), _number(row.second), row.feature] for row in comparison.different],
-        ),
+        Table(["Row", first, second, "Feature whose contribution differs most"], different),
     ]
     return blocks
 
@@ -79,11 +80,11 @@ def _summary(names: tuple[str, str], comparison: Comparison) -> list[str]:
     lines += [_unused(second, name, shares[name].first, first) for name in comparison.unused_second]
     if not lines:
         lines.append("Both use the same features.")
-    decided = "their class" if comparison.cutoff is None else f"side of {_number(comparison.cutoff)}"
+    decided = "their class" if comparison.cutoff is None else f"side of {figure_text(comparison.cutoff)}"
     lines += [
         f"{_share(comparison.changed_sides)} of {comparison.rows:,} rows change {decided}.",
-        f"Half of the rows differ by at most {_number(comparison.quantiles[0])} in the {comparison.unit}, of standard "
-        f"deviation {_number(comparison.spread)}.",
+        f"Half of the rows differ by at most {figure_text(comparison.quantiles[0])} in the {comparison.unit}, whose "
+        f"standard deviation is {figure_text(comparison.spread)}.",
         f"The largest contribution is the same feature's in {_share(comparison.same_leading)} of rows.",
     ]
     return lines
@@ -98,8 +99,8 @@ def _unused(model: str, name: str, share: float | None, other: str) -> str:
 
 
 def _metric(metric: Accuracy) -> str:
-    error = "" if metric.standard_error is None else f" ± {_number(metric.standard_error)}"
-    return _number(metric.value) + error
+    error = "" if metric.standard_error is None else f" ± {figure_text(metric.standard_error)}"
+    return figure_text(metric.value) + error
 
 
 def _part(share: float | None) -> str:
@@ -108,7 +109,3 @@ def _part(share: float | None) -> str:
 
 def _share(share: float) -> str:
     return f"{100 * share:.3g}%"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000.0 else f"{value:.4g}"

@@ -134,6 +134,10 @@ class _Questions(ABC):
         """Describe a model: features, metrics, strengths."""
         return self._run(exchanges.get(model_path(name)))
 
+    def drift(self, name: str) -> Any:
+        """Compare what a model has predicted lately with its training, and its outcomes with its predictions."""
+        return self._run(exchanges.get(model_path(name, "drift")))
+
     def schema(self, name: str) -> Any:
         """Return the JSON Schema of a model's rows."""
         return self._run(exchanges.get(model_path(name, "schema")))

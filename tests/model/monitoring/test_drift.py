@@ -161,6 +161,7 @@ def test_a_checkpoint_keeps_its_sketch_and_an_old_one_has_none(tmp_path, model):
         (lambda d: d["channels"].pop(), None),
         (lambda d: d["channels"].reverse(), "in this order"),
         (lambda d: d["channels"][0].pop("counts"), "damaged"),
+        (lambda d: d.update(method="guess"), "one of integrated"),
         (lambda d: d["channels"][0]["edges"].reverse(), "must ascend"),
         (lambda d: d["channels"][0]["counts"].pop(), "do not fit together"),
         (lambda d: d["channels"][0].update(name="nobody"), "no feature 'nobody'"),
