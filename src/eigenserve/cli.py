@@ -45,6 +45,7 @@ EXTRAS = {
     "plot": {"matplotlib"},
     "ray": {"ray"},
     "client": {"httpx"},
+    "mlflow": {"mlflow"},
 }
 #: Add each command to the parser, in the order of ``--help``.
 _COMMANDS = (
