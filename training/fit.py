@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.counterfactuals.plausibility import measure_typicality
+from eigenserve.model.monitoring import CARD_KEY, make_sketch, sketch_document
 from eigenserve.model.rows.readings import Reading
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.additive.pairs import pair_term
@@ -240,6 +241,7 @@ def _fit_rows(
         card["intervals"] = interval_radii(model.values(scores), unseen.values, weight[held])
     if proved := proved_of(settings, model):
         card["certificates"] = proved
+    card[CARD_KEY] = sketch_document(make_sketch(model, columns))
     return Fitted(
         model=replace(model, card=card),
         target=unseen,
