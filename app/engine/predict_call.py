@@ -22,6 +22,14 @@ class PredictCall(Call):
     """Serve a request for predictions."""
 
     @abstractmethod
+    def read(self, body: bytes) -> Asked:
+        """Return what the body asks for.
+
+        Raises:
+            ProblemError: 4xx naming each fault.
+        """
+
+    @abstractmethod
     def write(self, asked: Asked, scored: Scored) -> Response:
         """Return the answer of what was computed."""
 
@@ -50,8 +58,11 @@ class PredictCall(Call):
 
     def _write(self, asked: Asked, scored: Scored) -> Response:
         self.count(asked, "predict")
+        self.service.drift.note(asked.served, scored.columns, scored.scores)
+        self.service.shadow.note(asked.served, scored.columns)
         self.checked(asked, scored.warnings)
         response = self.write(asked, scored)
+        self.service.drift.outcomes.note(self.state.get("request_id"), asked.served, scored.scores)
         if isinstance(response, Answer):
             self.memory.resize(self.memory.size + sum(map(len, response.pieces)))
         return response
