@@ -16,11 +16,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.eigensolvers.cpu import solve_eigenpairs
+from eigenserve.model.kernels.compiled import kernel
 from eigenserve.model.matrices.curves import Walk
 from eigenserve.model.matrices.ensemble import SpectralEnsemble
 
@@ -191,7 +191,7 @@ def _shares(times: FloatArray) -> FloatArray:
     return np.stack([(1.0 - times) ** 2, times * (1.0 - times), times * (1.0 - times), times**2])
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def _share(corner: Any, shares: Any, j: Any, pairs: Any, c: Any) -> Any:
     """Return how much a state counts on curve c: only those of its switched features do."""
     if pairs[c, 0] < 0:
@@ -203,14 +203,14 @@ def _share(corner: Any, shares: Any, j: Any, pairs: Any, c: Any) -> Any:
     return shares[corner, j]
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=_SUM_FLAGS)
+@kernel(fastmath=_SUM_FLAGS)
 def _add(row: Any, first: Any, second: Any, a: float, b: float) -> None:
     """Add a first + b second to row."""
     for i in range(len(row)):
         row[i] += a * first[i] + b * second[i]
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=_SUM_FLAGS)
+@kernel(fastmath=_SUM_FLAGS)
 def _mix(starts: Any, weights: Any, shares: Any, pairs: Any, constant: Any, table: Any, out: Any) -> None:
     for j in range(len(out)):
         out[j] = constant
@@ -226,7 +226,7 @@ def _mix(starts: Any, weights: Any, shares: Any, pairs: Any, constant: Any, tabl
                     _add(out[j], table[r], table[r + 1], share * (1.0 - w), share * w)
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=_SUM_FLAGS)
+@kernel(fastmath=_SUM_FLAGS)
 def _differentiate(
     starts: Any,
     weights: Any,
@@ -272,7 +272,7 @@ def _differentiate(
                 _add(out[j, place[p]], table[r], table[after], part * (1.0 - w), part * w)
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=_SUM_FLAGS)
+@kernel(fastmath=_SUM_FLAGS)
 def _interpolate(matrices: Any, bend: Any, bends: bool, which: Any, shares: Any, diag: Any, off_diag: Any) -> None:
     on_diag = diag.shape[1]
     for j in range(len(which)):
@@ -292,7 +292,7 @@ def _interpolate(matrices: Any, bend: Any, bends: bool, which: Any, shares: Any,
             off_diag[j, i] -= less * curved[on_diag + i]
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=_SUM_FLAGS)
+@kernel(fastmath=_SUM_FLAGS)
 def _slopes(
     starts: Any, stops: Any, bends: bool, which: Any, shares: Any, weights: Any, vectors: Any, forms: Any, slopes: Any
 ) -> None:

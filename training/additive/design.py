@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from eigenserve.model import kernels
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.kernels.compiled import kernel, part
 from eigenserve.model.kernels.lanes import LANES_F64, load, rows_of, store
 from eigenserve.model.kernels.source_digest import source_digest
 from eigenserve.model.kernels.threads import for_ranges
@@ -70,8 +70,8 @@ class Design:
         table, out = self._table(params), self.empty()
 
         def work(first: int, last: int) -> None:
-            for part in range(first, last):
-                rows = slice(part * self._step, (part + 1) * self._step)
+            for piece in range(first, last):
+                rows = slice(piece * self._step, (piece + 1) * self._step)
                 _gather(self.starts[rows], self.weights[rows], table, out[rows], self.blocks)
 
         for_ranges(self._parts, 1, work)
@@ -82,10 +82,10 @@ class Design:
         wide = self.padded(slopes)
 
         def work(first: int, last: int) -> None:
-            for part in range(first, last):
-                rows = slice(part * self._step, (part + 1) * self._step)
-                self._sums[part] = 0.0
-                _scatter(self.starts[rows], self.weights[rows], wide[rows], self._sums[part], self.blocks)
+            for piece in range(first, last):
+                rows = slice(piece * self._step, (piece + 1) * self._step)
+                self._sums[piece] = 0.0
+                _scatter(self.starts[rows], self.weights[rows], wide[rows], self._sums[piece], self.blocks)
 
         for_ranges(self._parts, 1, work)
         return self._pulled()
@@ -104,16 +104,16 @@ class Design:
         outputs = self.lanes // groups if groups else 0
 
         def work(first: int, last: int) -> None:
-            for part in range(first, last):
-                rows = slice(part * self._step, (part + 1) * self._step)
-                self._sums[part] = 0.0
+            for piece in range(first, last):
+                rows = slice(piece * self._step, (piece + 1) * self._step)
+                self._sums[piece] = 0.0
                 places = self.starts[rows], self.weights[rows]
                 if groups:
                     _class_product(
-                        *places, curvature[rows], shares[rows], outputs, table, self._sums[part], self.blocks
+                        *places, curvature[rows], shares[rows], outputs, table, self._sums[piece], self.blocks
                     )
                 else:
-                    _product(*places, curvature[rows], table, self._sums[part], self.blocks)
+                    _product(*places, curvature[rows], table, self._sums[piece], self.blocks)
 
         for_ranges(self._parts, 1, work)
         return self._pulled()
@@ -169,7 +169,7 @@ def _shapes(bases: Sequence[CurveBasis]) -> tuple[NDArray[np.int64], FloatArray]
     return np.array([*shapes, (IDENTITY, 1, 1, at, at)], np.int64), np.concatenate(numbers)
 
 
-@njit(inline="always", error_model="numpy")
+@part(forceinline=True)
 def _row_scores(starts: Any, weights: Any, j: Any, table: Any, constant: Any, b: Any, blocks: Any) -> Any:
     total = load(table, constant + b)
     for c in range(starts.shape[1]):
@@ -182,7 +182,7 @@ def _row_scores(starts: Any, weights: Any, j: Any, table: Any, constant: Any, b:
     return total
 
 
-@njit(inline="always", error_model="numpy")
+@part(forceinline=True)
 def _add_row(starts: Any, weights: Any, j: Any, value: Any, sums: Any, constant: Any, b: Any, blocks: Any) -> None:
     store(sums, constant + b, load(sums, constant + b) + value)
     for c in range(starts.shape[1]):
@@ -199,7 +199,7 @@ def _add_row(starts: Any, weights: Any, j: Any, value: Any, sums: Any, constant:
 def _cached(sources: int) -> tuple[Any, ...]:
     """Compile the kernels to disk; they capture ``sources`` (see model.kernels.source_digest)."""
 
-    @njit(nogil=True, cache=True, error_model="numpy")
+    @kernel
     def expand(shapes: Any, numbers: Any, params: Any, table: Any, blocks: Any) -> None:
         if sources < 0:
             return
@@ -219,7 +219,7 @@ def _cached(sources: int) -> tuple[Any, ...]:
                     store(table, first * blocks + r, load(params, p0 * blocks + r))
             p0, first = p0 + count, first + matrices
 
-    @njit(nogil=True, cache=True, error_model="numpy")
+    @kernel
     def reduce(shapes: Any, numbers: Any, table: Any, params: Any, blocks: Any) -> None:
         if sources < 0:
             return
@@ -239,7 +239,7 @@ def _cached(sources: int) -> tuple[Any, ...]:
                     store(params, p0 * blocks + r, load(table, first * blocks + r))
             p0, first = p0 + count, first + matrices
 
-    @njit(nogil=True, cache=True, error_model="numpy")
+    @kernel
     def gather(starts: Any, weights: Any, table: Any, out: Any, blocks: Any) -> None:
         if sources < 0:
             return
@@ -249,7 +249,7 @@ def _cached(sources: int) -> tuple[Any, ...]:
             for b in range(blocks):
                 store(target, j * blocks + b, _row_scores(starts, weights, j, places, constant, b, blocks))
 
-    @njit(nogil=True, cache=True, error_model="numpy")
+    @kernel
     def scatter(starts: Any, weights: Any, slopes: Any, sums: Any, blocks: Any) -> None:
         if sources < 0:
             return
@@ -259,7 +259,7 @@ def _cached(sources: int) -> tuple[Any, ...]:
             for b in range(blocks):
                 _add_row(starts, weights, j, load(source, j * blocks + b), target, constant, b, blocks)
 
-    @njit(nogil=True, cache=True, error_model="numpy")
+    @kernel
     def product(starts: Any, weights: Any, curvature: Any, table: Any, sums: Any, blocks: Any) -> None:
         if sources < 0:
             return
@@ -270,7 +270,7 @@ def _cached(sources: int) -> tuple[Any, ...]:
                 value = _row_scores(starts, weights, j, places, constant, b, blocks) * load(bend, j * blocks + b)
                 _add_row(starts, weights, j, value, target, constant, b, blocks)
 
-    @njit(nogil=True, cache=True, error_model="numpy")
+    @kernel
     def class_product(
         starts: Any, weights: Any, chances: Any, shares: Any, outputs: Any, table: Any, sums: Any, blocks: Any
     ) -> None:
@@ -293,7 +293,7 @@ def _cached(sources: int) -> tuple[Any, ...]:
             for b in range(blocks):
                 _add_row(starts, weights, j, load(lanes, b), target, constant, b, blocks)
 
-    @njit(nogil=True, cache=True, error_model="numpy")
+    @kernel
     def tridiagonals(starts: Any, weights: Any, bend: Any, diag: Any, off_diag: Any) -> None:
         if sources < 0:
             return
