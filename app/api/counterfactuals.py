@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,14 @@ from eigenserve.app.problems import Location, invalid, invalid_all
 from eigenserve.app.registry import ServedModel
 from eigenserve.app.wire.answers import finite, json_response, predictions
 from eigenserve.app.wire.describe import describe
+from eigenserve.app.wire.envelope import check_envelope
 from eigenserve.app.wire.include_options import read_feature
 from eigenserve.app.wire.json_rows import parse_large
-from eigenserve.app.wire.requests import Asked, check_envelope, read_rows, read_target
+from eigenserve.app.wire.requests import Asked, read_rows, read_target
 from eigenserve.app.wire.schemas.explanations import CounterfactualsRequest, CounterfactualsResponse
-from eigenserve.model.counterfactuals.allowed_changes import TIED, Steps, read_limit
+from eigenserve.model.counterfactuals.allowed_changes import TIED, read_limit
 from eigenserve.model.counterfactuals.goals import Goal, read_goal
+from eigenserve.model.counterfactuals.rules import RuleError, read_rules
 from eigenserve.model.counterfactuals.search import Counterfactual, find_counterfactuals
 
 router = APIRouter()
@@ -38,9 +40,18 @@ class FindCounterfactuals(Call):
         limits = _read_ranges(served, request.ranges or {}, errors)
         if errors.found:
             raise invalid_all(errors.found)
-        positions = served.model.features.position
-        self.steps = Steps(served.model, [positions(name) for name in request.fixed or ()], limits)
-        self.goal, self.most = _read_wanted(served, request.wanted), request.max_features or 2
+        positions, model = served.model.features.position, served.model
+        try:
+            rules = read_rules(model, {key: getattr(request, key) or {} for key in ("directions", "values", "orders")})
+        except RuleError as error:
+            raise invalid(error.loc, str(error)) from None
+        asked_for = replace(rules, fixed=[positions(name) for name in request.fixed or ()], ranges=limits)
+        self.steps = model.possible_changes.joined(asked_for)
+        self.goal, self.most, self.radius = (
+            _read_wanted(served, request.wanted),
+            request.max_features or 2,
+            request.radius,
+        )
         return Asked(served, rows)
 
     async def respond(self, body: bytes) -> Response:
@@ -54,7 +65,8 @@ class FindCounterfactuals(Call):
         found = []
         for row in asked.columns(self.check):
             self.check()
-            found.append(find_counterfactuals(self.steps, self.goal, row, self.most))
+            typical = asked.served.model.typicality
+            found.append(find_counterfactuals(self.steps, self.goal, row, self.most, self.radius, typical))
         return counterfactuals_answer(asked.served, found)
 
 
@@ -67,7 +79,7 @@ class FindCounterfactuals(Call):
     tags=["predictions"],
 )
 async def counterfactuals(request: Request) -> Response:
-    """Find the smallest changes of one or two features that give each row the wanted prediction."""
+    """Find the smallest changes of a few features that give each row the wanted prediction."""
     return await FindCounterfactuals(request).answer()
 
 
@@ -96,6 +108,8 @@ def _entry(found: Counterfactual, prediction: Any) -> dict[str, Any]:
         "prediction": prediction,
         "score": found.score,
         "distance": found.distance,
+        "plausibility": found.plausibility,
+        "radius": found.radius,
     }
 
 

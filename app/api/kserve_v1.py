@@ -9,13 +9,16 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from eigenserve.app.api.openapi import json_body, problems
-from eigenserve.app.engine.calls import Call, ExplainCall, PredictCall
+from eigenserve.app.engine.calls import Call
+from eigenserve.app.engine.explain_call import ExplainCall
+from eigenserve.app.engine.predict_call import PredictCall
 from eigenserve.app.engine.service import Service, service_of
 from eigenserve.app.problems import invalid
 from eigenserve.app.wire.answers import Part, answer_of, explanation_pieces, json_response, listed, prediction_pieces
 from eigenserve.app.wire.bodies import JSON
 from eigenserve.app.wire.json_rows import parse_large
-from eigenserve.app.wire.requests import Asked, check_columns, check_rows, read_options
+from eigenserve.app.wire.limits import check_columns, check_rows
+from eigenserve.app.wire.requests import Asked, read_options
 from eigenserve.app.wire.schemas.protocols import V1Explanations, V1Model, V1Models, V1Predictions, V1Request
 from eigenserve.model.arrays import FloatArray
 

@@ -9,14 +9,15 @@ from fastapi.responses import PlainTextResponse
 
 from eigenserve import __version__
 from eigenserve.app.api.openapi import json_body, problems
-from eigenserve.app.engine.calls import PredictCall
+from eigenserve.app.engine.predict_call import PredictCall
 from eigenserve.app.engine.service import Service, service_of
 from eigenserve.app.problems import invalid
 from eigenserve.app.registry import unready
 from eigenserve.app.wire.answers import json_response
 from eigenserve.app.wire.bodies import CSV, JSON
 from eigenserve.app.wire.json_rows import nan_to_null, parse_large
-from eigenserve.app.wire.requests import Asked, check_cells, check_columns, check_rows
+from eigenserve.app.wire.limits import check_cells, check_columns, check_rows
+from eigenserve.app.wire.requests import Asked
 from eigenserve.app.wire.schemas.protocols import InvocationsRequest, V1Predictions
 from eigenserve.app.wire.tables import read_table
 from eigenserve.model.arrays import FloatArray

@@ -13,9 +13,10 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from eigenserve.app.api.models import model_card, model_summary
 from eigenserve.app.api.openapi import download, json_body, problems
-from eigenserve.app.engine.calls import ExplainCall, PredictCall
+from eigenserve.app.engine.explain_call import ExplainCall
 from eigenserve.app.engine.onnx_files import MEDIA_TYPE as ONNX
 from eigenserve.app.engine.onnx_files import Precision
+from eigenserve.app.engine.predict_call import PredictCall
 from eigenserve.app.engine.service import service_of
 from eigenserve.app.problems import ProblemError
 from eigenserve.app.registry import ModelRegistry, ServedModel, unready

@@ -13,8 +13,9 @@ from eigenserve.app.engine.calls import Call
 from eigenserve.app.problems import invalid
 from eigenserve.app.registry import ServedModel
 from eigenserve.app.wire.answers import finite, json_response
+from eigenserve.app.wire.envelope import check_envelope
 from eigenserve.app.wire.json_rows import parse_large
-from eigenserve.app.wire.requests import Asked, check_envelope, read_reference, read_rows
+from eigenserve.app.wire.requests import Asked, read_reference, read_rows
 from eigenserve.app.wire.schemas.reasons import ReasonsRequest, ReasonsResponse
 from eigenserve.model.explanations.reference import TRAINING
 from eigenserve.model.reasons import RowReasons, find_reasons, read_wording
@@ -58,6 +59,8 @@ class FindReasons(Call):
             reference=asked.reference,
             groups=model.groups,
             wording=read_wording(model.card.get("reasons") or {}, names),
+            steps=model.possible_changes,
+            typical=model.typicality,
             check=self.check,
         )
         reference = TRAINING if asked.reference is None else asked.reference.name

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
 
 from eigenserve.app.problems import MAX_FAULTS, ProblemError, invalid, invalid_all
 from eigenserve.app.registry import ModelRegistry, ServedModel
 from eigenserve.app.wire.describe import describe
+from eigenserve.app.wire.envelope import check_envelope
 from eigenserve.app.wire.include_options import EXPLANATION_ALONE, Include, read_include
 from eigenserve.app.wire.json_rows import RowSlices
+from eigenserve.app.wire.limits import check_rows
 from eigenserve.app.wire.schemas.explanations import ExplainRequest
 from eigenserve.app.wire.schemas.predictions import PredictRequest, RowsRequest
 from eigenserve.model.arrays import FloatArray
@@ -27,12 +27,6 @@ from eigenserve.model.rows.errors import InvalidRowsError, Location
 
 #: Rows of a baseline: each costs as much as all of a request against one.
 MAX_SAMPLE = 100
-#: Values of one request: as Python objects each takes 32 bytes.
-MAX_CELLS = 3_000_000
-#: Values under one key of an envelope, rows aside: a fault in each is a fault to report.
-MAX_OPTIONS = 10_000
-
-S = TypeVar("S", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,25 +142,6 @@ def read_options(options: Mapping[str, Any], registry: ModelRegistry) -> Asked:
     return Asked(served, (), method, target, interval, reference=reference)
 
 
-def check_envelope(document: Any, schema: type[S]) -> S:
-    """Check a parsed body against the schema that documents it; its rows are checked when they are encoded.
-
-    Raises:
-        ProblemError: 422 naming each fault.
-    """
-    if not isinstance(document, dict):
-        raise invalid(("body",), f'must be an object such as {{"instances": [...]}}; got {describe(document)}')
-    for key, value in document.items():
-        if key != "instances" and isinstance(value, list | dict | str) and len(value) > MAX_OPTIONS:
-            raise invalid((key,), f"must have at most {MAX_OPTIONS} values; got {len(value)}")
-    if len(document) > MAX_OPTIONS:
-        raise invalid(("body",), f"must have at most {MAX_OPTIONS} keys; got {len(document)}")
-    try:
-        return schema.model_validate(document)
-    except ValidationError as error:
-        raise _invalid_envelope(document, schema, error) from None
-
-
 def read_rows(
     request: RowsRequest, registry: ModelRegistry, max_rows: int
 ) -> tuple[ServedModel, list[Any] | RowSlices]:
@@ -219,55 +194,6 @@ def _check_comparison(key: str, method: str) -> None:
         raise invalid((key,), str(error).removeprefix(f"{key} ")) from None
 
 
-def check_rows(rows: Any, max_rows: int, loc: Location) -> list[Any] | RowSlices:
-    """Return the rows of a body, if they are a list of not too many.
-
-    Raises:
-        ProblemError: 422, 413.
-    """
-    if not isinstance(rows, list | RowSlices):
-        raise invalid(loc, f"must be a list of rows; got {describe(rows)}")
-    if not len(rows):
-        raise invalid(loc, "must have at least one row; got an empty list")
-    check_count(len(rows), max_rows)
-    return rows
-
-
-def check_columns(columns: dict[str, Any], max_rows: int, loc: Location) -> dict[str, Any]:
-    """Check columns by name: they must be lists of one length.
-
-    Raises:
-        ProblemError: 422, 413.
-    """
-    lengths = {len(values) if isinstance(values, list) else -1 for values in columns.values()}
-    if len(lengths) != 1 or min(lengths) < 1:
-        raise invalid(loc, "must have a list of values for every column, all of one length, at least 1")
-    count = lengths.pop()
-    check_count(count, max_rows)
-    check_cells(count * len(columns))
-    return columns
-
-
-def check_cells(count: int) -> None:
-    """Refuse a request of more values than one may have.
-
-    Raises:
-        ProblemError: 413.
-    """
-    if count > MAX_CELLS:
-        raise ProblemError(413, f"a request must have at most {MAX_CELLS} values: send several requests")
-
-
-def check_count(count: int, max_rows: int) -> None:
-    """Refuse a request of more rows than one may have.
-
-    Raises:
-        ProblemError: 413.
-    """
-    if count > max_rows:
-        raise ProblemError(413, f"a request must have at most {max_rows} rows; got {count}: send several requests")
-
-
 def read_target(served: ServedModel, target: Any, loc: Location = ("target",)) -> ClassLabel | None:
     """Return a class that is given as itself or as its text; None for None.
 
@@ -306,30 +232,3 @@ def read_level(served: ServedModel, level: Any) -> float | None:
 
 def _invalid_rows(loc: Location, error: InvalidRowsError) -> ProblemError:
     return invalid_all([((*loc, *place), msg) for place, msg in error.errors], error.total)
-
-
-def _invalid_envelope(document: Mapping[str, Any], schema: type[BaseModel], error: ValidationError) -> ProblemError:
-    """Return the faults that pydantic names, in the words of the other errors."""
-    faults: dict[Location, list[str]] = {}
-    for fault in error.errors(include_url=False, include_context=False)[:MAX_OPTIONS]:
-        msg = re.sub(r"^\w+ should ", "must ", fault["msg"]).replace("valid string", "text")
-        msg += f"; got {describe(fault['input'])}"
-        if fault["type"] == "missing":
-            msg = "must be given"
-        elif fault["type"] == "extra_forbidden":
-            msg = f"unknown key; the keys are {', '.join(sorted(schema.model_fields))}"
-        place = fault["loc"] if fault["type"] == "missing" else _place(document, fault["loc"])
-        faults.setdefault(place, []).append(msg)
-    return invalid_all([(place, " or ".join(msgs)) for place, msgs in faults.items()])
-
-
-def _place(document: Any, loc: Sequence[int | str]) -> Location:
-    """Return the part of pydantic's location that is in the document: behind it come the names of a union's types."""
-    place: list[int | str] = []
-    for part in loc:
-        known = isinstance(document, dict) and part in document
-        if not known and not (isinstance(document, list) and isinstance(part, int) and part < len(document)):
-            break
-        document = document[part]
-        place.append(part)
-    return tuple(place)

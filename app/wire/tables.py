@@ -19,7 +19,8 @@ from eigenserve.app.problems import ProblemError, invalid
 from eigenserve.app.registry import ModelRegistry, ServedModel
 from eigenserve.app.wire.arrow import load_pyarrow, read_arrow
 from eigenserve.app.wire.bodies import CSV, not_utf8
-from eigenserve.app.wire.requests import Asked, check_cells, check_count, read_options
+from eigenserve.app.wire.limits import check_cells, check_count
+from eigenserve.app.wire.requests import Asked, read_options
 from eigenserve.model import Explanation
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.csv_layout import HEAD_BYTES, CsvError, infer_layout, records

@@ -205,6 +205,7 @@ def _run(arguments: argparse.Namespace) -> None:
         model = replace(model, card={**model.card, "reasons": words})
         try:
             read_wording(words, {*model.features.names, *model.groups})
+            model.possible_changes  # noqa: B018 (checks them)
         except ValueError as error:
             raise UserError(f"{arguments.reasons}: {error}") from error
     for condition, population in populations.items():
