@@ -19,7 +19,7 @@ ALLOWED = {"app": {"app", "model"}, "model": {"model"}, "training": {"training",
 FLOORS = {
     "model": (
         "onnx",
-        "checkpoints torch",
+        "checkpoints smallest torch",
         "spectral",
         "reasons",
         "explanations counterfactuals",

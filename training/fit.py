@@ -31,6 +31,7 @@ from eigenserve.training.planning.phases import Phases
 from eigenserve.training.planning.plan import FitPlan
 from eigenserve.training.progress import Reporter, Silent
 from eigenserve.training.releases import releases
+from eigenserve.training.search.ahead import start_compiling
 from eigenserve.training.search.assemble import build_ensemble, proved_of
 from eigenserve.training.search.blend import best_blend
 from eigenserve.training.search.calibration import calibration, interval_radii
@@ -220,6 +221,7 @@ def _fit_rows(
     phases.begin("refit", "training the members on all rows")
     ensemble = refit(bench, picks, scale, shift, phases, trained, ranks, clock.late("refit") if alone else _never)
     phases.begin("report", "measuring the model")
+    start_compiling().wait_for("explaining")
     model = SpectralModel(goal.task, goal.name, space, ensemble, goal.classes, log_link=log_link)
     unseen = goal.rows(held)
     metrics = score_metrics(model, scores, unseen, weight[held], settings.deviance_power(goal.task))

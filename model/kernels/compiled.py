@@ -46,6 +46,11 @@ def part(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     return _Part(function, targetoptions=_options(no_cpython_wrapper=True, **options), pipeline_class=_PartCompiler)
 
 
+def is_on_disk(kernel: Any) -> bool:
+    """Say whether a kernel has been compiled by any process, from these sources and for this CPU."""
+    return config.DISABLE_JIT or kernel.is_on_disk()
+
+
 def _options(**options: Any) -> dict[str, Any]:
     """Divide by zero as NumPy does; no function is called from C."""
     return {"nopython": True, "boundscheck": None, "error_model": "numpy", "no_cfunc_wrapper": True, **options}
@@ -71,10 +76,18 @@ class _Cache(FunctionCache):  # type: ignore[misc]
         with self._guard_against_spurious_io_errors():
             return self._load_overload(sig, target_context)
 
+    def is_on_disk(self, target_context: Any) -> bool:
+        """Say whether the index lists the function for any types, as it is now."""
+        _, *now = self._index_key(None, target_context.codegen())
+        return any(listed == now for _, *listed in self._cache_file._load_index())
+
 
 class _Kernel(CPUDispatcher):  # type: ignore[misc]
     def enable_caching(self) -> None:
         self._cache = _Cache(self.py_func)
+
+    def is_on_disk(self) -> bool:
+        return self._cache.is_on_disk(self.targetctx)
 
     def compile(self, sig: Any) -> Any:
         with _uncollected():
