@@ -89,7 +89,12 @@ def read_infer(content: bytes, max_rows: int) -> tuple[dict[str, Any], bytes]:
             )
     except (ValueError, DecodeError) as error:
         raise invalid(("inputs",), str(error)) from None
-    document: dict[str, Any] = {"inputs": inputs, "parameters": {"binary_data_output": True}}
+    given = {
+        name: getattr(value, kind)
+        for name, value in call.parameters.items()
+        if (kind := value.WhichOneof("parameter_choice")) is not None
+    }
+    document: dict[str, Any] = {"inputs": inputs, "parameters": {**given, "binary_data_output": True}}
     if call.outputs:
         document["outputs"] = [{"name": output.name} for output in call.outputs]
     if call.id:
@@ -103,6 +108,8 @@ def infer_response(body: bytes, length: int) -> Any:
     answer = message_class("ModelInferResponse")(
         model_name=document["model_name"], model_version=document["model_version"], id=document.get("id", "")
     )
+    for name, text in document.get("parameters", {}).items():
+        answer.parameters[name].string_param = text
     for output in document["outputs"]:
         answer.outputs.add(name=output["name"], datatype=output["datatype"], shape=output["shape"])
         size = output["parameters"]["binary_data_size"]

@@ -625,3 +625,11 @@ def test_nobody_is_shut_out(visit: Callable[..., Visit], axe: str, size: dict[st
     assert [(each["id"], [node["html"] for node in each["nodes"]][:3]) for each in bad] == []
     # Nothing is wider than the window.
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+
+
+def test_a_row_that_the_model_guesses_about_says_so(visit: Callable[..., Visit]):
+    page = visit().open("#model=price&x.rate=9")
+    page.locator("#warnings:visible").wait_for()
+    text = page.locator("#warnings").inner_text()
+    assert text.startswith("Beware: ")
+    assert "rate is 6 above the training range, -3 to 3" in text

@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 from eigenserve.training.kernels.epoch import member_scores, train_epoch
-from eigenserve.training.search.ahead import Compiling, compile_training
-from eigenserve.training.search.priming import prime_kernels
+from eigenserve.training.search.preparation.ahead import Compiling, compile_training
+from eigenserve.training.search.preparation.priming import prime_kernels
 
 
 def test_what_is_compiled_ahead_is_what_a_fit_calls():

@@ -27,7 +27,7 @@ from eigenserve.training.kernels.losses import SQUARED
 from eigenserve.training.search.members import draw_blueprint, identity_params, new_member
 
 #: The folder that holds the package, which the process may have found in another way than an installation's.
-_SOURCE = Path(__file__).parents[3]
+_SOURCE = Path(__file__).parents[4]
 
 
 class Compiling:
@@ -55,7 +55,7 @@ def start_compiling() -> Compiling:
         return Compiling(None)
     path = os.pathsep.join(filter(None, (str(_SOURCE), os.environ.get("PYTHONPATH", ""))))
     process = subprocess.Popen(
-        [sys.executable, "-m", "eigenserve.training.search.ahead"],
+        [sys.executable, "-m", "eigenserve.training.search.preparation.ahead"],
         env={**os.environ, "PYTHONPATH": path},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
