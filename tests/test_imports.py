@@ -24,7 +24,7 @@ FLOORS = {
         "reasons",
         "explanations certificates counterfactuals",
         "predictor operators",
-        "matrices autograd",
+        "matrices autograd jax",
         "eigensolvers rows",
         "kernels arrays",
     ),
