@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.counterfactuals.plausibility import measure_typicality
 from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.model.rows.readings import Reading
 from eigenserve.model.spectral import SpectralModel
@@ -234,6 +235,7 @@ def _fit_rows(
                 for g in gains
             ],
         },
+        "typicality": measure_typicality(space, columns).document(),
         "libraries": releases(),
     }
     if goal.task == "regression":

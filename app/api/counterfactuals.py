@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,17 @@ from eigenserve.app.problems import Location, invalid, invalid_all
 from eigenserve.app.registry import ServedModel
 from eigenserve.app.wire.answers import finite, json_response, predictions
 from eigenserve.app.wire.describe import describe
+from eigenserve.app.wire.envelope import check_envelope
 from eigenserve.app.wire.include_options import read_feature
 from eigenserve.app.wire.json_rows import parse_large
-from eigenserve.app.wire.requests import Asked, check_envelope, read_rows, read_target
+from eigenserve.app.wire.kept import kept_objects
+from eigenserve.app.wire.requests import Asked, read_rows, read_target
 from eigenserve.app.wire.schemas.explanations import CounterfactualsRequest, CounterfactualsResponse
-from eigenserve.model.counterfactuals.allowed_changes import TIED, Steps, read_limit
+from eigenserve.model.counterfactuals.allowed_changes import TIED, read_limit
 from eigenserve.model.counterfactuals.goals import Goal, read_goal
+from eigenserve.model.counterfactuals.rules import RuleError, read_rules
 from eigenserve.model.counterfactuals.search import Counterfactual, find_counterfactuals
+from eigenserve.model.rows.warnings import RowWarnings
 
 router = APIRouter()
 
@@ -31,17 +35,27 @@ class FindCounterfactuals(Call):
     def read(self, body: bytes) -> Asked:
         """Return the rows of a body, and keep what may change, what is wanted and how many may change at once."""
         request = check_envelope(parse_large(body), CounterfactualsRequest)
-        served, rows = read_rows(request, self.service.registry, self.service.settings.max_rows)
+        asked = read_rows(request, self.service.registry, self.service.settings.max_rows)
+        served = asked.served
         errors = _Faults([])
         for i, name in enumerate(request.fixed or ()):
             read_feature(served, ("fixed", i), name, errors.found)
         limits = _read_ranges(served, request.ranges or {}, errors)
         if errors.found:
             raise invalid_all(errors.found)
-        positions = served.model.features.position
-        self.steps = Steps(served.model, [positions(name) for name in request.fixed or ()], limits)
-        self.goal, self.most = _read_wanted(served, request.wanted), request.max_features or 2
-        return Asked(served, rows)
+        positions, model = served.model.features.position, served.model
+        try:
+            rules = read_rules(model, {key: getattr(request, key) or {} for key in ("directions", "values", "orders")})
+        except RuleError as error:
+            raise invalid(error.loc, str(error)) from None
+        asked_for = replace(rules, fixed=[positions(name) for name in request.fixed or ()], ranges=limits)
+        self.steps = model.possible_changes.joined(asked_for)
+        self.goal, self.most, self.radius = (
+            _read_wanted(served, request.wanted),
+            request.max_features or 2,
+            request.radius,
+        )
+        return asked
 
     async def respond(self, body: bytes) -> Response:
         """Read, search, write."""
@@ -51,11 +65,13 @@ class FindCounterfactuals(Call):
 
     def _search(self, asked: Asked) -> Response:
         self.count(asked, "counterfactuals")
-        found = []
-        for row in asked.columns(self.check):
+        found, columns = [], asked.columns(self.check)
+        warnings = self.checked(asked, asked.served.model.checks.warnings(columns))
+        for row in columns:
             self.check()
-            found.append(find_counterfactuals(self.steps, self.goal, row, self.most))
-        return counterfactuals_answer(asked.served, found)
+            typical = asked.served.model.typicality
+            found.append(find_counterfactuals(self.steps, self.goal, row, self.most, self.radius, typical))
+        return counterfactuals_answer(asked, found, warnings)
 
 
 @router.post(
@@ -67,19 +83,22 @@ class FindCounterfactuals(Call):
     tags=["predictions"],
 )
 async def counterfactuals(request: Request) -> Response:
-    """Find the smallest changes of one or two features that give each row the wanted prediction."""
+    """Find the smallest changes of a few features that give each row the wanted prediction."""
     return await FindCounterfactuals(request).answer()
 
 
-def counterfactuals_answer(served: ServedModel, found: list[list[Counterfactual]]) -> Response:
+def counterfactuals_answer(asked: Asked, found: list[list[Counterfactual]], warnings: RowWarnings) -> Response:
     """Write the answer: for every row its counterfactuals."""
-    return json_response(
-        {
-            "model": served.name,
-            "version": str(served.version),
-            "counterfactuals": counterfactual_entries(served, found),
-        }
-    )
+    served = asked.served
+    document: dict[str, Any] = {
+        "model": served.name,
+        "version": str(served.version),
+        "counterfactuals": counterfactual_entries(served, found),
+        "warnings": warnings.lists(),
+    }
+    if asked.kept:
+        document["kept"] = kept_objects(asked.kept)
+    return json_response(document)
 
 
 def counterfactual_entries(served: ServedModel, found: list[list[Counterfactual]]) -> list[list[dict[str, Any]]]:
@@ -96,6 +115,8 @@ def _entry(found: Counterfactual, prediction: Any) -> dict[str, Any]:
         "prediction": prediction,
         "score": found.score,
         "distance": found.distance,
+        "plausibility": found.plausibility,
+        "radius": found.radius,
     }
 
 

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from contextlib import nullcontext
 from typing import ClassVar, TypeVar
 
 from fastapi import Request, Response
 
-from eigenserve.app.engine.explanation_parts import included
 from eigenserve.app.engine.memory import Reservation
 from eigenserve.app.engine.queue import Job, Lane, Patience
 from eigenserve.app.engine.service import service_of
 from eigenserve.app.engine.small_requests import INLINE_BYTES
-from eigenserve.app.problems import ProblemError
+from eigenserve.app.problems import MAX_FAULTS, ProblemError, invalid_all
 from eigenserve.app.registry import not_ready
 from eigenserve.app.request_state import client_of, state_of
 from eigenserve.app.wire.accept import accepted
-from eigenserve.app.wire.answers import Answer, Part, finite
+from eigenserve.app.wire.answers import Answer
 from eigenserve.app.wire.bodies import JSON, PIECE_BYTES, body_headers, check_media_type, inflate, read_body
 from eigenserve.app.wire.requests import Asked
-from eigenserve.model.arrays import FloatArray
-from eigenserve.model.explanations.explain import explain
-from eigenserve.model.explanations.groups import grouped
+from eigenserve.model.rows.warnings import RowWarnings
 
-#: Methods that are answered as predictions are; the others take a thread for themselves.
-QUICK = ("eigenvector", "integrated")
 #: A row of JSON is hardly ever longer, and one of 8 numbers in a binary form has 64. Only for the queue's account.
 BYTES_PER_ROW = {JSON: 256}
 BINARY_BYTES_PER_ROW = 64
@@ -37,10 +31,6 @@ BINARY_BYTES_PER_ROW = 64
 INLINE_WORK = 64 * 8 * 15
 #: Bytes of a sample of a body.
 SAMPLE_BYTES = 4096
-#: By how much an explanation takes longer than a prediction.
-EXPLANATION_WORK = 4
-#: Rows explained together: more would take memory, and are not faster.
-PART_ROWS = 4096
 
 T = TypeVar("T")
 
@@ -205,6 +195,24 @@ class Call(ABC):
         if (quota := self.state.get("quota")) is not None:
             quota.charge(asked.count)
 
+    def checked(self, asked: Asked, warnings: RowWarnings, start: int = 0) -> RowWarnings:
+        """Count warnings, of the rows from ``start`` on, and refuse rows where somebody is strict about their kinds.
+
+        Raises:
+            ProblemError: 422 naming rows and features.
+        """
+        if not len(warnings):
+            return warnings
+        strict = asked.strict | asked.served.model.strict | self.service.settings.strict
+        if strict and len(refused := warnings.of_kinds(strict)):
+            faults = [
+                ((*asked.loc, start + row, *((feature,) if feature else ())), f"{message} (strict)")
+                for row, feature, message in refused.faults(MAX_FAULTS)
+            ]
+            raise invalid_all(faults, len(refused))
+        self.service.metrics.warned(asked.served.name, warnings)
+        return warnings
+
     async def _run(self, lane: Lane, job: Job, work: Callable[[], T]) -> T:
         def within_time(patience: Patience) -> T:
             self.check = patience.check
@@ -223,91 +231,6 @@ class Call(ABC):
         """Return when the client has closed its connection."""
         while (await self.request.receive())["type"] != "http.disconnect":
             pass
-
-
-class PredictCall(Call):
-    """Serve a request for predictions."""
-
-    @abstractmethod
-    def write(self, asked: Asked, scores: FloatArray) -> Response:
-        """Return the answer of scores (N, O), all finite."""
-
-    async def respond(self, body: bytes) -> Response:
-        """Read, score, write."""
-        if len(body) > INLINE_BYTES:
-            return await self.sized(body, lambda: self._score(self.read(body)))
-        asked, started = self.read(body), time.monotonic()
-        if not self.is_small(asked):
-            job = Job((asked.served.name, "rows"), asked.count, asked.count, self.state["arrived"])
-            return await self.large(job, lambda: self._score(asked))
-        scores = await self.service.engine.scores(asked)
-        if (trace := self.state.get("trace")) is not None:
-            trace.part("solve", started, time.monotonic())
-        return self._write(asked, scores)
-
-    def _score(self, asked: Asked) -> Response:
-        return self._write(asked, asked.served.model.scores(asked.columns(self.check)))
-
-    def _write(self, asked: Asked, scores: FloatArray) -> Response:
-        self.count(asked, "predict")
-        response = self.write(asked, finite(asked.served, scores, asked.loc))
-        if isinstance(response, Answer):
-            self.memory.resize(self.memory.size + sum(map(len, response.pieces)))
-        return response
-
-
-class ExplainCall(Call):
-    """Serve a request for explanations."""
-
-    @abstractmethod
-    def write(self, asked: Asked, parts: Iterator[Part]) -> Response:
-        """Return the answer of explanations with finite scores, some rows at a time."""
-
-    async def respond(self, body: bytes) -> Response:
-        """Read, explain, write."""
-        begun = await self.sized(body, lambda: self._begin(self.read(body), len(body) <= INLINE_BYTES))
-        if not isinstance(begun, Asked):
-            return begun
-        if _is_cheap(begun):
-            job = Job((begun.served.name, "explained rows"), begun.count, begun.count, self.state["arrived"])
-            return await self.large(job, lambda: self._explain(begun))
-        kind = (begun.served.name, begun.method, begun.include.names, begun.baselines)
-        return await self.heavy(kind, begun.count, lambda: self._explain(begun))
-
-    def _begin(self, asked: Asked, on_loop: bool) -> Response | Asked:
-        """The answer, where an explanation costs little more than a prediction, and where it is little enough."""
-        if not _is_cheap(asked) or (on_loop and not self.is_small(asked, EXPLANATION_WORK)):
-            return asked
-        return self._explain(asked)
-
-    def _explain(self, asked: Asked) -> Response:
-        self.count(asked, "explain")
-        return self.write(asked, self._parts(asked))
-
-    def _parts(self, asked: Asked) -> Iterator[Part]:
-        """Explain some rows at a time, if that gives the same as all at once."""
-        model, columns = asked.served.model, asked.columns(self.check)
-        received = 0 if self._memory is None else self._memory.size
-        groups = model.groups if asked.groups is None else asked.groups
-        step = PART_ROWS if asked.method in QUICK else len(columns)
-        for start in range(0, len(columns), step):
-            self.check()
-            part, more = columns[start : start + step], []
-            explanation = explain(
-                model, part, asked.method, asked.target, asked.baseline, asked.reference, check=self.check
-            )
-            explanation = grouped(explanation, groups)
-            finite(asked.served, explanation.scores, asked.loc, start)
-            if asked.include.names:
-                more = included(asked.served, asked.include, part, asked.target, asked.baseline, self.check)
-            if len(columns) > step or received:
-                # Before it is written: an answer that has no room need not be made.
-                self.memory.resize(received + len(columns) * asked.served.explanation_bytes)
-            yield explanation, more
-
-
-def _is_cheap(asked: Asked) -> bool:
-    return asked.method in QUICK and not asked.include.names
 
 
 def _go_on() -> None:

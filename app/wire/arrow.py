@@ -14,7 +14,7 @@ import numpy as np
 
 from eigenserve.app.problems import ProblemError, invalid
 from eigenserve.app.wire.describe import describe
-from eigenserve.app.wire.requests import check_count
+from eigenserve.app.wire.limits import check_count
 
 #: Decompressed bytes of all batches, and characters of all texts.
 MAX_ARROW_BYTES = 96 * 2**20

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
 
 from eigenserve.app.problems import MAX_FAULTS, ProblemError, invalid, invalid_all
 from eigenserve.app.registry import ModelRegistry, ServedModel
 from eigenserve.app.wire.describe import describe
+from eigenserve.app.wire.envelope import check_envelope
 from eigenserve.app.wire.include_options import EXPLANATION_ALONE, Include, read_include
 from eigenserve.app.wire.json_rows import RowSlices
+from eigenserve.app.wire.kept import Kept, read_keep, split_kept
+from eigenserve.app.wire.limits import check_rows
 from eigenserve.app.wire.schemas.explanations import ExplainRequest
 from eigenserve.app.wire.schemas.predictions import PredictRequest, RowsRequest
 from eigenserve.model.arrays import FloatArray
@@ -24,15 +25,10 @@ from eigenserve.model.explanations.reference import Reference
 from eigenserve.model.predictor import ClassLabel
 from eigenserve.model.rows.baseline import background_columns, is_sample
 from eigenserve.model.rows.errors import InvalidRowsError, Location
+from eigenserve.model.rows.warnings import read_kinds
 
 #: Rows of a baseline: each costs as much as all of a request against one.
 MAX_SAMPLE = 100
-#: Values of one request: as Python objects each takes 32 bytes.
-MAX_CELLS = 3_000_000
-#: Values under one key of an envelope, rows aside: a fault in each is a fault to report.
-MAX_OPTIONS = 10_000
-
-S = TypeVar("S", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +45,8 @@ class Asked:
         groups: of features; None for those that the model keeps.
         include: further parts of an explanation.
         loc: where in the body the rows are.
+        strict: kinds of warnings for which the request refuses a row.
+        kept: what is handed through, by name; of rows in slices complete once they are encoded.
     """
 
     served: ServedModel
@@ -61,6 +59,8 @@ class Asked:
     reference: Reference | None = None
     groups: Groups | None = None
     include: Include = EXPLANATION_ALONE
+    strict: frozenset[str] = frozenset()
+    kept: Kept = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -113,14 +113,15 @@ def read_predict(document: Any, registry: ModelRegistry, max_rows: int) -> Asked
         ProblemError: 422 naming each fault; 404 unknown model or version; 413 too many rows.
     """
     request = check_envelope(document, PredictRequest)
-    served, rows = read_rows(request, registry, max_rows)
-    return Asked(served, rows, interval=read_level(served, request.interval))
+    asked = read_rows(request, registry, max_rows)
+    return asked if request.interval is None else replace(asked, interval=read_level(asked.served, request.interval))
 
 
 def read_explain(document: Any, registry: ModelRegistry, max_rows: int) -> Asked:
     """Check the parsed body of /explain; raises as ``read_predict``."""
     request = check_envelope(document, ExplainRequest)
-    served, rows = read_rows(request, registry, max_rows)
+    asked = read_rows(request, registry, max_rows)
+    served = asked.served
     method, target = request.method or METHODS[0], read_target(served, request.target)
     baseline, include = read_baseline(served, method, request.baseline), read_include(served, request)
     reference = read_reference(served, method, request.reference)
@@ -130,11 +131,19 @@ def read_explain(document: Any, registry: ModelRegistry, max_rows: int) -> Asked
         groups = None if request.groups is None else read_groups(served.model.features, request.groups)
     except ValueError as error:
         raise invalid(("groups",), str(error)) from None
-    return Asked(served, rows, method, target, baseline=baseline, reference=reference, groups=groups, include=include)
+    return replace(
+        asked,
+        method=method,
+        target=target,
+        baseline=baseline,
+        reference=reference,
+        groups=groups,
+        include=include,
+    )
 
 
 def read_options(options: Mapping[str, Any], registry: ModelRegistry) -> Asked:
-    """Read the model, version, method, target, reference and interval that a query names, or their defaults; no rows.
+    """Read the model, version, method, target, reference, interval and strictness that a query names; no rows.
 
     Raises:
         ProblemError: 404 unknown model or version; 422 unknown method, target, reference or level of interval.
@@ -145,37 +154,32 @@ def read_options(options: Mapping[str, Any], registry: ModelRegistry) -> Asked:
         raise invalid(("method",), f"must be one of {', '.join(METHODS)}; got {describe(method)}")
     target, interval = read_target(served, options.get("target")), read_level(served, options.get("interval"))
     reference = read_reference(served, method, options.get("reference"))
-    return Asked(served, (), method, target, interval, reference=reference)
+    strict = read_strict(options.get("strict"))
+    return Asked(served, (), method, target, interval, reference=reference, strict=strict)
 
 
-def check_envelope(document: Any, schema: type[S]) -> S:
-    """Check a parsed body against the schema that documents it; its rows are checked when they are encoded.
-
-    Raises:
-        ProblemError: 422 naming each fault.
-    """
-    if not isinstance(document, dict):
-        raise invalid(("body",), f'must be an object such as {{"instances": [...]}}; got {describe(document)}')
-    for key, value in document.items():
-        if key != "instances" and isinstance(value, list | dict | str) and len(value) > MAX_OPTIONS:
-            raise invalid((key,), f"must have at most {MAX_OPTIONS} values; got {len(value)}")
-    if len(document) > MAX_OPTIONS:
-        raise invalid(("body",), f"must have at most {MAX_OPTIONS} keys; got {len(document)}")
-    try:
-        return schema.model_validate(document)
-    except ValidationError as error:
-        raise _invalid_envelope(document, schema, error) from None
-
-
-def read_rows(
-    request: RowsRequest, registry: ModelRegistry, max_rows: int
-) -> tuple[ServedModel, list[Any] | RowSlices]:
-    """Return the model and the rows that a request names.
+def read_rows(request: RowsRequest, registry: ModelRegistry, max_rows: int) -> Asked:
+    """Return the model and the rows that a request names, what it hands through, and how strict it is.
 
     Raises:
         ProblemError: 404 unknown model or version; 422, 413 see ``check_rows``.
     """
-    return registry.find(request.model, request.version), check_rows(request.instances, max_rows, ("instances",))
+    served = registry.find(request.model, request.version)
+    rows = check_rows(request.instances, max_rows, ("instances",))
+    rows, kept = split_kept(rows, served, read_keep(request.keep))
+    return Asked(served, rows, strict=read_strict(request.strict), kept=kept)
+
+
+def read_strict(value: Any) -> frozenset[str]:
+    """Read the kinds of warnings for which a request refuses rows.
+
+    Raises:
+        ProblemError: 422.
+    """
+    try:
+        return read_kinds(value)
+    except ValueError as error:
+        raise invalid(("strict",), str(error)) from None
 
 
 def read_baseline(served: ServedModel, method: str, rows: Any) -> FloatArray | None:
@@ -219,55 +223,6 @@ def _check_comparison(key: str, method: str) -> None:
         raise invalid((key,), str(error).removeprefix(f"{key} ")) from None
 
 
-def check_rows(rows: Any, max_rows: int, loc: Location) -> list[Any] | RowSlices:
-    """Return the rows of a body, if they are a list of not too many.
-
-    Raises:
-        ProblemError: 422, 413.
-    """
-    if not isinstance(rows, list | RowSlices):
-        raise invalid(loc, f"must be a list of rows; got {describe(rows)}")
-    if not len(rows):
-        raise invalid(loc, "must have at least one row; got an empty list")
-    check_count(len(rows), max_rows)
-    return rows
-
-
-def check_columns(columns: dict[str, Any], max_rows: int, loc: Location) -> dict[str, Any]:
-    """Check columns by name: they must be lists of one length.
-
-    Raises:
-        ProblemError: 422, 413.
-    """
-    lengths = {len(values) if isinstance(values, list) else -1 for values in columns.values()}
-    if len(lengths) != 1 or min(lengths) < 1:
-        raise invalid(loc, "must have a list of values for every column, all of one length, at least 1")
-    count = lengths.pop()
-    check_count(count, max_rows)
-    check_cells(count * len(columns))
-    return columns
-
-
-def check_cells(count: int) -> None:
-    """Refuse a request of more values than one may have.
-
-    Raises:
-        ProblemError: 413.
-    """
-    if count > MAX_CELLS:
-        raise ProblemError(413, f"a request must have at most {MAX_CELLS} values: send several requests")
-
-
-def check_count(count: int, max_rows: int) -> None:
-    """Refuse a request of more rows than one may have.
-
-    Raises:
-        ProblemError: 413.
-    """
-    if count > max_rows:
-        raise ProblemError(413, f"a request must have at most {max_rows} rows; got {count}: send several requests")
-
-
 def read_target(served: ServedModel, target: Any, loc: Location = ("target",)) -> ClassLabel | None:
     """Return a class that is given as itself or as its text; None for None.
 
@@ -306,30 +261,3 @@ def read_level(served: ServedModel, level: Any) -> float | None:
 
 def _invalid_rows(loc: Location, error: InvalidRowsError) -> ProblemError:
     return invalid_all([((*loc, *place), msg) for place, msg in error.errors], error.total)
-
-
-def _invalid_envelope(document: Mapping[str, Any], schema: type[BaseModel], error: ValidationError) -> ProblemError:
-    """Return the faults that pydantic names, in the words of the other errors."""
-    faults: dict[Location, list[str]] = {}
-    for fault in error.errors(include_url=False, include_context=False)[:MAX_OPTIONS]:
-        msg = re.sub(r"^\w+ should ", "must ", fault["msg"]).replace("valid string", "text")
-        msg += f"; got {describe(fault['input'])}"
-        if fault["type"] == "missing":
-            msg = "must be given"
-        elif fault["type"] == "extra_forbidden":
-            msg = f"unknown key; the keys are {', '.join(sorted(schema.model_fields))}"
-        place = fault["loc"] if fault["type"] == "missing" else _place(document, fault["loc"])
-        faults.setdefault(place, []).append(msg)
-    return invalid_all([(place, " or ".join(msgs)) for place, msgs in faults.items()])
-
-
-def _place(document: Any, loc: Sequence[int | str]) -> Location:
-    """Return the part of pydantic's location that is in the document: behind it come the names of a union's types."""
-    place: list[int | str] = []
-    for part in loc:
-        known = isinstance(document, dict) and part in document
-        if not known and not (isinstance(document, list) and isinstance(part, int) and part < len(document)):
-            break
-        document = document[part]
-        place.append(part)
-    return tuple(place)

@@ -83,6 +83,6 @@ def test_our_own_variables_win_and_empty_ones_say_nothing():
 def test_a_wrong_value_is_reported_by_the_name_that_was_set(name, value, monkeypatch, capsys):
     monkeypatch.setenv(name, value)
     assert main(["serve"]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith(f"error: {name}: ")
-    assert told.count("\n") == 1
+    refused = capsys.readouterr().err
+    assert refused.startswith(f"error: {name}: ")
+    assert refused.count("\n") == 1

@@ -129,9 +129,9 @@ def test_prometheus_and_grafana_find_what_they_show():
     shown = set(
         re.findall(r"\beigenserve_\w+", json.dumps([p.get("targets") for p in json.loads(dashboard)["panels"]]))
     )
-    told = set(re.findall(r"^# TYPE (\w+)", Metrics().text().decode(), flags=re.MULTILINE))
+    exported = set(re.findall(r"^# TYPE (\w+)", Metrics().text().decode(), flags=re.MULTILINE))
     assert shown
-    assert {re.sub("_bucket$", "", name) for name in shown} <= told
+    assert {re.sub("_bucket$", "", name) for name in shown} <= exported
 
 
 def compose(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -64,7 +64,7 @@ def test_the_loader_of_glibc_sees_the_same_level():
     said = subprocess.run([LOADER, "--help"], capture_output=True, text=True, check=False).stdout
     levels = re.findall(r"(x86-64-v\d) \(supported", said)
     if not levels:
-        pytest.skip("this glibc does not tell the level")
+        pytest.skip("this glibc does not report the level")
     assert run().stdout.strip() == max(levels)
 
 

@@ -20,6 +20,8 @@ from eigenserve.model import ModelStore
 CONNECTIONS = 4
 ATTACK_S = 0.3
 LIVEZ_S, PREDICT_P99_S, GROWN_MB, MOST_ERROR_BYTES = 0.25, 0.5, 300, 20_000
+#: A busy machine is slow now and then; a server that is held is slow every time.
+TRIES = 4
 #: Address space beyond what the server has; more is a MemoryError, so a 500.
 SPARE_BYTES = 4 * 2**30
 #: 413 and 422 for what is too much or wrong, 503 and 504 where others have the threads.
@@ -77,10 +79,11 @@ def test_a_body_costs_no_more_than_it_may(limited: ServerProcess, group: str):
 
 def faults_of(server: ServerProcess, attack: Attack, idle_port: int) -> list[str]:
     """What an attack did that it must not."""
-    watch, statuses, largest = attack_once(server, attack, idle_port)
-    if watch.worst_livez_s > LIVEZ_S or watch.predict_p99_s > PREDICT_P99_S:
-        # A busy machine is slow now and then; a server that is held is slow again.
+    for _ in range(TRIES):
         watch, statuses, largest = attack_once(server, attack, idle_port)
+        if watch.worst_livez_s <= LIVEZ_S and watch.predict_p99_s <= PREDICT_P99_S:
+            break
+        time.sleep(1)
     assert server.process.poll() is None, attack.name
     print(
         f"{attack.name:45} {dict(statuses)} livez {watch.worst_livez_s:.3f} s, predict "

@@ -56,7 +56,7 @@ class Visit:
         self.page = self.context.new_page()
         self.page.set_default_timeout(8_000)
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        self.page.on("console", lambda told: self.troubles.append(told.text) if told.type == "error" else None)
+        self.page.on("console", lambda message: self.troubles.append(message.text) if message.type == "error" else None)
         self.page.on("request", self._asked)
 
     def _asked(self, request: Any) -> None:

@@ -1,4 +1,4 @@
-"""Load: client threads that send requests until they are told to stop, and note what came back."""
+"""Load: client threads that send requests until they are stopped, and note what came back."""
 
 from __future__ import annotations
 

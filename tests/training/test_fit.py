@@ -1,4 +1,4 @@
-"""A fit learns every task from the demo data, tells what it did, and gives the same bytes every time."""
+"""A fit learns every task from the demo data, reports what it did, and gives the same bytes every time."""
 
 from pathlib import Path
 
@@ -28,8 +28,8 @@ def table(name, rows=None, seed=0):
     return frame if rows is None else frame.sample(rows, random_state=seed, ignore_index=True)
 
 
-def quick(frame, target, **told):
-    return fit(frame, target, make_settings({**QUICK, **told})).model
+def quick(frame, target, **options):
+    return fit(frame, target, make_settings({**QUICK, **options})).model
 
 
 def simple(rows=200, seed=0, **columns):
@@ -48,7 +48,7 @@ def assert_explains(model, frame):
 # A test set is worth having only if the model has not seen it: each fit gets half of a slice. The bounds lie
 # halfway between knowing nothing and what the fit reaches.
 @pytest.mark.parametrize(
-    ("name", "rows", "target", "told", "task", "metric", "bound"),
+    ("name", "rows", "target", "options", "task", "metric", "bound"),
     [
         ("california_housing_train.csv", 2000, "median_house_value", {}, "regression", "r2", 0.6),
         ("titanic.csv", None, "survived", {"exclude": ["alive"]}, "binary", "auc", 0.8),
@@ -61,11 +61,11 @@ def assert_explains(model, frame):
     ],
     ids=["housing", "titanic", "adult", "penguins", "siblings"],
 )
-def test_every_task_is_learnt_from_a_slice_of_the_demo_data(name, rows, target, told, task, metric, bound):
+def test_every_task_is_learnt_from_a_slice_of_the_demo_data(name, rows, target, options, task, metric, bound):
     frame = table(name, rows)
     train = frame.sample(frac=0.5, random_state=1)
     test = frame.drop(train.index)
-    fitted = fit(train, target, make_settings({"members": 2, "budget": 1.0, **told}))
+    fitted = fit(train, target, make_settings({"members": 2, "budget": 1.0, **options}))
     assert fitted.model.task == task
     metrics = evaluate(fitted.model, test).metrics
     assert metrics.rows == len(test)
@@ -73,8 +73,8 @@ def test_every_task_is_learnt_from_a_slice_of_the_demo_data(name, rows, target, 
     assert fitted.model.card["metrics"]["out_of_fold"][metric] > bound
     found = assert_explains(fitted.model, test)
     # Every feature that varies, a categorical one too, has one contribution under its own name.
-    chosen = told.get("features", train.columns)
-    varying = [c for c in chosen if c != target and c not in told.get("exclude", ())]
+    chosen = options.get("features", train.columns)
+    varying = [c for c in chosen if c != target and c not in options.get("exclude", ())]
     single = [term for term in found.terms if " & " not in term]
     assert set(single) <= set(varying)
     assert len(found.terms) == len(set(found.terms))
@@ -198,15 +198,15 @@ def test_a_target_or_feature_of_any_scale_is_learnt_as_well(scale, shift):
     assert np.abs(total - found.score).max() <= 1e-13 * np.abs(scaled["y"]).max()
 
 
-@pytest.mark.parametrize("told", [{"curves": "linear"}, {"pairs": "none"}], ids=["one-candidate", "several"])
-def test_a_fit_of_given_length_is_judged_on_a_fourth_of_many_rows(told):
+@pytest.mark.parametrize("options", [{"curves": "linear"}, {"pairs": "none"}], ids=["one-candidate", "several"])
+def test_a_fit_of_given_length_is_judged_on_a_fourth_of_many_rows(options):
     frame = simple(6000)
-    fitted = fit(frame, "y", make_settings({**QUICK, "epochs": 5, **told}))
+    fitted = fit(frame, "y", make_settings({**QUICK, "epochs": 5, **options}))
     card = fitted.model.card
     assert (card["training"]["rows"], card["metrics"]["out_of_fold"]["rows"]) == (6000, 1500)
     assert len(fitted.scores) == len(fitted.target.values) == len(fitted.weight) == 1500
     assert len(fitted.columns) == 6000
-    # The noise is 1; what was held out is told by members like those of the model, but not by these.
+    # The noise is 1; what was held out is predicted by members like those of the model, but not by these.
     assert 0.9 < card["metrics"]["out_of_fold"]["rmse"] < 1.2
     held = fitted.model.predict(frame)[:, None]
     assert not np.isin(fitted.scores, held).any()
@@ -239,7 +239,7 @@ def test_labels_of_classes_keep_their_types():
 
 
 @pytest.mark.parametrize(
-    ("frame", "target", "told", "message"),
+    ("frame", "target", "options", "message"),
     [
         (simple(), "z", {}, "no column 'z'; the columns are x, y"),
         (simple(10), "y", {}, "at least 20 rows are needed; got 10"),
@@ -261,9 +261,9 @@ def test_labels_of_classes_keep_their_types():
         (simple(), "y", {"pairs": "x:y"}, "pairs: no feature 'y'"),
     ],
 )
-def test_what_cannot_be_trained_on_is_reported(frame, target, told, message):
+def test_what_cannot_be_trained_on_is_reported(frame, target, options, message):
     with pytest.raises(UserError, match=message) as caught:
-        quick(frame, target, **told)
+        quick(frame, target, **options)
     assert "\n" not in str(caught.value)
 
 
@@ -275,7 +275,7 @@ def test_an_infinity_among_the_rows_is_reported_with_its_place_and_counts_as_mis
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("options", "message"),
     [
         ({"dim": 0}, "dim must be at least 1; got 0"),
         ({"dim": 1000}, "dim must be at most 512; got 1000"),
@@ -311,7 +311,7 @@ def test_an_infinity_among_the_rows_is_reported_with_its_place_and_counts_as_mis
     ],
     ids=str,
 )
-def test_an_impossible_setting_is_reported(told, message):
+def test_an_impossible_setting_is_reported(options, message):
     with pytest.raises(UserError, match=message) as caught:
-        make_settings(told)
+        make_settings(options)
     assert "\n" not in str(caught.value)

@@ -100,12 +100,23 @@ def read_columns(frame: pd.DataFrame, options: ReadingOptions | None = None) -> 
         # What one column proves, others with either meaning share.
         for name in frame.columns:
             columns[str(name)] = read_column(frame[name], options, hint=",")
-    read = {name: column.values for name, column in columns.items()}
+    read = {name: _in_order(column.values, frame[name].dtype) for name, column in columns.items()}
     return Columns(
         pd.DataFrame(read, index=frame.index) if read else frame,
         {name: column.reading for name, column in columns.items() if column.reading != PLAIN},
         tuple(note for column in columns.values() for note in column.notes),
     )
+
+
+def _in_order(values: pd.Series, dtype: Any) -> pd.Series:
+    """Return the texts of a column that has an order with this order; others as they are."""
+    if not isinstance(dtype, pd.CategoricalDtype) or not dtype.ordered:
+        return values
+    order = [category_key(category) for category in dtype.categories]
+    texts = values.map(category_key, na_action="ignore")
+    if len(set(order)) < len(order) or not set(texts.dropna()) <= set(order):
+        return values
+    return texts.astype(pd.CategoricalDtype(order, ordered=True))
 
 
 def read_column(

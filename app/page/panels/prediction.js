@@ -33,6 +33,9 @@ export class PredictionPanel {
     const classes = this.#card.classes.length > 0;
     say(byId("prediction"), classes ? String(prediction.label) : numberText(this.#card, prediction));
     this.#showInterval();
+    const warnings = explanation.warnings.map(({ feature, message }) => (feature ? `${feature} ${message}` : message));
+    byId("warnings").hidden = warnings.length === 0;
+    say(byId("warnings"), warnings.length ? `Beware: ${warnings.join("; ")}.` : "");
     if (!classes) return;
     const explained = explainedClass(this.#card, target, prediction);
     for (const [key, { row, bar, text }] of this.#rows) {

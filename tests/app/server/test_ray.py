@@ -79,7 +79,7 @@ def wait_for(what, deadline_s: float):
 
 
 class Load:
-    """Clients that predict and explain one after the other, until they are told to stop."""
+    """Clients that predict and explain one after the other, until they are stopped."""
 
     def __init__(self, url: str) -> None:
         self.answers: list[tuple[str, int, str]] = []
@@ -131,11 +131,11 @@ def test_no_request_fails_while_a_replica_is_killed_and_a_version_is_rolled(tmp_
             stderr=errors,
             text=True,
         )
-    told: list[str] = []
-    listener = threading.Thread(target=_listen, args=(driver, told), daemon=True)
+    printed: list[str] = []
+    listener = threading.Thread(target=_listen, args=(driver, printed), daemon=True)
     listener.start()
     try:
-        wait_for(lambda: driver.poll() is not None or "released 1\n" in told, START_S)
+        wait_for(lambda: driver.poll() is not None or "released 1\n" in printed, START_S)
         assert driver.poll() is None, log.read_text()[-3000:]
         assert len(replica_pids(name)) == REPLICAS
         with Load(url) as load:
@@ -149,7 +149,7 @@ def test_no_request_fails_while_a_replica_is_killed_and_a_version_is_rolled(tmp_
             store.save("price", make_model(seed=2))
             driver.stdin.write("2\n")
             driver.stdin.flush()
-            wait_for(lambda: "released 2\n" in told, 120)
+            wait_for(lambda: "released 2\n" in printed, 120)
             rolled = len(load.answers)
             wait_for(lambda: len(load.answers) > rolled + 200, 60)
         counts = Counter((path, version) for path, _, version in load.answers)
@@ -198,6 +198,6 @@ def test_the_deployment_file_and_the_builder_know_the_same_arguments():
     assert done.stdout.startswith("unknown arguments: replica; there are release, "), done.stderr
 
 
-def _listen(driver: subprocess.Popen[str], told: list[str]) -> None:
+def _listen(driver: subprocess.Popen[str], printed: list[str]) -> None:
     for line in driver.stdout:
-        told.append(line)
+        printed.append(line)

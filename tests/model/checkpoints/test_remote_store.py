@@ -1,4 +1,4 @@
-"""Stores behind fsspec URLs: versions appear whole, copies are checked, and damage is told."""
+"""Stores behind fsspec URLs: versions appear whole, copies are checked, and damage is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Eigencurves keep their identity through crossings, and tell them from avoided ones."""
+"""Eigencurves keep their identity through crossings, and are kept apart from avoided ones."""
 
 import numpy as np
 import pytest

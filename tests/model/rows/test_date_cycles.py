@@ -93,13 +93,13 @@ def test_a_cycle_stands_behind_its_date(features, rule):
 
 
 @pytest.mark.parametrize(
-    ("told", "rule"),
+    ("options", "rule"),
     [
         ({"source": "when"}, "unknown date or cycle"),
         ({"source": "when", "cycle": "tide"}, "unknown date or cycle"),
         ({"source": "when", "cycle": "hour", "kind": "boolean"}, "must be numeric"),
     ],
 )
-def test_an_unknown_cycle_is_refused(told, rule):
+def test_an_unknown_cycle_is_refused(options, rule):
     with pytest.raises(ValueError, match=rule):
-        Feature(**{"name": "x", "kind": "numeric", "typical": 0.0, **told})
+        Feature(**{"name": "x", "kind": "numeric", "typical": 0.0, **options})

@@ -70,7 +70,7 @@ def test_slopes_of_bends_are_the_adjoint(bend, rise):
 
 
 @pytest.mark.parametrize(
-    ("told", "eig_idx"),
+    ("options", "eig_idx"),
     [
         ({"convex": ["x"]}, 4),
         ({"concave": ["x"]}, 0),
@@ -79,11 +79,11 @@ def test_slopes_of_bends_are_the_adjoint(bend, rise):
         ({"concave": ["z"], "monotone": "z=-"}, 0),
     ],
 )
-def test_a_convex_or_concave_score_is_so_for_every_row(told, eig_idx):
+def test_a_convex_or_concave_score_is_so_for_every_row(options, eig_idx):
     frame = bowl()
-    model = fit(frame, "y", make_settings({**QUICK, **told})).model
+    model = fit(frame, "y", make_settings({**QUICK, **options})).model
     assert model.ensemble.eig_idx == eig_idx
-    names, shape = (told["convex"], "convex") if "convex" in told else (told["concave"], "concave")
+    names, shape = (options["convex"], "convex") if "convex" in options else (options["concave"], "concave")
     proved = model.card["certificates"]["curved"]
     assert proved == dict.fromkeys(names, shape)
     assert curved_certificate(model, proved) == proved
@@ -94,19 +94,19 @@ def test_a_convex_or_concave_score_is_so_for_every_row(told, eig_idx):
             scores = model.predict(pd.DataFrame([row] * 101).assign(**{name: line}))
             bends = np.diff(scores, 2)
             assert ((bends if shape == "convex" else -bends) > -1e-9).all()
-            if told.get("monotone") == f"{name}=-":
+            if options.get("monotone") == f"{name}=-":
                 assert (np.diff(scores) < 1e-12).all()
 
 
 def test_a_convex_effect_is_learnt_as_well():
-    frame, told = bowl(2000), {**QUICK, "budget": 2.0}
-    shaped = fit(frame.drop(columns="gaps"), "y", make_settings({**told, "convex": ["x"]})).model
+    frame, options = bowl(2000), {**QUICK, "budget": 2.0}
+    shaped = fit(frame.drop(columns="gaps"), "y", make_settings({**options, "convex": ["x"]})).model
     # The noise is 0.2; a straight line along x would leave 0.9.
     assert evaluate(shaped, bowl(1000, 1)).metrics.values["rmse"] < 0.3
 
 
 @pytest.mark.parametrize(
-    ("told", "most"),
+    ("options", "most"),
     [
         ({}, {"x": 1.5, "town": 0.4}),
         ({"monotone": "z=-"}, {"z": 0.7}),
@@ -116,15 +116,15 @@ def test_a_convex_effect_is_learnt_as_well():
         ({}, {"gaps": 0.5}),
     ],
 )
-def test_no_row_moves_faster_than_its_cap(told, most):
+def test_no_row_moves_faster_than_its_cap(options, most):
     frame = bowl()
-    settings = make_settings({**QUICK, **told, "max_strength": most})
+    settings = make_settings({**QUICK, **options, "max_strength": most})
     model = fit(frame, "y", settings).model
     assert model.card["certificates"]["max_strength"] == most
     strengths = feature_strengths(model)
-    free = feature_strengths(fit(frame, "y", make_settings({**QUICK, **told})).model)
+    free = feature_strengths(fit(frame, "y", make_settings({**QUICK, **options})).model)
     for name, value in most.items():
-        # Capped by what it was, and not by more than it was told.
+        # Capped by what it was, and not by more than was asked.
         assert 0.5 * value < strengths[name] <= value < free[name]
     if "x" in most:
         line = np.linspace(frame["x"].min(), frame["x"].max(), 201)
@@ -152,7 +152,7 @@ def test_a_capped_classifier_keeps_its_cap():
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("options", "message"),
     [
         ({"convex": ["x"], "concave": ["z"]}, "cannot be in one model"),
         ({"convex": ["x"], "eig_idx": 2}, "convex needs eig_idx 4; got 2"),
@@ -164,16 +164,16 @@ def test_a_capped_classifier_keeps_its_cap():
         ({"convex": ["x"], "pairs": "x:z"}, "'x' must be convex, concave or capped"),
     ],
 )
-def test_impossible_shapes_are_reported(told, message):
+def test_impossible_shapes_are_reported(options, message):
     with pytest.raises(UserError, match=message):
-        fit(bowl(100), "y", make_settings({**QUICK, **told}))
+        fit(bowl(100), "y", make_settings({**QUICK, **options}))
 
 
 def test_the_command_line_takes_shapes(tmp_path, capsys):
     bowl(300).to_csv(tmp_path / "bowl.csv", index=False)
-    told = ["--convex", "x", "--max-strength", "z=1,town=0.5", "--members", "1", "--budget", "0.1", "--dim", "3"]
+    options = ["--convex", "x", "--max-strength", "z=1,town=0.5", "--members", "1", "--budget", "0.1", "--dim", "3"]
     folder = tmp_path / "store"
-    assert main(["fit", str(tmp_path / "bowl.csv"), "--target", "y", "--store", str(folder), *told]) == 0
+    assert main(["fit", str(tmp_path / "bowl.csv"), "--target", "y", "--store", str(folder), *options]) == 0
     report = (folder / "bowl" / "1" / "report.html").read_text()
     assert "the score is convex" in report
     assert "the score changes by at most" in report

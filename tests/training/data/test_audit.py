@@ -1,4 +1,4 @@
-"""The audit tells what is wrong with a table, and says nothing of tables that are as they should be."""
+"""The audit reports what is wrong with a table, and says nothing of tables that are as they should be."""
 
 import time
 from pathlib import Path

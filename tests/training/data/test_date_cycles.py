@@ -80,13 +80,18 @@ def test_contributions_name_the_cycles(model, sales):
     np.testing.assert_allclose(explained.baseline + explained.contributions.sum(axis=1), explained.score, atol=1e-9)
 
 
-def test_a_counterfactual_changes_no_date_whose_cycles_count(model, sales):
+def test_a_counterfactual_changes_a_date_by_whole_days_with_its_cycles(model, sales):
     row = sales.drop(columns="sold").iloc[0].to_dict()
     wanted = {"above": float(model.predict([row])[0]) + 0.01}
-    for found in model.counterfactuals([row], wanted)[0]:
-        assert set(found.changes) == {"size"}
+    for one in model.counterfactuals([row], wanted)[0]:
+        assert set(one.changes) <= {"size", WHEN}
+        if WHEN in one.changes:
+            before, after = one.changes[WHEN]
+            assert before[11:] == after[11:]
+        changed = {**row, **{name: after for name, (_, after) in one.changes.items()}}
+        assert model.predict([changed])[0] >= wanted["above"]
     for name, ends in ((WHEN, ("2021-01-01", "2021-02-01")), (CYCLES[0], (9.0, 17.0))):
-        with pytest.raises(ValueError, match="has no range: a date and its cycles never change"):
+        with pytest.raises(ValueError, match="has no range: a date and its cycles change together"):
             model.counterfactuals([row], wanted, ranges={name: ends})
 
 
@@ -123,13 +128,13 @@ def test_batches_are_scored_from_the_date_alone(model, sales):
 
 
 def test_an_estimator_counts_columns_not_cycles(model, sales, tmp_path):
-    told = SpectralRegressor(budget=1.0, members=1).fit(sales.drop(columns="sold"), sales.sold)
-    assert told.n_features_in_ == 2
-    told.save(tmp_path, "sales")
+    dated = SpectralRegressor(budget=1.0, members=1).fit(sales.drop(columns="sold"), sales.sold)
+    assert dated.n_features_in_ == 2
+    dated.save(tmp_path, "sales")
     again = SpectralRegressor.from_checkpoint(tmp_path / "sales")
     assert list(again.feature_names_in_) == [WHEN, "size"]
     rows = sales.drop(columns="sold")[:20]
-    np.testing.assert_array_equal(again.predict(rows), told.predict(rows))
+    np.testing.assert_array_equal(again.predict(rows), dated.predict(rows))
 
 
 def test_a_served_model_asks_for_the_date_alone(model, sales):

@@ -165,7 +165,7 @@ def test_counts_are_learnt_by_their_deviance():
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("options", "message"),
     [
         ({"members": 0}, "members must be at least 1; got 0"),
         ({"loss": "cubic"}, "loss must be one of"),
@@ -175,10 +175,10 @@ def test_counts_are_learnt_by_their_deviance():
         ({"budget": -1.0}, "budget must be above 0"),
     ],
 )
-def test_a_wrong_parameter_is_refused_when_fitting(told, message):
+def test_a_wrong_parameter_is_refused_when_fitting(options, message):
     X, y = load_diabetes(return_X_y=True)
     with pytest.raises(ValueError, match=message):
-        SpectralRegressor(**{**QUICK, **told}).fit(X, y)
+        SpectralRegressor(**{**QUICK, **options}).fit(X, y)
 
 
 def test_a_column_of_decimals_is_one_of_numbers():

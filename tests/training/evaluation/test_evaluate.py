@@ -52,28 +52,28 @@ def drawn(task, rows=500, seed=0):
 def test_metrics_are_those_of_scikit_learn(task):
     scorer, scores, target, weight = drawn(task)
     found = score_metrics(scorer, scores, target, weight).values
-    told = {"sample_weight": weight}
+    weighted = {"sample_weight": weight}
     y = target.values
     if task in ("binary", "multiclass"):
         p = scorer.probabilities(scores)
         ranking = p[:, 1] if task == "binary" else p
         expected = {
-            "log_loss": sk.log_loss(y, p, **told),
-            "accuracy": sk.accuracy_score(y, p.argmax(axis=1), **told),
-            "auc": sk.roc_auc_score(y, ranking, multi_class="ovr", **told),
+            "log_loss": sk.log_loss(y, p, **weighted),
+            "accuracy": sk.accuracy_score(y, p.argmax(axis=1), **weighted),
+            "auc": sk.roc_auc_score(y, ranking, multi_class="ovr", **weighted),
         }
         if task == "binary":
-            expected["brier"] = sk.brier_score_loss(y, p[:, 1], **told)
+            expected["brier"] = sk.brier_score_loss(y, p[:, 1], **weighted)
     else:
         p = scorer.values(scores)
         expected = {
-            "rmse": sk.root_mean_squared_error(y, p, **told),
-            "mae": sk.mean_absolute_error(y, p, **told),
-            "r2": sk.r2_score(y, p, **told),
+            "rmse": sk.root_mean_squared_error(y, p, **weighted),
+            "mae": sk.mean_absolute_error(y, p, **weighted),
+            "r2": sk.r2_score(y, p, **weighted),
         }
         if task == "poisson":
-            expected["deviance"] = sk.mean_poisson_deviance(y, p, **told)
-            expected["d2"] = sk.d2_tweedie_score(y, p, power=1, **told)
+            expected["deviance"] = sk.mean_poisson_deviance(y, p, **weighted)
+            expected["d2"] = sk.d2_tweedie_score(y, p, power=1, **weighted)
     found = {name: value for name, value in found.items() if name != "ece"}  # scikit-learn has none
     # 500 terms are summed in another order.
     assert found == pytest.approx(expected, rel=1e-12)

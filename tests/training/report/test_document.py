@@ -51,8 +51,8 @@ def rows(task):
 def report(request):
     """(task, fitted, page) of a fit with a pair and test rows."""
     task, frame = request.param, rows(request.param)
-    told = {"task": task, "pairs": [[NASTY, "town"], [NASTY, "income"]]}
-    fitted = fit(frame.head(250), "y", make_settings({**QUICK, **told}))
+    options = {"task": task, "pairs": [[NASTY, "town"], [NASTY, "income"]]}
+    fitted = fit(frame.head(250), "y", make_settings({**QUICK, **options}))
     return task, fitted, written(fitted, frame)
 
 

@@ -16,7 +16,7 @@ QUICK = {"budget": 1.0, "members": 2}
 
 
 def _products(rows: int = 1500, noise: float = 0.1) -> pd.DataFrame:
-    """A price that is a product of what its features tell."""
+    """A price that is a product of one function per feature."""
     rng = np.random.default_rng(0)
     size, grade = rng.normal(size=rows), rng.choice(list("abcd"), rows)
     factor = pd.Series(grade).map({"a": 0.3, "b": 0.8, "c": 1.5, "d": 4.0}).to_numpy()
@@ -64,7 +64,7 @@ def test_the_logarithm_is_taken_where_it_is_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("told", "rule"),
+    ("options", "rule"),
     [
         ({"link": "log"}, "at least 0 everywhere"),
         ({"link": "log", "task": "poisson"}, "link log needs the task regression; the task is poisson"),
@@ -76,19 +76,19 @@ def test_the_logarithm_is_taken_where_it_is_asked_for():
         ({"link": "log", "concave": ["x"]}, "excludes concave and capped"),
     ],
 )
-def test_a_link_or_loss_that_makes_no_sense_is_refused(told, rule):
+def test_a_link_or_loss_that_makes_no_sense_is_refused(options, rule):
     frame = pd.DataFrame({"x": np.linspace(0.0, 1.0, 100)}).assign(y=lambda f: f.x.round(1) - 0.5)
-    if told.get("task") == "poisson":
+    if options.get("task") == "poisson":
         frame["y"] += 1.0
     with pytest.raises(UserError, match=rule):
-        fit(frame, "y", make_settings({**QUICK, **told}))
+        fit(frame, "y", make_settings({**QUICK, **options}))
 
 
 def test_an_estimator_takes_its_link(tmp_path):
     frame = _products(300)
-    told = SpectralRegressor(link="log", budget=0.2, members=1, dim=4).fit(frame[["size"]], frame.price)
-    assert told.model_.link == "exp"
-    told.save(tmp_path, "price")
+    priced = SpectralRegressor(link="log", budget=0.2, members=1, dim=4).fit(frame[["size"]], frame.price)
+    assert priced.model_.link == "exp"
+    priced.save(tmp_path, "price")
     assert SpectralRegressor.from_checkpoint(tmp_path / "price").link == "log"
     plain = SpectralRegressor(link="identity", budget=0.2, members=1, dim=4).fit(frame[["size"]], frame.price)
     assert plain.model_.link == "identity"
@@ -100,11 +100,11 @@ def test_an_interrupt_while_links_are_compared_ends_the_fit(monkeypatch):
     """Nothing is known yet that a fit could go on with."""
     trained, train = [], Workbench.train
 
-    def interrupted(*told, **more):
-        trained.append(told)
+    def interrupted(*given, **more):
+        trained.append(given)
         if len(trained) == 3:
             raise KeyboardInterrupt
-        return train(*told, **more)
+        return train(*given, **more)
 
     monkeypatch.setattr(Workbench, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -1,0 +1,48 @@
+"""Serve requests for predictions: read, score, write."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+
+from fastapi import Response
+
+from eigenserve.app.engine.calls import Call
+from eigenserve.app.engine.queue import Job
+from eigenserve.app.engine.small_requests import INLINE_BYTES
+from eigenserve.app.wire.answers import Answer, Scored, finite
+from eigenserve.app.wire.requests import Asked
+from eigenserve.model.arrays import FloatArray
+
+
+class PredictCall(Call):
+    """Serve a request for predictions."""
+
+    @abstractmethod
+    def write(self, asked: Asked, scored: Scored) -> Response:
+        """Return the answer of what was computed."""
+
+    async def respond(self, body: bytes) -> Response:
+        """Read, score, write."""
+        if len(body) > INLINE_BYTES:
+            return await self.sized(body, lambda: self._score(self.read(body)))
+        asked, started = self.read(body), time.monotonic()
+        if not self.is_small(asked):
+            job = Job((asked.served.name, "rows"), asked.count, asked.count, self.state["arrived"])
+            return await self.large(job, lambda: self._score(asked))
+        columns, scores = await self.service.engine.scores(asked)
+        if (trace := self.state.get("trace")) is not None:
+            trace.part("solve", started, time.monotonic())
+        return self._write(asked, columns, scores)
+
+    def _score(self, asked: Asked) -> Response:
+        columns = asked.columns(self.check)
+        return self._write(asked, columns, asked.served.model.scores(columns))
+
+    def _write(self, asked: Asked, columns: FloatArray, scores: FloatArray) -> Response:
+        self.count(asked, "predict")
+        warnings = self.checked(asked, asked.served.model.checks.warnings(columns))
+        response = self.write(asked, Scored(columns, finite(asked.served, scores, asked.loc), warnings))
+        if isinstance(response, Answer):
+            self.memory.resize(self.memory.size + sum(map(len, response.pieces)))
+        return response
