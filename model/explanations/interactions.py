@@ -22,11 +22,11 @@ from math import factorial
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.eigensolvers import eigh_tridiagonal
 from eigenserve.model.explanations.shapley import coalition_scores, differing
+from eigenserve.model.kernels.compiled import kernel
 from eigenserve.model.matrices.tridiagonal import times
 from eigenserve.model.predictor import Output, Predictor
 
@@ -127,7 +127,7 @@ def _second_derivatives(predictor: Predictor, output: Output, row: FloatArray) -
     return out
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def _weigh_pairs(scores: Any, count: int, share: Any) -> Any:
     values = np.zeros((count, count))
     for coalition in range(len(scores)):

@@ -15,11 +15,11 @@ from math import factorial
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.eigensolvers.cpu import solve_eigenvalues
+from eigenserve.model.kernels.compiled import kernel
 from eigenserve.model.kernels.threads import for_ranges
 from eigenserve.model.matrices.ensemble import SpectralEnsemble
 
@@ -161,7 +161,7 @@ def coalition_scores(
     return scores
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def _coalitions(base: Any, single: Any, double: Any, pairs: Any, first: int, low: int, out: Any) -> None:
     """Write entries of the matrices of coalitions first ... first + 2^low - 1."""
     start = out[0]
@@ -189,7 +189,7 @@ def _coalitions(base: Any, single: Any, double: Any, pairs: Any, first: int, low
                         row[k] += step[k]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def _weigh(scores: Any, count: int, share: Any) -> Any:
     values = np.zeros(count)
     for coalition in range(len(scores)):
