@@ -16,6 +16,7 @@ from eigenserve.app.wire.answers import json_response
 from eigenserve.app.wire.bodies import parse_json
 from eigenserve.app.wire.envelope import check_envelope
 from eigenserve.app.wire.json_rows import check_parsed_size, parse_large
+from eigenserve.app.wire.limits import check_rows
 from eigenserve.app.wire.requests import Asked
 from eigenserve.app.wire.schemas.drift import (
     DriftResponse,
@@ -146,8 +147,9 @@ class OutcomesCall(Call):
         counted = len(joined) - len(unknown)
         return json_response({"counted": counted, "forwarded": forwarded, "unknown": len(unknown) - forwarded})
 
-    def _settle_rows(self, request: OutcomesRequest, rows: list[Any]) -> Response:
+    def _settle_rows(self, request: OutcomesRequest, rows: Any) -> Response:
         served = self.service.registry.find(request.model, request.version)
+        rows = check_rows(rows, self.service.settings.max_rows, ("instances",))
         if len(rows) != len(request.outcomes):
             raise invalid(("outcomes",), f"must be one for each row, {len(rows)}; got {len(request.outcomes)}")
         asked = Asked(served, rows)

@@ -206,3 +206,9 @@ def test_a_wrong_path_or_method_is_a_problem_too(server: ServerProcess, method, 
     check(server, answer, status, "", None)
     # In whatever order: the framework keeps them as a set.
     assert set(answer.headers.get("Allow", "").replace(",", "").split()) == set(allow.split())
+
+
+@pytest.mark.parametrize("instances", [False, 0, "", {}, [], {"age": 1}])
+def test_outcomes_of_what_is_not_a_list_of_rows_are_refused(server: ServerProcess, instances: object):
+    answer = server.client.post("/outcomes", json={"instances": instances, "outcomes": [1]})
+    assert answer.status_code == 422, answer.text
