@@ -75,7 +75,9 @@ class ExplainCall(Call):
             if len(columns) > step or received:
                 # Before it is written: an answer that has no room need not be made.
                 self.memory.resize(received + len(columns) * asked.served.explanation_bytes)
-            yield Part(explanation, more, warnings[rows].joined(unstable), rows)
+            found = warnings[rows].joined(unstable)
+            self.record(asked, part, explanation.scores, found, start, explanation, asked.how)
+            yield Part(explanation, more, found, rows)
 
 
 def _is_cheap(asked: Asked) -> bool:

@@ -42,7 +42,9 @@ class PredictCall(Call):
     def _write(self, asked: Asked, columns: FloatArray, scores: FloatArray) -> Response:
         self.count(asked, "predict")
         warnings = self.checked(asked, asked.served.model.checks.warnings(columns))
-        response = self.write(asked, Scored(columns, finite(asked.served, scores, asked.loc), warnings))
+        scored = Scored(columns, finite(asked.served, scores, asked.loc), warnings)
+        self.record(asked, columns, scores, warnings)
+        response = self.write(asked, scored)
         if isinstance(response, Answer):
             self.memory.resize(self.memory.size + sum(map(len, response.pieces)))
         return response

@@ -13,6 +13,8 @@ from eigenserve.app.engine.onnx_files import OnnxFiles
 from eigenserve.app.engine.queue import Lane
 from eigenserve.app.engine.small_requests import HEAVY_AT_ONCE, LARGE_AT_ONCE, Engine
 from eigenserve.app.observability.metrics import Metrics
+from eigenserve.app.observability.records import open_recorder
+from eigenserve.app.observability.records.recorder import Recorder
 from eigenserve.app.registry import ModelRegistry, StoreWatch
 from eigenserve.app.settings import Settings
 from eigenserve.model.checkpoints.locations import open_store
@@ -37,6 +39,7 @@ class Service:
         metrics: what Prometheus reads.
         onnx_files: models as ONNX files.
         store: what loads and watches the models.
+        recorder: what records decisions, once the service has started; None for nobody.
         load_first: whether the server waits for the models before it takes connections.
         draining: no new work is wanted.
     """
@@ -62,6 +65,7 @@ class Service:
         self.memory = MemoryBudget(settings.max_memory_bytes)
         self.onnx_files = OnnxFiles(settings.deadline_s)
         self.store = StoreWatch(self.registry, settings.watch_interval_s, collect_less_garbage)
+        self.recorder: Recorder | None = None
         self.load_first = False
         self.draining = False
 
@@ -79,6 +83,7 @@ class Service:
     async def start(self) -> None:
         """Begin to load the models, and then to watch the store."""
         set_num_threads(self.settings.threads or max(1, num_threads() // self.settings.workers))
+        self.recorder = open_recorder(self.settings, self.metrics.records_dropped.inc)
         await self.store.start(wait=self.load_first)
         self._trimming = asyncio.create_task(self._trim())
 
@@ -88,6 +93,8 @@ class Service:
         await self.store.stop()
         self.engine.close()
         self.onnx_files.close()
+        if self.recorder is not None:
+            await asyncio.to_thread(self.recorder.close, self.settings.drain_timeout_s)
 
     async def _trim(self) -> None:
         trimmer = Trimmer()

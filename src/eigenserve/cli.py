@@ -11,6 +11,7 @@ from typing import NoReturn
 from eigenserve import __version__
 from eigenserve.app.batch.command import add_score
 from eigenserve.app.cli import add_new_key, add_serve
+from eigenserve.app.observability.records.command import add_records
 from eigenserve.errors import EigenserveError, UserError
 from eigenserve.training.commands.curvature import add_curvature
 from eigenserve.training.commands.evaluate import add_evaluate
@@ -38,6 +39,7 @@ EXTRAS = {
     "torch": {"torch"},
     "onnx": {"onnx", "onnxruntime"},
     "store": {"fsspec", "s3fs"},
+    "records": {"cryptography"},
     "jwt": {"jwt"},
     "plot": {"matplotlib"},
     "ray": {"ray"},
@@ -82,7 +84,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser = _Parser(prog, description="Train, serve and explain tabular models whose prediction is an eigenvalue.")
     parser.add_argument("--version", action="version", version=f"eigenserve {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (add_fit, add_evaluate, add_reference, add_export, add_curvature, add_serve, add_new_key, add_score):
+    for add in (add_fit, add_evaluate, add_reference, add_export, add_curvature, add_serve, add_new_key, add_score, add_records):
         add(commands)
     kernels = commands.add_parser(
         "kernels",
