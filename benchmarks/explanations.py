@@ -109,7 +109,7 @@ def _counterfactuals(model: SpectralModel, columns: FloatArray) -> None:
 def _on_grid(
     model: SpectralModel, row: FloatArray, which: tuple[int, ...], sign: float, goal: float, within: float
 ) -> float:
-    """The least distance on a grid over one or two features at which the goal is reached."""
+    """Return the least distance on a grid over the possible values of one or two features at which it is reached."""
     here = model.features.coordinates(row[None])[0]
     axes = []
     for i in which:
@@ -124,7 +124,14 @@ def _on_grid(
     changed = np.tile(row, (len(places), 1))
     for k, i in enumerate(which):
         feature = model.features.features[i]
-        changed[:, i] = np.clip(feature.value(places[:, k]), feature.low, feature.high)
+        values = np.clip(feature.value(places[:, k]), feature.low, feature.high)
+        if feature.step:
+            values = feature.multiples(np.round(values / feature.step))
+        changed[:, i] = values
+    # Of rounded places, those that still move every feature.
+    moved = (changed[:, list(which)] != row[list(which)]).all(axis=1)
+    changed = changed[moved]
+    away = np.abs(model.features.coordinates(changed) - here)[:, list(which)].sum(axis=1)
     good = sign * (model.scores(changed)[:, 0] - goal) >= 0.0
     return float(away[good].min(initial=np.inf))
 

@@ -17,6 +17,7 @@ from eigenserve.model.arrays import FloatArray
 from eigenserve.model.certificates.reach import default_radii
 from eigenserve.model.counterfactuals.allowed_changes import Steps
 from eigenserve.model.counterfactuals.goals import read_goal
+from eigenserve.model.counterfactuals.plausibility import Typicality
 from eigenserve.model.counterfactuals.search import Counterfactual, find_counterfactuals
 from eigenserve.model.explanations.groups import Groups
 from eigenserve.model.explanations.integrated import explain_integrated
@@ -82,7 +83,7 @@ class RowReasons:
         distance: of its score from the cutoff's.
         reasons: in order.
         withheld: how many larger reasons may never be cited.
-        change: the smallest change found that would reverse the decision; None where none was found.
+        change: the smallest plausible change found that would reverse the decision; None where none was found.
     """
 
     adverse: bool
@@ -99,9 +100,9 @@ def read_wording(document: Mapping[str, Any], names: set[str]) -> Wording:
     Raises:
         ValueError: an unknown key or name, or a text that is none of those that ``Wording`` describes.
     """
-    unknown = [*(set(document) - {"text", "never"})]
+    unknown = sorted(set(document) - {"text", "never", "changes"})
     if unknown:
-        raise ValueError(f"reasons.toml has the keys text and never; got {unknown[0]!r}")
+        raise ValueError(f"reasons.toml has the keys text, never and changes; got {unknown[0]!r}")
     texts, never = document.get("text", {}), document.get("never", [])
     if not isinstance(texts, Mapping) or not isinstance(never, list):
         raise ValueError("reasons.toml must have a table [text] and a list never")
@@ -130,6 +131,8 @@ def find_reasons(
     reference: Reference | None = None,
     groups: Groups | None = None,
     wording: Wording | None = None,
+    steps: Steps | None = None,
+    typical: Typicality | None = None,
     seed: int = 0,
     check: Callable[[], None] = lambda: None,
 ) -> list[RowReasons]:
@@ -144,6 +147,8 @@ def find_reasons(
         reference: the population compared with; the training average by default.
         groups: features that are one reason.
         wording: the lender's words.
+        steps: which changes are possible; all within the training range by default.
+        typical: what judges how plausible a change is.
         seed: of the rows by which ranks are judged.
         check: called before every row; it may raise, to give up.
 
@@ -163,6 +168,7 @@ def find_reasons(
     players = _players(predictor.features, groups or {})
     words = Wording() if wording is None else wording
     goal = read_goal(predictor, {"below" if sign > 0.0 else "above": cutoff})
+    steps = Steps(predictor) if steps is None else steps
     rng = np.random.default_rng(seed)
     found = []
     for j, row in enumerate(columns):
@@ -195,7 +201,7 @@ def find_reasons(
                     tied=after is not None and own - contributions[0, after] <= TIE * first,
                 )
             )
-        changes = find_counterfactuals(Steps(predictor, [], {}), goal, row)
+        changes = find_counterfactuals(steps, goal, row, typical=typical)
         change = changes[0] if changes and changes[0].changes else None
         found.append(RowReasons(True, float(predictions[j]), distance, tuple(reasons), withheld, change))
     return found

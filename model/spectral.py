@@ -16,9 +16,11 @@ from eigenserve.model.certificates.reach import default_radii
 from eigenserve.model.certificates.shapes import Certificates, certificates
 from eigenserve.model.certificates.stability import Stability, stability
 from eigenserve.model.certificates.strengths import feature_strengths
-from eigenserve.model.counterfactuals.allowed_changes import Steps, read_range
+from eigenserve.model.counterfactuals.allowed_changes import Steps
 from eigenserve.model.counterfactuals.goals import read_goal
-from eigenserve.model.counterfactuals.search import Counterfactual, find_counterfactuals
+from eigenserve.model.counterfactuals.plausibility import Typicality, read_typicality
+from eigenserve.model.counterfactuals.rules import read_rules
+from eigenserve.model.counterfactuals.search import MOST_FEATURES, Counterfactual, find_counterfactuals
 from eigenserve.model.explanations.eigenpairs import MemberEigenpair, member_eigenpairs
 from eigenserve.model.explanations.explain import METHODS, check_comparison, explain
 from eigenserve.model.explanations.explanation import Explanation
@@ -218,6 +220,8 @@ class SpectralModel(Predictor):
             reference=population,
             groups=self.groups,
             wording=words,
+            steps=self.possible_changes,
+            typical=self.typicality,
             seed=seed,
         )
 
@@ -257,6 +261,16 @@ class SpectralModel(Predictor):
             raise ValueError(f"a pair must be two different features; got {pair[0]!r} twice")
         return response_surface(self, self.output_of(columns, target), columns, (a, b))
 
+    @cached_property
+    def possible_changes(self) -> Steps:
+        """Return the changes that the model allows: the table [changes] of the reasons.toml that it keeps."""
+        return read_rules(self, (self.card.get("reasons") or {}).get("changes") or {})
+
+    @cached_property
+    def typicality(self) -> Typicality | None:
+        """Return what judges how plausible a changed row is; None in checkpoints written before 0.3."""
+        return read_typicality(self.features, self.card.get("typicality"))
+
     def counterfactuals(
         self,
         rows: Any,
@@ -264,10 +278,15 @@ class SpectralModel(Predictor):
         *,
         fixed: Iterable[str] = (),
         ranges: Mapping[str, tuple[Any, Any]] | None = None,
+        directions: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
+        orders: Mapping[str, Any] | None = None,
         max_features: int = 2,
+        radius: float | None = None,
     ) -> list[list[Counterfactual]]:
-        """Find, for every row, the smallest changes that give the wanted prediction (see
-        ``model.counterfactuals.search``).
+        """Find, for every row, the smallest possible changes that give the wanted prediction.
+
+        See ``model.counterfactuals.search``. What the model's own reasons.toml allows holds in any case.
 
         Args:
             rows: as for ``predict``.
@@ -275,25 +294,35 @@ class SpectralModel(Predictor):
                 target, or for two classes the probability of the second.
             fixed: features that may not change.
             ranges: (low, high) of what numbers, dates and times may become, by feature, written as in rows; within
-                their training range by default. Dates whose cycles are features, and these, never change.
-            max_features: 1 or 2, how many features may change at once.
+                their training range by default.
+            directions: "up" or "down" for numbers, ordered categories and booleans that may only go one way.
+            values: the only values a feature may take, by feature; those seen in training where they are few.
+            orders: the categories of a feature in their order: a change then counts how many places it moves.
+            max_features: how many features may change at once, 1 to 4.
+            radius: if given, only changes for which all rows within so many training standard deviations of every
+                number are proved to reach the goal, too.
 
         Raises:
             InvalidRowsError: rows that are not rows of this model.
-            ValueError: an unknown feature, a range that is none, or a wanted prediction that is none.
+            ValueError: an unknown feature, a rule that is none, or a wanted prediction that is none.
         """
-        if max_features not in (1, 2):
-            raise ValueError(f"max_features must be 1 or 2; got {max_features!r}")
-        if isinstance(fixed, str):
-            raise ValueError(f"fixed must be a list of features; got {fixed!r}")
+        if max_features not in range(1, MOST_FEATURES + 1):
+            raise ValueError(f"max_features must be 1 to {MOST_FEATURES}; got {max_features!r}")
+        if radius is not None and not 0.0 < radius < float("inf"):
+            raise ValueError(f"radius must be positive and finite; got {radius!r}")
         goal = read_goal(self, wanted)
-        position = self.features.position
-        limits = {
-            position(name): read_range(self.features.features[position(name)], ends)
-            for name, ends in (ranges or {}).items()
+        rules = {
+            "fixed": fixed if isinstance(fixed, str) else list(fixed),
+            "ranges": ranges,
+            "directions": directions,
+            "values": values,
+            "orders": orders,
         }
-        steps = Steps(self, [position(name) for name in fixed], limits)
-        return [find_counterfactuals(steps, goal, row, max_features) for row in self.features.encode(rows)]
+        steps = self.possible_changes.joined(read_rules(self, rules))
+        return [
+            find_counterfactuals(steps, goal, row, max_features, radius, self.typicality)
+            for row in self.features.encode(rows)
+        ]
 
     def interactions(self, row: Any, target: ClassLabel | None = None, *, baseline: Any = None) -> Interactions:
         """Measure second derivatives and Shapley interaction values of a row (see ``model.explanations.interactions``).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,9 @@ from eigenserve.app.wire.json_rows import parse_large
 from eigenserve.app.wire.kept import kept_objects
 from eigenserve.app.wire.requests import Asked, read_rows, read_target
 from eigenserve.app.wire.schemas.explanations import CounterfactualsRequest, CounterfactualsResponse
-from eigenserve.model.counterfactuals.allowed_changes import TIED, Steps, read_limit
+from eigenserve.model.counterfactuals.allowed_changes import TIED, read_limit
 from eigenserve.model.counterfactuals.goals import Goal, read_goal
+from eigenserve.model.counterfactuals.rules import RuleError, read_rules
 from eigenserve.model.counterfactuals.search import Counterfactual, find_counterfactuals
 from eigenserve.model.rows.warnings import RowWarnings
 
@@ -42,9 +43,18 @@ class FindCounterfactuals(Call):
         limits = _read_ranges(served, request.ranges or {}, errors)
         if errors.found:
             raise invalid_all(errors.found)
-        positions = served.model.features.position
-        self.steps = Steps(served.model, [positions(name) for name in request.fixed or ()], limits)
-        self.goal, self.most = _read_wanted(served, request.wanted), request.max_features or 2
+        positions, model = served.model.features.position, served.model
+        try:
+            rules = read_rules(model, {key: getattr(request, key) or {} for key in ("directions", "values", "orders")})
+        except RuleError as error:
+            raise invalid(error.loc, str(error)) from None
+        asked_for = replace(rules, fixed=[positions(name) for name in request.fixed or ()], ranges=limits)
+        self.steps = model.possible_changes.joined(asked_for)
+        self.goal, self.most, self.radius = (
+            _read_wanted(served, request.wanted),
+            request.max_features or 2,
+            request.radius,
+        )
         return asked
 
     async def respond(self, body: bytes) -> Response:
@@ -59,7 +69,8 @@ class FindCounterfactuals(Call):
         warnings = self.checked(asked, asked.served.model.checks.warnings(columns))
         for row in columns:
             self.check()
-            found.append(find_counterfactuals(self.steps, self.goal, row, self.most))
+            typical = asked.served.model.typicality
+            found.append(find_counterfactuals(self.steps, self.goal, row, self.most, self.radius, typical))
         return counterfactuals_answer(asked, found, warnings)
 
 
@@ -72,7 +83,7 @@ class FindCounterfactuals(Call):
     tags=["predictions"],
 )
 async def counterfactuals(request: Request) -> Response:
-    """Find the smallest changes of one or two features that give each row the wanted prediction."""
+    """Find the smallest changes of a few features that give each row the wanted prediction."""
     return await FindCounterfactuals(request).answer()
 
 
@@ -104,6 +115,8 @@ def _entry(found: Counterfactual, prediction: Any) -> dict[str, Any]:
         "prediction": prediction,
         "score": found.score,
         "distance": found.distance,
+        "plausibility": found.plausibility,
+        "radius": found.radius,
     }
 
 

@@ -13,6 +13,7 @@ from eigenserve.app.engine.predict_call import PredictCall
 from eigenserve.app.engine.service import service_of
 from eigenserve.app.problems import ProblemError, invalid
 from eigenserve.app.registry import ModelRegistry, ServedModel, unready
+from eigenserve.app.request_state import state_of
 from eigenserve.app.wire.answers import Scored, json_response, to_json
 from eigenserve.app.wire.bodies import JSON, parse_json
 from eigenserve.app.wire.describe import describe
@@ -234,6 +235,8 @@ def _name(name: str) -> str:
 
 def _split(request: Request, body: bytes) -> tuple[dict[str, Any], bytes]:
     """Split a body into its JSON part and the binary data after it."""
+    if (decode := state_of(request.scope).get("decode")) is not None:
+        return decode(body)
     length = request.headers.get(JSON_LENGTH)
     binary = b""
     if length is not None:

@@ -63,6 +63,8 @@ class FindReasons(Call):
             reference=asked.reference,
             groups=model.groups,
             wording=read_wording(model.card.get("reasons") or {}, names),
+            steps=model.possible_changes,
+            typical=model.typicality,
             check=self.check,
         )
         if self.service.recorder is not None:

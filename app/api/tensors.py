@@ -11,7 +11,7 @@ import numpy as np
 
 from eigenserve.app.problems import Location, invalid
 from eigenserve.app.registry import ServedModel
-from eigenserve.app.wire.limits import check_cells, check_count
+from eigenserve.app.wire.limits import MAX_DIMENSIONS, check_cells, check_count
 from eigenserve.model.arrays import FloatArray
 
 #: Datatypes of the protocol -> how their binary form lies in memory. BYTES has a length before every element.
@@ -21,8 +21,6 @@ _LAYOUTS = {
     **{f"FP{bits}": f"<f{bits // 8}" for bits in (16, 32, 64)},
 }
 DATATYPES = (*_LAYOUTS, "BYTES")
-#: Of a shape: [N] and [N, 1] are a feature's, [N, F] is that of all; a few more ones do no harm.
-MAX_DIMENSIONS = 8
 
 
 #: What is handed through: name -> datatype and values.

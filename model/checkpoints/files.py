@@ -230,16 +230,16 @@ def _model(document: dict[str, Any], weights: bytes, folder: Path) -> SpectralMo
 
 
 def _feature_document(feature: Feature) -> dict[str, Any]:
-    """Return the JSON form of a feature, with its reading where that is not the plain one."""
+    """Return the JSON form of a feature, with what older releases did not know only where it says something."""
     document = asdict(feature)
     if feature.reading == PLAIN:
         del document["reading"]
-    return document
+    return {name: value for name, value in document.items() if value or name not in ("values", "ordered")}
 
 
 def _feature(document: dict[str, Any]) -> Feature:
     reading = _make(Reading, document["reading"]) if "reading" in document else PLAIN
-    return replace(_make(Feature, {**document, "reading": PLAIN}), reading=reading)
+    return replace(_make(Feature, {"values": [], "ordered": False, **document, "reading": PLAIN}), reading=reading)
 
 
 def _named_apart(terms: tuple[Term, ...], features: FeatureSpace) -> tuple[Term, ...]:

@@ -26,6 +26,7 @@ class Goal:
         value: of the prediction; None for a class.
         threshold: the score that belongs to the value.
         chosen: position of the wanted class.
+        more: by how much the score must lie beyond the goal.
     """
 
     predictor: Predictor
@@ -33,12 +34,13 @@ class Goal:
     value: float | None = None
     threshold: float = 0.0
     chosen: int = 0
+    more: float = 0.0
 
     def margin(self, scores: FloatArray) -> FloatArray:
         """Map scores (N, O) to margins (N,), in units of the score."""
         if scores.shape[1] == 1:
-            return self.sign * (scores[:, 0] - self.threshold)
-        return scores[:, self.chosen] - np.delete(scores, self.chosen, axis=1).max(axis=1)
+            return self.sign * (scores[:, 0] - self.threshold) - self.more
+        return scores[:, self.chosen] - np.delete(scores, self.chosen, axis=1).max(axis=1) - self.more
 
     def slopes(self, low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Map bounds of the scores' slopes (N, O) to bounds of the margin's, (N,)."""
@@ -52,9 +54,11 @@ class Goal:
         """Map scores (N, O) to whether the prediction is the wanted one, (N,)."""
         predictor = self.predictor
         if self.value is None:
-            return np.asarray(predictor.probabilities(scores).argmax(axis=1) == self.chosen)
-        found = predictor.probabilities(scores)[:, 1] if predictor.classes else predictor.values(scores)
-        return np.asarray(found >= self.value if self.sign > 0.0 else found <= self.value)
+            good = predictor.probabilities(scores).argmax(axis=1) == self.chosen
+        else:
+            predicted = predictor.probabilities(scores)[:, 1] if predictor.classes else predictor.values(scores)
+            good = predicted >= self.value if self.sign > 0.0 else predicted <= self.value
+        return np.asarray(good & (self.margin(scores) >= 0.0) if self.more else good)
 
     def score(self, scores: FloatArray) -> FloatArray:
         """Map scores (N, O) to the score of the wanted class, or the only one, (N,)."""

@@ -40,7 +40,10 @@ class Feature:
         low, high: the training range in raw units.
         categories: the training categories as ``category_key`` writes them.
         missing: whether a missing value has a separate matrix.
-        step: of which every training value is a multiple, where that is known: 1 for whole numbers; 0 for none.
+        step: of which every training value is a multiple, where that is known: 1 for whole numbers, 0.01 for cents; 0
+            for none.
+        values: all training values, ascending, where they are few and not simply all multiples of the step.
+        ordered: whether the categories stand in an order of theirs, as an ordered column of the training table has it.
         source, cycle: the datetime feature that it is a cycle of, and which one; empty for an ordinary column.
         groups: of a categorical feature with many categories: the group of each code, the unknown one's last, which is
             what its curves know; empty where each code is a separate group.
@@ -58,6 +61,8 @@ class Feature:
     categories: tuple[str, ...] = ()
     missing: bool = False
     step: float = 0.0
+    values: tuple[float, ...] = ()
+    ordered: bool = False
     source: str = ""
     cycle: CycleName | Literal[""] = ""
     groups: tuple[int, ...] = ()
@@ -75,6 +80,10 @@ class Feature:
             raise ValueError(
                 f"feature {self.name!r} must be numeric to have a step, finite and positive; got {self.step}"
             )
+        if self.values and (self.kind != "numeric" or not all(map(math.isfinite, self.values))):
+            raise ValueError(f"feature {self.name!r} must be numeric to have allowed values, all finite")
+        if self.ordered and self.kind != "categorical":
+            raise ValueError(f"feature {self.name!r} must be categorical to be ordered; got {self.kind}")
         if bool(self.source) != bool(self.cycle) or self.cycle not in ("", *CYCLES):
             raise ValueError(f"feature {self.name!r} has an unknown date or cycle: {self.source!r}, {self.cycle!r}")
         if self.cycle and self.kind != "numeric":
@@ -131,6 +140,11 @@ class Feature:
         with np.errstate(over="ignore"):
             values = coordinates * self.scale + self.center
             return np.exp(values) if self.transform == "log" else values
+
+    def multiples(self, counts: FloatArray) -> FloatArray:
+        """Return whole multiples of the step, each as the nearest double to its decimals."""
+        decimals = next((k for k in range(15) if round(self.step, k) == self.step), 15)
+        return np.round(counts * self.step, decimals)
 
     def coordinate_slope(self, values: FloatArray) -> FloatArray:
         """Return d(coordinate)/dx for a numeric feature; NaN where the value is missing."""

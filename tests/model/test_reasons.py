@@ -119,7 +119,7 @@ def test_reasons_add_up_to_the_distance_from_the_reference_in_models_with_eigenv
         ({"cutoff": 0.5, "adverse": "left"}, 'adverse must be "above" or "below"'),
         ({"cutoff": 0.5, "wording": {"text": {"shoes": "x"}}}, "names 'shoes', which is neither a feature nor a group"),
         ({"cutoff": 0.5, "wording": {"text": {"use": 3}}}, "the text of 'use' must be"),
-        ({"cutoff": 0.5, "wording": {"words": {}}}, "has the keys text and never; got 'words'"),
+        ({"cutoff": 0.5, "wording": {"words": {}}}, "has the keys text, never and changes; got 'words'"),
     ],
 )
 def test_questions_without_sense_are_refused(options, words):

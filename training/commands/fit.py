@@ -136,8 +136,8 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.model.rows.readings import MISSING_TEXTS
     from eigenserve.model.rows.warnings import read_kinds
     from eigenserve.training.commands.metrics_table import print_metrics
-    from eigenserve.training.data.columns import reading_options
-    from eigenserve.training.data.population import rows_where
+    from eigenserve.training.commands.population import rows_where
+    from eigenserve.training.data.reading_options import reading_options
     from eigenserve.training.data.sampling import read_sample
     from eigenserve.training.data.table import FileOptions
     from eigenserve.training.evaluation.evaluate import deviance_power, evaluate, evaluate_scores
@@ -215,6 +215,7 @@ def _run(arguments: argparse.Namespace) -> None:
         model = replace(model, card={**model.card, "reasons": words})
         try:
             read_wording(words, {*model.features.names, *model.groups})
+            model.possible_changes  # noqa: B018 (checks them)
         except ValueError as error:
             raise UserError(f"{arguments.reasons}: {error}") from error
     for condition, population in populations.items():

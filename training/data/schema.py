@@ -22,6 +22,10 @@ LOG_SKEWNESS = 2.0
 MAX_LEVELS = 24
 #: Beyond, a double does not hold every whole number.
 MAX_WHOLE = 2.0**53
+#: Numbers that take at most so many values, each this often on average, can only be one of them.
+MOST_VALUES, ROWS_PER_VALUE = 24, 20
+#: Decimals that a step is looked for among.
+MOST_DECIMALS = 4
 #: Categories seen less often than this, and less often than in one of 2,000 rows, count as unknown.
 MIN_CATEGORY_ROWS = 2
 RARE_SHARE = 0.0005
@@ -74,7 +78,11 @@ def _infer(name: str, column: pd.Series, may_log: bool) -> Feature:
         return _numeric(name, present.to_numpy(np.float64), missing, may_log)
     if pd.api.types.is_datetime64_any_dtype(column):
         days = _days(present)
-        return replace(_numeric(name, days, missing, may_log=False), kind="datetime", step=0.0)
+        return replace(_numeric(name, days, missing, may_log=False), kind="datetime", step=0.0, values=())
+    if isinstance(column.dtype, pd.CategoricalDtype) and column.dtype.ordered:
+        feature = _categorical(name, present.astype(object), missing)
+        order = [str(category) for category in column.dtype.categories if category in feature.categories]
+        return replace(feature, categories=tuple(order), ordered=True)
     return _categorical(name, present, missing)
 
 
@@ -85,7 +93,7 @@ def _cycles(when: Feature, column: pd.Series) -> Iterator[Feature]:
         values = cycle_values(cycle, days)
         if when.high - when.low >= least and len(np.unique(values)) > 1:
             feature = _numeric(f"{when.name} ({cycle})", values, when.missing, may_log=False)
-            yield replace(feature, source=when.name, cycle=cycle, step=0.0)
+            yield replace(feature, source=when.name, cycle=cycle, step=0.0, values=())
 
 
 def _is_boolean(present: pd.Series) -> bool:
@@ -105,7 +113,7 @@ def _numeric(name: str, values: np.ndarray, missing: bool, may_log: bool) -> Fea
     if len(values) == 0:
         return Feature(name=name, kind="numeric", typical=0.0)
     low, high, step = float(values.min()), float(values.max()), _step(values)
-    typical = float(np.median(values))
+    typical, allowed = float(np.median(values)), _allowed(values, step)
     log = may_log and low > 0 and len(np.unique(values)) > MAX_LEVELS and skewness(values) > LOG_SKEWNESS
     if log:
         values = np.log(values)
@@ -121,14 +129,26 @@ def _numeric(name: str, values: np.ndarray, missing: bool, may_log: bool) -> Fea
         high=high,
         missing=missing,
         step=step,
+        values=allowed,
     )
 
 
 def _step(values: np.ndarray) -> float:
-    """Return the largest whole number of which all values are multiples; 0 where not all are whole numbers."""
-    if not (values == np.floor(values)).all() or np.abs(values).max() > MAX_WHOLE:
-        return 0.0
-    return float(np.gcd.reduce(values.astype(np.int64))) or 1.0
+    """Return the largest number of at most ``MOST_DECIMALS`` decimals of which all values are multiples; 0 for none."""
+    for decimals in range(MOST_DECIMALS + 1):
+        if (values == np.round(values, decimals)).all() and np.abs(values).max() * 10.0**decimals <= MAX_WHOLE:
+            common = int(np.gcd.reduce(np.rint(values * 10.0**decimals).astype(np.int64)))
+            return float(np.round((common or 1) / 10.0**decimals, decimals))
+    return 0.0
+
+
+def _allowed(values: np.ndarray, step: float) -> tuple[float, ...]:
+    """Return all values where they are few, often seen, and not every multiple of the step between their ends."""
+    levels = np.unique(values)
+    if len(levels) > MOST_VALUES or len(values) < ROWS_PER_VALUE * len(levels):
+        return ()
+    whole = step > 0 and len(levels) == round((levels[-1] - levels[0]) / step) + 1
+    return () if whole else tuple(levels.tolist())
 
 
 def skewness(values: np.ndarray) -> float:

@@ -217,10 +217,26 @@ class CounterfactualsRequest(RowsRequest):
     ranges: SkipValidation[dict[str, tuple[float | str, float | str]] | None] = Field(
         default=None,
         description="[low, high] of what numbers, or times in ISO 8601, may become; within their training range by "
-        "default. Dates whose cycles are features, and these, never change and can have none.",
+        "default. Dates whose cycles are features, and these, can have none.",
+    )
+    directions: dict[str, Literal["up", "down"]] | None = Field(
+        default=None, description="Which way numbers, ordered categories and booleans may go; both by default."
+    )
+    values: dict[str, list[float | str | bool]] | None = Field(
+        default=None, description="The only values that features may take; those of training where they are few."
+    )
+    orders: dict[str, list[str | float | bool]] | None = Field(
+        default=None, description="Categories in their order: a change counts how many places it moves."
     )
     max_features: int | None = Field(
-        default=None, ge=1, le=2, description="How many features may change at once; 2 by default."
+        default=None, ge=1, le=4, description="How many features may change at once; 2 by default."
+    )
+    radius: float | None = Field(
+        default=None,
+        gt=0,
+        le=100,
+        description="Only changes for which all rows within so many training standard deviations of every number are "
+        "proved to reach the goal, too.",
     )
 
 
@@ -239,12 +255,17 @@ class Counterfactual(BaseModel):
     score: float = Field(description="Of the wanted class, or the only one.")
     distance: float = Field(
         description="Sum over changed features: of a number, by how many training standard deviations (of its "
-        "logarithm, where the model takes it); 1 for a category or a boolean."
+        "logarithm, where the model takes it); of an ordered category, by how many places; 1 for another one or a "
+        "boolean."
     )
+    plausibility: float | None = Field(
+        description="Share of the training rows that are at least as unusual as the changed row; null in older models."
+    )
+    radius: float | None = Field(description="Within which all rows are proved to reach the goal, if asked for.")
 
 
 class CounterfactualsResponse(BaseModel):
-    """Answer with the nearest changes for every row, in their order, the nearest change first."""
+    """Answer with the nearest changes for every row, in their order: plausible ones first, then the nearest."""
 
     model: str
     version: str

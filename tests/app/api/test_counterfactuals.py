@@ -73,6 +73,15 @@ def test_options_are_honoured_and_a_row_that_is_there_already_has_no_changes(ser
     assert all(30 <= one["changes"]["age"]["to"] <= 32.5 for one in narrow if "age" in one["changes"])
     there = ask(server, [ROW, ROW], model="price", wanted={"below": prediction + 1.0}).json()["counterfactuals"]
     assert [[one["changes"] for one in row] for row in there] == [[{}], [{}]]
+    rules = {"directions": {"age": "up"}, "values": {"rate": [-1, 0.5, 2]}, "orders": {"city": ["3", "Rome", "Paris"]}}
+    ruled = ask(server, [ROW], model="price", wanted=wanted, max_features=3, radius=0.01, **rules).json()
+    assert ruled["counterfactuals"][0]
+    for one in ruled["counterfactuals"][0]:
+        changes = {name: change["to"] for name, change in one["changes"].items()}
+        assert changes.get("age", 99) > ROW["age"]
+        assert changes.get("rate", 2) in (-1, 0.5, 2)
+        assert one["radius"] == 0.01
+        assert one["plausibility"] is None
     (probability,) = predict(server, [ROW], "choice")
     share = 0.5 * (1.0 + probability["probabilities"]["true"])
     for one in ask(server, [ROW], model="choice", wanted={"above": share}).json()["counterfactuals"][0]:
@@ -101,7 +110,14 @@ def test_options_are_honoured_and_a_row_that_is_there_already_has_no_changes(ser
         ({"wanted": {"above": 1}, "ranges": {"age": [2, 1]}}, ["ranges", "age"], "low <= high"),
         ({"wanted": {"above": 1}, "ranges": {"age": [None, 1]}}, ["ranges", "age", 0], "null"),
         ({"wanted": {"above": 1}, "ranges": {"city": [0, 1]}}, ["ranges", "city"], "not a number"),
-        ({"wanted": {"above": 1}, "max_features": 3}, ["max_features"], "less than or equal to 2"),
+        ({"wanted": {"above": 1}, "max_features": 5}, ["max_features"], "less than or equal to 4"),
+        ({"wanted": {"above": 1}, "radius": 0}, ["radius"], "greater than 0"),
+        ({"wanted": {"above": 1}, "directions": {"age": "left"}}, ["directions", "age"], "'up' or 'down'"),
+        ({"wanted": {"above": 1}, "directions": {"size": "up"}}, ["directions", "size"], "age, income"),
+        ({"wanted": {"above": 1}, "directions": {"city": "up"}}, ["directions", "city"], "no order"),
+        ({"wanted": {"above": 1}, "values": {"city": ["Atlantis"]}}, ["values", "city"], "must be one of"),
+        ({"wanted": {"above": 1}, "values": {"age": ["old"]}}, ["values", "age"], "a finite number"),
+        ({"wanted": {"above": 1}, "orders": {"age": [1, 2]}}, ["orders", "age"], "only categories"),
         ({"wanted": {"above": 1}, "max_features": True}, ["max_features"], "got true"),
         ({"wanted": {"above": 1}, "method": "path"}, ["method"], "unknown key"),
         ({"wanted": {"above": 1}, "instances": [{"age": "x"}]}, ["instances", 0, "age"], "number"),

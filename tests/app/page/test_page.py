@@ -123,7 +123,18 @@ def contributions(page: Any) -> dict[str, float]:
 
 @pytest.mark.parametrize(
     ("accept", "page"),
-    [(PAGE["Accept"], True), ("text/html", True), ("*/*", False), ("", False), ("application/json, text/html", False)],
+    [
+        (PAGE["Accept"], True),
+        ("text/html", True),
+        ("application/xhtml+xml", True),
+        ("*/*", False),
+        ("", False),
+        ("image/png", False),
+        ("application/json, text/html", False),
+        ("text/html;q=0.5, application/json", False),
+        ("application/json;q=0.5, text/html", True),
+        ("text/html;q=0, */*", False),
+    ],
 )
 def test_browsers_get_the_page_and_other_clients_an_index(pages: ServerProcess, accept: str, page: bool):
     answer = pages.client.get("/", headers={"Accept": accept})

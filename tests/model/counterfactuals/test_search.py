@@ -234,7 +234,7 @@ def test_wrong_features_ranges_and_rows_are_refused():
         ({"ranges": {"width": 1.0}}, r"a range must be \[low, high\]; got 1.0 for 'width'"),
         ({"ranges": {"width": "12"}}, r"a range must be \[low, high\]; got the text '12' for 'width'"),
         ({"ranges": {"sold": ("no", "yes")}}, "'sold' is not a number"),
-        ({"max_features": 3}, "max_features must be 1 or 2; got 3"),
+        ({"max_features": 5}, "max_features must be 1 to 4; got 5"),
     ):
         with pytest.raises(ValueError, match=says):
             model.counterfactuals(rows, {"above": 1.0}, **options)

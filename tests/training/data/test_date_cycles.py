@@ -80,13 +80,18 @@ def test_contributions_name_the_cycles(model, sales):
     np.testing.assert_allclose(explained.baseline + explained.contributions.sum(axis=1), explained.score, atol=1e-9)
 
 
-def test_a_counterfactual_changes_no_date_whose_cycles_count(model, sales):
+def test_a_counterfactual_changes_a_date_by_whole_days_with_its_cycles(model, sales):
     row = sales.drop(columns="sold").iloc[0].to_dict()
     wanted = {"above": float(model.predict([row])[0]) + 0.01}
-    for found in model.counterfactuals([row], wanted)[0]:
-        assert set(found.changes) == {"size"}
+    for one in model.counterfactuals([row], wanted)[0]:
+        assert set(one.changes) <= {"size", WHEN}
+        if WHEN in one.changes:
+            before, after = one.changes[WHEN]
+            assert before[11:] == after[11:]
+        changed = {**row, **{name: after for name, (_, after) in one.changes.items()}}
+        assert model.predict([changed])[0] >= wanted["above"]
     for name, ends in ((WHEN, ("2021-01-01", "2021-02-01")), (CYCLES[0], (9.0, 17.0))):
-        with pytest.raises(ValueError, match="has no range: a date and its cycles never change"):
+        with pytest.raises(ValueError, match="has no range: a date and its cycles change together"):
             model.counterfactuals([row], wanted, ranges={name: ends})
 
 
