@@ -17,6 +17,7 @@ from itertools import repeat
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet
@@ -108,7 +109,7 @@ def commitments(details: pa.Table) -> Any:
     reasons = details.column("reasons").to_pylist() if "reasons" in details.column_names else [None] * len(ids)
     numbers = np.concatenate([inputs_of(details), contributions_of(details)], axis=1)
     content, width = numbers.tobytes(), numbers.shape[1] * 8
-    texts = [json.dumps([each, reason]).encode() for each, reason in zip(ids, reasons, strict=True)]
+    texts = [orjson.dumps([each, reason]) for each, reason in zip(ids, reasons, strict=True)]
     return pa.array(
         [
             hashlib.sha256(salt + content[i * width : (i + 1) * width] + text).digest()

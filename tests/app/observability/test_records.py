@@ -266,6 +266,7 @@ def test_a_process_that_is_ended_loses_none_and_one_that_is_killed_at_most_the_o
             EIGENSERVE_RECORDS=str(folder),
             EIGENSERVE_RECORDS_PART_S="5",
             EIGENSERVE_RECORDS_PART_ROWS="250",
+            EIGENSERVE_WORKERS="2" if number == signal.SIGTERM else "1",
         ) as server:
             server.client.post("/predict", json={"instances": rows})
             ends = time.monotonic() + 20
