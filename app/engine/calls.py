@@ -65,20 +65,12 @@ class Call(ABC):
         if self.answer_types:
             self.accepted = accepted(request.headers.get("accept", ""), self.answer_types, self.media_type)
 
-    @abstractmethod
-    def read(self, body: bytes) -> Asked:
-        """Return what the body asks for.
-
-        Raises:
-            ProblemError: 4xx naming each fault.
-        """
-
     async def answer(self) -> Response:
         """Receive, read, compute, write.
 
         Raises:
-            ProblemError: what ``body`` and ``read`` raise; 422 for a row beyond float64; 503 overloaded; 504 past the
-                deadline.
+            ProblemError: what ``body`` and ``respond`` raise; 422 for a row beyond float64; 503 overloaded; 504 past
+                the deadline.
         """
         try:
             response = await self.respond(await self.body())

@@ -28,6 +28,14 @@ class ExplainCall(Call):
     """Serve a request for explanations."""
 
     @abstractmethod
+    def read(self, body: bytes) -> Asked:
+        """Return what the body asks for.
+
+        Raises:
+            ProblemError: 4xx naming each fault.
+        """
+
+    @abstractmethod
     def write(self, asked: Asked, parts: Iterator[Part]) -> Response:
         """Return the answer of explanations with finite scores, some rows at a time."""
 

@@ -19,6 +19,14 @@ class PredictCall(Call):
     """Serve a request for predictions."""
 
     @abstractmethod
+    def read(self, body: bytes) -> Asked:
+        """Return what the body asks for.
+
+        Raises:
+            ProblemError: 4xx naming each fault.
+        """
+
+    @abstractmethod
     def write(self, asked: Asked, scored: Scored) -> Response:
         """Return the answer of what was computed."""
 
@@ -41,10 +49,13 @@ class PredictCall(Call):
 
     def _write(self, asked: Asked, columns: FloatArray, scores: FloatArray) -> Response:
         self.count(asked, "predict")
+        self.service.drift.note(asked.served, columns, scores)
+        self.service.shadow.note(asked.served, columns)
         warnings = self.checked(asked, asked.served.model.checks.warnings(columns))
         scored = Scored(columns, finite(asked.served, scores, asked.loc), warnings)
         self.record(asked, columns, scores, warnings)
         response = self.write(asked, scored)
+        self.service.drift.outcomes.note(self.state.get("request_id"), asked.served, scores)
         if isinstance(response, Answer):
             self.memory.resize(self.memory.size + sum(map(len, response.pieces)))
         return response

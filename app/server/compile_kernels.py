@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from eigenserve.model.kernels.threads import num_threads
 from eigenserve.model.matrices.curves import Curve, CurveSet, Term
 from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.model.matrices.pencil import TridiagonalPencil
+from eigenserve.model.monitoring import CARD_KEY, make_sketch, sketch_document
 from eigenserve.model.rows.features import Feature, FeatureSpace
 
 #: A kernel's module, its name there, and the types that it is compiled for.
@@ -72,6 +74,8 @@ def run_kernels() -> None:
     )
     features = FeatureSpace(tuple(Feature(name, "numeric", typical=0.0, low=0.0, high=1.0) for name in ("x", "y")))
     model = SpectralModel("regression", "z", features, SpectralEnsemble(pencil, 1, np.ones(1), np.zeros(1)))
+    sketch = make_sketch(model, np.array([[0.0, 1.0], [0.5, 0.25]]))
+    model = replace(model, card={CARD_KEY: sketch_document(sketch)})
     with tempfile.TemporaryDirectory() as folder:
         store = ModelStore(Path(folder))
         store.save("smallest", model)
