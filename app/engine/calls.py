@@ -229,9 +229,10 @@ class Call(ABC):
         Raises:
             ProblemError: 503 where they have no room, and what is not recorded is to be refused.
         """
-        recorder, route = self.service.recorder, self.request.scope["route"].path
+        recorder = self.service.recorder
         if recorder is None:
             return
+        route = self.request.scope["route"].path
         if self._recorded is None:
             self._recorded = recorder.samples(route)
         if not self._recorded:

@@ -66,6 +66,7 @@ class ExplainCall(Call):
         warnings = self.checked(asked, model.checks.warnings(columns))
         received = 0 if self._memory is None else self._memory.size
         groups = model.groups if asked.groups is None else asked.groups
+        how = "" if self.service.recorder is None else asked.how
         step = PART_ROWS if asked.method in QUICK else len(columns)
         for start in range(0, len(columns), step):
             self.check()
@@ -84,7 +85,7 @@ class ExplainCall(Call):
                 # Before it is written: an answer that has no room need not be made.
                 self.memory.resize(received + len(columns) * asked.served.explanation_bytes)
             found = warnings[rows].joined(unstable)
-            self.record(asked, part, explanation.scores, found, start, explanation, asked.how)
+            self.record(asked, part, explanation.scores, found, start, explanation, how)
             yield Part(explanation, more, found, rows)
 
 
