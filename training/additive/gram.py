@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.linalg import solve
 from scipy.sparse import block_diag, csr_array, eye_array
 
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.kernels.compiled import kernel
 from eigenserve.training.curves.basis import CurveBasis, curve_set
 
 
@@ -89,7 +89,7 @@ def cross_fitted(bases: Sequence[CurveBasis], z: FloatArray, target: FloatArray,
     return predicted
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def _gather(starts: Any, weights: Any, table: Any, out: Any) -> None:
     constant = len(table) - 1
     for j in range(len(starts)):
@@ -103,7 +103,7 @@ def _gather(starts: Any, weights: Any, table: Any, out: Any) -> None:
             out[j, o] = total
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def _gram(starts: Any, weights: Any, rows: Any, row_weight: Any, pull: Any, total: Any, moment: Any) -> None:
     constant, curves = len(total) - 1, starts.shape[1]
     at = np.empty(2 * curves + 1, np.int64)
