@@ -147,7 +147,7 @@ def fit_rows(
     # The matrices are small, so that BLAS gains nothing by threads: on busy cores they wait for each other
     # (measured: 200 rows in 8.7 s instead of 0.4 s), and the last digits would depend on how many there are.
     with threadpool_limits(1, user_api="blas"):
-        clock = clock or Clock(settings.budget)
+        clock = clock or Clock(settings.clock_s)
         with clock.paused():
             prime_kernels()
         read = Columns(table, readings) if readings is not None else read_columns(table)
@@ -171,7 +171,7 @@ def _fit_rows(
     shaped = bent | {name for name, _ in (*settings.monotone, *settings.max_strength)}
     space = infer_features(table, bent, shaped, read.readings)
     # Processes that share a fit must decide alike: what one of them has timed, and no clock.
-    plan, machine = ranks.agree(lambda: (plan_fit(space, table, goal, settings), this_machine()))
+    plan, machine = ranks.agree(lambda: (plan_fit(space, table, goal, settings), this_machine(settings.by_plan_alone)))
     scope, alone = plan.scope, ranks.size == 1
     phases = Phases(reporter, plan.seconds)
     if scope.rows < len(table):

@@ -30,6 +30,9 @@ NEWTON_CHOICE_ROWS = 2_000
 WEAK_LINE_PENALTY = 0.03
 #: From the best of them the penalty on lines goes on by this factor while that helps (soybean: loss .157, then .154).
 LINE_STEP = 3.0
+#: It goes on for a gain of at least this share of the loss, so often at most: a target that no feature helps to predict
+#: gains a little by each step, for ever.
+LEAST_LINE_GAIN, MOST_LINE_STEPS = 1e-3, 8
 #: The penalty on ramps by which curves are lines, and those on lines that a linear model tries, from strong to weak.
 STRAIGHT = 1e5
 STRAIGHT_LINES = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
@@ -204,9 +207,11 @@ def _choose_penalties(
         if not late():
             best = min(best, judge(line, best.ramp, best.beta), key=lambda choice: choice.loss)
     for factor in (LINE_STEP, 1.0 / LINE_STEP) if thorough else ():
-        while not late():
-            choice = judge(best.line * factor, best.ramp, best.beta)
-            if choice.loss >= best.loss:
+        for _ in range(MOST_LINE_STEPS):
+            if late():
                 break
-            best = choice
+            choice, least = judge(best.line * factor, best.ramp, best.beta), best.loss
+            best = min(best, choice, key=lambda choice: choice.loss)
+            if choice.loss > least - LEAST_LINE_GAIN * abs(least):
+                break
     return best

@@ -50,6 +50,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
         pairs: Pairs = "auto",
         monotone: Mapping[str, str] | None = None,
         budget: float = 60.0,
+        reproducible: bool = True,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         self.members = members
@@ -57,6 +58,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
         self.pairs = pairs
         self.monotone = monotone
         self.budget = budget
+        self.reproducible = reproducible
         self.random_state = random_state
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -104,7 +106,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
         """
         model = load_model(path)
         settings = dict(model.card.get("training", {}).get("settings", {}))
-        kept = ("members", "dim", "budget", "loss", "quantile", "power", "link")
+        kept = ("members", "dim", "budget", "reproducible", "loss", "quantile", "power", "link")
         kept_settings = {name: settings[name] for name in kept if name in settings}
         estimator = cls(
             **{name: value for name, value in kept_settings.items() if name in cls._get_param_names()},
@@ -150,7 +152,9 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
         seed = self.random_state
         if not isinstance(seed, int | np.integer):
             seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
-        common = {"members": self.members, "dim": self.dim, "pairs": self.pairs, "budget": self.budget}
+        common: dict[str, Any] = {
+            name: getattr(self, name) for name in ("members", "dim", "pairs", "budget", "reproducible")
+        }
         try:
             return make_settings({**common, "monotone": self.monotone or {}, "seed": int(seed), **overrides})
         except UserError as error:

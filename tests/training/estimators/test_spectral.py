@@ -18,7 +18,7 @@ from eigenserve.model import load_model
 from eigenserve.training import SpectralClassifier, SpectralRegressor
 
 #: One small neuron and the first round of the search: the checks fit a hundred times, and ask for no accuracy.
-QUICK = {"budget": 0.01, "members": 1, "dim": 3}
+QUICK = {"budget": 0.01, "reproducible": True, "members": 1, "dim": 3}
 
 
 @parametrize_with_checks([SpectralRegressor(**QUICK), SpectralClassifier(**QUICK)])

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 from eigenserve.training.fit import fit
-from eigenserve.training.planning.clock import Clock
 from eigenserve.training.search.blend import best_blend, blend, mean_loss
 from eigenserve.training.search.candidates import Candidate, neighbours, starting_candidates
 from eigenserve.training.search.halving import _promises_more
@@ -85,7 +84,8 @@ def test_where_lines_are_the_truth_no_candidate_is_worse_than_they():
     frame = pd.DataFrame(rng.normal(size=(120, 6)), columns=list("abcdef"))
     score = frame.to_numpy() @ np.array([2.0, -1.0, 1.0, 0.0, 0.0, 0.0])
     frame["y"] = rng.random(120) < 1.0 / (1.0 + np.exp(-score))
-    fitted = fit(frame, "y", make_settings({"budget": 1.0, "members": 3, "dim": 5}), clock=Clock(1e6))
+    settings = make_settings({"budget": 1.0, "reproducible": True, "members": 3, "dim": 5})
+    fitted = fit(frame, "y", settings)
     lines = [entry.loss for entry in fitted.judged if entry.candidate is None]
     assert len(lines) == 2  # the additive model and the linear one
     assert fitted.model.card["metrics"]["out_of_fold"]["log_loss"] <= min(lines) + 1e-12
