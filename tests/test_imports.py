@@ -26,7 +26,7 @@ FLOORS = {
         "explanations counterfactuals",
         "certificates",
         "predictor operators",
-        "matrices autograd",
+        "matrices autograd jax",
         "eigensolvers rows",
         "kernels arrays",
     ),

@@ -37,6 +37,7 @@ from eigenserve.training.search.fixed_length import train_fixed
 from eigenserve.training.search.halving import LENGTHS, Search
 from eigenserve.training.search.journal import Journal
 from eigenserve.training.search.judged import Judged
+from eigenserve.training.search.preparation.ahead import start_compiling
 from eigenserve.training.search.preparation.links import prepare_linked
 from eigenserve.training.search.preparation.planned import plan_fit
 from eigenserve.training.search.preparation.priming import prime_kernels
@@ -215,9 +216,11 @@ def _fit_rows(
         stretch, move = calibration(sample.objective.judging[0], scores, sample.target[held], weight[held])
         scale, shift = scale * stretch, shift + scale * move
     scores = shift + scale * scores
-    phases.begin("refit", "training the members on all rows")
+    refit_s = sum(pick.steps * bench.step_seconds(pick.candidate) for pick in picks if pick.candidate is not None)
+    phases.begin("refit", "training the members on all rows", machine.slowness * refit_s / machine.cores)
     ensemble = refit(bench, picks, scale, shift, phases, trained, ranks, clock.late("refit") if alone else _never)
     phases.begin("report", "measuring the model")
+    start_compiling().wait_for("explaining")
     model = SpectralModel(goal.task, goal.name, space, ensemble, goal.classes, log_link=log_link)
     unseen = goal.rows(held)
     metrics = score_metrics(model, scores, unseen, weight[held], settings.deviance_power(goal.task))

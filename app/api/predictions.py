@@ -91,7 +91,7 @@ class Explain(ExplainCall):
         registry, max_rows = self.service.registry, self.service.settings.max_rows
         if self.media_type != JSON:
             return read_table(body, self.media_type, self.request.query_params, registry, max_rows, self.check)
-        asked = read_explain(parse_large(body), registry, max_rows)
+        asked = read_explain(parse_large(body), registry, max_rows, self.most_work)
         if asked.include.names and self.accepted != JSON:
             raise ProblemError(406, f'"include" requires JSON; got Accept: {self.accepted}; accept {JSON}')
         return asked

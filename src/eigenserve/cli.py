@@ -111,7 +111,12 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     kernels.add_argument("folder", nargs="?", metavar="FOLDER", help="write kernels to FOLDER/LEVEL")
     kernels.add_argument("levels", nargs="*", metavar="LEVEL", help="x86-64-v2, x86-64-v3, x86-64-v4 or generic")
     kernels.set_defaults(run=_kernels)
-    gpu = commands.add_parser("gpu-check", help="compare this machine's GPU with its CPU on random matrices")
+    gpu = commands.add_parser(
+        "gpu-check",
+        help="check and time this machine's GPU",
+        description="Check eigenpairs and gradients on the GPU against the CPU's, then time eigenpairs against "
+        "torch.linalg.eigh and the memory's bound, and training. Takes at most ten minutes.",
+    )
     gpu.set_defaults(run=_gpu_check)
     return parser
 
@@ -125,6 +130,6 @@ def _kernels(parsed: argparse.Namespace) -> None:
 
 
 def _gpu_check(_: argparse.Namespace) -> int:
-    from eigenserve.model.eigensolvers.gpu_check import main as gpu_check
+    from eigenserve.model.torch.gpu_check import main as gpu_check
 
     return gpu_check()

@@ -152,6 +152,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.training.progress import FitProgress, Silent
     from eigenserve.training.report.document import report_html
     from eigenserve.training.search.journal import journal_of
+    from eigenserve.training.search.preparation.ahead import start_compiling
     from eigenserve.training.search.ranks import joined_ranks
     from eigenserve.training.settings import make_settings, read_settings
     from eigenserve.training.training_table import check_features, training_table
@@ -173,6 +174,8 @@ def _run(arguments: argparse.Namespace) -> None:
         texts=frozenset(column for column, kind in given.types.items() if kind == "category"),
         missing=MISSING_TEXTS if given.missing is None else frozenset({"", *given.missing}),
     )
+    if not arguments.plan:
+        start_compiling()
     rows = read_sample(arguments.data, arguments.max_rows, settings.seed, files)
     table = training_table(rows.frame, arguments.target, settings)
     if arguments.plan:

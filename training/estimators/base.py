@@ -22,10 +22,12 @@ from eigenserve.model.checkpoints.locations import load_model
 from eigenserve.model.explanations.explanation import Explanation
 from eigenserve.model.predictor import ClassLabel
 from eigenserve.model.spectral import SpectralModel
+from eigenserve.training.data.identifiers import identifiers, left_out_note
 from eigenserve.training.data.target import Target
 from eigenserve.training.estimators.arrays import array_names, merge_equal_rows, read_columns
 from eigenserve.training.fit import fit_rows
 from eigenserve.training.settings import FitSettings, make_settings
+from eigenserve.training.training_table import named_in
 
 Pairs = Literal["auto", "none"] | list[tuple[str, str]]
 
@@ -162,6 +164,8 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _train(self, table: pd.DataFrame, target: Target, sample_weight: Any, settings: FitSettings) -> Self:
         weight = _check_sample_weight(sample_weight, table, dtype=np.float64, ensure_non_negative=True)
+        ids = identifiers(table, kept=set(named_in(settings)))
+        table = table.drop(columns=ids)
         table, target, weight = merge_equal_rows(table, target, weight)
         if len(table) < 2:
             raise ValueError("at least 2 different rows with a weight are needed; got 1 sample")
@@ -169,7 +173,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
             fitted = fit_rows(table, target, weight, settings)
         except UserError as error:
             raise ValueError(str(error)) from error
-        self.notes_ = list(fitted.notes)
+        self.notes_ = [*([left_out_note(ids)] if ids else []), *fitted.notes]
         return self._adopt(fitted.model)
 
     def _rows(self, X: Any) -> tuple[SpectralModel, pd.DataFrame]:

@@ -9,7 +9,7 @@ from scipy.special import expit, softmax
 from eigenserve.model.matrices.curves import CurveSet
 from eigenserve.model.rows.features import Feature, FeatureSpace
 from eigenserve.training.additive.design import Design
-from eigenserve.training.additive.gam import LINE_PENALTIES, LINE_STEP, MOST_LINE_STEPS, fit_additive
+from eigenserve.training.additive.gam import MOST_LINE, fit_additive
 from eigenserve.training.additive.gram import basis_matrix
 from eigenserve.training.additive.newton import Problem
 from eigenserve.training.curves.basis import main_curves
@@ -149,4 +149,4 @@ def test_penalties_end_where_no_feature_helps():
     rows = Rows(starts, weights, labels.astype(np.float32), rare)
     model = fit_additive(bases, rows, (LOGISTIC, 0.0), 1, rng.integers(0, 4, 120))
     assert np.isfinite(model.out_of_fold).all()
-    assert model.penalties[0] <= max(LINE_PENALTIES) * LINE_STEP**MOST_LINE_STEPS
+    assert model.penalties[0] <= MOST_LINE

@@ -67,6 +67,15 @@ def test_explanations_add_up_to_predictions(regressor, people):
     np.testing.assert_allclose(total, regressor.predict(people[0]), rtol=1e-9)  # the contract's own tolerance
 
 
+def test_an_identifier_is_left_out_as_on_the_command_line(people):
+    frame, target = people
+    frame = frame.assign(person_id=np.random.default_rng(1).permutation(np.arange(1000, 1400)))
+    regressor = SpectralRegressor(**QUICK).fit(frame, target)
+    assert regressor.model_.features.names == ("age", "town", "kind", "member")
+    assert "'person_id' is different in every row, as an identifier is" in regressor.notes_[0]
+    assert len(regressor.predict(frame)) == len(frame)
+
+
 def test_a_class_can_be_chosen_to_be_explained(classifier):
     X = load_iris(as_frame=True).data
     explained = [classifier.explain(X, target=label).score for label in classifier.classes_]
