@@ -545,7 +545,8 @@ def test_another_model_and_version_are_shown_when_picked(visit: Callable[..., Vi
     page.get_by_label("Model").select_option("level")
     at.settle()
     found = explained(pages, row, model="level")["prediction"]
-    assert page.locator("#prediction").inner_text() == str(found["label"])
+    named = {"3": "target = 3"}.get(str(found["label"]), str(found["label"]))
+    assert page.locator("#prediction").inner_text() == named
     assert page.locator("#classes button").count() == 3
 
 
@@ -582,6 +583,44 @@ def test_a_server_that_wants_a_key_is_given_one(browser: Any, tmp_path: Path):
         at.context.close()
         # The refusals themselves, and nothing else.
         assert all("401" in trouble for trouble in at.troubles)
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_a_lender_reads_the_decision_its_reasons_and_a_change(
+    visit: Callable[..., Visit], pages: ServerProcess, axe: str, size: dict[str, int]
+):
+    """Open, paste an applicant, read the decision at a cutoff of 20%, four reasons and one change; print."""
+    at = visit(viewport=size)
+    page = at.open("#model=choice")
+    page.get_by_role("button", name="Paste CSV").click()
+    page.locator("#csv").fill("age,income,member,city,rate\n31,52000.5,true,Rome,-0.125")
+    page.get_by_role("button", name="Use this row").click()
+    page.locator("#cutoff").fill("20")
+    page.locator("#cutoff").press("Tab")
+    at.settle()
+    body = {"instances": [ROW], "model": "choice", "cutoff": 0.2, "n": 4}
+    (found,) = pages.client.post("/reasons", json=body).json()["reasons"]
+    assert found["adverse"]
+    assert 1 <= len(found["reasons"]) <= 4
+    lead = page.locator("#decision .lead")
+    lead.get_by_text("above the cutoff of 20.0").wait_for()
+    assert lead.inner_text().startswith("Adverse:")
+    assert [each.inner_text() for each in page.locator("#decision .reason b").all()] == [
+        reason["text"] for reason in found["reasons"]
+    ]
+    for name in found["change"]["changes"]:
+        assert name in page.locator("#reversal").inner_text()
+    label = "target = True" if found["prediction"] >= 0.5 else "target = False"
+    assert page.locator("#prediction").inner_text().lower() == label.lower()
+    assert "%" in page.locator("#aside").inner_text()
+    page.emulate_media(media="print")
+    assert page.locator("#decision").is_visible()
+    assert len(page.pdf()) > 10_000
+    page.emulate_media(media="screen")
+    page.evaluate(axe)
+    bad = [each for each in page.evaluate("axe.run()")["violations"] if each["impact"] in ("serious", "critical")]
+    assert [(each["id"], [node["html"] for node in each["nodes"]][:3]) for each in bad] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
 
 
 @pytest.fixture(scope="module")
