@@ -25,7 +25,6 @@ from eigenserve.model.explanations.eigenpairs import MemberEigenpair, member_eig
 from eigenserve.model.explanations.explain import METHODS, check_comparison, explain
 from eigenserve.model.explanations.explanation import Explanation
 from eigenserve.model.explanations.groups import Groups, grouped, read_groups
-from eigenserve.model.explanations.html import MOST_TERMS, table
 from eigenserve.model.explanations.interactions import Interactions, interactions
 from eigenserve.model.explanations.rank_stability import RankStability, rank_stability
 from eigenserve.model.explanations.reference import (
@@ -41,6 +40,7 @@ from eigenserve.model.explanations.response_curves import (
     response_curves,
     response_surface,
 )
+from eigenserve.model.explanations.tables import MOST_TERMS, html_table
 from eigenserve.model.predictor import ClassLabel, Predictor
 from eigenserve.model.reasons import RowReasons, Side, find_reasons, read_wording
 from eigenserve.model.rows.baseline import background_columns, baseline_columns
@@ -77,7 +77,7 @@ class SpectralModel(Predictor):
                 span = ", ".join(feature.categories[:MOST_TERMS]) or "true, false"
                 span += f" and {more} more" if (more := len(feature.categories) - MOST_TERMS) > 0 else ""
             rows.append((feature.name, feature.kind, span, "yes" if feature.missing else ""))
-        return table(("feature", "kind", "values in training", "may be missing"), rows, repr(self)[1:-1])
+        return html_table(("feature", "kind", "values in training", "may be missing"), rows, repr(self)[1:-1])
 
     @cached_property
     def interval_levels(self) -> tuple[float, ...]:

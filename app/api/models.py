@@ -9,7 +9,7 @@ from eigenserve.app.registry import ModelRegistry, ServedModel
 from eigenserve.model.rows.features import Feature, FeatureSpace
 
 #: Members of a checkpoint's card with a separate place in the answer.
-_PLACED = ("name", "version", "metrics", "strengths", "typicality")
+_PLACED = ("name", "version", "metrics", "strengths", "typicality", "training_rows")
 
 
 def model_summary(served: ServedModel, registry: ModelRegistry) -> dict[str, Any]:

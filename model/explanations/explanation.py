@@ -8,9 +8,16 @@ from typing import Any
 import numpy as np
 
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.explanations.html import MOST_ROWS, MOST_TERMS, signed, table
 from eigenserve.model.explanations.plots import draw_waterfall
-from eigenserve.model.explanations.tables import ExplainedRows, to_frame, to_shap
+from eigenserve.model.explanations.tables import (
+    MOST_ROWS,
+    MOST_TERMS,
+    ExplainedRows,
+    html_table,
+    signed,
+    to_frame,
+    to_shap,
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -88,7 +95,7 @@ class Explanation:
             shown.append((str(row), f"{self.score[row]:.6g}", f"{self.baseline[row]:.6g}", "; ".join(parts)))
         note = f"{len(self)} rows, method {self.method}"
         note += f", against {self.reference}" if self.reference else ""
-        return table(("row", "score", "baseline", "largest contributions"), shown, note)
+        return html_table(("row", "score", "baseline", "largest contributions"), shown, note)
 
     def to_frame(self) -> Any:
         """Return a pandas DataFrame with a row for each row: score, baseline and one column per term.
