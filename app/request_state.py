@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Protocol, TypedDict, cast
+from typing import Any, Protocol, TypedDict, cast
 
 from starlette.types import Scope
+
+#: A body -> the document of a request and the binary data that follows it.
+Decode = Callable[[bytes], tuple[dict[str, Any], bytes]]
 
 
 class Spans(Protocol):
@@ -37,6 +41,7 @@ class RequestState(TypedDict, total=False):
         rows: how many it has; set when they are computed.
         quota: what is accounted to that owner; set with the name.
         trace: where its parts are recorded; set by the observer if tracing is on.
+        decode: how its body is read; set where it is a gRPC message.
     """
 
     arrived: float
@@ -46,6 +51,7 @@ class RequestState(TypedDict, total=False):
     rows: int
     quota: Quota
     trace: Spans
+    decode: Decode
 
 
 def client_of(scope: Scope) -> str:

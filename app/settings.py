@@ -94,6 +94,11 @@ class Settings(BaseSettings):
     keep_versions: int = Field(
         default=10, ge=1, description="versions of a model that are served, the newest that can be loaded"
     )
+    strict: Annotated[frozenset[str], NoDecode] = Field(
+        default=frozenset(),
+        description="comma-separated kinds of warnings for which rows are refused with 422: `missing`, `unseen`, "
+        "`range`, `certified`, `unstable`; `true` for all. Requests and models may be strict about more",
+    )
     max_body_bytes: int = Field(default=32 * 2**20, ge=1, description="largest request body, after decompression")
     max_memory_bytes: int = Field(
         default=2**28,
@@ -155,6 +160,14 @@ class Settings(BaseSettings):
 
             open_store(value)
         return value
+
+    @field_validator("strict", mode="before")
+    @classmethod
+    def _kinds(cls, value: object) -> object:
+        # Imported late: a command line that is mistaken needs no NumPy.
+        from eigenserve.model.rows.warnings import read_kinds
+
+        return value if isinstance(value, frozenset) else read_kinds(value)
 
     @field_validator("tls_certificate", "tls_key", "tls_client_ca")
     @classmethod

@@ -26,6 +26,7 @@ from eigenserve.model.explanations.explain import METHODS, check_comparison, exp
 from eigenserve.model.explanations.explanation import Explanation
 from eigenserve.model.explanations.groups import Groups, grouped, read_groups
 from eigenserve.model.explanations.interactions import Interactions, interactions
+from eigenserve.model.explanations.near_crossings import narrow_gap
 from eigenserve.model.explanations.rank_stability import RankStability, rank_stability
 from eigenserve.model.explanations.reference import (
     TRAINING,
@@ -45,6 +46,7 @@ from eigenserve.model.predictor import ClassLabel, Predictor
 from eigenserve.model.reasons import RowReasons, Side, find_reasons, read_wording
 from eigenserve.model.rows.baseline import background_columns, baseline_columns
 from eigenserve.model.rows.cells import iso_time
+from eigenserve.model.rows.warnings import RowChecks, RowWarnings, read_kinds
 
 
 @dataclass(frozen=True, repr=False)
@@ -146,6 +148,35 @@ class SpectralModel(Predictor):
         population = None if reference is None else self.reference(reference)
         found = explain(self, self.features.encode(rows), method, target, baseline, population, seed)
         return grouped(found, self.groups if groups is None else read_groups(self.features, groups))
+
+    def warnings(self, rows: Any) -> RowWarnings:
+        """Find where a model had to guess: ``warnings(rows).lists()`` has a list for every row (see
+        ``model.rows.warnings``).
+
+        Raises:
+            InvalidRowsError: rows that are not rows of this model.
+        """
+        return self.checks.warnings(self.features.encode(rows))
+
+    @cached_property
+    def checks(self) -> RowChecks:
+        """Return what finds the warnings of rows."""
+        proved = self.card.get("certificates") or {}
+        return RowChecks(self.features, frozenset({*proved.get("curved", ()), *proved.get("max_strength", ())}))
+
+    @cached_property
+    def narrow_gap(self) -> float:
+        """Return the gap below which an explanation counts as unstable (see ``model.explanations.near_crossings``)."""
+        return narrow_gap(self)
+
+    @cached_property
+    def strict(self) -> frozenset[str]:
+        """Return the kinds of warnings for which the model's card refuses a row.
+
+        Raises:
+            ValueError: a kind that does not exist.
+        """
+        return read_kinds(self.card.get("strict"))
 
     @cached_property
     def groups(self) -> Groups:

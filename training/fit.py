@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,14 +15,13 @@ from threadpoolctl import threadpool_limits
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.counterfactuals.plausibility import example_row, measure_typicality
-from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.model.rows.readings import Reading
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.additive.pairs import pair_term
-from eigenserve.training.data.audit import audit
 from eigenserve.training.data.columns import Columns, read_columns
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.target import Target
+from eigenserve.training.evaluation.audit import audit
 from eigenserve.training.evaluation.metrics import score_metrics
 from eigenserve.training.evaluation.seen_rows import smallest_hashes
 from eigenserve.training.planning.clock import Clock
@@ -32,20 +30,19 @@ from eigenserve.training.planning.phases import Phases
 from eigenserve.training.planning.plan import FitPlan
 from eigenserve.training.progress import Reporter, Silent
 from eigenserve.training.releases import releases
-from eigenserve.training.search.assemble import build_ensemble, proved_of
+from eigenserve.training.search.assemble import proved_of
 from eigenserve.training.search.blend import best_blend
 from eigenserve.training.search.calibration import calibration, interval_radii
-from eigenserve.training.search.fixed_length import REFIT, train_fixed
+from eigenserve.training.search.fixed_length import train_fixed
 from eigenserve.training.search.halving import LENGTHS, Search
-from eigenserve.training.search.jobs import OutOfTimeError, run_jobs
 from eigenserve.training.search.journal import Journal
 from eigenserve.training.search.judged import Judged
-from eigenserve.training.search.links import prepare_linked
-from eigenserve.training.search.members import identity_params
-from eigenserve.training.search.planned import plan_fit
-from eigenserve.training.search.priming import prime_kernels
+from eigenserve.training.search.preparation.links import prepare_linked
+from eigenserve.training.search.preparation.planned import plan_fit
+from eigenserve.training.search.preparation.priming import prime_kernels
 from eigenserve.training.search.ranks import Ranks
-from eigenserve.training.search.workbench import TrainedMember, Workbench
+from eigenserve.training.search.refit import refit
+from eigenserve.training.search.workbench import TrainedMember
 from eigenserve.training.settings import FitSettings
 from eigenserve.training.training_table import TrainingTable, training_table
 
@@ -256,47 +253,6 @@ def _fit_rows(
         judged=tuple(search.judged),
         complete=search.complete,
     )
-
-
-def refit(
-    bench: Workbench,
-    picks: Sequence[Judged],
-    scale: float,
-    shift: float,
-    reporter: Reporter | None = None,
-    done: Sequence[TrainedMember] | None = None,
-    ranks: Ranks | None = None,
-    late: Callable[[], bool] = lambda: False,
-) -> SpectralEnsemble:
-    """Train a member for each pick on all rows, for as many steps as it was picked with, and join them.
-
-    Picks of an additive model share one member. ``done`` are the members, if they are trained already. Once ``late``,
-    those that are trained must do.
-    """
-    reporter = reporter or Silent()
-    trained = [(pick.candidate, pick.steps) for pick in picks if pick.candidate is not None]
-    blueprint = bench.sized(trained[0][0].dim) if trained else bench.blueprint
-    members = [(member.params, member.offset) for member in done or ()]
-    if done is None:
-        jobs = [
-            partial(bench.train, candidate, steps, None, (REFIT, i), late=late)
-            for i, (candidate, steps) in enumerate(trained)
-        ]
-        additive = len(picks) - len(trained)
-        try:
-            for member in run_jobs(jobs, ranks, lambda: bool(members or additive) and late()):
-                members.append((member.params, member.offset))
-                reporter.advance(len(members), len(jobs), "training the members on all rows")
-        except OutOfTimeError:
-            reporter.say(f"the budget is spent: the model has {len(members)} of {len(jobs)} members")
-            picks = [pick for pick in picks if pick.candidate is None] + list(picks[: len(members)])
-    weights = [1.0 / len(picks)] * len(members)
-    for model in bench.additive_models:
-        share = sum(pick.additive is model for pick in picks) / len(picks)
-        if share > 0:
-            members.append((identity_params(blueprint, model.coefficients[-1]), model.offsets[-1]))
-            weights.append(share)
-    return build_ensemble(blueprint, members, np.array(weights), bench.rows, scale, shift)
 
 
 def _never() -> bool:

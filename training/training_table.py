@@ -13,9 +13,10 @@ from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.errors import InvalidRowsError
 from eigenserve.model.rows.readings import Reading
-from eigenserve.training.data.columns import ReadingOptions, read_columns, reading_options
+from eigenserve.training.data.columns import read_columns
 from eigenserve.training.data.exposure import per_unit
 from eigenserve.training.data.identifiers import identifiers
+from eigenserve.training.data.reading_options import ReadingOptions, reading_options
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.table import fingerprint
 from eigenserve.training.data.target import Target, positive_column, read_target, required_column, split_read_target

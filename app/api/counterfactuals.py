@@ -17,12 +17,14 @@ from eigenserve.app.wire.describe import describe
 from eigenserve.app.wire.envelope import check_envelope
 from eigenserve.app.wire.include_options import read_feature
 from eigenserve.app.wire.json_rows import parse_large
+from eigenserve.app.wire.kept import kept_objects
 from eigenserve.app.wire.requests import Asked, read_rows, read_target
 from eigenserve.app.wire.schemas.explanations import CounterfactualsRequest, CounterfactualsResponse
 from eigenserve.model.counterfactuals.allowed_changes import TIED, read_limit
 from eigenserve.model.counterfactuals.goals import Goal, read_goal
 from eigenserve.model.counterfactuals.rules import RuleError, read_rules
 from eigenserve.model.counterfactuals.search import Counterfactual, find_counterfactuals
+from eigenserve.model.rows.warnings import RowWarnings
 
 router = APIRouter()
 
@@ -33,7 +35,8 @@ class FindCounterfactuals(Call):
     def read(self, body: bytes) -> Asked:
         """Return the rows of a body, and keep what may change, what is wanted and how many may change at once."""
         request = check_envelope(parse_large(body), CounterfactualsRequest)
-        served, rows = read_rows(request, self.service.registry, self.service.settings.max_rows)
+        asked = read_rows(request, self.service.registry, self.service.settings.max_rows)
+        served = asked.served
         errors = _Faults([])
         for i, name in enumerate(request.fixed or ()):
             read_feature(served, ("fixed", i), name, errors.found)
@@ -52,7 +55,7 @@ class FindCounterfactuals(Call):
             request.max_features or 2,
             request.radius,
         )
-        return Asked(served, rows)
+        return asked
 
     async def respond(self, body: bytes) -> Response:
         """Read, search, write."""
@@ -62,12 +65,13 @@ class FindCounterfactuals(Call):
 
     def _search(self, asked: Asked) -> Response:
         self.count(asked, "counterfactuals")
-        found = []
-        for row in asked.columns(self.check):
+        found, columns = [], asked.columns(self.check)
+        warnings = self.checked(asked, asked.served.model.checks.warnings(columns))
+        for row in columns:
             self.check()
             typical = asked.served.model.typicality
             found.append(find_counterfactuals(self.steps, self.goal, row, self.most, self.radius, typical))
-        return counterfactuals_answer(asked.served, found)
+        return counterfactuals_answer(asked, found, warnings)
 
 
 @router.post(
@@ -83,15 +87,18 @@ async def counterfactuals(request: Request) -> Response:
     return await FindCounterfactuals(request).answer()
 
 
-def counterfactuals_answer(served: ServedModel, found: list[list[Counterfactual]]) -> Response:
+def counterfactuals_answer(asked: Asked, found: list[list[Counterfactual]], warnings: RowWarnings) -> Response:
     """Write the answer: for every row its counterfactuals."""
-    return json_response(
-        {
-            "model": served.name,
-            "version": str(served.version),
-            "counterfactuals": counterfactual_entries(served, found),
-        }
-    )
+    served = asked.served
+    document: dict[str, Any] = {
+        "model": served.name,
+        "version": str(served.version),
+        "counterfactuals": counterfactual_entries(served, found),
+        "warnings": warnings.lists(),
+    }
+    if asked.kept:
+        document["kept"] = kept_objects(asked.kept)
+    return json_response(document)
 
 
 def counterfactual_entries(served: ServedModel, found: list[list[Counterfactual]]) -> list[list[dict[str, Any]]]:

@@ -14,13 +14,22 @@ from eigenserve.app.engine.explain_call import ExplainCall
 from eigenserve.app.engine.predict_call import PredictCall
 from eigenserve.app.engine.service import Service, service_of
 from eigenserve.app.problems import invalid
-from eigenserve.app.wire.answers import Part, answer_of, explanation_pieces, json_response, listed, prediction_pieces
+from eigenserve.app.wire.answers import (
+    Part,
+    Scored,
+    answer_of,
+    explanation_pieces,
+    json_response,
+    listed,
+    prediction_pieces,
+    warnings_and_kept,
+)
 from eigenserve.app.wire.bodies import JSON
 from eigenserve.app.wire.json_rows import parse_large
+from eigenserve.app.wire.kept import read_keep, split_kept
 from eigenserve.app.wire.limits import check_columns, check_rows
 from eigenserve.app.wire.requests import Asked, read_options
 from eigenserve.app.wire.schemas.protocols import V1Explanations, V1Model, V1Models, V1Predictions, V1Request
-from eigenserve.model.arrays import FloatArray
 
 router = APIRouter(prefix="/v1", tags=["KServe V1"])
 _PROBLEMS = problems(404, 408, 413, 415, 422, 503, 504, media_type=JSON)
@@ -50,10 +59,11 @@ class Predict(PredictCall):
         asked, self.key = _read(self, self.name, self.version, body)
         return asked
 
-    def write(self, asked: Asked, scores: FloatArray) -> Response:
+    def write(self, asked: Asked, scored: Scored) -> Response:
         """Return the predictions, by the name that TensorFlow Serving has for them."""
         key = "predictions" if self.key == "instances" else "outputs"
-        return answer_of([b"{", *listed(key, prediction_pieces(asked.served, scores)), b"}"], JSON)
+        predicted = listed(key, prediction_pieces(asked.served, scored.scores))
+        return answer_of([b"{", *predicted, *warnings_and_kept(asked, scored.warnings), b"}"], JSON)
 
 
 class Explain(ExplainCall):
@@ -69,13 +79,14 @@ class Explain(ExplainCall):
 
     def write(self, asked: Asked, parts: Iterator[Part]) -> Response:
         """Return the explanations."""
-        return answer_of([b"{", *listed("explanations", explanation_pieces(asked.served, parts)), b"}"], JSON)
+        return answer_of([b"{", *listed("explanations", explanation_pieces(asked, parts)), b"}"], JSON)
 
 
 def _read(call: Call, name: str, version: str | None, body: bytes) -> tuple[Asked, str]:
     """Read ``{"instances": [...]}``, or TensorFlow Serving's ``{"inputs": {...}}``, and which of the two it is.
 
-    Other keys, such as TensorFlow Serving's signature_name, mean nothing.
+    ``method``, ``target``, ``reference``, ``strict`` and ``keep`` mean what they mean elsewhere; other keys, such as
+    TensorFlow Serving's signature_name, mean nothing.
     """
     document = parse_large(body)
     keys = [key for key in ("instances", "inputs") if isinstance(document, dict) and key in document]
@@ -84,8 +95,10 @@ def _read(call: Call, name: str, version: str | None, body: bytes) -> tuple[Aske
     options = {**document, "model": name, "version": version, "interval": None}
     asked, value, loc = read_options(options, call.service.registry), document[keys[0]], (keys[0],)
     most = call.service.settings.max_rows
+    keep = read_keep(document.get("keep"))
     if not isinstance(value, dict):
-        return replace(asked, rows=check_rows(value, most, loc), loc=loc), keys[0]
+        rows, kept = split_kept(check_rows(value, most, loc), asked.served, keep)
+        return replace(asked, rows=rows, loc=loc, kept=kept), keys[0]
     if keys[0] == "instances":
         raise invalid(loc, "must be a list of rows; got an object")
     # A tensor of one value per row has the shape [N] or [N, 1].
@@ -95,7 +108,8 @@ def _read(call: Call, name: str, version: str | None, body: bytes) -> tuple[Aske
         else cells
         for column, cells in value.items()
     }
-    return replace(asked, rows=check_columns(columns, most, loc), loc=loc), keys[0]
+    rows, kept = split_kept(check_columns(columns, most, loc), asked.served, keep)
+    return replace(asked, rows=rows, loc=loc, kept=kept), keys[0]
 
 
 @router.post(

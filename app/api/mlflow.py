@@ -13,14 +13,14 @@ from eigenserve.app.engine.predict_call import PredictCall
 from eigenserve.app.engine.service import Service, service_of
 from eigenserve.app.problems import invalid
 from eigenserve.app.registry import unready
-from eigenserve.app.wire.answers import json_response
+from eigenserve.app.wire.answers import Scored, answer_of, to_json, warnings_and_kept
 from eigenserve.app.wire.bodies import CSV, JSON
 from eigenserve.app.wire.json_rows import nan_to_null, parse_large
+from eigenserve.app.wire.kept import read_keep, split_kept
 from eigenserve.app.wire.limits import check_cells, check_columns, check_rows
-from eigenserve.app.wire.requests import Asked
+from eigenserve.app.wire.requests import Asked, read_strict
 from eigenserve.app.wire.schemas.protocols import InvocationsRequest, V1Predictions
 from eigenserve.app.wire.tables import read_table
-from eigenserve.model.arrays import FloatArray
 
 router = APIRouter(tags=["MLflow"])
 
@@ -53,13 +53,16 @@ class Invocations(PredictCall):
             return read_table(body, CSV, {}, self.service.registry, self.service.settings.max_rows, self.check)
         return _read(_parse(body), self.service)
 
-    def write(self, asked: Asked, scores: FloatArray) -> Response:
+    def write(self, asked: Asked, scored: Scored) -> Response:
         """Return predictions without probabilities, as MLflow's clients expect."""
         model = asked.served.model
-        if not model.classes:
-            return json_response({"predictions": model.values(scores)})
-        chosen = model.probabilities(scores).argmax(axis=1).tolist()
-        return json_response({"predictions": [model.classes[c] for c in chosen]})
+        if model.classes:
+            chosen = model.probabilities(scored.scores).argmax(axis=1).tolist()
+            predicted: Any = [model.classes[c] for c in chosen]
+        else:
+            predicted = model.values(scored.scores)
+        more = warnings_and_kept(asked, scored.warnings)
+        return answer_of([b'{"predictions":', to_json(predicted), *more, b"}"], JSON)
 
 
 @router.post(
@@ -101,11 +104,15 @@ def _read(document: Any, service: Service) -> Asked:
         raise invalid(("body",), f"must be an object with one of {', '.join(_LAYOUTS)}")
     layout, served = layouts[0], service.registry.find()
     value, loc = document[layout], (layout,)
+    most, params = service.settings.max_rows, document.get("params")
+    if params is not None and not isinstance(params, dict):
+        raise invalid(("params",), "must be an object")
     if layout == "dataframe_split":
-        return Asked(served, _split(value, service.settings.max_rows), loc=loc)
-    if isinstance(value, dict):
-        return Asked(served, check_columns(value, service.settings.max_rows, loc), loc=loc)
-    return Asked(served, check_rows(value, service.settings.max_rows, loc), loc=loc)
+        rows: Any = _split(value, most)
+    else:
+        rows = check_columns(value, most, loc) if isinstance(value, dict) else check_rows(value, most, loc)
+    rows, kept = split_kept(rows, served, read_keep((params or {}).get("keep")))
+    return Asked(served, rows, loc=loc, strict=read_strict((params or {}).get("strict")), kept=kept)
 
 
 def _split(value: Any, max_rows: int) -> dict[str, Any]:

@@ -8,23 +8,26 @@ from fastapi import APIRouter, Request, Response
 
 from eigenserve import __version__
 from eigenserve.app.api.openapi import json_body, problems
-from eigenserve.app.api.tensors import label_datatype, output_tensors, read_tensors, to_binary
+from eigenserve.app.api.tensors import KeptTensors, label_datatype, output_tensors, read_tensors, to_binary
 from eigenserve.app.engine.predict_call import PredictCall
 from eigenserve.app.engine.service import service_of
 from eigenserve.app.problems import ProblemError, invalid
 from eigenserve.app.registry import ModelRegistry, ServedModel, unready
-from eigenserve.app.wire.answers import json_response, to_json
+from eigenserve.app.request_state import state_of
+from eigenserve.app.wire.answers import Scored, json_response, to_json
 from eigenserve.app.wire.bodies import JSON, parse_json
 from eigenserve.app.wire.describe import describe
 from eigenserve.app.wire.json_rows import check_parsed_size
-from eigenserve.app.wire.requests import Asked
+from eigenserve.app.wire.kept import check_clash, kept_names, read_keep
+from eigenserve.app.wire.requests import Asked, read_strict
 from eigenserve.app.wire.schemas import protocols as schemas
-from eigenserve.model.arrays import FloatArray
 from eigenserve.model.checkpoints.local_store import check_name
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
 
 BINARY = "application/octet-stream"
+#: An output, and a parameter of answers that have any, as JSON: a list for every row.
+WARNINGS = "warnings"
 JSON_LENGTH = "inference-header-content-length"
 #: By kind of feature. A date or time is an ISO 8601 text.
 DATATYPES = {"numeric": "FP64", "boolean": "BOOL", "datetime": "BYTES", "categorical": "BYTES"}
@@ -135,18 +138,25 @@ class Infer(PredictCall):
         self.name, self.version = name, version
         self.document: dict[str, Any] = {}
         self.wanted: dict[str, bool] = {}
+        self.kept: KeptTensors = {}
 
     def read(self, body: bytes) -> Asked:
         """Return the rows that the input tensors are."""
         served = self.service.registry.find(self.name, self.version)
         self.document, binary = _split(self.request, body)
-        self.wanted = _wanted(self.document, served)
-        rows = read_tensors(self.document.get("inputs"), binary, served, self.service.settings.max_rows)
-        return Asked(served, rows, loc=("inputs",))
+        parameters = _parameters(self.document, ("parameters",))
+        keep, strict = read_keep(parameters.get("keep")), read_strict(parameters.get("strict"))
+        most, names = self.service.settings.max_rows, kept_names(served, keep)
+        rows, self.kept = read_tensors(self.document.get("inputs"), binary, served, most, names)
+        for name in keep:
+            if name not in self.kept:
+                raise invalid(("parameters", "keep"), f"must name input tensors; there is none called {describe(name)}")
+        self.wanted = _wanted(self.document, served, self.kept)
+        return Asked(served, rows, loc=("inputs",), strict=strict, kept={n: v for n, (_, v) in self.kept.items()})
 
-    def write(self, asked: Asked, scores: FloatArray) -> Response:
-        """Return the output tensors that are wanted."""
-        return _answer(asked.served, scores, self.wanted, self.document.get("id"))
+    def write(self, asked: Asked, scored: Scored) -> Response:
+        """Return the output tensors that are wanted, and what is handed through."""
+        return _answer(asked.served, scored, self.kept, self.wanted, self.document.get("id"))
 
 
 @router.post(
@@ -225,6 +235,8 @@ def _name(name: str) -> str:
 
 def _split(request: Request, body: bytes) -> tuple[dict[str, Any], bytes]:
     """Split a body into its JSON part and the binary data after it."""
+    if (decode := state_of(request.scope).get("decode")) is not None:
+        return decode(body)
     length = request.headers.get(JSON_LENGTH)
     binary = b""
     if length is not None:
@@ -241,13 +253,19 @@ def _split(request: Request, body: bytes) -> tuple[dict[str, Any], bytes]:
     return document, binary
 
 
-def _wanted(document: dict[str, Any], served: ServedModel) -> dict[str, bool]:
-    """Return the requested outputs, and whether each is to be binary."""
-    names = ["label", "probabilities"] if served.model.classes else ["prediction"]
+def _wanted(document: dict[str, Any], served: ServedModel, kept: KeptTensors) -> dict[str, bool]:
+    """Return the requested outputs, and whether each is to be binary; what is handed through always is one.
+
+    The output "warnings" has to be requested: clients check that outputs are those of the metadata.
+    """
+    usual = ["label", "probabilities"] if served.model.classes else ["prediction"]
+    names = [*usual, WARNINGS]
+    check_clash(kept, names)
     by_default = _parameters(document, ("parameters",)).get("binary_data_output", False) is True
-    outputs = document.get("outputs")
+    outputs, handed = document.get("outputs"), dict.fromkeys(kept, by_default)
     if outputs is None or outputs == []:
-        return dict.fromkeys(names, by_default)
+        return {**dict.fromkeys(usual, by_default), **handed}
+    names += kept
     if not isinstance(outputs, list) or len(outputs) > len(names):
         raise invalid(("outputs",), f"must be a list of at most {len(names)} outputs: {', '.join(names)}")
     wanted = {}
@@ -257,7 +275,7 @@ def _wanted(document: dict[str, Any], served: ServedModel) -> dict[str, bool]:
             raise invalid(("outputs", i, "name"), f"must be one of {', '.join(names)}")
         parameters = _parameters(output, ("outputs", i, "parameters"))
         wanted[name] = parameters.get("binary_data", by_default) is True
-    return wanted
+    return {**handed, **wanted}
 
 
 def _parameters(owner: dict[str, Any], loc: tuple[int | str, ...]) -> dict[str, Any]:
@@ -269,8 +287,14 @@ def _parameters(owner: dict[str, Any], loc: tuple[int | str, ...]) -> dict[str, 
     return parameters
 
 
-def _answer(served: ServedModel, scores: FloatArray, wanted: dict[str, bool], request_id: str | None) -> Response:
-    tensors = output_tensors(served, scores)
+def _answer(
+    served: ServedModel, scored: Scored, kept: KeptTensors, wanted: dict[str, bool], request_id: str | None
+) -> Response:
+    tensors = output_tensors(served, scored.scores)
+    count, warnings = len(scored.scores), scored.warnings
+    tensors |= {name: (datatype, [count], values) for name, (datatype, values) in kept.items()}
+    if WARNINGS in wanted:
+        tensors[WARNINGS] = ("BYTES", [count], warnings.texts())
     outputs: list[dict[str, Any]] = []
     parts = []
     for name, is_binary in wanted.items():
@@ -282,7 +306,9 @@ def _answer(served: ServedModel, scores: FloatArray, wanted: dict[str, bool], re
         else:
             output["data"] = values if isinstance(values, list) else values.reshape(-1)
         outputs.append(output)
-    document = {"model_name": served.name, "model_version": str(served.version), "outputs": outputs}
+    document: dict[str, Any] = {"model_name": served.name, "model_version": str(served.version), "outputs": outputs}
+    if len(warnings):
+        document["parameters"] = {WARNINGS: to_json(warnings.lists()).decode()}
     if request_id is not None:
         document["id"] = request_id
     text = to_json(document)

@@ -20,7 +20,7 @@ from eigenserve.app.engine.predict_call import PredictCall
 from eigenserve.app.engine.service import service_of
 from eigenserve.app.problems import ProblemError
 from eigenserve.app.registry import ModelRegistry, ServedModel, unready
-from eigenserve.app.wire.answers import Part, answer_of, explain_answer, json_response, predict_answer
+from eigenserve.app.wire.answers import Part, Scored, answer_of, explain_answer, json_response, predict_answer
 from eigenserve.app.wire.bodies import ARROW, CSV, JSON
 from eigenserve.app.wire.downloads import Download, download_response
 from eigenserve.app.wire.json_rows import parse_large
@@ -28,6 +28,7 @@ from eigenserve.app.wire.requests import Asked, read_explain, read_predict
 from eigenserve.app.wire.schemas import predictions as schemas
 from eigenserve.app.wire.schemas.explanations import ExplainRequest, ExplainResponse
 from eigenserve.app.wire.tables import (
+    answer_columns,
     explained_columns,
     interval_columns,
     predicted_columns,
@@ -35,7 +36,6 @@ from eigenserve.app.wire.tables import (
     table_pieces,
 )
 from eigenserve.model import CheckpointError
-from eigenserve.model.arrays import FloatArray
 
 log = logging.getLogger("eigenserve.reports")
 
@@ -62,11 +62,12 @@ class Predict(PredictCall):
             return read_predict(parse_large(body), registry, max_rows)
         return read_table(body, self.media_type, self.request.query_params, registry, max_rows, self.check)
 
-    def write(self, asked: Asked, scores: FloatArray) -> Response:
+    def write(self, asked: Asked, scored: Scored) -> Response:
         """Return the predictions in the media type that the client accepts."""
         if self.accepted == JSON:
-            return answer_of(predict_answer(asked, scores), JSON)
-        columns = {**predicted_columns(asked.served, scores), **interval_columns(asked, scores)}
+            return answer_of(predict_answer(asked, scored), JSON)
+        answers = {**predicted_columns(asked.served, scored.scores), **interval_columns(asked, scored.scores)}
+        columns = answer_columns(asked.kept, answers, scored.warnings)
         return answer_of(table_pieces([columns], self.accepted, asked.served), self.accepted)
 
 
@@ -89,7 +90,14 @@ class Explain(ExplainCall):
         """Return the explanations in the media type that the client accepts."""
         if self.accepted == JSON:
             return answer_of(explain_answer(asked, parts), JSON)
-        columns = (explained_columns(asked.served, explanation) for explanation, _ in parts)
+        columns = (
+            answer_columns(
+                {name: values[part.rows] for name, values in asked.kept.items()},
+                explained_columns(asked.served, part.explanation),
+                part.warnings,
+            )
+            for part in parts
+        )
         return answer_of(table_pieces(columns, self.accepted, asked.served), self.accepted)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -11,14 +11,15 @@ from eigenserve.app.api.counterfactuals import counterfactual_entries
 from eigenserve.app.api.openapi import json_body, problems
 from eigenserve.app.engine.calls import Call
 from eigenserve.app.problems import invalid
-from eigenserve.app.registry import ServedModel
 from eigenserve.app.wire.answers import finite, json_response
 from eigenserve.app.wire.envelope import check_envelope
 from eigenserve.app.wire.json_rows import parse_large
+from eigenserve.app.wire.kept import kept_objects
 from eigenserve.app.wire.requests import Asked, read_reference, read_rows
 from eigenserve.app.wire.schemas.reasons import ReasonsRequest, ReasonsResponse
 from eigenserve.model.explanations.reference import TRAINING
 from eigenserve.model.reasons import RowReasons, find_reasons, read_wording
+from eigenserve.model.rows.warnings import RowWarnings
 
 router = APIRouter()
 
@@ -29,8 +30,8 @@ class FindReasons(Call):
     def read(self, body: bytes) -> Asked:
         """Return the rows of a body, and keep what is asked of them."""
         request = check_envelope(parse_large(body), ReasonsRequest)
-        served, rows = read_rows(request, self.service.registry, self.service.settings.max_rows)
-        model = served.model
+        asked = read_rows(request, self.service.registry, self.service.settings.max_rows)
+        served, model = asked.served, asked.served.model
         if model.task == "multiclass":
             raise invalid(("model",), f"must have one output; {served.name} has several classes")
         try:
@@ -38,7 +39,7 @@ class FindReasons(Call):
         except ValueError as error:
             raise invalid(("cutoff",), str(error).removeprefix("cutoff ")) from None
         self.asked = request
-        return Asked(served, rows, reference=read_reference(served, "integrated", request.reference))
+        return replace(asked, reference=read_reference(served, "integrated", request.reference))
 
     async def respond(self, body: bytes) -> Response:
         """Read, find, write."""
@@ -48,6 +49,7 @@ class FindReasons(Call):
     def _find(self, asked: Asked) -> Response:
         self.count(asked, "reasons")
         model, columns = asked.served.model, asked.columns(self.check)
+        warnings = self.checked(asked, model.checks.warnings(columns))
         finite(asked.served, model.scores(columns), asked.loc)
         names = {*model.features.names, *model.groups}
         found = find_reasons(
@@ -64,7 +66,7 @@ class FindReasons(Call):
             check=self.check,
         )
         reference = TRAINING if asked.reference is None else asked.reference.name
-        return reasons_answer(asked.served, reference, found)
+        return reasons_answer(asked, reference, found, warnings)
 
 
 @router.post(
@@ -80,15 +82,22 @@ async def reasons(request: Request) -> Response:
     return await FindReasons(request).answer()
 
 
-def reasons_answer(served: ServedModel, reference: str, found: list[RowReasons]) -> Response:
+def reasons_answer(asked: Asked, reference: str, found: list[RowReasons], warnings: RowWarnings) -> Response:
     """Write the answer: for every row its decision and its reasons."""
+    served = asked.served
     changes = counterfactual_entries(served, [[] if row.change is None else [row.change] for row in found])
+    kept: list[dict[str, Any]] = [{} for _ in found]
+    if asked.kept:
+        kept = [{"kept": values} for values in kept_objects(asked.kept)]
     return json_response(
         {
             "model": served.name,
             "version": str(served.version),
             "reference": reference,
-            "reasons": [_entry(row, change) for row, change in zip(found, changes, strict=True)],
+            "reasons": [
+                {**_entry(row, change), "warnings": warned, **handed}
+                for row, change, warned, handed in zip(found, changes, warnings.lists(), kept, strict=True)
+            ],
         }
     )
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from eigenserve.app.problems import Location, invalid
 from eigenserve.app.registry import ServedModel
-from eigenserve.app.wire.limits import check_cells, check_count
+from eigenserve.app.wire.limits import MAX_DIMENSIONS, check_cells, check_count
 from eigenserve.model.arrays import FloatArray
 
 #: Datatypes of the protocol -> how their binary form lies in memory. BYTES has a length before every element.
@@ -21,11 +21,15 @@ _LAYOUTS = {
     **{f"FP{bits}": f"<f{bits // 8}" for bits in (16, 32, 64)},
 }
 DATATYPES = (*_LAYOUTS, "BYTES")
-#: Of a shape: [N] and [N, 1] are a feature's, [N, F] is that of all; a few more ones do no harm.
-MAX_DIMENSIONS = 8
 
 
-def read_tensors(inputs: Any, binary: bytes, served: ServedModel, max_rows: int) -> Any:
+#: What is handed through: name -> datatype and values.
+KeptTensors = dict[str, tuple[str, Any]]
+
+
+def read_tensors(
+    inputs: Any, binary: bytes, served: ServedModel, max_rows: int, keep: Sequence[str] = ()
+) -> tuple[Any, KeptTensors]:
     """Read the input tensors of a request as rows of a model.
 
     Either one tensor for every feature, of shape [N] or [N, 1] and named after it, or a single one of shape
@@ -36,6 +40,10 @@ def read_tensors(inputs: Any, binary: bytes, served: ServedModel, max_rows: int)
         binary: what follows the JSON part of the body.
         served: the model.
         max_rows: most rows.
+        keep: names of further tensors, each of one value a row, that are handed through.
+
+    Returns:
+        The rows, and what is handed through.
 
     Raises:
         ProblemError: 422 naming each fault; 413 too many rows.
@@ -43,9 +51,12 @@ def read_tensors(inputs: Any, binary: bytes, served: ServedModel, max_rows: int)
     if not isinstance(inputs, list) or not inputs:
         raise invalid(("inputs",), "must be a list of at least one tensor")
     names = served.model.features.input_names
-    if len(inputs) > len(names):
+    if len(inputs) > len(names) + len(keep):
         raise invalid(("inputs",), f"must have at most one tensor for each of {len(names)} features; got {len(inputs)}")
     columns: dict[str, Any] = {}
+    kept: KeptTensors = {}
+    matrix: Any = None
+    handed = 0
     used = 0
     for i, tensor in enumerate(inputs):
         loc: Location = ("inputs", i)
@@ -57,20 +68,31 @@ def read_tensors(inputs: Any, binary: bytes, served: ServedModel, max_rows: int)
         else:
             values = _from_binary(binary[used : used + size], size, datatype, math.prod(shape), loc)
             used += size
-        if len(inputs) == 1 and len(shape) == 2 and name not in names:
-            return _matrix(values, shape, len(names), loc)
-        if name not in names:
+        if matrix is None and not columns and len(shape) == 2 and name not in (*names, *keep):
+            matrix = _matrix(values, shape, len(names), loc)
+            continue
+        if name not in names and name not in keep:
             raise invalid((*loc, "name"), f"must be a feature, one of {', '.join(names)}; got {name!r}")
         if len(shape) > 1 and math.prod(shape[1:]) != 1:
             raise invalid((*loc, "shape"), f"must be [N] or [N, 1] for one feature; got {shape}")
-        columns[name] = values
+        if name in keep:
+            kept[name] = (datatype, values)
+            handed += name not in names
+        if name in names:
+            columns[name] = _floats(values) if size is not None and datatype not in ("BOOL", "BYTES") else values
+    if matrix is not None and columns:
+        raise invalid(("inputs",), "must be one tensor of all features, or one for every feature; got both")
+    rows: Any = columns if matrix is None else matrix
     if used != len(binary):
         raise invalid(("inputs",), f"must announce all binary data: {used} of {len(binary)} bytes are announced")
-    if len({len(values) for values in columns.values()}) > 1:
+    counts = {len(values) for values in columns.values()} | {len(values) for _, values in kept.values()}
+    if len(counts | ({len(matrix)} if matrix is not None else set())) > 1:
         raise invalid(("inputs",), "all tensors must have the same number of rows")
-    if len(columns) < len(inputs):
+    if len(columns) + (matrix is not None) + handed < len(inputs) or len({*columns, *kept}) < len(columns) + handed:
         raise invalid(("inputs",), "tensors must have different names")
-    return columns
+    if not len(rows):
+        raise invalid(("inputs",), "must have a tensor of features")
+    return rows, kept
 
 
 def output_tensors(served: ServedModel, scores: FloatArray) -> dict[str, tuple[str, list[int], Any]]:
@@ -163,7 +185,11 @@ def _from_binary(part: bytes, size: int, datatype: str, count: int, loc: Locatio
     if size != count * layout.itemsize:
         raise invalid(loc, f"must have {count * layout.itemsize} bytes for its shape; announces {size}")
     values = np.frombuffer(part, layout)
-    return values.tolist() if datatype == "BOOL" else values.astype(np.float64)
+    return values.tolist() if datatype == "BOOL" else values
+
+
+def _floats(values: Any) -> FloatArray:
+    return np.asarray(values, np.float64)
 
 
 def _texts(part: bytes, count: int, loc: Location) -> list[str]:
@@ -186,5 +212,5 @@ def _matrix(values: Any, shape: list[int], num_features: int, loc: Location) -> 
     if shape[1] != num_features:
         raise invalid((*loc, "shape"), f"must be [N, {num_features}]: the features in column order; got {shape}")
     if isinstance(values, np.ndarray):
-        return values.reshape(shape)
+        return _floats(values).reshape(shape)
     return [values[i : i + num_features] for i in range(0, len(values), num_features)]

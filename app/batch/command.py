@@ -28,6 +28,7 @@ def add_score(commands: Any) -> None:
     score.add_argument("--explain", action="store_true", help="write explanations, not predictions alone")
     score.add_argument("--method", choices=METHODS, help=f"method of the explanations (default {METHODS[0]})")
     score.add_argument("--reference", metavar="NAME", help="what the method integrated compares with")
+    score.add_argument("--keep", metavar="COLUMNS", help="columns of DATA to hand through to FILE: id,date")
     score.add_argument(
         "--on-error", choices=["stop", "null"], default="stop", help="at a bad row: stop (default), or write null"
     )
@@ -91,6 +92,7 @@ def _score(parsed: argparse.Namespace) -> None:
             method=method,
             reference=parsed.reference,
             on_error=parsed.on_error,
+            keep=tuple(dict.fromkeys(parsed.keep.split(","))) if parsed.keep else (),
             separator=csv_separator(parsed.csv_separator),
             encoding=parsed.encoding,
             engine=engine,
@@ -100,5 +102,7 @@ def _score(parsed: argparse.Namespace) -> None:
     rate = scored / summary.seconds
     nulls = f", {summary.nulls:,} of them without an answer" if summary.nulls else ""
     print(f"wrote {summary.out}: {summary.rows:,} rows{nulls} in {summary.seconds:.1f} s")
+    if summary.warned:
+        print("rows with warnings:", ", ".join(f"{kind} {count:,}" for kind, count in summary.warned.items()))
     if parsed.json:
         print(json.dumps({**vars(summary), "rows_per_s": round(rate, 1)}))

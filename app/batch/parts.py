@@ -16,6 +16,7 @@ from eigenserve.app.batch.errors import ScoreError
 from eigenserve.app.batch.folders import Folder
 from eigenserve.app.batch.places import OUTPUTS, Place
 from eigenserve.app.batch.scorer import ScoredPart
+from eigenserve.model.rows.warnings import KINDS
 
 #: Rows of a Parquet row group, about, and the numbers it holds at most.
 GROUP_ROWS = 2**20
@@ -24,8 +25,9 @@ GROUP_NUMBERS = 2**23
 KEY = "key"
 #: What is in it: of ``fingerprint``.
 _KEY_TEXT = re.compile("[0-9a-f]{64}")
-#: number, rows, nulls, sha256: the name is the journal's entry, so a part is finished and as it was, or is not there.
-_NAME = re.compile(r"(\d{6,})-(\d+)-(\d+)-([0-9a-f]{64})\.part")
+#: number, rows, nulls, rows with each kind of warning, sha256: the name is the journal's entry, so a part is finished
+#: and as it was, or is not there.
+_NAME = re.compile(r"(\d{6,})-(\d+)-(\d+)-([0-9.]+)-([0-9a-f]{64})\.part")
 
 
 def is_csv(place: Place) -> bool:
@@ -43,6 +45,7 @@ def is_csv(place: Place) -> bool:
 class _Entry:
     rows: int
     nulls: int
+    warned: str
     digest: str
     name: str
 
@@ -93,7 +96,7 @@ class Parts:
         for name in names:
             match = _NAME.fullmatch(name)
             if match:
-                kept[int(match[1])] = _Entry(int(match[2]), int(match[3]), match[4], name)
+                kept[int(match[1])] = _Entry(int(match[2]), int(match[3]), match[4], match[5], name)
         while (entry := kept.get(len(self._entries))) is not None and (with_nulls or not entry.nulls):
             if not entry.is_of(self.folder.read(entry.name)):
                 self.damaged += 1
@@ -106,9 +109,9 @@ class Parts:
     def keep(self, part: ScoredPart) -> None:
         """Keep the next part."""
         digest = hashlib.sha256(part.content).hexdigest()
-        name = f"{part.number:06d}-{part.rows}-{part.nulls}-{digest}.part"
+        name = f"{part.number:06d}-{part.rows}-{part.nulls}-{part.warned}-{digest}.part"
         self.folder.write(name, part.content)
-        self._entries.append(_Entry(part.rows, part.nulls, digest, name))
+        self._entries.append(_Entry(part.rows, part.nulls, part.warned, digest, name))
 
     @property
     def count(self) -> int:
@@ -124,6 +127,12 @@ class Parts:
     def nulls(self) -> int:
         """Count the rows of all parts that have no prediction."""
         return sum(entry.nulls for entry in self._entries)
+
+    @property
+    def warned(self) -> dict[str, int]:
+        """Count the rows of all parts that have a warning, by its kind."""
+        counts = [sum(map(int, each)) for each in zip(*(e.warned.split(".") for e in self._entries), strict=True)]
+        return {kind: count for kind, count in zip(KINDS, counts, strict=False) if count}
 
     def assemble(self, place: Place, header: bytes) -> None:
         """Write the output: it appears whole or not at all, and the parts go.

@@ -191,7 +191,7 @@ class TableFile:
         for name in self.names:
             if present.count(name) != 1:
                 fault = "has no column" if name not in present else "has more than one column"
-                raise ScoreError(f"{self.place.text} {fault} {name!r}, which the model needs")
+                raise ScoreError(f"{self.place.text} {fault} {name!r}, which the model or --keep needs")
 
 
 @dataclass

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from eigenserve.app.batch.errors import ScoreError
 from eigenserve.app.batch.folders import folder_beside
@@ -29,6 +30,7 @@ class Summary:
         nulls: rows without a prediction.
         resumed_rows: rows that an earlier run had scored.
         seconds: of this run.
+        warned: rows that have a warning, by its kind.
     """
 
     model: str
@@ -38,6 +40,7 @@ class Summary:
     nulls: int
     resumed_rows: int
     seconds: float
+    warned: dict[str, int] = field(default_factory=dict)
 
 
 def score_file(
@@ -48,6 +51,7 @@ def score_file(
     method: str | None = None,
     reference: str | None = None,
     on_error: OnError = "stop",
+    keep: Sequence[str] = (),
     separator: str | None = None,
     encoding: str | None = None,
     engine: Engine = score_here,
@@ -65,6 +69,7 @@ def score_file(
         method: of explanations; None for predictions alone.
         reference: what "integrated" compares with, by name.
         on_error: "stop" at the first bad row, or give bad rows no answer ("null").
+        keep: columns of ``data`` that are handed through.
         separator, encoding: of CSV, where they are given.
         engine: who scores.
         progress: receives how far it has come.
@@ -75,11 +80,12 @@ def score_file(
     started = time.monotonic()
     if data.is_same(out):
         raise ScoreError(f"--out must not be DATA itself: {out.text} is {data.text}")
-    scorer = Scorer(serve(model), Options(method, on_error, is_csv(out), reference))
-    table = TableFile(data, model.features.input_names, separator, encoding)
+    scorer = Scorer(serve(model), Options(method, on_error, is_csv(out), reference, tuple(keep)))
+    scorer.check_keep()
+    table = TableFile(data, tuple(dict.fromkeys((*model.features.input_names, *keep))), separator, encoding)
     model_files = {name: content.hex() for name, content in to_bytes(model).items()}
     identity = data.identity()
-    options = [method, reference, out.suffix, separator, encoding]
+    options = [method, reference, out.suffix, separator, encoding, list(keep)]
     key = fingerprint(arithmetic(), model_files, options, data.text, identity)
     folder = folder_beside(out)
     with folder.lock():
@@ -104,14 +110,14 @@ def score_file(
         if data.identity() != identity:
             folder.clear()
             raise ScoreError(f"{data.text} was changed while it was read: the same command begins with what it is now")
-        rows, nulls = parts.rows, parts.nulls
+        rows, nulls, warned = parts.rows, parts.nulls, parts.warned
         with writing(out):
             parts.assemble(out, scorer.header() if is_csv(out) else b"")
     if progress is not None:
         progress.finish(rows)
     seconds = time.monotonic() - started
     served = scorer.served
-    return Summary(served.name, served.version, out.text, rows, nulls, resumed, seconds)
+    return Summary(served.name, served.version, out.text, rows, nulls, resumed, seconds, warned)
 
 
 def _say_what_was_found(parts: Parts, progress: ScoreProgress) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eigenserve.app.batch.encoding import Faults, encode_table
+from eigenserve.app.batch.errors import ScoreError
 from eigenserve.app.batch.reading import Part
 from eigenserve.app.registry import ServedModel
 from eigenserve.app.wire.tables import arrow_table, explained_columns, predicted_columns, write_csv
@@ -19,9 +21,12 @@ from eigenserve.model.arrays import FloatArray
 from eigenserve.model.explanations.explain import explain
 from eigenserve.model.explanations.groups import grouped
 from eigenserve.model.explanations.reference import Reference
+from eigenserve.model.rows.warnings import KINDS, RowWarnings
 from eigenserve.model.spectral import SpectralModel
 
 OnError = Literal["stop", "null"]
+#: The last column of every output.
+WARNINGS = "warnings"
 #: Rows of a part, at most; fewer where rows are so wide that a part's arrays would hold more than so many numbers.
 PART_ROWS = 2**17
 PART_NUMBERS = 2**22
@@ -38,12 +43,14 @@ class Options:
         on_error: "stop" at a bad row, or give it no prediction ("null").
         reference: what "integrated" compares with, by name; the training average by default.
         as_csv: parts are CSV without a header; else Arrow streams.
+        keep: columns of the data that are handed through.
     """
 
     method: str | None = None
     on_error: OnError = "stop"
     as_csv: bool = False
     reference: str | None = None
+    keep: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,7 @@ class ScoredPart:
         nulls: bad rows, which have no prediction.
         content: the part as a file; empty where ``fault`` says why there is none.
         fault: the first bad row, in words, where that is to stop the run.
+        warned: how many rows have a warning of each of ``KINDS``, with points between the numbers.
     """
 
     number: int
@@ -62,6 +70,7 @@ class ScoredPart:
     nulls: int
     content: bytes
     fault: str = ""
+    warned: str = ".".join("0" * len(KINDS))
 
 
 @dataclass(frozen=True)
@@ -97,7 +106,7 @@ class Scorer:
         columns[bad] = np.nan
         # A row beyond float64 is found and reported below.
         with np.errstate(over="ignore", invalid="ignore"):
-            scores, answers = self._answers(columns)
+            scores, answers, warnings = self._answers(columns)
             finite = np.isfinite(scores if model.classes else model.values(scores)[:, None]).all(axis=1)
         beyond = np.flatnonzero(~finite & ~np.isin(np.arange(len(columns)), bad)).tolist()
         if (bad or beyond) and self.options.on_error == "stop":
@@ -105,23 +114,41 @@ class Scorer:
             return ScoredPart(part.number, part.rows.num_rows, 0, b"", fault)
         blank = np.zeros(len(columns), bool)
         blank[[*bad, *beyond]] = True
-        return ScoredPart(part.number, len(columns), int(blank.sum()), self._content(answers, blank))
+        # What is wrong with a blank row is more than a warning.
+        warnings = warnings.of_rows(~blank)
+        counts = warnings.rows_by_kind()
+        content = self._content({name: part.rows.column(name) for name in self.options.keep}, answers, warnings, blank)
+        warned = ".".join(str(counts.get(kind, 0)) for kind in KINDS)
+        return ScoredPart(part.number, len(columns), int(blank.sum()), content, warned=warned)
 
     def header(self) -> bytes:
         """Return the first line of a CSV file of these answers."""
-        return write_csv(self._answers_of_none())
+        names = (*self.options.keep, *self._answers_of_none(), WARNINGS)
+        return write_csv({name: [] for name in names})
 
-    def _answers(self, columns: FloatArray) -> tuple[FloatArray, dict[str, Any]]:
-        """Return scores (N, O), and what is written of each row by the name of its column."""
+    def check_keep(self) -> None:
+        """Refuse to hand through a column under the name of one of the answer's.
+
+        Raises:
+            ScoreError: there is one.
+        """
+        taken = {*self._answers_of_none(), WARNINGS} & {*self.options.keep}
+        if taken:
+            raise ScoreError(f"--keep must not name a column of the answer; got {min(taken)!r}")
+
+    def _answers(self, columns: FloatArray) -> tuple[FloatArray, dict[str, Any], RowWarnings]:
+        """Return scores (N, O), what is written of each row by the name of its column, and the rows' warnings."""
         model = self.served.model
+        warnings = model.checks.warnings(columns)
         if self.options.method is None:
             scores = model.scores(columns)
-            return scores, predicted_columns(self.served, scores)
+            return scores, predicted_columns(self.served, scores), warnings
         if not len(columns):
-            return np.empty((0, model.ensemble.num_outputs)), self._answers_of_none()
+            return np.empty((0, model.ensemble.num_outputs)), self._answers_of_none(), warnings
         explanation = explain(model, columns, self.options.method, reference=self._reference)
         explanation = grouped(explanation, model.groups)
-        return explanation.scores, explained_columns(self.served, explanation)
+        warnings = warnings.joined(model.checks.unstable(explanation.gap < model.narrow_gap))
+        return explanation.scores, explained_columns(self.served, explanation), warnings
 
     def _answers_of_none(self) -> dict[str, Any]:
         """Return the columns without a row: those of a row in which all is missing, without it."""
@@ -130,16 +157,21 @@ class Scorer:
             name: values[:0] if isinstance(values, np.ndarray) else np.empty(0, str) for name, values in answers.items()
         }
 
-    def _content(self, answers: dict[str, Any], blank: Any) -> bytes:
+    def _content(self, kept: dict[str, Any], answers: dict[str, Any], warnings: RowWarnings, blank: Any) -> bytes:
+        texts = warnings.texts()
         if self.options.as_csv:
             if blank.any():
                 answers = {name: _blanked(values, blank) for name, values in answers.items()}
-            return write_csv(answers, header=False)
+            cells = {name: column.to_pylist() for name, column in kept.items()}
+            return write_csv({**cells, **answers, WARNINGS: texts}, header=False)
         table = arrow_table(answers, self.served)
         if blank.any():
             mask = pa.array(blank)
             columns = [pc.if_else(mask, pa.scalar(None, column.type), column) for column in table.columns]
             table = pa.Table.from_arrays(columns, schema=table.schema)
+        table = table.append_column(WARNINGS, pa.array(texts, pa.string()))
+        for place, (name, column) in enumerate(kept.items()):
+            table = table.add_column(place, name, column)
         sink = io.BytesIO()
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)

@@ -14,13 +14,14 @@ from eigenserve.app.engine.memory import Reservation
 from eigenserve.app.engine.queue import Job, Lane, Patience
 from eigenserve.app.engine.service import service_of
 from eigenserve.app.engine.small_requests import INLINE_BYTES
-from eigenserve.app.problems import ProblemError
+from eigenserve.app.problems import MAX_FAULTS, ProblemError, invalid_all
 from eigenserve.app.registry import not_ready
 from eigenserve.app.request_state import client_of, state_of
 from eigenserve.app.wire.accept import accepted
 from eigenserve.app.wire.answers import Answer
 from eigenserve.app.wire.bodies import JSON, PIECE_BYTES, body_headers, check_media_type, inflate, read_body
 from eigenserve.app.wire.requests import Asked
+from eigenserve.model.rows.warnings import RowWarnings
 
 #: A row of JSON is hardly ever longer, and one of 8 numbers in a binary form has 64. Only for the queue's account.
 BYTES_PER_ROW = {JSON: 256}
@@ -193,6 +194,24 @@ class Call(ABC):
         self.state["rows"] = self.state.get("rows", 0) + asked.count
         if (quota := self.state.get("quota")) is not None:
             quota.charge(asked.count)
+
+    def checked(self, asked: Asked, warnings: RowWarnings, start: int = 0) -> RowWarnings:
+        """Count warnings, of the rows from ``start`` on, and refuse rows where somebody is strict about their kinds.
+
+        Raises:
+            ProblemError: 422 naming rows and features.
+        """
+        if not len(warnings):
+            return warnings
+        strict = asked.strict | asked.served.model.strict | self.service.settings.strict
+        if strict and len(refused := warnings.of_kinds(strict)):
+            faults = [
+                ((*asked.loc, start + row, *((feature,) if feature else ())), f"{message} (strict)")
+                for row, feature, message in refused.faults(MAX_FAULTS)
+            ]
+            raise invalid_all(faults, len(refused))
+        self.service.metrics.warned(asked.served.name, warnings)
+        return warnings
 
     async def _run(self, lane: Lane, job: Job, work: Callable[[], T]) -> T:
         def within_time(patience: Patience) -> T:

@@ -55,23 +55,27 @@ class ExplainCall(Call):
     def _parts(self, asked: Asked) -> Iterator[Part]:
         """Explain some rows at a time, if that gives the same as all at once."""
         model, columns = asked.served.model, asked.columns(self.check)
+        warnings = self.checked(asked, model.checks.warnings(columns))
         received = 0 if self._memory is None else self._memory.size
         groups = model.groups if asked.groups is None else asked.groups
         step = PART_ROWS if asked.method in QUICK else len(columns)
         for start in range(0, len(columns), step):
             self.check()
-            part, more = columns[start : start + step], []
+            rows = slice(start, min(start + step, len(columns)))
+            part, more = columns[rows], []
             explanation = explain(
                 model, part, asked.method, asked.target, asked.baseline, asked.reference, check=self.check
             )
             explanation = grouped(explanation, groups)
             finite(asked.served, explanation.scores, asked.loc, start)
+            unstable = model.checks.unstable(explanation.gap < model.narrow_gap)
+            self.checked(asked, unstable, start)
             if asked.include.names:
                 more = included(asked.served, asked.include, part, asked.target, asked.baseline, self.check)
             if len(columns) > step or received:
                 # Before it is written: an answer that has no room need not be made.
                 self.memory.resize(received + len(columns) * asked.served.explanation_bytes)
-            yield explanation, more
+            yield Part(explanation, more, warnings[rows].joined(unstable), rows)
 
 
 def _is_cheap(asked: Asked) -> bool:

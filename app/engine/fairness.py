@@ -77,6 +77,10 @@ def _settle(future: Future[Any], work: Callable[[], Any]) -> None:
         future.set_exception(error)
     else:
         future.set_result(result)
+    finally:
+        # The error's traceback holds this frame: with the future in it, what was read of a refused body would wait for
+        # the garbage collector.
+        del future, work
 
 
 class Turn:

@@ -10,7 +10,7 @@ from fastapi import Response
 from eigenserve.app.engine.calls import Call
 from eigenserve.app.engine.queue import Job
 from eigenserve.app.engine.small_requests import INLINE_BYTES
-from eigenserve.app.wire.answers import Answer, finite
+from eigenserve.app.wire.answers import Answer, Scored, finite
 from eigenserve.app.wire.requests import Asked
 from eigenserve.model.arrays import FloatArray
 
@@ -19,8 +19,8 @@ class PredictCall(Call):
     """Serve a request for predictions."""
 
     @abstractmethod
-    def write(self, asked: Asked, scores: FloatArray) -> Response:
-        """Return the answer of scores (N, O), all finite."""
+    def write(self, asked: Asked, scored: Scored) -> Response:
+        """Return the answer of what was computed."""
 
     async def respond(self, body: bytes) -> Response:
         """Read, score, write."""
@@ -30,17 +30,19 @@ class PredictCall(Call):
         if not self.is_small(asked):
             job = Job((asked.served.name, "rows"), asked.count, asked.count, self.state["arrived"])
             return await self.large(job, lambda: self._score(asked))
-        scores = await self.service.engine.scores(asked)
+        columns, scores = await self.service.engine.scores(asked)
         if (trace := self.state.get("trace")) is not None:
             trace.part("solve", started, time.monotonic())
-        return self._write(asked, scores)
+        return self._write(asked, columns, scores)
 
     def _score(self, asked: Asked) -> Response:
-        return self._write(asked, asked.served.model.scores(asked.columns(self.check)))
+        columns = asked.columns(self.check)
+        return self._write(asked, columns, asked.served.model.scores(columns))
 
-    def _write(self, asked: Asked, scores: FloatArray) -> Response:
+    def _write(self, asked: Asked, columns: FloatArray, scores: FloatArray) -> Response:
         self.count(asked, "predict")
-        response = self.write(asked, finite(asked.served, scores, asked.loc))
+        warnings = self.checked(asked, asked.served.model.checks.warnings(columns))
+        response = self.write(asked, Scored(columns, finite(asked.served, scores, asked.loc), warnings))
         if isinstance(response, Answer):
             self.memory.resize(self.memory.size + sum(map(len, response.pieces)))
         return response

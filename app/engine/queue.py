@@ -261,6 +261,8 @@ class Lane:
             # Work that no thread has begun is dropped; what runs and does not look runs to its end.
             answer.cancel()
             client.cancel()
+            # As in ``FairThreads``: an error that is raised from here holds this frame.
+            del task, answer, either
 
     def close(self) -> None:
         """Let the threads go when they are done."""

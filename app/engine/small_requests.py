@@ -33,7 +33,7 @@ HEAVY_AT_ONCE = 4
 
 class _Small(NamedTuple):
     asked: Asked
-    future: asyncio.Future[FloatArray]
+    future: asyncio.Future[tuple[FloatArray, FloatArray]]
 
 
 @dataclass
@@ -52,16 +52,17 @@ class Engine:
     on_batch: Callable[[int, int, float], None] = lambda rows, requests, seconds: None
     _small: deque[_Small] = field(default_factory=deque)
 
-    async def scores(self, asked: Asked) -> FloatArray:
-        """Score a small request's rows, together with those that came in the same turn.
+    async def scores(self, asked: Asked) -> tuple[FloatArray, FloatArray]:
+        """Return columns and scores of a small request's rows, computed with those that came in the same turn.
 
         Raises:
             ProblemError: 422 naming each bad row.
         """
         if not isinstance(asked.rows, list):
-            return asked.served.model.scores(asked.columns())
+            columns = asked.columns()
+            return columns, asked.served.model.scores(columns)
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[FloatArray] = loop.create_future()
+        future: asyncio.Future[tuple[FloatArray, FloatArray]] = loop.create_future()
         if not self._small:
             # Runs after everything that is ready now, so after every request that is already there.
             loop.call_soon(self._solve_small)
@@ -85,7 +86,8 @@ class Engine:
             return
         started = time.perf_counter()
         try:
-            scores = served.model.scores(served.model.features.encode(rows))
+            columns = served.model.features.encode(rows)
+            scores = served.model.scores(columns)
         except Exception:
             # One request's failure is its own: each is tried alone.
             for small in batch:
@@ -94,7 +96,7 @@ class Engine:
             start = 0
             for small in batch:
                 stop = start + len(small.asked.rows)
-                small.future.set_result(scores[start:stop])
+                small.future.set_result((columns[start:stop], scores[start:stop]))
                 start = stop
         self.on_batch(len(rows), len(batch), time.perf_counter() - started)
 
@@ -106,6 +108,7 @@ class Engine:
 
 def _settle(small: _Small) -> None:
     try:
-        small.future.set_result(small.asked.served.model.scores(small.asked.columns()))
+        columns = small.asked.columns()
+        small.future.set_result((columns, small.asked.served.model.scores(columns)))
     except Exception as error:
         small.future.set_exception(error)

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from eigenserve.app.wire.requests import Asked
+from eigenserve.model.rows.warnings import RowWarnings
 
 #: Where worker processes share their numbers; set by the supervisor before a worker starts.
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -32,6 +33,9 @@ class Metrics:
             registry=registry,
         )
         self.rows = Counter("eigenserve_rows", "Rows answered", ("model", "kind"), registry=registry)
+        self.warnings = Counter(
+            "eigenserve_warnings", "Rows answered with a warning", ("model", "kind"), registry=registry
+        )
         self.batch_rows = Histogram(
             "eigenserve_batch_rows",
             "Rows solved together on the event loop",
@@ -106,6 +110,11 @@ class Metrics:
         if child is None:
             child = self._row_children[key] = self.rows.labels(*key)
         child.inc(asked.count)
+
+    def warned(self, model: str, warnings: RowWarnings) -> None:
+        """Count the rows that have a warning, by its kind."""
+        for kind, rows in warnings.rows_by_kind().items():
+            self.warnings.labels(model, kind).inc(rows)
 
     def model_loaded(self, name: str, version: int | None) -> None:
         """Count a version that was loaded, or (None) that could not be."""

@@ -10,13 +10,18 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from eigenserve import __version__
+from eigenserve.app.problems import ProblemError
+from eigenserve.app.wire.accept import accepted
 from eigenserve.app.wire.answers import to_json
+from eigenserve.app.wire.bodies import JSON
 from eigenserve.app.wire.downloads import Download, download_response
 from eigenserve.model.rows.readings import CURRENCIES, FALSE_TEXTS, MAGNITUDES, MISSING_TEXTS, TRUE_TEXTS
 
 INDEX = "index.html"
 #: HTTP servers send no body where HEAD is asked.
 _METHODS = ["GET", "HEAD"]
+#: Media types that mean the page.
+_PAGES = ("text/html", "application/xhtml+xml")
 #: The one file of the page that is made, not read.
 CELL_TEXTS = "cell_texts.js"
 MEDIA_TYPES = {
@@ -64,14 +69,11 @@ def add_page(app: FastAPI, with_page: bool = True) -> None:
 
 
 def wants_page(accept: str) -> bool:
-    """Return whether a client names HTML, as browsers do, and does not name JSON before it."""
-    named = [part.split(";")[0].strip().lower() for part in accept.split(",")]
-    for media_type in named:
-        if media_type in ("text/html", "application/xhtml+xml"):
-            return True
-        if media_type == "application/json":
-            return False
-    return False
+    """Return whether a client prefers HTML to JSON, as browsers do; of equal weights the one named first counts."""
+    try:
+        return accepted(accept, (JSON, *_PAGES), JSON) in _PAGES
+    except ProblemError:
+        return False
 
 
 def _assets() -> dict[str, Download]:

@@ -53,6 +53,10 @@ def make_served(name: str, version: int, files: CheckpointFiles) -> ServedModel:
     """
     model = files.model()
     model = replace(model, card={**model.card, "name": name, "version": version})
+    try:
+        model.strict  # noqa: B018 (checks it)
+    except ValueError as error:
+        raise CheckpointError(f'"strict" of {name} version {version} {error}') from error
     served = ServedModel(name, version, model, files.digest)
     try:
         warm_up(served)

@@ -15,6 +15,9 @@ import grpc
 import orjson
 from starlette.types import ASGIApp, Message
 
+from eigenserve.app.request_state import Decode
+from eigenserve.app.rpc.arrivals import CallError
+
 #: The status of an answer -> the code of a call. Others are UNKNOWN.
 CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -51,9 +54,15 @@ class Answer:
 
 
 async def ask(
-    app: ASGIApp, context: Any, method: str, parts: Iterable[str], body: bytes = b"", headers: Headers | None = None
+    app: ASGIApp,
+    context: Any,
+    method: str,
+    parts: Iterable[str],
+    body: bytes = b"",
+    headers: Headers | None = None,
+    decode: Decode | None = None,
 ) -> Answer:
-    """Send a request to the application, and end the call where the answer is an error.
+    """Send a request to the application, and return its answer unless that is an error.
 
     Args:
         app: the application.
@@ -62,18 +71,28 @@ async def ask(
         parts: of the path.
         body: of the request.
         headers: that belong to the body.
+        decode: what turns the body into a document and binary data, when the application comes to read it.
+
+    Raises:
+        CallError: the answer is an error.
     """
-    answer = await request(app, context, method, parts, body, headers)
+    answer = await request(app, context, method, parts, body, headers, decode)
     if answer.status != 200:
         reason = str(orjson.loads(answer.body)["error"])
         if len(reason) > MAX_REASON:
             reason = f"{reason[:MAX_REASON]} ..."
-        await context.abort(CODES.get(answer.status, grpc.StatusCode.UNKNOWN), reason)
+        raise CallError(CODES.get(answer.status, grpc.StatusCode.UNKNOWN), reason)
     return answer
 
 
 async def request(
-    app: ASGIApp, context: Any, method: str, parts: Iterable[str], body: bytes = b"", headers: Headers | None = None
+    app: ASGIApp,
+    context: Any,
+    method: str,
+    parts: Iterable[str],
+    body: bytes = b"",
+    headers: Headers | None = None,
+    decode: Decode | None = None,
 ) -> Answer:
     """Send a request to the application; the arguments are those of ``ask``."""
     path = "".join(f"/{quote(part, safe='')}" for part in parts)
@@ -92,7 +111,7 @@ async def request(
         "headers": [*length, *(headers or []), *given],
         "client": _client(context.peer()),
         "server": None,
-        "state": {},
+        "state": {} if decode is None else {"decode": decode},
         "extensions": {},
     }
     waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
@@ -125,3 +144,9 @@ def _client(peer: str) -> tuple[str, int] | None:
     kind, _, rest = unquote(peer).partition(":")
     host, _, port = rest.rpartition(":")
     return (host.strip("[]"), int(port)) if kind in ("ipv4", "ipv6") and port.isdecimal() else None
+
+
+def address_of(peer: str) -> str:
+    """Return the address of a peer; all that have none count as one client."""
+    client = _client(peer)
+    return "unknown" if client is None else client[0]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from starlette.types import ASGIApp
 
+from eigenserve.app.rpc.arrivals import MAX_CALLS, Arrivals, CallError
+from eigenserve.app.rpc.bridge import address_of
 from eigenserve.app.rpc.calls import Calls
 from eigenserve.app.rpc.interface import PACKAGE, POOL, SERVICE
 from eigenserve.app.settings import Settings
 
-#: The largest message, as gRPC has it by default (65,000 rows of 8 numbers), and the calls at a time: messages are in
-#: memory before the service knows of them, in all no more than 256 MB.
-MAX_MESSAGE_BYTES, MAX_CALLS = 4 * 2**20, 64
+#: The largest message, as gRPC has it by default (65,000 rows of 8 numbers). Messages are in memory before the service
+#: knows of them: of all calls no more than 256 MB.
+MAX_MESSAGE_BYTES = 4 * 2**20
 #: When the service ends, how long calls may take that have begun.
 END_S = 3.0
 
@@ -35,9 +39,9 @@ class RpcServer:
                 ("grpc.so_reuseport", int(settings.workers > 1)),
             ],
         )
-        self._server.add_generic_rpc_handlers((Calls(app).handlers(),))
-        names = (f"{PACKAGE}.{SERVICE}", reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server, POOL)
+        arrivals = Arrivals(settings.body_timeout_s)
+        self._server.add_generic_rpc_handlers((Calls(app, arrivals, settings.max_rows).handlers(),))
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(_Reflection(arrivals), self._server)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         self._settings = settings
         self._address = f"{host}:{settings.grpc_port}"
@@ -59,6 +63,23 @@ class RpcServer:
     async def stop(self) -> None:
         """Take no more calls, and answer those that have begun."""
         await self._server.stop(END_S)
+
+
+class _Reflection(reflection.aio.ReflectionServicer):  # type: ignore[misc]
+    """Describe the interface to whoever asks, and end the streams of those who do not ask."""
+
+    def __init__(self, arrivals: Arrivals) -> None:
+        super().__init__((f"{PACKAGE}.{SERVICE}", reflection.SERVICE_NAME), pool=POOL)
+        self._arrivals = arrivals
+
+    async def ServerReflectionInfo(self, request_iterator: Any, unused_context: Any) -> Any:  # noqa: N802
+        """Answer each question of a stream."""
+        try:
+            with self._arrivals.hold(address_of(unused_context.peer())):
+                async for answer in super().ServerReflectionInfo(self._arrivals.in_time(unused_context), None):
+                    yield answer
+        except CallError as error:
+            await unused_context.abort(error.code, str(error))
 
 
 def _credentials(settings: Settings) -> grpc.ServerCredentials | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -13,17 +14,47 @@ from starlette.types import Receive, Scope, Send
 
 from eigenserve.app.problems import Location, invalid
 from eigenserve.app.registry import ServedModel
+from eigenserve.app.wire.kept import Kept, kept_objects
 from eigenserve.app.wire.requests import Asked
 from eigenserve.model import Explanation
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.rows.warnings import RowWarnings
 
 #: Rows whose objects are there at a time. Measured: fewer make JSON slower, more make it no faster.
 PIECE_ROWS = 512
 #: Handed to the connection at a time; what a client does not take is not handed on.
 SENT_BYTES = 2**17
 
-#: Explanations of some rows, and further keys for each of them; none where nothing is included.
-Part = tuple[Explanation, list[dict[str, Any]]]
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Hold what was computed of a request's N rows.
+
+    Attributes:
+        columns: (N, F), the rows as they were read.
+        scores: (N, O), all finite.
+        warnings: of the rows.
+    """
+
+    columns: FloatArray
+    scores: FloatArray
+    warnings: RowWarnings
+
+
+class Part(NamedTuple):
+    """Hold the explanations of some rows of a request.
+
+    Attributes:
+        explanation: of these rows.
+        more: further keys for each of them; empty where nothing is included.
+        warnings: of these rows.
+        rows: which they are.
+    """
+
+    explanation: Explanation
+    more: list[dict[str, Any]]
+    warnings: RowWarnings
+    rows: slice
 
 
 def finite(served: ServedModel, scores: FloatArray, loc: Location = ("instances",), start: int = 0) -> FloatArray:
@@ -55,19 +86,46 @@ def predictions(served: ServedModel, scores: FloatArray) -> Any:
     ]
 
 
-def predict_answer(asked: Asked, scores: FloatArray) -> list[bytes]:
+def predict_answer(asked: Asked, scored: Scored) -> list[bytes]:
     """Write the answer of /predict."""
-    served = asked.served
+    served, scores = asked.served, scored.scores
     if len(scores) <= PIECE_ROWS:
         document = {"model": served.name, "version": str(served.version), "predictions": predictions(served, scores)}
         if asked.interval is not None:
             document["intervals"] = served.model.intervals(scores, asked.interval)
+        document["warnings"] = scored.warnings.lists()
+        if asked.kept:
+            document["kept"] = kept_objects(asked.kept)
         return [to_json(document)]
     pieces = [to_json({"model": served.name, "version": str(served.version)})[:-1]]
     pieces += listed("predictions", prediction_pieces(served, scores), b",")
     if asked.interval is not None:
         pieces += [b',"intervals":', to_json(served.model.intervals(scores, asked.interval))]
+    pieces += listed("warnings", warning_pieces(scored.warnings), b",")
+    if asked.kept:
+        pieces += listed("kept", kept_pieces(asked.kept, len(scores)), b",")
     return [*pieces, b"}"]
+
+
+def warnings_and_kept(asked: Asked, warnings: RowWarnings) -> list[bytes]:
+    """Write the members that other protocols' answers get where there is something to say."""
+    pieces = [*listed("warnings", warning_pieces(warnings), b",")] if len(warnings) else []
+    return [*pieces, *listed("kept", kept_pieces(asked.kept, warnings.count), b",")] if asked.kept else pieces
+
+
+def warning_pieces(warnings: RowWarnings) -> Iterator[bytes]:
+    """Write the warnings of every row, as lists of some rows."""
+    if not len(warnings):
+        yield b"[" + b",".join([b"[]"] * warnings.count) + b"]"
+        return
+    for start in range(0, warnings.count, PIECE_ROWS):
+        yield to_json(warnings[start : start + PIECE_ROWS].lists())
+
+
+def kept_pieces(kept: Kept, count: int) -> Iterator[bytes]:
+    """Write what is handed through of every row, as lists of some rows."""
+    for start in range(0, count, PIECE_ROWS):
+        yield to_json(kept_objects(kept, slice(start, start + PIECE_ROWS)))
 
 
 def prediction_pieces(served: ServedModel, scores: FloatArray) -> Iterator[bytes]:
@@ -77,13 +135,19 @@ def prediction_pieces(served: ServedModel, scores: FloatArray) -> Iterator[bytes
         yield to_json(predictions(served, scores[start : start + step]))
 
 
-def explanation_pieces(served: ServedModel, parts: Iterable[Part]) -> Iterator[bytes]:
+def explanation_pieces(asked: Asked, parts: Iterable[Part]) -> Iterator[bytes]:
     """Write the entry of every row, as lists of some rows."""
-    for explanation, more in parts:
-        for start in range(0, len(explanation), PIECE_ROWS):
+    for part in parts:
+        for start in range(0, len(part.explanation), PIECE_ROWS):
             rows = slice(start, start + PIECE_ROWS)
-            entries = explanations(served, explanation, rows)
-            for entry, keys in zip(entries if more else (), more[rows], strict=True):
+            entries = explanations(asked.served, part.explanation, rows)
+            for entry, warnings in zip(entries, part.warnings[rows].lists(), strict=True):
+                entry["warnings"] = warnings
+            first = part.rows.start + start
+            kept = kept_objects(asked.kept, slice(first, first + len(entries)))
+            for entry, values in zip(entries if kept else (), kept, strict=True):
+                entry["kept"] = values
+            for entry, keys in zip(entries if part.more else (), part.more[rows], strict=True):
                 entry.update(keys)
             yield to_json(entries)
 
@@ -124,10 +188,10 @@ def explain_answer(asked: Asked, parts: Iterator[Part]) -> Iterator[bytes]:
     """Write the answer of /explain."""
     first = next(parts)
     head = {"model": asked.served.name, "version": str(asked.served.version), "method": asked.method}
-    if first[0].reference is not None:
-        head["reference"] = first[0].reference
+    if first.explanation.reference is not None:
+        head["reference"] = first.explanation.reference
     yield to_json(head)[:-1]
-    yield from listed("explanations", explanation_pieces(asked.served, chain([first], parts)), b",")
+    yield from listed("explanations", explanation_pieces(asked, chain([first], parts)), b",")
     yield b"}"
 
 

@@ -8,7 +8,7 @@ does not hold the lock; each slice is parsed on its own, and encoded before the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,7 @@ class RowSlices:
         start: position behind the array's first bracket.
         count: how many rows there are.
         key: of the array in its object.
+        each: what is done to each slice of rows before it is yielded.
     """
 
     body: bytes
@@ -49,6 +50,7 @@ class RowSlices:
     cuts: tuple[int, ...]
     count: int
     key: str
+    each: Callable[[list[Any]], list[Any]] | None = None
 
     def __len__(self) -> int:
         return self.count
@@ -67,7 +69,7 @@ class RowSlices:
             rows = parse_json(text, self.body, start - 1)
             if not rows and self.count:
                 raise invalid(("body",), f"must be valid JSON; a row is missing at byte {start}")
-            yield rows
+            yield rows if self.each is None else self.each(rows)
             start = cut + 1
 
 

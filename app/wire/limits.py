@@ -11,6 +11,8 @@ from eigenserve.model.rows.errors import Location
 
 #: Values of one request: as Python objects each takes 32 bytes.
 MAX_CELLS = 3_000_000
+#: Of a tensor: [N] and [N, 1] are a feature's, [N, F] is that of all; a few more ones do no harm.
+MAX_DIMENSIONS = 8
 
 
 def check_rows(rows: Any, max_rows: int, loc: Location) -> list[Any] | RowSlices:

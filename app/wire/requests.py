@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from eigenserve.app.wire.describe import describe
 from eigenserve.app.wire.envelope import check_envelope
 from eigenserve.app.wire.include_options import EXPLANATION_ALONE, Include, read_include
 from eigenserve.app.wire.json_rows import RowSlices
+from eigenserve.app.wire.kept import Kept, read_keep, split_kept
 from eigenserve.app.wire.limits import check_rows
 from eigenserve.app.wire.schemas.explanations import ExplainRequest
 from eigenserve.app.wire.schemas.predictions import PredictRequest, RowsRequest
@@ -24,6 +25,7 @@ from eigenserve.model.explanations.reference import Reference
 from eigenserve.model.predictor import ClassLabel
 from eigenserve.model.rows.baseline import background_columns, is_sample
 from eigenserve.model.rows.errors import InvalidRowsError, Location
+from eigenserve.model.rows.warnings import read_kinds
 
 #: Rows of a baseline: each costs as much as all of a request against one.
 MAX_SAMPLE = 100
@@ -43,6 +45,8 @@ class Asked:
         groups: of features; None for those that the model keeps.
         include: further parts of an explanation.
         loc: where in the body the rows are.
+        strict: kinds of warnings for which the request refuses a row.
+        kept: what is handed through, by name; of rows in slices complete once they are encoded.
     """
 
     served: ServedModel
@@ -55,6 +59,8 @@ class Asked:
     reference: Reference | None = None
     groups: Groups | None = None
     include: Include = EXPLANATION_ALONE
+    strict: frozenset[str] = frozenset()
+    kept: Kept = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -107,14 +113,15 @@ def read_predict(document: Any, registry: ModelRegistry, max_rows: int) -> Asked
         ProblemError: 422 naming each fault; 404 unknown model or version; 413 too many rows.
     """
     request = check_envelope(document, PredictRequest)
-    served, rows = read_rows(request, registry, max_rows)
-    return Asked(served, rows, interval=read_level(served, request.interval))
+    asked = read_rows(request, registry, max_rows)
+    return asked if request.interval is None else replace(asked, interval=read_level(asked.served, request.interval))
 
 
 def read_explain(document: Any, registry: ModelRegistry, max_rows: int) -> Asked:
     """Check the parsed body of /explain; raises as ``read_predict``."""
     request = check_envelope(document, ExplainRequest)
-    served, rows = read_rows(request, registry, max_rows)
+    asked = read_rows(request, registry, max_rows)
+    served = asked.served
     method, target = request.method or METHODS[0], read_target(served, request.target)
     baseline, include = read_baseline(served, method, request.baseline), read_include(served, request)
     reference = read_reference(served, method, request.reference)
@@ -124,11 +131,19 @@ def read_explain(document: Any, registry: ModelRegistry, max_rows: int) -> Asked
         groups = None if request.groups is None else read_groups(served.model.features, request.groups)
     except ValueError as error:
         raise invalid(("groups",), str(error)) from None
-    return Asked(served, rows, method, target, baseline=baseline, reference=reference, groups=groups, include=include)
+    return replace(
+        asked,
+        method=method,
+        target=target,
+        baseline=baseline,
+        reference=reference,
+        groups=groups,
+        include=include,
+    )
 
 
 def read_options(options: Mapping[str, Any], registry: ModelRegistry) -> Asked:
-    """Read the model, version, method, target, reference and interval that a query names, or their defaults; no rows.
+    """Read the model, version, method, target, reference, interval and strictness that a query names; no rows.
 
     Raises:
         ProblemError: 404 unknown model or version; 422 unknown method, target, reference or level of interval.
@@ -139,18 +154,32 @@ def read_options(options: Mapping[str, Any], registry: ModelRegistry) -> Asked:
         raise invalid(("method",), f"must be one of {', '.join(METHODS)}; got {describe(method)}")
     target, interval = read_target(served, options.get("target")), read_level(served, options.get("interval"))
     reference = read_reference(served, method, options.get("reference"))
-    return Asked(served, (), method, target, interval, reference=reference)
+    strict = read_strict(options.get("strict"))
+    return Asked(served, (), method, target, interval, reference=reference, strict=strict)
 
 
-def read_rows(
-    request: RowsRequest, registry: ModelRegistry, max_rows: int
-) -> tuple[ServedModel, list[Any] | RowSlices]:
-    """Return the model and the rows that a request names.
+def read_rows(request: RowsRequest, registry: ModelRegistry, max_rows: int) -> Asked:
+    """Return the model and the rows that a request names, what it hands through, and how strict it is.
 
     Raises:
         ProblemError: 404 unknown model or version; 422, 413 see ``check_rows``.
     """
-    return registry.find(request.model, request.version), check_rows(request.instances, max_rows, ("instances",))
+    served = registry.find(request.model, request.version)
+    rows = check_rows(request.instances, max_rows, ("instances",))
+    rows, kept = split_kept(rows, served, read_keep(request.keep))
+    return Asked(served, rows, strict=read_strict(request.strict), kept=kept)
+
+
+def read_strict(value: Any) -> frozenset[str]:
+    """Read the kinds of warnings for which a request refuses rows.
+
+    Raises:
+        ProblemError: 422.
+    """
+    try:
+        return read_kinds(value)
+    except ValueError as error:
+        raise invalid(("strict",), str(error)) from None
 
 
 def read_baseline(served: ServedModel, method: str, rows: Any) -> FloatArray | None:

@@ -8,7 +8,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -19,12 +19,14 @@ from eigenserve.app.problems import ProblemError, invalid
 from eigenserve.app.registry import ModelRegistry, ServedModel
 from eigenserve.app.wire.arrow import load_pyarrow, read_arrow
 from eigenserve.app.wire.bodies import CSV, not_utf8
+from eigenserve.app.wire.kept import Kept, check_clash, kept_names, read_keep, split_kept
 from eigenserve.app.wire.limits import check_cells, check_count
 from eigenserve.app.wire.requests import Asked, read_options
 from eigenserve.model import Explanation
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.csv_layout import HEAD_BYTES, CsvError, infer_layout, records
 from eigenserve.model.rows.features import Feature
+from eigenserve.model.rows.warnings import RowWarnings
 
 _PLAIN = re.compile(r"[-+0-9.eE]+")
 #: Values of one line of CSV: its row is a list before it can be counted.
@@ -47,19 +49,32 @@ def read_table(
 ) -> Asked:
     """Read a CSV or Arrow body, and what the query says of model, version, method, target and interval.
 
-    Every feature of the model must be a column; further columns are ignored.
+    Every feature of the model must be a column. Of further columns, those named by ``keep`` and an id are handed
+    through; others are ignored.
 
     Raises:
         ProblemError: 404, 413, 415 or 422, as for JSON.
     """
-    asked = read_options(_options(query), registry)
+    asked, keep = read_options(_options(query), registry), read_keep(query.get("keep"))
+    kept = kept_names(asked.served, keep)
     if media_type == CSV:
-        columns = _read_csv(body, asked.served, max_rows, check)
+        columns = _read_csv(body, asked.served, kept, max_rows, check)
     else:
-        columns = read_arrow(body, asked.served.model.features.names, max_rows)
+        columns = read_arrow(body, {*asked.served.model.features.names, *kept}, max_rows)
     if not len(next(iter(columns.values()), ())):
         raise invalid(("body",), "must have at least one row")
-    return replace(asked, rows=columns, loc=("body",))
+    rows, handed = split_kept(columns, asked.served, keep)
+    return replace(asked, rows=rows, loc=("body",), kept=handed)
+
+
+def answer_columns(kept: Kept, answers: Columns, warnings: RowWarnings) -> Columns:
+    """Join what is handed through, the answers, and a column of warnings.
+
+    Raises:
+        ProblemError: 422 one name for two columns.
+    """
+    check_clash(kept, (*answers, "warnings"))
+    return {**kept, **answers, "warnings": warnings.texts()}
 
 
 def predicted_columns(served: ServedModel, scores: FloatArray) -> Columns:
@@ -145,8 +160,10 @@ def _options(query: Mapping[str, str]) -> dict[str, Any]:
     return options
 
 
-def _read_csv(body: bytes, served: ServedModel, max_rows: int, check: Callable[[], None]) -> Columns:
-    """Read the model's columns, a few thousand rows at a time: of other columns and blank lines nothing is kept."""
+def _read_csv(
+    body: bytes, served: ServedModel, kept: Sequence[str], max_rows: int, check: Callable[[], None]
+) -> Columns:
+    """Read the model's columns and those in ``kept``, a few thousand rows at a time; of others nothing is held."""
     features = {feature.name: feature for feature in served.model.features.features}
     if body.count(b"\n") + body.count(b"\r") > MAX_LINES:
         raise ProblemError(413, f"CSV must have at most {MAX_LINES} ends of lines; got more: send several requests")
@@ -157,7 +174,7 @@ def _read_csv(body: bytes, served: ServedModel, max_rows: int, check: Callable[[
     count = 0
     try:
         layout = infer_layout(head, complete=len(head) == len(body), wanted=wanted, encoding=encoding)
-        places = _places(layout.names, features)
+        places = _places(layout.names, {*features, *(name for name in kept if layout.names.count(name) == 1)})
         columns = {layout.names[i]: [] for i in places}
         width = len(layout.names)
         content = io.BytesIO(body)
@@ -187,15 +204,15 @@ def _read_csv(body: bytes, served: ServedModel, max_rows: int, check: Callable[[
     return columns
 
 
-def _places(names: Sequence[str], features: Mapping[str, Feature]) -> list[int]:
-    """Find the columns of the model; another one where there is none, so that rows are counted.
+def _places(names: Sequence[str], wanted: Collection[str]) -> list[int]:
+    """Find the wanted columns; another one where there is none, so that rows are counted.
 
     Raises:
-        ProblemError: 413 too many columns; 422 a feature that stands there twice.
+        ProblemError: 413 too many columns; 422 one of them that stands there twice.
     """
     if len(names) > MAX_COLUMNS:
         raise ProblemError(413, f"a line of CSV must have at most {MAX_COLUMNS} values")
-    places = [i for i, name in enumerate(names) if name in features]
+    places = [i for i, name in enumerate(names) if name in wanted]
     doubled = next((names[i] for n, i in enumerate(places) if names[i] in [names[j] for j in places[:n]]), None)
     if doubled is not None:
         raise invalid(("body",), f"the columns' names must differ; got {doubled!r} more than once")

@@ -19,6 +19,7 @@ from eigenserve.model.eigensolvers.cpu import solve_eigenpairs_and_gaps
 from eigenserve.model.kernels.threads import for_ranges
 from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.model.predictor import Output, Predictor
+from eigenserve.model.rows.baseline import baseline_columns
 
 #: A gap counts as narrow below this share of the mean distance of neighbouring eigenvalues at the first vertex.
 NARROW = 0.01
@@ -221,3 +222,17 @@ class _Line:
             a[moving], b[moving] = np.where(falls, t, a[moving]), np.where(falls, b[moving], t)
             moving = moving[(np.abs(f) > _SETTLED * rise[moving]) & ((b - a)[moving] > _SETTLED)]
         return best, least
+
+
+def narrow_gap(predictor: Predictor) -> float:
+    """Return the gap below which a row's explanation counts as unstable, in units of the score; 0 for dim 1.
+
+    It is the share ``NARROW`` of the least mean distance of neighbouring eigenvalues over the members, at the typical
+    row: what counts as a narrow place there, but one number for all rows, so that the check costs nothing.
+    """
+    dim = predictor.ensemble.pencil.dim
+    if dim == 1:
+        return 0.0
+    diag, off_diag = predictor.matrices(baseline_columns(predictor.features)[None])
+    lowest, highest = (eigvalsh_tridiagonal(diag[0], off_diag[0], eig_idx=k) for k in (0, dim - 1))
+    return float(NARROW * np.min(highest - lowest) / (dim - 1))

@@ -8,22 +8,16 @@ fold and output), are carried through each pass side by side, so that a row's pl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from eigenserve.model import kernels
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.kernels.lanes import LANES_F64, load, rows_of, store
-from eigenserve.model.kernels.source_digest import source_digest
+from eigenserve.model.kernels.lanes import LANES_F64
 from eigenserve.model.kernels.threads import for_ranges
+from eigenserve.training.additive import design_kernels
 from eigenserve.training.curves.basis import CurveBasis
-from eigenserve.training.kernels import ramps
-from eigenserve.training.kernels.layout import DENSE, IDENTITY, RAMPS
-from eigenserve.training.kernels.ramps import expand_ramps, reduce_ramps
+from eigenserve.training.kernels.layout import IDENTITY, RAMPS
 
 #: Rows are summed in so many parts, whatever the number of threads, so that sums round the same everywhere.
 PARTS = 8
@@ -31,8 +25,6 @@ PARTS = 8
 PART_WORK = 100_000
 #: Numbers in the sums of all parts together: 64 MB.
 MAX_SUMS = 8_000_000
-#: What the kernels here are compiled from.
-KERNEL_SOURCES = (Path(kernels.__path__[0]), Path(ramps.__file__), Path(__file__))
 
 
 class Design:
@@ -72,7 +64,7 @@ class Design:
         def work(first: int, last: int) -> None:
             for part in range(first, last):
                 rows = slice(part * self._step, (part + 1) * self._step)
-                _gather(self.starts[rows], self.weights[rows], table, out[rows], self.blocks)
+                design_kernels.gather(self.starts[rows], self.weights[rows], table, out[rows], self.blocks)
 
         for_ranges(self._parts, 1, work)
         return out[:, : self.lanes]
@@ -85,7 +77,7 @@ class Design:
             for part in range(first, last):
                 rows = slice(part * self._step, (part + 1) * self._step)
                 self._sums[part] = 0.0
-                _scatter(self.starts[rows], self.weights[rows], wide[rows], self._sums[part], self.blocks)
+                design_kernels.scatter(self.starts[rows], self.weights[rows], wide[rows], self._sums[part], self.blocks)
 
         for_ranges(self._parts, 1, work)
         return self._pulled()
@@ -109,11 +101,11 @@ class Design:
                 self._sums[part] = 0.0
                 places = self.starts[rows], self.weights[rows]
                 if groups:
-                    _class_product(
+                    design_kernels.class_product(
                         *places, curvature[rows], shares[rows], outputs, table, self._sums[part], self.blocks
                     )
                 else:
-                    _product(*places, curvature[rows], table, self._sums[part], self.blocks)
+                    design_kernels.product(*places, curvature[rows], table, self._sums[part], self.blocks)
 
         for_ranges(self._parts, 1, work)
         return self._pulled()
@@ -124,7 +116,7 @@ class Design:
         bend: (N, G) -> diagonals (R + 1, G), the constant last, and the off-diagonals from each matrix to the next.
         """
         diag, off_diag = np.zeros((2, self.matrices, bend.shape[1]))
-        _tridiagonals(self.starts, self.weights, np.ascontiguousarray(bend), diag, off_diag)
+        design_kernels.tridiagonals(self.starts, self.weights, np.ascontiguousarray(bend), diag, off_diag)
         return diag, off_diag
 
     def empty(self) -> FloatArray:
@@ -142,13 +134,13 @@ class Design:
         wide = np.zeros((self.params, self.blocks * LANES_F64))
         wide[:, : self.lanes] = params
         table = np.empty((self.matrices * self.blocks, LANES_F64))
-        _expand(*self._shapes, wide.reshape(-1, LANES_F64), table, self.blocks)
+        design_kernels.expand(*self._shapes, wide.reshape(-1, LANES_F64), table, self.blocks)
         return table
 
     def _pulled(self) -> FloatArray:
         total = self._sums.sum(axis=0) if self._parts > 1 else self._sums[0].copy()
         out = np.empty((self.params * self.blocks, LANES_F64))
-        _reduce(*self._shapes, total, out, self.blocks)
+        design_kernels.reduce(*self._shapes, total, out, self.blocks)
         return out.reshape(self.params, -1)[:, : self.lanes]
 
 
@@ -167,149 +159,3 @@ def _shapes(bases: Sequence[CurveBasis]) -> tuple[NDArray[np.int64], FloatArray]
         numbers.append(kept)
         at += len(kept)
     return np.array([*shapes, (IDENTITY, 1, 1, at, at)], np.int64), np.concatenate(numbers)
-
-
-@njit(inline="always", error_model="numpy")
-def _row_scores(starts: Any, weights: Any, j: Any, table: Any, constant: Any, b: Any, blocks: Any) -> Any:
-    total = load(table, constant + b)
-    for c in range(starts.shape[1]):
-        here = np.int64(starts[j, c]) * blocks + b
-        w = np.float64(weights[j, c])
-        first = load(table, here)
-        total = total + first
-        if w != 0.0:
-            total = total + (load(table, here + blocks) - first) * w
-    return total
-
-
-@njit(inline="always", error_model="numpy")
-def _add_row(starts: Any, weights: Any, j: Any, value: Any, sums: Any, constant: Any, b: Any, blocks: Any) -> None:
-    store(sums, constant + b, load(sums, constant + b) + value)
-    for c in range(starts.shape[1]):
-        here = np.int64(starts[j, c]) * blocks + b
-        w = np.float64(weights[j, c])
-        if w != 0.0:
-            share = value * w
-            store(sums, here + blocks, load(sums, here + blocks) + share)
-            store(sums, here, load(sums, here) + (value - share))
-        else:
-            store(sums, here, load(sums, here) + value)
-
-
-def _cached(sources: int) -> tuple[Any, ...]:
-    """Compile the kernels to disk; they capture ``sources`` (see model.kernels.source_digest)."""
-
-    @njit(nogil=True, cache=True, error_model="numpy")
-    def expand(shapes: Any, numbers: Any, params: Any, table: Any, blocks: Any) -> None:
-        if sources < 0:
-            return
-        p0 = first = 0
-        for form, count, matrices, at, end in shapes:
-            if form == RAMPS:
-                expand_ramps(params, table, p0, first, numbers[at:end], matrices, blocks)
-            elif form == DENSE:
-                for r in range(matrices * blocks):
-                    m, b = r // blocks, r % blocks
-                    total = load(params, p0 * blocks + b) * numbers[at + m * count]
-                    for p in range(1, count):
-                        total = total + load(params, (p0 + p) * blocks + b) * numbers[at + m * count + p]
-                    store(table, first * blocks + r, total)
-            else:
-                for r in range(count * blocks):
-                    store(table, first * blocks + r, load(params, p0 * blocks + r))
-            p0, first = p0 + count, first + matrices
-
-    @njit(nogil=True, cache=True, error_model="numpy")
-    def reduce(shapes: Any, numbers: Any, table: Any, params: Any, blocks: Any) -> None:
-        if sources < 0:
-            return
-        p0 = first = 0
-        for form, count, matrices, at, end in shapes:
-            if form == DENSE:
-                for r in range(count * blocks):
-                    p, b = r // blocks, r % blocks
-                    total = load(table, first * blocks + b) * numbers[at + p]
-                    for m in range(1, matrices):
-                        total = total + load(table, (first + m) * blocks + b) * numbers[at + m * count + p]
-                    store(params, p0 * blocks + r, total)
-            else:
-                if form == RAMPS:
-                    reduce_ramps(table, first, numbers[at:end], blocks)
-                for r in range(count * blocks):
-                    store(params, p0 * blocks + r, load(table, first * blocks + r))
-            p0, first = p0 + count, first + matrices
-
-    @njit(nogil=True, cache=True, error_model="numpy")
-    def gather(starts: Any, weights: Any, table: Any, out: Any, blocks: Any) -> None:
-        if sources < 0:
-            return
-        places, target = rows_of(table, 0), rows_of(out, 0)
-        constant = len(table) - blocks
-        for j in range(len(starts)):
-            for b in range(blocks):
-                store(target, j * blocks + b, _row_scores(starts, weights, j, places, constant, b, blocks))
-
-    @njit(nogil=True, cache=True, error_model="numpy")
-    def scatter(starts: Any, weights: Any, slopes: Any, sums: Any, blocks: Any) -> None:
-        if sources < 0:
-            return
-        source, target = rows_of(slopes, 0), rows_of(sums, 0)
-        constant = len(sums) - blocks
-        for j in range(len(starts)):
-            for b in range(blocks):
-                _add_row(starts, weights, j, load(source, j * blocks + b), target, constant, b, blocks)
-
-    @njit(nogil=True, cache=True, error_model="numpy")
-    def product(starts: Any, weights: Any, curvature: Any, table: Any, sums: Any, blocks: Any) -> None:
-        if sources < 0:
-            return
-        places, bend, target = rows_of(table, 0), rows_of(curvature, 0), rows_of(sums, 0)
-        constant = len(table) - blocks
-        for j in range(len(starts)):
-            for b in range(blocks):
-                value = _row_scores(starts, weights, j, places, constant, b, blocks) * load(bend, j * blocks + b)
-                _add_row(starts, weights, j, value, target, constant, b, blocks)
-
-    @njit(nogil=True, cache=True, error_model="numpy")
-    def class_product(
-        starts: Any, weights: Any, chances: Any, shares: Any, outputs: Any, table: Any, sums: Any, blocks: Any
-    ) -> None:
-        if sources < 0:
-            return
-        places, target = rows_of(table, 0), rows_of(sums, 0)
-        constant = len(table) - blocks
-        row = np.zeros((blocks, sums.shape[1]))
-        flat, lanes = row.reshape(-1), rows_of(row, 0)
-        for j in range(len(starts)):
-            for b in range(blocks):
-                store(lanes, b, _row_scores(starts, weights, j, places, constant, b, blocks))
-            for group in range(shares.shape[1]):
-                first = group * outputs
-                mean = 0.0
-                for o in range(first, first + outputs):
-                    mean += chances[j, o] * flat[o]
-                for o in range(first, first + outputs):
-                    flat[o] = shares[j, group] * chances[j, o] * (flat[o] - mean)
-            for b in range(blocks):
-                _add_row(starts, weights, j, load(lanes, b), target, constant, b, blocks)
-
-    @njit(nogil=True, cache=True, error_model="numpy")
-    def tridiagonals(starts: Any, weights: Any, bend: Any, diag: Any, off_diag: Any) -> None:
-        if sources < 0:
-            return
-        constant = len(diag) - 1
-        for j in range(len(starts)):
-            for g in range(bend.shape[1]):
-                diag[constant, g] += bend[j, g]
-            for c in range(starts.shape[1]):
-                r, w = starts[j, c], np.float64(weights[j, c])
-                for g in range(bend.shape[1]):
-                    diag[r, g] += (1.0 - w) * (1.0 - w) * bend[j, g]
-                    if w != 0.0:
-                        diag[r + 1, g] += w * w * bend[j, g]
-                        off_diag[r, g] += w * (1.0 - w) * bend[j, g]
-
-    return expand, reduce, gather, scatter, product, class_product, tridiagonals
-
-
-_expand, _reduce, _gather, _scatter, _product, _class_product, _tridiagonals = _cached(source_digest(*KERNEL_SOURCES))

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.features import FeatureSpace
 from eigenserve.training.additive.gram import cross_fitted
-from eigenserve.training.curves.basis import CurveBasis, main_curve, main_knots
+from eigenserve.training.curves.basis import CurveBasis, main_curve
+from eigenserve.training.curves.knots import main_knots
 
 #: Rows that features are judged on.
 MAX_ROWS = 20_000

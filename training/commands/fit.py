@@ -55,6 +55,9 @@ def add_fit(commands: Any) -> None:
     fit.add_argument(
         "--reasons", type=Path, metavar="FILE.toml", help="keep these words for the reasons of adverse decisions"
     )
+    fit.add_argument(
+        "--strict", metavar="KINDS", help="warnings for which the model's servers refuse rows: missing,unseen, or true"
+    )
     fit.add_argument("--config", type=Path, metavar="FILE.toml", help="read settings from a file; options override it")
     fit.add_argument("--resume", action="store_true", help="resume a search that was stopped")
     fit.add_argument(
@@ -131,9 +134,10 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.model.explanations.reference import reference_of, with_reference
     from eigenserve.model.reasons import read_wording
     from eigenserve.model.rows.readings import MISSING_TEXTS
+    from eigenserve.model.rows.warnings import read_kinds
     from eigenserve.training.commands.metrics_table import print_metrics
-    from eigenserve.training.data.columns import reading_options
-    from eigenserve.training.data.population import rows_where
+    from eigenserve.training.commands.population import rows_where
+    from eigenserve.training.data.reading_options import reading_options
     from eigenserve.training.data.sampling import read_sample
     from eigenserve.training.data.table import FileOptions
     from eigenserve.training.evaluation.evaluate import deviance_power, evaluate, evaluate_scores
@@ -175,6 +179,10 @@ def _run(arguments: argparse.Namespace) -> None:
     for name in {name for names in _groups(arguments.group).values() for name in names} - set(rows.frame):
         raise UserError(f"no column {name!r} for --group; the columns are {', '.join(map(str, rows.frame))}")
     words = _read_toml(arguments.reasons) if arguments.reasons else {}
+    try:
+        strict = sorted(read_kinds(arguments.strict))
+    except ValueError as error:
+        raise UserError(f"--strict {error}") from error
     populations = {condition: rows_where(rows.frame, condition) for condition in arguments.reference}
     journal = journal_of(local / name, table.sha256, arguments.target, settings)
     with joined_ranks() as ranks, FitProgress() as progress:
@@ -201,6 +209,8 @@ def _run(arguments: argparse.Namespace) -> None:
             model.groups  # noqa: B018 (checks them)
         except ValueError as error:
             raise UserError(str(error)) from error
+    if strict:
+        model = replace(model, card={**model.card, "strict": strict})
     if words:
         model = replace(model, card={**model.card, "reasons": words})
         try:

@@ -29,7 +29,7 @@ def add_reference(commands: Any) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.model.checkpoints.locations import place_of
     from eigenserve.model.explanations.reference import reference_of, with_reference
-    from eigenserve.training.data.population import rows_where
+    from eigenserve.training.commands.population import rows_where
     from eigenserve.training.data.table import read_table
 
     store, name, version = place_of(arguments.model)

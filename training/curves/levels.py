@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
-from eigenserve.training.curves.basis import CurveBasis, choose_knots, main_knots, ramp_basis
+from eigenserve.training.curves.basis import CurveBasis, ramp_basis
+from eigenserve.training.curves.knots import choose_knots, main_knots
 from eigenserve.training.kernels.layout import RAMPS
 
 #: Knots of each level, in multiples of the usual number; the first is there for curves without spikes. Measured out of

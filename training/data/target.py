@@ -15,7 +15,8 @@ from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.predictor import ClassLabel, Task
 from eigenserve.model.rows.cells import category_key
-from eigenserve.training.data.columns import ReadingOptions, read_column
+from eigenserve.training.data.columns import read_column
+from eigenserve.training.data.reading_options import ReadingOptions
 
 #: Whole numbers 0, 1, ... are classes if they are so few.
 MOST_CODES = 10

@@ -10,8 +10,8 @@ import pandas as pd
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.spectral import SpectralModel
-from eigenserve.training.data.columns import reading_options
 from eigenserve.training.data.exposure import per_unit
+from eigenserve.training.data.reading_options import reading_options
 from eigenserve.training.data.target import Target, positive_column, split_target
 from eigenserve.training.evaluation.bootstrap import Interval, metric_intervals
 from eigenserve.training.evaluation.metrics import Metrics, score_metrics

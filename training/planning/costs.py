@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from eigenserve.training.additive import gam, pairs
-from eigenserve.training.curves.basis import coarse_resolution, fine_resolution, main_knots
+from eigenserve.training.curves.basis import coarse_resolution, fine_resolution
+from eigenserve.training.curves.knots import main_knots
 from eigenserve.training.curves.levels import FACTORS, MAX_PLACES, ROWS_PER_KNOT
 from eigenserve.training.kernels.layout import BLOCK, blocks_per_matrix
 

@@ -33,6 +33,9 @@ export class PredictionPanel {
     const classes = this.#card.classes.length > 0;
     say(byId("prediction"), classes ? className(this.#card, prediction.label) : numberText(this.#card, prediction));
     this.#showInterval();
+    const warnings = explanation.warnings.map(({ feature, message }) => (feature ? `${feature} ${message}` : message));
+    byId("warnings").hidden = warnings.length === 0;
+    say(byId("warnings"), warnings.length ? `Beware: ${warnings.join("; ")}.` : "");
     if (!classes) return;
     say(byId("aside"), `with probability ${percent(prediction.probabilities[String(prediction.label)])}`);
     const explained = explainedClass(this.#card, target, prediction);

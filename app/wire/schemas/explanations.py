@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 
-from eigenserve.app.wire.schemas.predictions import HOUSE, Cell, Prediction, Row, RowsRequest
+from eigenserve.app.wire.schemas.predictions import HOUSE, Cell, Prediction, Row, RowsRequest, RowWarning
 
 
 class ExplainRequest(RowsRequest):
@@ -152,6 +152,8 @@ class RowExplanation(BaseModel):
     gap: float | None = Field(
         description="Smallest distance to a neighbouring eigenvalue; null for matrices of size 1."
     )
+    warnings: list[RowWarning] = Field(description="Of this row.")
+    kept: dict[str, Any] | None = Field(default=None, description="What is handed through; only where something is.")
     remainder: float | None = Field(
         default=None,
         description="Only for integrated: what quadrature left of the score, spread over the contributions.",
@@ -268,3 +270,7 @@ class CounterfactualsResponse(BaseModel):
     model: str
     version: str
     counterfactuals: list[list[Counterfactual]]
+    warnings: list[list[RowWarning]] = Field(description="Of every row.")
+    kept: list[dict[str, Any]] | None = Field(
+        default=None, description="Of every row what is handed through; only where something is."
+    )

@@ -5,7 +5,7 @@ Rows are only described here: the model's features check them, and build no obje
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, SkipValidation
 
@@ -36,6 +36,16 @@ class RowsRequest(BaseModel):
     )
     model: str | None = Field(default=None, description="Name of a model; not needed where one is the default.")
     version: str | int | None = Field(default=None, description="A version; the newest by default.")
+    strict: SkipValidation[bool | list[Literal["missing", "unseen", "range", "certified", "unstable"]] | None] = Field(
+        default=None,
+        description="Refuse rows (422) that have a warning: of any kind, or of these. What the model or the server "
+        "refuses is refused as well.",
+    )
+    keep: SkipValidation[list[str] | None] = Field(
+        default=None,
+        description="Keys of rows that come back with their answers, under `kept`; they need not be features. A row's "
+        "`id` always does.",
+    )
 
 
 class PredictRequest(RowsRequest):
@@ -46,6 +56,22 @@ class PredictRequest(RowsRequest):
         description="A level: answer with an interval for every row that holds the target with this probability, "
         "on average over rows. One of the levels in the model's card; only regressions have them.",
     )
+
+
+class RowWarning(BaseModel):
+    """Warn of a row in which the model had to guess."""
+
+    kind: Literal["missing", "unseen", "range", "certified", "unstable"] = Field(
+        description="A value is missing where training had none missing; a category that training did not have; a "
+        "number or date beyond the training range; likewise, where a shape is certified within it alone; or an "
+        "explanation that a small change of the row may turn."
+    )
+    feature: str | None = Field(default=None, description="Left out where the whole row is meant.")
+    by: float | None = Field(
+        default=None,
+        description="How far beyond the training range, negative below it, in the feature's unit; days for a date.",
+    )
+    message: str
 
 
 class ClassPrediction(BaseModel):
@@ -68,6 +94,10 @@ class PredictResponse(BaseModel):
     )
     intervals: list[tuple[float | None, float | None]] | None = Field(
         default=None, description="[low, high] of every row; only where an interval is asked for."
+    )
+    warnings: list[list[RowWarning]] = Field(description="Of every row; an empty list for one without.")
+    kept: list[dict[str, Any]] | None = Field(
+        default=None, description="Of every row what is handed through; only where something is."
     )
 
 

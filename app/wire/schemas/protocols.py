@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from eigenserve.app.wire.schemas.explanations import RowExplanation
-from eigenserve.app.wire.schemas.predictions import HOUSE, Cell, Prediction, Row
+from eigenserve.app.wire.schemas.predictions import HOUSE, Cell, Prediction, Row, RowWarning
 
 
 class V1Models(BaseModel):
@@ -49,6 +49,10 @@ class V1Predictions(BaseModel):
 
     predictions: list[Prediction | str | bool] | None = None
     outputs: list[Prediction] | None = Field(default=None, description="The same, where the body has inputs.")
+    warnings: list[list[RowWarning]] | None = Field(default=None, description="Of every row; only where one has any.")
+    kept: list[dict[str, Any]] | None = Field(
+        default=None, description="Of every row what is handed through, such as its id; only where something is."
+    )
 
 
 class V1Explanations(BaseModel):

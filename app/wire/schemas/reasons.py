@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 
 from eigenserve.app.wire.schemas.explanations import Counterfactual
-from eigenserve.app.wire.schemas.predictions import HOUSE, Row, RowsRequest
+from eigenserve.app.wire.schemas.predictions import HOUSE, Row, RowsRequest, RowWarning
 
 
 class ReasonsRequest(RowsRequest):
@@ -56,6 +56,8 @@ class RowReasons(BaseModel):
     reasons: list[Reason]
     withheld: int = Field(description="How many larger reasons may never be cited.")
     change: Counterfactual | None = Field(description="The smallest change found that would reverse the decision.")
+    warnings: list[RowWarning] = Field(description="Of this row.")
+    kept: dict[str, Any] | None = Field(default=None, description="What is handed through; only where something is.")
 
 
 class ReasonsResponse(BaseModel):

@@ -51,7 +51,7 @@ def test_intervals_come_with_the_predictions(sure: ServerProcess, kept: ModelSto
 @pytest.mark.parametrize("interval", [{}, {"interval": None}])
 def test_none_come_unasked(sure: ServerProcess, interval: dict[str, None]):
     body = sure.client.post("/predict", json={"instances": make_rows(2), **interval}).json()
-    assert set(body) == {"model", "version", "predictions"}
+    assert set(body) == {"model", "version", "predictions", "warnings"}
 
 
 def test_a_table_has_them_as_columns(sure: ServerProcess):
@@ -65,7 +65,7 @@ def test_a_table_has_them_as_columns(sure: ServerProcess):
     answer = sure.client.post("/predict", params={"interval": "0.95"}, content=text, headers=headers)
     assert answer.status_code == 200, answer.text
     table = list(csv.DictReader(io.StringIO(answer.text)))
-    assert list(table[0]) == ["prediction", "low", "high"]
+    assert list(table[0]) == ["prediction", "low", "high", "warnings"]
     for line in table:
         assert float(line["low"]) == float(line["prediction"]) - 2.125
         assert float(line["high"]) == float(line["prediction"]) + 2.125

@@ -107,7 +107,9 @@ def test_every_format_gives_the_models_own_predictions_in_order(given, wanted, s
     data, out = write(ROWS, tmp_path / given), tmp_path / wanted
     summary = score_file(model, Place(str(data)), Place(str(out)))
     found = read(out)
-    assert found.column_names == ["prediction"]
+    assert found.column_names == ["prediction", "warnings"]
+    assert found["warnings"].to_pylist() == model.warnings(ROWS).texts()
+    assert summary.warned == model.warnings(ROWS).rows_by_kind()
     assert list(map(float, found["prediction"].to_pylist())) == model.predict(ROWS).tolist()
     assert (summary.rows, summary.nulls, summary.resumed_rows) == (700, 0, 0)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([given, wanted])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -96,3 +98,27 @@ def test_a_budget_is_shared_and_given_back():
         reservation.release()
     del reservation
     assert budget.held == 0
+
+
+def test_what_a_failed_request_held_is_freed_without_the_garbage_collector():
+    class Body:
+        pass
+
+    threads, held = FairThreads(1, "test", 1), []
+
+    def work() -> None:
+        body = Body()
+        held.append(weakref.ref(body))
+        raise ValueError("refused")
+
+    gc.disable()
+    try:
+        for _ in range(2):  # the thread lets go of one when it takes the next
+            future = threads.submit("client", work)
+            with pytest.raises(ValueError, match="refused"):
+                future.result()
+            del future
+        assert held[0]() is None
+    finally:
+        gc.enable()
+        threads.close()

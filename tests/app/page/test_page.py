@@ -123,7 +123,18 @@ def contributions(page: Any) -> dict[str, float]:
 
 @pytest.mark.parametrize(
     ("accept", "page"),
-    [(PAGE["Accept"], True), ("text/html", True), ("*/*", False), ("", False), ("application/json, text/html", False)],
+    [
+        (PAGE["Accept"], True),
+        ("text/html", True),
+        ("application/xhtml+xml", True),
+        ("*/*", False),
+        ("", False),
+        ("image/png", False),
+        ("application/json, text/html", False),
+        ("text/html;q=0.5, application/json", False),
+        ("application/json;q=0.5, text/html", True),
+        ("text/html;q=0, */*", False),
+    ],
 )
 def test_browsers_get_the_page_and_other_clients_an_index(pages: ServerProcess, accept: str, page: bool):
     answer = pages.client.get("/", headers={"Accept": accept})
@@ -653,3 +664,11 @@ def test_nobody_is_shut_out(visit: Callable[..., Visit], axe: str, size: dict[st
     assert [(each["id"], [node["html"] for node in each["nodes"]][:3]) for each in bad] == []
     # Nothing is wider than the window.
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+
+
+def test_a_row_that_the_model_guesses_about_says_so(visit: Callable[..., Visit]):
+    page = visit().open("#model=price&x.rate=9")
+    page.locator("#warnings:visible").wait_for()
+    text = page.locator("#warnings").inner_text()
+    assert text.startswith("Beware: ")
+    assert "rate is 6 above the training range, -3 to 3" in text

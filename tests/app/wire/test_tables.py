@@ -34,21 +34,28 @@ def as_json(server: ServerProcess, path: str, model: str) -> list:
     return body["predictions" if path == "/predict" else "explanations"]
 
 
+def warning_text(warning: dict) -> str:
+    """A warning of JSON as a column of a table has it."""
+    feature = f" {warning['feature']}" if "feature" in warning else ""
+    return warning["kind"] + feature + (f" by {warning['by']!r}" if "by" in warning else "")
+
+
 def flat(explained: dict) -> dict:
     """An explanation of the JSON answer as the columns of a table."""
     row = {"prediction": explained["prediction"]}
     for part in ("contributions", "sensitivities"):
         row.update({f"{part}.{key}": value for key, value in explained[part].items()})
     row.update({key: explained[key] for key in ("score", "baseline", "gap")})
+    row["warnings"] = "; ".join(warning_text(warning) for warning in explained["warnings"])
     return row
 
 
 def test_csv_is_answered_with_csv_to_the_last_bit(server: ServerProcess):
     answer = server.client.post("/predict?model=price", content=as_csv(ROWS), headers=CSV)
     assert answer.headers["Content-Type"].startswith("text/csv")
-    header, *lines = answer.text.splitlines()
-    assert header == "prediction"
-    assert list(map(float, lines)) == as_json(server, "/predict", "price")
+    assert answer.text.splitlines()[0] == "prediction,warnings"
+    rows = csv.DictReader(io.StringIO(answer.text))
+    assert [float(row["prediction"]) for row in rows] == as_json(server, "/predict", "price")
 
 
 @pytest.mark.parametrize("mark", sorted(MISSING_TEXTS))
@@ -96,7 +103,9 @@ def test_an_explanation_is_a_table_too(server: ServerProcess):
     answer = server.client.post("/explain", content=as_csv(ROWS), headers=CSV)
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     for row, expected in zip(rows, as_json(server, "/explain", "price"), strict=True):
-        assert {key: float(text) if text else None for key, text in row.items()} == flat(expected)
+        assert row.pop("warnings") == flat(expected)["warnings"]
+        numbers = {key: float(text) if text else None for key, text in row.items()}
+        assert numbers == {key: value for key, value in flat(expected).items() if key != "warnings"}
 
 
 @pytest.mark.parametrize(
@@ -154,7 +163,8 @@ def test_arrow_is_answered_with_arrow_to_the_last_bit(server: ServerProcess, pat
         assert got["prediction"].to_pylist() == body["predictions"]
     else:
         expected = [flat(explained) for explained in body["explanations"]]
-        for name in got.column_names:
+        assert got["warnings"].to_pylist() == [row["warnings"] for row in expected]
+        for name in set(got.column_names) - {"warnings"}:
             want = np.array([row[name] for row in expected], dtype=float)
             assert np.array_equal(got[name].to_numpy(), want, equal_nan=True), name
 

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eigenserve.training.curves.basis import choose_knots, main_curves
+from eigenserve.training.curves.basis import main_curves
+from eigenserve.training.curves.knots import choose_knots
 from eigenserve.training.curves.levels import finer_coefficients, interpolation, with_finer_curves
 from eigenserve.training.data.schema import infer_features
 

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from eigenserve.errors import UserError
-from eigenserve.training.data.columns import ReadingOptions, read_column, read_columns, reading_options
+from eigenserve.training.data.columns import read_column, read_columns
+from eigenserve.training.data.reading_options import ReadingOptions, reading_options
 from eigenserve.training.data.schema import infer_features
 
 ROWS = 40
@@ -125,6 +126,10 @@ def test_codes_are_categories(name):
         ([[1, 2]] * ROWS, "must hold single values; row 1 has an array or an object"),
         ([{"a": 1}] * ROWS, "must hold single values"),
         (np.arange(ROWS) * 1j, "must hold real numbers"),
+        (
+            np.where(np.arange(ROWS) % 8, 1.5, np.inf),
+            "is nearly all finite numbers, but 5 of 40 cells (12.5%) are not, such as inf in row 1",
+        ),
     ],
 )
 def test_what_is_unclear_is_refused_with_the_remedy(cells, says):
@@ -170,6 +175,13 @@ def test_an_infinity_counts_as_missing_by_name():
     read = read_column(column_of(np.array([1.0, np.inf, 2.0])))
     assert np.isnan(read.values[1])
     assert "row 2" in read.notes[0]
+
+
+def test_many_infinities_of_a_given_number_count_as_missing():
+    cells = np.where(np.arange(ROWS) % 8, 1.5, np.inf)
+    read = read_column(column_of(cells), reading_options({"types": (("x", "number"),)}, ["x"]))
+    assert read.values.isna().sum() == 5
+    assert "5 of 40 cells are not a finite number and count as missing: inf in row 1, inf in row 9" in read.notes[0]
 
 
 def test_unknown_names_and_types_are_refused():

@@ -11,8 +11,8 @@ from eigenserve.training.data.target import Target
 from eigenserve.training.planning.clock import Clock
 from eigenserve.training.search.assemble import build_ensemble
 from eigenserve.training.search.candidates import Candidate
-from eigenserve.training.search.links import prepare_linked
-from eigenserve.training.search.planned import plan_fit
+from eigenserve.training.search.preparation.links import prepare_linked
+from eigenserve.training.search.preparation.planned import plan_fit
 from eigenserve.training.settings import FitSettings
 
 

@@ -11,7 +11,8 @@ from eigenserve.model.rows.features import Feature, FeatureSpace
 from eigenserve.training.kernels.losses import choose_objective
 from eigenserve.training.planning.clock import Clock
 from eigenserve.training.planning.costs import Scope
-from eigenserve.training.search.prepare import Sample, prepare
+from eigenserve.training.search.preparation.prepare import prepare
+from eigenserve.training.search.preparation.sample import Sample
 from eigenserve.training.settings import FitSettings
 
 #: Rows and features of the table that is fitted for it.

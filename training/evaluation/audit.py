@@ -11,8 +11,8 @@ import pandas as pd
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.features import FeatureSpace
 from eigenserve.training.data.identifiers import differs_everywhere
-from eigenserve.training.data.leakage import explained_alone
 from eigenserve.training.data.target import Target
+from eigenserve.training.evaluation.leakage import explained_alone
 
 #: Rows on which columns are looked at closely; what is found there is confirmed on all of them. A share is
 #: then known to +-1%, and 1,000,000 rows take no longer than 20,000 but for hashing them.

@@ -6,7 +6,7 @@ import pytest
 
 from eigenserve.errors import UserError
 from eigenserve.training.fit import fit
-from eigenserve.training.search.folds import assign_folds
+from eigenserve.training.search.preparation.folds import assign_folds
 from eigenserve.training.settings import make_settings
 from eigenserve.training.training_table import training_table
 

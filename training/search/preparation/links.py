@@ -15,9 +15,10 @@ from eigenserve.training.kernels.losses import DEVIANCE_LOSSES, choose_objective
 from eigenserve.training.planning.clock import Clock
 from eigenserve.training.planning.costs import Scope
 from eigenserve.training.progress import Silent
-from eigenserve.training.search.folds import assign_folds
 from eigenserve.training.search.halving import LENGTHS, Search
-from eigenserve.training.search.prepare import Sample, prepare
+from eigenserve.training.search.preparation.folds import assign_folds
+from eigenserve.training.search.preparation.prepare import prepare
+from eigenserve.training.search.preparation.sample import Sample
 from eigenserve.training.search.workbench import Workbench
 from eigenserve.training.settings import FitSettings
 

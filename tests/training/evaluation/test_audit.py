@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
 
-from eigenserve.training.data.audit import audit
-from eigenserve.training.data.leakage import explained_alone
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.table import read_table
 from eigenserve.training.data.target import split_target
+from eigenserve.training.evaluation.audit import audit
+from eigenserve.training.evaluation.leakage import explained_alone
 
 DATA = Path(__file__).parents[3] / "examples" / "data"
 ROWS = 1000

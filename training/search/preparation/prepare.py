@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
 
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
@@ -30,14 +29,7 @@ from eigenserve.training.curves.caps import caps_of
 from eigenserve.training.curves.levels import Levels, with_finer_curves
 from eigenserve.training.kernels.layout import Rows
 from eigenserve.training.kernels.losses import (
-    MAX_LOG_RATE,
-    POISSON,
     QUANTILE,
-    RATE_LOSSES,
-    SOFTMAX,
-    Objective,
-    best_constant,
-    losses,
 )
 from eigenserve.training.planning.clock import Clock
 from eigenserve.training.planning.costs import Scope
@@ -51,6 +43,8 @@ from eigenserve.training.search.candidates import (
     starting_candidates,
 )
 from eigenserve.training.search.members import Blueprint, draw_blueprint, training_rows
+from eigenserve.training.search.preparation.constraints import bends_of, monotone_signs, named_pairs, strengths_of
+from eigenserve.training.search.preparation.sample import Sample
 from eigenserve.training.search.workbench import Workbench
 from eigenserve.training.settings import FitSettings
 
@@ -60,39 +54,6 @@ HOLD_OUT_ROWS = 5_000
 
 #: Knots on frequent levels are tried against few where they make this many times as many of all.
 SPIKES_FACTOR = 1.5
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Hold rows to learn from.
-
-    Attributes:
-        space: their features.
-        coordinates: (N, F).
-        target: (N,), standardised for a regression, class codes for a classifier.
-        weight: (N,).
-        num_classes: 0 unless it is a classifier's.
-        objective: what to minimise.
-        shift, scale: the finished score is shift + scale * (that of ``target``).
-        teacher: (N,) or (N, classes), a stronger model's targets on the scale of ``target``.
-        moments: (N,) times by which rows are judged forward, if they are.
-    """
-
-    space: FeatureSpace
-    coordinates: FloatArray
-    target: FloatArray
-    weight: FloatArray
-    num_classes: int
-    objective: Objective
-    shift: float = 0.0
-    scale: float = 1.0
-    teacher: FloatArray | None = None
-    moments: FloatArray | None = None
-
-    @property
-    def num_outputs(self) -> int:
-        """Count the outputs: one per class for softmax, else one."""
-        return self.num_classes if self.objective.kind == SOFTMAX else 1
 
 
 def folds_for(rows: int) -> int:
@@ -122,13 +83,17 @@ def prepare(
         UserError: settings that do not fit the table.
     """
     space, z, rows = sample.space, sample.coordinates, len(sample.target)
-    monotone, bends, strengths = _monotone_signs(space, settings), _bends(space, settings), _strengths(space, settings)
+    monotone, bends, strengths = (
+        monotone_signs(space, settings),
+        bends_of(space, settings),
+        strengths_of(space, settings),
+    )
     single = {*bends, *strengths}
     models: tuple[AdditiveModel, ...] = ()
     spikes = True
     finer: dict[int, int] = {}
     gains: list[PairGain] = []
-    chosen = _named_pairs(space, settings, single)
+    chosen = named_pairs(space, settings, single)
     named = {*single, *monotone, *(i for pair in chosen for i in pair)}
     kept = _strongest(sample, fold, rng, scope, named) if scope.features < len(space) else None
     if not main_curves(space, z, kept=kept)[0]:
@@ -166,7 +131,7 @@ def prepare(
         candidates=_candidates(sample, settings),
         # An additive model knows no constraint, so members that must keep one cannot start from it.
         additive_models=() if monotone or single else models,
-        start=_start(sample),
+        start=sample.start(),
         judging=sample.objective.judging,
         batch=settings.batch or int(np.clip(rows // 8, 32, 256)),
         learning_rate=settings.peak_learning_rate,
@@ -233,7 +198,7 @@ def _additive_and_pairs(
         """Fit both models; return what the additive one leaves out of fold, and the features' importance in it."""
         terms, bases = main_curves(space, z, finer=finer, kept=kept, spikes=spikes)
         if not scope.additive:
-            left = _residuals(np.tile(_start(sample), (len(z), 1)), sample)
+            left = sample.residuals(np.tile(sample.start(), (len(z), 1)))
             importance = np.zeros(len(space))
             if any(tried):
                 importance[[term.features[0] for term in terms]] = 1e-9 + _alone(bases, z, left, fold, rng, scope)
@@ -244,14 +209,14 @@ def _additive_and_pairs(
         models = [additive]
         if any(basis.rough.any() for basis in bases):
             models.append(fit_additive(bases, rows, objective, sample.num_outputs, fold, late, straight=True))
-        left = _residuals(additive.out_of_fold, sample)
+        left = sample.residuals(additive.out_of_fold)
         return tuple(models), left, _importance(len(space), terms, bases, rows, additive)
 
     spikes = True
     models, left, importance = fitted({}, spikes)
     if models and not clock.late("additive")() and _has_spikes(space, z, kept):
         without = fitted({}, False)
-        spikes = _loss(models[0], sample) <= _loss(without[0][0], sample)
+        spikes = sample.loss(models[0].out_of_fold) <= sample.loss(without[0][0].out_of_fold)
         if not spikes:
             models, left, importance = without
     wavy = np.argsort(-importance, kind="stable")[: tried[0]]
@@ -278,18 +243,12 @@ def _has_spikes(space: FeatureSpace, z: FloatArray, kept: Collection[int] | None
     return with_ > SPIKES_FACTOR * without
 
 
-def _loss(model: AdditiveModel, sample: Sample) -> float:
-    """Return the mean loss of an additive model out of fold."""
-    each = losses(*sample.objective.judging, model.out_of_fold, sample.target)
-    return float(np.average(each, weights=sample.weight))
-
-
 def _strongest(
     sample: Sample, fold: NDArray[np.int64], rng: np.random.Generator, scope: Scope, named: Collection[int]
 ) -> set[int]:
     """Choose the features that explain most by themselves, and those that the settings name."""
     terms, bases = main_curves(sample.space, sample.coordinates)
-    left = _residuals(np.tile(_start(sample), (len(fold), 1)), sample)
+    left = sample.residuals(np.tile(sample.start(), (len(fold), 1)))
     gains = _alone(bases, sample.coordinates, left, fold, rng, scope)
     order = np.argsort(-gains, kind="stable")[: scope.features]
     return {terms[c].features[0] for c in order} | set(named)
@@ -308,24 +267,6 @@ def _alone(
     return gains_alone(bases, z[part], left[part] - left[part].mean(axis=0), fold[part])
 
 
-def _start(sample: Sample) -> FloatArray:
-    """Find the scores that fit best where nothing is known of a row, (O,)."""
-    return best_constant(*sample.objective.training, sample.target, sample.weight, sample.num_classes)
-
-
-def _residuals(scores: FloatArray, sample: Sample) -> FloatArray:
-    """Return what the additive model leaves of the target, on the target's scale: (N, O)."""
-    kind, target = sample.objective.kind, sample.target
-    if kind == SOFTMAX:
-        return np.eye(scores.shape[1])[target.astype(int)] - softmax(scores, axis=1)
-    if kind in RATE_LOSSES:
-        rate = np.exp(np.minimum(scores[:, 0], MAX_LOG_RATE))
-        power = 1.0 if kind == POISSON else sample.objective.training[1]
-        return ((target - rate) / (rate ** (0.5 * power) + 1e-9))[:, None]
-    expected = scores[:, 0] if sample.num_classes == 0 else expit(scores[:, 0])
-    return (target - expected)[:, None]
-
-
 def _importance(
     num_features: int,
     terms: Sequence[Term],
@@ -342,54 +283,3 @@ def _importance(
         # Never zero: a feature without a separate effect may still matter in a pair.
         importance[term.features[0]] = 1e-9 + float(np.sqrt(part.var(axis=0).sum()))
     return importance
-
-
-def _monotone_signs(space: FeatureSpace, settings: FitSettings) -> Mapping[int, int]:
-    signs = {}
-    for name, direction in settings.monotone:
-        if name not in space.names:
-            raise UserError(f"monotone: no feature {name!r}; the features are {', '.join(space.names)}")
-        index = space.names.index(name)
-        if space.features[index].kind == "categorical":
-            raise UserError(f"monotone: {name!r} is categorical; only numbers and booleans have a direction")
-        signs[index] = 1 if direction == "+" else -1
-    if signs and settings.curves == "linear":
-        raise UserError("monotone features need piecewise curves")
-    return signs
-
-
-def _numbers(space: FeatureSpace, setting: str, names: Collection[str]) -> dict[str, int]:
-    """Return positions of features that must be numbers or dates."""
-    for name in names:
-        if name not in space.names:
-            raise UserError(f"{setting}: no feature {name!r}; the features are {', '.join(space.names)}")
-        if space.features[space.names.index(name)].kind not in ("numeric", "datetime"):
-            raise UserError(f"{setting}: {name!r} must be a number or a date to have a shape")
-    return {name: space.names.index(name) for name in names}
-
-
-def _bends(space: FeatureSpace, settings: FitSettings) -> Mapping[int, int]:
-    convex, concave = (_numbers(space, name, getattr(settings, name)) for name in ("convex", "concave"))
-    return dict.fromkeys(convex.values(), 1) | dict.fromkeys(concave.values(), -1)
-
-
-def _strengths(space: FeatureSpace, settings: FitSettings) -> Mapping[int, float]:
-    for name, _ in settings.max_strength:
-        if name not in space.names:
-            raise UserError(f"max_strength: no feature {name!r}; the features are {', '.join(space.names)}")
-    return {space.names.index(name): most for name, most in settings.max_strength}
-
-
-def _named_pairs(space: FeatureSpace, settings: FitSettings, single: Collection[int]) -> list[tuple[int, int]]:
-    named = settings.pairs or ()
-    if named and settings.curves == "linear":
-        raise UserError("pairs need piecewise curves: the plain affine pencil (curves linear) has none")
-    for name in (name for pair in named for name in pair):
-        if name not in space.names:
-            raise UserError(f"pairs: no feature {name!r}; the features are {', '.join(space.names)}")
-    pairs = [(space.names.index(a), space.names.index(b)) for a, b in named]
-    for name in (space.names[i] for pair in pairs for i in pair if i in single):
-        raise UserError(f"pairs: {name!r} must be convex, concave or capped, so it cannot be in a pair")
-    if len({frozenset(pair) for pair in pairs}) < len(pairs):
-        raise UserError("pairs must differ; got one twice")
-    return pairs

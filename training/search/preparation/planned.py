@@ -13,8 +13,8 @@ from eigenserve.training.data.target import Target
 from eigenserve.training.planning.costs import Sizes
 from eigenserve.training.planning.machine import this_machine
 from eigenserve.training.planning.plan import FitPlan, full_scope, make_plan
-from eigenserve.training.search.links import links_of
-from eigenserve.training.search.prepare import folds_for
+from eigenserve.training.search.preparation.links import links_of
+from eigenserve.training.search.preparation.prepare import folds_for
 from eigenserve.training.settings import FitSettings
 
 

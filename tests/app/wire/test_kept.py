@@ -1,0 +1,104 @@
+"""What is handed through: ids and named columns come back with the answers, in every format."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from tests.support.made_models import FEATURES, ROW, make_rows
+from tests.support.server_process import ServerProcess
+
+HEADER = "id,when,age,income,member,city,rate"
+
+
+def test_an_id_comes_back_though_nobody_names_it(server: ServerProcess):
+    rows = [{"id": 7, **ROW}, ROW, {"id": "x", **ROW}]
+    body = server.client.post("/predict", json={"instances": rows}).json()
+    assert body["kept"] == [{"id": 7}, {"id": None}, {"id": "x"}]
+    assert len(set(body["predictions"])) == 1
+    explained = server.client.post("/explain", json={"instances": rows}).json()["explanations"]
+    assert [entry["kept"] for entry in explained] == body["kept"]
+    assert "kept" not in server.client.post("/predict", json={"instances": [ROW]}).json()
+
+
+def test_named_keys_come_back_features_among_them(server: ServerProcess):
+    rows = [{**ROW, "when": "2024-01-31"}, {**ROW, "city": "Paris"}]
+    for path, more in (
+        ("/predict", {}),
+        ("/reasons", {"cutoff": 1}),
+        ("/counterfactuals", {"wanted": {"above": -1e9}}),
+    ):
+        body = server.client.post(path, json={"instances": rows, "keep": ["when", "city"], **more}).json()
+        kept = body.get("kept") or [entry["kept"] for entry in body["reasons"]]
+        assert kept == [{"when": "2024-01-31", "city": "Rome"}, {"when": None, "city": "Paris"}]
+
+
+def test_a_key_that_is_not_named_is_still_an_unknown_feature(server: ServerProcess):
+    answer = server.client.post("/predict", json={"instances": [{**ROW, "when": 1}], "keep": ["other"]})
+    assert (answer.status_code, answer.json()["errors"][0]["loc"]) == (422, ["instances", 0, "when"])
+    assert server.client.post("/predict", json={"instances": [ROW], "keep": [1]}).status_code == 422
+
+
+@pytest.mark.parametrize("path", ["/predict", "/explain"])
+def test_a_body_in_slices_keeps_the_order(server: ServerProcess, path: str):
+    rows = [{**row, "id": i} if i > 2500 else row for i, row in enumerate(make_rows(4500))]
+    body = server.client.post(path, json={"instances": rows}).json()
+    kept = body["kept"] if path == "/predict" else [entry["kept"] for entry in body["explanations"]]
+    assert kept == [{"id": i if i > 2500 else None} for i in range(4500)]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/explain"])
+def test_a_table_has_them_as_its_first_columns(server: ServerProcess, path: str):
+    text = "\n".join([HEADER, *(f"{i},2024-01-{i:02},31,5000,true,Rome,0" for i in range(1, 20))])
+    headers = {"Content-Type": "text/csv"}
+    rows = list(csv.DictReader(io.StringIO(server.client.post(path, content=text, headers=headers).text)))
+    assert [row["id"] for row in rows] == [str(i) for i in range(1, 20)]
+    assert "when" not in rows[0]
+    answer = server.client.post(f"{path}?keep=when,id", content=text, headers=headers)
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert list(rows[0])[:2] == ["when", "id"]
+    assert rows[18]["when"] == "2024-01-19"
+    assert server.client.post(f"{path}?keep=gone", content=text, headers=headers).status_code == 422
+    clash = text.replace("when", "warnings", 1)
+    assert server.client.post(f"{path}?keep=warnings", content=clash, headers=headers).status_code == 422
+
+
+def test_an_arrow_stream_keeps_their_types(server: ServerProcess):
+    pyarrow = pytest.importorskip("pyarrow")
+    ipc = pytest.importorskip("pyarrow.ipc")
+    table = pyarrow.Table.from_pylist([{"id": 2**60 + i, **ROW} for i in range(3)])
+    sink = io.BytesIO()
+    with ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    headers = {"Content-Type": "application/vnd.apache.arrow.stream"}
+    with ipc.open_stream(server.client.post("/predict", content=sink.getvalue(), headers=headers).content) as reader:
+        assert reader.read_all()["id"].to_pylist() == [2**60, 2**60 + 1, 2**60 + 2]
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_tensors_of_the_open_inference_protocol_come_back(server: ServerProcess, by_name: bool):
+    kinds = {"numeric": "FP64", "boolean": "BOOL", "categorical": "BYTES"}
+    inputs = [{"name": f.name, "shape": [2], "datatype": kinds[f.kind], "data": [ROW[f.name]] * 2} for f in FEATURES]
+    if not by_name:
+        inputs = [{"name": "rows", "shape": [2, 5], "datatype": "BYTES", "data": [*ROW.values()] * 2}]
+    inputs += [{"name": "id", "shape": [2], "datatype": "INT64", "data": [2**60, 5]}]
+    inputs += [{"name": "day", "shape": [2, 1], "datatype": "BYTES", "data": ["a", "b"]}]
+    url, keep = "/v2/models/price/infer", {"parameters": {"keep": "day"}}
+    outputs = server.client.post(url, json={"inputs": inputs, **keep}).json()["outputs"]
+    found = {output["name"]: output["data"] for output in outputs}
+    assert (found["id"], found["day"], len(found["prediction"])) == ([2**60, 5], ["a", "b"], 2)
+    assert server.client.post(url, json={"inputs": inputs}).status_code == 400
+    assert server.client.post(url, json={"inputs": inputs[-2:], **keep}).status_code == 400
+
+
+def test_kserves_first_protocol_and_mlflow_hand_them_through(server: ServerProcess):
+    rows = [{"id": 1, **ROW}, {"id": 2, **ROW}]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    for body in ({"instances": rows}, {"inputs": columns}):
+        assert server.client.post("/v1/models/price:predict", json=body).json()["kept"] == [{"id": 1}, {"id": 2}]
+    explained = server.client.post("/v1/models/price:explain", json={"instances": rows}).json()["explanations"]
+    assert [entry["kept"]["id"] for entry in explained] == [1, 2]
+    split = {"columns": [*rows[0]], "data": [[*row.values()] for row in rows]}
+    for body in ({"dataframe_split": split}, {"dataframe_records": rows}, {"inputs": columns}):
+        assert server.client.post("/invocations", json=body).json()["kept"] == [{"id": 1}, {"id": 2}]

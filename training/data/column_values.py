@@ -1,0 +1,88 @@
+"""Turn cells that are understood into the values of a column: categories, hours and moments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from eigenserve.model.rows.cells import category_key
+from eigenserve.model.rows.readings import PLAIN, Reading, hours_of_value
+from eigenserve.training.data.texts import Texts
+
+
+@dataclass(frozen=True)
+class Column:
+    """Hold a column whose values are what they mean.
+
+    Attributes:
+        values: numbers, dates, booleans or categories' texts; None or NaN where missing.
+        reading: how texts of it are read.
+        notes: what the user should know.
+    """
+
+    values: pd.Series
+    reading: Reading = PLAIN
+    notes: tuple[str, ...] = ()
+
+
+def categories_column(column: pd.Series, texts: Texts, plain: Reading, letters: bool) -> Column:
+    """Read categories without blanks around them; spellings that differ by capital letters alone are one."""
+    keys = [category_key(text) for text in texts.texts]
+    folded: dict[str, list[int]] = {}
+    for i, key in enumerate(keys):
+        folded.setdefault(key.casefold(), []).append(i)
+    merged = []
+    for places in folded.values():
+        spellings = list(dict.fromkeys(keys[i] for i in places))
+        # Single letters are codes, in which the case may mean something.
+        if len(spellings) > 1 and (letters or len(spellings[0]) > 1):
+            most = max(places, key=lambda i: (texts.counts[i], -i))
+            merged.append(f"{keys[most]!r} and {next(s for s in spellings if s != keys[most])!r}")
+            for i in places:
+                keys[i] = keys[most]
+    more = f", {merged[1]}" + (" and so on" if len(merged) > 2 else "") if len(merged) > 1 else ""
+    name = str(column.name)
+    notes = (f"in {name!r} {merged[0]}{more} are one category",) if merged else ()
+    if texts.trimmed:
+        notes = (*notes, f"in {name!r} blanks around texts such as {texts.trimmed!r} are passed over")
+    return Column(spread_texts(np.array(keys, object), texts, column), plain, notes)
+
+
+def category_column(column: pd.Series, plain: Reading) -> Column:
+    """Read typed values as categories."""
+    values = [None if missing else category_key(value) for value, missing in zip(column, column.isna(), strict=True)]
+    return Column(pd.Series(values, column.index, "str", name=column.name), plain)
+
+
+def text_of(value: Any) -> str:
+    """Return the text of a value of any type."""
+    if isinstance(value, date | time):
+        return value.isoformat()
+    return category_key(value)
+
+
+def hours_column(column: pd.Series) -> Column:
+    """Read times of day and durations as hours."""
+    hours = [np.nan if pd.isna(value) else hours_of_value(value) for value in column.astype(object)]
+    note = f"{str(column.name)!r} holds durations or times of day: read as hours"
+    return Column(pd.Series(hours, column.index, np.float64, name=column.name), Reading(clock=True), (note,))
+
+
+def moments(days: Any, column: pd.Series) -> pd.Series:
+    """Return days since 1970 as times in UTC, to the microsecond."""
+    micros = np.asarray(days, np.float64) * 86_400e6
+    missing = np.isnan(micros)
+    moments = np.rint(np.where(missing, 0.0, micros)).astype("datetime64[us]")
+    moments[missing] = np.datetime64("NaT")
+    return pd.Series(moments, column.index, name=column.name)
+
+
+def spread_texts(values: Any, texts: Texts, column: pd.Series) -> pd.Series:
+    """Spread a value for each text over the rows, None where it is missing."""
+    words = len(values) and not isinstance(values[0], bool)
+    spread = np.append(values, np.array([None], object))[texts.codes]
+    return pd.Series(spread, column.index, "str" if words else object, name=column.name)
