@@ -48,7 +48,7 @@ def nearest_changes_of_two(steps: Steps, goal: Goal, row: FloatArray, limit: flo
                 with_values(row, near.positions, near.values), near.distance.tolist(), strict=True
             ):
                 lines += [(changed, b, limit - away) for b in numbers]
-    found = _listed_pairs(steps, goal, row, moves, limit)
+    changes = _listed_pairs(steps, goal, row, moves, limit)
     if lines:
         columns, moving, within = zip(*lines, strict=True)
         several = Lines(np.stack(columns), np.array(moving), np.array(within))
@@ -57,14 +57,14 @@ def nearest_changes_of_two(steps: Steps, goal: Goal, row: FloatArray, limit: flo
             if np.isfinite(far):
                 one = possible_change(steps, goal, changed, b, float(place))
                 if one is not None:
-                    found.append(Change(one, distance_of(steps, row, one)))
+                    changes.append(Change(one, distance_of(steps, row, one)))
     pairs = list(combinations(_promising(steps, goal, row, numbers), 2))
     places, distance = nearest_pairs(steps, goal, row, pairs, np.full(len(pairs), limit))
     for pair, place, far in zip(pairs, places, distance.tolist(), strict=True):
         if np.isfinite(far):
             values = np.concatenate([steps.value(i, place[[k]]) for k, i in enumerate(pair)])
-            found += _whole_pair(steps, goal, row, with_values(row, pair, values[None])[0], pair)
-    return found
+            changes += _whole_pair(steps, goal, row, with_values(row, pair, values[None])[0], pair)
+    return changes
 
 
 def _listed_pairs(steps: Steps, goal: Goal, row: FloatArray, moves: Mapping[int, Moves], limit: float) -> list[Change]:
@@ -80,7 +80,7 @@ def _listed_pairs(steps: Steps, goal: Goal, row: FloatArray, moves: Mapping[int,
         return []
     first, second, one, two, away = (np.concatenate(part) for part in zip(*parts, strict=True))
     order = np.argsort(away, kind="stable")
-    found: dict[tuple[int, int], tuple[Change, float]] = {}
+    changes: dict[tuple[int, int], tuple[Change, float]] = {}
     done: set[tuple[int, int]] = set()
     while len(order):
         block, order = order[:_BLOCK], order[_BLOCK:]
@@ -92,13 +92,13 @@ def _listed_pairs(steps: Steps, goal: Goal, row: FloatArray, moves: Mapping[int,
         margins, good = judged(steps, goal, changed)
         for k in np.flatnonzero(good).tolist():
             pair, distance = (int(first[block[k]]), int(second[block[k]])), float(away[block[k]])
-            best = found.get(pair)
+            best = changes.get(pair)
             if best is None or (distance == best[0].distance and margins[k] > best[1]):
-                found[pair] = Change(changed[k], distance), float(margins[k])
-        for a, b in {pair for pair in found if pair not in done}:
+                changes[pair] = Change(changed[k], distance), float(margins[k])
+        for a, b in {pair for pair in changes if pair not in done}:
             order = order[(first[order] != a) | (second[order] != b)]
             done.add((a, b))
-    return [change for change, _ in found.values()]
+    return [change for change, _ in changes.values()]
 
 
 def _promising(steps: Steps, goal: Goal, row: FloatArray, numbers: list[int]) -> list[int]:
@@ -134,10 +134,10 @@ def _whole_pair(steps: Steps, goal: Goal, row: FloatArray, changed: FloatArray, 
         return []
     lines = Lines(columns, np.full(len(columns), other), np.full(len(columns), np.inf))
     places, distance = nearest_roots(steps, goal, lines)
-    found = []
+    changes = []
     for one, place, far in zip(columns, places, distance.tolist(), strict=True):
         if np.isfinite(far):
             whole = possible_change(steps, goal, one, other, float(place))
             if whole is not None:
-                found.append(Change(whole, distance_of(steps, row, whole)))
-    return sorted(found, key=lambda change: change.distance)[:1]
+                changes.append(Change(whole, distance_of(steps, row, whole)))
+    return sorted(changes, key=lambda change: change.distance)[:1]

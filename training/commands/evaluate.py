@@ -39,28 +39,32 @@ def _run(arguments: argparse.Namespace) -> None:
     frame = read_table(arguments.data, files)
     if arguments.by is not None and arguments.by not in frame:
         raise UserError(f"no column {arguments.by!r} to compare groups by; the columns are {', '.join(frame.columns)}")
-    found = evaluate(model, frame)
+    evaluation = evaluate(model, frame)
     name = Path(arguments.data).name
-    print_metrics({name: found})
-    if found.seen is not None and found.seen >= NOTED:
+    print_metrics({name: evaluation})
+    if evaluation.seen is not None and evaluation.seen >= NOTED:
         print(
-            f"note: the model was trained on about {found.seen:.0%} of these rows; on rows that it has not seen it is "
+            f"note: the model was trained on about {evaluation.seen:.0%} of these rows; on rows that it has not seen it is "
             "less good: its card has the out-of-fold metrics"
         )
-    groups = [] if arguments.by is None else compare_groups(model, found, _of_rows(frame, model, arguments.by, found))
+    groups = (
+        []
+        if arguments.by is None
+        else compare_groups(model, evaluation, _of_rows(frame, model, arguments.by, evaluation))
+    )
     if groups:
         _print_groups(arguments.by, groups)
     if arguments.json:
-        result = {"model": model.card["name"], "version": model.card["version"], "trained_on": found.seen}
-        parts = {"metrics": {name: found.card}, "confidence_95": {name: found.intervals}}
+        result = {"model": model.card["name"], "version": model.card["version"], "trained_on": evaluation.seen}
+        parts = {"metrics": {name: evaluation.card}, "confidence_95": {name: evaluation.intervals}}
         plain = [{key: None if value != value else value for key, value in asdict(group).items()} for group in groups]
         print(json.dumps({**result, **parts, **({"groups": {arguments.by: plain}} if groups else {})}))
 
 
-def _of_rows(frame: Any, model: Any, column: str, found: Any) -> Any:
+def _of_rows(frame: Any, model: Any, column: str, evaluation: Any) -> Any:
     """Return a column of the rows that were evaluated: those whose target is not missing."""
     values = frame[column]
-    return values if len(values) == len(found.scores) else values[frame[model.target].notna()]
+    return values if len(values) == len(evaluation.scores) else values[frame[model.target].notna()]
 
 
 def _print_groups(column: str, groups: list[Any]) -> None:

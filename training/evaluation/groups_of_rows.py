@@ -42,14 +42,14 @@ class RowGroup:
     missed: float
 
 
-def compare_groups(model: SpectralModel, found: Evaluation, column: pd.Series) -> list[RowGroup]:
+def compare_groups(model: SpectralModel, evaluation: Evaluation, column: pd.Series) -> list[RowGroup]:
     """Compare groups of evaluated rows (N,) by a column (N,) of the same rows, the largest group first."""
     names = _names(column)
     order = names.value_counts(sort=True)
     kept = list(order.index[:MOST_GROUPS])
     names = names.where(names.isin(kept), f"{len(order) - len(kept)} others")
     return [
-        _figures(model, found, name, (names == name).to_numpy())
+        _figures(model, evaluation, name, (names == name).to_numpy())
         for name in [*kept, *({f"{len(order) - len(kept)} others"} if len(order) > len(kept) else ())]
     ]
 
@@ -60,16 +60,16 @@ def _names(column: pd.Series) -> pd.Series:
     return column.astype(object).where(column.notna(), "missing").astype(str).reset_index(drop=True)
 
 
-def _figures(model: SpectralModel, found: Evaluation, name: str, part: np.ndarray) -> RowGroup:
-    weight, values = found.weight[part], found.target.values[part]
+def _figures(model: SpectralModel, evaluation: Evaluation, name: str, part: np.ndarray) -> RowGroup:
+    weight, values = evaluation.weight[part], evaluation.target.values[part]
     flagged = alarms = missed = float("nan")
     if not model.classes:
-        predicted = model.values(found.scores[part])
+        predicted = model.values(evaluation.scores[part])
         error = float(np.sqrt(np.average((values - predicted) ** 2, weights=weight)))
         observed = float(np.average(values, weights=weight))
         mean = float(np.average(predicted, weights=weight))
         return RowGroup(name, int(part.sum()), observed, mean, error, flagged, alarms, missed)
-    shares = model.probabilities(found.scores[part])
+    shares = model.probabilities(evaluation.scores[part])
     best = shares.argmax(axis=1)
     error = float(np.average(best != values, weights=weight))
     if len(model.classes) > 2:
