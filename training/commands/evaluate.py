@@ -44,14 +44,12 @@ def _run(arguments: argparse.Namespace) -> None:
     print_metrics({name: evaluation})
     if evaluation.seen is not None and evaluation.seen >= NOTED:
         print(
-            f"note: the model was trained on about {evaluation.seen:.0%} of these rows; on rows that it has not seen it is "
-            "less good: its card has the out-of-fold metrics"
+            f"note: the model was trained on about {evaluation.seen:.0%} of these rows; on rows that it has not seen "
+            "it is less good: its card has the out-of-fold metrics"
         )
-    groups = (
-        []
-        if arguments.by is None
-        else compare_groups(model, evaluation, _of_rows(frame, model, arguments.by, evaluation))
-    )
+    groups = []
+    if arguments.by is not None:
+        groups = compare_groups(model, evaluation, _of_rows(frame, model, arguments.by, evaluation))
     if groups:
         _print_groups(arguments.by, groups)
     if arguments.json:

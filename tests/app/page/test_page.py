@@ -15,15 +15,19 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.support.browser import NARROW, WIDE, Visit, running_browser
-from tests.support.made_models import FEATURES, ROW, make_model, make_wide_model
+from tests.support.made_models import CURVES, FEATURES, ROW, TERMS, make_model, make_wide_model
 from tests.support.server_process import ServerProcess, running_server
+from tests.support.twin import random_ensemble
 
 from eigenserve.app.page.routes import wants_page
 from eigenserve.model import ModelStore
+from eigenserve.model.matrices.curves import CurveSet
 from eigenserve.model.rows.features import Feature, FeatureSpace
 from eigenserve.model.rows.readings import MISSING_TEXTS
+from eigenserve.model.spectral import SpectralModel
 
 #: From the event of a slider to the new numbers in the document. The aim is 100 ms; a machine with other work on its
 #: cores gets an allowance, and the figure is printed.
@@ -67,6 +71,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     sold = Feature("rate", "datetime", typical=19000.0, center=19000.0, scale=500.0, low=18000.0, high=20000.0)
     store.save("dated", replace(regression, features=FeatureSpace((*FEATURES[:4], sold))))
     store.save("many", make_wide_model(14))
+    four = random_ensemble(np.random.default_rng(6), 4, 3, 5, terms=TERMS, curves=CurveSet(CURVES))
+    names = ("an eager buyer of everything", "a buyer", "a visitor who comes back now and then", "nobody")
+    store.save("four", SpectralModel("multiclass", "customer", FeatureSpace(FEATURES), four, names))
     texts = tuple(Feature(each.name, "boolean", typical=True) for each in make_wide_model(2).features.features)
     choice = make_model("binary", seed=3)
     store.save("sure", replace(choice, ensemble=replace(choice.ensemble, offset=choice.ensemble.offset + 1e9)))
@@ -651,7 +658,7 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
-@pytest.mark.parametrize("model", ["price", "level"])
+@pytest.mark.parametrize("model", ["price", "level", "four"])
 def test_nobody_is_shut_out(visit: Callable[..., Visit], axe: str, size: dict[str, int], scheme: str, model: str):
     page = visit(viewport=size, color_scheme=scheme).open(f"#model={model}")
     page.get_by_role("button", name="Paste CSV").click()
