@@ -43,7 +43,8 @@ $(VENV)-peers/.installed: pyproject.toml requirements/peers.txt
 # With other people's clients, servers and libraries: the tests that `make test` skips for want of them.
 test-peers: $(VENV)-peers/.installed
 	$(VENV)-peers/bin/python -m pytest tests/oracles/test_clients.py tests/oracles/test_fuzz.py tests/oracles/test_s3.py \
-	  tests/app/observability/test_tracing.py tests/oracles/test_shap.py tests/model/explanations/test_tables.py
+	  tests/app/observability/test_tracing.py tests/oracles/test_shap.py tests/model/explanations/test_tables.py \
+	  tests/oracles/test_mlflow.py
 
 lint: $(VENV)/.dev lint-page
 	$(BIN)/ruff check .
@@ -79,7 +80,7 @@ bench-explanations: $(VENV)/.dev
 # PyTorch come from an index of their own, which TORCH_INDEX must name (see pytorch.org) to lock them for all Pythons.
 LOCK = $(BIN)/uv pip compile -q --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
   --python-version 3.11 $(UPGRADE)
-SERVE_EXTRAS = --extra serve --extra store --extra otel
+SERVE_EXTRAS = --extra serve --extra store --extra otel --extra grpc --extra jwt
 lock: $(VENV)/.serve
 	$(BIN)/pip install -q uv
 	$(LOCK) pyproject.toml --universal $(SERVE_EXTRAS) -o requirements/serve.txt

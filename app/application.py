@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from eigenserve import __version__
-from eigenserve.app.api import counterfactuals, kserve_v1, mlflow, open_inference, predictions, reasons
+from eigenserve.app.api import counterfactuals, drift, kserve_v1, mlflow, open_inference, predictions, reasons
 from eigenserve.app.api.mlflow import add_platform_routes
 from eigenserve.app.api.openapi import add_documentation
 from eigenserve.app.engine.service import Service
@@ -34,6 +35,28 @@ DESCRIPTION = """Predictions that are eigenvalues, each explained exactly by its
 Every error is `application/problem+json` (RFC 9457). Every answer has an `X-Request-ID`, the client's own if
 it sent one.
 """
+
+
+class Application(FastAPI):
+    """Stand the service's own middleware around FastAPI's layers, through which requests for fixed paths need not go.
+
+    Attributes:
+        outer: all of it.
+    """
+
+    outer: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or follow the lifespan."""
+        if scope["type"] != "http":
+            await self.inner(scope, receive, send)
+            return
+        scope["app"] = self
+        await self.outer(scope, receive, send)
+
+    async def inner(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Do what FastAPI does."""
+        await super().__call__(scope, receive, send)
 
 
 def create_app(settings: Settings | None = None, tracing: Tracing | None = None) -> FastAPI:
@@ -64,7 +87,7 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
         if tracing is not None:
             await asyncio.to_thread(tracing.close)
 
-    app = FastAPI(
+    app = Application(
         title="Eigenserve",
         version=__version__,
         description=DESCRIPTION,
@@ -75,27 +98,26 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
     )
     app.state.service = service
     app.state.keys = keys
-    modules = (predictions, counterfactuals, reasons, kserve_v1, open_inference, mlflow)
+    modules = (predictions, drift, counterfactuals, reasons, kserve_v1, open_inference, mlflow)
     routers = [module.router for module in modules]
     for router in routers:
         app.include_router(router)
     add_platform_routes(app, settings.health_route, settings.predict_route)
-    add_documentation(app, settings.path_prefix)
+    add_documentation(app, service.registry, settings.path_prefix)
     add_page(app, settings.page)
     add_handlers(app)
-    app.add_middleware(ShortWay, routes=[route for router in routers for route in router.routes])
-    app.add_middleware(KeyCheck, keys=keys, health_route=settings.health_route)
+    outer: ASGIApp = ShortWay(app.inner, [route for router in routers for route in router.routes])
+    outer = KeyCheck(outer, keys, settings.health_route)
     if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
+        outer = CORSMiddleware(
+            outer,
             allow_origins=sorted(settings.cors_origins),
             allow_methods=["GET", "POST"],
             allow_headers=["*"],
             expose_headers=["X-Request-ID", "Retry-After", "Inference-Header-Content-Length"],
         )
-    app.add_middleware(Observer, service=service, access_log=access_log, tracing=tracing)
-    if settings.path_prefix:
-        app.add_middleware(PathPrefix, prefix=settings.path_prefix)
+    outer = Observer(outer, service, access_log, tracing)
+    app.outer = PathPrefix(outer, settings.path_prefix) if settings.path_prefix else outer
     return app
 
 

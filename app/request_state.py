@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from ipaddress import ip_address, ip_network
 from typing import Any, Protocol, TypedDict, cast
 
 from starlette.types import Scope
@@ -40,6 +41,7 @@ class RequestState(TypedDict, total=False):
         key_name, key_label: whose key it has, for logs and for metrics; set by the check of keys if there are any.
         rows: how many it has; set when they are computed.
         quota: what is accounted to that owner; set with the name.
+        whole: all of its body has arrived; set by the connection.
         trace: where its parts are recorded; set by the observer if tracing is on.
         decode: how its body is read; set where it is a gRPC message.
     """
@@ -50,6 +52,7 @@ class RequestState(TypedDict, total=False):
     key_label: str
     rows: int
     quota: Quota
+    whole: bool
     trace: Spans
     decode: Decode
 
@@ -60,7 +63,19 @@ def client_of(scope: Scope) -> str:
     if name is not None:
         return f"key {name}"
     client = scope.get("client")
-    return str(client[0]) if client else "unknown"
+    return network_of(str(client[0])) if client else "unknown"
+
+
+def network_of(address: str) -> str:
+    """Return what one client has: an IPv4 address, or the first half of an IPv6 address, which is a network's."""
+    if ":" not in address:
+        return address
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return str(mapped) if mapped is not None else str(ip_network((parsed, 64), strict=False))
 
 
 def state_of(scope: Scope) -> RequestState:

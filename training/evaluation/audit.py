@@ -23,9 +23,10 @@ MOSTLY_MISSING = 0.5
 ROWS_PER_CATEGORY = 10
 #: With fewer categories the rare ones are merged and nobody minds.
 MANY_CATEGORIES = 50
-#: Share of repeated rows worth a word. Rounded measurements repeat now and then by chance.
-REPEATED_ROWS = 0.01
-#: A class rarer than this makes accuracy a poor measure: always saying the other is 95% right.
+#: Classes of few rows that are named one by one.
+NAMED_CLASSES = 3
+#: A class rarer than this (or, of many, than half its equal share) makes accuracy a poor measure: always saying the
+#: other is 95% right.
 RARE_CLASS = 0.05
 #: Rows of a class below which nothing can be learnt of it, nor measured.
 FEW_ROWS = 20
@@ -84,7 +85,7 @@ def audit(
                 f"before {target.name!r} is, the model cheats, --exclude {_option([name])}"
             )
         notes += _column_notes(name, table[name], sample[name] if name in texts else None)
-    notes += _row_notes(table, target)
+    notes += _class_notes(target)
     if weight is not None:
         notes += _weight_notes(weight)
     return notes
@@ -144,23 +145,27 @@ def _column_notes(name: str, column: pd.Series, sample: pd.Series | None) -> Ite
         )
 
 
-def _row_notes(table: pd.DataFrame, target: Target) -> Iterator[str]:
-    hashes = pd.util.hash_pandas_object(table, index=False).to_numpy() ^ target.values.view(np.uint64)
-    repeated = len(hashes) - len(np.unique(hashes))
-    if repeated > REPEATED_ROWS * len(table):
-        yield (
-            f"{repeated:,} rows ({repeated / len(table):.1%}) repeat another one: if they are copies, remove them, "
-            "since out-of-fold metrics are too good where a row's copy was trained on"
-        )
+def _class_notes(target: Target) -> Iterator[str]:
+    """Name classes of few rows, all in one note where there are many such."""
     if not target.classes:
         return
+    rows = len(target.values)
     counts = np.bincount(target.values.astype(int), minlength=len(target.classes))
+    few = [(label, int(count)) for label, count in zip(target.classes, counts, strict=True) if count < FEW_ROWS]
+    if len(few) > NAMED_CLASSES:
+        shown = ", ".join(f"{label!r} ({count})" for label, count in few[:NAMED_CLASSES])
+        yield (
+            f"{len(few)} classes have fewer than {FEW_ROWS} rows, such as {shown}: too few to learn much from; merge "
+            "them with others, or collect more"
+        )
+        return
+    for label, count in few:
+        yield f"class {label!r} has {count} rows: too few to learn from; merge it with another, or collect more"
     for label, count in zip(target.classes, counts, strict=True):
-        if count < FEW_ROWS:
-            yield f"class {label!r} has {count} rows: too few to learn from; merge it with another, or collect more"
-        elif count < RARE_CLASS * len(table):
+        # Of many classes each is rare.
+        if FEW_ROWS <= count < min(RARE_CLASS, 0.5 / len(target.classes)) * rows:
             yield (
-                f"class {label!r} is rare ({count / len(table):.1%} of the rows): judge by log_loss and auc, not by "
+                f"class {label!r} is rare ({count / rows:.1%} of the rows): judge by log_loss and auc, not by "
                 "accuracy; --class-weight balanced if missing it costs more than a false alarm"
             )
 

@@ -98,12 +98,6 @@ def test_explained_variance_is_that_of_the_noise_left():
     assert explained_alone(rng.permutation(x), y, 0, rng) < 0
 
 
-def test_repeated_rows_are_counted():
-    frame = pd.concat([sound(), sound().head(100)])
-    (note,) = notes_on(frame)
-    assert note.startswith("100 rows (9.1%) repeat another one")
-
-
 def test_rare_classes_are_reported():
     frame = sound(3000).assign(y=["usual"] * 2900 + ["rare"] * 90 + ["freak"] * 10)
     notes = notes_on(frame)
@@ -111,6 +105,12 @@ def test_rare_classes_are_reported():
         "class 'freak' has 10 rows",
         "class 'rare' is rare (3.0% of the rows)",
     ]
+
+
+def test_many_classes_of_few_rows_are_one_note():
+    labels = [f"c{i:02}" for i in range(60)]
+    (note,) = notes_on(sound(600).assign(y=labels * 10))
+    assert note.startswith("60 classes have fewer than 20 rows, such as 'c00' (10), 'c01' (10), 'c02' (10): too few")
 
 
 def test_a_million_rows_are_looked_at_in_seconds():
