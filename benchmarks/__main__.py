@@ -5,6 +5,13 @@ import argparse
 from benchmarks import eigensolver, operators, scoring, service
 
 
+def run_cold_start(quick: bool) -> None:
+    """Import the benchmark when it is wanted: it needs what training needs."""
+    from benchmarks import cold_start
+
+    cold_start.run(quick=quick)
+
+
 def run_onnx(quick: bool) -> None:
     """Import the benchmark when it is wanted: it needs onnxruntime."""
     from benchmarks import onnx
@@ -35,6 +42,7 @@ def run_pytorch(quick: bool) -> None:
 
 BENCHMARKS = {
     "certificates": run_certificates,
+    "cold_start": run_cold_start,
     "eigensolver": eigensolver.run,
     "explanations": run_explanations,
     "onnx": run_onnx,
