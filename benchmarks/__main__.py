@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import eigensolver, operators, scoring, service
+from benchmarks import costs, eigensolver, operators, scoring, service
 
 
 def run_cold_start(quick: bool) -> None:
@@ -43,6 +43,7 @@ def run_pytorch(quick: bool) -> None:
 BENCHMARKS = {
     "certificates": run_certificates,
     "cold_start": run_cold_start,
+    "costs": costs.run,
     "eigensolver": eigensolver.run,
     "explanations": run_explanations,
     "onnx": run_onnx,
