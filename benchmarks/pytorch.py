@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from benchmarks.timing import interleaved
-from eigenserve.torch import SpectralNeuron
+from eigenserve.torch import SpectralNeuron, eigvalsh_tridiagonal
 
-ROWS, FEATURES, DIM = 3200, 8, 15
+ROWS, FEATURES, DIM = 12_800, 8, 15
 
 
 class ThroughSciPy(torch.autograd.Function):
@@ -50,6 +51,22 @@ class SciPyNeuron(nn.Module):
         return ThroughSciPy.apply(self.diag(x), self.off_diag(x), DIM // 2)  # type: ignore[no-untyped-call]
 
 
+class SolvedLinear(SciPyNeuron):
+    """The same with the eigenvalue from here: what changing one line of the article's code gives."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the eigenvalues, (B,)."""
+        return eigvalsh_tridiagonal(self.diag(x), self.off_diag(x), eig_idx=DIM // 2)
+
+
+class TwoLinear(SciPyNeuron):
+    """The same without an eigenvalue."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return sums, (B,)."""
+        return self.diag(x).sum(-1) + self.off_diag(x).sum(-1)
+
+
 class Line(nn.Module):
     """A linear model: what torch itself takes for a step of anything."""
 
@@ -62,9 +79,15 @@ class Line(nn.Module):
         return self.linear(x).squeeze(-1)
 
 
-def epoch(module: nn.Module, batch: int, *, fused: bool = False) -> Callable[[], None]:
-    """Return an epoch by Adam, as everyone writes it."""
-    x, y = torch.randn(ROWS, FEATURES), torch.randn(ROWS)
+def table() -> tuple[Tensor, Tensor]:
+    """Return ROWS rows and their targets."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(ROWS, FEATURES, generator=generator), torch.randn(ROWS, generator=generator)
+
+
+def epoch(module: nn.Module, batch: int, *, fused: bool = True) -> Callable[[], None]:
+    """Return an epoch by Adam, as everyone writes it; batches are slices, without a DataLoader."""
+    x, y = table()
     optimizer = torch.optim.Adam(module.parameters(), lr=5e-3, fused=fused)
 
     def run() -> None:
@@ -76,78 +99,106 @@ def epoch(module: nn.Module, batch: int, *, fused: bool = False) -> Callable[[],
     return run
 
 
-def compiled_epoch(batch: int) -> Callable[[], None]:
-    """Return an epoch whose step, gradient and Adam included, is one compiled graph (see docs/pytorch.md)."""
-    x, y = torch.randn(ROWS, FEATURES), torch.randn(ROWS)
+def compiled_epoch(batch: int, per_call: int) -> Callable[[], None]:
+    """Return an epoch whose steps, gradient and Adam included, are compiled graphs of `per_call` batches each."""
+    x, y = table()
     neuron = SpectralNeuron(FEATURES, DIM)
     matrices = neuron.matrices.detach().clone()
     first, second, count = torch.zeros_like(matrices), torch.zeros_like(matrices), torch.zeros(())
 
     @torch.compile(fullgraph=True)
-    def step(rows: Tensor, target: Tensor) -> None:
-        def loss(values: Tensor) -> Tensor:
-            return mse_loss(torch.func.functional_call(neuron, {"matrices": values}, (rows,)), target)
+    def steps(many_rows: Tensor, many_targets: Tensor) -> None:
+        for rows, target in zip(many_rows.split(batch), many_targets.split(batch), strict=True):
 
-        grad = torch.func.grad(loss)(matrices)
-        count.add_(1)
-        first.lerp_(grad, 0.1)
-        second.lerp_(grad * grad, 0.001)
-        matrices.sub_(5e-3 * (first / (1 - 0.9**count)) / ((second / (1 - 0.999**count)).sqrt() + 1e-8))
+            def loss(values: Tensor, rows: Tensor = rows, target: Tensor = target) -> Tensor:
+                return mse_loss(torch.func.functional_call(neuron, {"matrices": values}, (rows,)), target)
+
+            slope = torch.func.grad(loss)(matrices)
+            count.add_(1)
+            first.lerp_(slope, 0.1)
+            second.lerp_(slope * slope, 0.001)
+            matrices.sub_(5e-3 * (first / (1 - 0.9**count)) / ((second / (1 - 0.999**count)).sqrt() + 1e-8))
 
     def run() -> None:
-        with torch.no_grad():
-            for rows, target in zip(x.split(batch), y.split(batch), strict=True):
-                step(rows, target)
+        with torch.inference_mode():  # autograd's own dispatch of every operator is left out
+            for rows, target in zip(x.split(batch * per_call), y.split(batch * per_call), strict=True):
+                steps(rows, target)
 
     return run
 
 
+def components(module: nn.Module) -> dict[str, Callable[[], object]]:
+    """Return the parts of a step at batch 64."""
+    x, y = (part[:64] for part in table())
+    plain, fused = (torch.optim.Adam(module.parameters(), lr=5e-3, fused=fused) for fused in (False, True))
+    return {
+        "forward": lambda: module(x),
+        "forward and loss": lambda: mse_loss(module(x), y),
+        "and backward": lambda: mse_loss(module(x), y).backward(),
+        "Adam": plain.step,
+        "fused Adam": fused.step,
+    }
+
+
 def run(quick: bool = False) -> None:
-    """Print the times, for one thread of torch and for its default, on the cores as they are and on busy ones."""
-    torch.manual_seed(0)
+    """Print the times of a step's parts, of epochs on one thread of torch, and of its default on busy cores."""
+    rounds = 3 if quick else 7
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    print(f"One epoch of {ROWS:,} rows, {FEATURES} inputs, dim {DIM}, float32, Adam: us per step and x SciPy")
+    makers = {"SciPy in autograd": SciPyNeuron, "SpectralNeuron": lambda: SpectralNeuron(FEATURES, DIM), "linear": Line}
+    print(f"Parts of a step of 64 rows, {FEATURES} inputs, dim {DIM}, float32: processor us")
+    for name, make in makers.items():
+        times = interleaved(components(make()), rounds, clock=time.process_time)
+        print(f"{name:>28}", *(f"{part} {1e6 * seconds:.0f}" for part, seconds in times.items()), flush=True)
+    print(f"\nOne epoch of {ROWS:,} rows: processor us per step, and x SciPy")
     for batch in (50, 64):
-        rivals = {
-            "SciPy in autograd": epoch(SciPyNeuron(), batch),
-            "SpectralNeuron": epoch(SpectralNeuron(FEATURES, DIM), batch),
-            "SpectralNeuron, fused Adam": epoch(SpectralNeuron(FEATURES, DIM), batch, fused=True),
-            "compiled step": compiled_epoch(batch),
-            "a linear model": epoch(Line(), batch),
-        }
-        times = interleaved(rivals, 3 if quick else 7)
-        steps = ROWS // batch
+        rivals = {name: epoch(make(), batch) for name, make in makers.items()}
+        rivals["SpectralNeuron, Adam as is"] = epoch(SpectralNeuron(FEATURES, DIM), batch, fused=False)
+        for per_call in (1, 4):
+            rivals[f"compiled, {per_call} a call"] = compiled_epoch(batch, per_call)
+        times = interleaved(rivals, rounds, clock=time.process_time)
         for name, seconds in times.items():
             ratio = times["SciPy in autograd"] / seconds
-            print(f"batch {batch} {name:>28} {seconds / steps * 1e6:>9.0f} {ratio:>6.1f}", flush=True)
+            print(f"batch {batch} {name:>28} {seconds / (ROWS // batch) * 1e6:>9.0f} {ratio:>6.1f}", flush=True)
     torch.set_num_threads(threads)
     for busy in (0, 2 * (os.cpu_count() or 1)):
         with_load(busy)
 
 
 def with_load(busy: int) -> None:
-    """Run a training step at batch 4096 in a fresh process with torch's own threads, beside processes that spin."""
+    """Run gradients in a fresh process with torch's own threads, next to processes that spin."""
     spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
     try:
-        command = [sys.executable, "-m", "benchmarks.pytorch", "large"]
-        print(f"\nbatch 4096, torch's default threads, {busy} spinning processes beside it")
-        subprocess.run(command, check=True, timeout=600)
+        for policy in (None, "PASSIVE"):
+            environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+            environment |= {} if policy is None else {"OMP_WAIT_POLICY": policy}
+            print(f"\nGradients, torch's default threads, OMP_WAIT_POLICY {policy}, {busy} spinning processes: wall ms")
+            command = [sys.executable, "-m", "benchmarks.pytorch", "threads"]
+            subprocess.run(command, check=True, timeout=600, env=environment)
     finally:
         for process in spinning:
             process.kill()
 
 
-def _large() -> None:
-    x, y = torch.randn(4096, FEATURES), torch.randn(4096)
+def _threads() -> None:
+    for rows in (64, 4096):
+        x, y = torch.randn(rows, FEATURES), torch.randn(rows)
 
-    def step(module: nn.Module) -> Callable[[], None]:
-        return lambda: mse_loss(module(x), y).backward()
+        def step(module: nn.Module, x: Tensor = x, y: Tensor = y) -> Callable[[], None]:
+            return lambda: mse_loss(module(x), y).backward()
 
-    times = interleaved({"SciPy": step(SciPyNeuron()), "ours": step(SpectralNeuron(FEATURES, DIM))}, 5)
-    print(f"SciPy {times['SciPy'] * 1e3:.1f} ms, SpectralNeuron {times['ours'] * 1e3:.2f} ms, ", end="")
-    print(f"x{times['SciPy'] / times['ours']:.0f}", flush=True)
+        rivals = {
+            "SciPy in autograd": step(SciPyNeuron()),
+            "SpectralNeuron": step(SpectralNeuron(FEATURES, DIM)),
+            "its bfloat16 inputs": step(SpectralNeuron(FEATURES, DIM), x.bfloat16()),
+            "eigvalsh_tridiagonal of two linear layers": step(SolvedLinear()),
+            "two linear layers alone": step(TwoLinear()),
+        }
+        times = interleaved(rivals, 5)
+        for name, seconds in times.items():
+            ratio = times["SciPy in autograd"] / seconds
+            print(f"batch {rows:>4} {name:>42} {1e3 * seconds:>9.3f} {ratio:>6.1f}", flush=True)
 
 
 if __name__ == "__main__":
-    _large() if sys.argv[1:] == ["large"] else run()
+    _threads() if sys.argv[1:] == ["threads"] else run()

@@ -17,18 +17,21 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numba.core.dispatcher import Dispatcher
 
 from eigenserve.app.registry import ModelRegistry
 from eigenserve.model import ModelStore, SpectralModel
+from eigenserve.model.checkpoints.smallest import smallest_model
 from eigenserve.model.eigensolvers import warm_up
 from eigenserve.model.explanations.explain import METHODS
 from eigenserve.model.kernels.threads import num_threads
-from eigenserve.model.smallest import smallest_model
+from eigenserve.model.monitoring import CARD_KEY, make_sketch, sketch_document
 
 #: A kernel's module, its name there, and the types that it is compiled for.
 Signature = tuple[str, str, tuple[Any, ...]]
@@ -55,9 +58,12 @@ def main(folder: str | None = None, *levels: str) -> None:
 def run_kernels() -> None:
     """Take a row of the smallest model there is through everything that the server does with one."""
     warm_up()
+    model = smallest_model()
+    sketch = make_sketch(model, np.array([[0.0, 1.0], [0.5, 0.25]]))
+    model = replace(model, card={CARD_KEY: sketch_document(sketch)})
     with tempfile.TemporaryDirectory() as folder:
         store = ModelStore(Path(folder))
-        store.save("smallest", smallest_model())
+        store.save("smallest", model)
         registry = ModelRegistry(store)
         registry.load_all()
         use(registry.find().model, {"x": 0.25, "y": 0.5}, ("x", "y"))

@@ -18,7 +18,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from eigenserve.model.autograd.pseudo_inverse import DAMPING
+from eigenserve.model.eigensolvers.pseudo_inverse import DAMPING
 
 
 def outer(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

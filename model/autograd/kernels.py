@@ -9,8 +9,8 @@ from torch import Tensor
 
 from eigenserve.model.autograd.derivatives import outer, pseudo_inverse_dense
 from eigenserve.model.autograd.gradients import eigenvalue_gradients
-from eigenserve.model.autograd.pseudo_inverse import solve_pseudo_inverse
 from eigenserve.model.eigensolvers import cpu
+from eigenserve.model.eigensolvers.pseudo_inverse import solve_pseudo_inverse
 from eigenserve.model.kernels.threads import for_ranges
 
 _GRAIN_ROWS = 16384  # as in eigensolvers.api: rows of work worth a second thread

@@ -18,8 +18,8 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from eigenserve.model.autograd.pseudo_inverse import DAMPING
 from eigenserve.model.autograd.tridiagonal import eigh_tridiagonal
+from eigenserve.model.eigensolvers.pseudo_inverse import DAMPING
 from eigenserve.model.operators.hessian import loss_curvature
 from eigenserve.model.operators.matrices import SparseMatrix
 from eigenserve.model.operators.operator import SymmetricOperator

@@ -32,15 +32,22 @@ def affine_eigenvalues(x: Tensor, matrices: Tensor, eig_idx: int) -> Tensor:
     The last of the matrices is the constant; each is its diagonal and then its off-diagonal. The result has the dtype
     that x and the matrices promote to; inside, eigenvalues are float64.
     """
-    if x.dtype in _FLOATS and matrices.dtype in _FLOATS and matrices.numel() <= MOST_ENTRIES and x.is_cpu:
-        if is_plain(x, matrices):
-            if torch.is_grad_enabled() and (x.requires_grad or matrices.requires_grad):
-                return _AffineEigenvalues.apply(x, matrices, eig_idx)  # type: ignore[no-untyped-call]
-            return affine_kernels.eigenvalues(x, matrices, eig_idx)
-        return affine_eigenpairs(x, matrices, eig_idx)[0]
+    if matrices.numel() <= MOST_ENTRIES and x.is_cpu:
+        if x.dtype in _FLOATS and matrices.dtype in _FLOATS:
+            return _small_layer(x, matrices, eig_idx)
+        wide = [t if t.dtype in _FLOATS else t.double() for t in (x, matrices)]
+        return _small_layer(wide[0], wide[1], eig_idx).to(torch.promote_types(x.dtype, matrices.dtype))
     diag, off_diag = affine_matrices(x, matrices)
     values = eigenvalues(*_rows(diag, off_diag), eig_idx)
     return values.reshape(diag.shape[:-1]).to(torch.promote_types(x.dtype, matrices.dtype))
+
+
+def _small_layer(x: Tensor, matrices: Tensor, eig_idx: int) -> Tensor:
+    if not is_plain(x, matrices):
+        return affine_eigenpairs(x, matrices, eig_idx)[0]
+    if torch.is_grad_enabled() and (x.requires_grad or matrices.requires_grad):
+        return _AffineEigenvalues.apply(x, matrices, eig_idx)  # type: ignore[no-untyped-call]
+    return affine_kernels.eigenvalues(x, matrices, eig_idx)
 
 
 def affine_matrices(x: Tensor, matrices: Tensor) -> tuple[Tensor, Tensor]:

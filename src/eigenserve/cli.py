@@ -12,7 +12,10 @@ from eigenserve import __version__
 from eigenserve.app.batch.command import add_score
 from eigenserve.app.cli import add_new_key, add_serve
 from eigenserve.errors import EigenserveError, UserError
+from eigenserve.training.commands.card import add_card
+from eigenserve.training.commands.compare import add_compare
 from eigenserve.training.commands.curvature import add_curvature
+from eigenserve.training.commands.drift import add_drift
 from eigenserve.training.commands.evaluate import add_evaluate
 from eigenserve.training.commands.export import add_export
 from eigenserve.training.commands.fit import add_fit
@@ -41,7 +44,23 @@ EXTRAS = {
     "jwt": {"jwt"},
     "plot": {"matplotlib"},
     "ray": {"ray"},
+    "client": {"httpx"},
+    "mlflow": {"mlflow"},
 }
+#: Add each command to the parser, in the order of ``--help``.
+_COMMANDS = (
+    add_fit,
+    add_evaluate,
+    add_drift,
+    add_compare,
+    add_card,
+    add_reference,
+    add_export,
+    add_curvature,
+    add_serve,
+    add_new_key,
+    add_score,
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -82,7 +101,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser = _Parser(prog, description="Train, serve and explain tabular models whose prediction is an eigenvalue.")
     parser.add_argument("--version", action="version", version=f"eigenserve {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (add_fit, add_evaluate, add_reference, add_export, add_curvature, add_serve, add_new_key, add_score):
+    for add in _COMMANDS:
         add(commands)
     kernels = commands.add_parser(
         "kernels",
@@ -92,7 +111,12 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     kernels.add_argument("folder", nargs="?", metavar="FOLDER", help="write kernels to FOLDER/LEVEL")
     kernels.add_argument("levels", nargs="*", metavar="LEVEL", help="x86-64-v2, x86-64-v3, x86-64-v4 or generic")
     kernels.set_defaults(run=_kernels)
-    gpu = commands.add_parser("gpu-check", help="compare this machine's GPU with its CPU on random matrices")
+    gpu = commands.add_parser(
+        "gpu-check",
+        help="check and time this machine's GPU",
+        description="Check eigenpairs and gradients on the GPU against the CPU's, then time eigenpairs against "
+        "torch.linalg.eigh and the memory's bound, and training. Takes at most ten minutes.",
+    )
     gpu.set_defaults(run=_gpu_check)
     return parser
 
@@ -106,6 +130,6 @@ def _kernels(parsed: argparse.Namespace) -> None:
 
 
 def _gpu_check(_: argparse.Namespace) -> int:
-    from eigenserve.model.eigensolvers.gpu_check import main as gpu_check
+    from eigenserve.model.torch.gpu_check import main as gpu_check
 
     return gpu_check()

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import solve
 from scipy.sparse import block_diag, csr_array, eye_array
 
 from eigenserve.model.arrays import FloatArray
@@ -30,6 +31,14 @@ def gather(starts: NDArray[np.int32], weights: NDArray[np.float32], table: Float
     out = np.empty((len(starts), table.shape[1]))
     _gather(starts, weights, np.ascontiguousarray(table), out)
     return out
+
+
+def matrix_shares(starts: NDArray[np.int32], weights: NDArray[np.float32], num_matrices: int) -> FloatArray:
+    """Return the mean weight that rows give each matrix, (R,)."""
+    first, weight = starts.ravel().astype(np.int64), weights.ravel().astype(np.float64)
+    shares = np.bincount(first, 1.0 - weight, minlength=num_matrices + 1)
+    shares += np.bincount(first + 1, weight, minlength=num_matrices + 1)
+    return shares[:num_matrices] / len(starts)
 
 
 def gram(
@@ -75,7 +84,7 @@ def cross_fitted(bases: Sequence[CurveBasis], z: FloatArray, target: FloatArray,
     predicted = np.empty_like(target)
     for rows, (total, moment) in zip(held, sums, strict=True):
         outside = basis.T @ (whole - total) @ basis + ridge
-        beta = np.linalg.solve(outside, basis.T @ (moments - moment))
+        beta = solve(outside, basis.T @ (moments - moment), assume_a="pos", check_finite=False)
         predicted[rows] = gather(starts[rows], weights[rows], basis @ beta)
     return predicted
 

@@ -16,10 +16,10 @@ from typing import TextIO
 
 import numpy as np
 
+from eigenserve.model.checkpoints.smallest import smallest_model
 from eigenserve.model.kernels.compiled import is_on_disk
 from eigenserve.model.kernels.threads import num_threads
 from eigenserve.model.matrices.curves import Term
-from eigenserve.model.smallest import smallest_model
 from eigenserve.training.curves.basis import main_curve
 from eigenserve.training.kernels.epoch import member_scores, train_epoch
 from eigenserve.training.kernels.layout import Rows, workspace
