@@ -43,7 +43,8 @@ $(VENV)-peers/.installed: pyproject.toml requirements/peers.txt
 # With other people's clients, servers and libraries: the tests that `make test` skips for want of them.
 test-peers: $(VENV)-peers/.installed
 	$(VENV)-peers/bin/python -m pytest tests/oracles/test_clients.py tests/oracles/test_fuzz.py tests/oracles/test_s3.py \
-	  tests/app/observability/test_tracing.py tests/oracles/test_shap.py tests/model/explanations/test_tables.py
+	  tests/app/observability/test_tracing.py tests/oracles/test_shap.py tests/model/explanations/test_tables.py \
+	  tests/oracles/test_mlflow.py
 
 lint: $(VENV)/.dev lint-page
 	$(BIN)/ruff check .

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from eigenserve import __version__
-from eigenserve.app.api import counterfactuals, kserve_v1, mlflow, open_inference, predictions, reasons
+from eigenserve.app.api import counterfactuals, drift, kserve_v1, mlflow, open_inference, predictions, reasons
 from eigenserve.app.api.mlflow import add_platform_routes
 from eigenserve.app.api.openapi import add_documentation
 from eigenserve.app.engine.service import Service
@@ -75,12 +75,12 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
     )
     app.state.service = service
     app.state.keys = keys
-    modules = (predictions, counterfactuals, reasons, kserve_v1, open_inference, mlflow)
+    modules = (predictions, drift, counterfactuals, reasons, kserve_v1, open_inference, mlflow)
     routers = [module.router for module in modules]
     for router in routers:
         app.include_router(router)
     add_platform_routes(app, settings.health_route, settings.predict_route)
-    add_documentation(app, settings.path_prefix)
+    add_documentation(app, service.registry, settings.path_prefix)
     add_page(app, settings.page)
     add_handlers(app)
     app.add_middleware(ShortWay, routes=[route for router in routers for route in router.routes])

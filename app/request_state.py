@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from ipaddress import ip_address, ip_network
 from typing import Any, Protocol, TypedDict, cast
 
 from starlette.types import Scope
@@ -60,7 +61,19 @@ def client_of(scope: Scope) -> str:
     if name is not None:
         return f"key {name}"
     client = scope.get("client")
-    return str(client[0]) if client else "unknown"
+    return network_of(str(client[0])) if client else "unknown"
+
+
+def network_of(address: str) -> str:
+    """Return what one client has: an IPv4 address, or the first half of an IPv6 address, which is a network's."""
+    if ":" not in address:
+        return address
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return str(mapped) if mapped is not None else str(ip_network((parsed, 64), strict=False))
 
 
 def state_of(scope: Scope) -> RequestState:

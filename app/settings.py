@@ -22,6 +22,8 @@ _PLATFORMS = {
 }
 #: A path of the service. Braces would be parameters, which no platform has.
 ROUTE = "^/[^{}]*$"
+#: A version of a model.
+VERSION = "[A-Za-z0-9][A-Za-z0-9._-]*:[1-9][0-9]{0,8}"
 
 
 class Settings(BaseSettings):
@@ -142,6 +144,28 @@ class Settings(BaseSettings):
     )
     jwt_audience: str | None = Field(default=None, description="audience that tokens must be made for")
     jwt_issuer: str | None = Field(default=None, description="issuer that tokens must come from")
+    shadow: str | None = Field(
+        default=None,
+        pattern=f"^{VERSION}$",
+        description="NAME:VERSION that only runs along, and is compared at `/models/NAME/shadow` with what answers",
+    )
+    canary: str | None = Field(
+        default=None,
+        pattern=rf"^{VERSION}:(0|1|0?\.[0-9]+)$",
+        description="NAME:VERSION:SHARE, a version that answers this share of the requests that name no version",
+    )
+    drift: bool = Field(
+        default=True, description="compare what is predicted with training, for models that keep a sketch of it"
+    )
+    drift_rows: int = Field(
+        default=2000, ge=100, le=1_000_000, description="rows of the recent window of drift, over all workers"
+    )
+    drift_level: float = Field(
+        default=0.001, gt=0, lt=1, description="chance that a window raises an alarm where nothing has drifted"
+    )
+    outcome_rows: int = Field(
+        default=20_000, ge=0, description="predictions per worker that outcomes by request id are waited for; 0: none"
+    )
     page: bool = Field(default=True, description="answer browsers at `/` with the page of explanations")
     access_log: bool = Field(default=True, description="write one line for every request")
     log_format: Literal["json", "text"] = Field(default="json", description="form of the log lines on standard error")

@@ -178,7 +178,7 @@ def find_reasons(
             found.append(RowReasons(False, float(predictions[j]), distance))
             continue
         nearby = np.vstack([row, _nearby(predictor.features, row, rng)])
-        contributions = sign * _by_player(predictor, nearby, reference, players)
+        contributions = sign * _by_player(predictor, nearby, reference, players, check)
         citable = np.array([name not in words.never for name in players])
         order = _order(contributions[0], citable, most)
         ranked = [set(_order(moved, citable, most)) for moved in contributions[1:]]
@@ -219,7 +219,11 @@ def _players(features: FeatureSpace, groups: Groups) -> dict[str, tuple[int, ...
 
 
 def _by_player(
-    predictor: Predictor, columns: FloatArray, reference: Reference | None, players: Mapping[str, tuple[int, ...]]
+    predictor: Predictor,
+    columns: FloatArray,
+    reference: Reference | None,
+    players: Mapping[str, tuple[int, ...]],
+    check: Callable[[], None],
 ) -> FloatArray:
     """Return contributions (N, P): those of terms, of pairs in halves."""
     terms = predictor.ensemble.pencil.terms
@@ -228,7 +232,7 @@ def _by_player(
     for t, term in enumerate(terms):
         for i in term.features:
             shares[t, place[i]] += 1.0 / len(term.features)
-    contributions = explain_integrated(predictor, columns, reference=reference).contributions
+    contributions = explain_integrated(predictor, columns, reference=reference, check=check).contributions
     return np.asarray(contributions @ shares)
 
 

@@ -20,6 +20,7 @@ FLOORS = {
     "model": (
         "onnx",
         "checkpoints torch",
+        "monitoring",
         "spectral",
         "reasons",
         "explanations counterfactuals",
@@ -66,7 +67,8 @@ def module_name(path: Path) -> str:
 
 
 # Path.rglob does not follow links to folders.
-FILES = [*SOURCE.glob("*.py"), *(file for package in PACKAGES for file in sorted((SOURCE / package).rglob("*.py")))]
+FOLDERS = [SOURCE / "client", *(SOURCE / package for package in PACKAGES)]
+FILES = [*SOURCE.glob("*.py"), *(file for folder in FOLDERS for file in sorted(folder.rglob("*.py")))]
 SOURCES = {module_name(path): path for path in FILES}
 
 
@@ -92,6 +94,12 @@ def part_of(module: str) -> tuple[str, str] | None:
     """The package of three and the file or folder in it; None for what stands above or outside them."""
     names = module.split(".")
     return (names[1], names[2]) if names[0] == "eigenserve" and len(names) > 2 else None
+
+
+def test_the_client_imports_nothing_of_the_service_or_the_model():
+    for module in (name for name in SOURCES if name.startswith("eigenserve.client")):
+        ours = {name for name in imports_of(module) if name.startswith("eigenserve")}
+        assert all(name == "eigenserve.errors" or name.startswith("eigenserve.client") for name in ours), module
 
 
 def test_there_is_something_to_look_at():

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.counterfactuals.plausibility import measure_typicality
+from eigenserve.model.monitoring import CARD_KEY, make_sketch, sketch_document
 from eigenserve.model.rows.readings import Reading
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.additive.pairs import pair_term
@@ -36,6 +37,7 @@ from eigenserve.training.search.fixed_length import train_fixed
 from eigenserve.training.search.halving import LENGTHS, Search
 from eigenserve.training.search.journal import Journal
 from eigenserve.training.search.judged import Judged
+from eigenserve.training.search.preparation.ahead import start_compiling
 from eigenserve.training.search.preparation.links import prepare_linked
 from eigenserve.training.search.preparation.planned import plan_fit
 from eigenserve.training.search.preparation.priming import prime_kernels
@@ -146,7 +148,7 @@ def fit_rows(
     # The matrices are small, so that BLAS gains nothing by threads: on busy cores they wait for each other
     # (measured: 200 rows in 8.7 s instead of 0.4 s), and the last digits would depend on how many there are.
     with threadpool_limits(1, user_api="blas"):
-        clock = clock or Clock(settings.budget)
+        clock = clock or Clock(settings.clock_s)
         with clock.paused():
             prime_kernels()
         read = Columns(table, readings) if readings is not None else read_columns(table)
@@ -170,7 +172,7 @@ def _fit_rows(
     shaped = bent | {name for name, _ in (*settings.monotone, *settings.max_strength)}
     space = infer_features(table, bent, shaped, read.readings)
     # Processes that share a fit must decide alike: what one of them has timed, and no clock.
-    plan, machine = ranks.agree(lambda: (plan_fit(space, table, goal, settings), this_machine()))
+    plan, machine = ranks.agree(lambda: (plan_fit(space, table, goal, settings), this_machine(settings.by_plan_alone)))
     scope, alone = plan.scope, ranks.size == 1
     phases = Phases(reporter, plan.seconds)
     if scope.rows < len(table):
@@ -214,9 +216,11 @@ def _fit_rows(
         stretch, move = calibration(sample.objective.judging[0], scores, sample.target[held], weight[held])
         scale, shift = scale * stretch, shift + scale * move
     scores = shift + scale * scores
-    phases.begin("refit", "training the members on all rows")
+    refit_s = sum(pick.steps * bench.step_seconds(pick.candidate) for pick in picks if pick.candidate is not None)
+    phases.begin("refit", "training the members on all rows", machine.slowness * refit_s / machine.cores)
     ensemble = refit(bench, picks, scale, shift, phases, trained, ranks, clock.late("refit") if alone else _never)
     phases.begin("report", "measuring the model")
+    start_compiling().wait_for("explaining")
     model = SpectralModel(goal.task, goal.name, space, ensemble, goal.classes, log_link=log_link)
     unseen = goal.rows(held)
     metrics = score_metrics(model, scores, unseen, weight[held], settings.deviance_power(goal.task))
@@ -239,6 +243,7 @@ def _fit_rows(
         card["intervals"] = interval_radii(model.values(scores), unseen.values, weight[held])
     if proved := proved_of(settings, model):
         card["certificates"] = proved
+    card[CARD_KEY] = sketch_document(make_sketch(model, columns))
     return Fitted(
         model=replace(model, card=card),
         target=unseen,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from eigenserve.model.rows.errors import InvalidRowsError
 from eigenserve.model.rows.readings import Reading
 from eigenserve.training.data.columns import read_columns
 from eigenserve.training.data.exposure import per_unit
-from eigenserve.training.data.identifiers import identifiers
+from eigenserve.training.data.identifiers import identifiers, left_out_note
 from eigenserve.training.data.reading_options import ReadingOptions, reading_options
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.table import fingerprint
@@ -23,6 +23,8 @@ from eigenserve.training.data.target import Target, positive_column, read_target
 from eigenserve.training.data.teacher import attach_teacher, with_teacher
 from eigenserve.training.settings import FitSettings
 
+#: Share of repeated rows worth a word. Rounded measurements repeat now and then by chance.
+REPEATED_ROWS = 0.01
 #: Groups below which nothing could be judged by others.
 LEAST_GROUPS = 2
 
@@ -73,10 +75,14 @@ def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> T
     goal = replace(goal, moments=_moments(table, settings.time))
     owners = None if settings.groups is None else table[settings.groups]
     table = table.drop(columns=[*_roles(settings), *teacher])
-    if ids := identifiers(table, kept={*settings.features, *options.types, *_named_in(settings)}):
+    if ids := identifiers(table, kept={*settings.features, *options.types, *named_in(settings)}):
         table = table.drop(columns=ids)
-        target_notes.append(_left_out(ids))
-    goal = replace(goal, groups=_groups(table, goal) if owners is None else _owned(owners))
+        target_notes.append(left_out_note(ids))
+    if owners is None:
+        goal = replace(goal, groups=_groups(table, goal))
+        target_notes += _repeat_notes(goal)
+    else:
+        goal = replace(goal, groups=_owned(owners))
     return TrainingTable(
         features=table,
         target=goal,
@@ -144,7 +150,7 @@ def check_features(test: pd.DataFrame, table: TrainingTable, name: str) -> None:
         raise UserError(f"{name}: column {column!r} {message} in row {int(row) + 1}") from error
 
 
-def _named_in(settings: FitSettings) -> Iterable[str]:
+def named_in(settings: FitSettings) -> Iterable[str]:
     """Yield features that settings say something about: they are wanted."""
     yield from (name for name, _ in (*settings.monotone, *settings.max_strength))
     yield from (*settings.convex, *settings.concave)
@@ -175,17 +181,6 @@ def _roles(settings: FitSettings) -> list[str]:
     return [name for name in roles if name is not None and name not in settings.features]
 
 
-def _left_out(ids: Sequence[str]) -> str:
-    """Say which identifiers were left out."""
-    shown = ", ".join(map(repr, ids[:5])) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
-    differ = (
-        "is different in every row, as an identifier is, and was"
-        if len(ids) == 1
-        else ("are different in every row, as identifiers are, and were")
-    )
-    return f"{shown} {differ} left out (--types {ids[0]}=number or category keeps it)"
-
-
 def _owned(owners: pd.Series) -> NDArray[np.int64]:
     """Number the groups that a column names; a row without one is a group.
 
@@ -204,6 +199,16 @@ def _groups(table: pd.DataFrame, goal: Target) -> NDArray[np.int64] | None:
     hashes = pd.util.hash_pandas_object(table, index=False).to_numpy() ^ goal.values.view(np.uint64)
     values, groups = np.unique(hashes, return_inverse=True)
     return None if len(values) == len(hashes) else groups.astype(np.int64)
+
+
+def _repeat_notes(goal: Target) -> Iterator[str]:
+    """Say how many rows repeat another one, where they are many."""
+    count = 0 if goal.groups is None else len(goal.groups) - int(goal.groups.max()) - 1
+    if count > REPEATED_ROWS * len(goal.values):
+        yield (
+            f"{count:,} rows ({count / len(goal.values):.1%}) repeat another one: each is judged together with its "
+            "copies; if they were copied by mistake, remove them"
+        )
 
 
 def _moments(table: pd.DataFrame, name: str | None) -> FloatArray | None:

@@ -29,6 +29,7 @@ class Agreement:
         unloaded: models that are not served until they are loaded again.
         members: worker -> the number of its last offer that is considered here. Only members answer requests.
         looks: counts the occasions on which all workers shall look at the store at once.
+        promoted: name -> the version that answers requests that name none, if it is served.
     """
 
     number: int = 0
@@ -36,6 +37,7 @@ class Agreement:
     unloaded: frozenset[str] = frozenset()
     members: Mapping[int, int] = field(default_factory=dict)
     looks: int = 0
+    promoted: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """Write it for other processes."""
@@ -51,6 +53,7 @@ class Agreement:
             unloaded=frozenset(document["unloaded"]),
             members={int(worker): number for worker, number in document["members"].items()},
             looks=document["looks"],
+            promoted=document["promoted"],
         )
 
 
@@ -143,13 +146,23 @@ class Arbiter:
         """Take a model in again, and let all workers look for its versions."""
         self._consider(self.agreement.unloaded - {name}, self.agreement.looks + 1)
 
+    def promote(self, name: str, version: int | None) -> None:
+        """Let a version answer by default; None for the newest again."""
+        others = {other: v for other, v in self.agreement.promoted.items() if other != name}
+        self._consider(promoted=others if version is None else {**others, name: version})
+
     def digests(self) -> set[str]:
         """Return the checkpoints that any worker has or shall have."""
         offered = (offer for _, offer in self._offers.values())
         agreed = {digest for versions in self.agreement.table.values() for digest in versions.values()}
         return agreed | {d for offer in offered for versions in offer.values() for ds in versions.values() for d in ds}
 
-    def _consider(self, unloaded: frozenset[str] | None = None, looks: int | None = None) -> None:
+    def _consider(
+        self,
+        unloaded: frozenset[str] | None = None,
+        looks: int | None = None,
+        promoted: Mapping[str, int] | None = None,
+    ) -> None:
         before = self.agreement
         unloaded = before.unloaded if unloaded is None else unloaded
         offers = [self._offers[worker][1] for worker in sorted(self._members)]
@@ -159,6 +172,7 @@ class Arbiter:
             unloaded,
             {worker: self._offers[worker][0] for worker in sorted(self._members)},
             before.looks if looks is None else looks,
+            before.promoted if promoted is None else promoted,
         )
         self._publish(self.agreement)
 

@@ -65,7 +65,7 @@ class FindCounterfactuals(Call):
 
     def _search(self, asked: Asked) -> Response:
         self.count(asked, "counterfactuals")
-        found, columns = [], asked.columns(self.check)
+        found, columns = [], self.columns(asked)
         warnings = self.checked(asked, asked.served.model.checks.warnings(columns))
         for row in columns:
             self.check()

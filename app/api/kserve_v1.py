@@ -92,8 +92,9 @@ def _read(call: Call, name: str, version: str | None, body: bytes) -> tuple[Aske
     keys = [key for key in ("instances", "inputs") if isinstance(document, dict) and key in document]
     if len(keys) != 1:
         raise invalid(("instances",), 'must be given: the body must be {"instances": [...]} or {"inputs": {...}}')
-    options = {**document, "model": name, "version": version, "interval": None}
-    asked, value, loc = read_options(options, call.service.registry), document[keys[0]], (keys[0],)
+    options = {key: document.get(key) for key in ("method", "target", "reference", "strict")}
+    options |= {"model": name, "version": version}
+    asked, value, loc = read_options(options, call.service.registry, call.most_work), document[keys[0]], (keys[0],)
     most = call.service.settings.max_rows
     keep = read_keep(document.get("keep"))
     if not isinstance(value, dict):

@@ -6,10 +6,11 @@ from dataclasses import asdict
 from typing import Any
 
 from eigenserve.app.registry import ModelRegistry, ServedModel
+from eigenserve.model.monitoring import CARD_KEY
 from eigenserve.model.rows.features import Feature, FeatureSpace
 
-#: Members of a checkpoint's card with a separate place in the answer.
-_PLACED = ("name", "version", "metrics", "strengths")
+#: Members of a checkpoint's card with a separate place in an answer; with the sketch, /models/NAME/drift compares.
+_PLACED = ("name", "version", "metrics", "strengths", CARD_KEY)
 
 
 def model_summary(served: ServedModel, registry: ModelRegistry) -> dict[str, Any]:

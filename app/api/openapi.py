@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -10,6 +11,8 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from pydantic import BaseModel
 
 from eigenserve.app.problems import MEDIA_TYPE
+from eigenserve.app.registry import ModelRegistry, ServedModel
+from eigenserve.app.wire.schemas.model_schema import prediction_schema, row_schema, typical_row
 from eigenserve.app.wire.schemas.predictions import ProblemDetails
 
 #: What the statuses of errors mean, wherever they occur.
@@ -20,6 +23,7 @@ MEANINGS = {
     404: "No such model or version, or it has no such file",
     406: "None of the media types in Accept can be given",
     408: "The body did not arrive in time",
+    409: "The two versions cannot be compared",
     413: "The body or the number of rows is too large",
     415: "The media type, charset or encoding is not one of those accepted",
     422: "The body is not valid JSON, or not a valid request; `errors` says where",
@@ -77,11 +81,17 @@ def _inline(schema: dict[str, Any]) -> dict[str, Any]:
     return dict(resolve(schema))
 
 
-def add_documentation(app: FastAPI, prefix: str = "") -> None:
-    """Serve /docs and its assets, and complete the schema."""
+def add_documentation(app: FastAPI, registry: ModelRegistry, prefix: str = "") -> None:
+    """Serve /docs and its assets, and complete the schema: also by the rows of the models served now."""
     generate = app.openapi
+    complete: dict[str, Any] = {}
 
     def openapi() -> dict[str, Any]:
+        if not complete:
+            complete.update(_completed())
+        return with_models(complete, registry.defaults())
+
+    def _completed() -> dict[str, Any]:
         document = generate()
         if prefix:
             document["servers"] = [{"url": prefix}]
@@ -118,3 +128,39 @@ def add_documentation(app: FastAPI, prefix: str = "") -> None:
             raise HTTPException(404)
         content = (files("fastapi_offline") / "static" / name).read_bytes()
         return Response(content, media_type=_ASSETS[name])
+
+
+def with_models(document: dict[str, Any], newest: Mapping[str, ServedModel]) -> dict[str, Any]:
+    """Return an OpenAPI document that also describes rows and predictions of models, by name, and gives examples.
+
+    Their schemas are ``NAME.Row`` and ``NAME.Prediction``. ``document`` stays as it is.
+    """
+    schemas = dict(document["components"]["schemas"])
+    for name, served in newest.items():
+        schemas[f"{name}.Row"] = row_schema(served)
+        schemas[f"{name}.Prediction"] = prediction_schema(served)
+    paths = {path: _with_rows(operations, newest) for path, operations in document["paths"].items()}
+    return {**document, "components": {**document["components"], "schemas": schemas}, "paths": paths}
+
+
+def _with_rows(operations: dict[str, Any], newest: Mapping[str, ServedModel]) -> dict[str, Any]:
+    """Let the rows of a JSON request body be those of the models."""
+    content = operations.get("post", {}).get("requestBody", {}).get("content", {})
+    body = content.get("application/json", {}).get("schema", {})
+    rows = body.get("properties", {}).get("instances", {})
+    if not newest or rows.get("type") != "array":
+        return operations
+    known = [{"$ref": f"#/components/schemas/{name}.Row"} for name in newest]
+    schema = {**body, "properties": {**body["properties"], "instances": {**rows, "items": _or(known, rows["items"])}}}
+    described = {**content["application/json"], "schema": schema}
+    if "model" in body["properties"] and set(body.get("required", ())) == {"instances"}:
+        schema.pop("examples", None)
+        described["examples"] = {
+            name: {"value": {"model": name, "instances": [typical_row(served)]}} for name, served in newest.items()
+        }
+    request = {**operations["post"]["requestBody"], "content": {**content, "application/json": described}}
+    return {**operations, "post": {**operations["post"], "requestBody": request}}
+
+
+def _or(first: list[dict[str, Any]], rest: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [*first, *rest.get("anyOf", [rest])]}

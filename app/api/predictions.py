@@ -20,13 +20,22 @@ from eigenserve.app.engine.predict_call import PredictCall
 from eigenserve.app.engine.service import service_of
 from eigenserve.app.problems import ProblemError
 from eigenserve.app.registry import ModelRegistry, ServedModel, unready
-from eigenserve.app.wire.answers import Part, Scored, answer_of, explain_answer, json_response, predict_answer
+from eigenserve.app.wire.answers import (
+    Part,
+    Scored,
+    answer_of,
+    explain_answer,
+    json_response,
+    predict_answer,
+    to_json,
+)
 from eigenserve.app.wire.bodies import ARROW, CSV, JSON
 from eigenserve.app.wire.downloads import Download, download_response
 from eigenserve.app.wire.json_rows import parse_large
 from eigenserve.app.wire.requests import Asked, read_explain, read_predict
 from eigenserve.app.wire.schemas import predictions as schemas
 from eigenserve.app.wire.schemas.explanations import ExplainRequest, ExplainResponse
+from eigenserve.app.wire.schemas.model_schema import model_schema
 from eigenserve.app.wire.tables import (
     answer_columns,
     explained_columns,
@@ -42,6 +51,7 @@ log = logging.getLogger("eigenserve.reports")
 router = APIRouter()
 
 HTML = "text/html"
+SCHEMA = "application/schema+json"
 #: A report has its scripts and styles in it and asks no host for anything. In a sandbox it is not a page of this
 #: server's, either: what a store's reports do cannot reach the API with the reader's credentials.
 REPORT_POLICY = (
@@ -81,7 +91,7 @@ class Explain(ExplainCall):
         registry, max_rows = self.service.registry, self.service.settings.max_rows
         if self.media_type != JSON:
             return read_table(body, self.media_type, self.request.query_params, registry, max_rows, self.check)
-        asked = read_explain(parse_large(body), registry, max_rows)
+        asked = read_explain(parse_large(body), registry, max_rows, self.most_work)
         if asked.include.names and self.accepted != JSON:
             raise ProblemError(406, f'"include" requires JSON; got Accept: {self.accepted}; accept {JSON}')
         return asked
@@ -137,8 +147,7 @@ async def explain(request: Request) -> Response:
 async def models(request: Request) -> Response:
     """List every served model, by its default version."""
     registry = service_of(request).registry
-    newest = [versions[max(versions)] for versions in registry.served.values()]
-    return json_response({"models": [model_summary(served, registry) for served in newest]})
+    return json_response({"models": [model_summary(served, registry) for served in registry.defaults().values()]})
 
 
 @router.get(
@@ -152,6 +161,21 @@ async def model(request: Request, name: str) -> Response:
     """Describe the newest version's features, metrics and structure."""
     registry = service_of(request).registry
     return json_response(model_card(registry.find(name), registry))
+
+
+@router.get(
+    "/models/{name}/schema",
+    response_class=Response,
+    responses={200: {"description": "The schema", "content": {SCHEMA: {}}}, **problems(404, 503)},
+    summary="Get the JSON Schema of a model's rows",
+    tags=["models"],
+)
+async def schema_of_model(
+    request: Request, name: str, version: Annotated[str | None, Query(description="By default the newest.")] = None
+) -> Response:
+    """Describe a row as an object by feature name, and under `$defs` its prediction."""
+    document = model_schema(service_of(request).registry.find(name, version))
+    return Response(to_json(document), media_type=SCHEMA)
 
 
 @router.get(
@@ -238,7 +262,9 @@ async def readyz(request: Request) -> Response:
 @router.get("/metrics", summary="Metrics for Prometheus", tags=["health"], response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """Write counters and histograms in Prometheus' text format."""
-    return Response(service_of(request).metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    # On a thread: drift is measured now, some milliseconds for each model.
+    text = await asyncio.to_thread(service_of(request).metrics.text)
+    return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def _report(registry: ModelRegistry, served: ServedModel) -> Download | None:

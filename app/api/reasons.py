@@ -39,7 +39,7 @@ class FindReasons(Call):
         except ValueError as error:
             raise invalid(("cutoff",), str(error).removeprefix("cutoff ")) from None
         self.asked = request
-        return replace(asked, reference=read_reference(served, "integrated", request.reference))
+        return replace(asked, reference=read_reference(served, "integrated", request.reference, self.most_work))
 
     async def respond(self, body: bytes) -> Response:
         """Read, find, write."""
@@ -48,7 +48,7 @@ class FindReasons(Call):
 
     def _find(self, asked: Asked) -> Response:
         self.count(asked, "reasons")
-        model, columns = asked.served.model, asked.columns(self.check)
+        model, columns = asked.served.model, self.columns(asked)
         warnings = self.checked(asked, model.checks.warnings(columns))
         finite(asked.served, model.scores(columns), asked.loc)
         names = {*model.features.names, *model.groups}

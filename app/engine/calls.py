@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import ClassVar, TypeVar
 
 from fastapi import Request, Response
@@ -20,7 +21,8 @@ from eigenserve.app.request_state import client_of, state_of
 from eigenserve.app.wire.accept import accepted
 from eigenserve.app.wire.answers import Answer
 from eigenserve.app.wire.bodies import JSON, PIECE_BYTES, body_headers, check_media_type, inflate, read_body
-from eigenserve.app.wire.requests import Asked
+from eigenserve.app.wire.requests import Asked, ComparisonError
+from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.warnings import RowWarnings
 
 #: A row of JSON is hardly ever longer, and one of 8 numbers in a binary form has 64. Only for the queue's account.
@@ -29,6 +31,10 @@ BINARY_BYTES_PER_ROW = 64
 #: Work of the rows that one request may have on the event loop: 64 of the demo model's, which has 8 members of dim 15.
 #: Measured: 0.4 ms.
 INLINE_WORK = 64 * 8 * 15
+#: Bytes of a number of a row.
+COLUMN_BYTES = 8
+#: Less than this is not worth counting.
+COUNTED_BYTES = 2**20
 #: Bytes of a sample of a body.
 SAMPLE_BYTES = 4096
 
@@ -44,6 +50,7 @@ class Call(ABC):
         media_type: of this body.
         accepted: of this answer.
         check: to be called now and then by what may take long; raises when nobody waits for it any more.
+        most_work: what may be read of rows to compare with, in the unit of ``ServedModel.work``.
     """
 
     media_types: ClassVar[tuple[str, ...]] = (JSON,)
@@ -54,25 +61,18 @@ class Call(ABC):
         self.headers = body_headers(request.scope)
         self.media_type = check_media_type(self.headers, *self.media_types)
         self.check: Callable[[], None] = _go_on
+        self.most_work = math.inf
         self._memory: Reservation | None = None
         self.accepted = JSON
         if self.answer_types:
             self.accepted = accepted(request.headers.get("accept", ""), self.answer_types, self.media_type)
 
-    @abstractmethod
-    def read(self, body: bytes) -> Asked:
-        """Return what the body asks for.
-
-        Raises:
-            ProblemError: 4xx naming each fault.
-        """
-
     async def answer(self) -> Response:
         """Receive, read, compute, write.
 
         Raises:
-            ProblemError: what ``body`` and ``read`` raise; 422 for a row beyond float64; 503 overloaded; 504 past the
-                deadline.
+            ProblemError: what ``body`` and ``respond`` raise; 422 for a row beyond float64; 503 overloaded; 504 past
+                the deadline.
         """
         try:
             response = await self.respond(await self.body())
@@ -151,7 +151,11 @@ class Call(ABC):
             ProblemError: whatever ``work`` raises; 503 overloaded; 504 past the deadline.
         """
         if len(body) <= INLINE_BYTES:
-            return work()
+            self.most_work = INLINE_WORK
+            # A reference of a thousand {} is a small body and much work.
+            with suppress(ComparisonError):
+                return work()
+            self.most_work = math.inf
         self._reserve(body)
         return await self.large(self.job(self.work_size(body)), work)
 
@@ -187,6 +191,17 @@ class Call(ABC):
         quota = self.state.get("quota")
         with quota.heavy() if quota is not None else nullcontext():
             return await self._run(self.service.engine.heavy, job, work)
+
+    def columns(self, asked: Asked) -> FloatArray:
+        """Encode rows, once there is room for them: of a wide model {} is a row of thousands of numbers.
+
+        Raises:
+            ProblemError: 422 naming each fault; 413 and 503 no room.
+        """
+        size = COLUMN_BYTES * asked.count * len(asked.served.model.features)
+        if size > COUNTED_BYTES:
+            self.memory.resize(self.memory.size + size)
+        return asked.columns(self.check)
 
     def count(self, asked: Asked, kind: str) -> None:
         """Count the rows that are computed, for the metrics and for the owner of the key."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from fastapi import Response
 
-from eigenserve.app.engine.calls import Call
+from eigenserve.app.engine.calls import COUNTED_BYTES, Call
 from eigenserve.app.engine.explanation_parts import included
 from eigenserve.app.engine.queue import Job
 from eigenserve.app.engine.small_requests import INLINE_BYTES
@@ -26,6 +26,14 @@ PART_ROWS = 4096
 
 class ExplainCall(Call):
     """Serve a request for explanations."""
+
+    @abstractmethod
+    def read(self, body: bytes) -> Asked:
+        """Return what the body asks for.
+
+        Raises:
+            ProblemError: 4xx naming each fault.
+        """
 
     @abstractmethod
     def write(self, asked: Asked, parts: Iterator[Part]) -> Response:
@@ -54,9 +62,17 @@ class ExplainCall(Call):
 
     def _parts(self, asked: Asked) -> Iterator[Part]:
         """Explain some rows at a time, if that gives the same as all at once."""
-        model, columns = asked.served.model, asked.columns(self.check)
+        model, columns = asked.served.model, self.columns(asked)
         warnings = self.checked(asked, model.checks.warnings(columns))
         received = 0 if self._memory is None else self._memory.size
+        parts_bytes = 0
+
+        def grow(size: int) -> None:
+            nonlocal parts_bytes
+            parts_bytes += 2 * size  # as it is, and in the answer
+            if received or parts_bytes > COUNTED_BYTES:
+                self.memory.resize(received + parts_bytes)
+
         groups = model.groups if asked.groups is None else asked.groups
         step = PART_ROWS if asked.method in QUICK else len(columns)
         for start in range(0, len(columns), step):
@@ -71,10 +87,10 @@ class ExplainCall(Call):
             unstable = model.checks.unstable(explanation.gap < model.narrow_gap)
             self.checked(asked, unstable, start)
             if asked.include.names:
-                more = included(asked.served, asked.include, part, asked.target, asked.baseline, self.check)
-            if len(columns) > step or received:
+                more = included(asked.served, asked.include, part, asked.target, asked.baseline, self.check, grow)
+            if len(columns) > step or received or parts_bytes > COUNTED_BYTES:
                 # Before it is written: an answer that has no room need not be made.
-                self.memory.resize(received + len(columns) * asked.served.explanation_bytes)
+                self.memory.resize(received + parts_bytes + len(columns) * asked.served.explanation_bytes)
             yield Part(explanation, more, warnings[rows].joined(unstable), rows)
 
 

@@ -7,8 +7,10 @@ from itertools import combinations, combinations_with_replacement
 from typing import Any
 
 import numpy as np
+import orjson
 
 from eigenserve.app.registry import ServedModel
+from eigenserve.app.wire.answers import to_json
 from eigenserve.app.wire.include_options import Include
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.certificates.decision_radius import certified_radius
@@ -40,15 +42,17 @@ def included(
     target: ClassLabel | None,
     baseline: FloatArray | None,
     check: Callable[[], None],
+    grow: Callable[[int], None] = lambda size: None,
 ) -> list[dict[str, Any]]:
-    """Compute the further keys of every row's explanation.
+    """Compute the further keys of every row's explanation, as JSON: as Python objects they take ten times as much.
 
     Args:
         served: the model.
         include: which.
         columns: (N, F), the rows.
         target, baseline: of the explanation.
-        check: called before every part; raises when nobody waits for the answer any more.
+        check: called before every part, and in long ones; raises when nobody waits for the answer any more.
+        grow: called with the bytes of every part; raises when there is no room for them.
     """
     parts = [(name, part) for name, part in _PARTS.items() if name in include.names]
     found = []
@@ -56,38 +60,46 @@ def included(
         entry: dict[str, Any] = {}
         for name, part in parts:
             check()
-            entry[name] = (
-                _curves(served, include, row, target, check)
-                if name == "curves"
-                else part(served, include, row, target, baseline)
-            )
+            text = to_json(part(served, include, row, target, baseline, check))
+            grow(len(text))
+            entry[name] = orjson.Fragment(text)
         found.append(entry)
     return found
 
 
 def _certificate(
-    served: ServedModel, include: Include, row: FloatArray, target: ClassLabel | None, _: FloatArray | None
+    served: ServedModel,
+    include: Include,
+    row: FloatArray,
+    target: ClassLabel | None,
+    _: FloatArray | None,
+    check: Callable[[], None],
 ) -> dict[str, Any]:
     model = served.model
     radii = default_radii(model.features, row) if include.radii is None else include.radii
-    interval = score_interval(model, row, radii, _EFFORT)
+    interval = score_interval(model, row, radii, _EFFORT, check)
     output = model.output_of(row, target)
     ends = output.sign * np.array([interval.low[output.index], interval.high[output.index]])
     radius = None
     if model.classes:
         scales = default_radii(model.features, row, share=1.0)
-        proved = certified_radius(model, row, scales, effort=_EFFORT)
+        proved = certified_radius(model, row, scales, effort=_EFFORT, check=check)
         radius = proved if np.isfinite(proved) else None
     return {"radii": radii, "low": float(ends.min()), "high": float(ends.max()), "decision_radius": radius}
 
 
 def _stability(
-    served: ServedModel, _: Include, row: FloatArray, target: ClassLabel | None, __: FloatArray | None
+    served: ServedModel,
+    _: Include,
+    row: FloatArray,
+    target: ClassLabel | None,
+    __: FloatArray | None,
+    check: Callable[[], None],
 ) -> dict[str, Any]:
     explained = explain_by_eigenvector(served.model, row[None], target)
-    found = stability(served.model, row[None], explained.outputs, explained.contributions)
+    found = stability(served.model, row[None], explained.outputs, explained.contributions, check=check)
     ranks = rank_stability(
-        served.model, row[None], lambda row: default_radii(served.model.features, row), target=target
+        served.model, row[None], lambda row: default_radii(served.model.features, row), target=target, check=check
     )
     return {
         "leading": list(ranks.leading[0]),
@@ -102,7 +114,12 @@ def _stability(
 
 
 def _eigenvector(
-    served: ServedModel, _: Include, row: FloatArray, target: ClassLabel | None, __: FloatArray | None
+    served: ServedModel,
+    _: Include,
+    row: FloatArray,
+    target: ClassLabel | None,
+    __: FloatArray | None,
+    ___: Callable[[], None],
 ) -> list[dict[str, Any]]:
     model = served.model
     return [
@@ -120,11 +137,16 @@ def _eigenvector(
 
 
 def _interactions(
-    served: ServedModel, _: Include, row: FloatArray, target: ClassLabel | None, baseline: FloatArray | None
+    served: ServedModel,
+    _: Include,
+    row: FloatArray,
+    target: ClassLabel | None,
+    baseline: FloatArray | None,
+    check: Callable[[], None],
 ) -> dict[str, Any]:
     model = served.model
     start = baseline_columns(model.features, None) if baseline is None else baseline
-    found = interactions(model, model.output_of(row, target), row, start)
+    found = interactions(model, model.output_of(row, target), row, start, check)
     numbers = [i for i, feature in enumerate(model.features.features) if feature.kind in ("numeric", "datetime")]
     shapley = found.shapley
     entry: dict[str, Any] = {
@@ -144,7 +166,12 @@ def _interactions(
 
 
 def _curves(
-    served: ServedModel, include: Include, row: FloatArray, target: ClassLabel | None, check: Callable[[], None]
+    served: ServedModel,
+    include: Include,
+    row: FloatArray,
+    target: ClassLabel | None,
+    _: FloatArray | None,
+    check: Callable[[], None],
 ) -> dict[str, Any]:
     model = served.model
     asked = include.curves

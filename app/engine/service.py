@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 from functools import partial
 
 from fastapi import Request
@@ -12,8 +13,12 @@ from eigenserve.app.engine.memory import MemoryBudget, Trimmer
 from eigenserve.app.engine.onnx_files import OnnxFiles
 from eigenserve.app.engine.queue import Lane
 from eigenserve.app.engine.small_requests import HEAVY_AT_ONCE, LARGE_AT_ONCE, Engine
+from eigenserve.app.observability.drift import DriftMonitor
+from eigenserve.app.observability.drift.exposition import DriftCollector
+from eigenserve.app.observability.drift.shadow import Shadow
 from eigenserve.app.observability.metrics import Metrics
-from eigenserve.app.registry import ModelRegistry, StoreWatch
+from eigenserve.app.registry import ModelRegistry, ServedModel, StoreWatch
+from eigenserve.app.registry.routing import read_routing
 from eigenserve.app.settings import Settings
 from eigenserve.model.checkpoints.locations import open_store
 from eigenserve.model.kernels.threads import num_threads, set_num_threads
@@ -24,6 +29,10 @@ GC_THRESHOLDS = (25_000, 20, 20)
 
 #: Between looks whether freed memory should be given back to the system.
 TRIM_INTERVAL_S = 2.0
+#: Between counts of the rows that were answered.
+DRIFT_INTERVAL_S = 1.0
+
+log = logging.getLogger("eigenserve.drift")
 
 
 class Service:
@@ -35,6 +44,8 @@ class Service:
         engine: where predictions are computed.
         memory: what bodies and answers may occupy.
         metrics: what Prometheus reads.
+        drift: what watches whether rows are still like training.
+        shadow: what compares a version that runs along.
         onnx_files: models as ONNX files.
         store: what loads and watches the models.
         load_first: whether the server waits for the models before it takes connections.
@@ -43,13 +54,16 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.metrics = Metrics()
+        self.drift = DriftMonitor(settings.drift, settings.drift_rows, settings.drift_level, settings.outcome_rows)
+        self.metrics = Metrics(DriftCollector(self.drift, self._watched))
         self.registry = ModelRegistry(
             open_store(settings.store, settings.store_cache),
             settings.default_model,
             settings.keep_versions,
             on_load=self.metrics.model_loaded,
+            routing=read_routing(settings.shadow, settings.canary),
         )
+        self.shadow = Shadow(dict(self.registry.routing.shadows), self.registry.find)
         lane = partial(
             Lane,
             max_rows=settings.max_queue_rows,
@@ -80,11 +94,12 @@ class Service:
         """Begin to load the models, and then to watch the store."""
         set_num_threads(self.settings.threads or max(1, num_threads() // self.settings.workers))
         await self.store.start(wait=self.load_first)
-        self._trimming = asyncio.create_task(self._trim())
+        self._tasks = [asyncio.create_task(self._trim()), asyncio.create_task(self._watch_drift())]
 
     async def stop(self) -> None:
         """Let go of threads and tasks."""
-        self._trimming.cancel()
+        for task in self._tasks:
+            task.cancel()
         await self.store.stop()
         self.engine.close()
         self.onnx_files.close()
@@ -97,6 +112,28 @@ class Service:
             # would wait for it, and fetch at once what was given back.
             if self.registry.ready and not self.engine.large.rows and not self.engine.heavy.rows:
                 await asyncio.to_thread(trimmer.trim)
+
+    async def _watch_drift(self) -> None:
+        while self.drift.enabled or self.shadow.shadows:
+            await asyncio.sleep(DRIFT_INTERVAL_S)
+            try:
+                await asyncio.to_thread(self._tick)
+            except Exception:
+                # A defect of ours, which must not end the watch of other models.
+                log.exception("drift was not measured")
+
+    def _tick(self) -> None:
+        current = {served for versions in self.registry.served.values() for served in versions.values()}
+        self.drift.tick(current)
+        self.shadow.tick(current)
+
+    def _watched(self) -> list[ServedModel]:
+        """Return the versions whose drift is exported: those that answer requests that name none."""
+        watched = dict.fromkeys(self.registry.defaults().values())
+        for name, canary in self.registry.routing.canaries.items():
+            if (served := self.registry.served.get(name, {}).get(canary.version)) is not None:
+                watched[served] = None
+        return list(watched)
 
 
 def collect_less_garbage() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import stat
 import threading
 import tomllib
 from collections.abc import Mapping
@@ -68,14 +69,24 @@ def read_keys(path: Path) -> Mapping[str, Grant]:
     Raises:
         KeysFileError: it cannot be read, or an entry is not as it must be. The message holds no value of the file.
     """
+    return parse_keys(_content(path), str(path))
+
+
+def _content(path: Path) -> str:
+    """Return the text of a file; of a pipe or a device nobody knows when it ends."""
     try:
-        content = path.read_bytes()
+        # A pipe that nobody writes to would keep the process waiting.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise KeysFileError(f"{path} must be a regular file")
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise KeysFileError(f"{path} cannot be read: {error.strerror}") from None
     if len(content) > MAX_BYTES:
-        raise KeysFileError(f"{path} must have at most {MAX_BYTES} bytes; got {len(content)}")
+        raise KeysFileError(f"{path} must have at most {MAX_BYTES} bytes; got more")
     try:
-        return parse_keys(content.decode(), str(path))
+        return content.decode()
     except UnicodeDecodeError:
         raise KeysFileError(f"{path} must be UTF-8") from None
 
@@ -84,7 +95,7 @@ def parse_keys(content: str, path: str) -> Mapping[str, Grant]:
     """Return the grants of a file's content; raises as ``read_keys``."""
     try:
         document = tomllib.loads(content)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError, OverflowError) as error:
         raise KeysFileError(f"{path} is not valid TOML: {error}") from None
     entries = document.pop("keys", [])
     if document or not isinstance(entries, list):
@@ -164,10 +175,11 @@ class KeysFile:
 
     def _read(self) -> None:
         self._state = self._status()
-        self.grants = read_keys(self.path)
+        content = _content(self.path)
+        self.grants = parse_keys(content, str(self.path))
         if self.copy is not None:
             draft = self.copy.with_suffix(f".{os.getpid()}")
-            draft.write_bytes(self.path.read_bytes())
+            draft.write_text(content, "utf-8")
             draft.replace(self.copy)
 
     def _watch(self) -> None:

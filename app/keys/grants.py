@@ -57,7 +57,7 @@ def grants_of_lists(ordinary: Iterable[str], admin: Iterable[str]) -> Mapping[st
 
 def scope_of(path: str) -> Scope:
     """Return what a request for a path needs to be allowed to do."""
-    if path.startswith("/v2/repository/models/"):
+    if path.startswith("/v2/repository/models/") or (path.startswith("/models/") and path.endswith("/promote")):
         return "admin"
     if path in ("/explain", "/reasons", "/counterfactuals") or path.endswith(":explain"):
         return "explain"

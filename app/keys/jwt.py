@@ -63,10 +63,10 @@ class Tokens:
                 leeway=LEEWAY_S,
                 options={"require": ["exp", "sub"]},
             )
-        except (jwt.PyJWTError, ValueError) as error:
+            expires = datetime.fromtimestamp(int(claims["exp"]) + LEEWAY_S, UTC)
+        except (jwt.PyJWTError, ValueError, OverflowError, OSError, RecursionError, TypeError) as error:
             raise TokenError(f"the token is not valid: {error}") from None
         name = "".join(c if c.isprintable() else "?" for c in str(claims["sub"]))[:MAX_NAME]
-        expires = datetime.fromtimestamp(claims["exp"] + LEEWAY_S, UTC)
         return Grant(name, _scopes(claims), expires, label="jwt")
 
     async def _key(self, kid: str) -> jwt.PyJWK:

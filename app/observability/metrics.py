@@ -6,6 +6,7 @@ import os
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from eigenserve.app.wire.requests import Asked
 from eigenserve.model.rows.warnings import RowWarnings
@@ -20,7 +21,8 @@ _ROWS = (1, 2, 4, 8, 16, 32, 64, 256, 1024, 4096, 16384, 65536)
 class Metrics:
     """Hold the service's counters and histograms. Labels come from routes and models, never from a client."""
 
-    def __init__(self) -> None:
+    def __init__(self, measured: Collector | None = None) -> None:
+        """Make the counters. ``measured`` adds what one process knows of all, when the text is written."""
         registry = CollectorRegistry()
         self.requests = Counter(
             "eigenserve_requests", "Requests answered", ("route", "method", "status"), registry=registry
@@ -73,7 +75,9 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
-        self._registry = registry
+        self._registry, self._measured = registry, measured
+        if measured is not None:
+            registry.register(measured)
         self._row_children: dict[tuple[str, str], Counter] = {}
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
@@ -127,6 +131,8 @@ class Metrics:
         if SHARED_FOLDER in os.environ:
             together = CollectorRegistry()
             MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+            if self._measured is not None:
+                together.register(self._measured)
             return generate_latest(together)
         return generate_latest(self._registry)
 

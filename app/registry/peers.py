@@ -43,6 +43,10 @@ class Peers(Protocol):
         """Serve a model again everywhere."""
         ...
 
+    def promote(self, name: str, version: int | None) -> None:
+        """Let a version answer by default everywhere; None for the newest."""
+        ...
+
 
 class Alone:
     """Agree with nobody else: for a process that serves alone."""
@@ -69,6 +73,11 @@ class Alone:
         """Serve a model again."""
         with self._lock:
             self._arbiter.load(name)
+
+    def promote(self, name: str, version: int | None) -> None:
+        """Let a version answer by default; None for the newest."""
+        with self._lock:
+            self._arbiter.promote(name, version)
 
     def _publish(self, agreement: Agreement) -> None:
         self.agreement = agreement
@@ -106,3 +115,7 @@ class Workers:
     def load(self, name: str) -> None:
         """Serve a model again in all workers."""
         self._send("load", (name,))
+
+    def promote(self, name: str, version: int | None) -> None:
+        """Let a version answer by default in all workers; None for the newest."""
+        self._send("promote", (name, version))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -12,6 +12,7 @@ from eigenserve.app.agreement.agreement import Agreement, Offer
 from eigenserve.app.problems import ProblemError, invalid
 from eigenserve.app.registry.failures import Key
 from eigenserve.app.registry.peers import Alone, Peers
+from eigenserve.app.registry.routing import Routing
 from eigenserve.app.registry.served import ServedModel, make_served
 from eigenserve.app.registry.shelf import Shelf, Taken, log_failure
 from eigenserve.model import CheckpointError, ModelStore
@@ -27,7 +28,7 @@ Served = Mapping[str, Mapping[int, ServedModel]]
 
 @dataclass
 class ModelRegistry:
-    """Find models by name and version, the newest by default.
+    """Find models by name and version, by default the promoted or newest.
 
     What this process takes from the store is offered to its peers, and what they agree on is served. Looking and
     loading happen under a lock, on threads that may wait; ``served`` is replaced as a whole and never changed in
@@ -39,6 +40,7 @@ class ModelRegistry:
         keep_versions: how many versions of a model are served, the newest that can be loaded.
         on_load: called with a model's name and the version that was loaded, or None for one that cannot be.
         peers: who must agree before a version answers; set before anything is loaded.
+        routing: which version answers where none is named.
     """
 
     store: ModelStore | RemoteStore
@@ -46,6 +48,7 @@ class ModelRegistry:
     keep_versions: int = 10
     on_load: Callable[[str, int | None], None] = lambda name, version: None
     peers: Peers = field(default_factory=Alone)
+    routing: Routing = field(default_factory=Routing)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     #: By digest: all that may be agreed on, which is what this process offers or did offer lately. Replaced as a whole.
     _loaded: Mapping[tuple[Key, str], ServedModel] = field(default_factory=dict)
@@ -104,7 +107,7 @@ class ModelRegistry:
                 raise not_ready()
             raise ProblemError(404, f"no model {name!r}; models: {', '.join(served) or 'none'}")
         if version is None:
-            return versions[max(versions)]
+            return versions[self.routing.choose(name, versions, self.peers.agreement.promoted.get(name))]
         try:
             return versions[int(version)]
         except (KeyError, ValueError):
@@ -183,6 +186,26 @@ class ModelRegistry:
         if name not in self.served:
             raise ModelNotFoundError(f"no model {name!r} is loaded; loaded: {', '.join(self.served)}")
         self.peers.unload(name)
+
+    def promote(self, name: str, version: str | int | None) -> ServedModel:
+        """Let a version answer requests that name none, in all workers; None for the newest.
+
+        Raises:
+            ProblemError: 404 no such model or version.
+        """
+        chosen = None if version is None else self.find(name, version).version
+        if chosen is None:
+            self.find(name)
+        self.peers.promote(name, chosen)
+        return self.defaults([name], chosen)[name]
+
+    def defaults(self, names: Iterable[str] | None = None, promoted: int | None = None) -> dict[str, ServedModel]:
+        """Return by name the versions that answer requests that name none; ``promoted`` is one about to be."""
+        served, agreed = self.served, self.peers.agreement.promoted
+        return {
+            name: served[name][self.routing.default(name, served[name], promoted or agreed.get(name))]
+            for name in (served if names is None else names)
+        }
 
     def unready_reason(self) -> str | None:
         """Say why this process cannot answer what it should; None if it can."""

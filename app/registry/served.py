@@ -8,6 +8,7 @@ from functools import cached_property
 from eigenserve.model import CheckpointError, SpectralModel
 from eigenserve.model.checkpoints.files import CheckpointFiles
 from eigenserve.model.explanations.explain import explain
+from eigenserve.model.monitoring import Counting, read_sketch
 from eigenserve.model.rows.cells import category_key
 
 
@@ -20,12 +21,14 @@ class ServedModel:
         version: its number.
         model: what predicts.
         digest: what distinguishes its checkpoint from any other.
+        counting: counts rows as its sketch of the training rows does; None where it keeps none.
     """
 
     name: str
     version: int
     model: SpectralModel
     digest: str = ""
+    counting: Counting | None = None
 
     @cached_property
     def class_keys(self) -> tuple[str, ...]:
@@ -57,8 +60,9 @@ def make_served(name: str, version: int, files: CheckpointFiles) -> ServedModel:
         model.strict  # noqa: B018 (checks it)
     except ValueError as error:
         raise CheckpointError(f'"strict" of {name} version {version} {error}') from error
-    served = ServedModel(name, version, model, files.digest)
     try:
+        sketch = read_sketch(model, model.card)
+        served = ServedModel(name, version, model, files.digest, None if sketch is None else Counting(model, sketch))
         warm_up(served)
     except Exception as error:
         raise CheckpointError(f"{name} version {version} loads, but cannot predict: {error}") from error
@@ -69,5 +73,7 @@ def warm_up(served: ServedModel) -> None:
     """Take one row through all kernels, so that no request waits for their compilation."""
     model = served.model
     columns = model.features.encode([{}])
-    model.scores(columns)
+    scores = model.scores(columns)
     explain(model, columns)
+    if served.counting is not None:
+        served.counting.count(columns, scores, served.counting.zeros())

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from eigenserve.app.problems import ProblemError
 from eigenserve.app.registry.registry import ModelRegistry
+from eigenserve.app.registry.served import ServedModel
 from eigenserve.model import CheckpointError
 from eigenserve.model.checkpoints.local_store import ModelNotFoundError
 
@@ -116,6 +117,16 @@ class StoreWatch:
         """
         self.registry.unload(name)
         await self._follow(lambda: name not in self.registry.served)
+
+    async def promote(self, name: str, version: str | int | None) -> ServedModel:
+        """Let a version answer requests that name none, in all workers; None for the newest.
+
+        Raises:
+            ProblemError: 404 no such model or version; 503 the workers do not follow.
+        """
+        chosen = self.registry.promote(name, version)
+        await self._follow(lambda: self.registry.defaults().get(name) is chosen)
+        return chosen
 
     async def _follow(self, condition: Callable[[], bool]) -> None:
         """Wait for an agreement."""

@@ -15,7 +15,7 @@ import grpc
 import orjson
 from starlette.types import ASGIApp, Message
 
-from eigenserve.app.request_state import Decode
+from eigenserve.app.request_state import Decode, network_of
 from eigenserve.app.rpc.arrivals import CallError
 
 #: The status of an answer -> the code of a call. Others are UNKNOWN.
@@ -149,4 +149,4 @@ def _client(peer: str) -> tuple[str, int] | None:
 def address_of(peer: str) -> str:
     """Return the address of a peer; all that have none count as one client."""
     client = _client(peer)
-    return "unknown" if client is None else client[0]
+    return "unknown" if client is None else network_of(client[0])

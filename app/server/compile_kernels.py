@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,11 @@ from numba.core.dispatcher import Dispatcher
 
 from eigenserve.app.registry import ModelRegistry
 from eigenserve.model import ModelStore, SpectralModel
+from eigenserve.model.checkpoints.smallest import smallest_model
 from eigenserve.model.eigensolvers import warm_up
 from eigenserve.model.explanations.explain import METHODS
 from eigenserve.model.kernels.threads import num_threads
-from eigenserve.model.matrices.curves import Curve, CurveSet, Term
-from eigenserve.model.matrices.ensemble import SpectralEnsemble
-from eigenserve.model.matrices.pencil import TridiagonalPencil
-from eigenserve.model.rows.features import Feature, FeatureSpace
+from eigenserve.model.monitoring import CARD_KEY, make_sketch, sketch_document
 
 #: A kernel's module, its name there, and the types that it is compiled for.
 Signature = tuple[str, str, tuple[Any, ...]]
@@ -59,19 +58,9 @@ def main(folder: str | None = None, *levels: str) -> None:
 def run_kernels() -> None:
     """Take a row of the smallest model there is through everything that the server does with one."""
     warm_up()
-    curves = (
-        Curve(0, (0,), (1.0,), knots=(0.0, 0.5, 1.0)),
-        Curve(1, (1,), (1.0,), knots=(0.0, 1.0)),
-        Curve(2, (0, 1), (0.6, 0.8), knots=(0.0, 1.0)),
-    )
-    steps = np.arange(1.0, 8.0)[:, None, None] / 8
-    pencil = TridiagonalPencil(
-        (Term("x", (0,)), Term("y", (1,)), Term("x & y", (0, 1))),
-        CurveSet(curves),
-        *(np.array([[0.0, 1.0, 3.0]]), np.ones((1, 2)), steps * np.ones((7, 1, 3)), steps * np.ones((7, 1, 2))),
-    )
-    features = FeatureSpace(tuple(Feature(name, "numeric", typical=0.0, low=0.0, high=1.0) for name in ("x", "y")))
-    model = SpectralModel("regression", "z", features, SpectralEnsemble(pencil, 1, np.ones(1), np.zeros(1)))
+    model = smallest_model()
+    sketch = make_sketch(model, np.array([[0.0, 1.0], [0.5, 0.25]]))
+    model = replace(model, card={CARD_KEY: sketch_document(sketch)})
     with tempfile.TemporaryDirectory() as folder:
         store = ModelStore(Path(folder))
         store.save("smallest", model)

@@ -141,6 +141,8 @@ def serve(
     if workers is not None:
         service.registry.peers = workers
         app.state.keys.share(workers.folder)
+        service.drift.share(workers.folder, workers.worker)
+        service.shadow.share(workers.folder, workers.worker)
     config = BoundedConfig(
         app,
         access_log=False,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from eigenserve.app.problems import Location, invalid_all
+from eigenserve.app.problems import MAX_FAULTS, Location, invalid_all
 from eigenserve.app.registry import ServedModel
 from eigenserve.app.wire.describe import describe
 from eigenserve.app.wire.schemas.explanations import ExplainRequest
@@ -61,10 +61,11 @@ def read_include(served: ServedModel, request: ExplainRequest) -> Include:
 
 
 def read_feature(served: ServedModel, loc: Location, name: Any, errors: list[tuple[Location, str]]) -> None:
-    """Add a fault, if it is not a feature's name."""
-    names = served.model.features.names
-    if not isinstance(name, str) or name not in names:
-        errors.append((loc, f"must be one of the model's features, {', '.join(names)}; got {describe(name)}"))
+    """Add a fault, if it is not a feature's name; where there are enough, it names no features."""
+    names = served.model.features
+    if not isinstance(name, str) or not names.has(name):
+        which = f", {', '.join(names.names)}" if len(errors) < MAX_FAULTS else ""
+        errors.append((loc, f"must be one of the model's features{which}; got {describe(name)}"))
 
 
 def _curve_faults(served: ServedModel, curves: Any) -> list[tuple[Location, str]]:

@@ -28,7 +28,10 @@ MAX_OPTIONS_BYTES = 2**22
 MAX_ROW_BYTES = 2**20
 #: What parsed JSON may take where it cannot be sliced.
 MAX_PARSED_BYTES = 64 * 2**20
+#: Keys of JSON that cannot be sliced. Measured on a slow core: the parser takes 0.6 us for a key it has not seen.
+MAX_KEYS = 200_000
 
+_KEY = re.compile(rb'"\s*:')
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 
 
@@ -125,6 +128,9 @@ def check_parsed_size(body: bytes) -> None:
     Raises:
         ProblemError: 413.
     """
+    # Mostly the cheap count is enough; times of day have colons, too.
+    if body.count(b":") > MAX_KEYS and len(_KEY.findall(body)) > MAX_KEYS:
+        raise ProblemError(413, f"a body must have at most {MAX_KEYS} keys outside of its rows")
     size = parsed_size(body)
     if size > MAX_PARSED_BYTES:
         raise ProblemError(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from eigenserve.app.wire.envelope import check_envelope
 from eigenserve.app.wire.include_options import EXPLANATION_ALONE, Include, read_include
 from eigenserve.app.wire.json_rows import RowSlices
 from eigenserve.app.wire.kept import Kept, read_keep, split_kept
-from eigenserve.app.wire.limits import check_rows
+from eigenserve.app.wire.limits import check_cells, check_rows
 from eigenserve.app.wire.schemas.explanations import ExplainRequest
 from eigenserve.app.wire.schemas.predictions import PredictRequest, RowsRequest
 from eigenserve.model.arrays import FloatArray
@@ -29,6 +30,14 @@ from eigenserve.model.rows.warnings import read_kinds
 
 #: Rows of a baseline: each costs as much as all of a request against one.
 MAX_SAMPLE = 100
+#: Values that are encoded between two looks at the clock. Measured: each one takes up to a microsecond.
+CHUNK_CELLS = 2**17
+#: Rows of a reference, whose mean is taken.
+MAX_REFERENCE = 10_000
+
+
+class ComparisonError(Exception):
+    """Report that the rows to compare with are too many to be read on the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,32 +87,46 @@ class Asked:
         Raises:
             ProblemError: 422 naming each fault.
         """
-        try:
-            if not isinstance(self.rows, RowSlices):
-                return self.served.model.features.encode(self.rows)
-            return self._sliced_columns(self.rows, check)
-        except InvalidRowsError as error:
-            raise _invalid_rows(self.loc, error) from None
-
-    def _sliced_columns(self, slices: RowSlices, check: Callable[[], None]) -> FloatArray:
-        """Encode slice by slice, so that only one is there as Python objects."""
         features = self.served.model.features
-        columns = np.empty((len(slices), len(features)))
+        if not isinstance(self.rows, RowSlices) and self.count * len(features) <= CHUNK_CELLS:
+            try:
+                return features.encode(self.rows)
+            except InvalidRowsError as error:
+                raise _invalid_rows(self.loc, error) from None
+        columns = np.empty((self.count, len(features)))
         errors: list[tuple[Location, str]] = []
         start = total = 0
-        for rows in slices:
+        for rows, count in _chunks(self.rows, max(1, CHUNK_CELLS // len(features))):
             check()
             try:
-                columns[start : start + len(rows)] = features.encode(rows)
+                columns[start : start + count] = features.encode(rows)
             except InvalidRowsError as error:
-                errors += [((start + int(loc[0]), *loc[1:]), msg) for loc, msg in error.errors[:MAX_FAULTS]]
+                errors += [(_from(start, loc), msg) for loc, msg in error.errors[:MAX_FAULTS]]
                 total += error.total
                 if len(errors) >= MAX_FAULTS:
                     break
-            start += len(rows)
+            start += count
         if errors:
             raise _invalid_rows(self.loc, InvalidRowsError(errors, total))
         return columns
+
+
+def _from(start: int, loc: Location) -> Location:
+    """Count the row of a location from the first chunk's start; a table's column is in no row."""
+    return (start + loc[0], *loc[1:]) if loc and isinstance(loc[0], int) else loc
+
+
+def _chunks(rows: Any, size: int) -> Iterator[tuple[Any, int]]:
+    """Yield so many rows at a time, with their number; rows that are not parsed yet are parsed a slice at a time."""
+    if isinstance(rows, dict):
+        count = len(next(iter(rows.values())))
+        for start in range(0, count, size):
+            yield {name: values[start : start + size] for name, values in rows.items()}, min(size, count - start)
+        return
+    for some in rows if isinstance(rows, RowSlices) else (rows,):
+        for start in range(0, len(some), size):
+            part = some[start : start + size]
+            yield part, len(part)
 
 
 def read_predict(document: Any, registry: ModelRegistry, max_rows: int) -> Asked:
@@ -117,14 +140,14 @@ def read_predict(document: Any, registry: ModelRegistry, max_rows: int) -> Asked
     return asked if request.interval is None else replace(asked, interval=read_level(asked.served, request.interval))
 
 
-def read_explain(document: Any, registry: ModelRegistry, max_rows: int) -> Asked:
-    """Check the parsed body of /explain; raises as ``read_predict``."""
+def read_explain(document: Any, registry: ModelRegistry, max_rows: int, most_work: float = math.inf) -> Asked:
+    """Check the parsed body of /explain; raises as ``read_predict``, and as ``read_reference``."""
     request = check_envelope(document, ExplainRequest)
     asked = read_rows(request, registry, max_rows)
     served = asked.served
     method, target = request.method or METHODS[0], read_target(served, request.target)
-    baseline, include = read_baseline(served, method, request.baseline), read_include(served, request)
-    reference = read_reference(served, method, request.reference)
+    baseline, include = read_baseline(served, method, request.baseline, most_work), read_include(served, request)
+    reference = read_reference(served, method, request.reference, most_work)
     if baseline is not None and baseline.ndim == 2 and "interactions" in include.names:
         raise invalid(("baseline",), "must be one row where interactions are included; got a sample")
     try:
@@ -142,18 +165,19 @@ def read_explain(document: Any, registry: ModelRegistry, max_rows: int) -> Asked
     )
 
 
-def read_options(options: Mapping[str, Any], registry: ModelRegistry) -> Asked:
+def read_options(options: Mapping[str, Any], registry: ModelRegistry, most_work: float = math.inf) -> Asked:
     """Read the model, version, method, target, reference, interval and strictness that a query names; no rows.
 
     Raises:
         ProblemError: 404 unknown model or version; 422 unknown method, target, reference or level of interval.
+        ComparisonError: see ``read_reference``.
     """
     served = registry.find(options.get("model"), options.get("version"))
     method = options.get("method") or METHODS[0]
     if method not in METHODS:
         raise invalid(("method",), f"must be one of {', '.join(METHODS)}; got {describe(method)}")
     target, interval = read_target(served, options.get("target")), read_level(served, options.get("interval"))
-    reference = read_reference(served, method, options.get("reference"))
+    reference = read_reference(served, method, options.get("reference"), most_work)
     strict = read_strict(options.get("strict"))
     return Asked(served, (), method, target, interval, reference=reference, strict=strict)
 
@@ -182,11 +206,12 @@ def read_strict(value: Any) -> frozenset[str]:
         raise invalid(("strict",), str(error)) from None
 
 
-def read_baseline(served: ServedModel, method: str, rows: Any) -> FloatArray | None:
+def read_baseline(served: ServedModel, method: str, rows: Any, most_work: float = math.inf) -> FloatArray | None:
     """Encode the row to compare with, or the sample of rows; None for the default.
 
     Raises:
         ProblemError: 422 naming each fault.
+        ComparisonError: see ``read_reference``.
     """
     if rows is None:
         return None
@@ -194,26 +219,39 @@ def read_baseline(served: ServedModel, method: str, rows: Any) -> FloatArray | N
     try:
         if is_sample(rows) and len(rows) > MAX_SAMPLE:
             raise invalid(("baseline",), f"must have at most {MAX_SAMPLE} rows; got {len(rows)}")
+        _check_work(served, rows, most_work)
         return background_columns(served.model.features, rows)
     except InvalidRowsError as error:
         raise _invalid_rows(("baseline",), error) from None
 
 
-def read_reference(served: ServedModel, method: str, population: Any) -> Reference | None:
+def read_reference(served: ServedModel, method: str, population: Any, most_work: float = math.inf) -> Reference | None:
     """Read the population to compare with, by its name or as rows; None for the default.
 
     Raises:
-        ProblemError: 422 naming each fault.
+        ProblemError: 422 naming each fault; 413 too many values.
+        ComparisonError: rows whose work is more than ``most_work``, in the unit of ``ServedModel.work``.
     """
     if population is None:
         return None
     _check_comparison("reference", method)
+    if is_sample(population) and len(population) > MAX_REFERENCE:
+        raise invalid(("reference",), f"must have at most {MAX_REFERENCE} rows; got {len(population)}")
+    _check_work(served, population, most_work)
     try:
         return served.model.reference(population)
     except InvalidRowsError as error:
         raise _invalid_rows(("reference",), error) from None
     except ValueError as error:
         raise invalid(("reference",), str(error).removeprefix("reference ")) from None
+
+
+def _check_work(served: ServedModel, rows: Any, most_work: float) -> None:
+    """Count the values of rows to compare with, which may be {}, before they are encoded."""
+    count = len(rows) if is_sample(rows) else 1
+    check_cells(count * len(served.model.features))
+    if count * served.work > most_work:
+        raise ComparisonError
 
 
 def _check_comparison(key: str, method: str) -> None:

@@ -7,13 +7,12 @@ costs more than the arithmetic.
 from pathlib import Path
 from typing import Any
 
-from numba import njit
-
+from eigenserve.model.kernels.compiled import kernel
 from eigenserve.model.kernels.source_digest import SOLVER_SOURCES, source_digest
 
 
 def _cached(sources: int) -> Any:
-    @njit(nogil=True, cache=True, error_model="numpy")
+    @kernel
     def gradients(weights: Any, vectors: Any, grad_diag: Any, grad_off: Any) -> None:
         """Sum over places: grad_diag (M, n) of w v_i^2, grad_off (M, n - 1) of 2 w v_i v_{i+1}.
 

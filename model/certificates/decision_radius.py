@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -22,6 +22,7 @@ def certified_radius(
     scales: Mapping[str, float],
     threshold: float = 0.0,
     effort: float = 1.0,
+    check: Callable[[], None] = lambda: None,
 ) -> float:
     """Return a share r such that no row within radii r * scales of the row is on the other side of the threshold.
 
@@ -29,6 +30,7 @@ def certified_radius(
     what the best class loses and another gains is bounded together. What is proved for r holds for every smaller one,
     whose rows are among those of r. The largest r found by interpolation, until 97% of the way to another decision are
     used or an r 3% larger fails; 0 where none was proved, and infinite from MAX_SHARE on: no limit was found.
+    ``check`` is called throughout; it may raise, to give up.
     """
 
     def used(share: float) -> float:
@@ -36,7 +38,7 @@ def certified_radius(
         within = {name: share * scale for name, scale in scales.items()}
         if any(np.isinf(within[name]) and np.isfinite(scale) for name, scale in scales.items()):
             return np.inf  # beyond float64 nothing is known
-        found = score_moves(predictor, columns, within, effort)
+        found = score_moves(predictor, columns, within, effort, check)
         if len(found.score) == 1:
             above = found.score[0] > threshold
             most = sum((m.max() for m in (found.down if above else found.up)), start=found.slack[0])

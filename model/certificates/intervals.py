@@ -24,7 +24,7 @@ norms: the interval is widened by 64 (C + n) eps times the sum of all norms that
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,6 +75,7 @@ def score_interval(
     columns: FloatArray,
     radii: Mapping[str, float],
     effort: float = 1.0,
+    check: Callable[[], None] = lambda: None,
 ) -> ScoreInterval:
     """Prove the interval of the scores of a row (F,) of columns.
 
@@ -85,12 +86,13 @@ def score_interval(
             positive radius lets a categorical or boolean feature take any value. What is missing stays missing.
         effort: how many times ``MAX_LINES`` knots of a pair's curves may be within reach for them to be bounded
             together; the work grows with its square, and only where there are so many.
+        check: called before every group of curves; it may raise, to give up.
 
     Raises:
         ValueError: an unknown feature, a radius that is negative or not finite, an effort that is not positive and
             finite.
     """
-    found = score_moves(predictor, columns, radii, effort)
+    found = score_moves(predictor, columns, radii, effort, check)
     high = sum((up.max(axis=0) for up in found.up), found.slack)
     low = sum((down.max(axis=0) for down in found.down), found.slack)
     return ScoreInterval(
@@ -103,6 +105,7 @@ def score_moves(
     columns: FloatArray,
     radii: Mapping[str, float],
     effort: float,
+    check: Callable[[], None] = lambda: None,
 ) -> ScoreMoves:
     """Bound what scores can move by within radii; arguments and errors as of ``score_interval``."""
     if not 0.0 < effort < np.inf:
@@ -116,6 +119,7 @@ def score_moves(
     slack = unit * (_norms(ensemble, diag, off_diag)[0] + np.abs(ensemble.offset)) + _UNDERFLOW
     moved = []
     for group in groups(pencil.curves.curves, within, max_lines=int(MAX_LINES * effort)):
+        check()
         own = changes(pencil, within.row, group)
         slack = slack + unit * group.steep * _norms(ensemble, *own).max(axis=0)
         moved.append(own)
@@ -125,6 +129,7 @@ def score_moves(
     shape = (-1, ensemble.num_outputs, len(ensemble.member_weights))
     up, down = [], []
     for (own_diag, own_off), share in zip(moved, shares, strict=True):
+        check()
         rise = largest_projected(own_diag, own_off, below, share[:, None] * to_below, 1.0)
         fall = largest_projected(own_diag, own_off, above, -share[:, None] * to_above, -1.0)
         up.append(rise.reshape(shape) @ ensemble.member_weights)

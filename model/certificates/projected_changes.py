@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.eigensolvers import eigvalsh_tridiagonal
+from eigenserve.model.kernels.compiled import kernel
 from eigenserve.model.kernels.threads import for_ranges
 
 # Work worth a second thread: measured 20 us to wake one, and about half a microsecond a matrix of a demo model.
@@ -41,7 +41,7 @@ def largest_projected(
     return np.asarray(eigvalsh_tridiagonal(reduced, reduced_off, eig_idx=size - 1))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def _reduce(diag: Any, off_diag: Any, bases: Any, shifts: Any, sign: float, reduced: Any, reduced_off: Any) -> None:
     """Make the matrices tridiagonal by Householder reflections; ``_LANES`` points at once, the innermost axis.
 

@@ -20,7 +20,7 @@ w = v cos theta + u s for a unit u orthogonal to v, at most 2 s ||Mv - (v'Mv)v||
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,6 +73,7 @@ def stability(
     outputs: FloatArray,
     contributions: FloatArray,
     radii: Mapping[str, float] | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> Stability:
     """Bound how far explanations can turn.
 
@@ -82,6 +83,7 @@ def stability(
         outputs: (N, O), the combination of outputs that is explained.
         contributions: (N, T) of the explanation.
         radii: as for ``score_interval``, of all rows; by default a ten-thousandth of a standard deviation of each.
+        check: called before every term; it may raise, to give up.
 
     Raises:
         ValueError: an unknown feature, or a radius that is negative or not finite.
@@ -95,7 +97,7 @@ def stability(
         if own is None:
             own = {name: SMALL_CHANGE * radius for name, radius in default_radii(predictor.features, row).items()}
         weights = np.outer(np.abs(outputs[j]), predictor.ensemble.member_weights).ravel()
-        gaps, sines, moves[j] = _turns(predictor, row, own, weights)
+        gaps, sines, moves[j] = _turns(predictor, row, own, weights, check)
         gap[j], turn[j] = gaps.min(), weights @ sines
         reason = _reason(contributions[j], moves[j])
         trusted.append(not reason)
@@ -120,6 +122,7 @@ def _turns(
     columns: FloatArray,
     radii: Mapping[str, float],
     weights: FloatArray,
+    check: Callable[[], None],
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return one row's gaps (H,), bounds of sin(theta) (H,) and of what contributions (T,) move by."""
     pencil = predictor.ensemble.pencil
@@ -152,6 +155,7 @@ def _turns(
     turned = _turned(pencil, within.row, vectors, sines) + unit * norm_bound(diag, off_diag)[0]
     moves = np.empty(len(pencil.terms))
     for t in range(len(pencil.terms)):
+        check()
         change = np.zeros(len(gaps))
         mine = [c for c, curve in enumerate(pencil.curves.curves) if curve.term == t]
         for group in groups(pencil.curves.curves, within, mine):

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from eigenserve.model.checkpoints.local_store import ModelNotFoundError, ModelStore, is_name, is_version
+from eigenserve.model.checkpoints.mlflow_models import SCHEME, registered_model
 from eigenserve.model.checkpoints.remote_store import RemoteStore
 from eigenserve.model.spectral import SpectralModel
 
@@ -21,6 +22,8 @@ def open_store(location: str | os.PathLike[str], cache: Path | None = None) -> M
         ValueError: a URL whose protocol is not known, or needs a package that is not installed.
     """
     text = os.fspath(location)
+    if text.startswith(SCHEME):
+        return registered_model(text, default_cache() if cache is None else cache)[0]
     if "://" not in text:
         return ModelStore(Path(text))
     return RemoteStore(text, default_cache() if cache is None else cache)
@@ -33,6 +36,8 @@ def default_cache() -> Path:
 
 def load_model(path: str | os.PathLike[str]) -> SpectralModel:
     """Load STORE/NAME (its newest version) or STORE/NAME/VERSION; STORE is a folder or an fsspec URL.
+
+    Also ``models:/NAME/VERSION`` of MLflow's registry (see ``model.checkpoints.mlflow_models``).
 
     Raises:
         ModelNotFoundError: nothing there.
@@ -49,6 +54,8 @@ def place_of(path: str | os.PathLike[str]) -> tuple[ModelStore | RemoteStore, st
         ModelNotFoundError: nothing there.
     """
     text = os.fspath(path)
+    if text.startswith(SCHEME):
+        return registered_model(text, default_cache())
     if "://" in text:
         root, _, name = text.rstrip("/").rpartition("/")
         above, _, before = root.rpartition("/")

@@ -7,11 +7,11 @@ are written in place. Any split of a batch over calls or threads gives the same 
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from eigenserve.model.eigensolvers.tiles.solver import MARKS, SMALL_ROWS, solve_tile, write_beyond
 from eigenserve.model.eigensolvers.tiles.sturm import BLOCK
 from eigenserve.model.eigensolvers.tiles.tile import aligned_rows
+from eigenserve.model.kernels.compiled import kernel, part
 from eigenserve.model.kernels.lanes import LANES_F32, LANES_F64
 from eigenserve.model.kernels.source_digest import SOLVER_SOURCES, source_digest
 
@@ -22,7 +22,7 @@ NARROW_GAP = 2.0**-20
 def _cached(sources: int) -> Any:
     """Compile an entry point to disk; what it calls becomes part of it."""
 
-    @njit(nogil=True, cache=True, error_model="numpy")
+    @kernel
     def solve(
         diag: Any,
         off_diag: Any,
@@ -30,23 +30,23 @@ def _cached(sources: int) -> Any:
         count: int,
         eigenvalues: Any,
         eigenvectors: Any,
-        want: bool,
         gaps: Any,
     ) -> None:
         """Solve for eigenpairs first ... first + count - 1 of every matrix.
 
-        eigenvalues (M, count); eigenvectors (M * count, n), written if `want`; gaps (M, count), written if it holds
-        any. Matrices whose indices are not all proved at the first go wait until they fill a tile, or for the end: hard
-        ones then cost easy ones nothing.
+        eigenvalues (M, count); eigenvectors (M * count, n), or None; gaps (M, count), written if it holds any, or None.
+        Without eigenvectors and gaps what finds them is not compiled either, which halves the time until a first
+        prediction. Matrices whose indices are not all proved at the first go wait until they fill a tile, or for the
+        end: hard ones then cost easy ones nothing.
         """
         if sources < 0:  # only so that the digest is captured
             return
         total, n = diag.shape
         if n == 1:
-            _solve_scalars(diag, first, count, eigenvalues, eigenvectors, want)
+            _solve_scalars(diag, first, count, eigenvalues, eigenvectors)
             return
         rows = -(-n // BLOCK) * BLOCK
-        buffer = aligned_rows(14 if want else 6, rows)
+        buffer = aligned_rows(6 if eigenvectors is None else 14, rows)
         small = aligned_rows(1, SMALL_ROWS)[0]
         window_values = np.empty((LANES_F32, count))
         middles = aligned_rows(1, count)[0]
@@ -65,7 +65,9 @@ def _cached(sources: int) -> Any:
                 for lane in range(LANES_F32):
                     waited = waiting_count + min(lane, used - 1)
                     matrices[lane] = waiting[waited]
-                    middle_of[:, lane] = waiting_middles[waited]
+                    # By hand, here and below: Numba compiles the checks of an assigned slice for a second.
+                    for place in range(count):
+                        middle_of[place, lane] = waiting_middles[waited, place]
             else:
                 used = min(LANES_F32, total - start)
                 for lane in range(LANES_F32):
@@ -79,7 +81,6 @@ def _cached(sources: int) -> Any:
                 first,
                 count,
                 again,
-                want,
                 buffer,
                 small,
                 window_values,
@@ -94,24 +95,25 @@ def _cached(sources: int) -> Any:
                 for lane in range(used):
                     if small[MARKS + lane // LANES_F64, lane % LANES_F64] > 0.0:
                         waiting[waiting_count] = matrices[lane]
-                        waiting_middles[waiting_count] = middle_of[:, lane]
+                        for place in range(count):
+                            waiting_middles[waiting_count, place] = middle_of[place, lane]
                         waiting_count += 1
 
     return solve
 
 
-@njit(error_model="numpy")
-def _solve_scalars(diag: Any, first: int, count: int, eigenvalues: Any, eigenvectors: Any, want: bool) -> None:
+@part
+def _solve_scalars(diag: Any, first: int, count: int, eigenvalues: Any, eigenvectors: Any) -> None:
     """Solve matrices of order one, which are their own eigenvalues."""
     for matrix in range(diag.shape[0]):
         for place in range(count):
             if first + place == 0:
                 poison = diag[matrix, 0] * 0.0
                 eigenvalues[matrix, place] = diag[matrix, 0] + poison
-                if want:
+                if eigenvectors is not None:
                     eigenvectors[matrix * count + place, 0] = 1.0 + poison
             else:
-                write_beyond(matrix, count, place, first + place < 0, want, eigenvalues, eigenvectors)
+                write_beyond(matrix, count, place, first + place < 0, eigenvalues, eigenvectors)
 
 
 _kernel = _cached(source_digest(*SOLVER_SOURCES))
@@ -130,20 +132,20 @@ def _solve(diag: Any, off_diag: Any, *rest: Any) -> None:
     _kernel(_frozen(diag), _frozen(off_diag), *rest)
 
 
-@njit(error_model="numpy")
+@part
 def solve_batch(diag: Any, off_diag: Any, eig_idx: int, eigenvalues: Any, eigenvectors: Any) -> None:
     """Do what `solve_eigenpairs` does, for kernels that solve batches themselves."""
-    _kernel(diag, off_diag, eig_idx, 1, eigenvalues.reshape(-1, 1), eigenvectors, True, np.empty((0, 0)))
+    _kernel(diag, off_diag, eig_idx, 1, eigenvalues.reshape(-1, 1), eigenvectors, np.empty((0, 0)))
 
 
 def solve_eigenvalues(diag: Any, off_diag: Any, eig_idx: int, eigenvalues: Any) -> None:
     """Write eigenvalue `eig_idx` of every matrix to eigenvalues (M,)."""
-    _solve(diag, off_diag, eig_idx, 1, eigenvalues.reshape(-1, 1), _NONE, False, _NONE)
+    _solve(diag, off_diag, eig_idx, 1, eigenvalues.reshape(-1, 1), None, None)
 
 
 def solve_eigenpairs(diag: Any, off_diag: Any, eig_idx: int, eigenvalues: Any, eigenvectors: Any) -> None:
     """Write eigenpair `eig_idx` of every matrix to eigenvalues (M,) and eigenvectors (M, n)."""
-    _solve(diag, off_diag, eig_idx, 1, eigenvalues.reshape(-1, 1), eigenvectors, True, _NONE)
+    _solve(diag, off_diag, eig_idx, 1, eigenvalues.reshape(-1, 1), eigenvectors, _NONE)
 
 
 def solve_eigenpairs_and_gaps(
@@ -157,7 +159,7 @@ def solve_eigenpairs_and_gaps(
     """
     gaps[:] = np.inf
     own = gaps.reshape(-1, 1) if diag.shape[1] > 1 else _NONE
-    _solve(diag, off_diag, eig_idx, 1, eigenvalues.reshape(-1, 1), eigenvectors, True, own)
+    _solve(diag, off_diag, eig_idx, 1, eigenvalues.reshape(-1, 1), eigenvectors, own)
     # Counts cannot separate neighbours where the whole spectrum is narrow relative to the matrix: there solve for them.
     narrow = _narrow(_frozen(diag), gaps)
     if narrow.size:
@@ -169,7 +171,7 @@ def solve_eigenpairs_and_gaps(
         gaps[narrow] = found
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def _narrow(diag: Any, gaps: Any) -> Any:
     """Find narrow gaps. NumPy's own way, with an array of the absolute values, took a tenth of an explanation."""
     found = np.empty(len(gaps), np.intp)
@@ -190,7 +192,7 @@ def solve_window(diag: Any, off_diag: Any, eig_idx: int, window: int, eigenvalue
     Places beyond the spectrum hold -inf or +inf and zero vectors.
     """
     vectors = eigenvectors.reshape(-1, diag.shape[1])
-    _solve(diag, off_diag, eig_idx - window, 2 * window + 1, eigenvalues, vectors, True, _NONE)
+    _solve(diag, off_diag, eig_idx - window, 2 * window + 1, eigenvalues, vectors, _NONE)
 
 
 _NONE = np.empty((0, 0))
@@ -200,5 +202,6 @@ def warm_up() -> None:
     """Compile the kernels, or load them from the cache: small calls that touch every path."""
     diag = np.array([[1.0, 2.0]])
     off_diag = np.array([[0.5]])
+    solve_eigenvalues(diag, off_diag, 0, np.empty(1))
     solve_window(diag, off_diag, 0, 1, np.empty((1, 3)), np.empty((1, 3, 2)))
     solve_eigenpairs_and_gaps(diag, off_diag, 0, np.empty(1), np.empty((1, 2)), np.empty(1))

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from eigenserve.model.eigensolvers.tiles.elimination import solve_shifted
+from eigenserve.model.kernels.compiled import kernel, part
 from eigenserve.model.kernels.source_digest import SOLVER_SOURCES, source_digest
 
 # delta in units of the largest entry of T: sqrt(eps), so that a gap of 1e-3 ||T|| is damped by 2e-10 of
@@ -26,7 +26,7 @@ _LARGEST = 2.0**1000  # for matrices below 1e-300, whose derivatives are too lar
 
 
 def _cached(sources: int) -> Any:
-    @njit(nogil=True, cache=True, error_model="numpy")
+    @kernel
     def solve(diag: Any, off_diag: Any, values: Any, vectors: Any, rhs: Any, out: Any) -> None:
         if sources >= 0:
             for matrix in range(diag.shape[0]):
@@ -39,7 +39,7 @@ def _cached(sources: int) -> Any:
     return solve
 
 
-@njit(error_model="numpy")
+@part
 def _apply(diag: Any, off_diag: Any, value: float, vector: Any, rhs: Any, out: Any) -> None:
     """Write the damped pseudo-inverse of (T - value I) times rhs to out, orthogonal to the unit `vector`."""
     n = diag.shape[0]

@@ -15,12 +15,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.eigensolvers.cpu import solve_batch
+from eigenserve.model.kernels.compiled import kernel, part
 from eigenserve.model.kernels.source_digest import SOLVER_SOURCES, source_digest
 
 #: Interior nodes of the first rule, Lobatto's: the eigenpairs at both ends are known, so that it is exact to degree 13.
@@ -101,7 +101,7 @@ _LOBATTO, _GAUSS = _lobatto(FIRST_NODES), _gauss(PIECE_NODES)
 
 
 # Kernels take arrays and the rows meant, not slices: Numba counts references to a slice by locked instructions.
-@njit(error_model="numpy")
+@part
 def _point(
     start_diag: Any, start_off_diag: Any, h: int, diag: Any, off_diag: Any, m: int, s: float, d: Any, e: Any, q: int
 ) -> None:
@@ -113,7 +113,7 @@ def _point(
         e[q, i] = start_off_diag[h, i] + s * (off_diag[m, i] - start_off_diag[h, i])
 
 
-@njit(error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+@part(fastmath={"reassoc", "contract", "nsz"})
 def _add_form(
     start_diag: Any,
     start_off_diag: Any,
@@ -141,7 +141,7 @@ def _add_form(
     return slope
 
 
-@njit(error_model="numpy")
+@part
 def _misses(places: Any, values: Any, slopes: Any, p: int, antiderivative: Any, known: int, miss: Any) -> Any:
     """Write by how much the integral of the slope misses lambda at the nodes of row p, and return the largest miss.
 
@@ -160,7 +160,7 @@ def _misses(places: Any, values: Any, slopes: Any, p: int, antiderivative: Any, 
     return worst
 
 
-@njit(error_model="numpy")
+@part
 def _cut(
     line: Any,
     places: Any,
@@ -206,7 +206,7 @@ def _cut(
 def _cached(sources: int) -> Any:
     """Return the kernel, which captures the digest of the ``sources`` that it calls."""
 
-    @njit(nogil=True, cache=True, error_model="numpy")
+    @kernel
     def average(
         head: Any,
         start_diag: Any,

@@ -80,7 +80,7 @@ def explain(
         if errors is None:
             values[some] += path_values(predictor, coordinates[some], start, outputs[some])
         else:
-            part, error = shapley_values(ensemble, coordinates[some], start, outputs[some], seed)
+            part, error = shapley_values(ensemble, coordinates[some], start, outputs[some], seed, check)
             values[some] += part
             errors[some] += error
     values /= len(starts)

@@ -15,17 +15,18 @@ The Shapley interaction value (Grabisch and Roubens 1999) of two features, with 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from math import factorial
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.eigensolvers import eigh_tridiagonal
 from eigenserve.model.explanations.shapley import coalition_scores, differing
+from eigenserve.model.kernels.compiled import kernel
 from eigenserve.model.matrices.tridiagonal import times
 from eigenserve.model.predictor import Output, Predictor
 
@@ -58,10 +59,20 @@ class Interactions:
             self.shapley.flags.writeable = False
 
 
-def interactions(predictor: Predictor, output: Output, row: FloatArray, baseline: FloatArray) -> Interactions:
-    """Measure the interactions at columns (F,), of the score of ``output``, against a baseline's columns (F,)."""
+def interactions(
+    predictor: Predictor,
+    output: Output,
+    row: FloatArray,
+    baseline: FloatArray,
+    check: Callable[[], None] = lambda: None,
+) -> Interactions:
+    """Measure the interactions at columns (F,), of the score of ``output``, against a baseline's columns (F,).
+
+    ``check`` is called between the parts of the work; it may raise, to give up.
+    """
     features, ensemble = predictor.features, predictor.ensemble
     second = _second_derivatives(predictor, output, row)
+    check()
     place, start = (features.coordinates(columns[None])[0] for columns in (row, baseline))
     players = differing(ensemble, place, start)
     if len(players) > MOST_FEATURES:
@@ -70,6 +81,7 @@ def interactions(predictor: Predictor, output: Output, row: FloatArray, baseline
     values = np.zeros((len(features), len(features)))
     if len(players) > 1:
         scores = coalition_scores(ensemble, place, start, players, output.index)
+        check()
         count = len(players)
         share = [factorial(s) * factorial(count - s - 2) / factorial(count - 1) for s in range(count - 1)]
         values[np.ix_(players, players)] = output.sign * _weigh_pairs(scores, count, np.array(share))
@@ -115,7 +127,7 @@ def _second_derivatives(predictor: Predictor, output: Output, row: FloatArray) -
     return out
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def _weigh_pairs(scores: Any, count: int, share: Any) -> Any:
     values = np.zeros((count, count))
     for coalition in range(len(scores)):

@@ -72,7 +72,7 @@ def rank_stability(
         if own is None and predictor.task == "multiclass":
             own = predictor.classes[int(predictor.scores(row[None]).argmax())]
         nearby = np.vstack([row, row + widths * draws])
-        found = regroup(explain(predictor, nearby, method, own, reference=reference))
+        found = regroup(explain(predictor, nearby, method, own, reference=reference, check=check))
         here, there = found.contributions[0], found.contributions[1:]
         order = np.argsort(-np.abs(here), kind="stable")[:leading]
         ranks = np.argsort(-np.abs(there), axis=1, kind="stable")[:, :leading]

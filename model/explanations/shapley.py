@@ -15,11 +15,11 @@ from math import factorial
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.eigensolvers.cpu import solve_eigenvalues
+from eigenserve.model.kernels.compiled import kernel
 from eigenserve.model.kernels.threads import for_ranges
 from eigenserve.model.matrices.ensemble import SpectralEnsemble
 
@@ -34,7 +34,12 @@ Spread = Callable[[int, int, Callable[[int, int], None]], None]
 
 
 def shapley_values(
-    ensemble: SpectralEnsemble, coordinates: FloatArray, baseline: FloatArray, outputs: FloatArray, seed: int = 0
+    ensemble: SpectralEnsemble,
+    coordinates: FloatArray,
+    baseline: FloatArray,
+    outputs: FloatArray,
+    seed: int = 0,
+    check: Callable[[], None] = lambda: None,
 ) -> tuple[FloatArray, FloatArray]:
     """Compute Shapley values of N rows, and their standard errors.
 
@@ -44,6 +49,7 @@ def shapley_values(
         baseline: (F,), coordinates of the row to compare with.
         outputs: (N, O), for each row the unit vector of the output to explain, or minus it.
         seed: of the permutations; a row's values depend on it and on the row only.
+        check: called before every row and permutation; it may raise, to give up.
 
     Returns:
         values (N, F), and standard errors (N, F): zero where the row differs from the baseline in at most
@@ -61,19 +67,21 @@ def shapley_values(
 
     def work(start: int, stop: int) -> None:
         for j in few[start:stop]:
+            check()
             values[j, players[j]] = signs[j] * _exact(
                 ensemble, coordinates[j], baseline, players[j], int(chosen[j]), _in_turn
             )
 
     for_ranges(len(few), 1, work)
     for j in many:
+        check()
         values[j, players[j]] = signs[j] * _exact(
             ensemble, coordinates[j], baseline, players[j], int(chosen[j]), for_ranges
         )
     for j, own in enumerate(players):
         if len(own) > EXACT_FEATURES:
             rng = np.random.default_rng(seed)
-            sampled = _sampled(ensemble, coordinates[j], baseline, own, int(chosen[j]), rng)
+            sampled = _sampled(ensemble, coordinates[j], baseline, own, int(chosen[j]), rng, check)
             values[j, own], errors[j, own] = signs[j] * sampled[0], sampled[1]
     return values, errors
 
@@ -153,7 +161,7 @@ def coalition_scores(
     return scores
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def _coalitions(base: Any, single: Any, double: Any, pairs: Any, first: int, low: int, out: Any) -> None:
     """Write entries of the matrices of coalitions first ... first + 2^low - 1."""
     start = out[0]
@@ -181,7 +189,7 @@ def _coalitions(base: Any, single: Any, double: Any, pairs: Any, first: int, low
                         row[k] += step[k]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def _weigh(scores: Any, count: int, share: Any) -> Any:
     values = np.zeros(count)
     for coalition in range(len(scores)):
@@ -201,6 +209,7 @@ def _sampled(
     players: NDArray[np.int64],
     output: int,
     rng: np.random.Generator,
+    check: Callable[[], None],
 ) -> tuple[FloatArray, FloatArray]:
     """Estimate mean marginal contributions over permutations, and their standard errors (over independent pairs)."""
     count = len(players)
@@ -209,6 +218,7 @@ def _sampled(
         order = rng.permutation(count)
         gains = np.zeros(count)
         for one in (order, order[::-1]):
+            check()
             steps = np.tile(baseline, (count + 1, 1))
             for place, player in enumerate(players[one]):
                 steps[place + 1 :, player] = row[player]

@@ -10,10 +10,10 @@ from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.kernels.compiled import kernel
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def _pairs(rows: Sequence[tuple], fill: float, dtype: type) -> NDArray:
     return np.array([(*row, fill, fill)[:2] for row in rows], dtype).reshape(-1, 2)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def _walk(
     coordinates: Any,
     numeric: Any,

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.eigensolvers.cpu import solve_eigenvalues
+from eigenserve.model.kernels.compiled import kernel
 from eigenserve.model.kernels.threads import for_ranges
 from eigenserve.model.matrices.pencil import TridiagonalPencil
 
@@ -83,7 +83,7 @@ class SpectralEnsemble:
         _combine(eigenvalues, self.member_weights, self.offset, scores)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def _combine(eigenvalues: Any, member_weights: Any, offset: Any, scores: Any) -> None:
     members = len(member_weights)
     for j in range(len(scores)):

@@ -7,10 +7,10 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.kernels.compiled import kernel
 from eigenserve.model.kernels.lanes import ALIGNMENT, LANES_F64, fill, load, store_between, sum_lanes
 from eigenserve.model.kernels.source_digest import SOLVER_SOURCES, source_digest
 from eigenserve.model.matrices.curves import CurveSet, Term, Walk
@@ -175,7 +175,7 @@ class Decomposition(NamedTuple):
 def _cached(sources: int) -> tuple[Any, Any]:
     """Return the two kernels, which capture the digest of the ``sources`` that they call."""
 
-    @njit(nogil=True, cache=True, error_model="numpy")
+    @kernel
     def gather(starts: Any, weights: Any, constant: Any, table: Any, diag: Any, off_diag: Any) -> None:
         if sources < 0:  # only so that the digest is captured
             return
@@ -202,7 +202,7 @@ def _cached(sources: int) -> tuple[Any, Any]:
                     store_between(off_diag, off_start + first - n, n - first, 2 * n - 1 - first, sum_0)
                     store_between(off_diag, off_start + second - n, n - second, 2 * n - 1 - second, sum_1)
 
-    @njit(nogil=True, cache=True, error_model="numpy")
+    @kernel
     def decompose(
         starts: Any,
         weights: Any,
@@ -264,7 +264,7 @@ def _cached(sources: int) -> tuple[Any, Any]:
     return gather, decompose
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def weighted_forms(vectors: Any, member_weights: Any, forms: Any) -> None:
     """Write d(score)/dT into forms (N, H, 2n - 1): weight v_i^2, then 2 weight v_i v_(i+1), of vectors (N, H, n)."""
     count, heads, n = vectors.shape

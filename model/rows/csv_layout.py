@@ -106,6 +106,8 @@ def infer_layout(
     quoted = any(re.match(' +"', cell) for _, row in _head_records(lines[first:], separator, False) for cell in row)
     first += _comments(lines[first:], separator, quoted)
     records = list(_head_records(lines[first:], separator, quoted))
+    if not records:
+        raise CsvError("must have a first line with the names of the columns; got a quoted cell that does not end")
     taken, header = records[0]
     rows = [row for _, row in records[1:]]
     if not complete and len(rows) > 1:
@@ -247,7 +249,7 @@ def _separator(lines: Sequence[str], wanted: Collection[str]) -> str:
     """Choose of the known separators that which parts the header and most rows into as many cells."""
 
     def worth(separator: str) -> tuple[int, bool, int]:
-        parted = [row for _, row in _head_records(lines, separator, True)]
+        parted = [row for _, row in _head_records(lines, separator, True)] or [[]]
         names, width = {cell.strip() for cell in parted[0]}, len(parted[0])
         fitting = sum(len(row) in (width, width + 1) for row in parted[1:])
         regular = width > 1 and fitting >= 0.8 * (len(parted) - 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -85,29 +85,30 @@ class Encoder:
         return self._encode_mixed(rows)
 
     def _encode_mixed(self, rows: Sequence[Any]) -> FloatArray:
-        """Encode rows of several shapes, or with something wrong: one at a time, all errors gathered."""
-        errors: list[tuple[Location, str]] = []
+        """Encode rows of several shapes, or with something wrong: one at a time, errors counted and the first kept."""
+        errors = _Errors()
+        known = set(self.names)
         out = np.full((len(rows), len(self.features)), math.nan)
         for i, row in enumerate(rows):
             if isinstance(row, Mapping):
                 keys: tuple[int | str, ...] = self.names
                 values = [row.get(name) for name in self.names]
-                errors += [((i, str(key)), self._unknown(key)) for key in row if key not in self.names]
+                for key in row:
+                    if key not in known:
+                        errors.add((i, str(key)), self._unknown, key)
             elif isinstance(row, Sequence | np.ndarray) and not isinstance(row, str | bytes):
                 keys, values = tuple(range(len(self.features))), list(row)
                 if len(values) not in self._lengths:
-                    errors.append(((i,), f"a row must have {self._length} values; got {len(values)}"))
+                    errors.add((i,), f"a row must have {self._length} values; got {{}}".format, len(values))
                     continue
             else:
-                got = describe(row)
-                errors.append(((i,), f"a row must be an object by feature name or an array; got {got}"))
+                errors.add((i,), _no_row, row)
                 continue
             for j, (feature, key, value) in enumerate(zip(self.features, keys, values, strict=False)):
                 out[i, j], message = feature.encode(value)
                 if message:
-                    errors.append(((i, key), message))
-        if errors:
-            raise InvalidRowsError(errors[:MAX_REPORTED_ERRORS], total=len(errors))
+                    errors.add((i, key), str, message)
+        errors.check()
         return out
 
     def _unknown(self, key: object) -> str:
@@ -117,17 +118,39 @@ class Encoder:
         """Encode columns of the first features; those of the others are missing."""
         count = len(columns[0]) if columns else 0
         out = np.full((count, len(self.features)), math.nan)
-        errors: list[tuple[Location, str]] = []
+        errors = _Errors()
         for j, (feature, key, column) in enumerate(zip(self.features, keys, columns, strict=False)):
             if _fill_plain(feature, column, out[:, j]):
                 continue
             for i, value in enumerate(column):
                 out[i, j], message = feature.encode(value)
                 if message:
-                    errors.append(((i, key), message))
-        if errors:
-            raise InvalidRowsError(errors[:MAX_REPORTED_ERRORS], total=len(errors))
+                    errors.add((i, key), str, message)
+        errors.check()
         return out
+
+
+class _Errors:
+    """Count errors, and keep the first: a message names all features, and a body full of errors would fill memory."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[Location, str]] = []
+        self._total = 0
+
+    def add(self, loc: Location, message: Callable[[Any], str], value: Any) -> None:
+        """Add an error; its message is written only if it is kept."""
+        self._total += 1
+        if len(self._kept) < MAX_REPORTED_ERRORS:
+            self._kept.append((loc, message(value)))
+
+    def check(self) -> None:
+        """Raise InvalidRowsError if there were any."""
+        if self._total:
+            raise InvalidRowsError(self._kept, total=self._total)
+
+
+def _no_row(row: Any) -> str:
+    return f"a row must be an object by feature name or an array; got {describe(row)}"
 
 
 def _column(values: Any) -> Any:

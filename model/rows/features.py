@@ -34,7 +34,7 @@ class FeatureSpace:
     def __len__(self) -> int:
         return len(self.features)
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Return names in column order."""
         return tuple(feature.name for feature in self.features)
@@ -60,9 +60,18 @@ class FeatureSpace:
         Raises:
             ValueError: naming the features there are.
         """
-        if name not in self.names:
+        place = self._places.get(name)
+        if place is None:
             raise ValueError(f"no feature {name!r}; the features are {', '.join(self.names)}")
-        return self.names.index(name)
+        return place
+
+    def has(self, name: str) -> bool:
+        """Return whether a feature is called so."""
+        return name in self._places
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.names)}
 
     def pair_name(self, *positions: int) -> str:
         """Return what two features together are called: "a & b", which is no feature's name and no other pair's.

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
 from eigenserve.model.autograd import kernels
 from eigenserve.model.eigensolvers import cpu
+from eigenserve.model.kernels.compiled import kernel, part
 from eigenserve.model.kernels.source_digest import SOLVER_SOURCES, source_digest
 from eigenserve.model.kernels.threads import for_ranges
 
@@ -84,7 +84,7 @@ def matrix_gradient(grad: Tensor, x: Tensor, vectors: Tensor) -> Tensor:
     return torch.from_numpy(total.astype(rows.dtype, copy=False).reshape(-1, heads, 2 * n - 1))
 
 
-@njit(error_model="numpy")
+@part
 def _form(weights: Any, vectors: Any, j: int, form: Any) -> None:
     """Write the gradient of row j's outputs by its matrices' entries, H (2 n - 1) numbers."""
     heads, n = vectors.shape[1], vectors.shape[2]
@@ -97,7 +97,7 @@ def _form(weights: Any, vectors: Any, j: int, form: Any) -> None:
 
 
 def _cached(sources: int) -> Any:
-    @njit(nogil=True, cache=True, error_model="numpy")
+    @kernel
     def assemble(rows: Any, table: Any, heads: int, diag: Any, off_diag: Any) -> None:
         """Write diag (B H, n) and off_diag (B H, n - 1) for rows (B, F) and table (F + 1, H (2 n - 1))."""
         if sources < 0:  # only so that the digest is captured
@@ -119,7 +119,7 @@ def _cached(sources: int) -> Any:
                 for i in range(n - 1):
                     off_diag[place, i] = entries[first + n + i]
 
-    @njit(nogil=True, cache=True, error_model="numpy")
+    @kernel
     def pull_to_rows(weights: Any, vectors: Any, table: Any, grad_rows: Any) -> None:
         """Write grad_rows (B, F)."""
         if sources < 0:
@@ -134,7 +134,7 @@ def _cached(sources: int) -> Any:
                     slope += form[c] * table[f, c]
                 grad_rows[j, f] = slope
 
-    @njit(nogil=True, cache=True, error_model="numpy")
+    @kernel
     def pull_to_matrices(weights: Any, vectors: Any, rows: Any, part: Any) -> None:
         """Add to part (F + 1, H (2 n - 1))."""
         if sources < 0:

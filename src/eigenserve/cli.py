@@ -12,7 +12,10 @@ from eigenserve import __version__
 from eigenserve.app.batch.command import add_score
 from eigenserve.app.cli import add_new_key, add_serve
 from eigenserve.errors import EigenserveError, UserError
+from eigenserve.training.commands.card import add_card
+from eigenserve.training.commands.compare import add_compare
 from eigenserve.training.commands.curvature import add_curvature
+from eigenserve.training.commands.drift import add_drift
 from eigenserve.training.commands.evaluate import add_evaluate
 from eigenserve.training.commands.export import add_export
 from eigenserve.training.commands.fit import add_fit
@@ -41,7 +44,23 @@ EXTRAS = {
     "jwt": {"jwt"},
     "plot": {"matplotlib"},
     "ray": {"ray"},
+    "client": {"httpx"},
+    "mlflow": {"mlflow"},
 }
+#: Add each command to the parser, in the order of ``--help``.
+_COMMANDS = (
+    add_fit,
+    add_evaluate,
+    add_drift,
+    add_compare,
+    add_card,
+    add_reference,
+    add_export,
+    add_curvature,
+    add_serve,
+    add_new_key,
+    add_score,
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -82,7 +101,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser = _Parser(prog, description="Train, serve and explain tabular models whose prediction is an eigenvalue.")
     parser.add_argument("--version", action="version", version=f"eigenserve {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (add_fit, add_evaluate, add_reference, add_export, add_curvature, add_serve, add_new_key, add_score):
+    for add in _COMMANDS:
         add(commands)
     kernels = commands.add_parser(
         "kernels",

@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 from tests.hostile.bodies import GROUPS, Attack
+from tests.hostile.model_bodies import MODEL_GROUPS, WIDE
 from tests.hostile.watch import Watch, idle_server, resident_bytes
+from tests.support.made_models import make_model, make_wide_model
 from tests.support.server_process import ServerProcess, running_server
 
 from eigenserve.model import ModelStore
 
+ATTACKS = GROUPS | MODEL_GROUPS
 CONNECTIONS = 4
 ATTACK_S = 0.3
 LIVEZ_S, PREDICT_P99_S, GROWN_MB, MOST_ERROR_BYTES = 0.25, 0.5, 300, 20_000
@@ -29,8 +32,11 @@ ALLOWED = {200, 400, 404, 406, 408, 413, 415, 422, 503, 504}
 
 
 @pytest.fixture(scope="module")
-def limited(store: ModelStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     log = tmp_path_factory.mktemp("log") / "hostile.log"
+    store = ModelStore(tmp_path_factory.mktemp("store"))
+    store.save("price", make_model(seed=1))
+    store.save("wide", make_wide_model(WIDE))
     settings = {"EIGENSERVE_DEFAULT_MODEL": "price", "EIGENSERVE_DEADLINE_S": "5"}
     with running_server(store.root, log, **settings) as server:
         space = int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[0]) * resource.getpagesize()
@@ -68,12 +74,12 @@ def attack_once(server: ServerProcess, attack: Attack, idle_port: int | None = N
     return watch, statuses, largest
 
 
-@pytest.mark.parametrize("group", sorted(GROUPS))
+@pytest.mark.parametrize("group", sorted(ATTACKS))
 def test_a_body_costs_no_more_than_it_may(limited: ServerProcess, group: str):
     if group == "arrow":
         pytest.importorskip("pyarrow")
     with idle_server() as port:
-        faults = {attack.name: found for attack in GROUPS[group]() if (found := faults_of(limited, attack, port))}
+        faults = {attack.name: found for attack in ATTACKS[group]() if (found := faults_of(limited, attack, port))}
     assert faults == {}
 
 

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.fuzz import corpus, send_mutations
 from tests.support.server_process import ServerProcess
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 #: Of every operation. 850 make 20,000 requests with both schemas together and take a quarter of an hour.
 EXAMPLES = os.environ.get("EIGENSERVE_FUZZ_EXAMPLES", "10")
+#: A fifteenth of what `python -m benchmarks.fuzz` sends.
+MUTATIONS = 3000
 #: Where the Open Inference Protocol's published schema is: specification/protocol/open_inference_rest.yaml of
 #: github.com/kserve/open-inference-protocol.
 PUBLISHED = os.environ.get("EIGENSERVE_OIP_SCHEMA")
@@ -35,6 +38,13 @@ def fuzz(schema: str, tmp_path: Path, *arguments: str):
     )
     print(re.findall(r"Test cases:.*\n?.*", answer.stdout))
     assert answer.returncode == 0, answer.stdout[-5000:]
+
+
+def test_damaged_requests_end_in_no_defect_and_hold_nothing_up(server: ServerProcess):
+    outcome = send_mutations(server.url, corpus(server.url), range(MUTATIONS), seed=0)
+    print(outcome)
+    assert outcome.faults == {}
+    assert {200, 400, 415, 422} <= set(outcome.statuses)
 
 
 def test_no_generated_request_gets_an_undocumented_answer(server: ServerProcess, tmp_path: Path):

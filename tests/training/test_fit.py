@@ -20,7 +20,7 @@ from eigenserve.training.settings import make_settings
 DATA = Path(__file__).parents[2] / "examples" / "data"
 ADULT = ["Age", "EducationNum", "MaritalStatus", "HoursPerWeek"]
 #: Small and quick, for tests of anything but quality.
-QUICK = {"members": 2, "dim": 5, "budget": 0.3}
+QUICK = {"members": 2, "dim": 5, "budget": 0.3, "reproducible": True}
 
 
 def table(name, rows=None, seed=0):
@@ -65,7 +65,7 @@ def test_every_task_is_learnt_from_a_slice_of_the_demo_data(name, rows, target, 
     frame = table(name, rows)
     train = frame.sample(frac=0.5, random_state=1)
     test = frame.drop(train.index)
-    fitted = fit(train, target, make_settings({"members": 2, "budget": 1.0, **options}))
+    fitted = fit(train, target, make_settings({"members": 2, "budget": 1.0, "reproducible": True, **options}))
     assert fitted.model.task == task
     metrics = evaluate(fitted.model, test).metrics
     assert metrics.rows == len(test)
@@ -147,8 +147,10 @@ def test_a_pair_learns_what_two_single_features_cannot():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.standard_normal((2000, 2)), columns=["a", "b"])
     frame["y"] = frame.a * frame.b
-    alone = fit(frame, "y", make_settings({"members": 1, "dim": 1, "pairs": "none", "budget": 0.3})).model
-    paired = fit(frame, "y", make_settings({"members": 1, "dim": 1, "pairs": "a:b", "budget": 0.3})).model
+    settings = make_settings({"members": 1, "dim": 1, "pairs": "none", "budget": 0.3, "reproducible": True})
+    alone = fit(frame, "y", settings).model
+    settings = make_settings({"members": 1, "dim": 1, "pairs": "a:b", "budget": 0.3, "reproducible": True})
+    paired = fit(frame, "y", settings).model
     assert alone.card["metrics"]["out_of_fold"]["r2"] < 0.2
     assert paired.card["metrics"]["out_of_fold"]["r2"] > 0.8
 

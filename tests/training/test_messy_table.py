@@ -111,7 +111,7 @@ def test_estimators_take_the_tables_of_other_libraries(library):
         other = other.lazy() if library == "lazy" else other
     else:
         other = pa.Table.from_pandas(frame) if library == "pyarrow" else frame.astype(str)
-    quick = {"members": 1, "dim": 3, "budget": 0.5, "pairs": "none"}
+    quick = {"members": 1, "dim": 3, "budget": 0.5, "reproducible": True, "pairs": "none"}
     fitted = SpectralRegressor(**quick).fit(other, y)
     assert list(fitted.feature_names_in_) == ["x", "town"]
     assert np.array_equal(fitted.predict(frame), fitted.predict(other))

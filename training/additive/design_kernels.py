@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from eigenserve.model import kernels
+from eigenserve.model.kernels.compiled import kernel, part
 from eigenserve.model.kernels.lanes import load, rows_of, store
 from eigenserve.model.kernels.source_digest import source_digest
 from eigenserve.training.kernels import ramps
@@ -19,7 +19,7 @@ from eigenserve.training.kernels.ramps import expand_ramps, reduce_ramps
 KERNEL_SOURCES = (Path(kernels.__path__[0]), Path(ramps.__file__), Path(__file__))
 
 
-@njit(inline="always", error_model="numpy")
+@part(forceinline=True)
 def _row_scores(starts: Any, weights: Any, j: Any, table: Any, constant: Any, b: Any, blocks: Any) -> Any:
     total = load(table, constant + b)
     for c in range(starts.shape[1]):
@@ -32,7 +32,7 @@ def _row_scores(starts: Any, weights: Any, j: Any, table: Any, constant: Any, b:
     return total
 
 
-@njit(inline="always", error_model="numpy")
+@part(forceinline=True)
 def _add_row(starts: Any, weights: Any, j: Any, value: Any, sums: Any, constant: Any, b: Any, blocks: Any) -> None:
     store(sums, constant + b, load(sums, constant + b) + value)
     for c in range(starts.shape[1]):
@@ -49,7 +49,7 @@ def _add_row(starts: Any, weights: Any, j: Any, value: Any, sums: Any, constant:
 def _cached(sources: int) -> tuple[Any, ...]:
     """Compile the kernels to disk; they capture ``sources`` (see model.kernels.source_digest)."""
 
-    @njit(nogil=True, cache=True, error_model="numpy")
+    @kernel
     def expand(shapes: Any, numbers: Any, params: Any, table: Any, blocks: Any) -> None:
         if sources < 0:
             return
@@ -69,7 +69,7 @@ def _cached(sources: int) -> tuple[Any, ...]:
                     store(table, first * blocks + r, load(params, p0 * blocks + r))
             p0, first = p0 + count, first + matrices
 
-    @njit(nogil=True, cache=True, error_model="numpy")
+    @kernel
     def reduce(shapes: Any, numbers: Any, table: Any, params: Any, blocks: Any) -> None:
         if sources < 0:
             return
@@ -89,7 +89,7 @@ def _cached(sources: int) -> tuple[Any, ...]:
                     store(params, p0 * blocks + r, load(table, first * blocks + r))
             p0, first = p0 + count, first + matrices
 
-    @njit(nogil=True, cache=True, error_model="numpy")
+    @kernel
     def gather(starts: Any, weights: Any, table: Any, out: Any, blocks: Any) -> None:
         if sources < 0:
             return
@@ -99,7 +99,7 @@ def _cached(sources: int) -> tuple[Any, ...]:
             for b in range(blocks):
                 store(target, j * blocks + b, _row_scores(starts, weights, j, places, constant, b, blocks))
 
-    @njit(nogil=True, cache=True, error_model="numpy")
+    @kernel
     def scatter(starts: Any, weights: Any, slopes: Any, sums: Any, blocks: Any) -> None:
         if sources < 0:
             return
@@ -109,7 +109,7 @@ def _cached(sources: int) -> tuple[Any, ...]:
             for b in range(blocks):
                 _add_row(starts, weights, j, load(source, j * blocks + b), target, constant, b, blocks)
 
-    @njit(nogil=True, cache=True, error_model="numpy")
+    @kernel
     def product(starts: Any, weights: Any, curvature: Any, table: Any, sums: Any, blocks: Any) -> None:
         if sources < 0:
             return
@@ -120,7 +120,7 @@ def _cached(sources: int) -> tuple[Any, ...]:
                 value = _row_scores(starts, weights, j, places, constant, b, blocks) * load(bend, j * blocks + b)
                 _add_row(starts, weights, j, value, target, constant, b, blocks)
 
-    @njit(nogil=True, cache=True, error_model="numpy")
+    @kernel
     def class_product(
         starts: Any, weights: Any, chances: Any, shares: Any, outputs: Any, table: Any, sums: Any, blocks: Any
     ) -> None:
@@ -143,7 +143,7 @@ def _cached(sources: int) -> tuple[Any, ...]:
             for b in range(blocks):
                 _add_row(starts, weights, j, load(lanes, b), target, constant, b, blocks)
 
-    @njit(nogil=True, cache=True, error_model="numpy")
+    @kernel
     def tridiagonals(starts: Any, weights: Any, bend: Any, diag: Any, off_diag: Any) -> None:
         if sources < 0:
             return

@@ -30,6 +30,10 @@ NEWTON_CHOICE_ROWS = 2_000
 WEAK_LINE_PENALTY = 0.03
 #: From the best of them the penalty on lines goes on by this factor while that helps (soybean: loss .157, then .154).
 LINE_STEP = 3.0
+#: It goes on for a gain of at least this share of the loss (a target that no feature helps to predict gains a little by
+#: each step, for ever), and within these, also where classes are separable and no penalty is ever too weak.
+LEAST_LINE_GAIN = 1e-3
+LEAST_LINE, MOST_LINE = 1e-3, 1e3
 #: The penalty on ramps by which curves are lines, and those on lines that a linear model tries, from strong to weak.
 STRAIGHT = 1e5
 STRAIGHT_LINES = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
@@ -44,8 +48,8 @@ MAX_FIT_ROWS = 200_000
 EXHAUSTIVE_WORK = 6_000_000
 #: Beyond as much, penalties are compared on one fold alone.
 ONE_FOLD_WORK = 40_000_000
-#: Rows times folds and outputs: 24 MB for each of the half dozen arrays of such a size.
-MAX_ROW_LANES = 3_000_000
+#: Rows times folds and outputs that are fitted at once: 50 MB for each of the half dozen arrays of such a size.
+MAX_ROW_LANES = 6_000_000
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,19 @@ class AdditiveModel:
         offsets: (folds + 1, O).
         out_of_fold: (N, O), each row scored by the fit that has not seen it.
         penalties: on lines and on ramps.
+        factors: (folds + 1, C), by which the penalties of each curve are multiplied; None for ones.
     """
 
     coefficients: FloatArray
     offsets: FloatArray
     out_of_fold: FloatArray
     penalties: tuple[float, float]
+    factors: FloatArray | None = None
+
+    @property
+    def solutions(self) -> FloatArray:
+        """Return the coefficients with the offsets, (P + 1, folds + 1, O)."""
+        return np.concatenate([self.coefficients, self.offsets[:, None]], axis=1).transpose(1, 0, 2)
 
 
 class _Choice(NamedTuple):
@@ -83,6 +94,8 @@ def fit_additive(
     late: Callable[[], bool] = lambda: False,
     penalties: tuple[float, float] | None = None,
     straight: bool = False,
+    near: FloatArray | None = None,
+    factors: FloatArray | None = None,
 ) -> AdditiveModel:
     """Fit a ridge GAM, or a linear model.
 
@@ -95,42 +108,54 @@ def fit_additive(
         late: true once what is at hand must do.
         penalties: on lines and on ramps; None to choose those of the least out-of-fold loss.
         straight: whether curves must be lines.
+        near: (P + 1, folds + 1, O), coefficients near those sought.
+        factors: (folds + 1, C), by which the penalties of each curve are multiplied; None for ones.
     """
     objective = (SQUARED, 0.0) if objective[0] == HUBER else objective
-    rough = np.concatenate([basis.rough for basis in bases])
     folds = int(fold.max()) + 1
-    near: FloatArray | None = None
     if penalties is None:
-        choice = _choose_penalties(bases, rows, objective, num_outputs, rough, fold, late, straight)
+        choice = _choose_penalties(bases, rows, objective, num_outputs, fold, late, straight)
         penalties = choice.line, choice.ramp
         # The fit to all rows starts as the mean of the others.
         near = np.repeat(choice.beta.mean(axis=1, keepdims=True), folds + 1, axis=1)
         if choice.beta.shape[1] == folds:
             near[:, :-1] = choice.beta
-    lanes = (folds + 1) * num_outputs
-    part = slice(None, None, _stride(len(fold), min(MAX_FIT_ROWS, MAX_ROW_LANES // lanes)))
+    part = slice(None, None, _stride(len(fold), min(MAX_FIT_ROWS, MAX_ROW_LANES // num_outputs)))
     # No row is in the fold -1, so that the last set has them all.
-    problem = _problem(bases, rows, part, objective, num_outputs, fold, np.append(np.arange(folds), -1))
+    sets = np.append(np.arange(folds), -1)
+    # Of many outputs the sets are fitted one after the other: on few rows all at once would be worse than linear.
+    groups = -(-len(fold[part]) * len(sets) * num_outputs // MAX_ROW_LANES)
     # A small table's fit is cheap, so it is exact: rows with weights then give what repeated rows do.
     tolerance = EXACT_TOLERANCE if len(fold) < NEWTON_CHOICE_ROWS else ITERATION_TOLERANCE
-    solutions = problem.solve(_penalty(rough, *penalties), near, tolerance, late)
-    del problem
+    solutions = np.empty((1 + sum(basis.num_params for basis in bases), len(sets), num_outputs))
+    for chosen in np.array_split(np.arange(len(sets)), min(len(sets), groups)):
+        problem = _problem(bases, rows, part, objective, num_outputs, fold, sets[chosen])
+        start = None if near is None else near[:, chosen]
+        penalty = ridge_penalty(bases, *penalties, None if factors is None else factors[chosen])
+        solutions[:, chosen] = problem.solve(penalty, start, tolerance, late)
+        del problem
     out_of_fold = np.empty((len(fold), num_outputs))
     basis = basis_matrix(bases)
     for f in range(folds):
         held = fold == f
         out_of_fold[held] = gather(rows.starts[held], rows.weights[held], basis @ solutions[:, f])
     stacked = solutions.transpose(1, 0, 2)
-    return AdditiveModel(stacked[:, :-1], stacked[:, -1], out_of_fold, penalties)
+    return AdditiveModel(stacked[:, :-1], stacked[:, -1], out_of_fold, penalties, factors)
 
 
 def _stride(rows: int, most: int) -> int:
     return -(-rows // max(1, most))
 
 
-def _penalty(rough: NDArray[np.bool_], line: float, ramp: float) -> FloatArray:
-    """Return the penalties (P + 1,): next to none on the offset."""
-    return np.append(np.where(rough, ramp, line), 1e-6)
+def ridge_penalty(
+    bases: Sequence[CurveBasis], line: float, ramp: float, factors: FloatArray | None = None
+) -> FloatArray:
+    """Return the penalties (P + 1,), or (P + 1, G) by factors (G, C) of curves: next to none on the offset."""
+    each = np.where(np.concatenate([basis.rough for basis in bases]), ramp, line)
+    if factors is None:
+        return np.append(each, 1e-6)
+    of_params = np.repeat(factors.T, [basis.num_params for basis in bases], axis=0)
+    return np.concatenate([each[:, None] * of_params, np.full((1, len(factors)), 1e-6)])
 
 
 def _problem(
@@ -154,7 +179,6 @@ def _choose_penalties(
     rows: Rows,
     objective: tuple[int, float],
     outputs: int,
-    rough: NDArray[np.bool_],
     fold: NDArray[np.int64],
     late: Callable[[], bool],
     straight: bool,
@@ -178,7 +202,7 @@ def _choose_penalties(
 
     def judge(line: float, ramp: float, start: FloatArray | None) -> _Choice:
         # A strength that suits all rows is felt as a smaller one by a part of them.
-        beta = problem.solve(_penalty(rough, line, ramp) / stride, start, late=late)
+        beta = problem.solve(ridge_penalty(bases, line, ramp) / stride, start, late=late)
         each = losses(*objective, problem.scores(beta)[held, place], problem.target[held])
         return _Choice(line, ramp, float((weight * each).sum()), beta)
 
@@ -204,9 +228,9 @@ def _choose_penalties(
         if not late():
             best = min(best, judge(line, best.ramp, best.beta), key=lambda choice: choice.loss)
     for factor in (LINE_STEP, 1.0 / LINE_STEP) if thorough else ():
-        while not late():
-            choice = judge(best.line * factor, best.ramp, best.beta)
-            if choice.loss >= best.loss:
+        while not late() and LEAST_LINE <= best.line * factor <= MOST_LINE:
+            choice, least = judge(best.line * factor, best.ramp, best.beta), best.loss
+            best = min(best, choice, key=lambda choice: choice.loss)
+            if choice.loss > least - LEAST_LINE_GAIN * abs(least):
                 break
-            best = choice
     return best

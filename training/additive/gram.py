@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+from scipy.linalg import solve
 from scipy.sparse import block_diag, csr_array, eye_array
 
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.kernels.compiled import kernel
 from eigenserve.training.curves.basis import CurveBasis, curve_set
 
 
@@ -30,6 +31,14 @@ def gather(starts: NDArray[np.int32], weights: NDArray[np.float32], table: Float
     out = np.empty((len(starts), table.shape[1]))
     _gather(starts, weights, np.ascontiguousarray(table), out)
     return out
+
+
+def matrix_shares(starts: NDArray[np.int32], weights: NDArray[np.float32], num_matrices: int) -> FloatArray:
+    """Return the mean weight that rows give each matrix, (R,)."""
+    first, weight = starts.ravel().astype(np.int64), weights.ravel().astype(np.float64)
+    shares = np.bincount(first, 1.0 - weight, minlength=num_matrices + 1)
+    shares += np.bincount(first + 1, weight, minlength=num_matrices + 1)
+    return shares[:num_matrices] / len(starts)
 
 
 def gram(
@@ -75,12 +84,12 @@ def cross_fitted(bases: Sequence[CurveBasis], z: FloatArray, target: FloatArray,
     predicted = np.empty_like(target)
     for rows, (total, moment) in zip(held, sums, strict=True):
         outside = basis.T @ (whole - total) @ basis + ridge
-        beta = np.linalg.solve(outside, basis.T @ (moments - moment))
+        beta = solve(outside, basis.T @ (moments - moment), assume_a="pos", check_finite=False)
         predicted[rows] = gather(starts[rows], weights[rows], basis @ beta)
     return predicted
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def _gather(starts: Any, weights: Any, table: Any, out: Any) -> None:
     constant = len(table) - 1
     for j in range(len(starts)):
@@ -94,7 +103,7 @@ def _gather(starts: Any, weights: Any, table: Any, out: Any) -> None:
             out[j, o] = total
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def _gram(starts: Any, weights: Any, rows: Any, row_weight: Any, pull: Any, total: Any, moment: Any) -> None:
     constant, curves = len(total) - 1, starts.shape[1]
     at = np.empty(2 * curves + 1, np.int64)

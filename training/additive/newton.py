@@ -33,6 +33,8 @@ from eigenserve.training.kernels.losses import (
 #: the tolerance.
 MAX_NEWTON_STEPS = 12
 LEAST_PROMISE = 0.1
+#: Steps before which the preconditioner is made: curvatures change little after the first.
+REFRESHED = (0, 2)
 #: No score moves further in one step of a loss that is not squared.
 MAX_SCORE_MOVE = 4.0
 #: A step that does not lower the loss is halved at most so often.
@@ -96,7 +98,7 @@ class Problem:
         """Solve for the coefficients (P + 1, G, O), the offset last.
 
         Args:
-            penalty: (P + 1,).
+            penalty: (P + 1,), or (P + 1, G) where the sets differ.
             start: coefficients near those sought.
             tolerance: of conjugate gradients, as a share of the residual.
             late: true once what is at hand must do.
@@ -104,12 +106,15 @@ class Problem:
         beta = self.start() if start is None else start.copy()
         scores = self.scores(beta)
         value = self._objective(scores, beta, penalty)
+        precondition: Callable[[FloatArray], FloatArray] = _unchanged
         for count in range(MAX_NEWTON_STEPS):
             slopes, bend = self._derivatives(scores)
-            gradient = self._pull(slopes) + penalty[:, None, None] * beta
+            if count in REFRESHED:
+                precondition = self._preconditioner(bend, penalty)
+            gradient = self._pull(slopes) + _ridge(penalty) * beta
             # Far from the optimum an exact step is wasted (Dembo, Eisenstat, Steihaug, Inexact Newton methods, 1982).
             share = tolerance if self.loss == SQUARED else max(tolerance, FIRST_TOLERANCE * 0.3**count)
-            step = self._step(gradient, bend, penalty, share, late)
+            step = self._step(gradient, bend, penalty, precondition, share, late)
             if self.loss == SQUARED:
                 return beta - step
             promise = _dot(gradient, step)
@@ -144,8 +149,7 @@ class Problem:
             highest = scores.max(axis=2)
             each = highest + np.log(np.exp(scores - highest[:, :, None]).sum(axis=2))
             each -= scores[np.arange(len(scores)), :, self.target.astype(int)]
-        ridge = 0.5 * np.einsum("p,pgo,pgo->g", penalty, beta, beta)
-        return np.asarray((self.weight * each).sum(axis=0) + ridge)
+        return np.asarray((self.weight * each).sum(axis=0) + 0.5 * _dot(_ridge(penalty) * beta, beta))
 
     def _derivatives(self, scores: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Weighted slopes (N, G, O), and the bend: weighted curvatures, or of classes their probabilities."""
@@ -181,13 +185,18 @@ class Problem:
         return flat.reshape(len(flat), self.sets, self.outputs)
 
     def _step(
-        self, gradient: FloatArray, bend: FloatArray, penalty: FloatArray, tolerance: float, late: Callable[[], bool]
+        self,
+        gradient: FloatArray,
+        bend: FloatArray,
+        penalty: FloatArray,
+        precondition: Callable[[FloatArray], FloatArray],
+        tolerance: float,
+        late: Callable[[], bool],
     ) -> FloatArray:
         """Find the Newton step (P + 1, G, O), by conjugate gradients that run side by side."""
         groups = self.sets if self.loss == SOFTMAX else 0
         wide = self.design.padded(bend.reshape(len(bend), -1))
-        ridge = penalty[:, None, None]
-        precondition = self._preconditioner(bend, penalty)
+        ridge = _ridge(penalty)
         step = np.zeros_like(gradient)
         left = gradient.copy()
         along = towards = precondition(left)
@@ -223,12 +232,22 @@ class Problem:
             curvature = bend.mean(axis=1)
         if shared:
             curvature = curvature.mean(axis=1, keepdims=True)
-        return _block_inverses(self.design.bases, *self.design.tridiagonals(curvature), penalty)
+        shared_penalty = np.exp(np.log(penalty).reshape(len(penalty), -1).mean(axis=1))
+        return _block_inverses(self.design.bases, *self.design.tridiagonals(curvature), shared_penalty)
+
+
+def _ridge(penalty: FloatArray) -> FloatArray:
+    """Shape penalties like coefficients: (P + 1, 1 or G, 1)."""
+    return penalty.reshape(len(penalty), -1, 1)
 
 
 def _dot(a: FloatArray, b: FloatArray) -> FloatArray:
     """Multiply two sets of coefficients: (G,)."""
     return np.einsum("pgo,pgo->g", a, b)
+
+
+def _unchanged(vectors: FloatArray) -> FloatArray:
+    return vectors
 
 
 def _block_inverses(
@@ -250,11 +269,16 @@ def _block_inverses(
             scale[params] = 1.0 / (diag[rows] + penalty[params, None])
             continue
         steps = np.arange(rows.stop - rows.start)
-        block = np.zeros((diag.shape[1], len(steps), len(steps)))
-        block[:, steps, steps] = diag[rows].T
-        block[:, steps[:-1], steps[1:]] = block[:, steps[1:], steps[:-1]] = off_diag[rows][:-1].T
-        if basis.matrix is not None:
-            block = basis.matrix.T @ block @ basis.matrix
+        if basis.matrix is None:
+            block = np.zeros((diag.shape[1], len(steps), len(steps)))
+            block[:, steps, steps] = diag[rows].T
+            block[:, steps[:-1], steps[1:]] = block[:, steps[1:], steps[:-1]] = off_diag[rows][:-1].T
+        else:
+            beside = off_diag[rows][:-1].T[:, :, None]
+            image = diag[rows].T[:, :, None] * basis.matrix
+            image[:, :-1] += beside * basis.matrix[1:]
+            image[:, 1:] += beside * basis.matrix[:-1]
+            block = basis.matrix.T @ image
         block[:, np.arange(len(params)), np.arange(len(params))] += penalty[params]
         places.setdefault(len(params), []).append(params)
         blocks.setdefault(len(params), []).append(np.asarray(np.linalg.inv(block), np.float64))

@@ -69,6 +69,12 @@ def add_fit(commands: Any) -> None:
     )
     add_file_options(fit)
     fit.add_argument("--device", choices=["auto", "cpu"], default="auto", help="where to train")
+    fit.add_argument(
+        "--reproducible",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="the same model on every machine: end phases by the plan alone, though it takes longer than the budget",
+    )
     fit.add_argument("--plan", action="store_true", help="print the plan with its seconds and memory, and stop")
     fit.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     for name, kind, text in _SETTINGS:
@@ -146,15 +152,16 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.training.progress import FitProgress, Silent
     from eigenserve.training.report.document import report_html
     from eigenserve.training.search.journal import journal_of
+    from eigenserve.training.search.preparation.ahead import start_compiling
     from eigenserve.training.search.ranks import joined_ranks
     from eigenserve.training.settings import make_settings, read_settings
     from eigenserve.training.training_table import check_features, training_table
 
     started = time.monotonic()
-    names = [name.replace("-", "_") for name, *_ in _SETTINGS] + ["task"]
+    names = [name.replace("-", "_") for name, *_ in _SETTINGS] + ["task", "reproducible"]
     options = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
     settings = read_settings(arguments.config, options) if arguments.config else make_settings(options)
-    clock = Clock(settings.budget)
+    clock = Clock(settings.clock_s)
     name, store = _model_name(arguments), _store(arguments.store)
     # What a fit keeps for --resume is always on this machine.
     local = store.root if isinstance(store, ModelStore) else store.cache
@@ -167,6 +174,8 @@ def _run(arguments: argparse.Namespace) -> None:
         texts=frozenset(column for column, kind in given.types.items() if kind == "category"),
         missing=MISSING_TEXTS if given.missing is None else frozenset({"", *given.missing}),
     )
+    if not arguments.plan:
+        start_compiling()
     rows = read_sample(arguments.data, arguments.max_rows, settings.seed, files)
     table = training_table(rows.frame, arguments.target, settings)
     if arguments.plan:

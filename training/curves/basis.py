@@ -299,7 +299,9 @@ def _directions(
             direction = (0.0, direction[1])
         if all(i in monotone for i in (a, b)) and monotone[a] * direction[0] * monotone[b] * direction[1] < 0:
             continue  # up one feature and down the other: monotone along neither
-        knots = choose_knots(z[:, a] * direction[0] + z[:, b] * direction[1], resolution.knots)
+        # Ramps are few: of ties only the most frequent have a knot.
+        along = z[:, a] * direction[0] + z[:, b] * direction[1]
+        knots = choose_knots(along, resolution.knots, spikes=not resolution.ramps)
         curve = Curve(term=term, numeric=(a, b), direction=direction, knots=tuple(knots.tolist()), missing=missing)
         bases.append(_constrained(_with_missing(curve, RAMPS if resolution.ramps else IDENTITY), monotone))
     return bases

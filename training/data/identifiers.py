@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,17 @@ def identifiers(table: pd.DataFrame, kept: Collection[str] = ()) -> list[str]:
     """
     found = [str(name) for name in table.columns if name not in kept and _is_identifier(str(name), table[name])]
     return found if len(found) < table.shape[1] else []
+
+
+def left_out_note(ids: Sequence[str]) -> str:
+    """Say which identifiers were left out."""
+    shown = ", ".join(map(repr, ids[:5])) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+    differ = (
+        "is different in every row, as an identifier is, and was"
+        if len(ids) == 1
+        else ("are different in every row, as identifiers are, and were")
+    )
+    return f"{shown} {differ} left out (--types {ids[0]}=number or category keeps it)"
 
 
 def differs_everywhere(column: pd.Series) -> bool:

@@ -22,10 +22,12 @@ from eigenserve.model.checkpoints.locations import load_model
 from eigenserve.model.explanations.explanation import Explanation
 from eigenserve.model.predictor import ClassLabel
 from eigenserve.model.spectral import SpectralModel
+from eigenserve.training.data.identifiers import identifiers, left_out_note
 from eigenserve.training.data.target import Target
 from eigenserve.training.estimators.arrays import array_names, merge_equal_rows, read_columns
 from eigenserve.training.fit import fit_rows
 from eigenserve.training.settings import FitSettings, make_settings
+from eigenserve.training.training_table import named_in
 
 Pairs = Literal["auto", "none"] | list[tuple[str, str]]
 
@@ -50,6 +52,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
         pairs: Pairs = "auto",
         monotone: Mapping[str, str] | None = None,
         budget: float = 60.0,
+        reproducible: bool = True,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         self.members = members
@@ -57,6 +60,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
         self.pairs = pairs
         self.monotone = monotone
         self.budget = budget
+        self.reproducible = reproducible
         self.random_state = random_state
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -104,7 +108,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
         """
         model = load_model(path)
         settings = dict(model.card.get("training", {}).get("settings", {}))
-        kept = ("members", "dim", "budget", "loss", "quantile", "power", "link")
+        kept = ("members", "dim", "budget", "reproducible", "loss", "quantile", "power", "link")
         kept_settings = {name: settings[name] for name in kept if name in settings}
         estimator = cls(
             **{name: value for name, value in kept_settings.items() if name in cls._get_param_names()},
@@ -150,7 +154,9 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
         seed = self.random_state
         if not isinstance(seed, int | np.integer):
             seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
-        common = {"members": self.members, "dim": self.dim, "pairs": self.pairs, "budget": self.budget}
+        common: dict[str, Any] = {
+            name: getattr(self, name) for name in ("members", "dim", "pairs", "budget", "reproducible")
+        }
         try:
             return make_settings({**common, "monotone": self.monotone or {}, "seed": int(seed), **overrides})
         except UserError as error:
@@ -158,6 +164,8 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _train(self, table: pd.DataFrame, target: Target, sample_weight: Any, settings: FitSettings) -> Self:
         weight = _check_sample_weight(sample_weight, table, dtype=np.float64, ensure_non_negative=True)
+        ids = identifiers(table, kept=set(named_in(settings)))
+        table = table.drop(columns=ids)
         table, target, weight = merge_equal_rows(table, target, weight)
         if len(table) < 2:
             raise ValueError("at least 2 different rows with a weight are needed; got 1 sample")
@@ -165,7 +173,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
             fitted = fit_rows(table, target, weight, settings)
         except UserError as error:
             raise ValueError(str(error)) from error
-        self.notes_ = list(fitted.notes)
+        self.notes_ = [*([left_out_note(ids)] if ids else []), *fitted.notes]
         return self._adopt(fitted.model)
 
     def _rows(self, X: Any) -> tuple[SpectralModel, pd.DataFrame]:

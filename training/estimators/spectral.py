@@ -31,7 +31,9 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
         dim: size of their matrices; None to let the search choose.
         pairs: pairs of features with a separate term: "auto" to find them, "none", or a list of them.
         monotone: feature -> "+" or "-": the prediction never falls, or never rises, along it.
-        budget: seconds that the search for a configuration may take, about.
+        budget: seconds that a fit may take, about.
+        reproducible: end its phases by the plan alone, so that the same rows and ``random_state`` give the same model
+            on every machine; False lets the clock end a fit that is behind its plan.
         random_state: of everything random.
     """
 
@@ -47,10 +49,17 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
         pairs: Pairs = "auto",
         monotone: Mapping[str, str] | None = None,
         budget: float = 60.0,
+        reproducible: bool = True,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         super().__init__(
-            members=members, dim=dim, pairs=pairs, monotone=monotone, budget=budget, random_state=random_state
+            members=members,
+            dim=dim,
+            pairs=pairs,
+            monotone=monotone,
+            budget=budget,
+            reproducible=reproducible,
+            random_state=random_state,
         )
         self.loss = loss
         self.quantile = quantile
@@ -106,7 +115,9 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):  # type: ignore[mi
         dim: size of their matrices.
         pairs: pairs of features with a separate term: "auto" to find them, "none", or a list of them.
         monotone: feature -> "+" or "-": the score never falls, or never rises, along it.
-        budget: seconds that the search for a configuration may take, about.
+        budget: seconds that a fit may take, about.
+        reproducible: end its phases by the plan alone, so that the same rows and ``random_state`` give the same model
+            on every machine; False lets the clock end a fit that is behind its plan.
         random_state: of everything random.
 
     Attributes:
@@ -122,10 +133,17 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):  # type: ignore[mi
         pairs: Pairs = "auto",
         monotone: Mapping[str, str] | None = None,
         budget: float = 60.0,
+        reproducible: bool = True,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         super().__init__(
-            members=members, dim=dim, pairs=pairs, monotone=monotone, budget=budget, random_state=random_state
+            members=members,
+            dim=dim,
+            pairs=pairs,
+            monotone=monotone,
+            budget=budget,
+            reproducible=reproducible,
+            random_state=random_state,
         )
         self.class_weight = class_weight
 

@@ -23,8 +23,6 @@ MOSTLY_MISSING = 0.5
 ROWS_PER_CATEGORY = 10
 #: With fewer categories the rare ones are merged and nobody minds.
 MANY_CATEGORIES = 50
-#: Share of repeated rows worth a word. Rounded measurements repeat now and then by chance.
-REPEATED_ROWS = 0.01
 #: A class rarer than this makes accuracy a poor measure: always saying the other is 95% right.
 RARE_CLASS = 0.05
 #: Rows of a class below which nothing can be learnt of it, nor measured.
@@ -84,7 +82,7 @@ def audit(
                 f"before {target.name!r} is, the model cheats, --exclude {_option([name])}"
             )
         notes += _column_notes(name, table[name], sample[name] if name in texts else None)
-    notes += _row_notes(table, target)
+    notes += _class_notes(target)
     if weight is not None:
         notes += _weight_notes(weight)
     return notes
@@ -144,23 +142,17 @@ def _column_notes(name: str, column: pd.Series, sample: pd.Series | None) -> Ite
         )
 
 
-def _row_notes(table: pd.DataFrame, target: Target) -> Iterator[str]:
-    hashes = pd.util.hash_pandas_object(table, index=False).to_numpy() ^ target.values.view(np.uint64)
-    repeated = len(hashes) - len(np.unique(hashes))
-    if repeated > REPEATED_ROWS * len(table):
-        yield (
-            f"{repeated:,} rows ({repeated / len(table):.1%}) repeat another one: if they are copies, remove them, "
-            "since out-of-fold metrics are too good where a row's copy was trained on"
-        )
+def _class_notes(target: Target) -> Iterator[str]:
     if not target.classes:
         return
+    rows = len(target.values)
     counts = np.bincount(target.values.astype(int), minlength=len(target.classes))
     for label, count in zip(target.classes, counts, strict=True):
         if count < FEW_ROWS:
             yield f"class {label!r} has {count} rows: too few to learn from; merge it with another, or collect more"
-        elif count < RARE_CLASS * len(table):
+        elif count < RARE_CLASS * rows:
             yield (
-                f"class {label!r} is rare ({count / len(table):.1%} of the rows): judge by log_loss and auc, not by "
+                f"class {label!r} is rare ({count / rows:.1%} of the rows): judge by log_loss and auc, not by "
                 "accuracy; --class-weight balanced if missing it costs more than a false alarm"
             )
 

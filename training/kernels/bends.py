@@ -12,18 +12,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.kernels.compiled import part
 from eigenserve.training.kernels.monotone_steps import factor_products, reduce_factor
 
 
-@njit(inline="always", error_model="numpy")
+@part(forceinline=True)
 def _place(step: int, count: int, backwards: bool) -> int:
     return count - 1 - step if backwards else step
 
 
-@njit(inline="never", error_model="numpy")
+@part
 def expand_bends(
     params: Any, table: Any, p0: int, first: int, knots: Any, shape: Any, n: int, outputs: int, width: int
 ) -> None:
@@ -37,7 +37,8 @@ def expand_bends(
     slope = np.empty(2 * n - 1, np.float32)
     for path in range(paths):
         for o in range(outputs):
-            slope[:] = np.float32(0.0)
+            for i in range(2 * n - 1):
+                slope[i] = np.float32(0.0)
             for step in range(count):
                 at = _place(step, count, backwards)
                 source = ((p0 + path * count + at) * outputs + o) * width
@@ -64,7 +65,7 @@ def expand_bends(
                     table[target + i] = table[before + i] + gap * slope[i]
 
 
-@njit(inline="never", error_model="numpy")
+@part
 def reduce_bends(
     params: Any, slopes: Any, p0: int, first: int, knots: Any, shape: Any, n: int, outputs: int, width: int
 ) -> None:

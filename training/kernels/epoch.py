@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from eigenserve.model.eigensolvers.tiles.training import TRAINING_LANES, training_eigenpairs_tile
+from eigenserve.model.kernels.compiled import kernel, part
 from eigenserve.model.kernels.lanes import fill, load, square_root, store
 from eigenserve.model.kernels.source_digest import SOLVER_SOURCES, source_digest
 from eigenserve.training.kernels.bends import expand_bends, reduce_bends
@@ -26,7 +26,7 @@ from eigenserve.training.kernels.ramps import expand_ramps, reduce_ramps
 BETA_1, BETA_2, ADAM_EPSILON = 0.9, 0.99, 1e-8
 
 
-@njit(inline="always", error_model="numpy")
+@part(forceinline=True)
 def _curve(plan: Any, a: int) -> Any:
     """Locate the a-th curve in use: (its position, first matrix, first parameter, parameters); then the constant."""
     c = plan.active[a] if a < len(plan.active) else len(plan.matrix_offsets) - 2
@@ -34,7 +34,7 @@ def _curve(plan: Any, a: int) -> Any:
     return c, plan.matrix_offsets[c], p0, plan.param_offsets[c + 1] - p0
 
 
-@njit(inline="never", error_model="numpy")
+@part
 def _expand(plan: Any, params: Any, blocks: Any, table: Any, whole: bool) -> None:
     """Expand parameters to matrices, of all curves in use if ``whole``, else only where the two differ."""
     for a in range(len(plan.active) + 1):
@@ -65,14 +65,14 @@ def _expand(plan: Any, params: Any, blocks: Any, table: Any, whole: bool) -> Non
                     expand_bends(flat, out, p0, first, _knots(plan, c), shape, n, outputs, width)
 
 
-@njit(inline="always", error_model="numpy")
+@part(forceinline=True)
 def _knots(plan: Any, c: Any) -> Any:
     """Count knots of a curve of a line and ramps, or of bends."""
     at = plan.basis_offsets[c]
     return plan.basis[at : at + plan.steps[c, 1]]
 
 
-@njit(inline="never", error_model="numpy")
+@part
 def _gather(plan: Any, rows: Any, order: Any, start: Any, stop: Any, table: Any, blocks: Any, out: Any) -> None:
     """Sum the matrices on which each row stands, (rows, blocks)."""
     constant = len(table) // blocks - 1
@@ -90,7 +90,7 @@ def _gather(plan: Any, rows: Any, order: Any, start: Any, stop: Any, table: Any,
             store(out, (j - start) * blocks + b, total)
 
 
-@njit(inline="never", error_model="numpy")
+@part
 def _scatter(
     plan: Any, rows: Any, order: Any, start: Any, stop: Any, slopes: Any, blocks: Any, table_slopes: Any
 ) -> None:
@@ -111,7 +111,7 @@ def _scatter(
                     store(table_slopes, here, load(table_slopes, here) + slope)
 
 
-@njit(inline="never", error_model="numpy")
+@part
 def _eigenpairs(plan: Any, space: Any, count: Any, blocks: Any, scores: Any, slopes: Any) -> None:
     """Solve for eigenvalues of ``count`` rows; with ``slopes``, the matrices become d(eigenvalue)/d(entry)."""
     n, outputs = plan.dim, plan.num_outputs
@@ -140,7 +140,7 @@ def _eigenpairs(plan: Any, space: Any, count: Any, blocks: Any, scores: Any, slo
                         flat[at + n + i] = product + product
 
 
-@njit(inline="never", error_model="numpy")
+@part
 def _step(plan: Any, member: Any, space: Any, penalty: Any, blocks: Any, rate: Any, bias_1: Any, bias_2: Any) -> None:
     """Take one Adam step on the parameters in use; the penalty draws each to its anchor.
 
@@ -190,17 +190,16 @@ def _step(plan: Any, member: Any, space: Any, penalty: Any, blocks: Any, rate: A
             store(space.table_slopes, first * blocks + m, zero)
 
 
-@njit(inline="never", error_model="numpy")
+@part
 def _adam_offset(member: Any, grad: Any, rate: Any, bias_1: Any, bias_2: Any) -> None:
     for o in range(len(grad)):
-        m, v = member.offset_moments[o]
-        m = BETA_1 * m + (1.0 - BETA_1) * grad[o]
-        v = BETA_2 * v + (1.0 - BETA_2) * grad[o] * grad[o]
+        m = BETA_1 * member.offset_moments[o, 0] + (1.0 - BETA_1) * grad[o]
+        v = BETA_2 * member.offset_moments[o, 1] + (1.0 - BETA_2) * grad[o] * grad[o]
         member.offset_moments[o, 0], member.offset_moments[o, 1] = m, v
         member.offset[o] -= rate / bias_1 * m / (math.sqrt(v / bias_2) + ADAM_EPSILON)
 
 
-@njit(inline="never", error_model="numpy")
+@part
 def _train_epoch(
     plan: Any,
     rows: Any,
@@ -228,10 +227,13 @@ def _train_epoch(
         _expand(plan, member.params, blocks, space.table, s == 0)
         _gather(plan, rows, order, start, stop, space.table, blocks, space.matrices)
         _eigenpairs(plan, space, batch, blocks, scores, True)
-        offset_grad[:] = 0.0
+        # Number by number: Numba compiles the checks of sums of arrays for seconds.
+        for o in range(outputs):
+            offset_grad[o] = 0.0
         for j in range(batch):
             row = order[start + j]
-            scores[j] += member.offset
+            for o in range(outputs):
+                scores[j, o] += member.offset[o]
             loss_slopes(plan.loss, plan.loss_parameter, scores[j], np.float64(rows.target[row]), slopes)
             if len(rows.soft) > 0:  # probabilities - indicator becomes probabilities - given probabilities
                 slopes[np.int64(rows.target[row])] += 1.0
@@ -252,7 +254,7 @@ def _train_epoch(
         _adam_offset(member, offset_grad, rates[s], bias_1, bias_2)
 
 
-@njit(inline="never", error_model="numpy")
+@part
 def _member_scores(plan: Any, rows: Any, order: Any, params: Any, offset: Any, space: Any, scores: Any) -> None:
     """Score the rows in ``order`` by one member, (len(order), O), in the precision of training."""
     blocks = len(params) // plan.param_offsets[-1]
@@ -263,20 +265,21 @@ def _member_scores(plan: Any, rows: Any, order: Any, params: Any, offset: Any, s
         _gather(plan, rows, order, start, stop, space.table, blocks, space.matrices)
         _eigenpairs(plan, space, stop - start, blocks, scores[start:stop], False)
         for j in range(start, stop):
-            scores[j] += offset
+            for o in range(len(offset)):
+                scores[j, o] += offset[o]
 
 
 def _cached(sources: int) -> tuple[Any, Any]:
     """Compile the two entry points to disk; they capture ``sources`` (see model.kernels.source_digest)."""
 
-    @njit(nogil=True, cache=True, error_model="numpy")
+    @kernel
     def train_epoch(
         plan: Any, rows: Any, order: Any, batch: Any, rates: Any, penalty: Any, member: Any, space: Any
     ) -> None:
         if sources >= 0:
             _train_epoch(plan, rows, order, batch, rates, penalty, member, space)
 
-    @njit(nogil=True, cache=True, error_model="numpy")
+    @kernel
     def member_scores(plan: Any, rows: Any, order: Any, params: Any, offset: Any, space: Any, scores: Any) -> None:
         if sources >= 0:
             _member_scores(plan, rows, order, params, offset, space, scores)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numba import njit
 from scipy.special import logsumexp, xlogy
 
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.kernels.compiled import part
 from eigenserve.model.predictor import Task
 
 SQUARED, HUBER, QUANTILE, LOGISTIC, SOFTMAX, POISSON, SQUARED_RATE, GAMMA, TWEEDIE = range(9)
@@ -96,7 +96,7 @@ def standardised(values: FloatArray, weight: FloatArray, log_link: bool = False)
 MAX_LOG_RATE = 30.0
 
 
-@njit(inline="never", error_model="numpy")
+@part
 def loss_slopes(kind: Any, parameter: Any, scores: Any, target: Any, slopes: Any) -> None:
     """Write d(loss)/d(score) of one row into ``slopes``; both are (O,), ``target`` a number or a class code."""
     if kind == SQUARED:

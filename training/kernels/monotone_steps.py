@@ -13,12 +13,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.kernels.compiled import part
 
 
-@njit(inline="never", error_model="numpy")
+@part
 def expand_steps(params: Any, table: Any, p0: int, first: int, shape: Any, n: int, outputs: int, width: int) -> None:
     """Expand parameters from row p0 on into matrices from row ``first`` on.
 
@@ -43,7 +43,7 @@ def expand_steps(params: Any, table: Any, p0: int, first: int, shape: Any, n: in
                     table[target + n + i] = table[before + n + i] + sign * diag * above
 
 
-@njit(inline="always", error_model="numpy")
+@part(forceinline=True)
 def reduce_factor(params: Any, slopes: Any, source: int, at: int, n: int, sign: Any) -> None:
     """Reduce slopes of the matrix sign * L L' at ``at`` to slopes of L, which is at ``source``, in their place."""
     for i in range(n):
@@ -56,7 +56,7 @@ def reduce_factor(params: Any, slopes: Any, source: int, at: int, n: int, sign: 
         slopes[at + i] = sign * slope
 
 
-@njit(inline="never", error_model="numpy")
+@part
 def reduce_steps(params: Any, slopes: Any, p0: int, first: int, shape: Any, n: int, outputs: int, width: int) -> None:
     """Reduce slopes of the matrices to slopes of the parameters, in their place: the adjoint of ``expand_steps``."""
     paths, knots, sign = shape[0], shape[1], np.float32(shape[2])

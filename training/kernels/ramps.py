@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from eigenserve.model.kernels.compiled import part
 from eigenserve.model.kernels.lanes import fill, load, store
 
 
-@njit(inline="never", error_model="numpy")
+@part
 def expand_ramps(params: Any, table: Any, p0: int, first: int, knots: Any, rows: int, blocks: int) -> None:
     """Expand parameters from row p0 on into matrices from row ``first`` on.
 
@@ -38,7 +38,7 @@ def expand_ramps(params: Any, table: Any, p0: int, first: int, knots: Any, rows:
             store(table, (first + len(knots)) * blocks + b, load(params, (p0 + len(knots)) * blocks + b))
 
 
-@njit(inline="never", error_model="numpy")
+@part
 def reduce_ramps(slopes: Any, first: int, knots: Any, blocks: int) -> None:
     """Reduce slopes of the matrices to slopes of the parameters, in their place: the adjoint of ``expand_ramps``."""
     half = np.float32(0.5)

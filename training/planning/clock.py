@@ -21,7 +21,7 @@ class Clock:
     """Measure the time since a fit began, against its budget.
 
     Args:
-        budget_s: seconds that the whole fit may take.
+        budget_s: seconds that the whole fit may take; infinite for a fit that only its plan ends.
     """
 
     def __init__(self, budget_s: float) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eigenserve.training.additive import gam, pairs
+from eigenserve.training.additive import gam, pairs, selective
 from eigenserve.training.curves.basis import coarse_resolution, fine_resolution
 from eigenserve.training.curves.knots import main_knots
 from eigenserve.training.curves.levels import FACTORS, MAX_PLACES, ROWS_PER_KNOT
@@ -20,6 +20,8 @@ from eigenserve.training.kernels.layout import BLOCK, blocks_per_matrix
 #: share in the choice of knots; a row, curve and block of lanes in the choice of additive penalties, and in the fit by
 #: those chosen; a row judged for finer knots of one feature; a row of a pair in the search for pairs.
 NUMBER_US, CATEGORY_US, PLACE_US, CHOICE_US, FIT_US, KNOT_US, PAIR_US = 0.2, 4.0, 0.25, 2.5, 0.6, 1.2, 0.6
+#: What a selective additive model takes more, in fits of the plain and the linear one.
+SELECTIVE_FITS = 2
 #: Lanes that cost no more than one.
 LANES = 16
 #: Seconds for the report, its charts and the checkpoint, and microseconds for each curve of a row that is explained.
@@ -101,7 +103,7 @@ def phase_seconds(sizes: Sizes, scope: Scope, cores: int) -> dict[str, float]:
     step = step_seconds(outputs, *_curves_and_params(sizes, scope), rows)
     return {
         "columns": 1e-6 * rows * (NUMBER_US * numbers + CATEGORY_US * categories),
-        "additive": sizes.links * scope.additive * _additive_seconds(rows, curves, scope.folds, outputs) / cores
+        "additive": sizes.links * scope.additive * _additive_seconds(sizes, scope) / cores
         + 1e-6 * sizes.links * rows * curves * PLACE_US,
         "knots": sizes.links * 1e-6 * judged * min(scope.knot_features, numbers) * KNOT_US * (1 + outputs / LANES),
         "pairs": sizes.links * 1e-6 * judged * couples * PAIR_US * (1 + outputs / LANES) / cores
@@ -176,16 +178,20 @@ def _curves_and_params(sizes: Sizes, scope: Scope, all_levels: bool = False) -> 
     return curves, params
 
 
-def _additive_seconds(rows: int, curves: float, folds: int, outputs: int) -> float:
-    """Estimate the seconds of one core for the choice of penalties and the fit by those chosen."""
+def _additive_seconds(sizes: Sizes, scope: Scope) -> float:
+    """Estimate the seconds of one core for the choice of penalties and the fits by those chosen."""
+    rows, folds, outputs = scope.rows, scope.folds, sizes.outputs
+    curves = sum(_kept(sizes, scope))
     chosen = min(rows, gam.MAX_CHOICE_ROWS)
     lanes = folds * outputs
     if chosen * curves * lanes > gam.ONE_FOLD_WORK:
         lanes = outputs
     chosen = min(chosen, gam.MAX_ROW_LANES // max(1, lanes))
-    fitted = min(rows, gam.MAX_FIT_ROWS, gam.MAX_ROW_LANES // max(1, (folds + 1) * outputs))
+    fitted = min(rows, gam.MAX_FIT_ROWS, gam.MAX_ROW_LANES // outputs)
     blocks, all_blocks = np.ceil(lanes / LANES), np.ceil((folds + 1) * outputs / LANES)
-    return float(1e-6 * curves * (chosen * blocks * CHOICE_US + fitted * all_blocks * FIT_US))
+    params = curves * main_knots(rows)
+    fits = 1 + SELECTIVE_FITS * selective.may_help(rows, curves, params, (folds + 1) * outputs)
+    return float(1e-6 * curves * (chosen * blocks * CHOICE_US + fits * fitted * all_blocks * FIT_US))
 
 
 def _score_seconds(sizes: Sizes, scope: Scope) -> float:

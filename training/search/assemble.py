@@ -16,6 +16,7 @@ from eigenserve.model.matrices.curves import Curve, CurveSet, Term
 from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.model.matrices.pencil import TridiagonalPencil
 from eigenserve.model.predictor import Predictor
+from eigenserve.training.additive.gram import matrix_shares
 from eigenserve.training.curves.levels import interpolation
 from eigenserve.training.kernels.layout import Float32, Rows
 from eigenserve.training.search.members import LEAST_RISE, Blueprint
@@ -53,7 +54,7 @@ def build_ensemble(
     table = np.stack(tables, axis=2)  # (R + 1, O, G, 2n - 1)
     table = table.reshape(len(table), outputs * len(members), 2 * n - 1)
     matrices, constant = table[:-1], table[-1].copy()
-    shares = _mean_weights(rows, len(matrices))
+    shares = matrix_shares(rows.starts, rows.weights, len(matrices))
     for first, last in zip(plan.matrix_offsets[:-2], plan.matrix_offsets[1:-1], strict=True):
         mean = np.tensordot(shares[first:last], matrices[first:last], axes=1)
         matrices[first:last] -= mean
@@ -109,14 +110,6 @@ def _expand(blueprint: Blueprint, params: FloatArray) -> FloatArray:
         parts.append(basis.matrices(params[at : at + count], LEAST_RISE))
         at += count
     return np.concatenate([*parts, params[at:]])
-
-
-def _mean_weights(rows: Rows, num_matrices: int) -> FloatArray:
-    """Return the mean weight that the rows give each matrix, (R,)."""
-    starts, weights = rows.starts.ravel().astype(np.int64), rows.weights.ravel().astype(np.float64)
-    shares = np.bincount(starts, 1.0 - weights, minlength=num_matrices + 1)
-    shares += np.bincount(starts + 1, weights, minlength=num_matrices + 1)
-    return shares[:num_matrices] / len(rows.starts)
 
 
 def proved_of(settings: FitSettings, model: Predictor) -> dict[str, Any]:

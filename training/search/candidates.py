@@ -29,6 +29,7 @@ class Candidate:
         dim: size n of the matrices.
         rate: share of the learning rate.
         teacher: share of the teacher's targets in those that it learns from; the rest are the labels.
+        selective: whether curves that say little in the additive model bear stronger penalties, and others weaker ones.
     """
 
     penalties: tuple[float | None, float | None, float | None]
@@ -37,6 +38,7 @@ class Candidate:
     dim: int = 15
     rate: float = 1.0
     teacher: float = 0.0
+    selective: bool = False
 
 
 def starting_candidates(dim: int) -> tuple[Candidate, ...]:
@@ -65,7 +67,9 @@ def plain_candidates(dim: int) -> tuple[Candidate, ...]:
     return (Candidate((0.0, None, None), additive_start=False, dim=dim),)
 
 
-def neighbours(candidate: Candidate, levels: int, sizes: tuple[int, ...], taught: bool = False) -> Iterator[Candidate]:
+def neighbours(
+    candidate: Candidate, levels: int, sizes: tuple[int, ...], taught: bool = False, selects: bool = False
+) -> Iterator[Candidate]:
     """Yield the candidates that differ in one respect, the most promising first.
 
     Args:
@@ -73,6 +77,7 @@ def neighbours(candidate: Candidate, levels: int, sizes: tuple[int, ...], taught
         levels: how many resolutions there are.
         sizes: of the matrices, ascending.
         taught: whether there is a teacher.
+        selects: whether it is known what each curve says in an additive model.
     """
     for level in sorted(range(levels), key=lambda level: abs(level - candidate.level - 0.5)):  # finer ones first
         if level != candidate.level:
@@ -80,6 +85,8 @@ def neighbours(candidate: Candidate, levels: int, sizes: tuple[int, ...], taught
     for factor in (1.0 / PENALTY_STEP, PENALTY_STEP):
         main, coarse, fine = (None if p is None else factor * p for p in candidate.penalties)
         yield replace(candidate, penalties=(main, coarse, fine))
+    if selects:
+        yield replace(candidate, selective=not candidate.selective)
     yield replace(candidate, rate=PATIENT if candidate.rate == 1.0 else 1.0)
     at = sizes.index(candidate.dim)
     for size in (*sizes[at + 1 : at + 2], *sizes[max(at - 1, 0) : at]):

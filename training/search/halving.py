@@ -184,8 +184,12 @@ class Search:
                 self._standings[candidate, steps] = mean_loss(repeats, self.members_of(candidate.dim), bench.loss)
                 if r == self._repeats - 1:
                     repeats = []
-            total = max(self._allowed, self.spent)
+            total = max(self._expected(level), self.spent)
             self.reporter.advance(round(1e6 * self.spent), round(1e6 * total), self._summary())
+
+    def _expected(self, level: int) -> float:
+        """Estimate the seconds of one core of the whole search, which may end after this length or with the budget."""
+        return float(np.sqrt(SHARES[min(level, len(SHARES) - 1)])) * self._allowed
 
     def _job(self, candidate: Candidate, steps: int, key: tuple[int, ...], stop: Event) -> FloatArray:
         scores = self.journal.scores(key) if self.journal is not None else None

@@ -174,6 +174,7 @@ def new_member(
     offset: FloatArray,
     active: NDArray[np.bool_],
     rng: np.random.Generator,
+    spread: FloatArray | None = None,
 ) -> Member:
     """Make a fresh member near an additive model: the constant matrix a noisy chain, the others jittered.
 
@@ -183,6 +184,7 @@ def new_member(
         offset: (O,), where its scores start.
         active: (P,), which parameters it uses.
         rng: draws the start.
+        spread: (C,), how wide the matrices of each curve start, 1 for as wide as usual.
     """
     plan = blueprint.plan
     n, outputs = plan.dim, plan.num_outputs
@@ -197,7 +199,7 @@ def new_member(
             _start_steps(basis, entries[at : at + basis.num_params], n)
     # A finer curve's ramps start as much smaller as makes its way as wide.
     counts = np.diff(plan.param_offsets)[:-1]
-    shrink = np.sqrt(counts[blueprint.levels.base_of] / counts)
+    shrink = np.sqrt(counts[blueprint.levels.base_of] / counts) * (1.0 if spread is None else spread)
     entries[:-1] *= np.repeat(shrink, counts)[drawn[:-1], None, None]
     params = _fresh_rows(blueprint)
     wide = (-1, outputs, blocks_per_matrix(n, 1) * BLOCK)

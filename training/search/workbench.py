@@ -23,6 +23,9 @@ from eigenserve.training.planning.costs import step_seconds
 from eigenserve.training.search.candidates import COARSE, FINE, MAIN, Candidate, neighbours
 from eigenserve.training.search.members import Blueprint, identity_params, new_member, unpacked
 
+#: Seconds of training between looks at the clock.
+LOOK_S = 0.25
+
 
 class TrainedMember(NamedTuple):
     """Hold a member's parameters, its offset (O,) and its scores (rows of the fold left out, O)."""
@@ -79,9 +82,21 @@ class Workbench:
         """Return the best of the additive models, out of fold."""
         return min(self.additive_models, key=lambda model: self.loss(model.out_of_fold), default=None)
 
+    @cached_property
+    def _factors(self) -> FloatArray | None:
+        """Return the factors of penalties of all curves, (folds + 1, C), by the additive model that has some."""
+        chosen = next((model.factors for model in self.additive_models if model.factors is not None), None)
+        if chosen is None:
+            return None
+        wide = np.ones((len(chosen), len(self.groups)))
+        wide[:, : chosen.shape[1]] = chosen
+        return wide[:, self.blueprint.levels.base_of]
+
     def suitable(self) -> list[Candidate]:
         """List the candidates to start from whose curves exist, and whose start: as many as may be, of all kinds."""
         suited = [candidate for candidate in self.candidates if self._suits(candidate)]
+        if self.additive is not None and self.additive.factors is not None:
+            suited = [replace(candidate, selective=candidate.additive_start) for candidate in suited]
         count = min(len(suited), self.max_candidates)
         return [suited[round(i)] for i in np.linspace(0, len(suited) - 1, count)]
 
@@ -89,7 +104,13 @@ class Workbench:
         """List the candidates that differ from this one in one respect, and whose curves exist, and whose start."""
         return [
             n
-            for n in neighbours(candidate, self.blueprint.levels.count, self.sizes, self.teacher is not None)
+            for n in neighbours(
+                candidate,
+                self.blueprint.levels.count,
+                self.sizes,
+                taught=self.teacher is not None,
+                selects=self._factors is not None,
+            )
             if self._suits(n)
         ]
 
@@ -125,28 +146,34 @@ class Workbench:
             fold: the fold left out; None for none.
             key: separates its random stream from those of other members.
             stop: set when it should give up.
-            late: true once what is trained must do; it is looked at after each pass over the rows.
+            late: true once what is trained must do.
 
         Raises:
             CancelledError: ``stop`` was set.
         """
         blueprint = self.sized(candidate.dim)
-        plan, penalty, active = self._plan(candidate)
+        plan, penalty, active = self._plan(candidate, fold)
         train = np.flatnonzero(self.fold != fold) if fold is not None else np.arange(len(self.fold))
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
         rows = self._taught(candidate.teacher)
         anchor, offset = self._anchor(candidate, fold)
-        member = new_member(blueprint, anchor, offset, active, rng)
+        spread = self._spread(candidate, fold)
+        member = new_member(blueprint, anchor, offset, active, rng, spread)
         space = workspace(plan, self.batch)
         rates = one_cycle(steps, candidate.rate * self.learning_rate)
         penalty = penalty / np.float32(len(train))
         batch = min(self.batch, len(train))
         per_epoch = len(train) // batch
+        per_look = max(1, int(LOOK_S / self.step_seconds(candidate)))
         for first in range(0, steps, per_epoch):
-            if stop.is_set():
-                raise CancelledError
             order = rng.permutation(train)
-            train_epoch(plan, rows, order, batch, rates[first : first + per_epoch], penalty, member, space)
+            for at in range(0, min(per_epoch, steps - first), per_look):
+                if stop.is_set():
+                    raise CancelledError
+                part = rates[first + at : first + min(at + per_look, per_epoch)]
+                train_epoch(plan, rows, order[at * batch :], batch, part, penalty, member, space)
+                if late():
+                    break
             for cap in self.caps:
                 cap.project(unpacked(blueprint, member.params))
             if late():
@@ -182,7 +209,7 @@ class Workbench:
         params, rows = float(active.sum()), len(self.fold)
         return step_seconds(plan.num_outputs, len(plan.active), params, rows, self.batch, candidate.dim)
 
-    def _plan(self, candidate: Candidate) -> tuple[Plan, Float32, NDArray[np.bool_]]:
+    def _plan(self, candidate: Candidate, fold: int | None = None) -> tuple[Plan, Float32, NDArray[np.bool_]]:
         """Make the kernels' plan, penalties per parameter, and which parameters are active.
 
         A finer curve has more and smaller ramps, so its penalty is as many times stronger: what both can say costs
@@ -191,11 +218,19 @@ class Workbench:
         plan, levels = self.sized(candidate.dim).plan, self.blueprint.levels
         strengths = np.array([np.nan if p is None else p for p in candidate.penalties])[self.groups]
         strengths[~levels.used(candidate.level)] = np.nan
+        if candidate.selective and self._factors is not None:
+            strengths = strengths * self._factors[-1 if fold is None else fold]
         counts = np.diff(plan.param_offsets)[:-1]
         curve_of_param = np.repeat(np.arange(len(self.groups)), counts)
         penalty = np.append((strengths * counts / counts[levels.base_of])[curve_of_param], 0.0)  # the chain goes free
         used = np.flatnonzero(np.isfinite(strengths))
         return plan._replace(active=used), np.nan_to_num(penalty).astype(np.float32), np.isfinite(penalty)
+
+    def _spread(self, candidate: Candidate, fold: int | None) -> FloatArray:
+        """Return how wide the matrices of each curve start, (C,): those that say little start near their anchor."""
+        if not candidate.selective or self._factors is None:
+            return np.ones(len(self.groups))
+        return np.minimum(1.0, 1.0 / self._factors[-1 if fold is None else fold])
 
     def _anchor(self, candidate: Candidate, fold: int | None) -> tuple[Float32, FloatArray]:
         blueprint = self.sized(candidate.dim)

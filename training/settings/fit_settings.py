@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -55,6 +56,9 @@ class FitSettings:
         class_weight: "balanced" to let all classes count the same; probabilities are then those of a
             population with equally many of each.
         budget: seconds that the whole fit may take, training on all rows and the report included.
+        reproducible: plan for the machine of the cost model, and never cut the plan short by the clock: the same data
+            and settings then give the same bytes however fast or busy this one is, and may take longer than the budget.
+            Fits with ``epochs`` are so as well.
         max_memory: bytes that the process may use; None for half of what is free, with what it has.
         seed: of everything random.
         groups: column whose rows of one value are judged together: never trained on and judged by each other.
@@ -92,6 +96,7 @@ class FitSettings:
     teacher: str | None = None
     class_weight: Literal["none", "balanced"] = "none"
     budget: float = 60.0
+    reproducible: bool = False
     max_memory: float | None = None
     seed: int = 0
     groups: str | None = None
@@ -187,6 +192,16 @@ class FitSettings:
             return 1.0
         costs = {"gamma": 2.0, "tweedie": self.power}
         return costs.get(self.loss) if task == "regression" else None
+
+    @property
+    def by_plan_alone(self) -> bool:
+        """Say whether no clock and no measured speed may change the model."""
+        return self.reproducible or self.epochs is not None
+
+    @property
+    def clock_s(self) -> float:
+        """Return the seconds by which a clock ends a fit that is behind its plan."""
+        return math.inf if self.by_plan_alone else self.budget
 
     @property
     def usual_dim(self) -> int:

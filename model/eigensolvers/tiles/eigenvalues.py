@@ -7,10 +7,9 @@ within the tolerance. What fails is bisected in float64. No lane's result depend
 
 from typing import Any
 
-from numba import njit
-
 from eigenserve.model.eigensolvers.tiles.sturm import count_below, newton_step
 from eigenserve.model.eigensolvers.tiles.tile import EPS
+from eigenserve.model.kernels.compiled import part
 from eigenserve.model.kernels.lanes import any_lane, fill, larger, load, load_half, prefetch, select, smaller, store
 
 COARSE_STEPS = 20  # float32 resolves 2^-22 of the spectrum's width; below 2^-20 rounding decides the counts
@@ -31,7 +30,7 @@ BLOCKS_FOR_NO_STEPS = 16
 MIDDLE_STEPS = 8
 
 
-@njit(error_model="numpy")
+@part
 def bisect_coarse(d32: Any, e2_32: Any, eig_idx: int, blocks: int, middle: Any, ahead: Any = None) -> None:
     """Bisect [-1, 1] for eigenvalue `eig_idx` of every lane into row 0 of middle, all float32.
 
@@ -53,7 +52,7 @@ def bisect_coarse(d32: Any, e2_32: Any, eig_idx: int, blocks: int, middle: Any, 
     store(middle, 0, (low + high) * 0.5)
 
 
-@njit(error_model="numpy")
+@part
 def bisect_fine(d: Any, e2: Any, eig_idx: int, blocks: int, low: Any, high: Any, spacing: Any, steps: int) -> Any:
     """Bisect in float64, at most `steps` times, to brackets no wider than `spacing`; returns (low, high).
 
@@ -70,7 +69,7 @@ def bisect_fine(d: Any, e2: Any, eig_idx: int, blocks: int, low: Any, high: Any,
     return low, high
 
 
-@njit(error_model="numpy")
+@part
 def refine(d: Any, e2: Any, eig_idx: int, blocks: int, facts: Any, start: Any, reach: Any, again: bool) -> Any:
     """Refine eigenvalue `eig_idx` of each lane of a half; return it and a mask of lanes whose index is not proved.
 
@@ -116,7 +115,7 @@ def refine(d: Any, e2: Any, eig_idx: int, blocks: int, facts: Any, start: Any, r
     return select(failed, (left + right) * 0.5, value), failed
 
 
-@njit(error_model="numpy")
+@part
 def half_eigenvalues(
     d: Any, e2: Any, facts: Any, frame: Any, middle: Any, half: int, eig_idx: int, blocks: int, again: bool, value: Any
 ) -> Any:

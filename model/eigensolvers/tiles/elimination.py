@@ -3,12 +3,13 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from eigenserve.model.kernels.compiled import part
 
 HUGE_COMPONENT, TO_SHRINK_IT = 1e100, 1e-100
 
 
-@njit(error_model="numpy")
+@part
 def solve_shifted(d: Any, e: Any, factor: float, shift: Any, x: Any, least: Any = None) -> None:
     """Overwrite x with (factor T - shift I)^-1 x.
 
@@ -52,11 +53,11 @@ def solve_shifted(d: Any, e: Any, factor: float, shift: Any, x: Any, least: Any 
                 x[j] *= TO_SHRINK_IT
 
 
-@njit(error_model="numpy")
+@part
 def _significant(e: float, least: Any) -> float:
     return 0.0 if least is not None and abs(e) < least else e
 
 
-@njit(error_model="numpy")
+@part
 def _lifted(pivot: Any, least: Any) -> Any:
     return least if least is not None and abs(pivot) < least else pivot

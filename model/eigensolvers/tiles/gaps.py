@@ -8,10 +8,9 @@ float32's error.
 
 from typing import Any
 
-from numba import njit
-
 from eigenserve.model.eigensolvers.tiles.sturm import count_below
 from eigenserve.model.eigensolvers.tiles.tile import EPS
+from eigenserve.model.kernels.compiled import part
 from eigenserve.model.kernels.lanes import any_lane, fill, larger, load, load_half, select, store
 
 # A bracket this narrow relative to its upper end is done; its middle is then within half of it.
@@ -25,7 +24,7 @@ STEPS_F64 = 60
 ROUNDING = 4.0
 
 
-@njit(error_model="numpy")
+@part
 def _bisect_radius(
     d: Any, e2: Any, eig_idx: int, blocks: int, centre: Any, low: Any, high: Any, least: Any, steps: int
 ) -> Any:
@@ -44,7 +43,7 @@ def _bisect_radius(
     return low, high
 
 
-@njit(error_model="numpy")
+@part
 def coarse_gaps(d32: Any, e2_32: Any, eig_idx: int, blocks: int, middle: Any) -> None:
     """Overwrite row 0 of middle, the eigenvalues, with their gaps as float32 knows them."""
     here = load(middle, 0)
@@ -53,7 +52,7 @@ def coarse_gaps(d32: Any, e2_32: Any, eig_idx: int, blocks: int, middle: Any) ->
     store(middle, 0, (low + high) * 0.5)
 
 
-@njit(error_model="numpy")
+@part
 def half_gaps(
     d: Any, e2: Any, facts: Any, frame: Any, middle: Any, half: int, eig_idx: int, blocks: int, value: Any
 ) -> Any:

@@ -6,14 +6,14 @@ For what the twisted factorisation leaves: vectors of clusters, and those whose 
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from eigenserve.model.eigensolvers.tiles.elimination import solve_shifted
+from eigenserve.model.kernels.compiled import part
 
 SMALL_PIVOT = 2.0**-52
 
 
-@njit(error_model="numpy")
+@part
 def sharpen(d: Any, e: Any, value: float, vector: Any) -> None:
     """Run one inverse iteration: a unit vector near an eigenvector for `value` gets the residual of a stable solve.
 
@@ -23,7 +23,7 @@ def sharpen(d: Any, e: Any, value: float, vector: Any) -> None:
     normalise(vector)
 
 
-@njit(error_model="numpy")
+@part
 def normalise(vector: Any) -> None:
     """Scale a vector of any size to unit norm."""
     largest = 0.0

@@ -9,9 +9,9 @@ time: clusters are rare.
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from eigenserve.model.eigensolvers.tiles.inverse_iteration import normalise, sharpen
+from eigenserve.model.kernels.compiled import part
 
 # Two unit vectors with residuals of a few eps ||T|| overlap by a few eps ||T|| / gap: 1e-13 from this gap on
 # (dstein's criterion; the entries of T are at most 2 here).
@@ -21,7 +21,7 @@ LOST = 0.01  # squared
 ROUNDS = 4  # inverse iterations; the second is enough unless the start vector happens to lack the wanted one
 
 
-@njit(error_model="numpy")
+@part
 def orthogonalise(d: Any, e: Any, values: Any, vectors: Any) -> None:
     """Make the eigenvectors of one scaled matrix orthonormal in place.
 
@@ -43,7 +43,7 @@ def orthogonalise(d: Any, e: Any, values: Any, vectors: Any) -> None:
         normalise(vectors[place])
 
 
-@njit(error_model="numpy")
+@part
 def _remove(vectors: Any, leader: int, place: int) -> float:
     """Subtract from vectors[place] its parts along leader ... place - 1; returns what is left, squared."""
     n = vectors.shape[1]
@@ -59,7 +59,7 @@ def _remove(vectors: Any, leader: int, place: int) -> float:
     return left
 
 
-@njit(error_model="numpy")
+@part
 def _inverse_iteration(d: Any, e: Any, shift: float, vectors: Any, leader: int, place: int) -> None:
     """Overwrite vectors[place] by an eigenvector for `shift` orthogonal to leader ... place - 1."""
     n = vectors.shape[1]

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from eigenserve.model.eigensolvers.tiles.eigenvalues import COARSE_STEPS, bisect_coarse, half_eigenvalues
 from eigenserve.model.eigensolvers.tiles.gaps import coarse_gaps, half_gaps
@@ -12,6 +11,7 @@ from eigenserve.model.eigensolvers.tiles.orthogonal import orthogonalise
 from eigenserve.model.eigensolvers.tiles.sturm import BLOCK
 from eigenserve.model.eigensolvers.tiles.tile import EPS, gather_half, measure_half, scale_half
 from eigenserve.model.eigensolvers.tiles.twisted import HUGE_NORM, TINY_PIVOT, twisted_vector
+from eigenserve.model.kernels.compiled import part
 from eigenserve.model.kernels.lanes import (
     LANES_F32,
     LANES_F64,
@@ -36,7 +36,7 @@ ROUGH_RESIDUAL = 8 * EPS
 _FACTS, _FRAME, _VALUE, MARKS, _ROUGH, _RESULT, _GAP, SMALL_ROWS = 0, 10, 14, 16, 18, 20, 22, 23
 
 
-@njit(error_model="numpy")
+@part
 def solve_tile(
     diag: Any,
     off_diag: Any,
@@ -45,7 +45,6 @@ def solve_tile(
     first: int,
     count: int,
     again: bool,
-    want: bool,
     buffer: Any,
     small: Any,
     window_values: Any,
@@ -61,8 +60,9 @@ def solve_tile(
     The matrices from `next_start` on are asked for meanwhile: the next tile's. Rows of middles: what the bisection in
     float32 found, place by place, or has found already if this is done `again`.
 
-    buffer holds, in turn: the float32 tile, the halves of the float64 one, and with vectors those of the off-diagonals
-    (without, their squares take their place), five arrays of scratch and the vectors.
+    Without vectors (None) there are no gaps either. buffer holds, in turn: the float32 tile, the halves of the float64
+    one, and with vectors those of the off-diagonals (without, their squares take their place), five arrays of scratch
+    and the vectors.
     """
     n = diag.shape[1]
     rows = buffer.shape[1]
@@ -71,11 +71,11 @@ def solve_tile(
     d32, e2_32 = as_float32(tile), as_float32(rows_of(tile, rows))
     halves = 1 if used <= LANES_F64 else 2
     for half in range(halves):
-        d, e2, e = _half_of(tile, rows, half, want)
+        d, e2, e = _half_of(tile, rows, half, eigenvectors)
         facts, frame = rows_of(small, _FACTS + 5 * half), rows_of(small, _FRAME + 2 * half)
         gather_half(diag, off_diag, matrices, half * LANES_F64, d, e)
         measure_half(d, e, n, facts)
-        scale_half(d, e, e2, n, rows, half, want, facts, frame, d32, e2_32)
+        scale_half(d, e, e2, n, rows, half, eigenvectors is not None, facts, frame, d32, e2_32)
         store(small, MARKS + half, fill(load(frame, 0), 0.0))
         store(small, _ROUGH + half, fill(load(frame, 0), 0.0))
     if halves == 1:
@@ -89,13 +89,13 @@ def solve_tile(
         eig_idx = first + place
         if eig_idx < 0 or eig_idx >= n:
             for lane in range(used):
-                write_beyond(matrices[lane], count, place, eig_idx < 0, want, eigenvalues, eigenvectors)
+                write_beyond(matrices[lane], count, place, eig_idx < 0, eigenvalues, eigenvectors)
             continue
         middle = as_float32(rows_of(middles, place))
         if not again:
             bisect_coarse(d32, e2_32, eig_idx, blocks, middle, ahead)
         for half in range(halves):
-            d, e2, _ = _half_of(tile, rows, half, want)
+            d, e2, _ = _half_of(tile, rows, half, eigenvectors)
             facts, frame = rows_of(small, _FACTS + 5 * half), rows_of(small, _FRAME + 2 * half)
             value = rows_of(small, _VALUE + half)
             wrong = half_eigenvalues(d, e2, facts, frame, middle, half, eig_idx, blocks, again, value)
@@ -107,25 +107,25 @@ def solve_tile(
             half, column = lane // LANES_F64, lane % LANES_F64
             eigenvalues[matrices[lane], place] = small[_RESULT + half, column]
             window_values[lane, place] = small[_VALUE + half, column]
-        if gaps.size > 0:
-            middle = as_float32(rows_of(small, _GAP))
-            store_half(middle, 0, 1, fill(load(small, _VALUE), 0.0))
-            for half in range(halves):
-                frame = rows_of(small, _FRAME + 2 * half)
-                store_half(middle, 0, half, (load(small, _VALUE + half) - load(frame, 0)) / load(frame, 1))
-            coarse_gaps(d32, e2_32, eig_idx, blocks, middle)
-            for half in range(halves):
-                d, e2, _ = _half_of(tile, rows, half, want)
-                facts, frame = rows_of(small, _FACTS + 5 * half), rows_of(small, _FRAME + 2 * half)
-                gap = half_gaps(d, e2, facts, frame, middle, half, eig_idx, blocks, rows_of(small, _VALUE + half))
-                store(small, _RESULT + half, gap * load(facts, 0) * load(facts, 1) + load(facts, 4))
-            for lane in range(used):
-                gaps[matrices[lane], place] = small[_RESULT + lane // LANES_F64, lane % LANES_F64]
-        if want:
+        if eigenvectors is not None:
+            if gaps.size > 0:
+                middle = as_float32(rows_of(small, _GAP))
+                store_half(middle, 0, 1, fill(load(small, _VALUE), 0.0))
+                for half in range(halves):
+                    frame = rows_of(small, _FRAME + 2 * half)
+                    store_half(middle, 0, half, (load(small, _VALUE + half) - load(frame, 0)) / load(frame, 1))
+                coarse_gaps(d32, e2_32, eig_idx, blocks, middle)
+                for half in range(halves):
+                    d, e2, _ = _half_of(tile, rows, half, eigenvectors)
+                    facts, frame = rows_of(small, _FACTS + 5 * half), rows_of(small, _FRAME + 2 * half)
+                    gap = half_gaps(d, e2, facts, frame, middle, half, eig_idx, blocks, rows_of(small, _VALUE + half))
+                    store(small, _RESULT + half, gap * load(facts, 0) * load(facts, 1) + load(facts, 4))
+                for lane in range(used):
+                    gaps[matrices[lane], place] = small[_RESULT + lane // LANES_F64, lane % LANES_F64]
             for lane in range(LANES_F32):
                 targets[lane] = matrices[lane] * count + place
             for half in range(halves):
-                d, _, e = _half_of(tile, rows, half, want)
+                d, _, e = _half_of(tile, rows, half, eigenvectors)
                 value, poison = load(small, _VALUE + half), load(small, _FACTS + 5 * half + 4)
                 work, vector = rows_of(tile, 8 * rows), rows_of(tile, 13 * rows)
                 start = half * LANES_F64
@@ -133,7 +133,9 @@ def solve_tile(
                 # A vector of a lane that failed is not worth a second look: its eigenvalue is found again.
                 rough = rough & (load(small, MARKS + half) == 0.0)
                 store(small, _ROUGH + half, select(rough, fill(value, 1.0), load(small, _ROUGH + half)))
-    if want and (count > 1 or any_lane((load(small, _ROUGH) + load(small, _ROUGH + halves - 1)) > 0.0)):
+    if eigenvectors is None:
+        return
+    if count > 1 or any_lane((load(small, _ROUGH) + load(small, _ROUGH + halves - 1)) > 0.0):
         inside = slice(max(0, -first), min(count, n - first))
         for lane in range(used):
             half, column = lane // LANES_F64, lane % LANES_F64
@@ -148,14 +150,16 @@ def solve_tile(
                 orthogonalise(d_lane, e_lane, own_values, own)
 
 
-@njit(error_model="numpy", forceinline=True)
-def _half_of(tile: Any, rows: int, half: int, want: bool) -> Any:
+@part(forceinline=True)
+def _half_of(tile: Any, rows: int, half: int, eigenvectors: Any) -> Any:
     """Return the diagonals, squares and off-diagonals of one half of a tile."""
-    squares = rows_of(tile, (4 + half) * rows)
-    return rows_of(tile, (2 + half) * rows), squares, rows_of(tile, (6 + half) * rows) if want else squares
+    d, squares = rows_of(tile, (2 + half) * rows), rows_of(tile, (4 + half) * rows)
+    if eigenvectors is None:
+        return d, squares, squares
+    return d, squares, rows_of(tile, (6 + half) * rows)
 
 
-@njit(error_model="numpy")
+@part
 def _write_vectors(
     d: Any,
     e: Any,
@@ -183,11 +187,10 @@ def _write_vectors(
     return gamma * gamma > norm * ROUGH_RESIDUAL**2
 
 
-@njit(error_model="numpy")
-def write_beyond(
-    matrix: int, count: int, place: int, under: bool, want: bool, eigenvalues: Any, eigenvectors: Any
-) -> None:
+@part
+def write_beyond(matrix: int, count: int, place: int, under: bool, eigenvalues: Any, eigenvectors: Any) -> None:
     """Fill a place of the window outside the spectrum."""
     eigenvalues[matrix, place] = -np.inf if under else np.inf
-    if want:
-        eigenvectors[matrix * count + place, :] = 0.0
+    if eigenvectors is not None:
+        for i in range(eigenvectors.shape[1]):
+            eigenvectors[matrix * count + place, i] = 0.0

@@ -17,8 +17,7 @@ does here; its row 0 is not used, but must hold numbers.
 
 from typing import Any
 
-from numba import njit
-
+from eigenserve.model.kernels.compiled import part
 from eigenserve.model.kernels.lanes import (
     absolute,
     add_sign_changes,
@@ -36,7 +35,7 @@ from eigenserve.model.kernels.lanes import (
 BLOCK = 8
 
 
-@njit(error_model="numpy")
+@part
 def count_below(diag: Any, off_diag_squared: Any, shift: Any, blocks: int) -> Any:
     """Count eigenvalues below `shift` (Lanes) per lane, as floats."""
     one = fill(shift, 1.0)
@@ -70,7 +69,7 @@ def count_below(diag: Any, off_diag_squared: Any, shift: Any, blocks: int) -> An
     return number_of(count) - number_of(apart) + number_of(together)
 
 
-@njit(error_model="numpy")
+@part
 def newton_step(diag: Any, off_diag_squared: Any, shift: Any, blocks: int) -> Any:
     """Return -f(s) / f'(s) per lane, f the determinant: the Newton step of the characteristic polynomial at `shift`.
 
@@ -98,7 +97,7 @@ def newton_step(diag: Any, off_diag_squared: Any, shift: Any, blocks: int) -> An
     return (before * behind - p * q) / slope
 
 
-@njit(error_model="numpy", forceinline=True)
+@part(forceinline=True)
 def _advance(d: Any, e2: Any, shift: Any, row: int, tail: int, rows: int, minors: Any, signs: Any) -> Any:
     """Advance the minors `rows` rows further down from `row` and up from `tail`, and their signs, by turns.
 
@@ -114,7 +113,7 @@ def _advance(d: Any, e2: Any, shift: Any, row: int, tail: int, rows: int, minors
     return (p, before, q, behind), signs
 
 
-@njit(error_model="numpy", forceinline=True)
+@part(forceinline=True)
 def _advance_with_slopes(d: Any, e2: Any, shift: Any, row: int, tail: int, rows: int, minors: Any, slopes: Any) -> Any:
     """Advance as `_advance`, the derivatives by the shift instead of the signs."""
     p, before, q, behind = minors
@@ -133,7 +132,7 @@ def _advance_with_slopes(d: Any, e2: Any, shift: Any, row: int, tail: int, rows:
     return (p, before, q, behind), (p_slope, before_slope, q_slope, behind_slope)
 
 
-@njit(error_model="numpy", forceinline=True)
+@part(forceinline=True)
 def _scales(minors: Any) -> Any:
     """Return powers of two that bring the larger of the leading and of the trailing minors to [1, 2)."""
     p, before, q, behind = minors
@@ -143,7 +142,7 @@ def _scales(minors: Any) -> Any:
     )
 
 
-@njit(error_model="numpy", forceinline=True)
+@part(forceinline=True)
 def _scaled(minors: Any, scales: Any) -> Any:
     p, before, q, behind = minors
     scale, tail_scale = scales

@@ -8,8 +8,8 @@ tiles as `rows_of` them.
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from eigenserve.model.kernels.compiled import part
 from eigenserve.model.kernels.lanes import (
     ALIGNMENT,
     LANES_F64,
@@ -43,7 +43,7 @@ FAR_ABOVE = 2.0**500
 FAR_BELOW = 2.0**-400
 
 
-@njit(error_model="numpy")
+@part
 def aligned_rows(arrays: int, rows: int) -> Any:
     """Allocate float64 (arrays, rows, LANES_F64) on a cache-line boundary, uninitialised."""
     size = arrays * rows * LANES_F64
@@ -52,7 +52,7 @@ def aligned_rows(arrays: int, rows: int) -> Any:
     return raw[start : start + size].reshape(arrays, rows, LANES_F64)
 
 
-@njit(error_model="numpy")
+@part
 def gather_half(diag: Any, off_diag: Any, matrices: Any, start: int, d: Any, e: Any) -> None:
     """Copy matrices[start + lane] to lane `lane` of d, e; row i of e couples rows i and i + 1."""
     n = diag.shape[1]
@@ -63,7 +63,7 @@ def gather_half(diag: Any, off_diag: Any, matrices: Any, start: int, d: Any, e: 
             load_transposed(off_diag, matrices, start + lane, i, e, lane)
 
 
-@njit(error_model="numpy")
+@part
 def measure_half(d: Any, e: Any, n: int, facts: Any) -> None:
     """Measure the scale and the bounds of each lane's matrix, d and e as gathered.
 
@@ -88,7 +88,7 @@ def measure_half(d: Any, e: Any, n: int, facts: Any) -> None:
     store(facts, 4, select(poison == 0.0, poison, fill(poison, np.nan)))
 
 
-@njit(error_model="numpy", forceinline=True)
+@part(forceinline=True)
 def _extent(d: Any, e: Any, n: int) -> Any:
     """Return the largest size of an entry, Gershgorin's bounds, and zero, or NaN where an entry is not finite."""
     row = load(d, 0)
@@ -110,7 +110,7 @@ def _extent(d: Any, e: Any, n: int) -> Any:
     return largest, smaller(row - before, low), larger(row + before, high), poison
 
 
-@njit(error_model="numpy")
+@part
 def scale_half(
     d: Any, e: Any, e2: Any, n: int, rows: int, half: int, keep: bool, facts: Any, frame: Any, d32: Any, e2_32: Any
 ) -> None:

@@ -10,12 +10,12 @@ numbers; zeros will do.
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from eigenserve.model.eigensolvers.tiles.eigenvalues import bisect_coarse
 from eigenserve.model.eigensolvers.tiles.sturm import BLOCK
 from eigenserve.model.eigensolvers.tiles.tile import FLOOR_F32, PAD_F32
 from eigenserve.model.eigensolvers.tiles.twisted import twisted_vector
+from eigenserve.model.kernels.compiled import part
 from eigenserve.model.kernels.lanes import (
     ALIGNMENT,
     LANES_F32,
@@ -36,10 +36,12 @@ _HUGE_NORM = 2.0**80
 _REACH = 2.0**-18  # the Rayleigh correction may not leave the bracket of the bisection and its rounding
 
 
-@njit(error_model="numpy")
 def padded_rows(n: int) -> int:
     """Round up to whole blocks of the Sturm count: the rows of a tile for n x n matrices."""
     return -(-n // BLOCK) * BLOCK
+
+
+_padded_rows = part(padded_rows)
 
 
 def aligned_tile(tiles: int, rows: int) -> Any:
@@ -50,7 +52,7 @@ def aligned_tile(tiles: int, rows: int) -> Any:
     return raw[start : start + size].reshape(tiles, rows, TRAINING_LANES)
 
 
-@njit(error_model="numpy", nogil=True)
+@part
 def training_eigenpairs_tile(d: Any, e: Any, n: int, eig_idx: int, scratch: Any, lam: Any, v: Any) -> None:
     """Find eigenvalue `eig_idx` and its unit eigenvector in every lane.
 
@@ -60,7 +62,7 @@ def training_eigenpairs_tile(d: Any, e: Any, n: int, eig_idx: int, scratch: Any,
     not checked again, which training does not need. Finite input gives finite output, repeated eigenvalues
     and zero off-diagonals included.
     """
-    rows = padded_rows(n)
+    rows = _padded_rows(n)
     diag, off_diag, squared = rows_of(scratch, 0), rows_of(scratch, rows), rows_of(scratch, 2 * rows)
     like = load(d, 0)
     zero = fill(like, 0.0)

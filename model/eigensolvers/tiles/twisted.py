@@ -10,8 +10,8 @@ in rows where z is huge elsewhere.
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from eigenserve.model.kernels.compiled import part
 from eigenserve.model.kernels.lanes import absolute, fill, load, rows_of, select, store
 
 # Least pivot in float64, for matrices whose largest entry lies in [1, 2): moves the diagonal by 2^-116.
@@ -21,7 +21,7 @@ TINY_PIVOT = 2.0**-116
 HUGE_NORM = 2.0**400
 
 
-@njit(error_model="numpy")
+@part
 def twisted_vector(
     diag: Any, off_diag: Any, shift: Any, n: int, tiny: float, huge: float, work: Any, rows: int, vector: Any
 ) -> Any:
@@ -39,7 +39,7 @@ def twisted_vector(
     return gamma, _solve_outward(row, n, above, below, vector)
 
 
-@njit(error_model="numpy")
+@part
 def _factorise(
     diag: Any,
     off_diag: Any,
@@ -83,7 +83,7 @@ def _factorise(
     store(norms_below, 0, tail_norm)
 
 
-@njit(error_model="numpy")
+@part
 def _twist_row(
     off_diag: Any, shift: Any, n: int, huge: float, below: Any, pivots: Any, norms_above: Any, norms_below: Any
 ) -> Any:
@@ -108,7 +108,7 @@ def _twist_row(
     return fill(shift, 0.0) - best_gamma, best_row
 
 
-@njit(error_model="numpy")
+@part
 def _solve_outward(twist: Any, n: int, above: Any, below: Any, vector: Any) -> Any:
     """Solve for z from the twist row to both ends, both ways in one loop; returns ||z||^2.
 

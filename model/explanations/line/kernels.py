@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
+from eigenserve.model.kernels.compiled import kernel
 
 # As in model.matrices.pencil.
 _SUM_FLAGS = {"reassoc", "contract", "nsz"}
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def _share(corner: Any, shares: Any, j: Any, pairs: Any, c: Any) -> Any:
     """Return how much a state counts on curve c: only those of its switched features do."""
     if pairs[c, 0] < 0:
@@ -22,14 +22,14 @@ def _share(corner: Any, shares: Any, j: Any, pairs: Any, c: Any) -> Any:
     return shares[corner, j]
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=_SUM_FLAGS)
+@kernel(fastmath=_SUM_FLAGS)
 def _add(row: Any, first: Any, second: Any, a: float, b: float) -> None:
     """Add a first + b second to row."""
     for i in range(len(row)):
         row[i] += a * first[i] + b * second[i]
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=_SUM_FLAGS)
+@kernel(fastmath=_SUM_FLAGS)
 def mix(starts: Any, weights: Any, shares: Any, pairs: Any, constant: Any, table: Any, out: Any) -> None:
     """Write matrices (N, W) of points that are on up to four states of every curve to ``out``."""
     for j in range(len(out)):
@@ -46,7 +46,7 @@ def mix(starts: Any, weights: Any, shares: Any, pairs: Any, constant: Any, table
                     _add(out[j], table[r], table[r + 1], share * (1.0 - w), share * w)
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=_SUM_FLAGS)
+@kernel(fastmath=_SUM_FLAGS)
 def differentiate(
     starts: Any,
     weights: Any,
@@ -93,7 +93,7 @@ def differentiate(
                 _add(out[j, place[p]], table[r], table[after], part * (1.0 - w), part * w)
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=_SUM_FLAGS)
+@kernel(fastmath=_SUM_FLAGS)
 def interpolate(matrices: Any, bend: Any, bends: bool, which: Any, shares: Any, diag: Any, off_diag: Any) -> None:
     """Write diagonals (N, ...) and off-diagonals (N, ...) at shares of the way along segments."""
     on_diag = diag.shape[1]
@@ -114,7 +114,7 @@ def interpolate(matrices: Any, bend: Any, bends: bool, which: Any, shares: Any, 
             off_diag[j, i] -= less * curved[on_diag + i]
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=_SUM_FLAGS)
+@kernel(fastmath=_SUM_FLAGS)
 def slopes_by_time(
     starts: Any, stops: Any, bends: bool, which: Any, shares: Any, weights: Any, vectors: Any, forms: Any, slopes: Any
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -128,3 +129,18 @@ def test_a_key_ends_when_it_expires():
 )
 def test_every_path_needs_a_scope(path: str, scope: str):
     assert scope_of(path) == scope
+
+
+def test_a_file_that_may_never_end_is_refused_at_once(tmp_path: Path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/zero"), tmp_path):
+        with pytest.raises(KeysFileError, match=r"regular file|directory"):
+            read_keys(path)
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(KeysFileError, match="at most 16777216 bytes"):
+        read_keys(large)
+    with pytest.raises(KeysFileError, match="not valid TOML"):
+        parse_keys("keys = " + "[" * 100_000, "keys.toml")

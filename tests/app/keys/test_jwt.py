@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import http.server
@@ -165,3 +166,26 @@ def test_a_provider_that_is_away_costs_nobody_a_known_key(provider: Provider, cl
     clock[0] += REFRESH_S + 1
     assert asyncio.run(tokens.grant(token())).name == "ann"
     assert provider.fetches == 2
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "[" * 20_000,
+        "{" * 20_000,
+        '{"alg": "RS256", "kid": ' + "[" * 20_000,
+        '{"alg": ' + "9" * 5000 + "}",
+        '"text"',
+        "7",
+    ],
+)
+def test_a_header_made_to_break_its_parser_is_not_a_token(tokens: Tokens, header: str):
+    made = base64.urlsafe_b64encode(header.encode()).rstrip(b"=").decode()
+    with pytest.raises(TokenError):
+        asyncio.run(tokens.grant(f"{made}.e30.c2ln"))
+
+
+@pytest.mark.parametrize("exp", [10**15, 10**30, "soon", [1], 1e300, {"x": 1}])
+def test_a_time_that_no_clock_has_is_not_a_token(tokens: Tokens, exp: Any):
+    with pytest.raises(TokenError):
+        asyncio.run(tokens.grant(token(exp=exp)))

@@ -91,3 +91,9 @@ def test_a_layout_is_inferred_from_the_head_of_a_long_text():
     content = b"a;b\n" + b"1,5;2\n" * 1000
     layout = infer_layout(content[:100], complete=False)
     assert (layout.separator, layout.names, layout.start) == (";", ("a", "b"), 4)
+
+
+@pytest.mark.parametrize("text", [b'"', b'\n"', b'\r"'])
+def test_a_text_of_which_nothing_is_a_record_is_refused(text: bytes):
+    with pytest.raises(CsvError, match="must"):
+        infer_layout(text, complete=True, encoding="utf-8")

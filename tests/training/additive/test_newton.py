@@ -9,7 +9,7 @@ from scipy.special import expit, softmax
 from eigenserve.model.matrices.curves import CurveSet
 from eigenserve.model.rows.features import Feature, FeatureSpace
 from eigenserve.training.additive.design import Design
-from eigenserve.training.additive.gam import fit_additive
+from eigenserve.training.additive.gam import MOST_LINE, fit_additive
 from eigenserve.training.additive.gram import basis_matrix
 from eigenserve.training.additive.newton import Problem
 from eigenserve.training.curves.basis import main_curves
@@ -138,3 +138,15 @@ def test_memory_is_linear_in_the_categories():
     # A matrix of all parameters by all would take 7.2 GB; lanes of 16 numbers for parameters and rows take some 10 MB.
     assert peak < 300e6
     assert np.abs(model.out_of_fold[:, 0] - z[:, 1]).mean() < 0.2
+
+
+def test_penalties_end_where_no_feature_helps():
+    """Each stronger penalty gains a trifle on noise: a search that goes on while anything is gained has no end."""
+    rng = np.random.default_rng(0)
+    _, bases, starts, weights = placed(120)
+    labels = rng.integers(0, 2, 120)
+    rare = np.where(labels == 1, 1e-7, 1.0).astype(np.float32)
+    rows = Rows(starts, weights, labels.astype(np.float32), rare)
+    model = fit_additive(bases, rows, (LOGISTIC, 0.0), 1, rng.integers(0, 4, 120))
+    assert np.isfinite(model.out_of_fold).all()
+    assert model.penalties[0] <= MOST_LINE

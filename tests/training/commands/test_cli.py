@@ -18,7 +18,7 @@ from eigenserve.model.checkpoints.files import DOCUMENT, WEIGHTS
 
 ROOT = Path(__file__).parents[3]
 DATA = ROOT / "examples" / "data"
-QUICK = ("--members", "2", "--dim", "5", "--budget", "0.3")
+QUICK = ("--members", "2", "--dim", "5", "--budget", "0.3", "--reproducible")
 #: How far it is, how it stands, and the time left.
 PROGRESS = re.compile(r" *\d+%  .+?(  \d+ s left)?")
 #: A length that is given, so that a busy machine does not shorten the search.

@@ -19,7 +19,7 @@ def credit(tmp_path_factory):
     risk = frame["debt"] * 4 - np.log(frame["income"] / 2e4) + rng.normal(0, 0.5, 400)
     frame["approved"] = np.where(risk < 2, "yes", "no")
     frame.to_csv(folder / "loans.csv", index=False)
-    quick = ("--members", "2", "--dim", "5", "--budget", "0.3", "--store", str(folder / "store"))
+    quick = ("--members", "2", "--dim", "5", "--budget", "0.3", "--reproducible", "--store", str(folder / "store"))
     given = ("--reference", "approved=yes", "--reference", "approved=no,state=NY")
     assert main(["fit", str(folder / "loans.csv"), "--target", "approved", *quick, *given]) == 0
     return folder, frame

@@ -17,7 +17,7 @@ SEARCHES = [(random_pairs, 20_000), (along_knots, 100), (adversary, 200)]
 @pytest.fixture(scope="module")
 def models():
     frame = read_table(DATA).sample(1500, random_state=0, ignore_index=True)
-    options = {"members": 2, "dim": 7, "budget": 0.5, "pairs": "median_income:households"}
+    options = {"members": 2, "dim": 7, "budget": 0.5, "reproducible": True, "pairs": "median_income:households"}
     free = fit(frame, "median_house_value", make_settings(options)).model
     kept = fit(frame, "median_house_value", make_settings({**options, "monotone": "median_income=+"})).model
     return kept, free, kept.features.encode(frame)

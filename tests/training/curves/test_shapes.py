@@ -13,7 +13,7 @@ from eigenserve.training.fit import fit
 from eigenserve.training.kernels.bends import bend_matrices, expand_bends, reduce_bends
 from eigenserve.training.settings import make_settings
 
-QUICK = {"members": 2, "dim": 5, "budget": 0.5, "pairs": "none"}
+QUICK = {"members": 2, "dim": 5, "budget": 0.5, "reproducible": True, "pairs": "none"}
 
 
 def bowl(rows=800, seed=0):
@@ -171,7 +171,8 @@ def test_impossible_shapes_are_reported(options, message):
 
 def test_the_command_line_takes_shapes(tmp_path, capsys):
     bowl(300).to_csv(tmp_path / "bowl.csv", index=False)
-    options = ["--convex", "x", "--max-strength", "z=1,town=0.5", "--members", "1", "--budget", "0.1", "--dim", "3"]
+    quick = ["--members", "1", "--dim", "3", "--budget", "0.1", "--reproducible"]
+    options = ["--convex", "x", "--max-strength", "z=1,town=0.5", *quick]
     folder = tmp_path / "store"
     assert main(["fit", str(tmp_path / "bowl.csv"), "--target", "y", "--store", str(folder), *options]) == 0
     report = (folder / "bowl" / "1" / "report.html").read_text()

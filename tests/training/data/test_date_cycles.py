@@ -33,7 +33,7 @@ def sales() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def model(sales: pd.DataFrame) -> SpectralModel:
-    return fit(sales, "sold", make_settings({"budget": 2.0, "members": 2})).model
+    return fit(sales, "sold", make_settings({"budget": 2.0, "reproducible": True, "members": 2})).model
 
 
 def test_cycles_are_learnt(sales, model):

@@ -11,7 +11,7 @@ from eigenserve.training.evaluation.evaluate import evaluate
 from eigenserve.training.fit import fit
 from eigenserve.training.settings import make_settings
 
-QUICK = {"members": 1, "dim": 5, "budget": 0.3, "pairs": "none"}
+QUICK = {"members": 1, "dim": 5, "budget": 0.3, "reproducible": True, "pairs": "none"}
 LEVELS = 300
 
 

@@ -121,7 +121,8 @@ def test_a_decimal_is_a_number_of_a_row():
 def test_a_fit_says_that_it_took_a_sample(tmp_path, capsys):
     frame = long_table(2000).assign(y=lambda t: t["x"] + 0.1 * np.sin(t["at"]))
     data = written(frame, tmp_path / "long.parquet")
-    quick = ["--members", "1", "--dim", "3", "--budget", "0.1", "--features", "x", "--store", str(tmp_path / "store")]
+    quick = ["--members", "1", "--dim", "3", "--budget", "0.1", "--reproducible", "--features", "x"]
+    quick += ["--store", str(tmp_path / "store")]
     assert main(["fit", str(data), "--target", "y", "--max-rows", "500", "--json", *quick]) == 0
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert "a uniform sample of 500 of the 2,000 rows was used (--max-rows for more)" in last["notes"]

@@ -221,6 +221,14 @@ def test_a_word_for_missing_among_labels_is_named():
     assert any("'None', in 10 of them, counts as missing" in note for note in notes)
 
 
+def test_repeated_rows_are_counted_and_judged_together():
+    frame = pd.DataFrame({"x": np.linspace(0, 1, 100), "y": np.linspace(1, 2, 100)})
+    table = training_table(pd.concat([frame, frame.head(10)]), "y", make_settings({}))
+    assert table.notes[-1].startswith("10 rows (9.1%) repeat another one")
+    np.testing.assert_array_equal(table.target.groups[100:], table.target.groups[:10])
+    assert "repeat" not in " ".join(training_table(frame, "y", make_settings({})).notes)
+
+
 def test_identifiers_are_left_out_unless_they_are_wanted():
     rows = 40
     frame = pd.DataFrame(

@@ -13,7 +13,7 @@ from eigenserve.training.teachers import out_of_fold_targets
 
 #: On busy cores a search would end early.
 UNHURRIED = Clock(1e6)
-QUICK = {"budget": 1.0, "members": 2, "dim": 5, "pairs": "none"}
+QUICK = {"budget": 1.0, "reproducible": True, "members": 2, "dim": 5, "pairs": "none"}
 
 
 def noisy(rows, classes=2, seed=0):

@@ -18,7 +18,7 @@ from eigenserve.model import load_model
 from eigenserve.training import SpectralClassifier, SpectralRegressor
 
 #: One small neuron and the first round of the search: the checks fit a hundred times, and ask for no accuracy.
-QUICK = {"budget": 0.01, "members": 1, "dim": 3}
+QUICK = {"budget": 0.01, "reproducible": True, "members": 1, "dim": 3}
 
 
 @parametrize_with_checks([SpectralRegressor(**QUICK), SpectralClassifier(**QUICK)])
@@ -65,6 +65,15 @@ def test_explanations_add_up_to_predictions(regressor, people):
     assert explanation.terms[:4] == ("age", "town", "kind", "member")
     total = explanation.baseline + explanation.contributions.sum(axis=1)
     np.testing.assert_allclose(total, regressor.predict(people[0]), rtol=1e-9)  # the contract's own tolerance
+
+
+def test_an_identifier_is_left_out_as_on_the_command_line(people):
+    frame, target = people
+    frame = frame.assign(person_id=np.random.default_rng(1).permutation(np.arange(1000, 1400)))
+    regressor = SpectralRegressor(**QUICK).fit(frame, target)
+    assert regressor.model_.features.names == ("age", "town", "kind", "member")
+    assert "'person_id' is different in every row, as an identifier is" in regressor.notes_[0]
+    assert len(regressor.predict(frame)) == len(frame)
 
 
 def test_a_class_can_be_chosen_to_be_explained(classifier):

@@ -98,12 +98,6 @@ def test_explained_variance_is_that_of_the_noise_left():
     assert explained_alone(rng.permutation(x), y, 0, rng) < 0
 
 
-def test_repeated_rows_are_counted():
-    frame = pd.concat([sound(), sound().head(100)])
-    (note,) = notes_on(frame)
-    assert note.startswith("100 rows (9.1%) repeat another one")
-
-
 def test_rare_classes_are_reported():
     frame = sound(3000).assign(y=["usual"] * 2900 + ["rare"] * 90 + ["freak"] * 10)
     notes = notes_on(frame)

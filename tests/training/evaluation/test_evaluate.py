@@ -13,7 +13,7 @@ from eigenserve.training.evaluation.metrics import Metrics, area_under_roc, scor
 from eigenserve.training.fit import fit
 from eigenserve.training.settings import make_settings
 
-QUICK = {"members": 1, "dim": 3, "budget": 0.01}
+QUICK = {"members": 1, "dim": 3, "budget": 0.01, "reproducible": True}
 
 
 class Scorer:

@@ -17,7 +17,7 @@ from eigenserve.training.report.document import report_html
 from eigenserve.training.report.effects import BINS, group_values, measure_effects
 from eigenserve.training.settings import make_settings
 
-QUICK = {"members": 1, "dim": 3, "budget": 0.01}
+QUICK = {"members": 1, "dim": 3, "budget": 0.01, "reproducible": True}
 #: A name that must not end up as markup.
 NASTY = "</script><b>age"
 COMMAND = "eigenserve fit 'a & b.csv' --target y"

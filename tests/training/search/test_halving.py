@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 from eigenserve.training.fit import fit
-from eigenserve.training.planning.clock import Clock
 from eigenserve.training.search.blend import best_blend, blend, mean_loss
 from eigenserve.training.search.candidates import Candidate, neighbours, starting_candidates
 from eigenserve.training.search.halving import _promises_more
@@ -59,6 +58,18 @@ def test_a_blend_has_one_size_and_loses_to_none_of_its_parts():
     assert len(blend(entries, 3, squared(target))) == 3
 
 
+@pytest.mark.parametrize(("gain", "level"), [(1e-4, 0), (1e-2, 1)])
+def test_finer_curves_are_taken_where_they_gain_more_than_chance(gain, level):
+    target = np.zeros((1000, 1))
+    coarse, fine = (Candidate((1.0, None, None), False, level=i) for i in range(2))
+    entries = [
+        judged(np.full(target.shape, 1.0), target, coarse),
+        judged(np.full(target.shape, 1.0 - gain), target, fine),
+    ]
+    picks = best_blend(entries, {15: 4}.__getitem__, squared(target))
+    assert {pick.candidate.level for pick in picks} == {level}
+
+
 def test_neighbours_differ_in_one_respect_and_lead_back():
     for start in starting_candidates(15):
         near = list(neighbours(start, 3, (7, 15, 25), taught=True))
@@ -85,7 +96,8 @@ def test_where_lines_are_the_truth_no_candidate_is_worse_than_they():
     frame = pd.DataFrame(rng.normal(size=(120, 6)), columns=list("abcdef"))
     score = frame.to_numpy() @ np.array([2.0, -1.0, 1.0, 0.0, 0.0, 0.0])
     frame["y"] = rng.random(120) < 1.0 / (1.0 + np.exp(-score))
-    fitted = fit(frame, "y", make_settings({"budget": 1.0, "members": 3, "dim": 5}), clock=Clock(1e6))
+    settings = make_settings({"budget": 1.0, "reproducible": True, "members": 3, "dim": 5})
+    fitted = fit(frame, "y", settings)
     lines = [entry.loss for entry in fitted.judged if entry.candidate is None]
-    assert len(lines) == 2  # the additive model and the linear one
+    assert len(lines) == 3  # the additive model, the linear one and the better of them with idle curves left out
     assert fitted.model.card["metrics"]["out_of_fold"]["log_loss"] <= min(lines) + 1e-12

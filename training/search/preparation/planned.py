@@ -42,7 +42,7 @@ def plan_fit(space: FeatureSpace, table: pd.DataFrame, goal: Target, settings: F
     whole = full_scope(
         sizes, folds_for(len(table)), max(map(settings.members_of, settings.sizes)), settings.pairs is None
     )
-    machine = this_machine()
+    machine = this_machine(settings.by_plan_alone)
     memory = settings.max_memory
     return make_plan(
         sizes, whole, machine, settings.budget, int(memory) if memory else _resident() + machine.free_bytes // 2

@@ -11,7 +11,7 @@ from eigenserve.training.settings import make_settings
 from eigenserve.training.training_table import training_table
 
 ROWS = 600
-QUICK = {"members": 1, "dim": 3, "budget": 1.0, "pairs": "none"}
+QUICK = {"members": 1, "dim": 3, "budget": 1.0, "reproducible": True, "pairs": "none"}
 
 
 def rng():

@@ -12,7 +12,7 @@ from eigenserve.training.fit import fit
 from eigenserve.training.search.workbench import Workbench
 from eigenserve.training.settings import make_settings
 
-QUICK = {"budget": 1.0, "members": 2}
+QUICK = {"budget": 1.0, "reproducible": True, "members": 2}
 
 
 def _products(rows: int = 1500, noise: float = 0.1) -> pd.DataFrame:

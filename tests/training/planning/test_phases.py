@@ -1,0 +1,38 @@
+"""The progress of a fit: phases that end count as long as they took, and the share never falls."""
+
+import time
+
+from eigenserve.training.planning.phases import Phases
+
+
+class Recorder:
+    def __init__(self):
+        self.shares = []
+
+    def advance(self, done, total, text):
+        self.shares.append(done / total)
+
+    def say(self, text):
+        raise AssertionError(text)
+
+
+def test_a_phase_that_ends_early_shortens_the_whole():
+    recorder = Recorder()
+    phases = Phases(recorder, {"search": 100.0, "refit": 0.0, "report": 1.0})
+    phases.begin("search", "searching")
+    phases.begin("refit", "training", expected_s=1.0)
+    phases.advance(1, 2, "training")
+    # Next to nothing for the search, one second of two for training on all rows, of which half is done.
+    assert 0.2 < recorder.shares[-1] < 0.3
+
+
+def test_the_share_never_falls():
+    recorder = Recorder()
+    phases = Phases(recorder, {"search": 1.0, "report": 0.1})
+    phases.begin("search", "searching")
+    for done, total in ((1, 2), (1, 3), (2, 3)):
+        phases.advance(done, total, "searching")
+    assert recorder.shares == sorted(recorder.shares)
+    time.sleep(0.01)
+    phases.begin("report", "measuring")
+    assert recorder.shares[-1] > recorder.shares[-2] - 1e-4  # whole microseconds

@@ -1,0 +1,84 @@
+"""Run the command `eigenserve compare`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eigenserve.training.commands.fit import add_file_options
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from eigenserve.model.monitoring import Accuracy
+    from eigenserve.model.spectral import SpectralModel
+
+
+def add_compare(commands: Any) -> None:
+    """Add the command to the subparsers of the command line."""
+    compare = commands.add_parser(
+        "compare",
+        help="compare two models, or versions, on a table",
+        description="Compare two models on a table: predictions, sides of a cutoff and reasons, and accuracy where the "
+        "table has the target.",
+    )
+    compare.set_defaults(run=_run)
+    compare.add_argument("first", metavar="MODEL_A", help="STORE/NAME or STORE/NAME/VERSION")
+    compare.add_argument("second", metavar="MODEL_B", help="what is compared with it")
+    compare.add_argument("data", metavar="DATA", help="a table with the features of both, as for fit")
+    compare.add_argument(
+        "--cutoff",
+        type=float,
+        metavar="C",
+        help="where decisions are made: a value of the target (default: the median of MODEL_A's predictions), or a "
+        "probability of the second of two classes (default 0.5)",
+    )
+    compare.add_argument("--out", metavar="FILE", help="write the page to FILE.html or FILE.md (default: print it)")
+    add_file_options(compare)
+    compare.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from eigenserve.errors import UserError
+    from eigenserve.model.checkpoints.locations import load_model
+    from eigenserve.model.monitoring.comparison import check_comparable, compare
+    from eigenserve.training.data.table import FileOptions, read_table
+    from eigenserve.training.report.blocks import to_markdown, written
+    from eigenserve.training.report.comparison import comparison_blocks
+
+    models = load_model(arguments.first), load_model(arguments.second)
+    first, second = models
+    names = tuple(f"{model.card['name']}/{model.card['version']}" for model in models)
+    if names[0] == names[1]:
+        names = arguments.first, arguments.second
+    wanted = tuple(dict.fromkeys([first.target, *first.features.input_names, *second.features.input_names]))
+    frame = read_table(arguments.data, FileOptions(arguments.csv_separator, arguments.encoding, wanted))
+    try:
+        check_comparable(first, second)
+        comparison = compare(
+            first, second, (first.features.encode(frame), second.features.encode(frame)), arguments.cutoff
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    metrics: tuple[dict[str, Accuracy], dict[str, Accuracy]] = {}, {}
+    if first.target in frame and first.target == second.target:
+        known = frame[frame[first.target].notna()]
+        metrics = _metrics(first, known), _metrics(second, known)
+    blocks = comparison_blocks((names[0], names[1]), comparison, metrics)
+    if arguments.out is None:
+        print(to_markdown(blocks), end="")
+    else:
+        Path(arguments.out).write_text(written(arguments.out, f"{names[1]} compared with {names[0]}", blocks))
+        print(f"wrote {arguments.out}")
+    if arguments.json:
+        measured = [{name: vars(metric) for name, metric in each.items()} for each in metrics]
+        print(json.dumps({"models": list(names), **comparison.document(), "metrics": measured}))
+
+
+def _metrics(model: SpectralModel, frame: pd.DataFrame) -> dict[str, Accuracy]:
+    from eigenserve.model.monitoring.accuracy import AccuracySums
+
+    sums = AccuracySums(model)
+    return sums.metrics(sums.of(model.scores(model.features.encode(frame)), sums.labels(frame[model.target].tolist())))
