@@ -80,7 +80,7 @@ def _measure(folder: Path, quick: bool) -> None:
 
 
 def _run(cache: Path, code: str, *arguments: str) -> Cost:
-    """Run code in a new process, whose kernels are in a folder of their own."""
+    """Run code in a new process, which finds kernels in this folder alone."""
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": str(ROOT / "src")}
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     subprocess.run([sys.executable, "-c", code, *arguments], env=environment, check=True, stdout=subprocess.DEVNULL)
