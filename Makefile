@@ -74,7 +74,7 @@ bench-accuracy: $(VENV)/.dev
 # PyTorch come from an index of their own, which TORCH_INDEX must name (see pytorch.org) to lock them for all Pythons.
 LOCK = $(BIN)/uv pip compile -q --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
   --python-version 3.11 $(UPGRADE)
-SERVE_EXTRAS = --extra serve --extra store --extra otel
+SERVE_EXTRAS = --extra serve --extra store --extra otel --extra grpc --extra jwt
 lock: $(VENV)/.serve
 	$(BIN)/pip install -q uv
 	$(LOCK) pyproject.toml --universal $(SERVE_EXTRAS) -o requirements/serve.txt

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from eigenserve import __version__
 from eigenserve.app.api import counterfactuals, drift, kserve_v1, mlflow, open_inference, predictions, reasons
@@ -34,6 +35,28 @@ DESCRIPTION = """Predictions that are eigenvalues, each explained exactly by its
 Every error is `application/problem+json` (RFC 9457). Every answer has an `X-Request-ID`, the client's own if
 it sent one.
 """
+
+
+class Application(FastAPI):
+    """Stand the service's own middleware around FastAPI's layers, through which requests for fixed paths need not go.
+
+    Attributes:
+        outer: all of it.
+    """
+
+    outer: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or follow the lifespan."""
+        if scope["type"] != "http":
+            await self.inner(scope, receive, send)
+            return
+        scope["app"] = self
+        await self.outer(scope, receive, send)
+
+    async def inner(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Do what FastAPI does."""
+        await super().__call__(scope, receive, send)
 
 
 def create_app(settings: Settings | None = None, tracing: Tracing | None = None) -> FastAPI:
@@ -64,7 +87,7 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
         if tracing is not None:
             await asyncio.to_thread(tracing.close)
 
-    app = FastAPI(
+    app = Application(
         title="Eigenserve",
         version=__version__,
         description=DESCRIPTION,
@@ -83,19 +106,18 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
     add_documentation(app, service.registry, settings.path_prefix)
     add_page(app, settings.page)
     add_handlers(app)
-    app.add_middleware(ShortWay, routes=[route for router in routers for route in router.routes])
-    app.add_middleware(KeyCheck, keys=keys, health_route=settings.health_route)
+    outer: ASGIApp = ShortWay(app.inner, [route for router in routers for route in router.routes])
+    outer = KeyCheck(outer, keys, settings.health_route)
     if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
+        outer = CORSMiddleware(
+            outer,
             allow_origins=sorted(settings.cors_origins),
             allow_methods=["GET", "POST"],
             allow_headers=["*"],
             expose_headers=["X-Request-ID", "Retry-After", "Inference-Header-Content-Length"],
         )
-    app.add_middleware(Observer, service=service, access_log=access_log, tracing=tracing)
-    if settings.path_prefix:
-        app.add_middleware(PathPrefix, prefix=settings.path_prefix)
+    outer = Observer(outer, service, access_log, tracing)
+    app.outer = PathPrefix(outer, settings.path_prefix) if settings.path_prefix else outer
     return app
 
 

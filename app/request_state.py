@@ -41,6 +41,7 @@ class RequestState(TypedDict, total=False):
         key_name, key_label: whose key it has, for logs and for metrics; set by the check of keys if there are any.
         rows: how many it has; set when they are computed.
         quota: what is accounted to that owner; set with the name.
+        whole: all of its body has arrived; set by the connection.
         trace: where its parts are recorded; set by the observer if tracing is on.
         decode: how its body is read; set where it is a gRPC message.
     """
@@ -51,6 +52,7 @@ class RequestState(TypedDict, total=False):
     key_label: str
     rows: int
     quota: Quota
+    whole: bool
     trace: Spans
     decode: Decode
 

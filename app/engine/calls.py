@@ -70,7 +70,8 @@ class Call(ABC):
         self._recorded: bool | None = None
         self.accepted = JSON
         if self.answer_types:
-            self.accepted = accepted(request.headers.get("accept", ""), self.answer_types, self.media_type)
+            accept = self.headers.accept
+            self.accepted = accepted(accept, self.answer_types, self.media_type) if accept else self.media_type
 
     async def answer(self) -> Response:
         """Receive, read, compute, write.
@@ -112,7 +113,7 @@ class Call(ABC):
         service, headers = self.service, self.headers
         most, timeout_s = service.settings.max_body_bytes, service.settings.body_timeout_s
         if 0 < headers.length <= INLINE_BYTES:
-            body = await read_body(self.request, headers, most, timeout_s, _ignore)
+            body = await read_body(self.request, headers, most, timeout_s, _ignore, self.state.get("whole", False))
         else:
             # Refused before it is read: what a refusal costs is missing to those that are accepted. What is declared
             # may never come: it counts as it comes.

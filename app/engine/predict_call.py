@@ -13,7 +13,6 @@ from eigenserve.app.engine.queue import Job
 from eigenserve.app.engine.small_requests import INLINE_BYTES
 from eigenserve.app.wire.answers import Answer, Scored, finite
 from eigenserve.app.wire.requests import Asked
-from eigenserve.model.arrays import FloatArray
 
 #: Values of the rows that are scored between two looks at the clock: 65,000 rows of the demo model, which take 0.2 s.
 SCORED_CELLS = 2**19
@@ -42,31 +41,29 @@ class PredictCall(Call):
         if not self.is_small(asked):
             job = Job((asked.served.name, "rows"), asked.count, asked.count, self.state["arrived"])
             return await self.large(job, lambda: self._score(asked))
-        columns, scores = await self.service.engine.scores(asked)
+        scored = await self.service.engine.scored(asked)
         if (trace := self.state.get("trace")) is not None:
             trace.part("solve", started, time.monotonic())
-        return self._write(asked, columns, scores)
+        return self._write(asked, scored)
 
     def _score(self, asked: Asked) -> Response:
         model, columns = asked.served.model, self.columns(asked)
         step = max(1, SCORED_CELLS // columns.shape[1])
-        if len(columns) <= step:
-            return self._write(asked, columns, model.scores(columns))
         parts = []
         for start in range(0, len(columns), step):
             self.check()
             parts.append(model.scores(columns[start : start + step]))
-        return self._write(asked, columns, np.concatenate(parts))
+        scores = finite(asked.served, parts[0] if len(parts) == 1 else np.concatenate(parts), asked.loc)
+        return self._write(asked, Scored(columns, scores, model.checks.warnings(columns)))
 
-    def _write(self, asked: Asked, columns: FloatArray, scores: FloatArray) -> Response:
+    def _write(self, asked: Asked, scored: Scored) -> Response:
         self.count(asked, "predict")
-        self.service.drift.note(asked.served, columns, scores)
-        self.service.shadow.note(asked.served, columns)
-        warnings = self.checked(asked, asked.served.model.checks.warnings(columns))
-        scored = Scored(columns, finite(asked.served, scores, asked.loc), warnings)
-        self.record(asked, columns, scores, warnings)
+        self.service.drift.note(asked.served, scored.columns, scored.scores)
+        self.service.shadow.note(asked.served, scored.columns)
+        self.checked(asked, scored.warnings)
+        self.record(asked, scored.columns, scored.scores, scored.warnings)
         response = self.write(asked, scored)
-        self.service.drift.outcomes.note(self.state.get("request_id"), asked.served, scores)
+        self.service.drift.outcomes.note(self.state.get("request_id"), asked.served, scored.scores)
         if isinstance(response, Answer):
             self.memory.resize(self.memory.size + sum(map(len, response.pieces)))
         return response

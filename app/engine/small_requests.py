@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from eigenserve.app.engine.queue import Lane
+from eigenserve.app.wire.answers import Scored, finite
 from eigenserve.app.wire.requests import Asked
-from eigenserve.model.arrays import FloatArray
 
 #: Bodies up to this size are handled on the event loop. Measured with 8 members of dim 15: 4 KB of rows take 0.3 ms
 #: from bytes to answer, five times a hand-over to a thread and back.
@@ -33,7 +33,7 @@ HEAVY_AT_ONCE = 4
 
 class _Small(NamedTuple):
     asked: Asked
-    future: asyncio.Future[tuple[FloatArray, FloatArray]]
+    future: asyncio.Future[Scored]
 
 
 @dataclass
@@ -52,17 +52,16 @@ class Engine:
     on_batch: Callable[[int, int, float], None] = lambda rows, requests, seconds: None
     _small: deque[_Small] = field(default_factory=deque)
 
-    async def scores(self, asked: Asked) -> tuple[FloatArray, FloatArray]:
-        """Return columns and scores of a small request's rows, computed with those that came in the same turn.
+    async def scored(self, asked: Asked) -> Scored:
+        """Return what is computed of a small request's rows, with those that came in the same turn.
 
         Raises:
-            ProblemError: 422 naming each bad row.
+            ProblemError: 422 naming each bad row, or the first one beyond float64.
         """
         if not isinstance(asked.rows, list):
-            columns = asked.columns()
-            return columns, asked.served.model.scores(columns)
+            return _scored_alone(asked)
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[tuple[FloatArray, FloatArray]] = loop.create_future()
+        future: asyncio.Future[Scored] = loop.create_future()
         if not self._small:
             # Runs after everything that is ready now, so after every request that is already there.
             loop.call_soon(self._solve_small)
@@ -87,7 +86,8 @@ class Engine:
         started = time.perf_counter()
         try:
             columns = served.model.features.encode(rows)
-            scores = served.model.scores(columns)
+            scores = finite(served, served.model.scores(columns))
+            warnings = served.model.checks.warnings(columns)
         except Exception:
             # One request's failure is its own: each is tried alone.
             for small in batch:
@@ -95,9 +95,10 @@ class Engine:
         else:
             start = 0
             for small in batch:
-                stop = start + len(small.asked.rows)
-                small.future.set_result((columns[start:stop], scores[start:stop]))
-                start = stop
+                part = slice(start, start + len(small.asked.rows))
+                few = warnings[part] if len(warnings) else served.model.checks.none(part.stop - start)
+                small.future.set_result(Scored(columns[part], scores[part], few))
+                start = part.stop
         self.on_batch(len(rows), len(batch), time.perf_counter() - started)
 
     def close(self) -> None:
@@ -108,7 +109,12 @@ class Engine:
 
 def _settle(small: _Small) -> None:
     try:
-        columns = small.asked.columns()
-        small.future.set_result((columns, small.asked.served.model.scores(columns)))
+        small.future.set_result(_scored_alone(small.asked))
     except Exception as error:
         small.future.set_exception(error)
+
+
+def _scored_alone(asked: Asked) -> Scored:
+    columns, model = asked.columns(), asked.served.model
+    scores = finite(asked.served, model.scores(columns), asked.loc)
+    return Scored(columns, scores, model.checks.warnings(columns))

@@ -144,6 +144,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Take the end of a body, unless the parser just leaves it to another protocol."""
         if not self.parser.should_upgrade():
+            self.cycle.scope["state"]["whole"] = True
             super().on_message_complete()
 
     def resume_writing(self) -> None:

@@ -39,6 +39,7 @@ class BodyHeaders(NamedTuple):
         encoding: the content encoding.
         length: the content length; 0 where it is not given.
         waits: the client sends the body only when the server answers 100 Continue.
+        accept: of the answer; "" for anything.
     """
 
     media_type: str = ""
@@ -46,11 +47,12 @@ class BodyHeaders(NamedTuple):
     encoding: str = "identity"
     length: int = 0
     waits: bool = False
+    accept: str = ""
 
 
 def body_headers(scope: Scope) -> BodyHeaders:
     """Read the headers that concern the body, in one pass: this is done for every request."""
-    media_type, charset, encoding, length, waits = BodyHeaders()
+    media_type, charset, encoding, length, waits, accept = BodyHeaders()
     for name, value in scope["headers"]:
         if name == b"content-type":
             media_type, _, parameters = value.decode("latin-1").lower().partition(";")
@@ -64,7 +66,9 @@ def body_headers(scope: Scope) -> BodyHeaders:
             encoding = value.decode("latin-1").strip().lower()
         elif name == b"expect":
             waits = True
-    return BodyHeaders(media_type.strip(), charset, encoding, length, waits)
+        elif name == b"accept" and not accept:
+            accept = value.decode("latin-1")
+    return BodyHeaders(media_type.strip(), charset, encoding, length, waits, accept)
 
 
 def check_media_type(headers: BodyHeaders, *allowed: str) -> str:
@@ -83,7 +87,12 @@ def check_media_type(headers: BodyHeaders, *allowed: str) -> str:
 
 
 async def read_body(
-    request: Request, headers: BodyHeaders, max_bytes: int, timeout_s: float, grow: Callable[[int], None]
+    request: Request,
+    headers: BodyHeaders,
+    max_bytes: int,
+    timeout_s: float,
+    grow: Callable[[int], None],
+    whole: bool = False,
 ) -> bytes:
     """Receive the body of a request as it was sent.
 
@@ -92,6 +101,7 @@ async def read_body(
         headers: its.
         max_bytes, timeout_s: the limits.
         grow: called with the bytes that have arrived, before more are taken; it may raise.
+        whole: all of it has arrived, and its length is as declared.
 
     Raises:
         ProblemError: 413 too large; 408 too slow; 415 unknown encoding; 422 ended early.
@@ -101,6 +111,13 @@ async def read_body(
     if headers.length > max_bytes and headers.waits:
         # The client waits for a go-ahead; without one it sends nothing, so the connection ends.
         raise _too_large(max_bytes, {"Connection": "close"})
+    if whole and headers.length <= max_bytes:
+        # It is there: nothing to wait for, and no timer to set.
+        message = await request.receive()
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            grow(len(message["body"]))
+            return bytes(message["body"])
+        raise ProblemError(422, "the connection was closed before the body was complete")
     chunks: list[bytes] = []
     total, more = 0, True
     # What is declared to be too large is dropped as it comes.

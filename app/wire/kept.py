@@ -55,6 +55,8 @@ def split_kept(rows: Any, served: ServedModel, keep: Sequence[str]) -> tuple[Any
     Raises:
         ProblemError: 422 a table without a column that is named.
     """
+    if not keep and isinstance(rows, list) and not any(ID in row for row in rows if type(row) is dict):
+        return rows, {}
     names, known = kept_names(served, keep), frozenset(served.model.features.names)
     if isinstance(rows, dict):
         absent = next((name for name in keep if name not in rows), None)

@@ -164,6 +164,10 @@ def _column(values: Any) -> Any:
     return array if array.ndim == 1 else None
 
 
+#: Types whose values NumPy turns into the same numbers as ``encode_cell`` does; of None it makes NaN.
+_PLAIN_BOOLEANS, _PLAIN_NUMBERS = frozenset({bool, type(None)}), frozenset({int, float, type(None)})
+
+
 def _fill_plain(feature: Feature, values: Any, out: FloatArray) -> bool:
     """Fill plain numbers or plain texts quickly; False where cells need a look one by one."""
     if isinstance(values, np.ndarray) and values.dtype.kind in "iuf":
@@ -172,7 +176,10 @@ def _fill_plain(feature: Feature, values: Any, out: FloatArray) -> bool:
         out[:] = values
         return not np.isinf(out).any()
     types = set(map(type, values))
-    if feature.kind == "numeric" and types <= {int, float}:
+    if feature.kind == "boolean" and types <= _PLAIN_BOOLEANS:
+        out[:] = values
+        return True
+    if feature.kind == "numeric" and types <= _PLAIN_NUMBERS:
         try:
             out[:] = values
         except OverflowError:

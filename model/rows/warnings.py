@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -50,6 +50,8 @@ class RowWarnings:
 
     def __getitem__(self, rows: slice) -> RowWarnings:
         start, stop, _ = rows.indices(self.count)
+        if not len(self):
+            return self if stop - start == self.count else replace(self, count=max(0, stop - start))
         first, last = np.searchsorted(self.rows, (start, stop))
         some = slice(int(first), int(last))
         numbers, *others = (part[some] for part in self._parts)
@@ -85,6 +87,8 @@ class RowWarnings:
     def lists(self) -> list[list[dict[str, Any]]]:
         """Return a list of warnings for every row, each with its kind, its feature, how far, and a message."""
         lists: list[list[dict[str, Any]]] = [[] for _ in range(self.count)]
+        if not len(self):
+            return lists
         for row, kind, position, by in self._each():
             entry: dict[str, Any] = {"kind": KINDS[kind]}
             if position != ROW:
@@ -178,6 +182,18 @@ class RowChecks:
 
     def none(self, count: int) -> RowWarnings:
         """Return no warnings, of so many rows."""
+        if (known := self._nones.get(count)) is not None:
+            return known
+        none = self._none(count)
+        if count <= BLOCK_ROWS:
+            self._nones[count] = none
+        return none
+
+    @cached_property
+    def _nones(self) -> dict[int, RowWarnings]:
+        return {}
+
+    def _none(self, count: int) -> RowWarnings:
         empty = np.empty(0, np.int64)
         return RowWarnings(self.features, count, empty, empty, empty, np.empty(0))
 

@@ -23,7 +23,10 @@ MOSTLY_MISSING = 0.5
 ROWS_PER_CATEGORY = 10
 #: With fewer categories the rare ones are merged and nobody minds.
 MANY_CATEGORIES = 50
-#: A class rarer than this makes accuracy a poor measure: always saying the other is 95% right.
+#: Classes of few rows that are named one by one.
+NAMED_CLASSES = 3
+#: A class rarer than this (or, of many, than half its equal share) makes accuracy a poor measure: always saying the
+#: other is 95% right.
 RARE_CLASS = 0.05
 #: Rows of a class below which nothing can be learnt of it, nor measured.
 FEW_ROWS = 20
@@ -143,14 +146,24 @@ def _column_notes(name: str, column: pd.Series, sample: pd.Series | None) -> Ite
 
 
 def _class_notes(target: Target) -> Iterator[str]:
+    """Name classes of few rows, all in one note where there are many such."""
     if not target.classes:
         return
     rows = len(target.values)
     counts = np.bincount(target.values.astype(int), minlength=len(target.classes))
+    few = [(label, int(count)) for label, count in zip(target.classes, counts, strict=True) if count < FEW_ROWS]
+    if len(few) > NAMED_CLASSES:
+        shown = ", ".join(f"{label!r} ({count})" for label, count in few[:NAMED_CLASSES])
+        yield (
+            f"{len(few)} classes have fewer than {FEW_ROWS} rows, such as {shown}: too few to learn much from; merge "
+            "them with others, or collect more"
+        )
+        return
+    for label, count in few:
+        yield f"class {label!r} has {count} rows: too few to learn from; merge it with another, or collect more"
     for label, count in zip(target.classes, counts, strict=True):
-        if count < FEW_ROWS:
-            yield f"class {label!r} has {count} rows: too few to learn from; merge it with another, or collect more"
-        elif count < RARE_CLASS * rows:
+        # Of many classes each is rare.
+        if FEW_ROWS <= count < min(RARE_CLASS, 0.5 / len(target.classes)) * rows:
             yield (
                 f"class {label!r} is rare ({count / rows:.1%} of the rows): judge by log_loss and auc, not by "
                 "accuracy; --class-weight balanced if missing it costs more than a false alarm"

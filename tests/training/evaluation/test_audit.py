@@ -107,6 +107,12 @@ def test_rare_classes_are_reported():
     ]
 
 
+def test_many_classes_of_few_rows_are_one_note():
+    labels = [f"c{i:02}" for i in range(60)]
+    (note,) = notes_on(sound(600).assign(y=labels * 10))
+    assert note.startswith("60 classes have fewer than 20 rows, such as 'c00' (10), 'c01' (10), 'c02' (10): too few")
+
+
 def test_a_million_rows_are_looked_at_in_seconds():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.normal(size=(1_000_000, 10)), columns=list("abcdefghij"))
