@@ -81,6 +81,8 @@ def good_requests(name: str, card: Mapping[str, Any]) -> list[Request]:
         (f"/v1/models/{name}:explain", {"instances": rows, "method": "integrated", "reference": [row]}),
         (f"/v2/models/{name}/infer", {"id": "7", **tensors(row)}),
         ("/v2/repository/index", {"ready": True}),
+        ("/outcomes", {"model": name, "instances": rows[:1], "outcomes": [label if card["classes"] else 1]}),
+        ("/outcomes", {"model": name, "outcomes": [{"request_id": "x", "row": 0, "outcome": 1}]}),
         ("/invocations", {"dataframe_split": {"columns": features, "data": [list(row.values())] * 2}}),
         ("/invocations", {"dataframe_records": rows[:2]}),
         ("/invocations", {"inputs": {key: [value] * 2 for key, value in row.items()}}),

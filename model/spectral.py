@@ -292,7 +292,7 @@ class SpectralModel(Predictor):
 
     @cached_property
     def typicality(self) -> Typicality | None:
-        """Return what judges how plausible a changed row is; None in checkpoints written before 0.3."""
+        """Return what judges how plausible a changed row is; None where the checkpoint keeps nothing for it."""
         return read_typicality(self.features, self.card.get("typicality"))
 
     def counterfactuals(
@@ -328,7 +328,7 @@ class SpectralModel(Predictor):
 
         Raises:
             InvalidRowsError: rows that are not rows of this model.
-            ValueError: an unknown feature, a rule that is none, or a wanted prediction that is none.
+            ValueError: an unknown feature, or a bad rule or wanted prediction.
         """
         if max_features not in range(1, MOST_FEATURES + 1):
             raise ValueError(f"max_features must be 1 to {MOST_FEATURES}; got {max_features!r}")

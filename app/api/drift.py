@@ -15,6 +15,7 @@ from eigenserve.app.problems import ProblemError, invalid
 from eigenserve.app.wire.answers import json_response
 from eigenserve.app.wire.bodies import parse_json
 from eigenserve.app.wire.envelope import check_envelope
+from eigenserve.app.wire.json_rows import check_parsed_size, parse_large
 from eigenserve.app.wire.requests import Asked
 from eigenserve.app.wire.schemas.drift import (
     DriftResponse,
@@ -111,7 +112,8 @@ class PromoteCall(Call):
 
     async def respond(self, body: bytes) -> Response:
         """Promote the version, and wait until all workers have followed."""
-        promotion, name = check_envelope(parse_json(body), PromoteRequest), self.request.path_params["name"]
+        promotion = await self.sized(body, lambda: check_envelope(parse_large(body), PromoteRequest))
+        name = self.request.path_params["name"]
         served = await self.service.store.promote(name, promotion.version)
         return json_response({"model": name, "version": str(served.version)})
 
@@ -124,6 +126,7 @@ class OutcomesCall(Call):
         return await self.sized(body, lambda: self._settle(self._request(body)))
 
     def _request(self, body: bytes) -> OutcomesRequest:
+        check_parsed_size(body)
         return check_envelope(parse_json(body), OutcomesRequest)
 
     def _settle(self, request: OutcomesRequest) -> Response:
@@ -152,5 +155,5 @@ class OutcomesCall(Call):
             labels = AccuracySums(served.model).labels(request.outcomes)
         except ValueError as error:
             raise invalid(("outcomes",), str(error)) from None
-        self.service.drift.add_outcomes(served, served.model.scores(asked.columns(self.check)), labels)
+        self.service.drift.add_outcomes(served, served.model.scores(self.columns(asked)), labels)
         return json_response({"counted": len(rows), "forwarded": 0, "unknown": 0})

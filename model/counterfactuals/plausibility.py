@@ -27,7 +27,7 @@ class Typicality:
 
     Attributes:
         features: of the model.
-        mean: (K,), of the coordinates of the K numbers that are no cycles.
+        mean: (K,), of the coordinates of the K numbers that are not cycles of dates.
         precision: (K, K), the inverse of their covariance.
         rarity: by position, (codes,).
         quantiles: of the training rows' unusualness, ascending.

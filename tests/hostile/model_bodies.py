@@ -67,6 +67,16 @@ def wide_attacks() -> Iterator[Attack]:
     yield Attack("wide, csv of one column", "/predict?model=wide", b"f0\n" + b"1\n" * 100_000, CSV)
 
 
+def drift_attacks() -> Iterator[Attack]:
+    """Outcomes and promotions of more than there can be."""
+    for unit in ("{},", "0,", '{"request_id":"x","outcome":1},'):
+        yield Attack(f"outcomes of {unit}", "/outcomes", *gzipped(filled(unit, '{"outcomes": [')))
+    start = '{"model": "price", "outcomes": [1], "instances": ['
+    yield Attack("outcomes of many rows", "/outcomes", *gzipped(filled("{},", start)))
+    yield one("outcomes of as many as allowed", "/outcomes", [{}] * 100_000, outcomes=[1] * 100_000)
+    yield Attack("promote by a long body", "/models/price/promote", *gzipped(filled("{},", '{"version": [')))
+
+
 def one(name: str, path: str, rows: Any = (ROW,), **keys: Any) -> Attack:
     """A request for the model price."""
     document = {"model": "price", "instances": rows, **keys}
@@ -86,4 +96,4 @@ def gzipped(body: bytes) -> tuple[bytes, str, dict[str, str]]:
     return packed(body), JSON, {"Content-Encoding": "gzip"}
 
 
-MODEL_GROUPS = {"explanations": explanation_attacks, "wide": wide_attacks}
+MODEL_GROUPS = {"drift": drift_attacks, "explanations": explanation_attacks, "wide": wide_attacks}
