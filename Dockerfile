@@ -74,10 +74,11 @@ RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sb
     && mkdir /models && chown 10001:10001 /models
 COPY --from=tini /usr/bin/tini-static /usr/local/bin/tini
 # The modes are set, as those of a checkout depend on the umask of whoever made it.
-COPY --chmod=755 deploy/container/entrypoint.sh /usr/local/bin/eigenserve
+# Found before the environment's program of the same name, which knows nothing of the kernels that are compiled here.
+COPY --chmod=755 deploy/container/entrypoint.sh /opt/eigenserve/bin/eigenserve
 COPY --chmod=755 deploy/container/healthcheck.py /opt/eigenserve/
 COPY --from=kernels /opt/kernels /opt/kernels
-ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp \
+ENV PATH=/opt/eigenserve/bin:/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp \
     EIGENSERVE_STORE=/models EIGENSERVE_HOST=0.0.0.0
 ARG VERSION=0.1.0
 ARG REVISION=unknown

@@ -166,3 +166,13 @@ def test_the_health_check_asks_the_port_that_the_server_takes(server, count: int
     taken = {"port": environment.get("EIGENSERVE_PORT", "")} | platform_settings(environment)
     assert taken["port"] == str(server.server_port)
     assert check_health(**environment).returncode == 0
+
+
+def test_in_the_images_the_entry_point_comes_before_the_program_that_the_package_installs():
+    lines = (ENTRYPOINT.parents[2] / "Dockerfile").read_text().splitlines()
+    (copied,) = (line.split()[-1] for line in lines if line.startswith("COPY") and "entrypoint.sh" in line)
+    base = lines[lines.index("FROM ${PYTHON} AS base") :]
+    path = next(line.split("PATH=")[1].split()[0] for line in base if line.startswith("ENV PATH="))
+    folder, _, name = copied.rpartition("/")
+    assert name == "eigenserve"
+    assert path.split(":").index(folder) < path.split(":").index("/opt/venv/bin")
