@@ -8,7 +8,7 @@ STORE  ?= $(or $(EIGENSERVE_STORE),models)
 KSERVE := kserve==0.21.0
 BIOME  := @biomejs/biome@2.6.8
 
-.PHONY: serve train-demo test test-peers lint lint-page format check bench bench-accuracy lock sbom compose-test clean
+.PHONY: serve train-demo test test-peers lint lint-page format check bench bench-accuracy bench-explanations lock sbom compose-test clean
 
 # A stamp file per installed set: a second run installs nothing.
 $(VENV)/.serve: pyproject.toml
@@ -69,6 +69,12 @@ bench: $(VENV)/.dev
 bench-accuracy: $(VENV)/.dev
 	$(BIN)/pip install -q -r benchmarks/requirements-accuracy.txt
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks.accuracy --out build/accuracy.json
+
+# Attributions of several tables by our methods, TreeSHAP, KernelSHAP and LIME; TABLES=FOLDER adds a folder's tables.
+bench-explanations: $(VENV)/.dev
+	$(BIN)/pip install -q -r benchmarks/requirements-explanations.txt
+	$(BIN)/python -m benchmarks.explanations
+	$(BIN)/python -m benchmarks.explanation_quality $(if $(TABLES),--tables $(TABLES))
 
 # The pinned and hashed dependencies that the images install. `UPGRADE=--upgrade` takes the newest there are. CPU builds of
 # PyTorch come from an index of their own, which TORCH_INDEX must name (see pytorch.org) to lock them for all Pythons.

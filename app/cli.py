@@ -80,6 +80,7 @@ def _run_serve(parsed: argparse.Namespace) -> None:
 
     from eigenserve.app.keys.file import read_keys
     from eigenserve.app.observability.logs import configure_logging
+    from eigenserve.app.observability.records import check_records
 
     try:
         settings = _settings(parsed)
@@ -87,6 +88,7 @@ def _run_serve(parsed: argparse.Namespace) -> None:
         raise UserError("; ".join(f"{_origin(e['loc'], parsed)}: {e['msg']}" for e in error.errors())) from error
     if settings.keys_file is not None:
         read_keys(settings.keys_file)  # a mistake in it is reported now, in one line
+    check_records(settings)
     try:
         listener = _bind(settings)
     except OSError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "EIGENSERVE_"
@@ -144,6 +145,28 @@ class Settings(BaseSettings):
     )
     jwt_audience: str | None = Field(default=None, description="audience that tokens must be made for")
     jwt_issuer: str | None = Field(default=None, description="issuer that tokens must come from")
+    records: str = Field(
+        default="",
+        description="where every answered row is recorded: a folder or an fsspec URL for Parquet parts, and/or an "
+        "http(s) URL that receives CloudEvents, separated by a comma ([records](records.md))",
+    )
+    records_key: Path | None = Field(
+        default=None, description="file of an Ed25519 private key (PEM) that signs the records"
+    )
+    records_sample: Annotated[Mapping[str, float], NoDecode] = Field(
+        default_factory=dict,
+        validate_default=True,
+        description="shares of the requests that are recorded, by route: `/predict=0.1,/explain=1`; all of others",
+    )
+    records_buffer_rows: int = Field(
+        default=200_000, ge=1, description="rows that may wait to be recorded, per worker and place"
+    )
+    records_when_full: Literal["drop", "refuse"] = Field(
+        default="drop",
+        description="where more would have to wait: `drop` rows and count them, or `refuse` requests with 503",
+    )
+    records_part_rows: int = Field(default=50_000, ge=1, description="rows after which a part is written")
+    records_part_s: float = Field(default=10.0, gt=0, description="seconds after which a part with fewer is written")
     shadow: str | None = Field(
         default=None,
         pattern=f"^{VERSION}$",
@@ -214,6 +237,41 @@ class Settings(BaseSettings):
             raise ValueError(f"{PREFIX}JWT_JWKS_URL needs the package PyJWT: pip install 'eigenserve[jwt]'")
         return self
 
+    @field_validator("records_key")
+    @classmethod
+    def _is_key(cls, value: Path | None) -> Path | None:
+        if value is not None and find_spec("cryptography") is None:
+            raise ValueError("needs the package cryptography: pip install 'eigenserve[records]'")
+        if value is not None and not value.is_file():
+            raise ValueError(f"must be a file; got {value}")
+        return value
+
+    @field_validator("records")
+    @classmethod
+    def _can_record(cls, value: str) -> str:
+        if value and find_spec("pyarrow") is None:
+            raise ValueError("needs the package pyarrow: pip install 'eigenserve[records]'")
+        return value
+
+    @field_validator("records_sample", mode="before")
+    @classmethod
+    def _shares(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        shares = {}
+        for part in value.split(","):
+            route, mark, share = part.strip().rpartition("=")
+            if part.strip():
+                try:
+                    shares[route] = float(share)
+                except ValueError:
+                    shares[route] = -1.0
+                if not mark or not 0.0 <= shares[route] <= 1.0:
+                    raise ValueError(
+                        f"must be ROUTE=SHARE with a share from 0 to 1, such as /predict=0.1; got {part!r}"
+                    )
+        return shares
+
     @field_validator("grpc_port")
     @classmethod
     def _has_grpc(cls, value: int | None) -> int | None:
@@ -248,7 +306,7 @@ def settings_table() -> str:
     lines = ["| Variable | Default | Meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = field.default
-        if isinstance(default, frozenset) or default in (None, ""):
+        if isinstance(default, frozenset) or default in (None, "", PydanticUndefined):
             shown = ""
         elif isinstance(default, bool):
             shown = f"`{str(default).lower()}`"

@@ -2,7 +2,14 @@
 
 import argparse
 
-from benchmarks import eigensolver, operators, scoring, service
+from benchmarks import costs, eigensolver, operators, scoring, service
+
+
+def run_cold_start(quick: bool) -> None:
+    """Import the benchmark when it is wanted: it needs what training needs."""
+    from benchmarks import cold_start
+
+    cold_start.run(quick=quick)
 
 
 def run_onnx(quick: bool) -> None:
@@ -35,6 +42,8 @@ def run_pytorch(quick: bool) -> None:
 
 BENCHMARKS = {
     "certificates": run_certificates,
+    "cold_start": run_cold_start,
+    "costs": costs.run,
     "eigensolver": eigensolver.run,
     "explanations": run_explanations,
     "onnx": run_onnx,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from benchmarks.timing import interleaved
-from eigenserve.torch import SpectralNeuron, eigvalsh_tridiagonal
+from eigenserve.torch import AdamSteps, SpectralNeuron, eigvalsh_tridiagonal
 
 ROWS, FEATURES, DIM = 12_800, 8, 15
 
@@ -102,27 +102,11 @@ def epoch(module: nn.Module, batch: int, *, fused: bool = True) -> Callable[[], 
 def compiled_epoch(batch: int, per_call: int) -> Callable[[], None]:
     """Return an epoch whose steps, gradient and Adam included, are compiled graphs of `per_call` batches each."""
     x, y = table()
-    neuron = SpectralNeuron(FEATURES, DIM)
-    matrices = neuron.matrices.detach().clone()
-    first, second, count = torch.zeros_like(matrices), torch.zeros_like(matrices), torch.zeros(())
-
-    @torch.compile(fullgraph=True)
-    def steps(many_rows: Tensor, many_targets: Tensor) -> None:
-        for rows, target in zip(many_rows.split(batch), many_targets.split(batch), strict=True):
-
-            def loss(values: Tensor, rows: Tensor = rows, target: Tensor = target) -> Tensor:
-                return mse_loss(torch.func.functional_call(neuron, {"matrices": values}, (rows,)), target)
-
-            slope = torch.func.grad(loss)(matrices)
-            count.add_(1)
-            first.lerp_(slope, 0.1)
-            second.lerp_(slope * slope, 0.001)
-            matrices.sub_(5e-3 * (first / (1 - 0.9**count)) / ((second / (1 - 0.999**count)).sqrt() + 1e-8))
+    steps = AdamSteps(SpectralNeuron(FEATURES, DIM), mse_loss, batch=batch, lr=5e-3)
 
     def run() -> None:
-        with torch.inference_mode():  # autograd's own dispatch of every operator is left out
-            for rows, target in zip(x.split(batch * per_call), y.split(batch * per_call), strict=True):
-                steps(rows, target)
+        for rows, target in zip(x.split(batch * per_call), y.split(batch * per_call), strict=True):
+            steps(rows, target)
 
     return run
 

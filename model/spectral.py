@@ -41,13 +41,15 @@ from eigenserve.model.explanations.response_curves import (
     response_curves,
     response_surface,
 )
+from eigenserve.model.explanations.tables import MOST_TERMS, html_table
 from eigenserve.model.predictor import ClassLabel, Predictor
 from eigenserve.model.reasons import RowReasons, Side, find_reasons, read_wording
 from eigenserve.model.rows.baseline import background_columns, baseline_columns
+from eigenserve.model.rows.cells import iso_time
 from eigenserve.model.rows.warnings import RowChecks, RowWarnings, read_kinds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SpectralModel(Predictor):
     """Predict by a trained tridiagonal spectral model, and explain every prediction.
 
@@ -56,6 +58,28 @@ class SpectralModel(Predictor):
     """
 
     card: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Write what it is in one line: its matrices have tens of thousands of numbers."""
+        named = " ".join(str(self.card[key]) for key in ("name", "version") if key in self.card)
+        pencil = self.ensemble.pencil
+        return (
+            f"<SpectralModel {named}{': ' if named else ''}{self.task} of {self.target!r} from "
+            f"{len(self.features.input_names)} features; {len(self.ensemble.member_weights)} members, dim {pencil.dim}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Show the features in a notebook, with what they may be."""
+        rows = []
+        for feature in self.features.features[: len(self.features.input_names)]:
+            span = f"{feature.low:.6g} to {feature.high:.6g}"
+            if feature.kind == "datetime":
+                span = f"{iso_time(feature.low)[:10]} to {iso_time(feature.high)[:10]}"
+            elif feature.num_codes:
+                span = ", ".join(feature.categories[:MOST_TERMS]) or "true, false"
+                span += f" and {more} more" if (more := len(feature.categories) - MOST_TERMS) > 0 else ""
+            rows.append((feature.name, feature.kind, span, "yes" if feature.missing else ""))
+        return html_table(("feature", "kind", "values in training", "may be missing"), rows, repr(self)[1:-1])
 
     @cached_property
     def interval_levels(self) -> tuple[float, ...]:
@@ -268,7 +292,7 @@ class SpectralModel(Predictor):
 
     @cached_property
     def typicality(self) -> Typicality | None:
-        """Return what judges how plausible a changed row is; None in checkpoints written before 0.3."""
+        """Return what judges how plausible a changed row is; None where the checkpoint keeps nothing for it."""
         return read_typicality(self.features, self.card.get("typicality"))
 
     def counterfactuals(
@@ -304,7 +328,7 @@ class SpectralModel(Predictor):
 
         Raises:
             InvalidRowsError: rows that are not rows of this model.
-            ValueError: an unknown feature, a rule that is none, or a wanted prediction that is none.
+            ValueError: an unknown feature, or a bad rule or wanted prediction.
         """
         if max_features not in range(1, MOST_FEATURES + 1):
             raise ValueError(f"max_features must be 1 to {MOST_FEATURES}; got {max_features!r}")

@@ -72,7 +72,7 @@ def test_a_cell_is_the_same_in_rows_frames_and_arrow(feature, text, expected):
 @pytest.mark.parametrize(("feature", "text", "expected"), CASES, ids=NAMES)
 def test_a_cell_is_the_same_in_the_services_csv(feature, text, expected):
     served = SimpleNamespace(model=SimpleNamespace(features=FeatureSpace((feature,))))
-    assert encoded(_read_csv(as_csv(feature, text).encode(), served, 10, lambda: None), feature) == expected
+    assert encoded(_read_csv(as_csv(feature, text).encode(), served, (), 10, lambda: None), feature) == expected
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".arrow"])

@@ -26,7 +26,7 @@ FLOORS = {
         "explanations counterfactuals",
         "certificates",
         "predictor operators",
-        "matrices autograd jax",
+        "matrices autograd",
         "eigensolvers rows",
         "kernels arrays",
     ),

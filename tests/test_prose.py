@@ -10,7 +10,8 @@ ROOT = Path(__file__).parents[1]
 MOST = 15
 #: "told" for given or inferred, "anew" for again, "beside" for next to; and a negated noun for a negated verb.
 EXCLUDED = re.compile(
-    r"\b(?:told|tells?|telling|anew|besides?)\b|\b(?:is|are|was|were|be) no\b(?! (?:longer|more than|such|one)\b)",
+    r"\b(?:told|tells?|telling|anew|besides?)\b"
+    r"|(?<!there )\b(?:is|are|was|were|be) no\b(?! (?:longer|more than|such|one)\b)",
     flags=re.IGNORECASE,
 )
 #: A docstring's first word is a verb: not an article, a question word, a number or a symbol.

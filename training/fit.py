@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.counterfactuals.plausibility import measure_typicality
+from eigenserve.model.counterfactuals.plausibility import example_row, measure_typicality
 from eigenserve.model.monitoring import CARD_KEY, make_sketch, sketch_document
 from eigenserve.model.rows.readings import Reading
 from eigenserve.model.spectral import SpectralModel
@@ -24,6 +24,7 @@ from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.target import Target
 from eigenserve.training.evaluation.audit import audit
 from eigenserve.training.evaluation.metrics import score_metrics
+from eigenserve.training.evaluation.seen_rows import smallest_hashes
 from eigenserve.training.planning.clock import Clock
 from eigenserve.training.planning.machine import this_machine
 from eigenserve.training.planning.phases import Phases
@@ -224,6 +225,7 @@ def _fit_rows(
     model = SpectralModel(goal.task, goal.name, space, ensemble, goal.classes, log_link=log_link)
     unseen = goal.rows(held)
     metrics = score_metrics(model, scores, unseen, weight[held], settings.deviance_power(goal.task))
+    typical = measure_typicality(space, columns)
     card: dict[str, Any] = {
         "metrics": {"out_of_fold": {"rows": metrics.rows, **metrics.values}},
         "training": {
@@ -236,7 +238,9 @@ def _fit_rows(
                 for g in gains
             ],
         },
-        "typicality": measure_typicality(space, columns).document(),
+        "typicality": typical.document(),
+        "example": example_row(space, columns, typical),
+        "training_rows": smallest_hashes(columns, goal.values),
         "libraries": releases(),
     }
     if goal.task == "regression":

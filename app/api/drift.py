@@ -68,7 +68,7 @@ async def drift(
 @router.post(
     "/outcomes",
     response_model=OutcomesResponse,
-    responses=problems(404, 413, 415, 422, 503),
+    responses=problems(404, 408, 413, 415, 422, 503, 504),
     openapi_extra=json_body(OutcomesRequest),
     summary="Give the outcomes of predictions",
     tags=["models"],
@@ -98,7 +98,7 @@ async def shadow(request: Request, name: str) -> Response:
 @router.post(
     "/models/{name}/promote",
     response_model=PromoteResponse,
-    responses=problems(403, 404, 413, 415, 422, 503),
+    responses=problems(403, 404, 408, 413, 415, 422, 503),
     openapi_extra=json_body(PromoteRequest),
     summary="Let a version answer by default",
     tags=["models"],

@@ -9,8 +9,9 @@ from eigenserve.app.registry import ModelRegistry, ServedModel
 from eigenserve.model.monitoring import CARD_KEY
 from eigenserve.model.rows.features import Feature, FeatureSpace
 
-#: Members of a checkpoint's card with a separate place in an answer; with the sketch, /models/NAME/drift compares.
-_PLACED = ("name", "version", "metrics", "strengths", CARD_KEY)
+#: Members of a checkpoint's card with a separate place in an answer, or for inside use; with the sketch,
+#: /models/NAME/drift compares.
+_PLACED = ("name", "version", "metrics", "strengths", "typicality", "training_rows", CARD_KEY)
 
 
 def model_summary(served: ServedModel, registry: ModelRegistry) -> dict[str, Any]:

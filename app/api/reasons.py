@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
+import orjson
 from fastapi import APIRouter, Request, Response
 
 from eigenserve.app.api.counterfactuals import counterfactual_entries
 from eigenserve.app.api.openapi import json_body, problems
 from eigenserve.app.engine.calls import Call
+from eigenserve.app.observability.records.answered import reasons_text
 from eigenserve.app.problems import invalid
 from eigenserve.app.wire.answers import finite, json_response
 from eigenserve.app.wire.envelope import check_envelope
@@ -50,7 +52,7 @@ class FindReasons(Call):
         self.count(asked, "reasons")
         model, columns = asked.served.model, self.columns(asked)
         warnings = self.checked(asked, model.checks.warnings(columns))
-        finite(asked.served, model.scores(columns), asked.loc)
+        scores = finite(asked.served, model.scores(columns), asked.loc)
         names = {*model.features.names, *model.groups}
         found = find_reasons(
             model,
@@ -65,8 +67,19 @@ class FindReasons(Call):
             typical=model.typicality,
             check=self.check,
         )
+        if self.service.recorder is not None:
+            texts = [reasons_text(row) for row in found]
+            self.record(asked, columns, scores, warnings, options=self._how(asked), reasons=texts)
         reference = TRAINING if asked.reference is None else asked.reference.name
         return reasons_answer(asked, reference, found, warnings)
+
+    def _how(self, asked: Asked) -> str:
+        """Write as JSON how reasons are found, so that it can be done again."""
+        how: dict[str, Any] = orjson.loads(asked.how or "{}")
+        how |= {"cutoff": self.asked.cutoff, "adverse": self.asked.adverse or "above", "n": self.asked.n or 4}
+        if asked.reference is not None and asked.reference.name in asked.served.model.references:
+            how["reference"] = asked.reference.name
+        return orjson.dumps(how).decode()
 
 
 @router.post(

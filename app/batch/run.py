@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from eigenserve.app.batch.errors import ScoreError
 from eigenserve.app.batch.folders import folder_beside
 from eigenserve.app.batch.local import Engine, score_here
-from eigenserve.app.batch.machine import arithmetic
 from eigenserve.app.batch.parts import Parts, is_csv
 from eigenserve.app.batch.places import Place, fingerprint, writing
 from eigenserve.app.batch.progress import ScoreProgress
 from eigenserve.app.batch.reading import TableFile
 from eigenserve.app.batch.scorer import OnError, Options, Scorer, serve
+from eigenserve.app.observability.machine import arithmetic
 from eigenserve.model.checkpoints.files import to_bytes
 from eigenserve.model.spectral import SpectralModel
 

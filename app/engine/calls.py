@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import nullcontext, suppress
 from typing import ClassVar, TypeVar
 
@@ -15,13 +16,16 @@ from eigenserve.app.engine.memory import Reservation
 from eigenserve.app.engine.queue import Job, Lane, Patience
 from eigenserve.app.engine.service import service_of
 from eigenserve.app.engine.small_requests import INLINE_BYTES
+from eigenserve.app.observability.records.answered import Answered
 from eigenserve.app.problems import MAX_FAULTS, ProblemError, invalid_all
 from eigenserve.app.registry import not_ready
 from eigenserve.app.request_state import client_of, state_of
 from eigenserve.app.wire.accept import accepted
 from eigenserve.app.wire.answers import Answer
 from eigenserve.app.wire.bodies import JSON, PIECE_BYTES, body_headers, check_media_type, inflate, read_body
+from eigenserve.app.wire.kept import ID
 from eigenserve.app.wire.requests import Asked, ComparisonError
+from eigenserve.model import Explanation
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.warnings import RowWarnings
 
@@ -63,6 +67,7 @@ class Call(ABC):
         self.check: Callable[[], None] = _go_on
         self.most_work = math.inf
         self._memory: Reservation | None = None
+        self._recorded: bool | None = None
         self.accepted = JSON
         if self.answer_types:
             accept = self.headers.accept
@@ -125,6 +130,8 @@ class Call(ABC):
                 body = await read_body(self.request, headers, most, timeout_s, grow)
         if not service.registry.ready:
             raise not_ready()
+        if service.recorder is not None:
+            service.recorder.admit()
         return await self._inflated(body) if headers.encoding == "gzip" else body
 
     async def _inflated(self, body: bytes) -> bytes:
@@ -228,6 +235,50 @@ class Call(ABC):
             raise invalid_all(faults, len(refused))
         self.service.metrics.warned(asked.served.name, warnings)
         return warnings
+
+    def record(
+        self,
+        asked: Asked,
+        columns: FloatArray,
+        scores: FloatArray,
+        warnings: RowWarnings,
+        start: int = 0,
+        explanation: Explanation | None = None,
+        options: str = "",
+        reasons: Sequence[str] | None = None,
+    ) -> None:
+        """Record rows from ``start`` on, if the service records and this request is drawn.
+
+        Raises:
+            ProblemError: 503 where they have no room, and what is not recorded is to be refused.
+        """
+        recorder = self.service.recorder
+        if recorder is None:
+            return
+        route = self.request.scope["route"].path
+        if self._recorded is None:
+            self._recorded = recorder.samples(route)
+        if not self._recorded:
+            return
+        ids = asked.kept.get(ID)
+        recorder.record(
+            Answered(
+                at=time.time(),
+                request_id=self.state.get("request_id", ""),
+                route=route,
+                key=self.state.get("key_name", ""),
+                served=asked.served,
+                first=start,
+                columns=columns,
+                scores=scores,
+                warnings=warnings,
+                ids=None if ids is None else ids[start : start + len(columns)],
+                interval=asked.interval,
+                explanation=explanation,
+                options=options,
+                reasons=reasons,
+            )
+        )
 
     async def _run(self, lane: Lane, job: Job, work: Callable[[], T]) -> T:
         def within_time(patience: Patience) -> T:

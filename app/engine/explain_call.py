@@ -74,6 +74,7 @@ class ExplainCall(Call):
                 self.memory.resize(received + parts_bytes)
 
         groups = model.groups if asked.groups is None else asked.groups
+        how = "" if self.service.recorder is None else asked.how
         step = PART_ROWS if asked.method in QUICK else len(columns)
         for start in range(0, len(columns), step):
             self.check()
@@ -91,7 +92,9 @@ class ExplainCall(Call):
             if len(columns) > step or received or parts_bytes > COUNTED_BYTES:
                 # Before it is written: an answer that has no room need not be made.
                 self.memory.resize(received + parts_bytes + len(columns) * asked.served.explanation_bytes)
-            yield Part(explanation, more, warnings[rows].joined(unstable), rows)
+            found = warnings[rows].joined(unstable)
+            self.record(asked, part, explanation.scores, found, start, explanation, how)
+            yield Part(explanation, more, found, rows)
 
 
 def _is_cheap(asked: Asked) -> bool:

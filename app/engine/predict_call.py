@@ -58,9 +58,10 @@ class PredictCall(Call):
 
     def _write(self, asked: Asked, scored: Scored) -> Response:
         self.count(asked, "predict")
+        self.checked(asked, scored.warnings)
         self.service.drift.note(asked.served, scored.columns, scored.scores)
         self.service.shadow.note(asked.served, scored.columns)
-        self.checked(asked, scored.warnings)
+        self.record(asked, scored.columns, scored.scores, scored.warnings)
         response = self.write(asked, scored)
         self.service.drift.outcomes.note(self.state.get("request_id"), asked.served, scored.scores)
         if isinstance(response, Answer):

@@ -17,6 +17,8 @@ from eigenserve.app.observability.drift import DriftMonitor
 from eigenserve.app.observability.drift.exposition import DriftCollector
 from eigenserve.app.observability.drift.shadow import Shadow
 from eigenserve.app.observability.metrics import Metrics
+from eigenserve.app.observability.records import open_recorder
+from eigenserve.app.observability.records.recorder import Recorder
 from eigenserve.app.registry import ModelRegistry, ServedModel, StoreWatch
 from eigenserve.app.registry.routing import read_routing
 from eigenserve.app.settings import Settings
@@ -48,6 +50,7 @@ class Service:
         shadow: what compares a version that runs along.
         onnx_files: models as ONNX files.
         store: what loads and watches the models.
+        recorder: what records decisions, once the service has started; None for nobody.
         load_first: whether the server waits for the models before it takes connections.
         draining: no new work is wanted.
     """
@@ -76,6 +79,7 @@ class Service:
         self.memory = MemoryBudget(settings.max_memory_bytes)
         self.onnx_files = OnnxFiles(settings.deadline_s)
         self.store = StoreWatch(self.registry, settings.watch_interval_s, collect_less_garbage)
+        self.recorder: Recorder | None = None
         self.load_first = False
         self.draining = False
 
@@ -93,6 +97,7 @@ class Service:
     async def start(self) -> None:
         """Begin to load the models, and then to watch the store."""
         set_num_threads(self.settings.threads or max(1, num_threads() // self.settings.workers))
+        self.recorder = open_recorder(self.settings, self.metrics.records_dropped.inc)
         await self.store.start(wait=self.load_first)
         self._tasks = [asyncio.create_task(self._trim()), asyncio.create_task(self._watch_drift())]
 
@@ -103,6 +108,8 @@ class Service:
         await self.store.stop()
         self.engine.close()
         self.onnx_files.close()
+        if self.recorder is not None:
+            await asyncio.to_thread(self.recorder.close, self.settings.drain_timeout_s)
 
     async def _trim(self) -> None:
         trimmer = Trimmer()

@@ -38,6 +38,9 @@ class Metrics:
         self.warnings = Counter(
             "eigenserve_warnings", "Rows answered with a warning", ("model", "kind"), registry=registry
         )
+        self.records_dropped = Counter(
+            "eigenserve_records_dropped", "Rows answered and not recorded: there was no room", registry=registry
+        )
         self.batch_rows = Histogram(
             "eigenserve_batch_rows",
             "Rows solved together on the event loop",

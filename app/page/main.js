@@ -7,8 +7,9 @@ import { get, hasKey, Lane, ReportedError } from "./client/client.js";
 import { CounterfactualPanel } from "./panels/counterfactuals.js";
 import { curlCommand } from "./client/curl.js";
 import { CurvesPanel } from "./panels/curves.js";
+import { DecisionPanel } from "./panels/decision.js";
 import { byId, make, say } from "./dom.js";
-import { RowForm, typicalRow } from "./form/form.js";
+import { RowForm, firstRow, typicalRow } from "./form/form.js";
 import { InteractionsPanel } from "./panels/interactions.js";
 import { askForKey } from "./client/key.js";
 import { linkedRow, readLink, writeLink } from "./client/link.js";
@@ -34,10 +35,11 @@ const prediction = new PredictionPanel((label) => choose({ target: label === sta
 const waterfall = new Waterfall();
 const certificate = new CertificatePanel(() => ask(true));
 const counterfactuals = new CounterfactualPanel((changes) => takeRow(changes, null, true), lane);
+const decision = new DecisionPanel(lane);
 const curves = new CurvesPanel((name, value, resting) => takeRow({ [name]: value }, null, resting));
 const interactions = new InteractionsPanel();
 const drawn = [curves, certificate, new ChainPanel()];
-const panels = [prediction, waterfall, ...drawn, counterfactuals, interactions];
+const panels = [prediction, waterfall, ...drawn, decision, counterfactuals, interactions];
 const PARTS = ["certificate", "stability", "eigenvector", "curves"];
 /** Shapley interactions cost a thousand predictions: they are asked for once the row rests. */
 const COSTLY = ["interactions"];
@@ -47,6 +49,7 @@ const quick = lane(async (question, signal) => {
   prediction.show(explanation, question.target);
   if (question.method === USUAL_METHOD) showWhy(explanation, question);
   counterfactuals.follow(question, explanation.prediction);
+  decision.follow(question);
   if (question.resting) say(byId("spoken"), `${prediction.spoken()} ${waterfall.spoken()}`);
 });
 const byMethod = lane(async (question, signal) => {
@@ -154,7 +157,7 @@ async function open(name, version, linked = null, notice = "") {
     if (notice) faults.set("link", notice);
     for (const lane of lanes) lane.drop();
     const method = METHODS.includes(linked?.method) ? linked.method : state.method;
-    const row = { ...typicalRow(card.features), ...linkedRow(linked?.texts ?? {}, card.features) };
+    const row = { ...firstRow(card), ...linkedRow(linked?.texts ?? {}, card.features) };
     Object.assign(state, { card, row, target: readTarget(card, linked) });
     form.build(card.features);
     form.show(row);

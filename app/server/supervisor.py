@@ -184,7 +184,9 @@ class _Supervisor:
         processes = [worker.process for worker in self.workers if worker.process is not None]
         for process in processes:
             process.terminate()
-        ends = time.monotonic() + self.settings.drain_timeout_s + END_GRACE_S
+        # What was answered last is recorded when no request is left.
+        stages = 2 if self.settings.records else 1
+        ends = time.monotonic() + stages * self.settings.drain_timeout_s + END_GRACE_S
         for process in processes:
             process.join(max(0.0, ends - time.monotonic()))
             if process.is_alive():

@@ -1,4 +1,4 @@
-"""Check what a body has besides its rows against the schema that documents it."""
+"""Check what a body has apart from its rows against the schema that documents it."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import orjson
 
 from eigenserve.app.problems import MAX_FAULTS, ProblemError, invalid, invalid_all
 from eigenserve.app.registry import ModelRegistry, ServedModel
@@ -75,6 +76,17 @@ class Asked:
     def count(self) -> int:
         """Count the rows."""
         return len(next(iter(self.rows.values()))) if isinstance(self.rows, dict) else len(self.rows)
+
+    @property
+    def how(self) -> str:
+        """Write as JSON how rows are explained, so that it can be done again."""
+        options: dict[str, Any] = {"target": self.target, "groups": self.groups}
+        if self.reference is not None and self.reference.name not in self.served.model.references:
+            options["shares"] = self.reference.shares.tolist()
+        if self.baseline is not None:
+            options["baseline"] = self.baseline.tolist()  # NaN is written as null
+        given = {name: value for name, value in options.items() if value is not None}
+        return orjson.dumps(given, option=orjson.OPT_NON_STR_KEYS).decode() if given else ""
 
     @property
     def baselines(self) -> int:

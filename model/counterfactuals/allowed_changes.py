@@ -130,20 +130,20 @@ class Steps:
 
     def moves(self, row: FloatArray) -> dict[int, Moves]:
         """Return the other values of a row's features that take only some, by position."""
-        found: dict[int, Moves] = {}
+        listed: dict[int, Moves] = {}
         for i in sorted(self.used):
             if np.isnan(row[i]):
                 continue
             if self.predictor.features.features[i].num_codes:
-                found[i] = self.codes(i, row)
+                listed[i] = self.codes(i, row)
             elif i in self.predictor.features.tied:
-                found[i] = self._days(i, row)
+                listed[i] = self._days(i, row)
             else:
                 allowed = self.grid(i)
                 if len(allowed) or self._listed(i):
                     away = self._away(i, allowed, row[i])
-                    found[i] = _nearest_first((i,), allowed[:, None], away, allowed != row[i])
-        return found
+                    listed[i] = _nearest_first((i,), allowed[:, None], away, allowed != row[i])
+        return listed
 
     def codes(self, index: int, row: FloatArray) -> Moves:
         """Return the other codes of a row's category or boolean."""
@@ -180,8 +180,8 @@ class Steps:
         columns[:, index] += count
         columns[:, cycles] = np.nan
         space.fill_cycles(columns)
-        own = len(count) // 2
-        if not np.allclose(columns[own, cycles], row[cycles], rtol=0.0, atol=1e-4):
+        middle = len(count) // 2
+        if not np.allclose(columns[middle, cycles], row[cycles], rtol=0.0, atol=1e-4):
             count = count[:0]
             columns = columns[:0]
         possible = (count != 0.0) & (columns[:, index] >= feature.low) & (columns[:, index] <= feature.high)

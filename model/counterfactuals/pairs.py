@@ -17,11 +17,13 @@ from eigenserve.model.rows.cells import SECONDS_PER_DAY
 
 #: Of more numbers than these, those are paired that come nearest to the goal alone.
 PAIRED_NUMBERS = 10
-#: Numbers with more values than these within the limit are searched together with others as if they were not listed,
-#: and with more than ``LISTED`` are not listed in pairs at all; dates are tried on so many of the nearest days.
+#: Numbers with more values than these within the limit are searched together with others as if they were not listed;
+#: dates are tried on so many of the nearest days.
 LINES, LISTED = 16, 64
-#: Pairs of values that are tried at once, the nearest first; no more are tried once so many pairs of features reach.
-_BLOCK, _ENOUGH = 4096, 10
+#: All values of a pair are tried if there are at most so many, within squares of the limit; a fifth of a second.
+COMBINATIONS = 2**17
+#: Pairs of values that are tried at once, the nearest first.
+_BLOCK = 4096
 
 
 def nearest_changes_of_two(steps: Steps, goal: Goal, row: FloatArray, limit: float) -> list[Change]:
@@ -35,7 +37,7 @@ def nearest_changes_of_two(steps: Steps, goal: Goal, row: FloatArray, limit: flo
         if i in tied:
             near = Moves(near.positions, near.values[:LISTED], near.distance[:LISTED])
         count = len(near.distance)
-        if 0 < count <= LISTED or num_codes[i]:
+        if count:
             moves[i] = near
         if count > LINES and not num_codes[i] and i not in tied:
             numbers.append(i)
@@ -46,7 +48,7 @@ def nearest_changes_of_two(steps: Steps, goal: Goal, row: FloatArray, limit: flo
                 with_values(row, near.positions, near.values), near.distance.tolist(), strict=True
             ):
                 lines += [(changed, b, limit - away) for b in numbers]
-    found = _listed_pairs(steps, goal, row, moves, limit)
+    changes = _listed_pairs(steps, goal, row, moves, limit)
     if lines:
         columns, moving, within = zip(*lines, strict=True)
         several = Lines(np.stack(columns), np.array(moving), np.array(within))
@@ -55,20 +57,22 @@ def nearest_changes_of_two(steps: Steps, goal: Goal, row: FloatArray, limit: flo
             if np.isfinite(far):
                 one = possible_change(steps, goal, changed, b, float(place))
                 if one is not None:
-                    found.append(Change(one, distance_of(steps, row, one)))
+                    changes.append(Change(one, distance_of(steps, row, one)))
     pairs = list(combinations(_promising(steps, goal, row, numbers), 2))
     places, distance = nearest_pairs(steps, goal, row, pairs, np.full(len(pairs), limit))
     for pair, place, far in zip(pairs, places, distance.tolist(), strict=True):
         if np.isfinite(far):
             values = np.concatenate([steps.value(i, place[[k]]) for k, i in enumerate(pair)])
-            found += _whole_pair(steps, goal, row, with_values(row, pair, values[None])[0], pair)
-    return found
+            changes += _whole_pair(steps, goal, row, with_values(row, pair, values[None])[0], pair)
+    return changes
 
 
 def _listed_pairs(steps: Steps, goal: Goal, row: FloatArray, moves: Mapping[int, Moves], limit: float) -> list[Change]:
-    """Return the nearest changes of two features that take few values: of ``_ENOUGH`` pairs, the nearest first."""
+    """Return the nearest change of each two features that take few values."""
     parts = []
     for a, b in combinations(moves, 2):
+        if len(moves[a].distance) * len(moves[b].distance) > COMBINATIONS:
+            continue
         total = moves[a].distance[:, None] + moves[b].distance
         one, two = np.nonzero(total < limit)
         parts.append((np.full(len(one), a), np.full(len(one), b), one, two, total[one, two]))
@@ -76,9 +80,10 @@ def _listed_pairs(steps: Steps, goal: Goal, row: FloatArray, moves: Mapping[int,
         return []
     first, second, one, two, away = (np.concatenate(part) for part in zip(*parts, strict=True))
     order = np.argsort(away, kind="stable")
-    found: dict[tuple[int, int], tuple[Change, float]] = {}
-    for start in range(0, len(order), _BLOCK):
-        block = order[start : start + _BLOCK]
+    changes: dict[tuple[int, int], tuple[Change, float]] = {}
+    done: set[tuple[int, int]] = set()
+    while len(order):
+        block, order = order[:_BLOCK], order[_BLOCK:]
         changed = np.tile(row, (len(block), 1))
         for which, choice in ((first, one), (second, two)):
             for i in np.unique(which[block]):
@@ -87,12 +92,13 @@ def _listed_pairs(steps: Steps, goal: Goal, row: FloatArray, moves: Mapping[int,
         margins, good = judged(steps, goal, changed)
         for k in np.flatnonzero(good).tolist():
             pair, distance = (int(first[block[k]]), int(second[block[k]])), float(away[block[k]])
-            best = found.get(pair)
+            best = changes.get(pair)
             if best is None or (distance == best[0].distance and margins[k] > best[1]):
-                found[pair] = Change(changed[k], distance), float(margins[k])
-        if len(found) >= _ENOUGH:
-            break
-    return [change for change, _ in found.values()]
+                changes[pair] = Change(changed[k], distance), float(margins[k])
+        for a, b in {pair for pair in changes if pair not in done}:
+            order = order[(first[order] != a) | (second[order] != b)]
+            done.add((a, b))
+    return [change for change, _ in changes.values()]
 
 
 def _promising(steps: Steps, goal: Goal, row: FloatArray, numbers: list[int]) -> list[int]:
@@ -128,10 +134,10 @@ def _whole_pair(steps: Steps, goal: Goal, row: FloatArray, changed: FloatArray, 
         return []
     lines = Lines(columns, np.full(len(columns), other), np.full(len(columns), np.inf))
     places, distance = nearest_roots(steps, goal, lines)
-    found = []
+    changes = []
     for one, place, far in zip(columns, places, distance.tolist(), strict=True):
         if np.isfinite(far):
             whole = possible_change(steps, goal, one, other, float(place))
             if whole is not None:
-                found.append(Change(whole, distance_of(steps, row, whole)))
-    return sorted(found, key=lambda change: change.distance)[:1]
+                changes.append(Change(whole, distance_of(steps, row, whole)))
+    return sorted(changes, key=lambda change: change.distance)[:1]

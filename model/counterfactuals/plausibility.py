@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.counterfactuals.changed_rows import cell_value
 from eigenserve.model.rows.features import FeatureSpace
 
 #: Changed rows as usual as one training row in twenty, or as the row itself, come first.
@@ -26,7 +27,7 @@ class Typicality:
 
     Attributes:
         features: of the model.
-        mean: (K,), of the coordinates of the K numbers that are no cycles.
+        mean: (K,), of the coordinates of the K numbers that are not cycles of dates.
         precision: (K, K), the inverse of their covariance.
         rarity: by position, (codes,).
         quantiles: of the training rows' unusualness, ascending.
@@ -88,6 +89,18 @@ def measure_typicality(features: FeatureSpace, columns: FloatArray) -> Typicalit
     measured = Typicality(features, mean, np.asarray(np.linalg.inv(covariance), np.float64), rarity, np.empty(0))
     quantiles = np.quantile(measured.unusualness(columns), np.linspace(0.0, 1.0, _QUANTILES))
     return Typicality(features, mean, measured.precision, rarity, quantiles)
+
+
+def example_row(features: FeatureSpace, columns: FloatArray, typical: Typicality) -> dict[str, Any]:
+    """Return the most usual of rows (N, F) of columns that lacks as little as any, by feature, as rows write it."""
+    lacking = np.isnan(columns[:, : len(features.input_names)]).sum(axis=1)
+    fullest = np.flatnonzero(lacking == lacking.min())
+    row = columns[fullest[typical.unusualness(columns[fullest]).argmin()]]
+    return {
+        feature.name: None if np.isnan(value) else cell_value(feature, value)
+        for feature, value in zip(features.features, row.tolist(), strict=True)
+        if not feature.cycle
+    }
 
 
 def read_typicality(features: FeatureSpace, document: Mapping[str, Any] | None) -> Typicality | None:

@@ -22,6 +22,7 @@ from eigenserve.model.arrays import FloatArray
 from eigenserve.model.counterfactuals.allowed_changes import Steps
 from eigenserve.model.counterfactuals.changed_rows import (
     Change,
+    cell_value,
     distance_of,
     judged,
     moved_features,
@@ -34,8 +35,6 @@ from eigenserve.model.counterfactuals.pairs import nearest_changes_of_two
 from eigenserve.model.counterfactuals.plausibility import PLAUSIBLE, Typicality
 from eigenserve.model.counterfactuals.proof import proved_margin
 from eigenserve.model.counterfactuals.several import changes_of_several
-from eigenserve.model.rows.cells import iso_time
-from eigenserve.model.rows.features import Feature
 
 #: So many are returned for a row, the nearest.
 MOST = 10
@@ -182,17 +181,8 @@ def _described(
 ) -> Counterfactual:
     features = steps.predictor.features.features
     changes = {
-        features[i].name: (_cell(features[i], row[i]), _cell(features[i], change.columns[i]))
+        features[i].name: (cell_value(features[i], row[i]), cell_value(features[i], change.columns[i]))
         for i in moved_features(steps, row, change.columns)
     }
     score = float(goal.score(steps.predictor.scores(change.columns[None]))[0])
     return Counterfactual(changes, change.columns, score, change.distance, plausibility, radius)
-
-
-def _cell(feature: Feature, value: float) -> Any:
-    """Return a value as a row has it; None for a category that training did not know."""
-    if feature.kind == "categorical":
-        return feature.categories[int(value)] if value < len(feature.categories) else None
-    if feature.kind == "boolean":
-        return bool(value)
-    return iso_time(value) if feature.kind == "datetime" else float(value)

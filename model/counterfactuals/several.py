@@ -54,13 +54,13 @@ def changes_of_several(
             best = int(gain.argmax())
             if gain[best] > 0.0:
                 firsts.append((float(gain[best]), i, changed[best]))
-    found = []
+    changes = []
     for _, i, changed in sorted(firsts, key=lambda each: -each[0])[:BRANCHES]:
         rest = replace(steps, fixed={*steps.fixed, i})
         for change in search(rest, changed):
             if len(moved_features(steps, row, change.columns)) > 2:
-                found.append(_polished(steps, goal, row, change.columns))
-    return found
+                changes.append(_polished(steps, goal, row, change.columns))
+    return changes
 
 
 def _polished(steps: Steps, goal: Goal, row: FloatArray, changed: FloatArray) -> Change:

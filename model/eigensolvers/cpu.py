@@ -11,7 +11,7 @@ import numpy as np
 from eigenserve.model.eigensolvers.tiles.solver import MARKS, SMALL_ROWS, solve_tile, write_beyond
 from eigenserve.model.eigensolvers.tiles.sturm import BLOCK
 from eigenserve.model.eigensolvers.tiles.tile import aligned_rows
-from eigenserve.model.kernels.compiled import kernel, part
+from eigenserve.model.kernels.compiled import as_read_only, kernel, part
 from eigenserve.model.kernels.lanes import LANES_F32, LANES_F64
 from eigenserve.model.kernels.source_digest import SOLVER_SOURCES, source_digest
 
@@ -135,6 +135,8 @@ def _solve(diag: Any, off_diag: Any, *rest: Any) -> None:
 @part
 def solve_batch(diag: Any, off_diag: Any, eig_idx: int, eigenvalues: Any, eigenvectors: Any) -> None:
     """Do what `solve_eigenpairs` does, for kernels that solve batches themselves."""
+    # As from Python, so that the same code serves; its types would differ, and take two seconds more to compile.
+    diag, off_diag = as_read_only(diag), as_read_only(off_diag)
     _kernel(diag, off_diag, eig_idx, 1, eigenvalues.reshape(-1, 1), eigenvectors, np.empty((0, 0)))
 
 

@@ -9,10 +9,18 @@ import numpy as np
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.explanations.plots import draw_waterfall
-from eigenserve.model.explanations.tables import ExplainedRows, to_frame, to_shap
+from eigenserve.model.explanations.tables import (
+    MOST_ROWS,
+    MOST_TERMS,
+    ExplainedRows,
+    html_table,
+    signed,
+    to_frame,
+    to_shap,
+)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     """Hold scores of N rows and where they come from: score = baseline + contributions, exactly.
 
@@ -64,6 +72,30 @@ class Explanation:
 
     def __len__(self) -> int:
         return len(self.score)
+
+    def __repr__(self) -> str:
+        """Write what it is in one line: its arrays have thousands of numbers."""
+        against = f", against {self.reference}" if self.reference else ""
+        return f"<Explanation of {len(self)} rows by {len(self.terms)} terms, {self.method}{against}>"
+
+    def _repr_html_(self) -> str:
+        """Show the first rows in a notebook: score, baseline and the largest contributions with their values."""
+        shown = []
+        for row in range(min(len(self), MOST_ROWS)):
+            values = [""] * len(self.terms) if self.rows is None else self.rows.texts(row)
+            order = np.argsort(-np.abs(self.contributions[row]), kind="stable")
+            order = order[self.contributions[row, order] != 0.0]
+            parts = [
+                f"{self.terms[t]}{' = ' if values[t] else ''}{values[t]}: {signed(self.contributions[row, t])}"
+                for t in order[:MOST_TERMS]
+            ]
+            if len(order) > MOST_TERMS:
+                rest = float(self.contributions[row, order[MOST_TERMS:]].sum())
+                parts.append(f"{len(order) - MOST_TERMS} others: {signed(rest)}")
+            shown.append((str(row), f"{self.score[row]:.6g}", f"{self.baseline[row]:.6g}", "; ".join(parts)))
+        note = f"{len(self)} rows, method {self.method}"
+        note += f", against {self.reference}" if self.reference else ""
+        return html_table(("row", "score", "baseline", "largest contributions"), shown, note)
 
     def to_frame(self) -> Any:
         """Return a pandas DataFrame with a row for each row: score, baseline and one column per term.

@@ -91,13 +91,12 @@ class _Start:
     def __init__(self, predictor: Predictor, reference: Reference) -> None:
         self.reference, self.ensemble = reference, predictor.ensemble
         pencil, members = self.ensemble.pencil, len(self.ensemble.member_weights)
-        diag, off_diag = reference.term_matrices(pencil)
-        # (H, (2n - 1), T): what the mean matrices of the terms take from the contributions.
-        self.means = np.concatenate([diag, off_diag], axis=2).transpose(1, 2, 0) if reference.shares.any() else None
-        self.diag, self.off_diag = (
-            pencil.constant_diag + diag.sum(axis=0),
-            pencil.constant_off_diag + off_diag.sum(axis=0),
-        )
+        self.diag, self.off_diag, self.means = pencil.constant_diag, pencil.constant_off_diag, None
+        if reference.shares.any():
+            diag, off_diag = reference.term_matrices(pencil)
+            # (H, (2n - 1), T): what the mean matrices of the terms take from the contributions.
+            self.means = np.concatenate([diag, off_diag], axis=2).transpose(1, 2, 0)
+            self.diag, self.off_diag = self.diag + diag.sum(axis=0), self.off_diag + off_diag.sum(axis=0)
         self.values, self.vectors = np.empty(pencil.num_heads), np.empty((pencil.num_heads, pencil.dim))
         solve_eigenpairs(self.diag, self.off_diag, self.ensemble.eig_idx, self.values, self.vectors)
         self.scores = np.empty((1, self.ensemble.num_outputs))
@@ -129,9 +128,10 @@ class _Start:
                 vectors.reshape(-1, n),
             ),
         )
-        averaged = averaged_forms(lines, self.ensemble.eig_idx, np.repeat(scale, members)).reshape(
-            count, members, 2 * n - 1
-        )
+        # Independent errors: that of a weighted mean is the root of the sum of squared weights of each.
+        scale = scale / np.sqrt((self.ensemble.member_weights**2).sum())
+        averaged = averaged_forms(lines, self.ensemble.eig_idx, np.repeat(scale, members))
+        averaged = averaged.reshape(count, members, 2 * n - 1)
         averaged *= (signs[:, None] * self.ensemble.member_weights)[:, :, None]
         forms = averaged
         if members != heads:

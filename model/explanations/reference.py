@@ -36,8 +36,12 @@ class Reference:
         """Return the mean of every term's matrix, (T, H, n) and (T, H, n - 1)."""
         curves = pencil.curves
         term_of = np.repeat(curves.term, np.diff(curves.offsets))
-        chosen = np.where(term_of == np.arange(len(pencil.terms))[:, None], self.shares, 0.0)
-        diag, off_diag = (np.tensordot(chosen, part, axes=1) for part in (pencil.diag, pencil.off_diag))
+        diag = np.zeros((len(pencil.terms), *pencil.constant_diag.shape))
+        off_diag = np.zeros((len(pencil.terms), *pencil.constant_off_diag.shape))
+        for t in range(len(pencil.terms)):
+            own = np.flatnonzero((term_of == t) & (self.shares != 0.0))
+            for mean, part in ((diag, pencil.diag), (off_diag, pencil.off_diag)):
+                mean[t] = np.tensordot(self.shares[own], part[own], axes=1)
         return diag, off_diag
 
 

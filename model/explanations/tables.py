@@ -1,8 +1,10 @@
-"""Convert explanations for other tools: a pandas DataFrame, and shap's own Explanation."""
+"""Convert explanations for other tools: a pandas DataFrame, shap's own Explanation, and HTML for notebooks."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from html import escape
 from importlib import import_module
 from typing import Any
 
@@ -12,6 +14,9 @@ from numpy.typing import NDArray
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.cells import category_key, iso_time
 from eigenserve.model.rows.features import Feature, FeatureSpace
+
+#: Rows and contributions that a notebook shows; the rest is counted.
+MOST_ROWS, MOST_TERMS = 5, 6
 
 
 @dataclass(frozen=True)
@@ -121,3 +126,16 @@ def needed(module: str, what: str, package: str) -> Any:
         return import_module(module)
     except ModuleNotFoundError:
         raise ImportError(f"{what} needs {package}, which is not installed: pip install {package}") from None
+
+
+def html_table(head: Sequence[str], rows: Iterable[Sequence[str]], note: str = "") -> str:
+    """Return a table of texts, which are escaped, with a note under it."""
+    names = "".join(f"<th>{escape(name)}</th>" for name in head)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    foot = f"<p>{escape(note)}</p>" if note else ""
+    return f"<table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>{foot}"
+
+
+def signed(amount: float) -> str:
+    """Write a contribution with its sign."""
+    return f"{amount:+,.0f}" if abs(amount) >= 1e4 else f"{amount:+.4g}"

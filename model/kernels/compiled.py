@@ -20,10 +20,12 @@ from numba.core.caching import FunctionCache
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
+from numba.core.imputils import impl_ret_borrowed
 from numba.core.registry import CPUDispatcher
 from numba.core.runtime.nrt import rtsys
 from numba.core.typed_passes import NativeLowering
 from numba.core.types import misc
+from numba.extending import intrinsic
 
 
 def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
@@ -44,6 +46,16 @@ def part(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     if config.DISABLE_JIT:
         return function
     return _Part(function, targetoptions=_options(no_cpython_wrapper=True, **options), pipeline_class=_PartCompiler)
+
+
+@intrinsic
+def as_read_only(typingctx: Any, array: Any) -> Any:
+    """View an array inside a kernel as one that may not be written to: to Numba another type."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return impl_ret_borrowed(context, builder, sig.return_type, args[0])
+
+    return array.copy(readonly=True)(array), codegen
 
 
 def is_on_disk(kernel: Any) -> bool:
@@ -82,7 +94,15 @@ class _Cache(FunctionCache):  # type: ignore[misc]
         return any(listed == now for _, *listed in self._cache_file._load_index())
 
 
-class _Kernel(CPUDispatcher):  # type: ignore[misc]
+class _Dispatcher(CPUDispatcher):  # type: ignore[misc]
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """Compile for types, not for each number that is passed: LLVM sees the numbers where it inlines."""
+        return super().get_call_template(
+            tuple(map(misc.unliteral, args)), {name: misc.unliteral(kind) for name, kind in kws.items()}
+        )
+
+
+class _Kernel(_Dispatcher):
     def enable_caching(self) -> None:
         self._cache = _Cache(self.py_func)
 
@@ -94,15 +114,9 @@ class _Kernel(CPUDispatcher):  # type: ignore[misc]
             return super().compile(sig)
 
 
-class _Part(CPUDispatcher):  # type: ignore[misc]
+class _Part(_Dispatcher):
     def __call__(self, *args: Any) -> Any:
         return self._from_python(*args)
-
-    def get_call_template(self, args: Any, kws: Any) -> Any:
-        """Compile for types, not for each number that is passed: LLVM sees the numbers where it inlines."""
-        return super().get_call_template(
-            tuple(map(misc.unliteral, args)), {name: misc.unliteral(kind) for name, kind in kws.items()}
-        )
 
     def add_overload(self, cres: Any) -> None:
         """Keep it for callers that are compiled; there is nothing that Python could call."""

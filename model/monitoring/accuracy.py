@@ -60,7 +60,7 @@ class AccuracySums:
         """Return labels as numbers, or as positions of classes.
 
         Raises:
-            ValueError: naming the first that is no label of this model.
+            ValueError: naming the first that is not a label of this model.
         """
         out = np.empty(len(values))
         positions = {category_key(label): float(i) for i, label in enumerate(self.model.classes)}

@@ -43,7 +43,7 @@ class Feature:
         step: of which every training value is a multiple, where that is known: 1 for whole numbers, 0.01 for cents; 0
             for none.
         values: all training values, ascending, where they are few and not simply all multiples of the step.
-        ordered: whether the categories stand in an order of theirs, as an ordered column of the training table has it.
+        ordered: whether the categories have an order, as those of an ordered column of the training table do.
         source, cycle: the datetime feature that it is a cycle of, and which one; empty for an ordinary column.
         groups: of a categorical feature with many categories: the group of each code, the unknown one's last, which is
             what its curves know; empty where each code is a separate group.

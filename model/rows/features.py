@@ -74,7 +74,7 @@ class FeatureSpace:
         return {name: i for i, name in enumerate(self.names)}
 
     def pair_name(self, *positions: int) -> str:
-        """Return what two features together are called: "a & b", which is no feature's name and no other pair's.
+        """Return what two features together are called: "a & b", which is neither a feature's name nor another pair's.
 
         Where a feature's name holds such a sign itself, there are more of them than in any name.
         """

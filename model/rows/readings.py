@@ -60,7 +60,7 @@ class Reading:
         magnitudes: K, M and B behind a number multiply it.
         clock: texts like 9:30 or 1:23:45, times of day and durations are numbers of hours.
         date_format: of a date as ``strptime`` has it, which a time of day may follow; empty for ISO 8601 alone.
-        missing: texts that stand for a missing value in this column, besides the usual ones.
+        missing: texts that stand for a missing value in this column, in addition to the usual ones.
         markers: whether the usual ones (``MISSING_TEXTS``) do; an empty text always does.
     """
 

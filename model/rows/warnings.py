@@ -98,12 +98,16 @@ class RowWarnings:
             lists[row].append({**entry, "message": self.message(kind, position, by)})
         return lists
 
-    def texts(self) -> list[str]:
-        """Return a text for every row, such as ``range fico by 12.5; unseen state``; empty for one without warnings."""
+    def texts(self, far: bool = True) -> list[str]:
+        """Return a text for every row, such as ``range fico by 12.5; unseen state``; empty for one without warnings.
+
+        Args:
+            far: say how far beyond its range a value is.
+        """
         texts = [""] * self.count
         for row, kind, position, by in self._each():
             text = KINDS[kind] if position == ROW else f"{KINDS[kind]} {self.features.names[position]}"
-            if by == by:
+            if far and by == by:
                 text += f" by {by!r}"
             texts[row] += f"; {text}" if texts[row] else text
         return texts

@@ -11,6 +11,7 @@ from typing import NoReturn
 from eigenserve import __version__
 from eigenserve.app.batch.command import add_score
 from eigenserve.app.cli import add_new_key, add_serve
+from eigenserve.app.observability.records.command import add_records
 from eigenserve.errors import EigenserveError, UserError
 from eigenserve.training.commands.card import add_card
 from eigenserve.training.commands.compare import add_compare
@@ -41,6 +42,7 @@ EXTRAS = {
     "torch": {"torch"},
     "onnx": {"onnx", "onnxruntime"},
     "store": {"fsspec", "s3fs"},
+    "records": {"cryptography"},
     "jwt": {"jwt"},
     "plot": {"matplotlib"},
     "ray": {"ray"},
@@ -60,6 +62,7 @@ _COMMANDS = (
     add_serve,
     add_new_key,
     add_score,
+    add_records,
 )
 
 

@@ -9,6 +9,7 @@ from eigenserve.model.autograd import (
     smoothed_eigvalsh_tridiagonal,
 )
 from eigenserve.model.torch import (
+    AdamSteps,
     Attribution,
     PiecewiseCurves,
     SpectralEnsemble,
@@ -19,6 +20,7 @@ from eigenserve.model.torch import (
 )
 
 __all__ = [
+    "AdamSteps",
     "Attribution",
     "EigenTensors",
     "GeneralEig",

@@ -16,7 +16,8 @@ from eigenserve.app.application import create_app
 from eigenserve.app.settings import Settings
 from eigenserve.model import ModelStore
 
-TIMEOUT_S = 60.0
+#: A cold kernel cache compiles for a minute and more.
+TIMEOUT_S = 180.0
 
 
 class AppClient:

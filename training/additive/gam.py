@@ -47,7 +47,7 @@ MAX_FIT_ROWS = 200_000
 #: are compared by the best on ramps (measured: half the time; soybean's loss .129 becomes .137, larger tables' stays).
 EXHAUSTIVE_WORK = 6_000_000
 #: Beyond as much, penalties are compared on one fold alone.
-ONE_FOLD_WORK = 40_000_000
+ONE_FOLD_WORK = 20_000_000
 #: Rows times folds and outputs that are fitted at once: 50 MB for each of the half dozen arrays of such a size.
 MAX_ROW_LANES = 6_000_000
 
@@ -126,7 +126,8 @@ def fit_additive(
     # Of many outputs the sets are fitted one after the other: on few rows all at once would be worse than linear.
     groups = -(-len(fold[part]) * len(sets) * num_outputs // MAX_ROW_LANES)
     # A small table's fit is cheap, so it is exact: rows with weights then give what repeated rows do.
-    tolerance = EXACT_TOLERANCE if len(fold) < NEWTON_CHOICE_ROWS else ITERATION_TOLERANCE
+    small = len(fold) < NEWTON_CHOICE_ROWS and len(fold) * len(bases) * len(sets) * num_outputs <= EXHAUSTIVE_WORK
+    tolerance = EXACT_TOLERANCE if small else ITERATION_TOLERANCE
     solutions = np.empty((1 + sum(basis.num_params for basis in bases), len(sets), num_outputs))
     for chosen in np.array_split(np.arange(len(sets)), min(len(sets), groups)):
         problem = _problem(bases, rows, part, objective, num_outputs, fold, sets[chosen])

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
-from eigenserve.training.additive.gam import AdditiveModel, fit_additive
+from eigenserve.training.additive.gam import ONE_FOLD_WORK, AdditiveModel, fit_additive
 from eigenserve.training.additive.gram import basis_matrix, matrix_shares
 from eigenserve.training.curves.basis import CurveBasis
 from eigenserve.training.kernels.layout import Rows
@@ -27,14 +27,13 @@ ROUNDS = 2
 LEAST_SPREAD = 0.02
 #: Strengths that are tried in the last round, in multiples of the penalties without factors, while they help.
 STRENGTHS = ((3.0, 9.0), (1.0 / 3.0, 1.0 / 9.0))
-#: Rows for each parameter from which penalties hardly matter, and rows times curves times lanes that are too many for
-#: half a dozen fits.
-MANY_ROWS, MOST_WORK = 100, 40_000_000
+#: Rows for each parameter from which penalties hardly matter.
+MANY_ROWS = 100
 
 
 def may_help(rows: int, curves: float, params: float, lanes: int) -> bool:
     """Return whether a selective model is worth its time: for several curves, few rows and no huge number of lanes."""
-    return curves > 1 and rows < MANY_ROWS * params and rows * curves * lanes <= MOST_WORK
+    return curves > 1 and rows < MANY_ROWS * params and rows * curves * lanes <= ONE_FOLD_WORK
 
 
 def fit_selective(

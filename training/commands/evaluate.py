@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from eigenserve.errors import UserError
 from eigenserve.training.commands.fit import add_file_options
 
 
@@ -19,6 +21,7 @@ def add_evaluate(commands: Any) -> None:
     judge.add_argument("model", metavar="MODEL", help="STORE/NAME or STORE/NAME/VERSION")
     judge.add_argument("data", metavar="DATA", help="a table with the target, as for fit")
     add_file_options(judge)
+    judge.add_argument("--by", metavar="COLUMN", help="compare the groups of rows with each value of a column, too")
     judge.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
 
@@ -27,12 +30,47 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.training.commands.metrics_table import print_metrics
     from eigenserve.training.data.table import FileOptions, read_table
     from eigenserve.training.evaluation.evaluate import evaluate
+    from eigenserve.training.evaluation.groups_of_rows import compare_groups
+    from eigenserve.training.evaluation.seen_rows import NOTED
 
     model = load_model(arguments.model)
-    files = FileOptions(arguments.csv_separator, arguments.encoding, (model.target, *model.features.input_names))
-    found = evaluate(model, read_table(arguments.data, files))
+    wanted = (model.target, *model.features.input_names, *([arguments.by] if arguments.by else []))
+    files = FileOptions(arguments.csv_separator, arguments.encoding, wanted)
+    frame = read_table(arguments.data, files)
+    if arguments.by is not None and arguments.by not in frame:
+        raise UserError(f"no column {arguments.by!r} to compare groups by; the columns are {', '.join(frame.columns)}")
+    evaluation = evaluate(model, frame)
     name = Path(arguments.data).name
-    print_metrics({name: found})
+    print_metrics({name: evaluation})
+    if evaluation.seen is not None and evaluation.seen >= NOTED:
+        print(
+            f"note: the model was trained on about {evaluation.seen:.0%} of these rows; on rows that it has not seen "
+            "it is less good: its card has the out-of-fold metrics"
+        )
+    groups = []
+    if arguments.by is not None:
+        groups = compare_groups(model, evaluation, _of_rows(frame, model, arguments.by, evaluation))
+    if groups:
+        _print_groups(arguments.by, groups)
     if arguments.json:
-        result = {"model": model.card["name"], "version": model.card["version"]}
-        print(json.dumps({**result, "metrics": {name: found.card}, "confidence_95": {name: found.intervals}}))
+        result = {"model": model.card["name"], "version": model.card["version"], "trained_on": evaluation.seen}
+        parts = {"metrics": {name: evaluation.card}, "confidence_95": {name: evaluation.intervals}}
+        plain = [{key: None if value != value else value for key, value in asdict(group).items()} for group in groups]
+        print(json.dumps({**result, **parts, **({"groups": {arguments.by: plain}} if groups else {})}))
+
+
+def _of_rows(frame: Any, model: Any, column: str, evaluation: Any) -> Any:
+    """Return a column of the rows that were evaluated: those whose target is not missing."""
+    values = frame[column]
+    return values if len(values) == len(evaluation.scores) else values[frame[model.target].notna()]
+
+
+def _print_groups(column: str, groups: list[Any]) -> None:
+    names = [field.name for field in fields(groups[0])][1:]
+    shown = [name for name in names if any(getattr(group, name) == getattr(group, name) for group in groups)]
+    table = [[column, *(name.replace("_", " ") for name in shown)]]
+    table += [[group.name, *(f"{getattr(group, name):,.4g}" for name in shown)] for group in groups]
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    print()
+    for row in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

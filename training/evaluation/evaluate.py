@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from eigenserve.training.data.reading_options import reading_options
 from eigenserve.training.data.target import Target, positive_column, split_target
 from eigenserve.training.evaluation.bootstrap import Interval, metric_intervals
 from eigenserve.training.evaluation.metrics import Metrics, score_metrics
+from eigenserve.training.evaluation.seen_rows import seen_share
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Evaluation:
         weight: (N,), how much each row counts.
         metrics: of these scores.
         intervals: metric -> (low, high), at 95% confidence.
+        seen: share of the rows that the model was trained on, estimated; None where its card cannot say.
     """
 
     target: Target
@@ -34,6 +36,7 @@ class Evaluation:
     weight: FloatArray
     metrics: Metrics
     intervals: dict[str, Interval]
+    seen: float | None = None
 
     @property
     def card(self) -> dict[str, Any]:
@@ -71,7 +74,9 @@ def evaluate(model: SpectralModel, frame: pd.DataFrame) -> Evaluation:
     power = deviance_power(model)
     exposure, offset = settings.get("exposure"), settings.get("offset")
     target, weight = per_unit(features, target, weight, exposure, offset, power or 1.0)
-    return evaluate_scores(model, model.scores(model.features.encode(features)), target, weight, power)
+    columns = model.features.encode(features)
+    found = evaluate_scores(model, model.scores(columns), target, weight, power)
+    return replace(found, seen=seen_share(model.card, columns, target.values))
 
 
 def deviance_power(model: SpectralModel) -> float | None:

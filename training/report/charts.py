@@ -113,7 +113,18 @@ def effect_chart(effect: Effect, classes: Sequence[str]) -> Figure:
         if np.isfinite(effect.missing[c]):
             level, ends = [effect.missing[c]] * 2, [bins.labels[0], bins.labels[-1]]
             traces.append({**line(ends, level, f"{name}, missing"), "line": {"color": colour, "dash": "dot"}})
-    return figure(traces, effect.features[0], "contribution", xaxis={"type": bins.axis})
+    # Under the curves, on an axis four times as high as the largest: how many rows there are.
+    rows: dict[str, Any] = {
+        "type": "bar",
+        "x": bins.labels,
+        "y": effect.rows,
+        "yaxis": "y2",
+        "marker": {"color": "#bbbbbb"},
+    }
+    rows |= {"name": "rows", "showlegend": False, "opacity": 0.5}
+    most = 4 * int(effect.rows.max(initial=1))
+    below = {"overlaying": "y", "side": "right", "range": [0, most], "showgrid": False, "showticklabels": False}
+    return figure([*traces, rows], effect.features[0], "contribution", xaxis={"type": bins.axis}, yaxis2=below)
 
 
 def _pair_chart(effect: Effect) -> Figure:

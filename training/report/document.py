@@ -7,7 +7,9 @@ from html import escape
 from itertools import count
 from typing import Any
 
+from eigenserve.model.arrays import FloatArray
 from eigenserve.model.spectral import SpectralModel
+from eigenserve.training.evaluation.decisions import cutoff_table, kolmogorov_smirnov, lift
 from eigenserve.training.evaluation.evaluate import Evaluation
 from eigenserve.training.evaluation.wording import figure_text, interval_text, part_name
 from eigenserve.training.fit import Fitted
@@ -120,13 +122,38 @@ def _diagnosis(model: SpectralModel, part: str, found: Evaluation, draw: Any) ->
     hits = [(target.values == c).astype(float) for c in shown]
     names = [str(model.classes[c]) for c in shown]
     calibration = calibration_chart(scores, hits, names, found.weight, "predicted probability", "share that it was")
+    decisions = _decisions(model, scores[0], hits[0], found) if len(model.classes) == 2 else []
     return [
         heading,
         "<h3>ROC curve</h3>",
         draw(roc_chart(scores, hits, names)),
         "<h3>Calibration</h3><p>Rows in ten equal groups by the predicted probability.</p>",
         draw(calibration),
+        *decisions,
     ]
+
+
+def _decisions(model: SpectralModel, probability: FloatArray, hit: FloatArray, found: Evaluation) -> list[str]:
+    ks, gain = (measure(probability, hit, found.weight) for measure in (kolmogorov_smirnov, lift))
+    rows = [
+        [
+            f"{each.cutoff:.0%}",
+            *(_share(value) for value in (each.flagged, each.precision, each.recall, each.false_alarms)),
+        ]
+        for each in cutoff_table(probability, hit, found.weight)
+    ]
+    label = escape(str(model.classes[1]))
+    return [
+        f"<h3>Decisions</h3><p>KS {_share(ks)}: the largest distance between the classes' distributions. "
+        f"Lift {gain:.2f}: among the tenth of the rows with the highest probability, {label} is so many times as "
+        "frequent as among all. Below, what flagging rows at a cutoff of the probability "
+        f"of {label} does.</p>",
+        table_html(["cutoff", "flagged", "of these right", "found of all", "false alarms"], rows),
+    ]
+
+
+def _share(value: float) -> str:
+    return f"{value:.1%}" if value == value else "\u2013"
 
 
 def _effects(model: SpectralModel, effects: Effects, draw: Any) -> list[str]:
@@ -141,10 +168,19 @@ def _effects(model: SpectralModel, effects: Effects, draw: Any) -> list[str]:
         "</details>",
         "<h2>Effects</h2>",
         "<p>The mean contribution where the feature has a value, and the range of the middle 80% of rows there "
-        "(they differ since the eigenvector depends on all features). Of a pair, the mean contribution.</p>",
+        "(they differ since the eigenvector depends on all features); in grey, how many rows. Of a pair, the mean "
+        "contribution.</p>",
     ]
     for effect in effects.drawn:
-        parts += [f"<h3>{escape(effect.term)}</h3>", draw(effect_chart(effect, effects.classes))]
+        left_out = [
+            f"{name}: {bins.left_out} rarer categories of {len(bins.labels) + bins.left_out} are left out."
+            for name, bins in zip(effect.features, effect.bins, strict=True)
+            if bins.left_out
+        ]
+        note = f"<p>{escape(' '.join(left_out))}</p>" if left_out else ""
+        parts += [f"<h3>{escape(effect.term)}</h3>{note}", draw(effect_chart(effect, effects.classes))]
+    if hidden := len(effects.importance) - len(effects.drawn):
+        parts.append(f"<p>{hidden} less important terms are not drawn.</p>")
     return parts
 
 

@@ -37,11 +37,13 @@ class Bins:
         labels: of the B groups, as shown: numbers' means, dates in ISO 8601, or texts.
         axis: what they stand on.
         of_row: (N,), each row's group; -1 where it is in none.
+        left_out: how many rarer categories have none.
     """
 
     labels: tuple[float | str, ...]
     axis: Axis
     of_row: NDArray[np.int64]
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -155,11 +157,14 @@ def group_values(feature: Feature, values: FloatArray, count: int) -> Bins:
         labels = [*feature.categories, "unknown"] if feature.kind == "categorical" else ["false", "true"]
         codes = np.where(missing, len(labels), values).astype(np.int64)
         counts = np.bincount(codes, minlength=len(labels) + 1)
-        kept = [k for k in np.argsort(-counts, kind="stable")[:MAX_CATEGORIES] if counts[k] > 0]
+        present = np.flatnonzero(counts)
+        kept = sorted(present, key=lambda k: -counts[k])[:MAX_CATEGORIES]
+        if feature.kind == "categorical" and feature.ordered:
+            kept = sorted(kept)
         position = np.full(len(counts), -1)
         position[kept] = np.arange(len(kept))
         shown = [*labels, "missing"]
-        return Bins(tuple(shown[k] for k in kept), "category", position[codes])
+        return Bins(tuple(shown[k] for k in kept), "category", position[codes], len(present) - len(kept))
     levels = np.unique(values[~missing])
     of_row = np.full(len(values), -1)
     if len(levels) <= count:

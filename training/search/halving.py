@@ -231,5 +231,6 @@ def _promises_more(best: Sequence[float]) -> bool:
     if len(best) <= LEAST_LENGTHS:
         return gain > -WORST_LOSS * abs(best[-1])
     before = best[-3] - best[-2]
-    expected = gain * min(1.0, gain / before) if before > 0 else gain
+    # A loss that rose promises nothing: the quotient of a negative gain must not make it positive again.
+    expected = gain * min(1.0, gain / before) if before > 0 and gain > 0 else gain
     return expected > LEAST_GAIN * abs(best[-1])

@@ -49,7 +49,8 @@ def refit(
                 reporter.advance(len(members), len(jobs), "training the members on all rows")
         except OutOfTimeError:
             reporter.say(f"the budget is spent: the model has {len(members)} of {len(jobs)} members")
-            picks = [pick for pick in picks if pick.candidate is None] + list(picks[: len(members)])
+            spectral = [pick for pick in picks if pick.candidate is not None]
+            picks = [pick for pick in picks if pick.candidate is None] + spectral[: len(members)]
     weights = [1.0 / len(picks)] * len(members)
     for model in bench.additive_models:
         share = sum(pick.additive is model for pick in picks) / len(picks)

@@ -74,7 +74,7 @@ class Outcomes:
         """Add outcomes to the sums; return those whose request is not known here.
 
         Raises:
-            ValueError: an outcome that is no label of its model, or a row that its request did not have; nothing is
+            ValueError: an outcome that is not a label of its model, or a row that its request did not have; nothing is
                 added then.
         """
         by_model: dict[ServedModel, tuple[list[FloatArray], list[Any]]] = {}

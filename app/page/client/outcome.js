@@ -7,6 +7,11 @@ export function explainedClass(card, target, prediction) {
   return card.classes.length ? (target ?? prediction.label) : null;
 }
 
+/** A class as a headline: a bare number or a boolean says nothing without the target's name. */
+export function className(card, label) {
+  return typeof label === "string" && Number.isNaN(Number(label)) ? label : `${card.target} = ${label}`;
+}
+
 /** What a score is counted in. */
 export function scoreUnit(card) {
   return { identity: card.target, logistic: "log-odds", softmax: "softmax score", exp: `log of ${card.target}` }[card.link];

@@ -35,6 +35,12 @@ export class RowForm {
   }
 }
 
+/** The row to begin with: the training row that the model keeps as its example; else typical values. */
+export function firstRow({ features, card }) {
+  const example = card.example ?? {};
+  return Object.fromEntries(Object.entries(typicalRow(features)).map(([name, value]) => [name, name in example ? example[name] : value]));
+}
+
 /** The row of every feature's typical value. */
 export function typicalRow(features) {
   return Object.fromEntries(features.map((feature) => [feature.name, typicalValue(feature)]));

@@ -1,8 +1,8 @@
-// Counterfactuals: the smallest changes of one or two features that reach a wanted outcome.
+// Counterfactuals: the smallest changes of a few features that reach a wanted outcome.
 
 import { post } from "../client/client.js";
 import { byId, make, named } from "../dom.js";
-import { format, plain } from "../charts/numbers.js";
+import { format, percent, plain } from "../charts/numbers.js";
 import { numberText, predictedNumber } from "../client/outcome.js";
 import { rowBody } from "../client/questions.js";
 
@@ -34,7 +34,7 @@ export class CounterfactualPanel {
     this.#fixed.clear();
     this.#lane.drop();
     this.#wish = card.classes.length ? classWish(card) : numberWish(card);
-    const most = make("select", { id: "most" }, ...["1", "2"].map((text) => make("option", { value: text, text, selected: text === MOST })));
+    const most = make("select", { id: "most" }, ...["1", "2", "3", "4"].map((text) => make("option", { value: text, text, selected: text === MOST })));
     const find = make("button", { type: "submit", class: "main", text: "Find" });
     const features = make("label", { for: "most", text: "features" });
     const on = { submit: (event) => this.#find(event) };
@@ -118,7 +118,7 @@ export class CounterfactualPanel {
     this.#found.replaceChildren(make("ol", { class: "ways" }, ...found.map((way) => this.#way(way))));
   }
 
-  #way({ changes, prediction, distance }) {
+  #way({ changes, prediction, distance, plausibility }) {
     const parts = Object.entries(changes).map(([name, { from, to }]) =>
       make("span", { class: "change" }, ...named(name), make("span", { class: "value", text: valueText(from) }), " \u2192 ", make("b", { text: valueText(to) })),
     );
@@ -134,6 +134,7 @@ export class CounterfactualPanel {
       make("span", { class: "changes" }, ...parts),
       make("span", { class: "number", text: outcome }),
       make("span", { class: "value", title: "Length of the change, in standard deviations", text: `distance ${format(distance, 2)}` }),
+      plausibility === null ? null : make("span", { class: "value", title: "Share of the training rows that are at least as unusual", text: `plausibility ${percent(plausibility)}` }),
       make("button", { type: "button", text: "Apply", on }),
     );
   }
@@ -156,10 +157,19 @@ function numberWish(card) {
 /** A wish for a class. */
 function classWish(card) {
   const options = card.classes.map((label, i) => make("option", { value: String(i), text: String(label) }));
+  // Of two classes the probability of the second may be wanted, too: a cutoff is seldom one half.
+  const sides = card.classes.length === 2 ? ["above", "below"] : [];
+  options.push(...sides.map((side) => make("option", { value: side, text: `probability of ${card.classes[1]} ${side}` })));
   const choose = make("select", { "aria-label": `Wanted ${card.target}` }, ...options);
+  const cutoff = make("input", { type: "number", step: "any", value: "50", "aria-label": "Wanted probability in percent" });
+  const share = make("span", { hidden: true }, cutoff, " %");
+  choose.addEventListener("change", () => (share.hidden = !sides.includes(choose.value)));
   return {
-    controls: [`${card.target} = `, choose],
-    wanted: () => ({ class: card.classes[Number(choose.value)] }),
+    controls: [`${card.target} = `, choose, " ", share],
+    wanted: () => {
+      if (!sides.includes(choose.value)) return { class: card.classes[Number(choose.value)] };
+      return Number.isFinite(cutoff.valueAsNumber) ? { [choose.value]: cutoff.valueAsNumber / 100 } : null;
+    },
     touched: false,
     suggest: ({ label }) => {
       choose.value = String(Math.max(0, card.classes.findIndex((other) => other !== label)));

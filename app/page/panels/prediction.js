@@ -2,7 +2,7 @@
 
 import { byId, make, say } from "../dom.js";
 import { format, percent } from "../charts/numbers.js";
-import { explainedClass, intervalLevels, numberText } from "../client/outcome.js";
+import { className, explainedClass, intervalLevels, numberText } from "../client/outcome.js";
 
 const USUAL_LEVEL = 0.9;
 
@@ -31,12 +31,13 @@ export class PredictionPanel {
     const { prediction } = explanation;
     this.#last = prediction;
     const classes = this.#card.classes.length > 0;
-    say(byId("prediction"), classes ? String(prediction.label) : numberText(this.#card, prediction));
+    say(byId("prediction"), classes ? className(this.#card, prediction.label) : numberText(this.#card, prediction));
     this.#showInterval();
     const warnings = explanation.warnings.map(({ feature, message }) => (feature ? `${feature} ${message}` : message));
     byId("warnings").hidden = warnings.length === 0;
     say(byId("warnings"), warnings.length ? `Beware: ${warnings.join("; ")}.` : "");
     if (!classes) return;
+    say(byId("aside"), `with probability ${percent(prediction.probabilities[String(prediction.label)])}`);
     const explained = explainedClass(this.#card, target, prediction);
     for (const [key, { row, bar, text }] of this.#rows) {
       const share = prediction.probabilities[key];

@@ -96,15 +96,19 @@ export class Waterfall {
 
   /** What has a row: the terms in their order, the smallest of many together. */
   #steps(contributions, row) {
-    const shown = this.#all || this.#order.length <= MOST + 1 ? this.#order : this.#order.slice(0, MOST);
-    const rest = this.#order.slice(shown.length);
+    // A list of zeros says nothing: those terms are counted.
+    const silent = this.#order.filter((name) => contributions[name] === 0);
+    const order = silent.length > 1 ? this.#order.filter((name) => contributions[name] !== 0) : this.#order;
+    const shown = this.#all || order.length <= MOST + 1 ? order : order.slice(0, MOST);
+    const rest = order.slice(shown.length);
     const steps = shown.map((name) => ({ name, value: valueText(name, row), amount: contributions[name] }));
     if (rest.length) {
       const amount = rest.reduce((sum, name) => sum + contributions[name], 0);
       steps.push({ name: `${rest.length} smaller terms`, value: "", amount });
     }
-    this.#more.hidden = this.#order.length <= MOST + 1;
-    say(this.#more, this.#all ? "Show fewer" : `Show all ${this.#order.length} terms`);
+    if (order !== this.#order) steps.push({ name: `${silent.length} terms without an effect here`, value: "", amount: 0 });
+    this.#more.hidden = order.length <= MOST + 1;
+    say(this.#more, this.#all ? "Show fewer" : `Show all ${order.length} terms`);
     return steps;
   }
 

@@ -60,7 +60,7 @@ def solve_tile(
     The matrices from `next_start` on are asked for meanwhile: the next tile's. Rows of middles: what the bisection in
     float32 found, place by place, or has found already if this is done `again`.
 
-    Without vectors (None) there are no gaps either. buffer holds, in turn: the float32 tile, the halves of the float64
+    Without vectors (None) gaps are left out, too. buffer holds, in turn: the float32 tile, the halves of the float64
     one, and with vectors those of the off-diagonals (without, their squares take their place), five arrays of scratch
     and the vectors.
     """

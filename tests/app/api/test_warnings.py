@@ -1,4 +1,4 @@
-"""Warnings and strictness in every format: who is served rows that training had none of is told so, or refused."""
+"""Warnings and strictness in every format: rows unlike those of training are answered with a warning, or refused."""
 
 from __future__ import annotations
 

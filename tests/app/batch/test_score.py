@@ -28,11 +28,11 @@ from eigenserve.app.batch import run as run_module  # noqa: E402
 from eigenserve.app.batch.errors import ScoreError  # noqa: E402
 from eigenserve.app.batch.folders import folder_beside  # noqa: E402
 from eigenserve.app.batch.local import score_here  # noqa: E402
-from eigenserve.app.batch.machine import arithmetic  # noqa: E402
 from eigenserve.app.batch.places import Place  # noqa: E402
 from eigenserve.app.batch.progress import ScoreProgress  # noqa: E402
 from eigenserve.app.batch.run import score_file  # noqa: E402
 from eigenserve.app.batch.scorer import Options, Scorer, serve  # noqa: E402
+from eigenserve.app.observability.machine import arithmetic  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = [feature.name for feature in FEATURES]

@@ -15,15 +15,19 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.support.browser import NARROW, WIDE, Visit, running_browser
-from tests.support.made_models import FEATURES, ROW, make_model, make_wide_model
+from tests.support.made_models import CURVES, FEATURES, ROW, TERMS, make_model, make_wide_model
 from tests.support.server_process import ServerProcess, running_server
+from tests.support.twin import random_ensemble
 
 from eigenserve.app.page.routes import wants_page
 from eigenserve.model import ModelStore
+from eigenserve.model.matrices.curves import CurveSet
 from eigenserve.model.rows.features import Feature, FeatureSpace
 from eigenserve.model.rows.readings import MISSING_TEXTS
+from eigenserve.model.spectral import SpectralModel
 
 #: From the event of a slider to the new numbers in the document. The aim is 100 ms; a machine with other work on its
 #: cores gets an allowance, and the figure is printed.
@@ -67,6 +71,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     sold = Feature("rate", "datetime", typical=19000.0, center=19000.0, scale=500.0, low=18000.0, high=20000.0)
     store.save("dated", replace(regression, features=FeatureSpace((*FEATURES[:4], sold))))
     store.save("many", make_wide_model(14))
+    four = random_ensemble(np.random.default_rng(6), 4, 3, 5, terms=TERMS, curves=CurveSet(CURVES))
+    names = ("an eager buyer of everything", "a buyer", "a visitor who comes back now and then", "nobody")
+    store.save("four", SpectralModel("multiclass", "customer", FeatureSpace(FEATURES), four, names))
     texts = tuple(Feature(each.name, "boolean", typical=True) for each in make_wide_model(2).features.features)
     choice = make_model("binary", seed=3)
     store.save("sure", replace(choice, ensemble=replace(choice.ensemble, offset=choice.ensemble.offset + 1e9)))
@@ -504,7 +511,7 @@ def test_what_would_have_to_change_is_found_and_applied(visit: Callable[..., Vis
     page = at.open("#model=choice&" + "&".join(f"x.{name}={value}" for name, value in ROW.items()))
     before = page.locator("#prediction").inner_text()
     wanted = page.get_by_label("Wanted target").evaluate("(field) => field.selectedOptions[0].text")
-    assert wanted != before
+    assert f"target = {wanted}" != before
     page.get_by_text("Features that may not change").first.click()
     page.locator(".boxes").get_by_label("city").check()
     page.get_by_label("features", exact=True).select_option("2")
@@ -514,7 +521,7 @@ def test_what_would_have_to_change_is_found_and_applied(visit: Callable[..., Vis
     assert all("city" not in text for text in ways.locator(".changes").all_inner_texts())
     page.get_by_role("button", name="Apply").first.click()
     at.settle()
-    assert page.locator("#prediction").inner_text() == wanted
+    assert page.locator("#prediction").inner_text() == f"target = {wanted}"
 
 
 def test_what_the_server_refuses_is_reported(visit: Callable[..., Visit]):
@@ -556,7 +563,8 @@ def test_another_model_and_version_are_shown_when_picked(visit: Callable[..., Vi
     page.get_by_label("Model").select_option("level")
     at.settle()
     found = explained(pages, row, model="level")["prediction"]
-    assert page.locator("#prediction").inner_text() == str(found["label"])
+    named = {"3": "target = 3"}.get(str(found["label"]), str(found["label"]))
+    assert page.locator("#prediction").inner_text() == named
     assert page.locator("#classes button").count() == 3
 
 
@@ -595,6 +603,44 @@ def test_a_server_that_wants_a_key_is_given_one(browser: Any, tmp_path: Path):
         assert all("401" in trouble for trouble in at.troubles)
 
 
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_a_lender_reads_the_decision_its_reasons_and_a_change(
+    visit: Callable[..., Visit], pages: ServerProcess, axe: str, size: dict[str, int]
+):
+    """Open, paste an applicant, read the decision at a cutoff of 20%, four reasons and one change; print."""
+    at = visit(viewport=size)
+    page = at.open("#model=choice")
+    page.get_by_role("button", name="Paste CSV").click()
+    page.locator("#csv").fill("age,income,member,city,rate\n31,52000.5,true,Rome,-0.125")
+    page.get_by_role("button", name="Use this row").click()
+    page.locator("#cutoff").fill("20")
+    page.locator("#cutoff").press("Tab")
+    at.settle()
+    body = {"instances": [ROW], "model": "choice", "cutoff": 0.2, "n": 4}
+    (found,) = pages.client.post("/reasons", json=body).json()["reasons"]
+    assert found["adverse"]
+    assert 1 <= len(found["reasons"]) <= 4
+    lead = page.locator("#decision .lead")
+    lead.get_by_text("above the cutoff of 20.0").wait_for()
+    assert lead.inner_text().startswith("Adverse:")
+    assert [each.inner_text() for each in page.locator("#decision .reason b").all()] == [
+        reason["text"] for reason in found["reasons"]
+    ]
+    for name in found["change"]["changes"]:
+        assert name in page.locator("#reversal").inner_text()
+    label = "target = True" if found["prediction"] >= 0.5 else "target = False"
+    assert page.locator("#prediction").inner_text().lower() == label.lower()
+    assert "%" in page.locator("#aside").inner_text()
+    page.emulate_media(media="print")
+    assert page.locator("#decision").is_visible()
+    assert len(page.pdf()) > 10_000
+    page.emulate_media(media="screen")
+    page.evaluate(axe)
+    bad = [each for each in page.evaluate("axe.run()")["violations"] if each["impact"] in ("serious", "critical")]
+    assert [(each["id"], [node["html"] for node in each["nodes"]][:3]) for each in bad] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+
+
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     """axe-core, from the npm registry."""
@@ -612,7 +658,7 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
-@pytest.mark.parametrize("model", ["price", "level"])
+@pytest.mark.parametrize("model", ["price", "level", "four"])
 def test_nobody_is_shut_out(visit: Callable[..., Visit], axe: str, size: dict[str, int], scheme: str, model: str):
     page = visit(viewport=size, color_scheme=scheme).open(f"#model={model}")
     page.get_by_role("button", name="Paste CSV").click()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import time
 from collections.abc import Iterator
@@ -124,6 +125,26 @@ def test_versions_and_outputs_are_chosen(client: Client, store: ModelStore):
     call = infer_request(ROWS, True, "choice")
     call.outputs.add(name="probabilities")
     assert [output.name for output in client.send("ModelInfer", call).outputs] == ["probabilities"]
+
+
+def test_ids_come_back_with_warnings_and_a_strict_call_is_refused(client: Client):
+    rows = [{**ROWS[0], "city": "Bavaria"}, ROW]
+    call = infer_request(rows, True)
+    call.inputs.add(name="id", datatype="INT64", shape=[2])
+    call.raw_input_contents.append(np.array([2**60, 5], "<i8").tobytes())
+    answer = client.send("ModelInfer", call)
+    contents = dict(zip([output.name for output in answer.outputs], answer.raw_output_contents, strict=True))
+    assert np.frombuffer(contents["id"], "<i8").tolist() == [2**60, 5]
+    first, second = json.loads(answer.parameters["warnings"].string_param)
+    assert [(warning["kind"], warning["feature"]) for warning in first if warning["kind"] == "unseen"] == [
+        ("unseen", "city")
+    ]
+    assert second == []
+    call.parameters["strict"].string_param = "unseen"
+    with pytest.raises(grpc.RpcError) as refused:
+        client.send("ModelInfer", call)
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "city" in refused.value.details()
 
 
 def test_one_matrix_has_all_features_in_order(client: Client, store: ModelStore):

@@ -45,7 +45,7 @@ def test_what_does_not_fit_is_named_and_left_out(capsys):
     assert gpu_check.check(gpu_check.Run(CPU, time.monotonic(), 2**16), (5,), (1_000_000,), 2_000)
     assert capsys.readouterr().out.count("left out: needs") == 2
     late = gpu_check.Run(CPU, time.monotonic() - gpu_check.LATEST_START_S - 1, 2**30)
-    assert gpu_check.timed(late, 5, 64, 1e9) == "left out: no time left"
+    assert gpu_check.timed(late, 5, 64, 1e9, lambda count: 1.0) == "left out: no time left"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what is said without a CUDA device")

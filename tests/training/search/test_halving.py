@@ -88,6 +88,7 @@ def test_a_length_is_begun_while_gains_promise_more():
     assert not _promises_more([1.0, 1.5])
     assert _promises_more([1.0, 0.9, 0.85])
     assert not _promises_more([1.0, 0.9, 0.8999])
+    assert not _promises_more([1.0, 0.9, 0.95])  # worse: a length of 16,000 steps would follow for nothing
     assert not _promises_more([1.0, 0.5, 0.49])  # the next gain is taken to be a fiftieth of this one
 
 

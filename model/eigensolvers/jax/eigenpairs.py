@@ -13,8 +13,8 @@ import numpy as np
 from jax.interpreters import ad
 
 from eigenserve.model.eigensolvers import eigh_tridiagonal, eigvalsh_tridiagonal
+from eigenserve.model.eigensolvers.jax.host_primitives import host_primitive
 from eigenserve.model.eigensolvers.pseudo_inverse import solve_pseudo_inverse
-from eigenserve.model.jax.host_primitives import host_primitive
 from eigenserve.model.kernels.threads import for_ranges
 
 #: Matrices whose pseudo-inverses are worth a second thread.

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from eigenserve.model.jax.eigenpairs import eigenpairs, eigenvalues
+from eigenserve.model.eigensolvers.jax.eigenpairs import eigenpairs, eigenvalues
 
 
 class EigenArrays(NamedTuple):

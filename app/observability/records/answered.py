@@ -1,0 +1,70 @@
+"""Answered: rows of one request on their way to where they are recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import orjson
+
+from eigenserve.app.registry import ServedModel
+from eigenserve.model.arrays import FloatArray
+from eigenserve.model.explanations.explanation import Explanation
+from eigenserve.model.reasons import RowReasons
+from eigenserve.model.rows.warnings import RowWarnings
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answered:
+    """Hold rows of one request that were answered, or are about to be.
+
+    Attributes:
+        at: when, in seconds since 1970.
+        request_id, route, key: of the request; ``key`` is the name of its owner's, "" for none.
+        served: the model.
+        first: the place of the first of these rows in the request.
+        columns: (N, F), as they were read.
+        scores: (N, O).
+        warnings: of the rows.
+        ids: what the rows are called, by whoever asked; None for nothing.
+        interval: the level of the intervals that were given.
+        explanation: of the rows, if they were explained.
+        options: how they were explained, as JSON; "" for the defaults.
+        reasons: of each row, as JSON, if they were given.
+    """
+
+    at: float
+    request_id: str
+    route: str
+    key: str
+    served: ServedModel
+    first: int
+    columns: FloatArray
+    scores: FloatArray
+    warnings: RowWarnings
+    ids: Sequence[Any] | None = None
+    interval: float | None = None
+    explanation: Explanation | None = None
+    options: str = ""
+    reasons: Sequence[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    @property
+    def kind(self) -> Kind:
+        """What rows of one table have in common."""
+        return Kind(self.served, () if self.explanation is None else self.explanation.terms)
+
+
+def reasons_text(reasons: RowReasons) -> str:
+    """Write the reasons of a row as JSON."""
+    return orjson.dumps(asdict(reasons), default=str, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+
+
+class Kind(NamedTuple):
+    """Identify the columns of a table: those of a model, and the terms that contributions are named after."""
+
+    served: ServedModel
+    terms: tuple[str, ...]

@@ -1,0 +1,106 @@
+"""Read and write the files of records, on a local disk or wherever fsspec reaches."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from eigenserve.errors import UserError
+from eigenserve.model.checkpoints.atomic import write_whole
+
+
+class Folder(Protocol):
+    """Describe a folder of files and folders, by paths relative to it."""
+
+    def names(self, path: str = "") -> list[str]:
+        """List what is in it, or in a folder of it, in order; nothing where it does not exist."""
+
+    def read(self, path: str) -> bytes:
+        """Read a file."""
+
+    def write(self, path: str, content: bytes | memoryview) -> None:
+        """Write a file whole or not at all, and the folder it is in."""
+
+    def remove(self, path: str) -> None:
+        """Remove a file."""
+
+
+def open_folder(url: str) -> Folder:
+    """Return the folder at a path or an fsspec URL.
+
+    Raises:
+        UserError: fsspec, or what it needs for such a URL, is not installed; or it knows no such URL.
+    """
+    plain = re.sub("^(file|local)://", "", url)
+    if "://" not in plain:
+        return LocalFolder(Path(os.path.expanduser(plain)))
+    try:
+        from fsspec.core import url_to_fs
+
+        system, path = url_to_fs(url)
+    except (ImportError, ValueError, OSError) as error:
+        raise UserError(f"{url} cannot be reached: {error}") from error
+    return RemoteFolder(system, str(path).rstrip("/"))
+
+
+@dataclass(frozen=True)
+class LocalFolder:
+    """Implement ``Folder`` on a local disk; what is written is on the disk when ``write`` returns."""
+
+    root: Path
+
+    def names(self, path: str = "") -> list[str]:
+        """See ``Folder``."""
+        folder = self.root / path
+        # What begins with a point is a draft of a process that was killed.
+        return sorted(p.name for p in folder.iterdir() if p.name[0] != ".") if folder.is_dir() else []
+
+    def read(self, path: str) -> bytes:
+        """See ``Folder``."""
+        return (self.root / path).read_bytes()
+
+    def write(self, path: str, content: bytes | memoryview) -> None:
+        """See ``Folder``."""
+        place = self.root / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with write_whole(place) as file:
+            file.write(content)
+
+    def remove(self, path: str) -> None:
+        """See ``Folder``."""
+        (self.root / path).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class RemoteFolder:
+    """Implement ``Folder`` on a file system of fsspec."""
+
+    system: Any
+    root: str
+
+    def names(self, path: str = "") -> list[str]:
+        """See ``Folder``."""
+        self.system.invalidate_cache()
+        try:
+            listed = self.system.ls(f"{self.root}/{path}".rstrip("/"), detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted(str(name).rstrip("/").rpartition("/")[2] for name in listed)
+
+    def read(self, path: str) -> bytes:
+        """See ``Folder``."""
+        content: bytes = self.system.cat_file(f"{self.root}/{path}")
+        return content
+
+    def write(self, path: str, content: bytes | memoryview) -> None:
+        """See ``Folder``."""
+        place = f"{self.root}/{path}"
+        self.system.makedirs(place.rpartition("/")[0], exist_ok=True)
+        self.system.pipe_file(place, bytes(content))
+
+    def remove(self, path: str) -> None:
+        """See ``Folder``."""
+        self.system.rm_file(f"{self.root}/{path}")

@@ -1,0 +1,66 @@
+"""Open what the settings say that decisions are recorded in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from eigenserve.app.observability.records.recorder import Recorder, Sink
+    from eigenserve.app.settings import Settings
+
+
+def open_recorder(settings: Settings, on_dropped: Callable[[int], None]) -> Recorder | None:
+    """Return what records decisions; None where nothing does.
+
+    Raises:
+        UserError: a key or a URL of no use.
+    """
+    if not settings.records:
+        return None
+    # Imported late: it needs pyarrow, which costs 50 MB that other servers need not pay.
+    from eigenserve.app.observability.records.chain import private_key
+    from eigenserve.app.observability.records.events import EventsSink
+    from eigenserve.app.observability.records.folder import open_folder
+    from eigenserve.app.observability.records.parts import PartsSink
+    from eigenserve.app.observability.records.recorder import Buffer, Recorder
+
+    key = None if settings.records_key is None else private_key(settings.records_key)
+    buffers = []
+    for url in _urls(settings):
+        events = _is_receiver(url)
+        sink: Sink = (
+            EventsSink(url, f"http://{settings.host}:{settings.port}/")
+            if events
+            else PartsSink(url, open_folder(url), key, settings.records_sample)
+        )
+        # Events are sent as soon as they are there: who receives them watches.
+        rows, wait_s = (1, 0.0) if events else (settings.records_part_rows, settings.records_part_s)
+        buffers.append(Buffer(sink, settings.records_buffer_rows, rows, wait_s, on_dropped))
+    return Recorder(buffers, settings.records_when_full, settings.records_sample)
+
+
+def check_records(settings: Settings) -> None:
+    """Refuse settings by which nothing could be recorded, before anything is served.
+
+    Raises:
+        UserError: a key or a URL of no use.
+    """
+    if not settings.records:
+        return
+    from eigenserve.app.observability.records.chain import private_key
+    from eigenserve.app.observability.records.folder import open_folder
+
+    if settings.records_key is not None:
+        private_key(settings.records_key)
+    for url in _urls(settings):
+        if not _is_receiver(url):
+            open_folder(url)
+
+
+def _urls(settings: Settings) -> list[str]:
+    return [url for part in settings.records.split(",") if (url := part.strip())]
+
+
+def _is_receiver(url: str) -> bool:
+    return url.startswith(("http://", "https://"))

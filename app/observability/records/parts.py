@@ -1,0 +1,63 @@
+"""PartsSink: write records as the Parquet parts of a chain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from eigenserve import __version__
+from eigenserve.app.observability.machine import arithmetic
+from eigenserve.app.observability.records.answered import Answered, Kind
+from eigenserve.app.observability.records.chain import Chain, chain_name, chain_names
+from eigenserve.app.observability.records.decisions import Tables, from_parquet, tables, to_parquet
+from eigenserve.app.observability.records.folder import Folder
+
+
+class PartsSink:
+    """Write what is answered as parts, a part for each kind of rows (a ``Sink``).
+
+    Attributes:
+        name: for the log.
+        chain: what they are appended to.
+    """
+
+    def __init__(self, url: str, folder: Folder, key: Any, shares: Mapping[str, float]) -> None:
+        self.name, self.chain = url, Chain(folder, chain_name(), key)
+        self._shares, self._pending = dict(shares), list[Tables]()
+        self._marked: tuple[int, int] | None = None
+
+    def open(self) -> None:
+        """Write the first link, which names the chains that there are: one that is removed as a whole is missed."""
+        # What pyarrow imports when it is first used takes 0.3 s: now, and not while somebody waits.
+        from_parquet(to_parquet(pa.table({"x": np.zeros(1)})))
+        others = [name for name in chain_names(self.chain.folder) if name != self.chain.name]
+        self.chain.append(
+            {"eigenserve": __version__, "arithmetic": arithmetic(), "sample": self._shares, "others": others}, {}
+        )
+        self.waiting(0)
+
+    def take(self, batches: list[Answered]) -> None:
+        """Write parts; where it failed, it goes on with the part that it failed at."""
+        if not self._pending:
+            kinds: dict[Kind, list[Answered]] = {}
+            for batch in batches:
+                kinds.setdefault(batch.kind, []).append(batch)
+            self._pending = [tables(kind, some) for kind, some in kinds.items()]
+        while self._pending:
+            part = self._pending[0]
+            self.chain.append({"rows": part.rows, "model": part.model}, part.files())
+            del self._pending[0]
+        self.waiting(0)
+
+    def waiting(self, rows: int) -> None:
+        """Write the marker of the open part, where it changed."""
+        if self._marked != (self.chain.number, rows):
+            self.chain.mark(rows)
+            self._marked = (self.chain.number, rows)
+
+    def close(self, dropped: int) -> None:
+        """Write the last link, which says how many rows were dropped because there was no room."""
+        self.chain.close({"dropped": dropped})

@@ -1,0 +1,203 @@
+"""Recorder: hand over what is answered, without ever waiting for where it is written.
+
+A sink takes batches on a thread. What waits for it is bounded by a number of rows; where that is reached, rows are
+dropped and counted, or requests are refused, as the setting says.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Literal, Protocol
+
+from eigenserve.app.observability.records.answered import Answered
+from eigenserve.app.problems import ProblemError
+
+log = logging.getLogger("eigenserve.records")
+
+WhenFull = Literal["drop", "refuse"]
+#: Between attempts to write what could not be written, in seconds: the first and the longest.
+RETRY_S, MAX_RETRY_S = 0.5, 15.0
+
+
+class Sink(Protocol):
+    """Describe where records go."""
+
+    name: str
+
+    def open(self) -> None:
+        """Begin; may fail, to be tried again."""
+
+    def take(self, batches: list[Answered]) -> None:
+        """Write batches; if it fails it is called with the same ones again."""
+
+    def waiting(self, rows: int) -> None:
+        """Note, now and then, how many rows wait to be taken."""
+
+    def close(self, dropped: int) -> None:
+        """End: all that was handed over is written."""
+
+
+class Buffer:
+    """Hold what waits for one sink, and the thread that hands it over.
+
+    Attributes:
+        dropped: rows that had no room.
+    """
+
+    def __init__(self, sink: Sink, most: int, full_rows: int, wait_s: float, on_dropped: Callable[[int], None]) -> None:
+        """Create a buffer.
+
+        Args:
+            sink: where it goes.
+            most: rows that may wait.
+            full_rows: rows that are taken as soon as they are there.
+            wait_s: seconds after which fewer are.
+            on_dropped: called with the rows that had no room.
+        """
+        self.sink, self.dropped = sink, 0
+        self._most, self._full_rows, self._wait_s, self._on_dropped = most, full_rows, wait_s, on_dropped
+        self._batches: deque[Answered] = deque()
+        self._rows = self._taken = 0
+        self._changed = threading.Condition()
+        self._ends: float | None = None
+        self._thread = threading.Thread(target=self._run, name=f"records {sink.name}", daemon=True)
+        self._thread.start()
+
+    def has_room(self, rows: int) -> bool:
+        """Return whether so many rows may be put."""
+        # What is larger than the buffer is let in where nothing waits.
+        return self._rows + rows <= self._most or not self._rows
+
+    def put(self, batch: Answered) -> bool:
+        """Hand a batch over; False where it has no room."""
+        with self._changed:
+            if not self.has_room(len(batch)):
+                return False
+            self._batches.append(batch)
+            first = not self._rows
+            self._rows += len(batch)
+            if first or self._rows >= self._full_rows:
+                self._changed.notify()
+        return True
+
+    def drop(self, rows: int) -> None:
+        """Count rows that had no room."""
+        with self._changed:
+            self.dropped += rows
+        self._on_dropped(rows)
+
+    def close(self, timeout_s: float) -> None:
+        """Write what waits, but not for longer than so many seconds."""
+        with self._changed:
+            self._ends = time.monotonic() + timeout_s
+            self._changed.notify()
+        self._thread.join(timeout_s + 1.0)
+        if self._rows or self._thread.is_alive():
+            log.error("records were lost at the end", extra={"sink": self.sink.name, "rows": self._rows})
+
+    def _run(self) -> None:
+        if not self._insist(self.sink.open):
+            return
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._rows or self._ends is not None)
+                closing = self._ends is not None
+            if not closing:
+                self._gather()
+            with self._changed:
+                batches, rows = list(self._batches), self._rows
+                self._batches.clear()
+                closing = self._ends is not None
+            # Not taken off the account before they are written: what is written slowly fills the buffer.
+            if batches:
+                if not self._insist(lambda: self.sink.take(batches)):  # noqa: B023 (called at once)
+                    return
+                with self._changed:
+                    self._rows -= sum(map(len, batches))
+                continue
+            if closing and not rows:
+                self._insist(lambda: self.sink.close(self.dropped))
+                return
+
+    def _gather(self) -> None:
+        """Wait until there is enough for a part, or the oldest row has waited for long enough."""
+        ends, step = time.monotonic() + self._wait_s, max(0.5, self._wait_s / 10)
+        while (left := ends - time.monotonic()) > 0:
+            self._insist(lambda: self.sink.waiting(self._rows))
+            with self._changed:
+                if self._changed.wait_for(
+                    lambda: self._rows >= self._full_rows or self._ends is not None, min(left, step)
+                ):
+                    return
+
+    def _insist(self, work: Callable[[], None]) -> bool:
+        """Do it again until it works; False where the time is up first."""
+        pause = RETRY_S
+        while True:
+            try:
+                work()
+                return True
+            except Exception as error:
+                log.error("records cannot be written", extra={"sink": self.sink.name, "reason": repr(error)})
+            with self._changed:
+                self._changed.wait_for(lambda: self._ends is not None, pause)
+                if self._ends is not None and time.monotonic() + RETRY_S > self._ends:
+                    return False
+            time.sleep(RETRY_S)
+            pause = min(2 * pause, MAX_RETRY_S)
+
+
+class Recorder:
+    """Record answered rows in every sink, or in none.
+
+    Attributes:
+        shares: route -> the share of its requests that are recorded; 1 for others.
+    """
+
+    def __init__(self, buffers: list[Buffer], when_full: WhenFull, shares: Mapping[str, float]) -> None:
+        self.shares = shares
+        self._buffers, self._when_full = buffers, when_full
+        self._random = random.Random()
+
+    def samples(self, route: str) -> bool:
+        """Draw whether a request is recorded."""
+        share = self.shares.get(route, 1.0)
+        return share >= 1.0 or self._random.random() < share
+
+    def admit(self) -> None:
+        """Refuse a request that could not be recorded, before anything is computed for it.
+
+        Raises:
+            ProblemError: 503.
+        """
+        if self._when_full == "refuse" and not all(buffer.has_room(1) for buffer in self._buffers):
+            raise _full()
+
+    def record(self, batch: Answered) -> None:
+        """Hand over rows.
+
+        Raises:
+            ProblemError: 503 where they have no room, and what is not recorded is to be refused.
+        """
+        if self._when_full == "refuse" and not all(buffer.has_room(len(batch)) for buffer in self._buffers):
+            raise _full()
+        for buffer in self._buffers:
+            if not buffer.put(batch):
+                buffer.drop(len(batch))
+                if self._when_full == "refuse":
+                    raise _full()
+
+    def close(self, timeout_s: float) -> None:
+        """Write what waits, but not for longer than so many seconds."""
+        for buffer in self._buffers:
+            buffer.close(timeout_s)
+
+
+def _full() -> ProblemError:
+    detail = "overloaded: decisions cannot be recorded as fast as they are made; try again in 1 s"
+    return ProblemError(503, detail, headers={"Retry-After": "1"})

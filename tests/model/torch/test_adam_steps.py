@@ -1,0 +1,67 @@
+"""Steps in one graph: the path of torch's Adam, compiled and not, with the module's own parameters."""
+
+import copy
+from functools import partial
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the torch extra")
+
+from torch import nn  # noqa: E402
+from torch.nn.functional import mse_loss  # noqa: E402
+
+from eigenserve.torch import AdamSteps, SpectralLayer, SpectralNeuron  # noqa: E402
+
+
+def case():
+    torch.manual_seed(0)
+    x = torch.randn(50, 3, dtype=torch.float64)
+    return nn.Sequential(SpectralLayer(3, 2, 4), SpectralNeuron(2, 3)).double(), x, x[:, 0].abs() - x[:, 1]
+
+
+def by_torch(module, x, y, rates):
+    optimizer, losses = torch.optim.Adam(module.parameters()), []
+    for rate in rates:
+        optimizer.param_groups[0]["lr"] = rate
+        for rows, target in zip(x.split(16), y.split(16), strict=True):
+            optimizer.zero_grad()
+            loss = mse_loss(module(rows), target)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.detach())
+    return torch.stack(losses)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_steps_go_the_way_of_torchs_adam(compiled, monkeypatch):
+    # What the graph says, without the minute that machine code takes.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    module, x, y = case()
+    twin = copy.deepcopy(module)
+    steps = AdamSteps(module, mse_loss, batch=16, lr=0.02, compiled=compiled)
+    losses = [steps(x, y)]
+    steps.lr.fill_(0.005)  # and no other graph for it
+    losses.append(steps(x, y))
+    # Both are float64; sums are added up in other orders.
+    torch.testing.assert_close(torch.cat(losses), by_torch(twin, x, y, (0.02, 0.005)), rtol=1e-9, atol=1e-12)
+    for ours, theirs in zip(module.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-10)
+    # The module goes on as any other.
+    mse_loss(module(x), y).backward()
+    assert all(p.grad is not None for p in module.parameters())
+
+
+def test_what_cannot_be_trained_is_refused():
+    module, _, _ = case()
+    with pytest.raises(ValueError, match="batch must be at least 1; got 0"):
+        AdamSteps(module, mse_loss, batch=0)
+    with pytest.raises(ValueError, match="it has none"):
+        AdamSteps(module.requires_grad_(False), mse_loss, batch=4)
+
+
+def test_parameters_that_do_not_train_stay():
+    module, x, y = case()
+    module[0].requires_grad_(False)
+    before = module[0].matrices.clone()
+    AdamSteps(module, mse_loss, batch=25, compiled=False)(x, y)
+    assert torch.equal(module[0].matrices, before)

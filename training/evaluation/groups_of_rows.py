@@ -1,0 +1,85 @@
+"""Compare groups of rows, by the values of a named column: rates, calibration and errors of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from eigenserve.model.spectral import SpectralModel
+from eigenserve.training.evaluation.evaluate import Evaluation
+
+#: Groups shown, the largest; the rest is put together.
+MOST_GROUPS = 20
+#: A column of more distinct numbers is cut into so many equal parts.
+PARTS = 5
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """Hold the figures of one group.
+
+    Attributes:
+        name: the column's value, or range.
+        rows: how many.
+        observed: mean of the target; of two classes the share of the second; of several the share that the predicted
+            class should have been, 1.
+        predicted: mean prediction; of two classes the mean probability of the second; of several the mean probability
+            of the predicted class.
+        error: root mean squared error; for classes the share that is wrong.
+        flagged: share of the rows predicted to be of the second class; NaN but for two classes.
+        false_alarms, missed: of the first class's rows the share that is flagged, of the second's that is not.
+    """
+
+    name: str
+    rows: int
+    observed: float
+    predicted: float
+    error: float
+    flagged: float
+    false_alarms: float
+    missed: float
+
+
+def compare_groups(model: SpectralModel, evaluation: Evaluation, column: pd.Series) -> list[RowGroup]:
+    """Compare groups of evaluated rows (N,) by a column (N,) of the same rows, the largest group first."""
+    names = _names(column)
+    order = names.value_counts(sort=True)
+    kept = list(order.index[:MOST_GROUPS])
+    names = names.where(names.isin(kept), f"{len(order) - len(kept)} others")
+    return [
+        _figures(model, evaluation, name, (names == name).to_numpy())
+        for name in [*kept, *({f"{len(order) - len(kept)} others"} if len(order) > len(kept) else ())]
+    ]
+
+
+def _names(column: pd.Series) -> pd.Series:
+    if pd.api.types.is_numeric_dtype(column) and column.nunique() > MOST_GROUPS:
+        column = pd.qcut(column, PARTS, duplicates="drop").astype(object)
+    return column.astype(object).where(column.notna(), "missing").astype(str).reset_index(drop=True)
+
+
+def _figures(model: SpectralModel, evaluation: Evaluation, name: str, part: np.ndarray) -> RowGroup:
+    weight, values = evaluation.weight[part], evaluation.target.values[part]
+    flagged = alarms = missed = float("nan")
+    if not model.classes:
+        predicted = model.values(evaluation.scores[part])
+        error = float(np.sqrt(np.average((values - predicted) ** 2, weights=weight)))
+        observed = float(np.average(values, weights=weight))
+        mean = float(np.average(predicted, weights=weight))
+        return RowGroup(name, int(part.sum()), observed, mean, error, flagged, alarms, missed)
+    shares = model.probabilities(evaluation.scores[part])
+    best = shares.argmax(axis=1)
+    error = float(np.average(best != values, weights=weight))
+    if len(model.classes) > 2:
+        mean = float(np.average(shares.max(axis=1), weights=weight))
+        return RowGroup(name, int(part.sum()), 1.0 - error, mean, error, flagged, alarms, missed)
+    hit = values == 1
+    flagged = float(np.average(best == 1, weights=weight))
+    if weight[~hit].sum() > 0.0:
+        alarms = float(np.average(best[~hit] == 1, weights=weight[~hit]))
+    if weight[hit].sum() > 0.0:
+        missed = float(np.average(best[hit] == 0, weights=weight[hit]))
+    observed, mean = (float(np.average(each, weights=weight)) for each in (hit, shares[:, 1]))
+    return RowGroup(name, int(part.sum()), observed, mean, error, flagged, alarms, missed)

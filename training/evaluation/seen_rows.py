@@ -1,0 +1,38 @@
+"""Recognise rows that a model was trained on, by the smallest of their hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from eigenserve.model.arrays import FloatArray
+
+#: Hashes kept. The smallest of all are a random sample of the rows, the same for whoever computes it (Broder, 1997).
+KEPT = 256
+#: From this share on it is said.
+NOTED = 0.05
+
+
+def _hashes(columns: FloatArray, target: NDArray[Any]) -> NDArray[np.uint64]:
+    table = pd.DataFrame(np.column_stack([columns, target.astype(np.float64)]))
+    return np.unique(pd.util.hash_pandas_object(table, index=False).to_numpy())
+
+
+def smallest_hashes(columns: FloatArray, target: NDArray[Any]) -> list[str]:
+    """Return what a checkpoint's card keeps of training rows: columns (N, F) and their target (N,)."""
+    return [f"{each:016x}" for each in _hashes(columns, target)[:KEPT].tolist()]
+
+
+def seen_share(card: Mapping[str, Any], columns: FloatArray, target: NDArray[Any]) -> float | None:
+    """Estimate which share of distinct rows the model was trained on; None where its card cannot say."""
+    kept = {int(each, 16) for each in card.get("training_rows") or ()}
+    if not kept:
+        return None
+    hashes = _hashes(columns, target)
+    # Of fewer rows than are kept, all are known; else only what is small enough to have been kept.
+    near = hashes[hashes <= max(kept)] if len(kept) == KEPT else hashes
+    return float(np.mean([each in kept for each in near.tolist()])) if len(near) else None
