@@ -73,7 +73,7 @@ def test_tritonclient(server: ServerProcess, store: ModelStore, binary: bool, co
         )
         with pytest.raises(Exception, match="no model 'nope'"):
             client.infer("nope", inputs)
-        with pytest.raises(Exception, match="nothing at"):
+        with pytest.raises(Exception, match="does not exist"):
             client.get_inference_statistics("price")
 
 
