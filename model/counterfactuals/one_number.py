@@ -23,6 +23,8 @@ from eigenserve.model.eigensolvers import eigvalsh_tridiagonal
 _PIECES = 8
 _ROUNDS = 16
 _ABOUT = np.array([-0.05, -1e-3, -1e-6, 1e-6, 1e-3, 0.05])
+#: Lines are searched so many cells of rows at a time: each has a row for every knot and piece.
+_CELLS = 2**15
 #: A place that reaches the goal is found exactly once it is known to this share of its distance.
 EXACT = 2.0**-40
 #: A bump that might reach the goal, but at neither end, is searched down to this share of the feature's range.
@@ -49,6 +51,16 @@ def nearest_roots(steps: Steps, goal: Goal, lines: Lines) -> tuple[FloatArray, F
 
     No row may reach the goal as it is. Every place that is returned reaches it as ``Steps.value`` writes it.
     """
+    count = max(1, _CELLS // lines.columns.shape[1])
+    parts = [
+        _nearest_roots(steps, goal, Lines(*(each[start : start + count] for each in vars(lines).values())))
+        for start in range(0, len(lines.moving), count)
+    ]
+    places, distance = zip(*parts, strict=True) if parts else ((np.empty(0),), (np.empty(0),))
+    return np.concatenate(places), np.concatenate(distance)
+
+
+def _nearest_roots(steps: Steps, goal: Goal, lines: Lines) -> tuple[FloatArray, FloatArray]:
     places = np.full(len(lines.moving), np.nan)
     distance = lines.within.astype(np.float64)
     pieces = _first_pieces(steps, goal, lines)

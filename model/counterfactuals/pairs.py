@@ -17,13 +17,15 @@ from eigenserve.model.rows.cells import SECONDS_PER_DAY
 
 #: Of more numbers than these, those are paired that come nearest to the goal alone.
 PAIRED_NUMBERS = 10
+#: Of more features than these, the same; a row of 1,000 features has half a million pairs.
+PAIRED_FEATURES = 32
 #: Numbers with more values than these within the limit are searched together with others as if they were not listed;
 #: dates are tried on so many of the nearest days.
 LINES, LISTED = 16, 64
 #: All values of a pair are tried if there are at most so many, within squares of the limit; a fifth of a second.
 COMBINATIONS = 2**17
-#: Pairs of values that are tried at once, the nearest first.
-_BLOCK = 4096
+#: Pairs of values that are tried at once, the nearest first; cells of the rows that are searched at once.
+_BLOCK, _CELLS = 4096, 2**20
 
 
 def nearest_changes_of_two(steps: Steps, goal: Goal, row: FloatArray, limit: float) -> list[Change]:
@@ -42,6 +44,9 @@ def nearest_changes_of_two(steps: Steps, goal: Goal, row: FloatArray, limit: flo
         if count > LINES and not num_codes[i] and i not in tied:
             numbers.append(i)
     numbers.sort()
+    if len({*moves, *numbers}) > PAIRED_FEATURES:
+        kept = _promising(steps, goal, row, sorted({*moves, *numbers}), PAIRED_FEATURES, moves)
+        moves, numbers = {i: moves[i] for i in kept if i in moves}, [i for i in kept if i in numbers]
     for i, near in moves.items():
         if i not in numbers:
             for changed, away in zip(
@@ -49,8 +54,9 @@ def nearest_changes_of_two(steps: Steps, goal: Goal, row: FloatArray, limit: flo
             ):
                 lines += [(changed, b, limit - away) for b in numbers]
     changes = _listed_pairs(steps, goal, row, moves, limit)
-    if lines:
-        columns, moving, within = zip(*lines, strict=True)
+    count = max(1, _CELLS // len(row))
+    for start in range(0, len(lines), count):
+        columns, moving, within = zip(*lines[start : start + count], strict=True)
         several = Lines(np.stack(columns), np.array(moving), np.array(within))
         places, distance = nearest_roots(steps, goal, several)
         for changed, b, place, far in zip(columns, moving, places, distance.tolist(), strict=True):
@@ -58,7 +64,7 @@ def nearest_changes_of_two(steps: Steps, goal: Goal, row: FloatArray, limit: flo
                 one = possible_change(steps, goal, changed, b, float(place))
                 if one is not None:
                     changes.append(Change(one, distance_of(steps, row, one)))
-    pairs = list(combinations(_promising(steps, goal, row, numbers), 2))
+    pairs = list(combinations(_promising(steps, goal, row, numbers, PAIRED_NUMBERS), 2))
     places, distance = nearest_pairs(steps, goal, row, pairs, np.full(len(pairs), limit))
     for pair, place, far in zip(pairs, places, distance.tolist(), strict=True):
         if np.isfinite(far):
@@ -101,15 +107,21 @@ def _listed_pairs(steps: Steps, goal: Goal, row: FloatArray, moves: Mapping[int,
     return [change for change, _ in changes.values()]
 
 
-def _promising(steps: Steps, goal: Goal, row: FloatArray, numbers: list[int]) -> list[int]:
-    """Return the numbers that come nearest to the goal alone, in order of position."""
-    if len(numbers) <= PAIRED_NUMBERS:
-        return numbers
+def _promising(
+    steps: Steps, goal: Goal, row: FloatArray, features: list[int], most: int, moves: Mapping[int, Moves] | None = None
+) -> list[int]:
+    """Return the features that come nearest to the goal alone, by one of their moves or along a grid, in order."""
+    if len(features) <= most:
+        return features
     grid = np.linspace(0.0, 1.0, 33)
-    values = [steps.value(i, np.interp(grid, [0, 1], steps.bounds(i))) for i in numbers]
-    blocks = [with_values(row, (i,), each[:, None]) for i, each in zip(numbers, values, strict=True)]
-    best = goal.margin(steps.predictor.scores(np.concatenate(blocks))).reshape(len(numbers), -1).max(axis=1)
-    return sorted(np.array(numbers)[np.argsort(-best, kind="stable")[:PAIRED_NUMBERS]].tolist())
+    best = []
+    for i in features:
+        if moves and i in moves:
+            changed = with_values(row, moves[i].positions, moves[i].values)
+        else:
+            changed = with_values(row, (i,), steps.value(i, np.interp(grid, [0, 1], steps.bounds(i)))[:, None])
+        best.append(judged(steps, goal, changed)[0].max())
+    return sorted(features[k] for k in np.argsort(-np.array(best), kind="stable")[:most])
 
 
 def _whole_pair(steps: Steps, goal: Goal, row: FloatArray, changed: FloatArray, pair: tuple[int, int]) -> list[Change]:

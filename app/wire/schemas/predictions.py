@@ -71,6 +71,9 @@ class RowWarning(BaseModel):
         default=None,
         description="How far beyond the training range, negative below it, in the feature's unit; days for a date.",
     )
+    further: int | None = Field(
+        default=None, description="How many further features of the row have the same warning and are not listed."
+    )
     message: str
 
 

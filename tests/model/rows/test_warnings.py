@@ -11,7 +11,7 @@ from tests.support.made_models import ROW, make_model, make_rows
 
 from eigenserve.model.rows.feature import Feature
 from eigenserve.model.rows.features import FeatureSpace
-from eigenserve.model.rows.warnings import KINDS, RowChecks, read_kinds
+from eigenserve.model.rows.warnings import CELLS, KINDS, MOST_LISTED, RowChecks, read_kinds
 
 MODEL = make_model()
 
@@ -122,3 +122,22 @@ def test_rows_without_a_warning_cost_next_to_nothing():
 
     # A tenth, where the promise is 3% of a prediction of the demo model: this one is many times smaller.
     assert least(lambda: MODEL.checks.warnings(columns)) < 0.1 * least(lambda: MODEL.scores(columns))
+
+
+def test_of_a_wide_row_a_few_warnings_of_each_kind_are_listed_and_the_others_counted():
+    numbers = [Feature(f"x{i}", "numeric", 0.0, low=0.0, high=1.0) for i in range(100)]
+    space = FeatureSpace((*numbers, Feature("town", "categorical", "a", categories=("a", "b"))))
+    rows = CELLS // 101 + 3
+    columns = np.full((rows, 101), 0.5)
+    columns[:, 100] = 0.0
+    columns[1, :60], columns[1, 60:100] = np.nan, 7.0
+    columns[rows - 1, [3, 100]] = np.nan, 2.0
+    found = RowChecks(space).warnings(columns)
+    lists = found.lists()
+    assert [len(warnings) for warnings in lists] == [0, 2 * (MOST_LISTED + 1), *[0] * (rows - 3), 2]
+    assert [(w["kind"], w["further"]) for w in lists[1][-2:]] == [("missing", 40), ("range", 20)]
+    assert lists[1][-1]["message"] == "20 further features have the same warning"
+    assert found.texts()[1].endswith("missing and 40 more; range and 20 more")
+    assert found.rows_by_kind() == {"missing": 2, "unseen": 1, "range": 1}
+    # However many there are of one kind, none of another is lost, by which a row may be refused.
+    assert [(row, feature) for row, feature, _ in found.of_kinds(["unseen"]).faults(5)] == [(rows - 1, "town")]
