@@ -20,8 +20,8 @@ from eigenserve.model.explanations.groups import grouped
 QUICK = ("eigenvector", "integrated")
 #: By how much an explanation takes longer than a prediction.
 EXPLANATION_WORK = 4
-#: Rows explained together: more would take memory, and are not faster.
-PART_ROWS = 4096
+#: Rows explained together, and cells of their columns: more would take memory, and are not faster.
+PART_ROWS, PART_CELLS = 4096, 2**17
 
 
 class ExplainCall(Call):
@@ -75,7 +75,8 @@ class ExplainCall(Call):
 
         groups = model.groups if asked.groups is None else asked.groups
         how = "" if self.service.recorder is None else asked.how
-        step = PART_ROWS if asked.method in QUICK else len(columns)
+        quick = min(PART_ROWS, max(1, PART_CELLS // columns.shape[1]))
+        step = quick if asked.method in QUICK else len(columns)
         for start in range(0, len(columns), step):
             self.check()
             rows = slice(start, min(start + step, len(columns)))
