@@ -253,6 +253,17 @@ def test_show_prints_what_was_decided(recorded: tuple[Path, int], capsys):
     assert (first["model"], first["version"], first["row"]) == ("price", 2, 7)
 
 
+@pytest.mark.parametrize("name", ["00000001.details.parquet", "00000001.json"])
+def test_damaged_files_are_named_in_one_line(copied: Path, store: ModelStore, capsys, name: str):
+    path = sorted(copied.rglob(name))[0]
+    path.write_bytes(path.read_bytes()[:50])
+    for command in (["show"], ["replay", "--store", str(store.root)], ["erase", "--id", "nobody"]):
+        assert main(["records", command[0], str(copied), *command[1:]]) == 2
+        error = capsys.readouterr().err
+        assert f"{name} cannot be read: it was changed" in error
+        assert error.count("\n") == 1
+
+
 def test_a_process_that_is_ended_loses_none_and_one_that_is_killed_at_most_the_open_part(
     store: ModelStore, tmp_path: Path
 ):
