@@ -301,6 +301,19 @@ def test_a_process_that_is_ended_loses_none_and_one_that_is_killed_at_most_the_o
         assert "at least 100 rows of part 2 were lost" in verify(folder).lost[0]
 
 
+def test_a_server_that_nobody_asks_is_not_taken_for_dead(store: ModelStore, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("eigenserve.app.observability.records.recorder.IDLE_S", 0.05)
+    monkeypatch.setattr("eigenserve.app.observability.records.parts.MARKED_S", 0.01)
+    monkeypatch.setattr("eigenserve.app.observability.records.verify.STALE_S", 1.0)
+    with app_client(store, records=str(tmp_path)):
+        ends = time.monotonic() + 10
+        while not list(tmp_path.rglob("open.json")):
+            assert time.monotonic() < ends
+            time.sleep(0.05)
+        time.sleep(1.5)
+        assert verify(tmp_path).lost == []
+
+
 def test_what_has_no_room_is_dropped_and_counted_or_refused(store: ModelStore, tmp_path: Path, monkeypatch):
     monkeypatch.setattr("eigenserve.app.observability.records.parts.PartsSink.take", lambda self, batches: stuck())
 
