@@ -13,7 +13,7 @@ from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.errors import InvalidRowsError
 from eigenserve.model.rows.readings import Reading
-from eigenserve.training.data.columns import read_columns
+from eigenserve.training.data.columns import decimal_hint, read_columns
 from eigenserve.training.data.exposure import per_unit
 from eigenserve.training.data.identifiers import identifiers, left_out_note
 from eigenserve.training.data.reading_options import ReadingOptions, reading_options
@@ -65,7 +65,7 @@ def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> T
     options = reading_options(asdict(settings), chosen.columns)
     raw = chosen[target]
     read = read_columns(chosen.drop(columns=target), without(options, target))
-    column, notes = read_target(raw, settings.task, options)
+    column, notes = read_target(raw, settings.task, options, decimal_hint(read.readings.values()))
     whole = read.frame.assign(**{target: column})[list(chosen.columns)]
     table, goal, target_notes = split_read_target(read.frame, raw, column, settings.task, positive=settings.positive)
     weight = _weights(table, goal, settings)

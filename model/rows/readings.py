@@ -178,8 +178,8 @@ def split_number(text: str) -> NumberText | None:
 def _marked(decimal: str, thousands: str) -> re.Pattern[str]:
     point, mark = re.escape(decimal), re.escape(thousands)
     simple = rf"[0-9]+{point}?[0-9]*|{point}[0-9]+"
-    # Two digits between marks: 1,23,456 in India.
-    grouped = rf"[0-9]{{1,3}}(?:{mark}[0-9]{{2,3}})*{mark}[0-9]{{3}}(?:{point}[0-9]*)?"
+    # Two digits between marks: 1,23,456 in India. Thousands begin with a digit that counts: 0,123 is a fraction.
+    grouped = rf"[1-9][0-9]{{0,2}}(?:{mark}[0-9]{{2,3}})*{mark}[0-9]{{3}}(?:{point}[0-9]*)?"
     return re.compile(f"{simple}|{grouped}" if thousands else simple)
 
 

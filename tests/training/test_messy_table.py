@@ -10,9 +10,12 @@ import pytest
 
 from eigenserve import load_model
 from eigenserve.cli import main
-from eigenserve.training.data.columns import read_columns
+from eigenserve.training.data.columns import decimal_hint, read_columns
 from eigenserve.training.data.table import read_table
+from eigenserve.training.data.target import split_target
 from eigenserve.training.estimators import SpectralClassifier, SpectralRegressor
+from eigenserve.training.settings import FitSettings
+from eigenserve.training.training_table import training_table
 
 ROWS = 120
 QUICK = ["--members", "1", "--dim", "3", "--budget", "1", "--pairs", "none"]
@@ -98,6 +101,17 @@ def test_a_bad_test_table_is_named_before_the_training_begins(messy, tmp_path, c
     assert main([*arguments, *QUICK]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert "column 'power' must be a number or null; got the text 'forty kW' in row 31" in error
+
+
+def test_a_target_is_read_with_the_decimal_mark_that_its_features_prove(tmp_path):
+    lines = [f"{i},5;{f'{100 * i + 500:,}'.replace(',', '.')}" for i in range(40)]
+    (tmp_path / "data.csv").write_text("\n".join(["size;price", *lines]))
+    frame = read_table(tmp_path / "data.csv")
+    table = training_table(frame, "price", FitSettings())
+    assert table.target.values.tolist() == [100 * i + 500 for i in range(40)]
+    assert any("'price' is read as numbers: '1.000' is 1000" in note for note in table.notes)
+    _, target, _ = split_target(frame, "price", "regression", hint=decimal_hint(table.readings.values()))
+    assert target.values.tolist() == table.target.values.tolist()
 
 
 @pytest.mark.parametrize("library", ["polars", "lazy", "pyarrow", "texts"])

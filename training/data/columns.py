@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -62,17 +62,22 @@ def read_columns(frame: pd.DataFrame, options: ReadingOptions | None = None) -> 
         if name not in frame:
             raise UserError(f"no column {name!r}; the columns are {', '.join(frame.columns)}")
     columns = {str(name): read_column(frame[name], options) for name in frame.columns}
-    commas = [name for name, column in columns.items() if column.reading.decimal == ","]
-    if commas and options.decimal is None:
+    hint = decimal_hint(column.reading for column in columns.values())
+    if hint == "," and options.decimal is None:
         # What one column proves, others with either meaning share.
         for name in frame.columns:
-            columns[str(name)] = read_column(frame[name], options, hint=",")
+            columns[str(name)] = read_column(frame[name], options, hint)
     read = {name: _in_order(column.values, frame[name].dtype) for name, column in columns.items()}
     return Columns(
         pd.DataFrame(read, index=frame.index) if read else frame,
         {name: column.reading for name, column in columns.items() if column.reading != PLAIN},
         tuple(note for column in columns.values() for note in column.notes),
     )
+
+
+def decimal_hint(readings: Iterable[Reading]) -> str:
+    """Return the decimal mark that the columns of a table share where their values leave it open."""
+    return "," if any(reading.decimal == "," for reading in readings) else "."
 
 
 def _in_order(values: pd.Series, dtype: Any) -> pd.Series:

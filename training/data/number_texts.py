@@ -36,7 +36,7 @@ MOST_DIGITS = 15
 NANOSECONDS = (9e17, 4e18)
 _STYLES = [(decimal, mark) for decimal in ".," for mark in ("", ",", ".", " ", "'") if decimal != mark]
 _CODE = re.compile(r"[^\W\d_]{1,4}[-. /]?\d")
-_ZEROS = str.maketrans("123456789", "000000000")
+_ONES = str.maketrans("023456789", "111111111")
 _SIGNS = CURRENCIES | {"%", "‰", "°", "+", "*", '"'}
 
 
@@ -83,7 +83,7 @@ def infer_numbers(texts: Texts, decimal: str | None = None, hint: str = ".") -> 
         return None
     if odd.any() and texts.count(odd & _are_codes(texts.texts)) > texts.count(odd) / 2:
         return None
-    return Numbers(reading, values, _example(texts, values, reading), ambiguous)
+    return Numbers(reading, values, _example(texts, values), ambiguous)
 
 
 def infer_hours(texts: Texts) -> Numbers | None:
@@ -94,7 +94,7 @@ def infer_hours(texts: Texts) -> Numbers | None:
     if texts.count(~np.isnan(values)) < NEARLY * texts.count(~texts.is_marker()):
         return None
     reading = Reading(clock=True)
-    return Numbers(reading, values, _example(texts, values, reading))
+    return Numbers(reading, values, _example(texts, values))
 
 
 def are_number_codes(texts: Sequence[str]) -> bool:
@@ -155,8 +155,9 @@ def _marks(
     bodies: Counter[str] = Counter()
     for part, count in zip(parts, texts.counts.tolist(), strict=True):
         if part and not part.body.isdigit():
-            # Marks are judged by where they stand, whatever the digits are.
-            bodies[part.body.translate(_ZEROS)] += count
+            # Marks are judged by where they stand, whatever the digits are, but for a zero in front.
+            shape = part.body.translate(_ONES)
+            bodies["0" + shape[1:] if part.body[0] == "0" else shape] += count
     if not bodies:
         return (".", ""), False
     preferred = decimal or hint
@@ -172,10 +173,10 @@ def _marks(
     return styles[best], differ and not decimal
 
 
-def _example(texts: Texts, values: FloatArray, reading: Reading) -> tuple[str, float] | None:
+def _example(texts: Texts, values: FloatArray) -> tuple[str, float] | None:
     """Find the first text that programs would not take for the number it is."""
     for i in np.argsort(texts.rows, kind="stable").tolist():
         text = texts.texts[i]
-        if not np.isnan(values[i]) and not (is_plain_number(text) and reading.takes_plain):
+        if not np.isnan(values[i]) and not (is_plain_number(text) and float(text) == values[i]):
             return text, float(values[i])
     return None

@@ -27,7 +27,7 @@ HEAD_ROWS = 100
 #: In RE2's words: whole numbers that are no codes (no zeros in front, no more digits than a float holds), and numbers.
 _WHOLE = r"^[+-]?(0?[0-9]|[1-9][0-9]{1,14})$"
 _NUMBER = r"^[+-]?(0?[0-9]|[1-9][0-9]{1,14}|[0-9]+[eE][+-]?[0-9]+|([0-9]+\.[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?)$"
-_DOTTED = r"^[+-]?[0-9]{1,3}(\.[0-9]{3})+$"
+_DOTTED = r"^[+-]?[1-9][0-9]{0,2}(\.[0-9]{3})+$"
 _COMMA = r"^[+-]?[0-9]*,[0-9]+$"
 
 
@@ -248,7 +248,7 @@ def _is_decimal_comma(cells: pa.ChunkedArray) -> bool:
     """Return whether a column's numbers have decimal commas that can be nothing else."""
     sample = pc.utf8_trim_whitespace(cells.slice(0, 10 * HEAD_ROWS))
     commas = sample.filter(pc.match_substring(sample, ","))
-    return len(commas) > 0 and _all(commas, _COMMA) and not _all(commas, r"^[+-]?[0-9]{1,3}(,[0-9]{3})+$")
+    return len(commas) > 0 and _all(commas, _COMMA) and not _all(commas, r"^[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+$")
 
 
 def _read_excel(sources: list[Source]) -> RawTable:

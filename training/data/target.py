@@ -59,6 +59,7 @@ def split_target(
     vary: bool = True,
     positive: str | None = None,
     options: ReadingOptions | None = None,
+    hint: str = ".",
 ) -> tuple[pd.DataFrame, Target, list[str]]:
     """Separate the target's column from the others.
 
@@ -70,6 +71,7 @@ def split_target(
         vary: refuse a target that does not vary: nothing could be learnt from it.
         positive: the class, of two, whose probability a binary model predicts; None for the last in order.
         options: what is given about the column.
+        hint: as for ``read_target``.
 
     Returns:
         The rows that have a target, without its column; the target; and what the user should know.
@@ -78,7 +80,7 @@ def split_target(
         UserError: no such column, or a column that cannot be such a target.
     """
     raw = required_column(frame, name)
-    column, notes = read_target(raw, task, options)
+    column, notes = read_target(raw, task, options, hint)
     features, target, more = split_read_target(
         frame.drop(columns=name), raw, column, task, classes, vary=vary, positive=positive
     )
@@ -179,9 +181,15 @@ def infer_task(column: pd.Series) -> Task:
 
 
 def read_target(
-    raw: pd.Series, task: Task | None = None, options: ReadingOptions | None = None
+    raw: pd.Series, task: Task | None = None, options: ReadingOptions | None = None, hint: str = "."
 ) -> tuple[pd.Series, list[str]]:
     """Read the target's values: numbers, booleans, or labels of which all spellings are one; and notes for the user.
+
+    Args:
+        raw: the column.
+        task: the task; None to infer it.
+        options: what is given about the column.
+        hint: the decimal mark of the features, where the target leaves it open (``decimal_hint``).
 
     Raises:
         UserError: values that are nearly numbers, but not quite.
@@ -197,7 +205,7 @@ def read_target(
                 f"target {raw.name!r} must be finite; row {infinite[0] + 1} has {raw.iloc[infinite[0]]}. "
                 f"Correct or remove such rows ({infinite.size} in all)."
             )
-    column = read_column(raw, replace(options, types=types), letters=True)
+    column = read_column(raw, replace(options, types=types), hint, letters=True)
     return column.values, list(column.notes)
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.spectral import SpectralModel
+from eigenserve.training.data.columns import decimal_hint
 from eigenserve.training.data.exposure import per_unit
 from eigenserve.training.data.reading_options import reading_options
 from eigenserve.training.data.target import Target, positive_column, split_target
@@ -67,7 +68,10 @@ def evaluate(model: SpectralModel, frame: pd.DataFrame) -> Evaluation:
     """
     settings = model.card.get("training", {}).get("settings", {})
     options = reading_options(settings, frame.columns)
-    features, target, _ = split_target(frame, model.target, model.task, model.classes, vary=False, options=options)
+    hint = decimal_hint(feature.reading for feature in model.features.features)
+    features, target, _ = split_target(
+        frame, model.target, model.task, model.classes, vary=False, options=options, hint=hint
+    )
     weight = np.ones(len(features))
     if settings.get("weight") is not None:
         weight = positive_column(features, settings["weight"])

@@ -115,14 +115,13 @@ def _show(parsed: argparse.Namespace) -> None:
 
 
 def _rows(folder: Any, parsed: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    from eigenserve.app.observability.records.decisions import from_parquet
-    from eigenserve.app.observability.records.reading import parts
+    from eigenserve.app.observability.records.reading import parts, read_rows
 
     for part in parts(folder):
         if parsed.model is not None and part.model["name"] != parsed.model:
             continue
-        details = {row.pop("n"): row for row in from_parquet(folder.read(part.details)).to_pylist()}
-        for n, decision in enumerate(from_parquet(folder.read(part.decisions)).to_pylist()):
+        details = {row.pop("n"): row for row in read_rows(folder, part.details).to_pylist()}
+        for n, decision in enumerate(read_rows(folder, part.decisions).to_pylist()):
             detail = details.get(n)
             if parsed.request is not None and decision["request_id"] != parsed.request:
                 continue

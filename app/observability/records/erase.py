@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eigenserve.app.observability.records.chain import ERASURES, LINK, sha256
-from eigenserve.app.observability.records.decisions import from_parquet, to_parquet
+from eigenserve.app.observability.records.decisions import to_parquet
 from eigenserve.app.observability.records.folder import Folder
-from eigenserve.app.observability.records.reading import parts
+from eigenserve.app.observability.records.reading import parts, read_rows
 
 
 def erase(folder: Folder, person: str, key: Any = None) -> int:
@@ -28,8 +28,7 @@ def erase(folder: Folder, person: str, key: Any = None) -> int:
     """
     count = 0
     for part in parts(folder):
-        content = folder.read(part.details)
-        details = from_parquet(content)
+        details = read_rows(folder, part.details)
         if "id" not in details.column_names:
             continue
         chosen = pc.fill_null(pc.equal(details.column("id"), pa.scalar(person)), False)
@@ -37,7 +36,12 @@ def erase(folder: Folder, person: str, key: Any = None) -> int:
         if not rows:
             continue
         left = to_parquet(details.filter(pc.invert(chosen)))
-        entry = {"chain": part.chain, "part": part.number, "before": sha256(content), "after": sha256(left)}
+        entry = {
+            "chain": part.chain,
+            "part": part.number,
+            "before": sha256(folder.read(part.details)),
+            "after": sha256(left),
+        }
         _note(folder, {**entry, "rows": rows}, key)
         folder.write(part.details, left)
         count += len(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,9 @@ from eigenserve.app.observability.records.answered import Answered, Kind
 from eigenserve.app.observability.records.chain import Chain, chain_name, chain_names
 from eigenserve.app.observability.records.decisions import Tables, from_parquet, tables, to_parquet
 from eigenserve.app.observability.records.folder import Folder
+
+#: Seconds after which a marker is written again, though nothing changed: ``verify`` takes an old one for a dead server.
+MARKED_S = 20.0
 
 
 class PartsSink:
@@ -28,6 +32,7 @@ class PartsSink:
         self.name, self.chain = url, Chain(folder, chain_name(), key)
         self._shares, self._pending = dict(shares), list[Tables]()
         self._marked: tuple[int, int] | None = None
+        self._marked_at = 0.0
 
     def open(self) -> None:
         """Write the first link, which names the chains that there are: one that is removed as a whole is missed."""
@@ -53,10 +58,10 @@ class PartsSink:
         self.waiting(0)
 
     def waiting(self, rows: int) -> None:
-        """Write the marker of the open part, where it changed."""
-        if self._marked != (self.chain.number, rows):
+        """Write the marker of the open part, where it changed or is old."""
+        if self._marked != (self.chain.number, rows) or time.monotonic() - self._marked_at > MARKED_S:
             self.chain.mark(rows)
-            self._marked = (self.chain.number, rows)
+            self._marked, self._marked_at = (self.chain.number, rows), time.monotonic()
 
     def close(self, dropped: int) -> None:
         """Write the last link, which says how many rows were dropped because there was no room."""

@@ -24,6 +24,10 @@ WhenFull = Literal["drop", "refuse"]
 RETRY_S, MAX_RETRY_S = 0.5, 15.0
 
 
+#: Seconds after which a place hears of a server that nobody asks: a quarter of what ``verify`` takes for dead.
+IDLE_S = 30.0
+
+
 class Sink(Protocol):
     """Describe where records go."""
 
@@ -105,8 +109,11 @@ class Buffer:
             return
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._rows or self._ends is not None)
+                changed = self._changed.wait_for(lambda: self._rows or self._ends is not None, IDLE_S)
                 closing = self._ends is not None
+            if not changed:
+                self._insist(lambda: self.sink.waiting(0))
+                continue
             if not closing:
                 self._gather()
             with self._changed:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from eigenserve.app.observability.machine import arithmetic
 from eigenserve.app.observability.records.answered import reasons_text
-from eigenserve.app.observability.records.decisions import contributions_of, from_parquet, inputs_of, score_names
+from eigenserve.app.observability.records.decisions import contributions_of, inputs_of, score_names
 from eigenserve.app.observability.records.folder import Folder
-from eigenserve.app.observability.records.reading import Part, parts
+from eigenserve.app.observability.records.reading import Part, parts, read_rows
 from eigenserve.app.registry.served import ServedModel
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.explanations.explain import explain
@@ -65,7 +65,7 @@ def replay(folder: Folder, models: Models) -> Replayed:
     """
     result, here = Replayed(), arithmetic()
     for part in parts(folder):
-        decisions, details = (from_parquet(folder.read(path)) for path in (part.decisions, part.details))
+        decisions, details = (read_rows(folder, path) for path in (part.decisions, part.details))
         result.erased += decisions.num_rows - details.num_rows
         try:
             served = models(part.model["model"], part.model["version"], part.model["sha256"])

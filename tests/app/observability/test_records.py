@@ -253,6 +253,17 @@ def test_show_prints_what_was_decided(recorded: tuple[Path, int], capsys):
     assert (first["model"], first["version"], first["row"]) == ("price", 2, 7)
 
 
+@pytest.mark.parametrize("name", ["00000001.details.parquet", "00000001.json"])
+def test_damaged_files_are_named_in_one_line(copied: Path, store: ModelStore, capsys, name: str):
+    path = sorted(copied.rglob(name))[0]
+    path.write_bytes(path.read_bytes()[:50])
+    for command in (["show"], ["replay", "--store", str(store.root)], ["erase", "--id", "nobody"]):
+        assert main(["records", command[0], str(copied), *command[1:]]) == 2
+        error = capsys.readouterr().err
+        assert f"{name} cannot be read: it was changed" in error
+        assert error.count("\n") == 1
+
+
 def test_a_process_that_is_ended_loses_none_and_one_that_is_killed_at_most_the_open_part(
     store: ModelStore, tmp_path: Path
 ):
@@ -288,6 +299,19 @@ def test_a_process_that_is_ended_loses_none_and_one_that_is_killed_at_most_the_o
         marker = next(folder.rglob("open.json"))
         marker.write_text(json.dumps({**json.loads(marker.read_text()), "at": time.time() - 3600}))
         assert "at least 100 rows of part 2 were lost" in verify(folder).lost[0]
+
+
+def test_a_server_that_nobody_asks_is_not_taken_for_dead(store: ModelStore, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("eigenserve.app.observability.records.recorder.IDLE_S", 0.05)
+    monkeypatch.setattr("eigenserve.app.observability.records.parts.MARKED_S", 0.01)
+    monkeypatch.setattr("eigenserve.app.observability.records.verify.STALE_S", 1.0)
+    with app_client(store, records=str(tmp_path)):
+        ends = time.monotonic() + 10
+        while not list(tmp_path.rglob("open.json")):
+            assert time.monotonic() < ends
+            time.sleep(0.05)
+        time.sleep(1.5)
+        assert verify(tmp_path).lost == []
 
 
 def test_what_has_no_room_is_dropped_and_counted_or_refused(store: ModelStore, tmp_path: Path, monkeypatch):

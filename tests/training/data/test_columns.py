@@ -29,6 +29,7 @@ AS_NUMBERS = {
     "pandas durations": (pd.to_timedelta([90, 30] * 20, unit="m"), [1.5, 0.5] * 20),
     "texts": (list(map(str, NUMBERS)), NUMBERS),
     "decimal commas": ([str(x).replace(".", ",") for x in NUMBERS], NUMBERS),
+    "fractions with decimal commas": ([f"0,{i}" for i in range(100, 140)], np.arange(100, 140) / 1000),
     "german": ([grouped(x, ".", ",") for x in NUMBERS], NUMBERS),
     "english": ([grouped(x, ",", ".") for x in NUMBERS], NUMBERS),
     "swiss": ([grouped(x, "'", ".") for x in NUMBERS], NUMBERS),
@@ -99,6 +100,13 @@ def test_numbers_in_any_spelling_are_numbers(name):
     feature, values, _ = kind_and_values(cells)
     assert feature.kind == "numeric"
     np.testing.assert_array_equal(values, np.asarray(expected, float))
+
+
+def test_fractions_stay_fractions_next_to_decimal_commas():
+    fractions = [f"{sign}0.{i}" for i, sign in zip(range(100, 140), "+-" * 20, strict=True)]
+    frame = pd.DataFrame({"share": fractions, "size": [f"{i},5" for i in range(40)]}, dtype=object)
+    read = read_columns(frame)
+    assert read.frame["share"].tolist() == [float(text) for text in fractions]
 
 
 @pytest.mark.parametrize("name", AS_DATES)
