@@ -40,7 +40,7 @@ $(VENV)-peers/.installed: pyproject.toml requirements/peers.txt
 	$(VENV)-peers/bin/pip install -q --no-deps -e . $(KSERVE)
 	@touch $@
 
-# With other people's clients, servers and libraries: the tests that `make test` skips for want of them.
+# With other people's clients, servers and libraries: the tests that `make test` skips where they are not installed.
 test-peers: $(VENV)-peers/.installed
 	$(VENV)-peers/bin/python -m pytest tests/oracles/test_clients.py tests/oracles/test_fuzz.py tests/oracles/test_s3.py \
 	  tests/app/observability/test_tracing.py tests/oracles/test_shap.py tests/model/explanations/test_tables.py \
@@ -65,7 +65,7 @@ check: lint test test-peers
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
 
-# Hours on two cores; it goes on where it stopped. Passive: on busy cores OpenMP threads that spin wait for each other.
+# Takes hours on two cores; resumes where it stopped. Passive: on busy cores OpenMP threads that spin wait for each other.
 bench-accuracy: $(VENV)/.dev
 	$(BIN)/pip install -q -r benchmarks/requirements-accuracy.txt
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks.accuracy --out build/accuracy.json

@@ -9,6 +9,7 @@ import os
 import secrets
 import socket
 import sys
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,10 @@ LISTEN_BACKLOG = 2048
 def add_serve(commands: Any) -> None:
     """Add the command `serve` to the subparsers."""
     serve = commands.add_parser(
-        "serve", help="serve the models of a store over HTTP", description="Further settings: EIGENSERVE_*, see docs."
+        "serve",
+        help="serve the models of a store over HTTP",
+        description="Serve the models of a store over HTTP. Environment variables EIGENSERVE_* hold the other "
+        "settings: see docs/service.md.",
     )
     serve.set_defaults(run=_run_serve)
     serve.add_argument("--host", help="address to listen on (default 127.0.0.1)")
@@ -59,9 +63,14 @@ def add_new_key(commands: Any) -> None:
 def _run_new_key(parsed: argparse.Namespace) -> None:
     from eigenserve.app.keys.file import parse_keys
 
+    scopes = [scope.strip() for scope in parsed.scopes.split(",")]
+    if wrong := [scope for scope in scopes if scope not in SCOPES]:
+        raise UserError(f"--scopes must be of {', '.join(SCOPES)}; got {', '.join(map(repr, wrong))}")
+    if parsed.expires is not None and not _is_day(parsed.expires):
+        raise UserError(f"--expires must be a date such as 2027-01-31; got {parsed.expires!r}")
     key = secrets.token_urlsafe(32)
     lines = ["[[keys]]", f"name = {_toml(parsed.name)}", f'sha256 = "{digest_of(key.encode())}"']
-    lines.append(f"scopes = [{', '.join(_toml(scope.strip()) for scope in parsed.scopes.split(','))}]")
+    lines.append(f"scopes = [{', '.join(map(_toml, scopes))}]")
     if parsed.expires is not None:
         lines.append(f"expires = {parsed.expires}")
     lines += [f"{name} = {value}" for name in ("rows_per_s", "heavy") if (value := getattr(parsed, name)) is not None]
@@ -69,6 +78,13 @@ def _run_new_key(parsed: argparse.Namespace) -> None:
     parse_keys(entry, "the entry")
     print(f"key of {parsed.name}: {key}", file=sys.stderr, flush=True)
     print(entry, flush=True)
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _toml(text: str) -> str:

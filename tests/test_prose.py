@@ -81,3 +81,16 @@ def test_nearly_every_docstring_begins_with_a_verb():
         if NOT_A_VERB.match(node.value.lstrip())
     ]
     assert len(met) < 0.02 * len(every), "\n".join(met)
+
+
+def test_no_entry_of_the_changelog_stands_twice():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    entries = [" ".join(entry.split()) for entry in re.findall(r"^- .*(?:\n  .*)*", text, flags=re.MULTILINE)]
+    assert len(entries) > 100
+    assert [entry for entry in {*entries} if entries.count(entry) > 1] == []
+
+
+def test_headings_of_the_changelog_are_headings():
+    # Markdown takes a plain line after a list for a part of its last entry.
+    lines = (ROOT / "CHANGELOG.md").read_text().splitlines()[3:]
+    assert [line for line in lines if line and not line.startswith(("#", "- ", "  "))] == []

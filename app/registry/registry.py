@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 
 from eigenserve.app.agreement.agreement import Agreement, Offer
@@ -240,7 +241,9 @@ class ModelRegistry:
             log_failure(key, reason)
 
     def _empty(self) -> ModelNotFoundError:
-        return ModelNotFoundError(f"the store {self.store.root} is empty; train a model with `eigenserve fit`")
+        missing = isinstance(self.store.root, Path) and not self.store.root.exists()
+        state = "does not exist" if missing else "is empty"
+        return ModelNotFoundError(f"the store {self.store.root} {state}; train a model with `eigenserve fit`")
 
     def _copy(self, files: CheckpointFiles) -> None:
         """Keep what was loaded for workers that start later."""

@@ -70,7 +70,7 @@ def run_kernels() -> None:
 
 
 def use(model: SpectralModel, row: Mapping[str, Any], pair: tuple[str, str]) -> None:
-    """Ask a model everything that there is to ask about a row; ``pair`` names two numbers."""
+    """Compute every kind of answer about a row; ``pair`` names two numeric features."""
     value = float(model.predict([row])[0]) if model.task in ("regression", "poisson") else 0.5
     for method in METHODS:
         model.explain([row], method=method)

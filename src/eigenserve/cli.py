@@ -49,6 +49,8 @@ EXTRAS = {
     "client": {"httpx"},
     "mlflow": {"mlflow"},
 }
+#: CPU levels that kernels are compiled for.
+LEVELS = ("x86-64-v2", "x86-64-v3", "x86-64-v4", "generic")
 #: Add each command to the parser, in the order of ``--help``.
 _COMMANDS = (
     add_fit,
@@ -75,7 +77,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "eigenserve") -> in
     """Run a command and return the exit code: 0, or 2 after a user's mistake, which standard error has in one line."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        parsed = _parser(prog).parse_args(given)
+        parsed, unknown = _parser(prog).parse_known_args(given)
+        if unknown:
+            # The parser of the command knows its options, not the one above it.
+            raise UserError(f"unrecognized arguments: {' '.join(unknown)} (see {prog} {parsed.command} --help)")
         parsed.command_line = shlex.join([*prog.split(), *given])
         return int(parsed.run(parsed) or 0)
     except EigenserveError as error:
@@ -112,7 +117,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         description="Compile every serving kernel into Numba's cache, or for other CPU levels into a folder.",
     )
     kernels.add_argument("folder", nargs="?", metavar="FOLDER", help="write kernels to FOLDER/LEVEL")
-    kernels.add_argument("levels", nargs="*", metavar="LEVEL", help="x86-64-v2, x86-64-v3, x86-64-v4 or generic")
+    kernels.add_argument("levels", nargs="*", metavar="LEVEL", help=f"{', '.join(LEVELS[:-1])} or {LEVELS[-1]}")
     kernels.set_defaults(run=_kernels)
     gpu = commands.add_parser(
         "gpu-check",
@@ -129,6 +134,8 @@ def _kernels(parsed: argparse.Namespace) -> None:
 
     if parsed.folder is not None and not parsed.levels:
         raise UserError("FOLDER needs at least one LEVEL, such as x86-64-v3")
+    if wrong := [level for level in parsed.levels if level not in LEVELS]:
+        raise UserError(f"LEVEL must be one of {', '.join(LEVELS)}; got {', '.join(wrong)}")
     compile_kernels(parsed.folder, *parsed.levels)
 
 

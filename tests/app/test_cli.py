@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.support.server_process import ROOT, free_port, start_command
 
+from eigenserve.app.batch.command import METHODS, add_score
 from eigenserve.app.keys.file import parse_keys
 from eigenserve.app.keys.grants import ORDINARY, digest_of
 from eigenserve.model import ModelStore
@@ -36,7 +38,7 @@ def check(code: int, error: str, *says: str):
 
 def test_a_missing_or_empty_store_is_named(tmp_path: Path):
     missing = tmp_path / "none"
-    check(*run(tmp_path, "serve", "--store", str(missing)), str(missing), "eigenserve fit")
+    check(*run(tmp_path, "serve", "--store", str(missing)), str(missing), "does not exist", "eigenserve fit")
     missing.mkdir()
     check(*run(tmp_path, "serve", "--store", str(missing)), "is empty")
 
@@ -108,3 +110,19 @@ def test_a_new_key_is_printed_with_its_entry():
     assert len(key) == 43
     grant = parse_keys(made.stdout, "entry")[digest_of(key.encode())]
     assert (grant.name, grant.rows_per_s, grant.heavy, grant.scopes) == ("billing", 5.0, 1, ORDINARY)
+
+
+def test_the_page_on_scoring_names_every_option_and_its_defaults():
+    parser = argparse.ArgumentParser()
+    commands = parser.add_subparsers()
+    add_score(commands)
+    scoring = commands.choices["score"]
+    page = (ROOT / "docs" / "scoring.md").read_text()
+    options = scoring._actions
+    assert options
+    for action in options:
+        assert action.dest == "help" or (action.option_strings or [action.metavar])[0] in page, action.dest
+    (method,) = (action for action in options if action.dest == "method")
+    (line,) = (line for line in page.splitlines() if line.startswith("| `--method`"))
+    assert f"`{method.default or METHODS[0]}` (default)" in line
+    assert all(f"`{choice}`" in line for choice in method.choices)

@@ -283,7 +283,7 @@ def _model_name(arguments: argparse.Namespace) -> str:
 
     name = arguments.name or table_name(arguments.data)
     if not name:
-        raise UserError("a model of standard input needs a name: give --name")
+        raise UserError(f"a name for the model cannot be inferred from {arguments.data!r}: give --name")
     try:
         return check_name(name)
     except ValueError as error:
