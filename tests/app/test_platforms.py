@@ -45,7 +45,7 @@ def test_vertex_ai_chooses_port_and_paths(price: ModelStore, tmp_path: Path):
             body = {"instances": make_rows(3), "parameters": {"any": 1}}
             assert client.post(PREDICT, json=body).status_code == 401
             answer = client.post(PREDICT, json=body, headers={"X-API-Key": "secret"})
-            assert answer.json() == {"predictions": load_model(price.root / "price").predict(make_rows(3)).tolist()}
+            assert answer.json()["predictions"] == load_model(price.root / "price").predict(make_rows(3)).tolist()
             assert client.get("/readyz").status_code == 200
     finally:
         process.terminate()
