@@ -253,7 +253,7 @@ def _fit_rows(
         target=unseen,
         scores=scores,
         weight=weight[held],
-        notes=(*plan.notes, *audit(table, space, columns, goal, weight)),
+        notes=(*plan.notes, *clock.notes, *audit(table, space, columns, goal, weight)),
         columns=columns,
         judged=tuple(search.judged),
         complete=search.complete,

@@ -15,6 +15,13 @@ from contextlib import contextmanager
 #: No brake is pulled in the first seconds: even a busy machine has then done what a small table needs.
 GRACE_S = 7.0
 BRAKES = {"additive": 0.35, "knots": 0.45, "pairs": 0.55, "search": 0.95, "refit": 1.1}
+_WORDS = {
+    "additive": "the additive model",
+    "knots": "finer curves",
+    "pairs": "pairs of features",
+    "search": "the search",
+    "refit": "training on all rows",
+}
 
 
 class Clock:
@@ -26,6 +33,7 @@ class Clock:
 
     def __init__(self, budget_s: float) -> None:
         self.budget_s = budget_s
+        self._braked: set[str] = set()
         self._started = time.monotonic()
 
     @property
@@ -44,4 +52,23 @@ class Clock:
 
     def late(self, phase: str) -> Callable[[], bool]:
         """Return a function that says whether a phase of ``BRAKES`` must end."""
-        return lambda: self.elapsed_s > BRAKES[phase] * self.budget_s + GRACE_S
+
+        def must_end() -> bool:
+            if self.elapsed_s <= BRAKES[phase] * self.budget_s + GRACE_S:
+                return False
+            self._braked.add(phase)
+            return True
+
+        return must_end
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what the user should know of phases that had to end."""
+        if not self._braked:
+            return ()
+        phases = ", ".join(words for phase, words in _WORDS.items() if phase in self._braked)
+        return (
+            f"on this machine the plan took longer than the budget of {self.budget_s:g} s, so that these ended early: "
+            f"{phases}. Another run may give another model: give more time by --budget, or all it takes by "
+            "--reproducible",
+        )
