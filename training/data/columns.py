@@ -24,6 +24,7 @@ from eigenserve.training.data.column_values import (
     text_of,
 )
 from eigenserve.training.data.date_texts import Dates, infer_dates
+from eigenserve.training.data.identifiers import names_an_identifier
 from eigenserve.training.data.number_texts import NANOSECONDS, Numbers, are_number_codes, infer_hours, infer_numbers
 from eigenserve.training.data.odd_cells import check_share, odd_note, odd_texts
 from eigenserve.training.data.reading_options import ColumnType, ReadingOptions
@@ -172,7 +173,8 @@ def _of_numbers(column: pd.Series, wanted: ColumnType | None, plain: Reading, op
     if not len(present):
         return Column(column)
     low, high = int(present.min()), int(present.max())
-    big = max(-low, high) > 2**53 and not NANOSECONDS[0] < low <= high < NANOSECONDS[1]
+    times = NANOSECONDS[0] < low <= high < NANOSECONDS[1] and not names_an_identifier(name)
+    big = max(-low, high) > 2**53 and not times
     if big and wanted != "number":
         note = f"{name!r} holds whole numbers of more digits than a number keeps: read as codes, that is categories"
         return replace(category_column(column, plain), notes=(note,))
@@ -217,7 +219,7 @@ def _of_texts(
         values = np.array([text.casefold() in TRUE_TEXTS for text in texts.texts], object)
         return Column(spread_texts(values, texts, column), plain)
     notes: tuple[str, ...] = ()
-    if wanted in (None, "number") and (wanted or not are_number_codes(texts.texts)):
+    if wanted in (None, "number") and (wanted or not are_number_codes(texts.texts, names_an_identifier(name))):
         numbers = infer_numbers(texts, options.decimal, hint)
         if numbers is not None:
             return _numbers_column(column, texts, numbers, plain, wanted)

@@ -97,14 +97,19 @@ def infer_hours(texts: Texts) -> Numbers | None:
     return Numbers(reading, values, _example(texts, values))
 
 
-def are_number_codes(texts: Sequence[str]) -> bool:
-    """Return whether digits are names, not numbers: zip codes as 02134, or more digits than a number holds."""
+def are_number_codes(texts: Sequence[str], named: bool = False) -> bool:
+    """Return whether digits are names, not numbers: zip codes as 02134, or more digits than a number holds.
+
+    Args:
+        texts: of the column, different ones.
+        named: whether the column is called as identifiers are.
+    """
     digits = [text for text in texts if text.isascii() and text.isdigit()]
     if len(digits) < len(texts):
         return False
     if any(len(text.lstrip("0")) > MOST_DIGITS for text in digits):
         # Nanoseconds since 1970 are times, not codes.
-        return not all(len(text) == 19 and NANOSECONDS[0] < int(text) < NANOSECONDS[1] for text in digits)
+        return named or not all(len(text) == 19 and NANOSECONDS[0] < int(text) < NANOSECONDS[1] for text in digits)
     leading = any(len(text) > 2 and text[0] == "0" for text in digits)
     # Hours and minutes as 0915.
     clock = all(len(text) == 4 and text[:2] < "25" and text[2:] < "60" for text in digits)

@@ -198,3 +198,12 @@ def test_unknown_names_and_types_are_refused():
         read_columns(frame, reading_options({"types": (("y", "number"),)}, ["x"]))
     with pytest.raises(UserError, match="must be one of number, category"):
         reading_options({"types": (("x", "money"),)}, ["x"])
+
+
+@pytest.mark.parametrize("kind", [int, str])
+def test_long_numbers_are_times_unless_the_column_is_called_as_identifiers_are(kind):
+    """As floats, ids of 19 digits would lose their last three, and their order would stay as a feature."""
+    stamps = [kind(1_234_567_890_123_456_789 + 1_000_003 * i) for i in range(30)]
+    assert pd.api.types.is_numeric_dtype(read_column(pd.Series(stamps, name="sent")).values)
+    codes = read_column(pd.Series(stamps, name="tweet_id")).values
+    assert codes.astype(str).tolist() == [str(stamp) for stamp in stamps]
