@@ -10,6 +10,7 @@ from tests.support.twin import FEATURES, random_model, random_pencil, random_row
 from eigenserve.model import InvalidRowsError
 from eigenserve.model.explanations import shapley as shapley_file
 from eigenserve.model.explanations.explain import explain
+from eigenserve.model.kernels.threads import num_threads
 from eigenserve.model.matrices.curves import Curve, CurveSet, Term
 from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.model.rows.features import Feature, FeatureSpace
@@ -264,9 +265,9 @@ def test_a_long_attribution_can_be_given_up(method):
 
     def check():
         looks.append(1)
-        if len(looks) == 3:
+        if len(looks) >= 3:  # as a clock, in every thread
             raise TimeoutError
 
     with pytest.raises(TimeoutError):
         explain(model, columns, method, check=check)
-    assert len(looks) == 3
+    assert len(looks) < 3 + num_threads()

@@ -22,4 +22,5 @@ for (const path of paths) {
   console.log(`${status} ${text}`);
 }
 agent.destroy();
-process.exit(0);
+// Not before a pipe has taken everything.
+process.stdout.write("", () => process.exit(0));
