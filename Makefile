@@ -45,6 +45,8 @@ test-peers: $(VENV)-peers/.installed
 	$(VENV)-peers/bin/python -m pytest tests/oracles/test_clients.py tests/oracles/test_fuzz.py tests/oracles/test_s3.py \
 	  tests/app/observability/test_tracing.py tests/oracles/test_shap.py tests/model/explanations/test_tables.py \
 	  tests/oracles/test_mlflow.py
+# By itself: the clients of Triton and KServe both register messages of the same names.
+	$(VENV)-peers/bin/python -m pytest tests/oracles/test_grpc_clients.py
 
 lint: $(VENV)/.dev lint-page
 	$(BIN)/ruff check .
@@ -92,7 +94,7 @@ lock: $(VENV)/.serve
 	  $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX) --index-strategy unsafe-best-match)
 	$(LOCK) requirements/build.in --universal -o requirements/build.txt
 	$(LOCK) requirements/sbom.in --universal -o requirements/sbom.txt
-	$(LOCK) pyproject.toml requirements/peers.in --universal --extra serve --extra arrow --extra store --extra otel \
+	$(LOCK) pyproject.toml requirements/peers.in --universal --extra serve --extra fit --extra store --extra otel \
 	  -o requirements/peers.txt
 
 # What the serving image contains, as CycloneDX: build/sbom.cdx.json.
