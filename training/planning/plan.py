@@ -15,6 +15,8 @@ MOST_CANDIDATES = 12
 #: Nothing is left out until the least that makes a good model takes longer than this share of the budget and so many
 #: seconds; of what is left the search makes what it can. A budget of a second is a wish to be quick, not to do without.
 LEAST_SHARE, GRACE_S, LEAST_SEARCH_S = 0.9, 4.0, 2.0
+#: Of a budget of less than a fifth of a second, ten times as much.
+LEAST_BUDGETS = 10.0
 #: A step that saves less than this share of what is too much is not taken.
 WORTH = 0.02
 #: What is left out, in this order, until the plan fits; the least harm comes first.
@@ -124,7 +126,8 @@ def make_plan(sizes: Sizes, whole: Scope, machine: Machine, budget_s: float, mem
     scope, more = _within(sizes, scope, machine, LEAST_SHARE * budget_s + GRACE_S, by_memory=False)
     seconds = _seconds(sizes, scope, machine)
     left = budget_s - sum(seconds.values())
-    seconds["search"] += max(0.0, left, LEAST_SEARCH_S - seconds["search"])
+    least = min(LEAST_SEARCH_S, LEAST_BUDGETS * budget_s)
+    seconds["search"] += max(0.0, left, least - seconds["search"])
     every = [f"to keep {what}: {text}" for what, text in (("the memory", notes), ("the budget", more)) if text]
     return FitPlan(scope, seconds, phase_bytes(sizes, scope, machine.cores), tuple(every))
 

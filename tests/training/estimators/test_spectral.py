@@ -26,7 +26,6 @@ QUICK = {"budget": 0.01, "reproducible": True, "members": 1, "dim": 3}
 def test_scikit_learn_finds_nothing_wrong(estimator, check, monkeypatch):
     # However small the budget, a plan grants a few seconds, which a hundred fits need not have.
     monkeypatch.setattr(plan, "GRACE_S", 0.2)
-    monkeypatch.setattr(plan, "LEAST_SEARCH_S", 0.05)
     check(estimator)
 
 
