@@ -126,8 +126,8 @@ def make_plan(sizes: Sizes, whole: Scope, machine: Machine, budget_s: float, mem
     scope, more = _within(sizes, scope, machine, LEAST_SHARE * budget_s + GRACE_S, by_memory=False)
     seconds = _seconds(sizes, scope, machine)
     left = budget_s - sum(seconds.values())
-    least = min(LEAST_SEARCH_S, LEAST_BUDGETS * budget_s)
-    seconds["search"] += max(0.0, left, least - seconds["search"])
+    least_s = min(LEAST_SEARCH_S, LEAST_BUDGETS * budget_s)
+    seconds["search"] += max(0.0, left, least_s - seconds["search"])
     every = [f"to keep {what}: {text}" for what, text in (("the memory", notes), ("the budget", more)) if text]
     return FitPlan(scope, seconds, phase_bytes(sizes, scope, machine.cores), tuple(every))
 
