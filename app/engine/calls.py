@@ -22,7 +22,7 @@ from eigenserve.app.registry import not_ready
 from eigenserve.app.request_state import client_of, state_of
 from eigenserve.app.wire.accept import accepted
 from eigenserve.app.wire.answers import Answer
-from eigenserve.app.wire.bodies import JSON, PIECE_BYTES, body_headers, check_media_type, inflate, read_body
+from eigenserve.app.wire.bodies import JSON, body_headers, check_media_type, inflate, read_body
 from eigenserve.app.wire.kept import ID
 from eigenserve.app.wire.requests import Asked, ComparisonError
 from eigenserve.model import Explanation
@@ -142,9 +142,8 @@ class Call(ABC):
             except ProblemError as error:
                 if error.status != 413:
                     raise
-        inflated = await asyncio.to_thread(
-            inflate, body, most, lambda size: self.memory.resize(sent + size + size % PIECE_BYTES)
-        )
+        # Twice: its pieces, and what they are joined to.
+        inflated = await asyncio.to_thread(inflate, body, most, lambda size: self.memory.resize(max(sent, 2 * size)))
         self.memory.resize(len(inflated))
         return inflated
 
