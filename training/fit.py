@@ -89,7 +89,8 @@ def fit(
 ) -> Fitted:
     """Train a model that predicts the column ``target`` from the others.
 
-    The same table, settings and machine give the same model, bit for bit, whatever the number of threads.
+    The same table and settings give the same model, bit for bit, whatever the number of threads, unless the clock has
+    to end a phase early (see ``FitSettings.reproducible``) or the machine is so slow that less is planned.
     Interrupted (Ctrl-C), it goes on with the best candidates so far. A ``journal`` keeps what the search has
     finished, and hands it back to a fit of the same table, target and settings. ``ranks`` share the training out
     among processes that all call this with the same table and settings, and all get the same. ``clock`` is that of

@@ -9,10 +9,10 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.kernels.compiled import kernel
 from eigenserve.model.rows.feature import Feature
 
 ChannelKind = Literal["feature", "score", "contribution"]
@@ -176,7 +176,7 @@ def _starts(lengths: Sequence[int]) -> Counts:
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def _count(
     values: Any, positions: Any, edges: Any, first_edge: Any, bins: Any, first_bin: Any, offsets: Any, counts: Any
 ) -> None:

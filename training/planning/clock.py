@@ -10,17 +10,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-#: The share of the budget at which each phase makes do with what it has, if the plan did not end it earlier. The last
-#: two leave time for training on all rows and for the report.
 #: No brake is pulled in the first seconds: even a busy machine has then done what a small table needs.
 GRACE_S = 7.0
-BRAKES = {"additive": 0.35, "knots": 0.45, "pairs": 0.55, "search": 0.95, "refit": 1.1}
-_WORDS = {
-    "additive": "the additive model",
-    "knots": "finer curves",
-    "pairs": "pairs of features",
-    "search": "the search",
-    "refit": "training on all rows",
+#: The share of the budget at which each phase makes do with what it has, if the plan did not end it earlier, and what a
+#: note calls it. The last two leave time for training on all rows and for the report.
+BRAKES = {
+    "additive": (0.35, "the additive model"),
+    "knots": (0.45, "finer curves"),
+    "pairs": (0.55, "pairs of features"),
+    "search": (0.95, "the search"),
+    "refit": (1.1, "training on all rows"),
 }
 
 
@@ -54,7 +53,7 @@ class Clock:
         """Return a function that says whether a phase of ``BRAKES`` must end."""
 
         def must_end() -> bool:
-            if self.elapsed_s <= BRAKES[phase] * self.budget_s + GRACE_S:
+            if self.elapsed_s <= BRAKES[phase][0] * self.budget_s + GRACE_S:
                 return False
             self._braked.add(phase)
             return True
@@ -66,7 +65,7 @@ class Clock:
         """Return what the user should know of phases that had to end."""
         if not self._braked:
             return ()
-        phases = ", ".join(words for phase, words in _WORDS.items() if phase in self._braked)
+        phases = ", ".join(words for phase, (_, words) in BRAKES.items() if phase in self._braked)
         return (
             f"on this machine the plan took longer than the budget of {self.budget_s:g} s, so that these ended early: "
             f"{phases}. Another run may give another model: give more time by --budget, or all it takes by "
