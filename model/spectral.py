@@ -450,7 +450,9 @@ class SpectralModel(Predictor):
         reference: Any = None,
         leading: int = 3,
     ) -> RankStability:
-        """Sample whether the largest contributions keep order and signs (see ``model.explanations.rank_stability``).
+        """Prove, and sample, how far rows can move while their largest contributions keep order and signs.
+
+        See ``model.explanations.rank_stability``.
 
         Args:
             rows: as for ``predict``.
@@ -473,7 +475,7 @@ class SpectralModel(Predictor):
             target=target,
             reference=None if reference is None else self.reference(reference),
             leading=leading,
-            regroup=lambda explanation: grouped(explanation, self.groups),
+            groups=self.groups,
         )
 
     def certificates(self) -> Certificates:

@@ -62,9 +62,14 @@ class Certificate(BaseModel):
 
 
 class StabilityPart(BaseModel):
-    """Bound how far the eigenvector explanation can turn when every number moves by 1/10,000 of its deviation."""
+    """Say how far numbers can move while the largest reasons stay, and how far the eigenvector explanation can turn."""
 
     leading: list[str] = Field(description="The three largest contributions of the method integrated, in order.")
+    order_proved: float = Field(
+        description="Proved: while every number stays within so many of its standard deviations, at most a tenth, "
+        "these are the largest, in this order and with these signs; 0 where nothing is proved."
+    )
+    order_sampled: float = Field(description="The same of all rows that were drawn: sampled, not proved.")
     order_holds: float = Field(
         description="In which share of rows nearby (sampled, not proved; every number within a tenth of its standard "
         "deviation) these are the largest, in this order and with these signs."
