@@ -12,16 +12,17 @@ from eigenserve.app.wire.schemas.predictions import HOUSE, Cell, Prediction, Row
 class ExplainRequest(RowsRequest):
     """Ask for explanations of rows."""
 
-    method: Literal["integrated", "eigenvector", "shapley", "path"] | None = Field(
+    method: Literal["integrated", "eigenvector", "shapley", "shapley_terms", "path"] | None = Field(
         default=None,
         description="How to decompose the score: by term against one reference for all rows (integrated, the default); "
-        "by term with the row's own eigenvector; or by feature against a baseline row: over all coalitions of features "
-        "(shapley), or along the straight line from it (path).",
+        "over all coalitions of terms against the same (shapley_terms); by term with the row's own eigenvector; or by "
+        "feature against a baseline row: over all coalitions of features (shapley), or along the straight line from it "
+        "(path).",
     )
     reference: SkipValidation[str | list[Row] | None] = Field(
         default=None,
-        description="The population that integrated compares with: the name of one kept with the model, or rows, whose "
-        "mean is taken; the training average by default. Only for integrated.",
+        description="The population that integrated and shapley_terms compare with: the name of one kept with the "
+        "model, or rows, whose mean is taken; the training average by default. Only for these.",
     )
     baseline: SkipValidation[Row | list[Row] | None] = Field(
         default=None,
