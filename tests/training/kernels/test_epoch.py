@@ -179,7 +179,7 @@ class Problem:
         matrices = torch.diag_embed(flat[..., :n])
         if n > 1:
             neighbours = torch.diag_embed(flat[..., n:], offset=1)
-            matrices = matrices + neighbours + beside.mT
+            matrices = matrices + neighbours + neighbours.mT
         return torch.linalg.eigvalsh(matrices)[..., n // 2] + offset
 
     def slow_loss(self, values, offset, chosen):
