@@ -234,6 +234,8 @@ def _feature_document(feature: Feature) -> dict[str, Any]:
     document = asdict(feature)
     if feature.reading == PLAIN:
         del document["reading"]
+    elif not feature.reading.ranges:
+        del document["reading"]["ranges"]
     return {name: value for name, value in document.items() if value or name not in ("values", "ordered")}
 
 
