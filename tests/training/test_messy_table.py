@@ -14,6 +14,7 @@ from eigenserve.training.data.columns import decimal_hint, read_columns
 from eigenserve.training.data.table import read_table
 from eigenserve.training.data.target import split_target
 from eigenserve.training.estimators import SpectralClassifier, SpectralRegressor
+from eigenserve.training.evaluation.labelled_rows import labelled_rows
 from eigenserve.training.settings import FitSettings
 from eigenserve.training.training_table import training_table
 
@@ -132,3 +133,21 @@ def test_estimators_take_the_tables_of_other_libraries(library):
     labels = np.where(y > 0, "yes", "no")
     classifier = SpectralClassifier(**quick).fit(other, labels)
     assert np.array_equal(classifier.predict_proba(frame), classifier.predict_proba(other))
+
+
+def test_features_are_read_with_the_decimal_mark_that_the_target_proves(tmp_path, capsys):
+    lines = [f'"53,{460 + i}","{i},5"' for i in range(40)]
+    (tmp_path / "data.csv").write_text("\n".join(["size,price", *lines, '"53,999","1.234,5"']))
+    frame = read_table(tmp_path / "data.csv")
+    table = training_table(frame, "price", FitSettings())
+    assert table.features["size"].iloc[0] == 53.46
+    assert table.target.values[-1] == 1234.5
+    store, data = str(tmp_path / "store"), str(tmp_path / "data.csv")
+    assert main(["fit", data, "--target", "price", "--store", store, "--reproducible", *QUICK]) == 0
+    # Rows that alone would leave it open.
+    (tmp_path / "new.csv").write_text('size,price\n"53,460","1,234"\n"53,470","3,500"\n')
+    model = load_model(f"{store}/data")
+    _, target = labelled_rows(model, read_table(tmp_path / "new.csv"))
+    assert target.values.tolist() == [1.234, 3.5]
+    for command in (["drift", f"{store}/data"], ["compare", f"{store}/data", f"{store}/data"]):
+        assert main([*command, str(tmp_path / "new.csv")]) in (0, 1), capsys.readouterr().err

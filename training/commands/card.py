@@ -11,6 +11,7 @@ from eigenserve.training.commands.fit import add_file_options
 if TYPE_CHECKING:
     from eigenserve.model.monitoring import Accuracy, Sketch
     from eigenserve.model.spectral import SpectralModel
+    from eigenserve.training.evaluation.labelled_rows import labelled_rows
     from eigenserve.training.report.card import Checked
 
 #: Groups of rows that are measured; more are not a page.
@@ -85,13 +86,13 @@ def _check(arguments: argparse.Namespace, model: SpectralModel, sketch: Sketch |
         drift = measure_drift(sketch, counts)
     metrics: dict[str, dict[str, Accuracy]] = {}
     if model.target in frame:
-        sums, known = AccuracySums(model), frame[model.target].notna().to_numpy()
-        labels = sums.labels(frame[model.target][known].tolist())
+        rows, target = labelled_rows(model, frame)
+        sums, known, labels = AccuracySums(model), rows.index, target.values
         metrics["all rows"] = sums.metrics(sums.of(scores[known], labels))
         if arguments.by is not None:
             if arguments.by not in frame:
                 raise UserError(f"--by must name a column of {arguments.data}; got {arguments.by!r}")
-            groups = frame[arguments.by][known].astype(object).where(frame[arguments.by].notna(), "missing")
+            groups = frame[arguments.by].astype(object).where(frame[arguments.by].notna(), "missing").loc[known]
             values = groups.value_counts()
             if len(values) > MAX_GROUPS:
                 raise UserError(

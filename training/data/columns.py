@@ -61,8 +61,13 @@ class Columns:
     notes: tuple[str, ...] = ()
 
 
-def read_columns(frame: pd.DataFrame, options: ReadingOptions | None = None) -> Columns:
+def read_columns(frame: pd.DataFrame, options: ReadingOptions | None = None, hint: str = ".") -> Columns:
     """Read all columns of a table.
+
+    Args:
+        frame: raw values.
+        options: what is given.
+        hint: the decimal mark that a column outside the table proves, such as the target.
 
     Raises:
         UserError: a column that cannot be one of a model, is nearly of one type but not quite, or may be read in
@@ -72,12 +77,12 @@ def read_columns(frame: pd.DataFrame, options: ReadingOptions | None = None) -> 
     for name in (*options.types, *options.missing_in, *filter(None, options.date_formats)):
         if name not in frame:
             raise UserError(f"no column {name!r}; the columns are {', '.join(frame.columns)}")
-    columns = {str(name): read_column(frame[name], options) for name in frame.columns}
-    hint = decimal_hint(column.reading for column in columns.values())
-    if hint == "," and options.decimal is None:
+    columns = {str(name): read_column(frame[name], options, hint) for name in frame.columns}
+    shared = decimal_hint(column.reading for column in columns.values())
+    if shared != hint == "." and options.decimal is None:
         # What one column proves, others with either meaning share.
         for name in frame.columns:
-            columns[str(name)] = read_column(frame[name], options, hint)
+            columns[str(name)] = read_column(frame[name], options, shared)
     read = {name: _in_order(column.values, frame[name].dtype) for name, column in columns.items()}
     return Columns(
         pd.DataFrame(read, index=frame.index) if read else frame,
