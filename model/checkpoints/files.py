@@ -22,7 +22,7 @@ from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.model.matrices.pencil import TridiagonalPencil
 from eigenserve.model.predictor import LINKS
 from eigenserve.model.rows.features import Feature, FeatureSpace
-from eigenserve.model.rows.readings import PLAIN, Reading
+from eigenserve.model.rows.readings import PLAIN, reading_of
 from eigenserve.model.spectral import SpectralModel
 
 FORMAT_VERSION = 1
@@ -240,7 +240,7 @@ def _feature_document(feature: Feature) -> dict[str, Any]:
 
 
 def _feature(document: dict[str, Any]) -> Feature:
-    reading = _make(Reading, document["reading"]) if "reading" in document else PLAIN
+    reading = reading_of(document["reading"]) if "reading" in document else PLAIN
     return replace(_make(Feature, {"values": [], "ordered": False, **document, "reading": PLAIN}), reading=reading)
 
 

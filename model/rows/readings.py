@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from eigenserve.model.rows.moments import PLAINER, days_of, formatted_moment, hours_of
 
@@ -132,6 +133,12 @@ class Reading:
             if moment is not None:
                 return days_of(moment)
         return days_of(datetime.fromisoformat(text))
+
+
+def reading_of(document: Mapping[str, Any]) -> Reading:
+    """Make a reading from its JSON form, in which tuples are lists."""
+    fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in document.items()}
+    return Reading(**fields)
 
 
 #: As programs write numbers, and dates in ISO 8601.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from eigenserve.model.rows.readings import Reading
+from eigenserve.model.rows.readings import reading_of
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.data.columns import decimal_hint
 from eigenserve.training.data.reading_options import reading_options
@@ -23,7 +23,7 @@ def labelled_rows(model: SpectralModel, frame: pd.DataFrame) -> tuple[pd.DataFra
     options = reading_options(model.card.get("training", {}).get("settings", {}), frame.columns)
     hint = decimal_hint(feature.reading for feature in model.features.features)
     kept = model.card.get(READING_KEY)
-    reading = kept and Reading(**{key: tuple(part) if isinstance(part, list) else part for key, part in kept.items()})
+    reading = reading_of(kept) if kept else None
     features, target, _ = split_target(
         frame, model.target, model.task, model.classes, vary=False, options=options, hint=hint, reading=reading
     )
