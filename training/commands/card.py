@@ -11,7 +11,6 @@ from eigenserve.training.commands.fit import add_file_options
 if TYPE_CHECKING:
     from eigenserve.model.monitoring import Accuracy, Sketch
     from eigenserve.model.spectral import SpectralModel
-    from eigenserve.training.evaluation.labelled_rows import labelled_rows
     from eigenserve.training.report.card import Checked
 
 #: Groups of rows that are measured; more are not a page.
@@ -70,6 +69,7 @@ def _check(arguments: argparse.Namespace, model: SpectralModel, sketch: Sketch |
     from eigenserve.errors import UserError
     from eigenserve.model.monitoring import EXPLAINED_ROWS, AccuracySums, Counting, measure_drift, spread
     from eigenserve.training.data.table import FileOptions, read_table
+    from eigenserve.training.evaluation.labelled_rows import labelled_rows
     from eigenserve.training.report.card import Checked
 
     wanted = (model.target, *model.features.input_names)
