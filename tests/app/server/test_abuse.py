@@ -1,4 +1,4 @@
-"""Clients that misbehave: each is refused or bounded, and a client beside them is served."""
+"""Clients that misbehave: each is refused or bounded, and another client is served meanwhile."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from tests.support.made_models import ROW
 from tests.support.server_process import ServerProcess, running_server
 
 from eigenserve.model import ModelStore
+
+pytestmark = pytest.mark.alone
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 
