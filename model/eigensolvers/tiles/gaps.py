@@ -17,11 +17,11 @@ from eigenserve.model.kernels.lanes import any_lane, fill, larger, load, load_ha
 RELATIVE_WIDTH = 2.0**-7
 # In halves of the spectrum's width. A float32 count is wrong by 2^-20 at most: 2^-9 of a gap above 2^-11.
 SMALL = 2.0**-11
-# Each count halves the least radius that reaches a neighbour, or what may be hidden on one side: 12 from 2 to SMALL,
-# and seven bits on either side.
-STEPS_F32 = 28
+# Each count halves what is open about the side it looks at. From 2 to SMALL that is 12, and then seven bits on either
+# side; a third more than that. A lane needs 10 on average, and the slowest of 32 needs 14 (measured at n = 15).
+STEPS_F32 = 36
 # From SMALL down to the rounding of float64, and then seven bits more on either side.
-STEPS_F64 = 60
+STEPS_F64 = 72
 # Eigenvalues that differ by less than this many eps of the norm are one, as counted (1.5 for each of two).
 ROUNDING = 4.0
 
