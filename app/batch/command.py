@@ -24,7 +24,12 @@ def add_score(commands: Any) -> None:
     )
     score.set_defaults(run=_run_score)
     score.add_argument("model", metavar="MODEL", help="STORE/NAME or STORE/NAME/VERSION; STORE may be a URL")
-    score.add_argument("data", metavar="DATA", help="CSV, CSV.gz, Parquet or Arrow: a path or an fsspec URL")
+    score.add_argument(
+        "data",
+        metavar="DATA",
+        help="CSV (also .gz), TSV, Parquet, Arrow or .xlsx: a file, a folder or glob of parts, a URL, or - for "
+        "standard input",
+    )
     score.add_argument("--out", required=True, metavar="FILE", help="write to FILE; its suffix sets the format")
     score.add_argument("--explain", action="store_true", help="write explanations, not predictions alone")
     score.add_argument("--method", choices=METHODS, help=f"method of the explanations (default {METHODS[0]})")

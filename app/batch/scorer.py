@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from eigenserve.app.batch.encoding import Faults, encode_table
 from eigenserve.app.batch.errors import ScoreError
-from eigenserve.app.batch.reading import Part
+from eigenserve.app.batch.table import Part
 from eigenserve.app.registry import ServedModel
 from eigenserve.app.wire.tables import arrow_table, explained_columns, predicted_columns, write_csv
 from eigenserve.model.arrays import FloatArray
