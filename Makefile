@@ -30,8 +30,10 @@ train-demo: $(VENV)/.serve
 serve: train-demo
 	$(BIN)/python -m eigenserve serve --port $(PORT) --store $(STORE)
 
+# What judges times or memory runs after the others, alone.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not alone" --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -m alone
 
 # Locked, since pip alone may search for minutes before it finds versions that agree, or find none.
 $(VENV)-peers/.installed: pyproject.toml requirements/peers.txt

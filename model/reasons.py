@@ -7,7 +7,7 @@ is shared in halves by its two features. Only what the model scored is ever a re
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -150,7 +150,7 @@ def find_reasons(
         steps: which changes are possible; all within the training range by default.
         typical: what judges how plausible a change is.
         seed: of the rows by which ranks are judged.
-        check: called before every row; it may raise, to give up.
+        check: called before every row, and during the search for a change; it may raise, to give up.
 
     Raises:
         ValueError: a model of several classes, a cutoff that no prediction can have, or no reasons asked for.
@@ -168,7 +168,7 @@ def find_reasons(
     players = _players(predictor.features, groups or {})
     words = Wording() if wording is None else wording
     goal = read_goal(predictor, {"below" if sign > 0.0 else "above": cutoff})
-    steps = Steps(predictor) if steps is None else steps
+    steps = replace(Steps(predictor) if steps is None else steps, check=check)
     rng = np.random.default_rng(seed)
     found = []
     for j, row in enumerate(columns):

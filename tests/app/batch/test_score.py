@@ -34,6 +34,8 @@ from eigenserve.app.batch.run import score_file  # noqa: E402
 from eigenserve.app.batch.scorer import Options, Scorer, serve  # noqa: E402
 from eigenserve.app.observability.machine import arithmetic  # noqa: E402
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = [feature.name for feature in FEATURES]
 ROWS = [{name: row.get(name) for name in NAMES} for row in make_rows(700, seed=8)]

@@ -31,6 +31,8 @@ from eigenserve.app.observability.records.verify import Verdict, Verifier
 from eigenserve.cli import main
 from eigenserve.model import ModelStore
 
+pytestmark = pytest.mark.alone
+
 #: A process that says which it is and which folder it holds, and waits.
 PRINT_HOLDERS = """
 import sys

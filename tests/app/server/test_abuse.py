@@ -15,6 +15,8 @@ from tests.support.server_process import ServerProcess, running_server
 
 from eigenserve.model import ModelStore
 
+pytestmark = pytest.mark.alone
+
 HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 
 

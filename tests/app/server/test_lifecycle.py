@@ -18,6 +18,8 @@ from tests.support.server_process import ServerProcess, running_server
 
 from eigenserve.model import ModelStore
 
+pytestmark = pytest.mark.alone
+
 LARGE = {"instances": make_rows(400)}
 
 

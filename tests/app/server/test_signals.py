@@ -17,6 +17,8 @@ from tests.support.server_process import ROOT, free_port, running_server, start_
 from eigenserve.model import ModelStore
 from eigenserve.model.checkpoints.files import DOCUMENT
 
+pytestmark = pytest.mark.alone
+
 #: Replaces a method of the local store by one that never returns, as on a network that hangs, and runs the command.
 HANG = """
 import sys, time

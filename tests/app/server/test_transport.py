@@ -21,6 +21,8 @@ from tests.support.server_process import ServerProcess, free_port, running_serve
 from eigenserve.app.settings import Settings
 from eigenserve.model import ModelStore
 
+pytestmark = pytest.mark.alone
+
 BODY = {"instances": [ROW], "model": "price"}
 
 

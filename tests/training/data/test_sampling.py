@@ -21,6 +21,8 @@ from eigenserve.training.data.sampling import BATCH_ROWS, read_sample
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.table import read_table
 
+pytestmark = pytest.mark.alone
+
 ROWS = 2 * BATCH_ROWS + 1234
 
 
