@@ -16,13 +16,14 @@ from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.counterfactuals.plausibility import example_row, measure_typicality
 from eigenserve.model.monitoring import CARD_KEY, make_sketch, sketch_document
-from eigenserve.model.rows.readings import Reading
+from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.additive.pairs import pair_term
 from eigenserve.training.data.columns import Columns, read_columns
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.target import Target
 from eigenserve.training.evaluation.audit import audit
+from eigenserve.training.evaluation.labelled_rows import READING_KEY
 from eigenserve.training.evaluation.metrics import score_metrics
 from eigenserve.training.evaluation.seen_rows import smallest_hashes
 from eigenserve.training.planning.clock import Clock
@@ -106,6 +107,8 @@ def fit(
         table.features, table.target, table.weight, settings, reporter, journal, ranks, table.readings, clock
     )
     card = {**fitted.model.card, "data": {"rows": table.rows, "sha256": table.sha256}}
+    if table.target_reading != PLAIN:
+        card[READING_KEY] = asdict(table.target_reading)
     return replace(fitted, model=replace(fitted.model, card=card), notes=(*table.notes, *fitted.notes))
 
 

@@ -79,6 +79,18 @@ class TridiagonalPencil:
         """Return the matrices of coordinates (N, F): diag (N, H, n) and off_diag (N, H, n-1)."""
         return self.matrices(self.curves.walk(coordinates))
 
+    def terms_at(self, coordinates: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return every term's matrix at coordinates (F,): (T, H, n) and (T, H, n-1)."""
+        walk = self.curves.walk(coordinates[None])
+        starts, weights = walk.starts[0], walk.weights[0, :, None, None]
+        sums = []
+        for table in (self.diag, self.off_diag):
+            total = np.zeros((len(self.terms), *table.shape[1:]))
+            second = table[np.where(walk.weights[0] != 0.0, starts + 1, starts)]
+            np.add.at(total, self.curves.term, table[starts] + weights * (second - table[starts]))
+            sums.append(total)
+        return sums[0], sums[1]
+
     def along(self, curve: int) -> tuple[FloatArray, FloatArray]:
         """Return the matrices at a curve's knots: (paths, knots, H, n) and (paths, knots, H, n-1)."""
         shape, first = self.curves.curves[curve], int(self.curves.offsets[curve])

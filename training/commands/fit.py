@@ -279,7 +279,7 @@ def _groups(given: list[str]) -> dict[str, list[str]]:
 
 def _model_name(arguments: argparse.Namespace) -> str:
     from eigenserve.model.checkpoints.local_store import check_name
-    from eigenserve.training.data.sources import table_name
+    from eigenserve.model.rows.sources import table_name
 
     name = arguments.name or table_name(arguments.data)
     if not name:

@@ -145,8 +145,8 @@ class Verifier:
         held = self.folder.is_held(name, str(marker.get("holder", "")))
         if held is False or (held is None and age_s > STALE_S):
             why = "its process was killed" if held is False else f"nobody has written to it for {age_s:,.0f} s"
-            rows = f"at least {known:,} rows" if known else "what was answered after the last marker"
-            self.verdict.lost.append(f"chain {name}: {why}: {rows} of part {number} were lost")
+            rows = f"at least {known:,}" if known else "any"
+            self.verdict.lost.append(f"chain {name}: {why}: {rows} rows of part {number} were lost")
             return
         whether = "" if held else "; whether its process still runs cannot be known from here"
         self.verdict.open.append(

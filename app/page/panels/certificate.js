@@ -109,15 +109,19 @@ export class CertificatePanel {
   #flag(stability) {
     const flag = byId("flag");
     flag.hidden = false;
-    const { leading, order_holds: holds, moves, samples, gap } = stability;
+    const { leading, order_proved: proved, order_sampled: sampled, order_holds: holds, moves, samples, gap } = stability;
     byId("stability-part").hidden = false;
     flag.dataset.trusted = String(holds >= STEADY);
     const share = percent(holds);
     say(flag, holds >= STEADY ? `Order of reasons holds in ${share}` : `Order of reasons holds in only ${share}`);
-    flag.title = "sampled, not proved";
+    flag.title = `sampled; proved within \u00b1 ${format(proved)} standard deviations`;
+    const largest = `the largest contributions are still ${leading.join(", ")}, in this order and with these signs`;
     const said = [
-      `Sampled, not proved: in ${share} of ${samples} rows with every number moved by up to a tenth of its standard deviation, ` +
-        `the largest contributions are still ${leading.join(", ")}, in this order and with these signs.`,
+      proved > 0
+        ? `Proved: while every number moves by less than ${format(proved)} of its standard deviation, ${largest}.`
+        : "Nothing is proved of the order of the largest contributions.",
+      `Sampled, not proved: ${proved > 0 ? "this holds" : largest} in ${share} of ${samples} rows with every number moved by up to a tenth ` +
+        `of its standard deviation${holds < 1 && sampled > 0 ? `, and in all of them when moved by up to ${format(sampled)}` : ""}.`,
       `A contribution moves by up to ${percent(moves)} of the largest one.`,
       gap === null ? "" : `The nearest other eigenvalue is ${format(gap)} away, in ${scoreUnit(this.#card)}.`,
     ];

@@ -14,6 +14,7 @@ const BASELINES = {
   integrated: "the score of the average training row, the same for every row",
   eigenvector: "what this row’s eigenvector gives to the average training row",
   path: "the score of a row of typical values, from which a straight line leads here",
+  shapley_terms: "the score of the average training row, the same for every row",
   shapley: "the score of a row of typical values, whose values stand in for the features left out",
 };
 

@@ -1,4 +1,4 @@
-"""Clients that misbehave: each is refused or bounded, and a client beside them is served."""
+"""Clients that misbehave: each is refused or bounded, and another client is served meanwhile."""
 
 from __future__ import annotations
 
