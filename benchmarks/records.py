@@ -52,19 +52,20 @@ def serving(model: Path, **settings: str) -> Iterator[Running]:
     """Serve a model's store in a process of its own."""
     port = free_port()
     command = [sys.executable, "-m", "eigenserve", "serve", "--port", str(port), "--store", str(model.parent)]
-    environment = {
-        **{key: value for key, value in os.environ.items() if not key.startswith("EIGENSERVE_")},
-        "PYTHONPATH": str(ROOT / "src"),
-        "EIGENSERVE_DEFAULT_MODEL": model.name,
-        **settings,
-    }
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    variables = {**environment(), "EIGENSERVE_DEFAULT_MODEL": model.name, **settings}
+    process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for_server(port, process, "/readyz")
         yield Running(process, port)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a command: this checkout's code, and no setting of whoever runs this."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("EIGENSERVE_")}
+    return {**kept, "PYTHONPATH": str(ROOT / "src")}
 
 
 def run(model: str = "models/housing", rows: int = 1_000_000) -> None:
@@ -183,8 +184,7 @@ def verify(folder: Path) -> dict[str, Any]:
 def command(verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run ``eigenserve records``."""
     line = [sys.executable, "-m", "eigenserve", "records", verb, *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = subprocess.run(line, cwd=ROOT, env=environment(), capture_output=True, text=True)
     if not done.stdout:
         raise RuntimeError(done.stderr)
     return done
