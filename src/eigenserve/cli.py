@@ -122,7 +122,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     gpu = commands.add_parser(
         "gpu-check",
         help="check and time this machine's GPU",
-        description="Check eigenpairs and gradients on the GPU against the CPU's, then time eigenpairs against "
+        description="Check eigenpairs, gradients and a fit on the GPU against the CPU's, then time eigenpairs against "
         "torch.linalg.eigh and the memory's bound, and training. Takes at most ten minutes.",
     )
     gpu.set_defaults(run=_gpu_check)
@@ -141,5 +141,6 @@ def _kernels(parsed: argparse.Namespace) -> None:
 
 def _gpu_check(_: argparse.Namespace) -> int:
     from eigenserve.model.torch.gpu_check import main as gpu_check
+    from eigenserve.training.commands.fit_check import check_fit
 
-    return gpu_check()
+    return gpu_check(check_fit)

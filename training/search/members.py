@@ -162,6 +162,13 @@ def unpacked(blueprint: Blueprint, params: Float32) -> Float32:
     return params.reshape(int(plan.param_offsets[-1]), plan.num_outputs, -1)[:, :, : 2 * plan.dim - 1]
 
 
+def packed(blueprint: Blueprint, values: Float32) -> Float32:
+    """Return (P, O, 2n - 1) as the kernels' rows of parameters."""
+    params = _fresh_rows(blueprint)
+    unpacked(blueprint, params)[:] = values
+    return params
+
+
 def _fresh_rows(blueprint: Blueprint) -> Float32:
     """Return zeros for all parameters; what is never written to takes no memory."""
     plan = blueprint.plan
