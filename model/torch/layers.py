@@ -99,16 +99,17 @@ class SpectralLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs, (..., out_features)."""
+        return self._outputs(x, (*x.shape[:-1], self.out_features))
+
+    def _outputs(self, x: Tensor, shape: Sequence[int]) -> Tensor:
         self._check(x)
         rows = x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), self.in_features)
         if self.smoothing is None:
-            out = affine_eigenvalues(rows, self.matrices, self.eig_idx)
-        else:
-            values = smoothed_eigvalsh_tridiagonal(
-                *affine_matrices(rows, self.matrices), eig_idx=self.eig_idx, smoothing=self.smoothing
-            )
-            out = values.to(torch.promote_types(x.dtype, self.matrices.dtype))
-        return out if x.ndim == 2 else out.reshape(*x.shape[:-1], self.out_features)
+            return affine_eigenvalues(rows, self.matrices, self.eig_idx, shape)
+        values = smoothed_eigvalsh_tridiagonal(
+            *affine_matrices(rows, self.matrices), eig_idx=self.eig_idx, smoothing=self.smoothing
+        )
+        return values.to(torch.promote_types(x.dtype, self.matrices.dtype)).reshape(shape)
 
     def explain(self, x: Tensor) -> Attribution:
         """Take outputs apart: input i contributed x_i v'M_i v, and the constant v'A v.
@@ -182,7 +183,7 @@ class SpectralNeuron(SpectralLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output, (...)."""
-        return super().forward(x).squeeze(-1)
+        return self._outputs(x, x.shape[:-1])
 
     def explain(self, x: Tensor) -> Attribution:
         """Take outputs apart, as `SpectralLayer.explain`: constant (...), contributions (..., in_features)."""
