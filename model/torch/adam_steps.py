@@ -72,7 +72,10 @@ class AdamSteps:
 
         Raises:
             RuntimeError: the module was moved or converted since.
+            ValueError: no rows, or another number of targets.
         """
+        if not 0 < len(rows) == len(targets):
+            raise ValueError(f"there must be as many targets as rows, at least one; got {len(targets)} and {len(rows)}")
         for name, value in self._values.items():
             if self._trained[name].data_ptr() != value.data_ptr():
                 raise RuntimeError(f"parameter {name!r} was moved or converted: make AdamSteps again after that")

@@ -11,6 +11,7 @@ composed path waits for them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -56,7 +57,8 @@ def _small_layer(x: Tensor, matrices: Tensor, eig_idx: int, shape: Sequence[int]
 def affine_matrices(x: Tensor, matrices: Tensor) -> tuple[Tensor, Tensor]:
     """Return the matrices of every row, float64 diag (B, H, n) and off_diag (B, H, n - 1)."""
     dtype = torch.promote_types(torch.promote_types(x.dtype, matrices.dtype), torch.float32)
-    with torch.autocast(x.device.type, enabled=False):
+    # The device "meta" has no autocast.
+    with nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False):
         table = matrices.to(dtype).flatten(1)
         entries = torch.addmm(table[-1], x.to(dtype), table[:-1]).unflatten(1, matrices.shape[1:]).double()
     n = (matrices.shape[-1] + 1) // 2

@@ -73,6 +73,13 @@ def test_a_module_that_was_converted_since_is_refused():
         steps(x.float(), y.float())
 
 
+@pytest.mark.parametrize(("rows", "targets"), [(0, 0), (16, 4)])
+def test_rows_without_targets_are_refused(rows, targets):
+    module, x, y = case()
+    with pytest.raises(ValueError, match=f"at least one; got {targets} and {rows}"):
+        AdamSteps(module, mse_loss, batch=16)(x[:rows], y[:targets])
+
+
 def test_what_cannot_be_trained_is_refused():
     module, _, _ = case()
     with pytest.raises(ValueError, match="batch must be at least 1; got 0"):
