@@ -6,9 +6,9 @@ import numpy as np
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.training.progress import Reporter
-from eigenserve.training.search.course import Task
 from eigenserve.training.search.journal import Journal
 from eigenserve.training.search.judged import Judged
+from eigenserve.training.search.members import Task
 from eigenserve.training.search.ranks import Ranks
 from eigenserve.training.search.tasks import train_tasks
 from eigenserve.training.search.workbench import TrainedMember, Workbench

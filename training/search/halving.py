@@ -15,10 +15,10 @@ import numpy as np
 from eigenserve.training.progress import Reporter
 from eigenserve.training.search.blend import mean_loss
 from eigenserve.training.search.candidates import Candidate
-from eigenserve.training.search.course import Task
 from eigenserve.training.search.jobs import OutOfTimeError
 from eigenserve.training.search.journal import Journal
 from eigenserve.training.search.judged import Judged
+from eigenserve.training.search.members import Task
 from eigenserve.training.search.ranks import Ranks
 from eigenserve.training.search.tasks import train_tasks
 from eigenserve.training.search.workbench import Workbench

@@ -9,11 +9,10 @@ import numpy as np
 from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.training.progress import Reporter, Silent
 from eigenserve.training.search.assemble import build_ensemble
-from eigenserve.training.search.course import Task
 from eigenserve.training.search.fixed_length import REFIT
 from eigenserve.training.search.jobs import OutOfTimeError
 from eigenserve.training.search.judged import Judged
-from eigenserve.training.search.members import identity_params
+from eigenserve.training.search.members import Task, identity_params
 from eigenserve.training.search.on_device.devices import CPU
 from eigenserve.training.search.ranks import Ranks
 from eigenserve.training.search.tasks import train_tasks

@@ -10,9 +10,9 @@ import numpy as np
 
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
-from eigenserve.training.search.course import Task
 from eigenserve.training.search.jobs import OutOfTimeError, run_jobs
 from eigenserve.training.search.journal import Journal
+from eigenserve.training.search.members import Task
 from eigenserve.training.search.on_device.devices import CPU
 from eigenserve.training.search.ranks import Ranks
 from eigenserve.training.search.workbench import TrainedMember, Workbench

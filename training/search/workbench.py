@@ -21,8 +21,7 @@ from eigenserve.training.kernels.losses import losses
 from eigenserve.training.kernels.schedule import one_cycle
 from eigenserve.training.planning.costs import step_seconds
 from eigenserve.training.search.candidates import COARSE, FINE, MAIN, Candidate, neighbours
-from eigenserve.training.search.course import Course
-from eigenserve.training.search.members import Blueprint, identity_params, new_member, unpacked
+from eigenserve.training.search.members import Blueprint, Course, identity_params, new_member, unpacked
 from eigenserve.training.search.on_device.devices import CPU
 
 #: Seconds of training between looks at the clock.

@@ -19,10 +19,10 @@ from eigenserve.training.fit import fit
 from eigenserve.training.kernels.losses import losses
 from eigenserve.training.planning.clock import Clock
 from eigenserve.training.progress import Silent
-from eigenserve.training.search.course import Task
 from eigenserve.training.search.halving import Search
 from eigenserve.training.search.jobs import OutOfTimeError
 from eigenserve.training.search.journal import Journal
+from eigenserve.training.search.members import Task
 from eigenserve.training.search.on_device import run
 from eigenserve.training.search.on_device.run import train_batches
 from eigenserve.training.search.preparation.links import prepare_linked

@@ -20,8 +20,7 @@ from eigenserve.model.autograd.kernels import eigenpairs
 from eigenserve.training.curves.caps import Cap
 from eigenserve.training.kernels.epoch import ADAM_EPSILON, BETA_1, BETA_2
 from eigenserve.training.kernels.layout import Rows
-from eigenserve.training.search.course import Course
-from eigenserve.training.search.members import packed, unpacked
+from eigenserve.training.search.members import Course, packed, unpacked
 from eigenserve.training.search.on_device.expansion import Expansion
 from eigenserve.training.search.on_device.slopes import batch_slopes
 from eigenserve.training.search.workbench import TrainedMember

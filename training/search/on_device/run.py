@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from eigenserve.training.search.course import Task
+from eigenserve.training.search.members import Task
 from eigenserve.training.search.on_device.batch import Batch, DeviceRows
 from eigenserve.training.search.on_device.devices import torch_device
 from eigenserve.training.search.workbench import TrainedMember, Workbench
