@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -39,7 +38,7 @@ from eigenserve.training.search.calibration import calibration, interval_radii
 from eigenserve.training.search.fixed_length import train_fixed
 from eigenserve.training.search.halving import LENGTHS, Search
 from eigenserve.training.search.journal import Journal
-from eigenserve.training.search.judged import Judged
+from eigenserve.training.search.judged import Judged, described
 from eigenserve.training.search.on_device.devices import check_device
 from eigenserve.training.search.preparation.ahead import start_compiling
 from eigenserve.training.search.preparation.links import prepare_linked
@@ -255,7 +254,7 @@ def _fit_rows(
             "settings": asdict(settings),
             "rows": len(table),
             "folds": bench.folds,
-            "members": _describe(picks),
+            "members": described(picks),
             **({"stable": compared} if compared else {}),
             "pairs": [
                 {"term": pair_term(space, g.pair).name, "gain": g.gain, "standard_errors": g.standard_errors}
@@ -295,18 +294,3 @@ def _check_size(goal: Target) -> None:
             f"target {goal.name!r} must have a largest absolute value between {SIZES[0]:g} and {SIZES[1]:g}; "
             f"got {largest:.3g}: rescale the target"
         )
-
-
-def _describe(picks: Sequence[Judged]) -> list[dict[str, Any]]:
-    """Describe the members, for the card."""
-    counts = Counter((pick.candidate, pick.steps, pick.loss) for pick in picks)
-    return [
-        {
-            "members": count,
-            "steps": steps,
-            "out_of_fold_loss": loss,
-            "kind": "additive" if candidate is None else "spectral",
-            **({} if candidate is None else asdict(candidate)),
-        }
-        for (candidate, steps, loss), count in counts.items()
-    ]
