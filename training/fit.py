@@ -180,7 +180,7 @@ def _fit_rows(
     # Processes that share a fit must decide alike: what one of them has timed, and no clock.
     plan, machine = ranks.agree(lambda: (plan_fit(space, table, goal, settings), this_machine(settings.by_plan_alone)))
     scope, alone = plan.scope, ranks.size == 1
-    phases = Phases(reporter, plan.seconds)
+    phases = Phases(reporter, plan.seconds, clock if alone else None)
     if scope.rows < len(table):
         part = np.sort(np.random.default_rng(settings.seed).choice(len(table), scope.rows, replace=False))
         table, goal, weight = table.iloc[part], goal.rows(part), weight[part]
