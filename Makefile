@@ -66,7 +66,8 @@ format: $(VENV)/.dev
 
 check: lint test test-peers
 
-bench: $(VENV)/.dev
+# What users wait for, with ratios to peers and to the machine's limits, in ten minutes; build/benchmarks.jsonl keeps it.
+bench: $(VENV)/.dev train-demo
 	$(BIN)/python -m benchmarks
 
 # Takes hours on two cores; resumes where it stopped. Passive: on busy cores OpenMP threads that spin wait for each other.
