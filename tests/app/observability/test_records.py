@@ -21,7 +21,7 @@ from tests.support.app_client import AppClient, app_client
 from tests.support.made_models import ROW, make_model, make_rows
 from tests.support.server_process import running_server
 
-pytest.importorskip("pyarrow", reason="needs pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
 
 from eigenserve.app.observability.records import holding
 from eigenserve.app.observability.records.chain import private_key, public_key, sha256
@@ -111,6 +111,13 @@ def test_every_row_is_recorded_and_what_nobody_touched_is_in_order(recorded: tup
     assert (verdict.faults, verdict.lost) == ([], [])
     assert verdict.rows == rows
     assert verdict.parts >= 5
+    # A column is of one type in all parts, with warnings or without: they can be read as one table.
+    fields: dict[str, Any] = {}
+    for path in (folder / "records").rglob("*.parquet"):
+        for field in parquet.read_schema(path):
+            kind = path.name.split(".")[1] + field.name
+            if not field.name.startswith("inputs."):  # of three models
+                assert fields.setdefault(kind, field).equals(field), path
 
 
 def flip(chain: Path, kind: str) -> None:
