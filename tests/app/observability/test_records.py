@@ -21,7 +21,9 @@ from tests.support.app_client import AppClient, app_client
 from tests.support.made_models import ROW, make_model, make_rows
 from tests.support.server_process import running_server
 
-parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow")
+pytest.importorskip("pyarrow", reason="needs pyarrow")
+
+import pyarrow.parquet
 
 from eigenserve.app.observability.records import holding
 from eigenserve.app.observability.records.chain import private_key, public_key, sha256
@@ -114,7 +116,7 @@ def test_every_row_is_recorded_and_what_nobody_touched_is_in_order(recorded: tup
     # A column is of one type in all parts, with warnings or without: they can be read as one table.
     fields: dict[str, Any] = {}
     for path in (folder / "records").rglob("*.parquet"):
-        for field in parquet.read_schema(path):
+        for field in pyarrow.parquet.read_schema(path):
             kind = path.name.split(".")[1] + field.name
             if not field.name.startswith("inputs."):  # of three models
                 assert fields.setdefault(kind, field).equals(field), path
