@@ -7,20 +7,22 @@ is shared in halves by its two features. Only what the model scored is ever a re
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.certificates.reach import default_radii
+from eigenserve.model.certificates.reach import DEFAULT_SHARE, default_radii
 from eigenserve.model.counterfactuals.allowed_changes import Steps
 from eigenserve.model.counterfactuals.goals import read_goal
 from eigenserve.model.counterfactuals.plausibility import Typicality
 from eigenserve.model.counterfactuals.search import Counterfactual, find_counterfactuals
 from eigenserve.model.explanations.groups import Groups
 from eigenserve.model.explanations.integrated import explain_integrated
+from eigenserve.model.explanations.rank_stability import proof_of
 from eigenserve.model.explanations.reference import Reference
 from eigenserve.model.explanations.tables import row_values
 from eigenserve.model.predictor import Predictor
@@ -82,6 +84,8 @@ class RowReasons:
         prediction: on the target's scale: the value, or the probability of the second class.
         distance: of its score from the cutoff's.
         reasons: in order.
+        order_proved: how many standard deviations, at most a tenth, every number may move while these are proved to be
+            the reasons, in this order (see ``model.certificates.contribution_order``); 0 where nothing is proved.
         withheld: how many larger reasons may never be cited.
         change: the smallest plausible change found that would reverse the decision; None where none was found.
     """
@@ -90,6 +94,7 @@ class RowReasons:
     prediction: float
     distance: float
     reasons: tuple[Reason, ...] = ()
+    order_proved: float = 0.0
     withheld: int = 0
     change: Counterfactual | None = None
 
@@ -150,7 +155,7 @@ def find_reasons(
         steps: which changes are possible; all within the training range by default.
         typical: what judges how plausible a change is.
         seed: of the rows by which ranks are judged.
-        check: called before every row; it may raise, to give up.
+        check: called before every row, and during the search for a change; it may raise, to give up.
 
     Raises:
         ValueError: a model of several classes, a cutoff that no prediction can have, or no reasons asked for.
@@ -166,9 +171,10 @@ def find_reasons(
     predictions = predictor.probabilities(scores)[:, 1] if predictor.classes else predictor.values(scores)
     wrong = sign * (scores[:, 0] - limit) >= 0.0
     players = _players(predictor.features, groups or {})
+    shares = _shares(predictor, players)
     words = Wording() if wording is None else wording
     goal = read_goal(predictor, {"below" if sign > 0.0 else "above": cutoff})
-    steps = Steps(predictor) if steps is None else steps
+    steps = replace(Steps(predictor) if steps is None else steps, check=check)
     rng = np.random.default_rng(seed)
     found = []
     for j, row in enumerate(columns):
@@ -178,7 +184,8 @@ def find_reasons(
             found.append(RowReasons(False, float(predictions[j]), distance))
             continue
         nearby = np.vstack([row, _nearby(predictor.features, row, rng)])
-        contributions = sign * _by_player(predictor, nearby, reference, players, check)
+        explained = explain_integrated(predictor, nearby, reference=reference, check=check)
+        contributions = sign * explained.contributions @ shares
         citable = np.array([name not in words.never for name in players])
         order = _order(contributions[0], citable, most)
         ranked = [set(_order(moved, citable, most)) for moved in contributions[1:]]
@@ -203,7 +210,10 @@ def find_reasons(
             )
         changes = find_counterfactuals(steps, goal, row, typical=typical)
         change = changes[0] if changes and changes[0].changes else None
-        found.append(RowReasons(True, float(predictions[j]), distance, tuple(reasons), withheld, change))
+        claims = _claims(contributions[0], order, citable, most)
+        proof = proof_of(predictor, row, np.array([sign]), "integrated", reference, claims @ shares.T, first, check)
+        proved = DEFAULT_SHARE * proof.share(default_radii(predictor.features, row)) if order else 0.0
+        found.append(RowReasons(True, float(predictions[j]), distance, tuple(reasons), proved, withheld, change))
     return found
 
 
@@ -218,22 +228,15 @@ def _players(features: FeatureSpace, groups: Groups) -> dict[str, tuple[int, ...
     return players
 
 
-def _by_player(
-    predictor: Predictor,
-    columns: FloatArray,
-    reference: Reference | None,
-    players: Mapping[str, tuple[int, ...]],
-    check: Callable[[], None],
-) -> FloatArray:
-    """Return contributions (N, P): those of terms, of pairs in halves."""
+def _shares(predictor: Predictor, players: Mapping[str, tuple[int, ...]]) -> FloatArray:
+    """Return what turns contributions of terms into those of players, (T, P): pairs count in halves."""
     terms = predictor.ensemble.pencil.terms
     shares = np.zeros((len(terms), len(players)))
     place = {i: p for p, positions in enumerate(players.values()) for i in positions}
     for t, term in enumerate(terms):
         for i in term.features:
             shares[t, place[i]] += 1.0 / len(term.features)
-    contributions = explain_integrated(predictor, columns, reference=reference, check=check).contributions
-    return np.asarray(contributions @ shares)
+    return shares
 
 
 def _order(contributions: FloatArray, citable: NDArray[np.bool_], most: int) -> list[int]:
@@ -242,6 +245,20 @@ def _order(contributions: FloatArray, citable: NDArray[np.bool_], most: int) -> 
     order = np.argsort(-candidates, kind="stable")[:most]
     least = TRIFLE * float(contributions.max(initial=0.0))
     return [int(p) for p in order if candidates[p] > 0.0 and candidates[p] >= least]
+
+
+def _claims(contributions: FloatArray, order: list[int], citable: NDArray[np.bool_], most: int) -> FloatArray:
+    """Return what has to be positive, of contributions (P,), for the reasons to be these, in this order: (K, P)."""
+    unit = np.eye(len(contributions))
+    largest = unit[int(np.argmax(contributions))]
+    above = [unit[a] - unit[b] for a, b in pairwise(order)]
+    if not order:
+        return np.zeros((1, len(unit)))
+    last = unit[order[-1]]
+    rest = unit[[p for p in np.flatnonzero(citable) if p not in order]]
+    # Others stay smaller; or trifles, if there is room for them. The last is none, whichever player is the largest.
+    floor = last if len(order) == most else TRIFLE * largest
+    return np.vstack([*above, *(floor - rest), *(last - TRIFLE * unit)])
 
 
 def _nearby(features: FeatureSpace, row: FloatArray, rng: np.random.Generator) -> FloatArray:

@@ -126,17 +126,18 @@ class SpectralModel(Predictor):
         Args:
             rows: as for ``predict``.
             method: "integrated", by term and against one reference for all rows (see
-                ``model.explanations.integrated``); "eigenvector", by term and local, the cheapest; or, by feature and
-                against a baseline row, "shapley" (all coalitions, see ``model.explanations.shapley``) or "path"
-                (Aumann-Shapley, see ``model.explanations.aumann_shapley``).
+                ``model.explanations.integrated``); "shapley_terms", over all coalitions of terms against the same;
+                "eigenvector", by term and local, the cheapest; or, by feature and against a baseline row, "shapley"
+                (all coalitions, see ``model.explanations.shapley``) or "path" (Aumann-Shapley, see
+                ``model.explanations.aumann_shapley``).
             target: the class whose score to explain; by default the second of two, the predicted of several.
-            reference: what "integrated" compares with: the training average by default; the name of one of
-                ``references``; or rows, whose mean matrices are taken.
+            reference: what "integrated" and "shapley_terms" compare with: the training average by default; the name of
+                one of ``references``; or rows, whose mean matrices are taken.
             baseline: the row that "path" and "shapley" compare with, or a sample of rows (a list of rows, a 2-D array
                 or a DataFrame), to be compared with each, on average; the training medians and modes by default.
             groups: names -> features whose contributions are to be one number (see ``model.explanations.groups``); by
                 default those that the model keeps.
-            seed: of the permutations that "shapley" draws where a row has too many features for all coalitions.
+            seed: of the permutations that are drawn where a row has too many features, or terms, for all coalitions.
 
         Raises:
             InvalidRowsError: rows, or a baseline, that are not rows of this model.
@@ -450,7 +451,9 @@ class SpectralModel(Predictor):
         reference: Any = None,
         leading: int = 3,
     ) -> RankStability:
-        """Sample whether the largest contributions keep order and signs (see ``model.explanations.rank_stability``).
+        """Prove, and sample, how far rows can move while their largest contributions keep order and signs.
+
+        See ``model.explanations.rank_stability``.
 
         Args:
             rows: as for ``predict``.
@@ -473,7 +476,7 @@ class SpectralModel(Predictor):
             target=target,
             reference=None if reference is None else self.reference(reference),
             leading=leading,
-            regroup=lambda explanation: grouped(explanation, self.groups),
+            groups=self.groups,
         )
 
     def certificates(self) -> Certificates:

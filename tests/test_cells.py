@@ -21,7 +21,7 @@ from tests.support.cell_cases import CASES, FEATURES, REFUSED
 
 from eigenserve.app.batch.encoding import encode_table
 from eigenserve.app.batch.places import Place
-from eigenserve.app.batch.reading import TableFile
+from eigenserve.app.batch.table import Table
 from eigenserve.app.page import routes
 from eigenserve.app.wire.tables import _read_csv
 from eigenserve.model.onnx.inputs import _spellings
@@ -87,7 +87,7 @@ def test_a_cell_is_the_same_in_files_to_score(tmp_path, suffix):
         else:
             with pa.ipc.new_file(path, table.schema) as file:
                 file.write_table(table)
-        (part,) = TableFile(Place(str(path)), [feature.name]).parts(10)
+        (part,) = Table([Place(str(path))], [feature.name]).parts(10)
         assert encoded_table(part.rows, feature) == expected, (feature.name, text)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.errors import InvalidRowsError
-from eigenserve.model.rows.readings import Reading
+from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.training.data.columns import decimal_hint, read_columns
 from eigenserve.training.data.exposure import per_unit
 from eigenserve.training.data.identifiers import identifiers, left_out_note
@@ -38,6 +38,7 @@ class TrainingTable:
         target: of the N rows.
         weight: (N,), how much each row counts.
         readings: column -> how its texts are read, where that is not as programs write them.
+        target_reading: how the texts of a target of numbers are read.
         notes: what the user should know.
         rows: of the table, those without a target included.
         sha256: a hash of the columns that were asked for, as they are read.
@@ -47,6 +48,7 @@ class TrainingTable:
     target: Target
     weight: FloatArray
     readings: Mapping[str, Reading] = field(default_factory=dict)
+    target_reading: Reading = PLAIN
     notes: tuple[str, ...] = ()
     rows: int = 0
     sha256: str = ""
@@ -64,8 +66,13 @@ def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> T
     chosen = chosen_columns(frame, target, settings, teacher)
     options = reading_options(asdict(settings), chosen.columns)
     raw = chosen[target]
-    read = read_columns(chosen.drop(columns=target), without(options, target))
-    column, notes = read_target(raw, settings.task, options, decimal_hint(read.readings.values()))
+    # What one column proves of the decimal mark, the target or another, all share.
+    goal_column = read_target(raw, settings.task, options)
+    hint = decimal_hint([goal_column.reading])
+    read = read_columns(chosen.drop(columns=target), without(options, target), hint)
+    if (shared := decimal_hint(read.readings.values())) != hint == ".":
+        goal_column = read_target(raw, settings.task, options, shared)
+    column = goal_column.values
     whole = read.frame.assign(**{target: column})[list(chosen.columns)]
     table, goal, target_notes = split_read_target(read.frame, raw, column, settings.task, positive=settings.positive)
     weight = _weights(table, goal, settings)
@@ -88,7 +95,8 @@ def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> T
         target=goal,
         weight=weight,
         readings=read.readings,
-        notes=(*notes, *target_notes, *read.notes),
+        target_reading=PLAIN if goal.classes else goal_column.reading,
+        notes=(*goal_column.notes, *target_notes, *read.notes),
         rows=total,
         sha256=fingerprint(whole),
     )

@@ -65,12 +65,10 @@ class FindCounterfactuals(Call):
 
     def _search(self, asked: Asked) -> Response:
         self.count(asked, "counterfactuals")
-        found, columns = [], self.columns(asked)
+        columns = self.columns(asked)
         warnings = self.checked(asked, asked.served.model.checks.warnings(columns))
-        for row in columns:
-            self.check()
-            typical = asked.served.model.typicality
-            found.append(find_counterfactuals(self.steps, self.goal, row, self.most, self.radius, typical))
+        steps, typical = replace(self.steps, check=self.check), asked.served.model.typicality
+        found = [find_counterfactuals(steps, self.goal, row, self.most, self.radius, typical) for row in columns]
         return counterfactuals_answer(asked, found, warnings)
 
 

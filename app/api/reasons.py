@@ -121,6 +121,7 @@ def _entry(row: RowReasons, change: list[dict[str, Any]]) -> dict[str, Any]:
         "prediction": row.prediction,
         "distance": row.distance,
         "reasons": [asdict(reason) for reason in row.reasons],
+        "order_proved": row.order_proved,
         "withheld": row.withheld,
         "change": change[0] if change else None,
     }

@@ -11,7 +11,8 @@ from eigenserve.app.batch.errors import ScoreError
 from eigenserve.errors import UserError
 
 #: ``model.explanations.explain.METHODS``, which is not imported here: the other commands need no kernels yet.
-METHODS = ("integrated", "eigenvector", "shapley", "path")
+METHODS = ("integrated", "eigenvector", "shapley", "shapley_terms", "path")
+OF_REFERENCE = ("integrated", "shapley_terms")
 
 
 def add_score(commands: Any) -> None:
@@ -23,11 +24,16 @@ def add_score(commands: Any) -> None:
     )
     score.set_defaults(run=_run_score)
     score.add_argument("model", metavar="MODEL", help="STORE/NAME or STORE/NAME/VERSION; STORE may be a URL")
-    score.add_argument("data", metavar="DATA", help="CSV, CSV.gz, Parquet or Arrow: a path or an fsspec URL")
+    score.add_argument(
+        "data",
+        metavar="DATA",
+        help="CSV (also .gz), TSV, Parquet, Arrow or .xlsx: a file, a folder or glob of parts, a URL, or - for "
+        "standard input",
+    )
     score.add_argument("--out", required=True, metavar="FILE", help="write to FILE; its suffix sets the format")
     score.add_argument("--explain", action="store_true", help="write explanations, not predictions alone")
     score.add_argument("--method", choices=METHODS, help=f"method of the explanations (default {METHODS[0]})")
-    score.add_argument("--reference", metavar="NAME", help="what the method integrated compares with")
+    score.add_argument("--reference", metavar="NAME", help="what the methods integrated and shapley_terms compare with")
     score.add_argument("--keep", metavar="COLUMNS", help="columns of DATA to hand through to FILE: id,date")
     score.add_argument(
         "--on-error", choices=["stop", "null"], default="stop", help="at a bad row: stop (default), or write null"
@@ -43,8 +49,8 @@ def add_score(commands: Any) -> None:
 def _run_score(parsed: argparse.Namespace) -> None:
     if parsed.method and not parsed.explain:
         raise UserError("--method requires --explain")
-    if parsed.reference is not None and (not parsed.explain or (parsed.method or METHODS[0]) != "integrated"):
-        raise UserError("--reference requires --explain and the method integrated")
+    if parsed.reference is not None and (not parsed.explain or (parsed.method or METHODS[0]) not in OF_REFERENCE):
+        raise UserError("--reference requires --explain and the method integrated or shapley_terms")
     if parsed.ray_address is not None and parsed.engine != "ray":
         raise UserError("--ray-address requires --engine ray")
     if parsed.threads is not None and parsed.threads < 1:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
-from eigenserve.app.batch.reading import TableFile
 from eigenserve.app.batch.scorer import ScoredPart, Scorer
+from eigenserve.app.batch.table import Table
 
 #: Parts scored at a time: while one is solved, on all cores and without the interpreter's lock, the next one is read
 #: and the last one written out.
@@ -18,11 +18,11 @@ AT_ONCE = 2
 class Engine(Protocol):
     """Score a table."""
 
-    def __call__(self, scorer: Scorer, table: TableFile, first: int) -> Iterator[ScoredPart]:
+    def __call__(self, scorer: Scorer, table: Table, first: int) -> Iterator[ScoredPart]:
         """Score the table's parts from part ``first`` on, in their order."""
 
 
-def score_here(scorer: Scorer, table: TableFile, first: int) -> Iterator[ScoredPart]:
+def score_here(scorer: Scorer, table: Table, first: int) -> Iterator[ScoredPart]:
     """Score on this machine: all its cores, a few parts in memory (an ``Engine``)."""
     waiting: deque[tuple[float, Future[ScoredPart]]] = deque()
 

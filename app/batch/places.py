@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
+import gzip
 import hashlib
 import json
+import lzma
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from eigenserve.app.batch.errors import ScoreError
 
 #: Formats of tables, by what a file's name ends in.
-TEXTS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
+COMPRESSIONS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+TEXTS = tuple(
+    kind + packed for kind in (".csv", ".tsv", ".txt", ".tab", ".dat", ".data") for packed in ("", *COMPRESSIONS)
+)
+WORKBOOKS = (".xlsx", ".xlsm")
 OUTPUTS = (".csv", ".csv.gz", ".parquet", ".pq", ".arrow", ".feather")
-SUFFIXES = (*TEXTS, *OUTPUTS[2:])
+SUFFIXES = (*TEXTS, *OUTPUTS[2:], ".arrows", *WORKBOOKS)
 #: Bytes at either end of a file that distinguish it from another one of the same size. A Parquet file ends with the
 #: statistics of all its columns.
 SAMPLE_BYTES = 2**20
@@ -36,9 +43,26 @@ CHANGING = (
 
 @dataclass(frozen=True)
 class Place:
-    """Name a file by its path or URL."""
+    """Name a file by its path or URL.
+
+    Attributes:
+        text: the path or URL.
+        name: what messages call it, where that is not the text.
+        ending: one of ``SUFFIXES``, where the name does not say what the file is.
+        partition: columns whose value is the same in all rows, from folders called COLUMN=VALUE.
+        draft: keeps a file that holds what came from elsewhere.
+    """
 
     text: str
+    name: str = ""
+    ending: str = ""
+    partition: tuple[tuple[str, str], ...] = ()
+    draft: Any = field(default=None, compare=False, repr=False)
+
+    @property
+    def shown(self) -> str:
+        """Return what messages call it."""
+        return self.name or self.text
 
     @property
     def is_url(self) -> bool:
@@ -70,12 +94,12 @@ class Place:
     @property
     def suffix(self) -> str:
         """Return the ending of the name, one of ``SUFFIXES``; empty for none of them."""
-        return next((suffix for suffix in SUFFIXES if self.text.lower().endswith(suffix)), "")
+        return self.ending or next((suffix for suffix in SUFFIXES if self.text.lower().endswith(suffix)), "")
 
     @property
     def compression(self) -> str:
-        """Return ".gz" for a compressed text, "" for others."""
-        return ".gz" if self.suffix.endswith(".gz") else ""
+        """Return the end of a compressed text's name, such as ".gz"; "" for others."""
+        return next((packed for packed in COMPRESSIONS if self.suffix.endswith(packed)), "")
 
     def open(self) -> IO[bytes]:
         """Open the file, to read from and to seek in.
@@ -89,7 +113,7 @@ class Place:
             system, path = file_system(self.text)
             return system.open(path, "rb")
         except (OSError, ValueError) as error:
-            raise ScoreError(f"{self.text} cannot be read: {_reason(error)}") from error
+            raise ScoreError(f"{self.shown} cannot be read: {_reason(error)}") from error
 
     def identity(self) -> dict[str, Any]:
         """Identify the content: size, what changes with it, and a hash of its ends; of all of it where nothing does."""
@@ -107,11 +131,13 @@ class Place:
                     while block := file.read(SAMPLE_BYTES):
                         digest.update(block)
             except OSError as error:
-                raise ScoreError(f"{self.text} cannot be read: {_reason(error)}") from error
+                raise ScoreError(f"{self.shown} cannot be read: {_reason(error)}") from error
         return {"size": size, "sha256": digest.hexdigest(), "changes": changes}
 
     def _changes(self) -> list[str]:
         """Return what the file system has that changes with the content; nothing where it has nothing."""
+        if self.draft is not None:
+            return []
         if not self.is_url:
             status = self.path.stat()
             # Programs may set back the time of modification, but not that of the change.

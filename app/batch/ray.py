@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,8 +13,8 @@ import pyarrow as pa
 from eigenserve.app.batch.errors import ScoreError
 from eigenserve.app.batch.local import Engine
 from eigenserve.app.batch.places import Place
-from eigenserve.app.batch.reading import Part, TableFile
 from eigenserve.app.batch.scorer import Options, ScoredPart, Scorer
+from eigenserve.app.batch.table import Part, Table
 from eigenserve.app.registry import ServedModel
 from eigenserve.model.checkpoints.files import from_bytes, to_bytes
 from eigenserve.model.kernels.threads import set_num_threads
@@ -42,7 +42,7 @@ def ray_engine(address: str | None = None) -> Engine:
     except ImportError:
         raise ScoreError("--engine ray needs Ray, which is not installed here: pip install 'eigenserve[ray]'") from None
 
-    def engine(scorer: Scorer, table: TableFile, first: int) -> Iterator[ScoredPart]:
+    def engine(scorer: Scorer, table: Table, first: int) -> Iterator[ScoredPart]:
         started = not ray.is_initialized()
         if started:
             try:
@@ -58,18 +58,20 @@ def ray_engine(address: str | None = None) -> Engine:
     return engine
 
 
-def _score(ray: Any, scorer: Scorer, table: TableFile, first: int) -> Iterator[ScoredPart]:
+def _score(ray: Any, scorer: Scorer, table: Table, first: int) -> Iterator[ScoredPart]:
     # Ray logs how it plans and starts; this command reports the progress.
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     context.target_max_block_size = BLOCK_BYTES
+    if drafts := [place.shown for place in table.places if place.draft is not None]:
+        raise ScoreError(f"--engine ray needs files that every machine can open; got {drafts[0]}")
     total = table.count_rows()
     reads = _reads(total, scorer.part_rows, first)
     model = (to_bytes(scorer.served.model), scorer.served.name, scorer.served.version, asdict(scorer.options))
     source = {
-        "text": table.place.text,
+        "places": table.places,
         "names": list(table.names),
         "csv": {"separator": table.separator, "encoding": table.encoding},
         "part_rows": scorer.part_rows,
@@ -108,11 +110,11 @@ def _reads(total: int | None, part_rows: int, first: int) -> list[dict[str, int]
 
 
 def _read(
-    batch: pa.Table, text: str, names: list[str], csv: Mapping[str, str | None], part_rows: int
+    batch: pa.Table, places: Sequence[Place], names: list[str], csv: Mapping[str, str | None], part_rows: int
 ) -> Iterator[pa.Table]:
     """Yield parts as rows of a table, one each, so that none is divided on its way."""
     (read,) = batch.to_pylist()
-    parts = TableFile(Place(text), names, **csv).parts(part_rows, read["first"])
+    parts = Table(places, names, **csv).parts(part_rows, read["first"])
     try:
         for part in itertools.islice(parts, read["stop"] - read["first"] if read["stop"] else None):
             sink = pa.BufferOutputStream()

@@ -1,44 +1,29 @@
-"""Read tables of any length as parts of a fixed number of rows."""
+"""Read a table in a file of any length as Arrow batches."""
 
 from __future__ import annotations
 
-import gzip
 import io
 import itertools
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import date, time
 from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet
 
 from eigenserve.app.batch.errors import ScoreError
-from eigenserve.app.batch.places import SUFFIXES, TEXTS, Place
+from eigenserve.app.batch.places import COMPRESSIONS, SUFFIXES, TEXTS, WORKBOOKS, Place
+from eigenserve.model.rows.cells import category_key
 from eigenserve.model.rows.csv_arrow import text_batches
-from eigenserve.model.rows.csv_layout import HEAD_BYTES, CsvError, CsvLayout, encoding_of, infer_layout
+from eigenserve.model.rows.csv_layout import HEAD_BYTES, CsvLayout, encoding_of, infer_layout
+from eigenserve.model.rows.sources import Source
+from eigenserve.model.rows.workbook import first_sheet
 
 #: Bytes of text, or of a Parquet column, that are read at a time: what is in memory does not depend on how long
 #: a file or its row groups are.
 BLOCK_BYTES = 2**22
 COLUMN_BLOCK_BYTES = 2**18
-
-
-@dataclass(frozen=True)
-class Part:
-    """Hold consecutive rows of a table.
-
-    Attributes:
-        number: its place, from zero; every part but the last has the same number of rows.
-        first_row: of the table, from zero.
-        rows: the columns that were asked for.
-        done: the share of the file that ends with its last row, 0 to 1, about.
-    """
-
-    number: int
-    first_row: int
-    rows: pa.Table
-    done: float = 0.0
 
 
 @dataclass
@@ -49,20 +34,19 @@ class TableFile:
         place: the file.
         names: the columns to read.
         separator, encoding: of CSV, where they are given.
-        done: the share of the file that an engine has scored so far, 0 to 1.
+        read: the share of the file that has been read so far, 0 to 1.
     """
 
     place: Place
     names: Sequence[str]
     separator: str | None = None
     encoding: str | None = None
-    done: float = field(default=0.0, init=False)
-    _read: float = field(default=0.0, init=False)
+    read: float = field(default=0.0, init=False)
     _packed: IO[bytes] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if self.place.suffix not in SUFFIXES:
-            raise ScoreError(f"{self.place.text} must end in one of {', '.join(SUFFIXES)}")
+            raise ScoreError(f"{self.place.shown} must end in one of {', '.join(SUFFIXES)}")
 
     @property
     def is_text(self) -> bool:
@@ -77,41 +61,36 @@ class TableFile:
             with self.place.open() as file, pa.parquet.ParquetFile(file) as table:
                 return int(table.metadata.num_rows)
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise ScoreError(f"{self.place.text} cannot be read: {error}") from error
+            raise ScoreError(f"{self.place.shown} cannot be read: {error}") from error
 
-    def parts(self, rows: int, first: int = 0) -> Iterator[Part]:
-        """Yield the table in parts of ``rows`` rows, from part ``first`` on. A table without rows is one empty part.
+    def schema(self) -> pa.Schema:
+        """Return the types of the columns to read."""
+        with self.place.open() as file:
+            if self.is_text or self.place.suffix in WORKBOOKS:
+                return pa.schema([(name, pa.string()) for name in self.names])
+            if self.place.suffix in (".parquet", ".pq"):
+                schema = pa.parquet.read_schema(file)
+            else:
+                is_file = file.read(6) == b"ARROW1"
+                file.seek(0)
+                schema = (pa.ipc.open_file if is_file else pa.ipc.open_stream)(file).schema
+        self._check(schema.names)
+        return pa.schema([schema.field(name) for name in self.names])
+
+    def batches(self, start: int, rows: int) -> Iterator[pa.RecordBatch]:
+        """Yield the rows from row ``start`` on, of a Parquet file at most ``rows`` at a time.
 
         Raises:
-            ScoreError: a file that cannot be read, or lacks a column.
+            ScoreError: a column that the file lacks.
+            CsvError, pa.ArrowException, OSError, EOFError, ValueError, zlib.error: a file that cannot be read.
         """
-        number, waiting, schema = first, Waiting(), None
-        try:
-            for batch in self._batches(first * rows, rows):
-                schema = batch.schema
-                waiting.add(batch)
-                seen = number * rows + waiting.count
-                while waiting.count >= rows:
-                    share = self._read * (number + 1) * rows / seen
-                    yield Part(number, number * rows, waiting.take(rows), share)
-                    number += 1
-            if waiting.count:
-                yield Part(number, number * rows, waiting.take(waiting.count), 1.0)
-            elif number == 0:
-                columns = {name: pa.array([], pa.string()) for name in self.names}
-                yield Part(0, 0, pa.table(columns) if schema is None else schema.empty_table())
-        except CsvError as error:
-            raise ScoreError(f"{self.place.text}: {error}") from error
-        except (pa.ArrowException, OSError, EOFError, ValueError, zlib.error) as error:
-            raise ScoreError(f"{self.place.text} cannot be read: {error}") from error
-
-    def _batches(self, start: int, rows: int) -> Iterator[pa.RecordBatch]:
-        """Record batches from row ``start`` on."""
         with self.place.open() as file:
             if self.is_text:
                 yield from _skip(self._text(), start)
             elif self.place.suffix in (".parquet", ".pq"):
                 yield from self._parquet(file, start, rows)
+            elif self.place.suffix in WORKBOOKS:
+                yield from _skip(self._workbook(), start)
             else:
                 yield from _skip(self._arrow(file), start)
 
@@ -133,7 +112,7 @@ class TableFile:
             batches = table.iter_batches(min(rows, 2**16), row_groups=list(groups), columns=list(self.names))
             for batch in batches:
                 at += len(batch)
-                self._read = at / ends[-1]
+                self.read = at / ends[-1]
                 if at > start:
                     yield batch.slice(max(0, len(batch) - (at - start))).select(self.names)
 
@@ -146,14 +125,24 @@ class TableFile:
             with pa.ipc.open_file(source) as table:
                 self._check(table.schema.names)
                 for i in range(table.num_record_batches):
-                    self._read = (i + 1) / table.num_record_batches
+                    self.read = (i + 1) / table.num_record_batches
                     yield table.get_batch(i).select(self.names)
         else:
             with pa.ipc.open_stream(source) as stream:
                 self._check(stream.schema.names)
                 for batch in stream:
-                    self._read = source.tell() / size
+                    self.read = source.tell() / size
                     yield batch.select(self.names)
+
+    def _workbook(self) -> Iterator[pa.RecordBatch]:
+        """Yield the first sheet, every cell as a text, dates in ISO 8601."""
+        lines, _ = first_sheet(Source(self.place.shown, self.place.path, "excel"))
+        present = ["" if cell is None else str(cell).strip() for cell in lines[0]]
+        self._check(present)
+        positions = [present.index(name) for name in self.names]
+        texts = [[_text_of(line[i]) for line in lines[1:]] for i in positions]
+        self.read = 1.0
+        yield pa.RecordBatch.from_arrays([pa.array(column, pa.string()) for column in texts], list(self.names))
 
     def _text(self) -> Iterator[pa.RecordBatch]:
         """Yield every cell as a text."""
@@ -163,7 +152,7 @@ class TableFile:
         with self.place.open() as file:
             size = max(1, file.seek(0, io.SEEK_END))
         for batch in text_batches(self._open, layout, positions, block_bytes=BLOCK_BYTES):
-            self._read = 1.0 if self._packed is None or self._packed.closed else self._packed.tell() / size
+            self.read = 1.0 if self._packed is None or self._packed.closed else self._packed.tell() / size
             yield pa.RecordBatch.from_arrays(
                 [batch.column(batch.schema.get_field_index(str(i))) for i in positions], list(self.names)
             )
@@ -173,9 +162,15 @@ class TableFile:
         self._packed = file = self.place.open()
         if not self.place.compression:
             return file
-        unpacked = gzip.GzipFile(fileobj=file)
-        unpacked.myfileobj = file  # type: ignore[assignment]  # closed with it
-        return unpacked  # type: ignore[return-value]
+        unpacked = COMPRESSIONS[self.place.compression](file)
+        close = unpacked.close
+
+        def close_both() -> None:
+            close()
+            file.close()
+
+        unpacked.close = close_both
+        return unpacked
 
     def _layout(self) -> CsvLayout:
         encoding = self.encoding
@@ -191,34 +186,7 @@ class TableFile:
         for name in self.names:
             if present.count(name) != 1:
                 fault = "has no column" if name not in present else "has more than one column"
-                raise ScoreError(f"{self.place.text} {fault} {name!r}, which the model or --keep needs")
-
-
-@dataclass
-class Waiting:
-    """Hold rows that were read and not yet handed on."""
-
-    count: int = 0
-    _batches: list[pa.RecordBatch] = field(default_factory=list)
-
-    def add(self, batch: pa.RecordBatch) -> None:
-        """Take more rows in."""
-        self._batches.append(batch)
-        self.count += len(batch)
-
-    def take(self, rows: int) -> pa.Table:
-        """Take the first rows out."""
-        taken: list[pa.RecordBatch] = []
-        missing = rows
-        while missing:
-            batch = self._batches.pop(0)
-            if len(batch) > missing:
-                self._batches.insert(0, batch.slice(missing))
-                batch = batch.slice(0, missing)
-            taken.append(batch)
-            missing -= len(batch)
-        self.count -= rows
-        return pa.Table.from_batches(taken)
+                raise ScoreError(f"{self.place.shown} {fault} {name!r}, which the model or --keep needs")
 
 
 def _skip(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
@@ -228,3 +196,10 @@ def _skip(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBat
             rows = 0
         else:
             rows -= len(batch)
+
+
+def _text_of(value: Any) -> str | None:
+    """Return the text of a workbook's cell."""
+    if value is None:
+        return None
+    return value.isoformat() if isinstance(value, date | time) else category_key(value)

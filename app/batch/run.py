@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 from eigenserve.app.batch.errors import ScoreError
 from eigenserve.app.batch.folders import folder_beside
+from eigenserve.app.batch.inputs import input_places
 from eigenserve.app.batch.local import Engine, score_here
 from eigenserve.app.batch.parts import Parts, is_csv
 from eigenserve.app.batch.places import Place, fingerprint, writing
 from eigenserve.app.batch.progress import ScoreProgress
-from eigenserve.app.batch.reading import TableFile
 from eigenserve.app.batch.scorer import OnError, Options, Scorer, serve
+from eigenserve.app.batch.table import Table
 from eigenserve.app.observability.machine import arithmetic
 from eigenserve.model.checkpoints.files import to_bytes
 from eigenserve.model.spectral import SpectralModel
@@ -64,8 +65,8 @@ def score_file(
 
     Args:
         model: as a store loads it, with its name and version.
-        data: CSV, CSV.gz, Parquet or Arrow.
-        out: likewise.
+        data: CSV, Parquet, Arrow or .xlsx: a file, a folder or a glob of parts, a URL, or "-" for standard input.
+        out: CSV, CSV.gz, Parquet or Arrow.
         method: of explanations; None for predictions alone.
         reference: what "integrated" compares with, by name.
         on_error: "stop" at the first bad row, or give bad rows no answer ("null").
@@ -78,13 +79,13 @@ def score_file(
         ScoreError: a file that cannot be read or written, or a bad row where that is to stop the run.
     """
     started = time.monotonic()
-    if data.is_same(out):
-        raise ScoreError(f"--out must not be DATA itself: {out.text} is {data.text}")
+    places = input_places(data)
+    _check_apart(data, places, out)
     scorer = Scorer(serve(model), Options(method, on_error, is_csv(out), reference, tuple(keep)))
     scorer.check_keep()
-    table = TableFile(data, tuple(dict.fromkeys((*model.features.input_names, *keep))), separator, encoding)
+    table = Table(places, tuple(dict.fromkeys((*model.features.input_names, *keep))), separator, encoding)
     model_files = {name: content.hex() for name, content in to_bytes(model).items()}
-    identity = data.identity()
+    identity = [place.identity() for place in places]
     options = [method, reference, out.suffix, separator, encoding, list(keep)]
     key = fingerprint(arithmetic(), model_files, options, data.text, identity)
     folder = folder_beside(out)
@@ -107,7 +108,7 @@ def score_file(
             # Whatever ended the run: without a part there is nothing to go on from.
             if not parts.count:
                 folder.clear()
-        if data.identity() != identity:
+        if [place.identity() for place in places] != identity:
             folder.clear()
             raise ScoreError(f"{data.text} was changed while it was read: the same command begins with what it is now")
         rows, nulls, warned = parts.rows, parts.nulls, parts.warned
@@ -118,6 +119,16 @@ def score_file(
     seconds = time.monotonic() - started
     served = scorer.served
     return Summary(served.name, served.version, out.text, rows, nulls, resumed, seconds, warned)
+
+
+def _check_apart(data: Place, places: Sequence[Place], out: Place) -> None:
+    """Refuse to write over what is read, or among it."""
+    for place in places:
+        if place.draft is None and place.is_same(out):
+            raise ScoreError(f"--out must not be DATA itself: {out.text} is {place.text}")
+    local = not data.is_url and not out.is_url and data.text != "-"
+    if local and data.path.is_dir() and data.path.resolve() in out.path.resolve().parents:
+        raise ScoreError(f"--out must not be in the folder DATA, all files of which are read: {out.text}")
 
 
 def _say_what_was_found(parts: Parts, progress: ScoreProgress) -> None:

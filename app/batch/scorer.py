@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from eigenserve.app.batch.encoding import Faults, encode_table
 from eigenserve.app.batch.errors import ScoreError
-from eigenserve.app.batch.reading import Part
+from eigenserve.app.batch.table import Part
 from eigenserve.app.registry import ServedModel
 from eigenserve.app.wire.tables import arrow_table, explained_columns, predicted_columns, write_csv
 from eigenserve.model.arrays import FloatArray
@@ -30,7 +30,7 @@ WARNINGS = "warnings"
 #: Rows of a part, at most; fewer where rows are so wide that a part's arrays would hold more than so many numbers.
 PART_ROWS = 2**17
 PART_NUMBERS = 2**22
-#: The methods "path" and "shapley" cost up to a thousand times as much a row, and a kill should not cost minutes.
+#: Methods other than these two cost up to a thousand times as much a row, and a kill should not cost minutes.
 SLOW_PART_ROWS = 2**11
 
 
@@ -90,7 +90,7 @@ class Scorer:
             terms = len(model.ensemble.pencil.terms)
             numbers += 2 * outputs * (terms + len(model.features)) + terms + len(model.features)
         rows = 2 ** max(8, int(np.log2(PART_NUMBERS / numbers)))
-        slow = self.options.method in ("path", "shapley")
+        slow = self.options.method not in (None, "integrated", "eigenvector")
         return min(rows, SLOW_PART_ROWS if slow else PART_ROWS)
 
     @cached_property

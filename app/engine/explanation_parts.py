@@ -15,7 +15,7 @@ from eigenserve.app.wire.include_options import Include
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.certificates.decision_radius import certified_radius
 from eigenserve.model.certificates.intervals import score_interval
-from eigenserve.model.certificates.reach import default_radii
+from eigenserve.model.certificates.reach import DEFAULT_SHARE, default_radii
 from eigenserve.model.certificates.stability import stability
 from eigenserve.model.explanations.eigenpairs import member_eigenpairs
 from eigenserve.model.explanations.eigenvector import explain_by_eigenvector
@@ -103,6 +103,8 @@ def _stability(
     )
     return {
         "leading": list(ranks.leading[0]),
+        "order_proved": DEFAULT_SHARE * float(ranks.proved[0]),
+        "order_sampled": DEFAULT_SHARE * float(ranks.sampled[0]),
         "order_holds": float(ranks.holds[0]),
         "moves": float(ranks.moves[0]),
         "samples": ranks.samples,

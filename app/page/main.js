@@ -22,7 +22,7 @@ import { Waterfall } from "./panels/waterfall.js";
 
 /** A value that was not touched for this long rests: then the link, the order of terms and the spoken words follow. */
 const REST_MS = 250;
-const METHODS = [USUAL_METHOD, "eigenvector", "shapley", "path"];
+const METHODS = [USUAL_METHOD, "shapley_terms", "eigenvector", "shapley", "path"];
 
 /** What the page shows. `target` is the class to explain; null stands for the predicted one. */
 const state = { models: [], card: null, row: {}, method: USUAL_METHOD, target: null };

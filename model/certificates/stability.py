@@ -167,15 +167,7 @@ def _turns(
 
 def _turned(pencil: TridiagonalPencil, row: FloatArray, vectors: FloatArray, sines: FloatArray) -> FloatArray:
     """Return what v'Mv of each term's matrix can change by when v turns: (T, H)."""
-    walk = pencil.curves.walk(row[None])
-    starts, weights = walk.starts[0], walk.weights[0, :, None, None]
-    sums = []
-    for table in (pencil.diag, pencil.off_diag):
-        total = np.zeros((len(pencil.terms), *table.shape[1:]))
-        second = table[np.where(walk.weights[0] != 0.0, starts + 1, starts)]
-        np.add.at(total, pencil.curves.term, table[starts] + weights * (second - table[starts]))
-        sums.append(total)
-    diag, off_diag = sums
+    diag, off_diag = pencil.terms_at(row)
     spread = eigvalsh_tridiagonal(diag, off_diag, eig_idx=pencil.dim - 1)
     spread -= eigvalsh_tridiagonal(diag, off_diag, eig_idx=0)
     image = times(diag, off_diag, vectors)

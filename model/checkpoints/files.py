@@ -22,7 +22,7 @@ from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.model.matrices.pencil import TridiagonalPencil
 from eigenserve.model.predictor import LINKS
 from eigenserve.model.rows.features import Feature, FeatureSpace
-from eigenserve.model.rows.readings import PLAIN, Reading
+from eigenserve.model.rows.readings import PLAIN, reading_of
 from eigenserve.model.spectral import SpectralModel
 
 FORMAT_VERSION = 1
@@ -234,11 +234,13 @@ def _feature_document(feature: Feature) -> dict[str, Any]:
     document = asdict(feature)
     if feature.reading == PLAIN:
         del document["reading"]
+    elif not feature.reading.ranges:
+        del document["reading"]["ranges"]
     return {name: value for name, value in document.items() if value or name not in ("values", "ordered")}
 
 
 def _feature(document: dict[str, Any]) -> Feature:
-    reading = _make(Reading, document["reading"]) if "reading" in document else PLAIN
+    reading = reading_of(document["reading"]) if "reading" in document else PLAIN
     return replace(_make(Feature, {"values": [], "ordered": False, **document, "reading": PLAIN}), reading=reading)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -55,6 +55,7 @@ class Steps:
         directions: by position, whether a number, an ordered category or a boolean may only go up, or down.
         values: by position, the only values or codes allowed.
         orders: by position, the codes of categories in their order; that of the model's ordered features for others.
+        check: called before rows are scored, again and again during a search; may raise to end it.
     """
 
     predictor: Predictor
@@ -63,6 +64,7 @@ class Steps:
     directions: Mapping[int, Direction] = field(default_factory=dict)
     values: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
     orders: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    check: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for index, limits in (self.ranges or {}).items():
@@ -86,14 +88,19 @@ class Steps:
         for i, allowed in other.values.items():
             values[i] = tuple(value for value in allowed if value in values.get(i, allowed))
         opposed = {i for i, way in other.directions.items() if self.directions.get(i, way) != way}
-        return Steps(
-            self.predictor,
-            fixed | opposed,
-            ranges,
-            {**self.directions, **other.directions},
-            values,
-            {**self.orders, **other.orders},
+        return replace(
+            self,
+            fixed=fixed | opposed,
+            ranges=ranges,
+            directions={**self.directions, **other.directions},
+            values=values,
+            orders={**self.orders, **other.orders},
         )
+
+    def scores(self, columns: FloatArray) -> FloatArray:
+        """Score changed rows (N, F) as ``Predictor.scores`` does, unless ``check`` ends the search."""
+        self.check()
+        return self.predictor.scores(columns)
 
     def from_row(self, row: FloatArray) -> Steps:
         """Return the changes of a row (F,) of columns: its numbers' directions become ranges, or lists of values."""

@@ -190,7 +190,7 @@ class CellSearch:
             for i in np.unique(moved):
                 own = np.flatnonzero(moved == i)
                 columns[own, i] = self.steps.value(int(i), places[own, k])
-        scores = self.steps.predictor.scores(columns)
+        scores = self.steps.scores(columns)
         origin = self.origin[pair]
         away = np.abs(places - origin).sum(axis=1)
         # What stands still in one number is a single change.

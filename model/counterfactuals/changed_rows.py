@@ -35,7 +35,7 @@ def judged(steps: Steps, goal: Goal, columns: FloatArray) -> tuple[FloatArray, N
     """Return the margins of rows (N, F), and which reach the goal."""
     if not len(columns):
         return np.empty(0), np.empty(0, bool)
-    scores = steps.predictor.scores(columns)
+    scores = steps.scores(columns)
     return goal.margin(scores), goal.reached(scores)
 
 

@@ -158,7 +158,7 @@ def _at(
     for i in np.unique(moving):
         own = np.flatnonzero(moving == i)
         columns[own, i] = steps.value(int(i), places[own])
-    scores = steps.predictor.scores(columns)
+    scores = steps.scores(columns)
     return goal.margin(scores), goal.reached(scores)
 
 

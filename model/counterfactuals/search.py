@@ -108,7 +108,7 @@ def find_counterfactuals(
 
 def _search(steps: Steps, goal: Goal, row: FloatArray, max_features: int) -> list[Change]:
     """Return changes that reach the goal, the nearest first; the row itself, if it does."""
-    if goal.reached(steps.predictor.scores(row[None]))[0]:
+    if goal.reached(steps.scores(row[None]))[0]:
         return [Change(row, 0.0)]
     found, alone = _singles(steps, goal, row)
     limit = (1.0 - WORTH) * min(alone.values(), default=np.inf)
@@ -122,7 +122,7 @@ def _search(steps: Steps, goal: Goal, row: FloatArray, max_features: int) -> lis
         found += [change for change in changes_of_several(steps, goal, row, limit, search) if change.distance < limit]
     if not found:
         return []
-    reached = goal.reached(steps.predictor.scores(np.stack([change.columns for change in found])))
+    reached = goal.reached(steps.scores(np.stack([change.columns for change in found])))
     nearest: dict[tuple[int, ...], Change] = {}
     for change, good in zip(found, reached, strict=True):
         moved = tuple(moved_features(steps, row, change.columns))
@@ -184,5 +184,5 @@ def _described(
         features[i].name: (cell_value(features[i], row[i]), cell_value(features[i], change.columns[i]))
         for i in moved_features(steps, row, change.columns)
     }
-    score = float(goal.score(steps.predictor.scores(change.columns[None]))[0])
+    score = float(goal.score(steps.scores(change.columns[None]))[0])
     return Counterfactual(changes, change.columns, score, change.distance, plausibility, radius)

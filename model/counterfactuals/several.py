@@ -31,7 +31,7 @@ def changes_of_several(
 
     ``search`` finds those of the other features of a changed row.
     """
-    start = float(goal.margin(steps.predictor.scores(row[None]))[0])
+    start = float(goal.margin(steps.scores(row[None]))[0])
     firsts: list[tuple[float, int, FloatArray]] = []
     listed = steps.moves(row)
     here = steps.predictor.features.coordinates(row[None])[0]

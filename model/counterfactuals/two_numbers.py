@@ -48,7 +48,7 @@ def nearest_pairs(
             columns[k, i] = steps.value(int(i), held[k])
         away = np.abs(held - here[features[:, fixed]])
         reach = within[starts.pair] - away
-        alone = goal.reached(steps.predictor.scores(columns))
+        alone = goal.reached(steps.scores(columns))
         # A change of one number that reaches alone is not a pair; the limit says so too, but for rounding.
         lines = Lines(columns, features[:, moved], np.where(alone, 0.0, np.maximum(reach, 0.0)))
         found, far = nearest_roots(steps, goal, lines)
@@ -116,7 +116,7 @@ def _first_reached(
         for s, (a, b) in enumerate(features.tolist()):
             columns[s, :, :, a] = steps.value(a, lines[s])[:, None]
             columns[s, :, :, b] = steps.value(b, origin[s] + side[s] * at[s])
-        hits = goal.reached(steps.predictor.scores(columns.reshape(-1, len(row)))).reshape(at.shape)
+        hits = goal.reached(steps.scores(columns.reshape(-1, len(row)))).reshape(at.shape)
         j = hits.argmax(axis=2)
         open_ &= hits.any(axis=2)
         high = np.where(open_, np.take_along_axis(at, j[..., None], axis=2)[..., 0], high)

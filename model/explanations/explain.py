@@ -13,14 +13,16 @@ from eigenserve.model.explanations.aumann_shapley import path_values
 from eigenserve.model.explanations.eigenvector import explain_by_eigenvector
 from eigenserve.model.explanations.explanation import Explanation
 from eigenserve.model.explanations.integrated import explain_integrated
-from eigenserve.model.explanations.reference import Reference
-from eigenserve.model.explanations.shapley import shapley_values
+from eigenserve.model.explanations.reference import Reference, training_reference
+from eigenserve.model.explanations.shapley import shapley_values, term_shapley_values
 from eigenserve.model.explanations.tables import ExplainedRows
 from eigenserve.model.predictor import ClassLabel, Predictor
 from eigenserve.model.rows.baseline import baseline_columns
 
 #: Methods of ``explain``.
-METHODS = ("integrated", "eigenvector", "shapley", "path")
+METHODS = ("integrated", "eigenvector", "shapley", "shapley_terms", "path")
+#: Those that compare with a reference, and those that compare with a baseline row.
+OF_REFERENCE, OF_BASELINE = ("integrated", "shapley_terms"), ("shapley", "path")
 #: Rows between two looks at whether anybody still waits: up to seconds for paths and for 16 features of "shapley".
 ROWS_AT_ONCE = 32
 
@@ -31,9 +33,11 @@ def check_comparison(method: str, reference: bool, baseline: bool) -> None:
     Raises:
         ValueError: saying which method takes it.
     """
-    if reference and method != "integrated":
-        raise ValueError(f'reference must be left out for the method "{method}"; "integrated" takes one')
-    if baseline and method not in ("shapley", "path"):
+    if reference and method not in OF_REFERENCE:
+        raise ValueError(
+            f'reference must be left out for the method "{method}"; "integrated" and "shapley_terms" take one'
+        )
+    if baseline and method not in OF_BASELINE:
         raise ValueError(f'baseline must be left out for the method "{method}"; "shapley" and "path" take one')
 
 
@@ -55,7 +59,7 @@ def explain(
         method, target, seed: as for ``SpectralModel.explain``.
         baseline: columns of what "path" and "shapley" compare with, (F,), or (B, F) for a sample: then the values
             are the means of those against each of its rows; the typical row by default.
-        reference: what "integrated" compares with; the training average by default.
+        reference: what "integrated" and "shapley_terms" compare with; the training average by default.
         check: called now and then while it takes long; it may raise, to give up.
 
     Raises:
@@ -70,6 +74,23 @@ def explain(
         return by_eigenvector
     features, ensemble, outputs = predictor.features, predictor.ensemble, by_eigenvector.outputs
     coordinates = features.coordinates(columns)
+    if method == "shapley_terms":
+        population = training_reference(predictor) if reference is None else reference
+        means = population.term_matrices(ensemble.pencil)
+        shapley, spread = np.empty(by_eigenvector.contributions.shape), np.empty(by_eigenvector.contributions.shape)
+        for first in range(0, len(coordinates), ROWS_AT_ONCE):
+            some = slice(first, first + ROWS_AT_ONCE)
+            shapley[some], spread[some] = term_shapley_values(
+                ensemble, coordinates[some], means, outputs[some], seed, check
+            )
+        return replace(
+            by_eigenvector,
+            method=method,
+            baseline=outputs @ population.scores(ensemble),
+            contributions=shapley,
+            standard_error=spread,
+            reference=population.name,
+        )
     starts = features.coordinates(np.atleast_2d(baseline_columns(features) if baseline is None else baseline))
     values = np.zeros(coordinates.shape)
     # The permutations are the same for each: so are their errors, and the mean's is at most the errors' mean.

@@ -45,7 +45,7 @@ class Explanation:
         gap: (N,), the smallest distance of a member's eigenvalue to its neighbours, to one part in 128, or to a
             few roundings of the largest matrix entries where it is that small (infinite for dim 1).
         standard_error: (N, T) of sampled contributions; zero where they are exact, None where none is sampled.
-        reference: what "integrated" compares with; None for the other methods.
+        reference: what "integrated" and "shapley_terms" compare with; None for the other methods.
         remainder: (N,), what quadrature left of the score of "integrated", and was spread over the contributions.
         rows: the rows themselves, for ``to_shap`` and ``plot``.
     """

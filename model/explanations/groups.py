@@ -54,12 +54,7 @@ def grouped(explanation: Explanation, groups: Groups) -> Explanation:
     if explanation.rows is None:
         raise ValueError("groups need an explanation that keeps its rows, as model.explain makes it")
     terms, own = explanation.terms, explanation.rows.terms
-    home = {i: group for group, positions in groups.items() for i in positions}
-    parts: dict[str, list[int]] = {}
-    for t, features in enumerate(own):
-        homes = {home.get(i) for i in features}
-        group = homes.pop() if len(homes) == 1 else None
-        parts.setdefault(terms[t] if group is None else group, []).append(t)
+    parts = parts_of(terms, own, groups)
     sums = np.array([[t in part for part in parts.values()] for t in range(len(terms))], np.float64)
     errors = explanation.standard_error
     return replace(
@@ -72,3 +67,14 @@ def grouped(explanation: Explanation, groups: Groups) -> Explanation:
             terms=tuple(tuple(dict.fromkeys(i for t in part for i in own[t])) for part in parts.values()),
         ),
     )
+
+
+def parts_of(names: tuple[str, ...], terms: tuple[tuple[int, ...], ...], groups: Groups) -> dict[str, list[int]]:
+    """Return which terms, by their names and features, are one: the positions of each part's terms by its name."""
+    home = {i: group for group, positions in groups.items() for i in positions}
+    parts: dict[str, list[int]] = {}
+    for t, features in enumerate(terms):
+        homes = {home.get(i) for i in features}
+        group = homes.pop() if len(homes) == 1 else None
+        parts.setdefault(names[t] if group is None else group, []).append(t)
+    return parts

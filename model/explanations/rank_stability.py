@@ -1,23 +1,34 @@
-"""Rank stability: whether a row's largest contributions keep their order and signs when its numbers move a little.
+"""Rank stability: how far a row's numbers can move while its largest contributions keep their order and signs.
 
-This is sampled, not proved: it speaks of so many rows within radii of the row, drawn evenly.
+``proved`` by ``model.certificates.contribution_order`` for the methods that are sums over terms, ``integrated`` and
+``eigenvector``; and sampled: what so many rows drawn evenly within the radii say, for every method.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.certificates.contribution_order import OrderProof, largest_share
 from eigenserve.model.explanations.explain import METHODS, explain
 from eigenserve.model.explanations.explanation import Explanation
-from eigenserve.model.explanations.reference import Reference
+from eigenserve.model.explanations.groups import Groups, grouped, parts_of
+from eigenserve.model.explanations.reference import Reference, training_reference
 from eigenserve.model.predictor import ClassLabel, Predictor
 
 #: Rows drawn near each row: a share of all is known to about a sixteenth.
 SAMPLES = 64
+#: By how much contributions must differ to count as proved to: each is within 1e-4 of the row's largest (see
+#: ``model.explanations.integrated``), and the proof is of the exact ones.
+MARGIN = 1e-4
+#: Methods whose contributions are forms of the terms' matrices, of which something can be proved.
+PROVED = ("integrated", "eigenvector")
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,12 +37,17 @@ class RankStability:
 
     Attributes:
         leading: (N,), each row's largest terms, in order.
-        holds: (N,), in which share of the rows drawn these are the largest, in this order and with these signs.
-        moves: (N,), the largest change of a contribution among the rows drawn, as a share of the largest contribution.
+        proved: (N,), the share of the radii within which these are proved to be the largest, in this order and with
+            these signs, whatever the row: one of ``LADDER``, 0 where nothing is proved; NaN for methods without proof.
+        sampled: (N,), the largest share of ``LADDER`` within which that is so in all of the rows drawn.
+        holds: (N,), in which share of the rows drawn within the whole radii it is so.
+        moves: (N,), the largest change of a contribution among these rows, as a share of the largest contribution.
         samples: how many rows were drawn near each.
     """
 
     leading: tuple[tuple[str, ...], ...]
+    proved: FloatArray
+    sampled: FloatArray
     holds: FloatArray
     moves: FloatArray
     samples: int
@@ -47,7 +63,7 @@ def rank_stability(
     reference: Reference | None = None,
     leading: int = 3,
     seed: int = 0,
-    regroup: Callable[[Explanation], Explanation] = lambda explanation: explanation,
+    groups: Groups | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> RankStability:
     """Measure the rank stability of the explanations of columns (N, F).
@@ -55,30 +71,118 @@ def rank_stability(
     Args:
         predictor: what is explained.
         columns: the rows.
-        radii: a row (F,) -> by feature, how far it moves at most, in its own unit; categories stay.
+        radii: a row (F,) -> by feature, how far it moves at most, in its own unit. Categories stay in rows drawn; the
+            proof lets those with a radius take any value.
         method, target, reference: as for ``explain``; of several classes, the one that each row is predicted to be.
         leading: how many contributions are looked at; fewer where a model has fewer terms.
         seed: of the rows drawn; the same ones for each row, so that a row's result does not depend on the others.
-        regroup: what is done to explanations before their contributions are ranked.
+        groups: features whose contributions are one.
         check: called before every row; it may raise, to give up.
     """
-    names, holds, moves = [], np.empty(len(columns)), np.empty(len(columns))
+    count, names = len(columns), []
+    proved, sampled, holds, moves = np.full(count, np.nan), np.zeros(count), np.empty(count), np.empty(count)
+    draws = np.random.default_rng(seed).uniform(-1.0, 1.0, (SAMPLES, columns.shape[1]))
     for j, row in enumerate(columns):
         check()
         within = radii(row)
         widths = np.array([within.get(name, 0.0) for name in predictor.features.names])
-        draws = np.random.default_rng(seed).uniform(-1.0, 1.0, (SAMPLES, len(row)))
+        widths[[bool(feature.num_codes) for feature in predictor.features.features]] = 0.0
         own = target
         if own is None and predictor.task == "multiclass":
             own = predictor.classes[int(predictor.scores(row[None]).argmax())]
-        nearby = np.vstack([row, row + widths * draws])
-        found = regroup(explain(predictor, nearby, method, own, reference=reference, check=check))
-        here, there = found.contributions[0], found.contributions[1:]
-        order = np.argsort(-np.abs(here), kind="stable")[:leading]
-        ranks = np.argsort(-np.abs(there), axis=1, kind="stable")[:, :leading]
-        same = (ranks == order).all(axis=1) & (np.sign(there[:, order]) == np.sign(here[order])).all(axis=1)
-        names.append(tuple(found.terms[t] for t in order))
-        holds[j] = same.mean()
-        largest = np.abs(here).max(initial=0.0)
+
+        explained = partial(explain, predictor, method=method, target=own, reference=reference, check=check)
+        steady = _Steady(explained, groups or {}, row, widths * draws, leading)
+        here, there = steady.here, steady.moved(1.0)
+        names.append(tuple(steady.found.terms[t] for t in steady.order))
+        holds[j] = steady.same(there).mean()
+        largest = float(np.abs(here).max(initial=0.0))
         moves[j] = np.abs(there - here).max(initial=0.0) / largest if largest > 0.0 else 0.0
-    return RankStability(tuple(names), holds, moves, SAMPLES)
+        sampled[j] = 1.0 if holds[j] == 1.0 else largest_share(steady.holds)
+        if method in PROVED:
+            claims = order_claims(here, steady.order) @ part_sums(predictor, groups or {}).T
+            proof = proof_of(predictor, row, steady.found.outputs[0], method, reference, claims, largest, check)
+            proved[j] = proof.share(within)
+    return RankStability(tuple(names), proved, sampled, holds, moves, SAMPLES)
+
+
+def order_claims(contributions: FloatArray, order: NDArray[np.int64]) -> FloatArray:
+    """Return what has to be positive for contributions (P,) to keep this order of the largest and its signs: (K, P)."""
+    unit = np.eye(len(contributions)) * np.where(contributions < 0.0, -1.0, 1.0)
+    last, rest = unit[order[-1]], np.delete(unit, order, axis=0)
+    above = [unit[a] - unit[b] for a, b in pairwise(order)]
+    return np.vstack([*above, *(last - rest), *(last + rest), last])
+
+
+def proof_of(
+    predictor: Predictor,
+    columns: FloatArray,
+    outputs: FloatArray,
+    method: str,
+    reference: Reference | None,
+    claims: FloatArray,
+    largest: float,
+    check: Callable[[], None],
+) -> OrderProof:
+    """Return the proof of claims (K, T) on the contributions of a row (F,) of columns.
+
+    Args:
+        predictor, columns, method, reference, check: as for ``rank_stability``.
+        outputs: (O,), the combination that is explained.
+        claims: combinations of terms that are to be positive.
+        largest: contribution of the row, of which the margin is a share.
+    """
+    means = None
+    if method == "integrated":
+        population = training_reference(predictor) if reference is None else reference
+        means = population.term_matrices(predictor.ensemble.pencil)
+    weights = np.outer(outputs, predictor.ensemble.member_weights).ravel()
+    margins = MARGIN * largest * np.abs(claims).sum(axis=1)
+    return OrderProof(predictor, columns, weights, claims, margins, largest, means, check)
+
+
+def part_sums(predictor: Predictor, groups: Groups) -> FloatArray:
+    """Return what adds the contributions of terms up to those of parts, (T, P)."""
+    terms = predictor.ensemble.pencil.terms
+    parts = parts_of(tuple(term.name for term in terms), tuple(term.features for term in terms), groups)
+    return np.array([[t in part for part in parts.values()] for t in range(len(terms))], np.float64)
+
+
+class _Steady:
+    """Hold a row's leading contributions, and say of rows nearby whether theirs are the same.
+
+    Args:
+        explained: rows -> their explanation.
+        groups: features whose contributions are one.
+        row: (F,).
+        draws: (M, F), what the rows drawn differ by.
+        leading: how many contributions lead.
+    """
+
+    def __init__(
+        self,
+        explained: Callable[[FloatArray], Explanation],
+        groups: Groups,
+        row: FloatArray,
+        draws: FloatArray,
+        leading: int,
+    ) -> None:
+        self.explained, self.groups, self.row, self.draws = explained, groups, row, draws
+        self.found = grouped(explained(row[None]), groups)
+        self.here = self.found.contributions[0]
+        self.order = np.argsort(-np.abs(self.here), kind="stable")[:leading]
+
+    def moved(self, share: float) -> FloatArray:
+        """Return the contributions (M, P) of the rows drawn within a share of the radii."""
+        return grouped(self.explained(self.row + share * self.draws), self.groups).contributions
+
+    def same(self, there: FloatArray) -> NDArray[np.bool_]:
+        """Return which of the contributions (M, P) have the same leading ones, in order and with signs."""
+        order = self.order
+        ranks = np.argsort(-np.abs(there), axis=1, kind="stable")[:, : len(order)]
+        signs = np.sign(there[:, order]) == np.sign(self.here[order])
+        return np.asarray((ranks == order).all(axis=1) & signs.all(axis=1))
+
+    def holds(self, share: float) -> bool:
+        """Return whether all rows drawn within a share of the radii have the same leading ones."""
+        return bool(self.same(self.moved(share)).all())

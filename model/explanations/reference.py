@@ -10,6 +10,7 @@ import numpy as np
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.matrices.curves import Walk
+from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.model.matrices.pencil import TridiagonalPencil
 from eigenserve.model.predictor import Predictor
 
@@ -43,6 +44,14 @@ class Reference:
             for mean, part in ((diag, pencil.diag), (off_diag, pencil.off_diag)):
                 mean[t] = np.tensordot(self.shares[own], part[own], axes=1)
         return diag, off_diag
+
+    def scores(self, ensemble: SpectralEnsemble) -> FloatArray:
+        """Return the scores of the reference's mean matrix, (O,)."""
+        pencil, scores = ensemble.pencil, np.empty((1, ensemble.num_outputs))
+        diag, off_diag = self.term_matrices(pencil)
+        at = pencil.constant_diag + diag.sum(axis=0), pencil.constant_off_diag + off_diag.sum(axis=0)
+        ensemble.combine(ensemble.eigenvalues(at[0][None], at[1][None], ensemble.eig_idx), scores)
+        return scores[0]
 
 
 def training_reference(predictor: Predictor) -> Reference:

@@ -11,14 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from eigenserve.model.rows.readings import (
-    FALSE_TEXTS,
-    TRUE_TEXTS,
-    Reading,
-    days_of,
-    formatted_moment,
-    hours_of_value,
-)
+from eigenserve.model.rows.moments import days_of, formatted_moment, hours_of_value
+from eigenserve.model.rows.readings import FALSE_TEXTS, TRUE_TEXTS, Reading
 
 Kind = Literal["numeric", "boolean", "datetime", "categorical"]
 

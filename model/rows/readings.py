@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime
 from functools import cached_property, lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
+from eigenserve.model.rows.moments import LONGEST, PLAINER, days_of, formatted_moment, hours_of
 
 #: Texts that stand for a missing value in every format: those of pandas, and the UCI repository's "?".
 MISSING_TEXTS = frozenset(
@@ -30,23 +31,21 @@ CURRENCIES = frozenset(
 )
 #: Letters behind a number that multiply it, as powers of ten.
 MAGNITUDES = {"k": 3, "m": 6, "mn": 6, "mio": 6, "b": 9, "bn": 9, "t": 12}
-SECONDS_PER_HOUR = 3600.0
-
-#: Dashes that stand for a minus, and blanks that a spreadsheet or a typesetter writes.
-_PLAINER = str.maketrans({"\u2212": "-", "\u2013": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2007": " "})
-_PLAIN = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_PLAIN = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _SIGNS = "$€£¥₹₽₩₺₪฿₫₴₦"
 _NUMBER = re.compile(
+    r"(?:(?P<bound>[<>]=?|[≤≥~≈]|(?:[Cc]a|[Cc]irca|[Aa]pprox|[Aa]bout)\b\.?)\s*)?"
     r"(?P<open>\()?\s*(?P<sign>[+-])?\s*"
     rf"(?P<prefix>[^\W\d_]{{0,3}}[{_SIGNS}]|[^\W\d_]{{2,3}}\.?)?\s*(?P<inner>[+-])?\s*"
     r"(?P<body>(?:[0-9][0-9.,'’ ]*)?[0-9][.,]?|[.,][0-9]+)(?P<exponent>[eE][+-]?[0-9]+)?"
     rf"(?:\s*(?P<suffix>[%‰°+*\"{_SIGNS}]|[^\W\d_][^\d@:]{{0,15}}[23]?))?(?P<trail>-)?\s*(?P<close>\))?"
 )
-_CLOCK = re.compile(
-    r"(?P<sign>[+-])?(?:(?P<days>[0-9]+) days?,? ?(?:\+ ?)?)?(?P<hours>[0-9]{1,4}):(?P<minutes>[0-5][0-9])"
-    r"(?::(?P<seconds>[0-5][0-9](?:\.[0-9]+)?))?(?: ?(?P<half>[AaPp])\.?[Mm]\.?)?"
-)
-_ZONE = re.compile(r" ?(?:(?P<utc>Z|UTC|GMT)|(?P<sign>[+-])(?P<hours>[0-9]{2}):?(?P<minutes>[0-9]{2}))$")
+#: Ordinals, which are one unit.
+_ORDINALS = frozenset({"st", "nd", "rd", "th"})
+#: What follows an hour is not a unit.
+_HALVES = frozenset({"am", "pm", "a.m", "p.m"})
+_BRACKETS = re.compile(r"[\[(](?P<inner>.+)[\])]")
+_RANGE = re.compile(r"(?P<low>.*[^\s-])\s*(?:-|\bto\b|\bbis\b)\s*(?P<high>[^\s-].*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,10 @@ class Reading:
     Attributes:
         decimal: the decimal mark, "." or ",".
         thousands: what parts groups of three digits: "", ",", ".", " " or "'".
-        affixes: currencies and units around a number, as ``affix_key`` writes them; they are passed over.
+        affixes: currencies, units and signs such as < and ~ around a number, as ``affix_key`` writes them; they are
+            passed over.
         magnitudes: K, M and B behind a number multiply it.
+        ranges: texts like 10-19, 10 to 19 or (10, 19] are the middle of their ends.
         clock: texts like 9:30 or 1:23:45, times of day and durations are numbers of hours.
         date_format: of a date as ``strptime`` has it, which a time of day may follow; empty for ISO 8601 alone.
         missing: texts that stand for a missing value in this column, in addition to the usual ones.
@@ -68,6 +69,7 @@ class Reading:
     thousands: str = ""
     affixes: tuple[str, ...] = ()
     magnitudes: bool = False
+    ranges: bool = False
     clock: bool = False
     date_format: str = ""
     missing: tuple[str, ...] = ()
@@ -91,11 +93,16 @@ class Reading:
 
     def number(self, text: str) -> float | None:
         """Return the number that a stripped text stands for; None if it is not one."""
+        if len(text) > LONGEST:
+            return None
         if self.takes_plain and _PLAIN.fullmatch(text):
             return float(text)
         if self.clock:
             return hours_of(text)
         parts = split_number(text)
+        if parts is None and self.ranges and (ends := range_ends(text)):
+            numbers = [self.number_of(end) for end in ends]
+            return None if None in numbers else sum(filter(None, numbers)) / 2
         if parts is None:
             # An infinity is a number, though none that a model takes.
             return math.inf if text.casefold().lstrip("+-") in ("inf", "infinity", "∞") else None
@@ -104,7 +111,7 @@ class Reading:
     def number_of(self, parts: NumberText) -> float | None:
         """Return the number of a text that is taken apart; None if its parts are not this column's."""
         power = 0
-        for affix in (parts.prefix, parts.suffix):
+        for affix in (parts.bound, parts.prefix, parts.suffix):
             if self.magnitudes and affix in MAGNITUDES and affix == parts.suffix:
                 power = MAGNITUDES[affix]
             elif affix and affix not in self.affixes:
@@ -130,6 +137,12 @@ class Reading:
         return days_of(datetime.fromisoformat(text))
 
 
+def reading_of(document: Mapping[str, Any]) -> Reading:
+    """Make a reading from its JSON form, in which tuples are lists."""
+    fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in document.items()}
+    return Reading(**fields)
+
+
 #: As programs write numbers, and dates in ISO 8601.
 PLAIN = Reading()
 
@@ -142,6 +155,7 @@ class NumberText(NamedTuple):
     body: str
     power: int
     suffix: str
+    bound: str = ""
 
 
 def is_plain_number(text: str) -> bool:
@@ -150,15 +164,23 @@ def is_plain_number(text: str) -> bool:
 
 
 def affix_key(text: str) -> str:
-    """Return a currency or unit as ``Reading.affixes`` has it: "Rs." and "rs" are one, years and year."""
+    """Return a currency or unit as ``Reading.affixes`` has it: "Rs." and "rs" are one, years and year, 1st and 4th."""
     key = text.strip().rstrip(".").casefold()
+    if key in _ORDINALS:
+        return "th"
     return key[:-1] if len(key) > 2 and key.endswith("s") else key
 
 
-@lru_cache(1024)
 def split_number(text: str) -> NumberText | None:
     """Take a text apart around its digits; None if it has not the shape of a number."""
-    match = _NUMBER.fullmatch(text.translate(_PLAINER).strip())
+    # Longer texts are neither kept by a cache nor matched; nor are blanks in a row, which a pattern could share out
+    # among its parts in very many ways.
+    return None if len(text) > LONGEST else _split_number(" ".join(text.translate(PLAINER).split()))
+
+
+@lru_cache(1024)
+def _split_number(text: str) -> NumberText | None:
+    match = _NUMBER.fullmatch(text)
     if match is None or bool(match["open"]) != bool(match["close"]):
         return None
     prefix = affix_key(match["prefix"] or "")
@@ -168,16 +190,41 @@ def split_number(text: str) -> NumberText | None:
     if sum(minuses) > 1:
         return None
     power = int(match["exponent"][1:]) if match["exponent"] else 0
+    suffix = affix_key(match["suffix"] or "")
+    if suffix in _HALVES:
+        return None
     body = match["body"].replace("’", "'")
-    return NumberText(
-        "-" if match["open"] or any(minuses) else "", prefix, body, power, affix_key(match["suffix"] or "")
-    )
+    sign = "-" if match["open"] or any(minuses) else ""
+    bound = affix_key(match["bound"] or "")
+    return NumberText(sign, prefix, body, power, suffix, bound)
+
+
+def has_unit(text: str) -> bool:
+    """Return whether a text is a number with a currency or unit."""
+    part = split_number(text)
+    return part is not None and bool(part.prefix or part.suffix)
+
+
+def range_ends(text: str) -> tuple[NumberText, NumberText] | None:
+    """Take the ends of a range apart, such as 10-19, $10K to $20K or (10, 20]; None for other texts."""
+    return None if len(text) > LONGEST else _range_ends(" ".join(text.translate(PLAINER).split()))
+
+
+@lru_cache(1024)
+def _range_ends(plain: str) -> tuple[NumberText, NumberText] | None:
+    if brackets := _BRACKETS.fullmatch(plain):
+        plain = brackets["inner"].strip().replace(", ", " to ", 1)
+    match = _RANGE.fullmatch(plain)
+    if match is None or (low := split_number(match["low"])) is None or (high := split_number(match["high"])) is None:
+        return None
+    # A unit may stand behind the second end alone.
+    return low._replace(suffix=low.suffix or high.suffix), high
 
 
 @lru_cache(64)
 def _marked(decimal: str, thousands: str) -> re.Pattern[str]:
     point, mark = re.escape(decimal), re.escape(thousands)
-    simple = rf"[0-9]+{point}?[0-9]*|{point}[0-9]+"
+    simple = rf"[0-9]+(?:{point}[0-9]*)?|{point}[0-9]+"
     # Two digits between marks: 1,23,456 in India. Thousands begin with a digit that counts: 0,123 is a fraction.
     grouped = rf"[1-9][0-9]{{0,2}}(?:{mark}[0-9]{{2,3}})*{mark}[0-9]{{3}}(?:{point}[0-9]*)?"
     return re.compile(f"{simple}|{grouped}" if thousands else simple)
@@ -190,58 +237,3 @@ def digits_of(body: str, decimal: str, thousands: str) -> str | None:
     if thousands:
         body = body.replace(thousands, "")
     return body.replace(decimal, ".")
-
-
-def hours_of(text: str) -> float | None:
-    """Return the hours of a time of day or a duration: 9:30, 9:30 pm, 2 days 03:00:00; None for other texts."""
-    match = _CLOCK.fullmatch(text.translate(_PLAINER))
-    if match is None:
-        return None
-    hours = int(match["hours"])
-    if match["half"]:
-        if not 1 <= hours <= 12 or match["days"]:
-            return None
-        hours = hours % 12 + (12 if match["half"] in "Pp" else 0)
-    seconds = 3600 * (24 * int(match["days"] or 0) + hours) + 60 * int(match["minutes"]) + float(match["seconds"] or 0)
-    return (-seconds if match["sign"] == "-" else seconds) / SECONDS_PER_HOUR
-
-
-def formatted_moment(text: str, date_format: str) -> datetime | None:
-    """Read a date in a format of ``strptime``, with or without a time of day behind it; None for other texts."""
-    try:
-        return datetime.strptime(text, date_format)
-    except ValueError:
-        pass
-    words, count = re.split(r"[ T]+", text.translate(_PLAINER)), len(date_format.split(" "))
-    if len(words) <= count or "%H" in date_format or "%I" in date_format:
-        return None
-    rest = " ".join(words[count:])
-    zone = _ZONE.search(rest)
-    hours = hours_of(rest[: zone.start()] if zone else rest)
-    try:
-        day = datetime.strptime(" ".join(words[:count]), date_format)
-    except ValueError:
-        return None
-    if hours is None or not 0 <= hours < 24:
-        return None
-    moment = day + timedelta(seconds=round(hours * SECONDS_PER_HOUR, 6))
-    if zone is None:
-        return moment
-    shift = timedelta(hours=int(zone["hours"] or 0), minutes=int(zone["minutes"] or 0))
-    return (moment + shift if zone["sign"] == "-" else moment - shift).replace(tzinfo=UTC)
-
-
-def days_of(moment: datetime) -> float:
-    """Return days since 1970-01-01T00:00Z; a time without a zone counts as UTC."""
-    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return (aware - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() / 86_400.0
-
-
-def hours_of_value(value: object) -> float | None:
-    """Return the hours of a time of day or a duration as Python, NumPy or pandas have them; None for other values."""
-    if isinstance(value, time):
-        seconds = 3600 * value.hour + 60 * value.minute + (value.second + value.microsecond / 1e6)
-        return seconds / SECONDS_PER_HOUR
-    if isinstance(value, np.timedelta64):
-        return float(value / np.timedelta64(1, "us")) / 1e6 / SECONDS_PER_HOUR
-    return value.total_seconds() / SECONDS_PER_HOUR if isinstance(value, timedelta) else None

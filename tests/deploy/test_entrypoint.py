@@ -93,7 +93,7 @@ def test_kernels_are_copied_to_what_is_writable_and_named_to_numba(tmp_path: Pat
     another = run("serve", **environment).stdout.split("|")[3]
     assert another != cache
     assert [str(path) for path in scratch.iterdir()] == [another]
-    # A second process beside one that still runs does not take its files.
+    # A second process next to one that still runs does not take its files.
     running = scratch / f"eigenserve-kernels.{os.getpid()}.abcdef"
     running.mkdir()
     last = run("serve", **environment).stdout.split("|")[3]

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).parents[2]
 ENTRYPOINT = ROOT / "deploy/container/entrypoint.sh"
 

@@ -19,6 +19,8 @@ from tests.support.server_process import ServerProcess, running_server
 
 from eigenserve.model import ModelStore
 
+pytestmark = pytest.mark.alone
+
 ATTACKS = GROUPS | MODEL_GROUPS
 CONNECTIONS = 4
 ATTACK_S = 0.3

@@ -23,6 +23,8 @@ from tests.support.server_process import ROOT, ServerProcess, free_port, running
 
 from eigenserve.model import ModelStore
 
+pytestmark = pytest.mark.alone
+
 BODY = json.dumps({"instances": [ROW], "model": "price"}).encode()
 OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"
 

@@ -20,6 +20,8 @@ pytest.importorskip("grpc_reflection", reason="needs eigenserve[grpc]")
 from eigenserve.app.rpc.arrivals import CLIENT_CALLS, MAX_CALLS  # noqa: E402
 from eigenserve.app.rpc.interface import message_class  # noqa: E402
 
+pytestmark = pytest.mark.alone
+
 CONNECTIONS, ATTACK_S, BODY_TIMEOUT_S = 4, 0.3, 1
 LIVEZ_S, PREDICT_P99_S, GROWN_MB, MOST_REASON = 0.25, 0.5, 300, 1100
 FULL = 4 * 2**20 - 2000

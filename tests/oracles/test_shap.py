@@ -8,8 +8,8 @@ import pytest
 from tests.support.twin import FEATURES, random_model, random_pencil, random_rows, slow_scores
 
 from eigenserve.model import InvalidRowsError
-from eigenserve.model.explanations import shapley as shapley_file
 from eigenserve.model.explanations.explain import explain
+from eigenserve.model.explanations.shapley import coalitions, features
 from eigenserve.model.kernels.threads import num_threads
 from eigenserve.model.matrices.curves import Curve, CurveSet, Term
 from eigenserve.model.matrices.ensemble import SpectralEnsemble
@@ -152,7 +152,8 @@ def test_more_features_than_can_be_counted_are_sampled_with_an_honest_standard_e
     rows = np.random.default_rng(4).normal(size=(12, 7))
     exact = model.explain(rows, method="shapley")
     assert not exact.standard_error.any()
-    monkeypatch.setattr(shapley_file, "EXACT_FEATURES", 3)
+    for file in (coalitions, features):
+        monkeypatch.setattr(file, "EXACT_PLAYERS", 3)
     sampled = model.explain(rows, method="shapley", seed=1)
     assert_complete(sampled)
     assert np.array_equal(sampled.contributions, model.explain(rows, method="shapley", seed=1).contributions)

@@ -29,11 +29,18 @@ DOLLAR = _number("dollar", thousands=",", affixes=("$",))
 UNIT = _number("unit", affixes=("kmpl",))
 PERCENT = _number("percent", affixes=("%",))
 MONEY = _number("money", affixes=("€",), magnitudes=True)
+BOUNDED = _number("bounded", affixes=("<", "approx", "ca", "~"))
+EITHER = _number("either", affixes=("$", "usd"))
+ORDINAL = _number("ordinal", affixes=("th",))
+BAND = _number("band", affixes=("$", "+", "<", "year"), magnitudes=True, ranges=True)
 SPACED = _number("spaced", thousands=" ")
 CLOCK = _number("clock", clock=True)
 ISO = _date("iso")
 DAY_FIRST = _date("day_first", "%d/%m/%Y")
 MONTH_NAME = _date("month_name", "%b %d, %Y")
+DAY_NAME = _date("day_name", "%d %b %Y")
+QUARTER = _date("quarter", "Q%q %Y")
+MONTH = _date("month", "%Y-%m")
 DIGITS = _date("digits", "%Y%m%d")
 FLAG = Feature("flag", "boolean", typical=True, missing=True)
 COLOUR = Feature("colour", "categorical", "red", categories=_COLOURS, missing=True)
@@ -101,6 +108,36 @@ CASES: list[tuple[Feature, str, float | str | None]] = [
     (MONEY, "€0", 0.0),
     (SPACED, "1\u00a0234\u202f567", 1234567.0),
     (SPACED, "1 234.5", 1234.5),
+    (PLAIN, "~5", REFUSED),
+    (PLAIN, "<5", REFUSED),
+    (PLAIN, "10-19", REFUSED),
+    (BOUNDED, "~159834", 159834.0),
+    (BOUNDED, "<5", 5.0),
+    (BOUNDED, "< .5", 0.5),
+    (BOUNDED, "ca. 5", 5.0),
+    (BOUNDED, "Ca 5", 5.0),
+    (BOUNDED, "approx. -5", -5.0),
+    (BOUNDED, ">5", REFUSED),
+    (BOUNDED, "<=5", REFUSED),
+    (EITHER, "$5", 5.0),
+    (EITHER, "5 USD", 5.0),
+    (EITHER, "5 EUR", REFUSED),
+    (EITHER, "€5", REFUSED),
+    (UNIT, "12.5 g", REFUSED),
+    (ORDINAL, "1st", 1.0),
+    (ORDINAL, "22nd", 22.0),
+    (ORDINAL, "4th", 4.0),
+    (BAND, "10-20", 15.0),
+    (BAND, "10–20 years", 15.0),
+    (BAND, "10 to 20", 15.0),
+    (BAND, "(10, 20]", 15.0),
+    (BAND, "$10K - $20K", 15000.0),
+    (BAND, "65+", 65.0),
+    (BAND, "<18", 18.0),
+    (BAND, "10-20 kg", REFUSED),
+    (BAND, "10-", -10.0),
+    (CLOCK, "9 pm", 21.0),
+    (CLOCK, "9", REFUSED),
     (CLOCK, "9:30", 9.5),
     (CLOCK, "09:30:36", 9.51),
     (CLOCK, "9:30 pm", 21.5),
@@ -124,6 +161,22 @@ CASES: list[tuple[Feature, str, float | str | None]] = [
     (DAY_FIRST, "31/02/1970", REFUSED),
     (MONTH_NAME, "Jan 02, 1970", 1.0),
     (MONTH_NAME, "jan 2, 1970", 1.0),
+    (DAY_NAME, "2 Jan 1970", 1.0),
+    (DAY_NAME, "2. Januar 1970", 1.0),
+    (DAY_NAME, "2 de enero de 1970", 1.0),
+    (DAY_NAME, "2 janv. 1970", 1.0),
+    (DAY_NAME, "2nd of January 1970", 1.0),
+    (DAY_NAME, "2. März 1970", 60.0),
+    (DAY_NAME, "2 marzo 1970", 60.0),
+    (DAY_NAME, "2 mrt 1970 12:00", 60.5),
+    (DAY_NAME, "2 Foo 1970", REFUSED),
+    (DAY_NAME, "2 de enero", REFUSED),
+    (MONTH_NAME, "Jan. 2nd, 1970", 1.0),
+    (QUARTER, "Q1 1970", 0.0),
+    (QUARTER, "q2 1970", 90.0),
+    (QUARTER, "Q5 1970", REFUSED),
+    (MONTH, "1970-02", 31.0),
+    (MONTH, "1970-01-02", 1.0),
     (DIGITS, "19700102", 1.0),
     (FLAG, "true", 1.0),
     (FLAG, "FALSE", 0.0),

@@ -115,7 +115,7 @@ def mildly_graded(n: int) -> Matrices:
 
 
 def offset(n: int) -> Matrices:
-    """A large multiple of the identity added: the spectrum is narrow beside its place."""
+    """A large multiple of the identity added: the spectrum is narrow for its place."""
     diag, off_diag = random_normal(n)
     return diag + 10.0 ** np.arange(0, 18, 3)[:, None], off_diag
 

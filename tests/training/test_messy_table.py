@@ -1,6 +1,11 @@
 """A messy table trains, and its rows get the same predictions in every format."""
 
+import contextlib
+import io
 import json
+import os
+import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +19,7 @@ from eigenserve.training.data.columns import decimal_hint, read_columns
 from eigenserve.training.data.table import read_table
 from eigenserve.training.data.target import split_target
 from eigenserve.training.estimators import SpectralClassifier, SpectralRegressor
+from eigenserve.training.evaluation.labelled_rows import labelled_rows
 from eigenserve.training.settings import FitSettings
 from eigenserve.training.training_table import training_table
 
@@ -50,10 +56,43 @@ def messy(tmp_path_factory):
     return folder
 
 
-def test_a_messy_table_has_the_same_predictions_in_every_format(messy, capsys):
+@pytest.fixture(scope="module")
+def fitted(messy):
+    """What ``fit --json`` says of the messy table; its model is in the store next to it."""
     data, store = str(messy / "data.csv"), str(messy / "store")
-    assert main(["fit", data, "--target", "y", "--store", store, "--test", data, "--json", *QUICK]) == 0
-    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert main(["fit", data, "--target", "y", "--store", store, "--test", data, "--json", *QUICK]) == 0
+    return json.loads(out.getvalue().splitlines()[-1])
+
+
+@pytest.mark.parametrize("way", ["-", "pipe", "folder", "glob", "tsv"])
+def test_every_command_takes_every_source(way, messy, fitted, tmp_path, monkeypatch, capsys):
+    model, content = f"{messy}/store/data", (messy / "data.csv").read_bytes()
+    if way == "folder":
+        (tmp_path / "parts" / "day=1").mkdir(parents=True)
+        (tmp_path / "parts" / "day=1" / "a.csv").write_bytes(content)
+    (tmp_path / "b.tsv").write_bytes(content)
+    data = {"folder": tmp_path / "parts", "glob": f"{tmp_path}/*.tsv", "tsv": tmp_path / "b.tsv", "-": "-"}.get(way)
+    commands = (
+        ["evaluate", model, "DATA"],
+        ["drift", model, "DATA"],
+        ["compare", model, model, "DATA"],
+        ["card", model, "DATA", "--out", str(tmp_path / "card.md")],
+        ["score", model, "DATA", "--out", str(tmp_path / "out.csv")],
+        ["fit", "DATA", "--target", "y", "--name", "m", "--plan"],
+    )
+    for number, command in enumerate(commands):
+        if way == "pipe":
+            data = tmp_path / f"pipe{number}"
+            os.mkfifo(data)
+            threading.Thread(target=data.write_bytes, args=[content], daemon=True).start()
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+        assert main([str(data) if part == "DATA" else part for part in command]) == 0, capsys.readouterr().err
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == ROWS + 1
+
+
+def test_a_messy_table_has_the_same_predictions_in_every_format(messy, fitted):
+    data, store, result = str(messy / "data.csv"), str(messy / "store"), fitted
     assert result["metrics"]["test"]["r2"] > 0.9
     notes = "\n".join(result["notes"])
     for said in ("cells are separated by semicolons", "'when' is read as dates", "'size' is read as numbers"):
@@ -132,3 +171,21 @@ def test_estimators_take_the_tables_of_other_libraries(library):
     labels = np.where(y > 0, "yes", "no")
     classifier = SpectralClassifier(**quick).fit(other, labels)
     assert np.array_equal(classifier.predict_proba(frame), classifier.predict_proba(other))
+
+
+def test_features_are_read_with_the_decimal_mark_that_the_target_proves(tmp_path, capsys):
+    lines = [f'"53,{460 + i}","{i},5"' for i in range(40)]
+    (tmp_path / "data.csv").write_text("\n".join(["size,price", *lines, '"53,999","1.234,5"']))
+    frame = read_table(tmp_path / "data.csv")
+    table = training_table(frame, "price", FitSettings())
+    assert table.features["size"].iloc[0] == 53.46
+    assert table.target.values[-1] == 1234.5
+    store, data = str(tmp_path / "store"), str(tmp_path / "data.csv")
+    assert main(["fit", data, "--target", "price", "--store", store, "--reproducible", *QUICK]) == 0
+    # Rows that alone would leave it open.
+    (tmp_path / "new.csv").write_text('size,price\n"53,460","1,234"\n"53,470","3,500"\n')
+    model = load_model(f"{store}/data")
+    _, target = labelled_rows(model, read_table(tmp_path / "new.csv"))
+    assert target.values.tolist() == [1.234, 3.5]
+    for command in (["drift", f"{store}/data"], ["compare", f"{store}/data", f"{store}/data"]):
+        assert main([*command, str(tmp_path / "new.csv")]) in (0, 1), capsys.readouterr().err

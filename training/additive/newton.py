@@ -274,10 +274,10 @@ def _block_inverses(
             block[:, steps, steps] = diag[rows].T
             block[:, steps[:-1], steps[1:]] = block[:, steps[1:], steps[:-1]] = off_diag[rows][:-1].T
         else:
-            beside = off_diag[rows][:-1].T[:, :, None]
+            neighbours = off_diag[rows][:-1].T[:, :, None]
             image = diag[rows].T[:, :, None] * basis.matrix
-            image[:, :-1] += beside * basis.matrix[1:]
-            image[:, 1:] += beside * basis.matrix[:-1]
+            image[:, :-1] += neighbours * basis.matrix[1:]
+            image[:, 1:] += neighbours * basis.matrix[:-1]
             block = basis.matrix.T @ image
         block[:, np.arange(len(params)), np.arange(len(params))] += penalty[params]
         places.setdefault(len(params), []).append(params)

@@ -69,6 +69,7 @@ def _check(arguments: argparse.Namespace, model: SpectralModel, sketch: Sketch |
     from eigenserve.errors import UserError
     from eigenserve.model.monitoring import EXPLAINED_ROWS, AccuracySums, Counting, measure_drift, spread
     from eigenserve.training.data.table import FileOptions, read_table
+    from eigenserve.training.evaluation.labelled_rows import labelled_rows
     from eigenserve.training.report.card import Checked
 
     wanted = (model.target, *model.features.input_names)
@@ -85,13 +86,13 @@ def _check(arguments: argparse.Namespace, model: SpectralModel, sketch: Sketch |
         drift = measure_drift(sketch, counts)
     metrics: dict[str, dict[str, Accuracy]] = {}
     if model.target in frame:
-        sums, known = AccuracySums(model), frame[model.target].notna().to_numpy()
-        labels = sums.labels(frame[model.target][known].tolist())
+        rows, target = labelled_rows(model, frame)
+        sums, known, labels = AccuracySums(model), rows.index, target.values
         metrics["all rows"] = sums.metrics(sums.of(scores[known], labels))
         if arguments.by is not None:
             if arguments.by not in frame:
                 raise UserError(f"--by must name a column of {arguments.data}; got {arguments.by!r}")
-            groups = frame[arguments.by][known].astype(object).where(frame[arguments.by].notna(), "missing")
+            groups = frame[arguments.by].astype(object).where(frame[arguments.by].notna(), "missing").loc[known]
             values = groups.value_counts()
             if len(values) > MAX_GROUPS:
                 raise UserError(

@@ -64,8 +64,7 @@ def _run(arguments: argparse.Namespace) -> None:
         raise UserError(str(error)) from error
     metrics: tuple[dict[str, Accuracy], dict[str, Accuracy]] = {}, {}
     if first.target in frame and first.target == second.target:
-        known = frame[frame[first.target].notna()]
-        metrics = _metrics(first, known), _metrics(second, known)
+        metrics = _metrics(first, frame), _metrics(second, frame)
     blocks = comparison_blocks((names[0], names[1]), comparison, metrics)
     if arguments.out is None:
         print(to_markdown(blocks), end="")
@@ -79,6 +78,8 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _metrics(model: SpectralModel, frame: pd.DataFrame) -> dict[str, Accuracy]:
     from eigenserve.model.monitoring.accuracy import AccuracySums
+    from eigenserve.training.evaluation.labelled_rows import labelled_rows
 
     sums = AccuracySums(model)
-    return sums.metrics(sums.of(model.scores(model.features.encode(frame)), sums.labels(frame[model.target].tolist())))
+    rows, target = labelled_rows(model, frame)
+    return sums.metrics(sums.of(model.scores(model.features.encode(rows)), target.values))

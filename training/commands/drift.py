@@ -47,6 +47,7 @@ def _run(arguments: argparse.Namespace) -> int:
         spread,
     )
     from eigenserve.training.data.table import FileOptions, read_table
+    from eigenserve.training.evaluation.labelled_rows import labelled_rows
 
     level = LEVEL if arguments.level is None else arguments.level
     if not 0.0 < level < 1.0:
@@ -69,8 +70,8 @@ def _run(arguments: argparse.Namespace) -> int:
     accuracy = None
     if model.target in frame:
         sums = AccuracySums(model)
-        known = frame[model.target].notna().to_numpy()
-        accuracy = sums.document(sums.of(scores[known], sums.labels(frame[model.target][known].tolist())))
+        rows, target = labelled_rows(model, frame)
+        accuracy = sums.document(sums.of(scores[rows.index], target.values))
     alarms = [drift for drift in drifts if drift.alarm]
     print(f"{len(columns):,} rows against {sketch.rows:,} training rows; chance of a false alarm {level:g}")
     for drift in drifts if arguments.all else alarms:

@@ -31,6 +31,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.training.data.table import FileOptions, read_table
     from eigenserve.training.evaluation.evaluate import evaluate
     from eigenserve.training.evaluation.groups_of_rows import compare_groups
+    from eigenserve.training.evaluation.labelled_rows import labelled_rows
     from eigenserve.training.evaluation.seen_rows import NOTED
 
     model = load_model(arguments.model)
@@ -49,7 +50,8 @@ def _run(arguments: argparse.Namespace) -> None:
         )
     groups = []
     if arguments.by is not None:
-        groups = compare_groups(model, evaluation, _of_rows(frame, model, arguments.by, evaluation))
+        rows, _ = labelled_rows(model, frame)
+        groups = compare_groups(model, evaluation, frame[arguments.by].loc[rows.index])
     if groups:
         _print_groups(arguments.by, groups)
     if arguments.json:
@@ -57,12 +59,6 @@ def _run(arguments: argparse.Namespace) -> None:
         parts = {"metrics": {name: evaluation.card}, "confidence_95": {name: evaluation.intervals}}
         plain = [{key: None if value != value else value for key, value in asdict(group).items()} for group in groups]
         print(json.dumps({**result, **parts, **({"groups": {arguments.by: plain}} if groups else {})}))
-
-
-def _of_rows(frame: Any, model: Any, column: str, evaluation: Any) -> Any:
-    """Return a column of the rows that were evaluated: those whose target is not missing."""
-    values = frame[column]
-    return values if len(values) == len(evaluation.scores) else values[frame[model.target].notna()]
 
 
 def _print_groups(column: str, groups: list[Any]) -> None:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eigenserve.training.commands.fit import add_file_options
+
 if TYPE_CHECKING:
     from eigenserve.model.spectral import SpectralModel
 
@@ -21,7 +23,8 @@ def add_reference(commands: Any) -> None:
     )
     add.set_defaults(run=_run)
     add.add_argument("model", metavar="MODEL", help="STORE/NAME or STORE/NAME/VERSION")
-    add.add_argument("data", metavar="DATA", type=Path, help="a table with the model's features")
+    add.add_argument("data", metavar="DATA", help="a table with the model's features, as for fit")
+    add_file_options(add)
     add.add_argument("--where", required=True, metavar="COLUMN=VALUE", help="which rows: approved=yes,state=NY")
     add.add_argument("--name", help="what the reference is called (default: the condition)")
 
@@ -30,11 +33,12 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.model.checkpoints.locations import place_of
     from eigenserve.model.explanations.reference import reference_of, with_reference
     from eigenserve.training.commands.population import rows_where
-    from eigenserve.training.data.table import read_table
+    from eigenserve.training.data.table import FileOptions, read_table
 
     store, name, version = place_of(arguments.model)
     model = store.load(name, version)
-    population = rows_where(read_table(arguments.data), arguments.where)
+    files = FileOptions(arguments.csv_separator, arguments.encoding, model.features.input_names)
+    population = rows_where(read_table(arguments.data, files), arguments.where)
     reference = reference_of(model, model.features.encode(population), arguments.name or arguments.where)
     report = store.report(name, int(model.card["version"]))
 

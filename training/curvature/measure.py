@@ -20,8 +20,8 @@ from eigenserve.model.operators.spectral_hessian import SpectralHessian
 from eigenserve.model.operators.spectral_loss import RowLoss, spectral_loss
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.data.exposure import per_unit
-from eigenserve.training.data.target import split_target
 from eigenserve.training.evaluation.evaluate import deviance_power
+from eigenserve.training.evaluation.labelled_rows import labelled_rows
 from eigenserve.training.kernels.losses import (
     GAMMA,
     HUBER,
@@ -209,7 +209,7 @@ class _Rows:
 def _rows(model: SpectralModel, frame: pd.DataFrame) -> _Rows:
     """Select the rows with a target, weighted as in training, but for class weights."""
     settings = _settings(model)
-    features, target, _ = split_target(frame, model.target, model.task, model.classes, vary=False)
+    features, target = labelled_rows(model, frame)
     values, weight = target.values, np.ones(len(features))
     if model.log_link and (values.min() < 0 or values.max() == 0):
         raise UserError(f"column {model.target!r} must be at least 0, and above 0 somewhere: its logarithm is scored")

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from eigenserve.model.rows.cells import category_key
-from eigenserve.model.rows.readings import PLAIN, Reading, hours_of_value
+from eigenserve.model.rows.moments import hours_of_value
+from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.training.data.texts import Texts
 
 

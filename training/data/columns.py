@@ -23,17 +23,27 @@ from eigenserve.training.data.column_values import (
     spread_texts,
     text_of,
 )
-from eigenserve.training.data.date_texts import Dates, infer_dates
 from eigenserve.training.data.identifiers import names_an_identifier
-from eigenserve.training.data.number_texts import NANOSECONDS, Numbers, are_number_codes, infer_hours, infer_numbers
 from eigenserve.training.data.odd_cells import check_share, odd_note, odd_texts
 from eigenserve.training.data.reading_options import ColumnType, ReadingOptions
+from eigenserve.training.data.spellings.date_texts import Dates, infer_dates
+from eigenserve.training.data.spellings.number_texts import (
+    NANOSECONDS,
+    NEARLY,
+    Numbers,
+    are_number_codes,
+    infer_hours,
+    infer_numbers,
+)
+from eigenserve.training.data.spellings.resemblance import resemblance
 from eigenserve.training.data.texts import Texts, texts_of
 
 #: Whole numbers of eight digits within these are dates if all are.
 _FIRST_DATE, _LAST_DATE = 1900_01_01, 2100_12_31
 #: Rows from which that is no coincidence.
 LEAST_DATES = 20
+#: Share of a column's texts that must be dates where its type is given: one of them.
+LEAST_SHARE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -51,8 +61,13 @@ class Columns:
     notes: tuple[str, ...] = ()
 
 
-def read_columns(frame: pd.DataFrame, options: ReadingOptions | None = None) -> Columns:
+def read_columns(frame: pd.DataFrame, options: ReadingOptions | None = None, hint: str = ".") -> Columns:
     """Read all columns of a table.
+
+    Args:
+        frame: raw values.
+        options: what is given.
+        hint: the decimal mark that a column outside the table proves, such as the target.
 
     Raises:
         UserError: a column that cannot be one of a model, is nearly of one type but not quite, or may be read in
@@ -62,12 +77,12 @@ def read_columns(frame: pd.DataFrame, options: ReadingOptions | None = None) -> 
     for name in (*options.types, *options.missing_in, *filter(None, options.date_formats)):
         if name not in frame:
             raise UserError(f"no column {name!r}; the columns are {', '.join(frame.columns)}")
-    columns = {str(name): read_column(frame[name], options) for name in frame.columns}
-    hint = decimal_hint(column.reading for column in columns.values())
-    if hint == "," and options.decimal is None:
+    columns = {str(name): read_column(frame[name], options, hint) for name in frame.columns}
+    shared = decimal_hint(column.reading for column in columns.values())
+    if shared != hint == "." and options.decimal is None:
         # What one column proves, others with either meaning share.
         for name in frame.columns:
-            columns[str(name)] = read_column(frame[name], options, hint)
+            columns[str(name)] = read_column(frame[name], options, shared)
     read = {name: _in_order(column.values, frame[name].dtype) for name, column in columns.items()}
     return Columns(
         pd.DataFrame(read, index=frame.index) if read else frame,
@@ -220,7 +235,7 @@ def _of_texts(
         return Column(spread_texts(values, texts, column), plain)
     notes: tuple[str, ...] = ()
     if wanted in (None, "number") and (wanted or not are_number_codes(texts.texts, names_an_identifier(name))):
-        numbers = infer_numbers(texts, options.decimal, hint)
+        numbers = infer_numbers(texts, options.decimal, hint, given=wanted == "number")
         if numbers is not None:
             return _numbers_column(column, texts, numbers, plain, wanted)
     elif wanted is None:
@@ -230,9 +245,10 @@ def _of_texts(
         return _numbers_column(column, texts, hours, plain, wanted)
     if wanted in (None, "date") and not notes:
         given = options.date_formats.get(name)
-        dates = infer_dates(name, texts, given or options.date_formats.get(""))
+        share = LEAST_SHARE if wanted else NEARLY
+        dates = infer_dates(name, texts, given or options.date_formats.get(""), share)
         if dates is None and not given and options.date_formats:
-            dates = infer_dates(name, texts)
+            dates = infer_dates(name, texts, None, share)
         if dates is not None:
             return _dates_column(column, texts, dates, plain, wanted)
         if given:
@@ -241,6 +257,8 @@ def _of_texts(
             )
     if wanted is not None:
         raise UserError(f"column {name!r} must hold {wanted}s; row {texts.rows[0] + 1} has {texts.texts[0]!r}")
+    if not notes and (note := resemblance(name, texts, options.decimal, hint)):
+        notes = (note,)
     read = categories_column(column, texts, plain, letters)
     return replace(read, notes=(*notes, *read.notes))
 

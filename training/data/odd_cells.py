@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eigenserve.errors import UserError
+from eigenserve.model.rows.readings import has_unit
 from eigenserve.training.data.reading_options import ColumnType
 from eigenserve.training.data.texts import Texts
 
@@ -71,15 +72,21 @@ def check_share(name: str, kind: str, example: tuple[int, object], count: int, p
     row, value = example
     raise UserError(
         f"column {name!r} is nearly all {every}, but {count:,} of {present:,} cells ({count / present:.1%}) are not, "
-        f"such as {value!r} in row {row + 1}: mend them, or give --types {name}={option} (they count as missing) or "
+        f"such as {_shown(value, row)}: mend them, or give --types {name}={option} (they count as missing) or "
         f"{name}=category"
     )
 
 
 def odd_note(name: str, kind: str, named: Sequence[tuple[int, object]], count: int, present: int) -> str:
     """Write a note that names the first odd cells by row and value."""
-    shown = ", ".join(f"{value!r} in row {row + 1}" for row, value in named[:NAMED])
+    shown = ", ".join(_shown(value, row) for row, value in named[:NAMED])
     shown += ", ..." if count > min(NAMED, len(named)) else ""
     if count == 1:
         return f"in {name!r} 1 cell that is not {kind} counts as missing: {shown}"
     return f"in {name!r} {count:,} of {present:,} cells are not {kind} and count as missing: {shown}"
+
+
+def _shown(value: object, row: int) -> str:
+    """Name a cell by its value and row; say so where it has a unit that the others have not."""
+    unit = " (another unit)" if isinstance(value, str) and has_unit(value) else ""
+    return f"{value!r} in row {row + 1}{unit}"

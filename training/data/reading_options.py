@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from eigenserve.errors import UserError
 from eigenserve.model.rows.readings import PLAIN, Reading
-from eigenserve.training.data.date_texts import readable_format
+from eigenserve.training.data.spellings.date_texts import readable_format
 
 ColumnType = Literal["number", "category", "date", "time", "boolean"]
 

@@ -15,7 +15,7 @@ import pyarrow.ipc
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from eigenserve.training.data.sources import Source, sources_of, unreadable
+from eigenserve.model.rows.sources import Source, sources_of, unreadable
 from eigenserve.training.data.table import FileOptions, checked_frame, open_arrow, read_sources
 
 #: Rows read at a time.

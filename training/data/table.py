@@ -18,7 +18,8 @@ from eigenserve.errors import UserError
 from eigenserve.model.rows.csv_arrow import text_batches
 from eigenserve.model.rows.csv_layout import HEAD_BYTES, CsvError, CsvLayout, csv_separator, encoding_of, infer_layout
 from eigenserve.model.rows.readings import MISSING_TEXTS
-from eigenserve.training.data.sources import Source, sources_of, unreadable
+from eigenserve.model.rows.sources import Source, sources_of, unreadable
+from eigenserve.model.rows.workbook import first_sheet
 
 #: Bytes of CSV that are parsed at a time.
 BLOCK_BYTES = 2**24
@@ -256,21 +257,7 @@ def _read_excel(sources: list[Source]) -> RawTable:
     if len(sources) > 1:
         raise UserError("one workbook is read at a time; give its name, or save the parts as CSV or Parquet")
     (source,) = sources
-    try:
-        import openpyxl
-    except ImportError:
-        raise UserError(
-            f"{source.name} needs openpyxl, which is not installed: pip install 'eigenserve[excel]', or save it as CSV"
-        ) from None
-    try:
-        book = openpyxl.load_workbook(source.path, read_only=True, data_only=True)
-        lines = [row for row in book.worksheets[0].iter_rows(values_only=True) if any(cell is not None for cell in row)]
-        sheets = book.sheetnames
-        book.close()
-    except Exception as error:  # openpyxl raises what zipfile, XML and its own readers do
-        raise unreadable(source.name, error) from error
-    if not lines:
-        raise UserError(f"{source.name} has no rows in its first sheet, {sheets[0]!r}")
+    lines, sheets = first_sheet(source)
     names = ["" if cell is None else str(cell).strip() for cell in lines[0]]
     columns: dict[str, Any] = {}
     for i, name in enumerate(names):

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.predictor import ClassLabel, Task
-from eigenserve.model.rows.cells import category_key
+from eigenserve.model.rows.cells import category_key, encode_cell
+from eigenserve.model.rows.readings import Reading
+from eigenserve.training.data.column_values import Column
 from eigenserve.training.data.columns import read_column
 from eigenserve.training.data.reading_options import ReadingOptions
 
@@ -60,6 +62,7 @@ def split_target(
     positive: str | None = None,
     options: ReadingOptions | None = None,
     hint: str = ".",
+    reading: Reading | None = None,
 ) -> tuple[pd.DataFrame, Target, list[str]]:
     """Separate the target's column from the others.
 
@@ -71,7 +74,7 @@ def split_target(
         vary: refuse a target that does not vary: nothing could be learnt from it.
         positive: the class, of two, whose probability a binary model predicts; None for the last in order.
         options: what is given about the column.
-        hint: as for ``read_target``.
+        hint, reading: as for ``read_target``.
 
     Returns:
         The rows that have a target, without its column; the target; and what the user should know.
@@ -80,11 +83,11 @@ def split_target(
         UserError: no such column, or a column that cannot be such a target.
     """
     raw = required_column(frame, name)
-    column, notes = read_target(raw, task, options, hint)
+    column = read_target(raw, task, options, hint, reading)
     features, target, more = split_read_target(
-        frame.drop(columns=name), raw, column, task, classes, vary=vary, positive=positive
+        frame.drop(columns=name), raw, column.values, task, classes, vary=vary, positive=positive
     )
-    return features, target, [*notes, *more]
+    return features, target, [*column.notes, *more]
 
 
 def split_read_target(
@@ -181,8 +184,12 @@ def infer_task(column: pd.Series) -> Task:
 
 
 def read_target(
-    raw: pd.Series, task: Task | None = None, options: ReadingOptions | None = None, hint: str = "."
-) -> tuple[pd.Series, list[str]]:
+    raw: pd.Series,
+    task: Task | None = None,
+    options: ReadingOptions | None = None,
+    hint: str = ".",
+    reading: Reading | None = None,
+) -> Column:
     """Read the target's values: numbers, booleans, or labels of which all spellings are one; and notes for the user.
 
     Args:
@@ -190,6 +197,7 @@ def read_target(
         task: the task; None to infer it.
         options: what is given about the column.
         hint: the decimal mark of the features, where the target leaves it open (``decimal_hint``).
+        reading: how the texts of a model's numbers are read; None to infer it.
 
     Raises:
         UserError: values that are nearly numbers, but not quite.
@@ -205,8 +213,20 @@ def read_target(
                 f"target {raw.name!r} must be finite; row {infinite[0] + 1} has {raw.iloc[infinite[0]]}. "
                 f"Correct or remove such rows ({infinite.size} in all)."
             )
-    column = read_column(raw, replace(options, types=types), hint, letters=True)
-    return column.values, list(column.notes)
+    if reading is not None:
+        return Column(_known_numbers(raw, reading), reading)
+    return read_column(raw, replace(options, types=types), hint, letters=True)
+
+
+def _known_numbers(raw: pd.Series, reading: Reading) -> pd.Series:
+    """Read numbers as a model's training did."""
+    values = []
+    for row, value in enumerate(raw):
+        number, fault = encode_cell("numeric", {}, reading, value)
+        if fault:
+            raise UserError(f"target {raw.name!r} {fault} in row {row + 1}")
+        values.append(number)
+    return pd.Series(values, raw.index, np.float64, name=raw.name)
 
 
 def _left_out(raw: pd.Series, column: pd.Series) -> str:

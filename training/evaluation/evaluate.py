@@ -10,11 +10,10 @@ import pandas as pd
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.spectral import SpectralModel
-from eigenserve.training.data.columns import decimal_hint
 from eigenserve.training.data.exposure import per_unit
-from eigenserve.training.data.reading_options import reading_options
-from eigenserve.training.data.target import Target, positive_column, split_target
+from eigenserve.training.data.target import Target, positive_column
 from eigenserve.training.evaluation.bootstrap import Interval, metric_intervals
+from eigenserve.training.evaluation.labelled_rows import labelled_rows
 from eigenserve.training.evaluation.metrics import Metrics, score_metrics
 from eigenserve.training.evaluation.seen_rows import seen_share
 
@@ -67,11 +66,7 @@ def evaluate(model: SpectralModel, frame: pd.DataFrame) -> Evaluation:
         InvalidRowsError: rows that are not rows of this model.
     """
     settings = model.card.get("training", {}).get("settings", {})
-    options = reading_options(settings, frame.columns)
-    hint = decimal_hint(feature.reading for feature in model.features.features)
-    features, target, _ = split_target(
-        frame, model.target, model.task, model.classes, vary=False, options=options, hint=hint
-    )
+    features, target = labelled_rows(model, frame)
     weight = np.ones(len(features))
     if settings.get("weight") is not None:
         weight = positive_column(features, settings["weight"])

@@ -125,7 +125,7 @@ def _alike(decisions: pa.Table) -> Iterator[tuple[NDArray[np.int64], _How]]:
     requests = decisions.column("request_id").to_pylist()
     groups: dict[_How, list[int]] = {}
     for row, options in enumerate(decisions.column("options").to_pylist()):
-        whole = methods[row] in ("path", "shapley")
+        whole = methods[row] in ("path", "shapley", "shapley_terms")
         how = _How(methods[row], references[row], options, requests[row] if whole else "")
         groups.setdefault(how, []).append(row)
     for how, rows in groups.items():

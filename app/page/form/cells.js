@@ -1,28 +1,32 @@
 // Cells: a cell's text -> the value that the service takes, by the rules of eigenserve.model.rows.readings.
 
 import { textDays } from "../charts/dates.js";
-import { CURRENCIES, FALSE_TEXTS, MAGNITUDES, MISSING_TEXTS, TRUE_TEXTS } from "../cell_texts.js";
+import { CURRENCIES, FALSE_TEXTS, FILLERS, MAGNITUDES, MISSING_TEXTS, MONTH_WORDS, TRUE_TEXTS } from "../cell_texts.js";
 
 const PLAIN_READING = {
-  decimal: ".", thousands: "", affixes: [], magnitudes: false, clock: false, date_format: "", missing: [], markers: true,
+  decimal: ".", thousands: "", affixes: [], magnitudes: false, ranges: false, clock: false, date_format: "", missing: [],
+  markers: true,
 };
 const PLAIN = /^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$/;
 const SIGNS = "$€£¥₹₽₩₺₪฿₫₴₦";
 const NUMBER = new RegExp(
-  "^(?<open>\\()?\\s*(?<sign>[+-])?\\s*" +
+  "^(?:(?<bound>[<>]=?|[≤≥~≈]|(?:[Cc]a|[Cc]irca|[Aa]pprox|[Aa]bout)(?!\\p{L})\\.?)\\s*)?" +
+    "(?<open>\\()?\\s*(?<sign>[+-])?\\s*" +
     `(?<prefix>\\p{L}{0,3}[${SIGNS}]|\\p{L}{2,3}\\.?)?\\s*(?<inner>[+-])?\\s*` +
     "(?<body>(?:[0-9][0-9.,'’ ]*)?[0-9][.,]?|[.,][0-9]+)(?<exponent>[eE][+-]?[0-9]+)?" +
     `(?:\\s*(?<suffix>[%‰°+*"${SIGNS}]|\\p{L}[^\\p{Nd}@:]{0,15}[23]?))?(?<trail>-)?\\s*(?<close>\\))?$`,
   "u",
 );
 const CLOCK =
-  /^(?<sign>[+-])?(?:(?<days>[0-9]+) days?,? ?(?:\+ ?)?)?(?<hours>[0-9]{1,4}):(?<minutes>[0-5][0-9])(?::(?<seconds>[0-5][0-9](?:\.[0-9]+)?))?(?: ?(?<half>[AaPp])\.?[Mm]\.?)?$/;
+  /^(?<sign>[+-])?(?:(?<days>[0-9]+) days?,? ?(?:\+ ?)?)?(?<hours>[0-9]{1,4})(?::(?<minutes>[0-5][0-9]))?(?::(?<seconds>[0-5][0-9](?:\.[0-9]+)?))?(?: ?(?<half>[AaPp])\.?[Mm]\.?)?$/;
 const ZONE = / ?(?:(?<utc>Z|UTC|GMT)|(?<sign>[+-])(?<hours>[0-9]{2}):?(?<minutes>[0-9]{2}))$/;
-const MONTHS = ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"];
-const WORD = "[A-Za-z]+";
+const ORDINALS = new Set(["st", "nd", "rd", "th"]);
+const HALVES = new Set(["am", "pm", "a.m", "p.m"]);
+const RANGE = /^(?<low>.*[^\s-])\s*(?:-|\bto\b|\bbis\b)\s*(?<high>[^\s-].*)$/i;
+const WORD = "\\p{L}+";
 const CODES = {
   d: "(?<d>[0-9]{1,2})", m: "(?<m>[0-9]{1,2})", Y: "(?<Y>[0-9]{4})", y: "(?<y>[0-9]{2})", b: `(?<b>${WORD})`, B: `(?<B>${WORD})`,
-  a: WORD, A: WORD, H: "(?<H>[0-9]{1,2})", M: "(?<M>[0-9]{1,2})", S: "(?<S>[0-9]{1,2})", z: "(?<z>Z|[+-][0-9]{2}:?[0-9]{2})",
+  a: WORD, A: WORD, H: "(?<H>[0-9]{1,2})", M: "(?<M>[0-9]{1,2})", S: "(?<S>[0-9]{1,2})", q: "(?<q>[1-4])", z: "(?<z>Z|[+-][0-9]{2}:?[0-9]{2})",
 };
 
 /** A cell's text -> the value that the service takes; throws an Error naming the feature. */
@@ -52,18 +56,39 @@ export function readNumber(text, reading = PLAIN_READING) {
   const plain = reading.decimal === "." && reading.thousands !== "." && !reading.clock && !reading.affixes.includes("%");
   if (plain && PLAIN.test(text)) return Number(text);
   if (reading.clock) return hoursOf(text);
+  const parts = splitNumber(text);
+  if (parts) return numberOf(parts, reading);
+  const ends = reading.ranges ? rangeEnds(text)?.map((end) => numberOf(end, reading)) : null;
+  return ends && !ends.includes(null) ? (ends[0] + ends[1]) / 2 : null;
+}
+
+/** The parts of a text around its digits; null if it has not the shape of a number. */
+function splitNumber(text) {
   const parts = NUMBER.exec(plainer(text).trim())?.groups;
   if (!parts || Boolean(parts.open) !== Boolean(parts.close)) return null;
-  const [prefix, suffix] = [affixKey(parts.prefix ?? ""), affixKey(parts.suffix ?? "")];
+  const [bound, prefix, suffix] = [parts.bound, parts.prefix, parts.suffix].map((affix) => affixKey(affix ?? ""));
   const minuses = [parts.sign === "-", parts.inner === "-", Boolean(parts.trail)].filter(Boolean).length;
-  if (minuses > 1 || (prefix && !CURRENCIES.has(prefix))) return null;
-  let power = parts.exponent ? Number(parts.exponent.slice(1)) : 0;
-  if (reading.magnitudes && suffix in MAGNITUDES) power += MAGNITUDES[suffix];
-  else if (suffix && !reading.affixes.includes(suffix)) return null;
-  if (prefix && prefix !== suffix && !reading.affixes.includes(prefix)) return null;
-  const digits = digitsOf(parts.body.replaceAll("’", "'"), reading);
-  if (digits === null) return null;
-  const number = Number(`${minuses || parts.open ? "-" : ""}${digits}e${power}`);
+  if (minuses > 1 || (prefix && !CURRENCIES.has(prefix)) || HALVES.has(suffix)) return null;
+  const power = parts.exponent ? Number(parts.exponent.slice(1)) : 0;
+  return { bound, prefix, suffix, power, sign: minuses || parts.open ? "-" : "", body: parts.body.replaceAll("’", "'") };
+}
+
+/** The ends of 10-19, 10 to 19 or (10, 20]; null for other texts. */
+function rangeEnds(text) {
+  let plain = plainer(text).trim();
+  const brackets = /^[[(](.+)[\])]$/.exec(plain);
+  if (brackets) plain = brackets[1].trim().replace(", ", " to ");
+  const match = RANGE.exec(plain)?.groups;
+  const [low, high] = [splitNumber(match?.low ?? ""), splitNumber(match?.high ?? "")];
+  return low && high ? [{ ...low, suffix: low.suffix || high.suffix }, high] : null;
+}
+
+function numberOf({ bound, prefix, suffix, power, sign, body }, reading) {
+  const scale = reading.magnitudes ? (MAGNITUDES[suffix] ?? 0) : 0;
+  const unknown = [bound, prefix, scale ? "" : suffix].some((affix) => affix && !reading.affixes.includes(affix));
+  const digits = digitsOf(body, reading);
+  if (unknown || digits === null) return null;
+  const number = Number(`${sign}${digits}e${power + scale}`);
   return !suffix && number !== 0 && reading.affixes.includes("%") ? null : number;
 }
 
@@ -93,6 +118,7 @@ function plainer(text) {
 
 function affixKey(text) {
   const short = text.trim().replace(/\.+$/, "").toLowerCase();
+  if (ORDINALS.has(short)) return "th";
   return short.length > 2 && short.endsWith("s") ? short.slice(0, -1) : short;
 }
 
@@ -101,7 +127,7 @@ function digitsOf(body, { decimal, thousands }) {
   let pattern = `[0-9]+${point}?[0-9]*|${point}[0-9]+`;
   if (thousands) {
     const mark = /[.,]/.test(thousands) ? `\\${thousands}` : thousands;
-    pattern += `|[0-9]{1,3}(?:${mark}[0-9]{2,3})*${mark}[0-9]{3}(?:${point}[0-9]*)?`;
+    pattern += `|[1-9][0-9]{0,2}(?:${mark}[0-9]{2,3})*${mark}[0-9]{3}(?:${point}[0-9]*)?`;
   }
   if (!new RegExp(`^(?:${pattern})$`).test(body)) return null;
   return (thousands ? body.replaceAll(thousands, "") : body).replace(decimal, ".");
@@ -109,19 +135,36 @@ function digitsOf(body, { decimal, thousands }) {
 
 function hoursOf(text) {
   const parts = CLOCK.exec(plainer(text))?.groups;
-  if (!parts) return null;
+  if (!parts?.minutes && !parts?.half) return null;
   let hours = Number(parts.hours);
   if (parts.half) {
     if (hours < 1 || hours > 12 || parts.days) return null;
     hours = (hours % 12) + (/p/i.test(parts.half) ? 12 : 0);
   }
-  const seconds = 3600 * (24 * Number(parts.days ?? 0) + hours) + 60 * Number(parts.minutes) + Number(parts.seconds ?? 0);
+  const seconds = 3600 * (24 * Number(parts.days ?? 0) + hours) + 60 * Number(parts.minutes ?? 0) + Number(parts.seconds ?? 0);
   return (parts.sign === "-" ? -seconds : seconds) / 3600;
 }
 
-/** A date in a format of strptime, with or without a time behind it, as ISO 8601; null for other texts. */
+/** A date in a format of strptime, its month in any language that is known, as ISO 8601; null for other texts. */
 function formattedMoment(text, format) {
-  if (!format) return null;
+  const moment = format ? momentBy(text, format) : null;
+  if (moment !== null || !/%[bB]/.test(format)) return moment;
+  return momentBy(plainDate(text), format.replaceAll("%B", "%b").replaceAll(". ", " "));
+}
+
+/** A date without ordinals, the points of abbreviations and words such as "de". */
+function plainDate(text) {
+  const plain = text.replace(/(?<=[0-9])(?:(?:st|nd|rd|th|er)(?!\p{L})|[ºª]|\.(?=\s))/giu, "");
+  const words = plain.replace(/\p{L}+(?:\.(?=[\s,]|$))?/gu, (all) => {
+    const word = all.replace(/\.$/, "").toLowerCase();
+    if (word in MONTH_WORDS) return word;
+    return FILLERS.has(word) ? "" : all;
+  });
+  return words.split(/\s+/).filter(Boolean).join(" ");
+}
+
+/** A date, with or without a time behind it. */
+function momentBy(text, format) {
   const whole = dateBy(text, format);
   if (whole !== null) return whole;
   const words = plainer(text).split(/[ T]+/);
@@ -139,10 +182,10 @@ function formattedMoment(text, format) {
 
 function dateBy(text, format) {
   const escaped = format.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&").replace(/ +/g, "\\s+");
-  const parts = new RegExp(`^${escaped.replace(/%(.)/g, (all, code) => CODES[code] ?? all)}$`).exec(text)?.groups;
+  const parts = new RegExp(`^${escaped.replace(/%(.)/g, (all, code) => CODES[code] ?? all)}$`, "iu").exec(text)?.groups;
   if (!parts) return null;
   const name = (parts.b ?? parts.B)?.toLowerCase();
-  const month = name ? MONTHS.findIndex((full) => full === name || full.slice(0, 3) === name) + 1 : Number(parts.m ?? 1);
+  const month = name ? (MONTH_WORDS[name] ?? 0) : Number(parts.m ?? 3 * Number(parts.q ?? 1) - 2);
   const short = Number(parts.y);
   const year = parts.Y ? Number(parts.Y) : short < 69 ? 2000 + short : 1900 + short;
   const day = Number(parts.d ?? 1);

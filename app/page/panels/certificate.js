@@ -12,6 +12,8 @@ const SIZES = [0.1, 0.2, 0.5, 1, 2, 5];
 const AXIS = 22;
 /** From this share on the order of reasons counts as steady. */
 const STEADY = 0.9;
+/** Standard deviations within which a proof is worth more than the sample: all that was sampled. */
+const PROVED = 0.1;
 
 export class CertificatePanel {
   #card = null;
@@ -109,15 +111,20 @@ export class CertificatePanel {
   #flag(stability) {
     const flag = byId("flag");
     flag.hidden = false;
-    const { leading, order_holds: holds, moves, samples, gap } = stability;
+    const { leading, order_proved: proved, order_sampled: sampled, order_holds: holds, moves, samples, gap } = stability;
     byId("stability-part").hidden = false;
     flag.dataset.trusted = String(holds >= STEADY);
     const share = percent(holds);
-    say(flag, holds >= STEADY ? `Order of reasons holds in ${share}` : `Order of reasons holds in only ${share}`);
-    flag.title = "sampled, not proved";
+    const order = holds >= STEADY ? `Order of reasons holds in ${share}` : `Order of reasons holds in only ${share}`;
+    say(flag, proved >= PROVED ? "Order of reasons proved" : order);
+    flag.title = `Sampled within a tenth of a standard deviation; proved within ${format(proved)}`;
+    const largest = `the largest contributions are still ${leading.join(", ")}, in this order and with these signs`;
     const said = [
-      `Sampled, not proved: in ${share} of ${samples} rows with every number moved by up to a tenth of its standard deviation, ` +
-        `the largest contributions are still ${leading.join(", ")}, in this order and with these signs.`,
+      proved > 0
+        ? `Proved: while every number moves by less than ${format(proved)} of its standard deviation, ${largest}.`
+        : "Nothing is proved of the order of the largest contributions.",
+      `Sampled, not proved: ${proved > 0 ? "this holds" : largest} in ${share} of ${samples} rows with every number moved by up to a tenth ` +
+        `of its standard deviation${holds < 1 && sampled > 0 ? `, and in all of them when moved by up to ${format(sampled)}` : ""}.`,
       `A contribution moves by up to ${percent(moves)} of the largest one.`,
       gap === null ? "" : `The nearest other eigenvalue is ${format(gap)} away, in ${scoreUnit(this.#card)}.`,
     ];

@@ -12,16 +12,17 @@ from eigenserve.app.wire.schemas.predictions import HOUSE, Cell, Prediction, Row
 class ExplainRequest(RowsRequest):
     """Ask for explanations of rows."""
 
-    method: Literal["integrated", "eigenvector", "shapley", "path"] | None = Field(
+    method: Literal["integrated", "eigenvector", "shapley", "shapley_terms", "path"] | None = Field(
         default=None,
         description="How to decompose the score: by term against one reference for all rows (integrated, the default); "
-        "by term with the row's own eigenvector; or by feature against a baseline row: over all coalitions of features "
-        "(shapley), or along the straight line from it (path).",
+        "over all coalitions of terms against the same (shapley_terms); by term with the row's own eigenvector; or by "
+        "feature against a baseline row: over all coalitions of features (shapley), or along the straight line from it "
+        "(path).",
     )
     reference: SkipValidation[str | list[Row] | None] = Field(
         default=None,
-        description="The population that integrated compares with: the name of one kept with the model, or rows, whose "
-        "mean is taken; the training average by default. Only for integrated.",
+        description="The population that integrated and shapley_terms compare with: the name of one kept with the "
+        "model, or rows, whose mean is taken; the training average by default. Only for these.",
     )
     baseline: SkipValidation[Row | list[Row] | None] = Field(
         default=None,
@@ -62,9 +63,14 @@ class Certificate(BaseModel):
 
 
 class StabilityPart(BaseModel):
-    """Bound how far the eigenvector explanation can turn when every number moves by 1/10,000 of its deviation."""
+    """Say how far numbers can move while the largest reasons stay, and how far the eigenvector explanation can turn."""
 
     leading: list[str] = Field(description="The three largest contributions of the method integrated, in order.")
+    order_proved: float = Field(
+        description="Proved: while every number stays within so many of its standard deviations, at most a tenth, "
+        "these are the largest, in this order and with these signs; 0 where nothing is proved."
+    )
+    order_sampled: float = Field(description="The same of all rows that were drawn: sampled, not proved.")
     order_holds: float = Field(
         description="In which share of rows nearby (sampled, not proved; every number within a tenth of its standard "
         "deviation) these are the largest, in this order and with these signs."

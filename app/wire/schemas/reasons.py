@@ -54,6 +54,10 @@ class RowReasons(BaseModel):
     prediction: float
     distance: float = Field(description="Of the row's score from the cutoff's.")
     reasons: list[Reason]
+    order_proved: float = Field(
+        description="While every number stays within so many of its standard deviations, at most a tenth, these are "
+        "proved to be the reasons, in this order; 0 where nothing is proved."
+    )
     withheld: int = Field(description="How many larger reasons may never be cited.")
     change: Counterfactual | None = Field(description="The smallest change found that would reverse the decision.")
     warnings: list[RowWarning] = Field(description="Of this row.")

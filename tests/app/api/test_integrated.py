@@ -38,7 +38,7 @@ def test_rows_of_the_request_can_be_the_reference(server: ServerProcess):
         ({"reference": "approved"}, ["reference"], "must be one of 'training average'; got 'approved'"),
         ({"reference": [], "method": "integrated"}, ["reference"], "at least one row"),
         ({"reference": [{"age": "old"}]}, ["reference", 0, "age"], "must be a number or null"),
-        ({"reference": [ROW], "method": "eigenvector"}, ["reference"], '"integrated" takes one'),
+        ({"reference": [ROW], "method": "eigenvector"}, ["reference"], '"integrated" and "shapley_terms" take one'),
         ({"baseline": ROW}, ["baseline"], '"shapley" and "path" take one'),
     ],
 )

@@ -17,9 +17,9 @@ from eigenserve.app.batch.errors import ScoreError  # noqa: E402
 from eigenserve.app.batch.folders import LocalFolder, folder_beside  # noqa: E402
 from eigenserve.app.batch.local import score_here  # noqa: E402
 from eigenserve.app.batch.places import Place  # noqa: E402
-from eigenserve.app.batch.reading import TableFile  # noqa: E402
 from eigenserve.app.batch.run import score_file  # noqa: E402
 from eigenserve.app.batch.scorer import Options, Scorer, serve  # noqa: E402
+from eigenserve.app.batch.table import Table  # noqa: E402
 from eigenserve.cli import main  # noqa: E402
 from eigenserve.model import ModelStore  # noqa: E402
 
@@ -176,7 +176,7 @@ def test_the_share_that_is_reported_is_that_of_the_rows(suffix: str, store: Mode
         new = pa.ipc.new_stream if "stream" in suffix else pa.ipc.new_file
         with new(str(path), table.schema) as writer:
             writer.write_table(table)
-    scorer, file, rows = Scorer(serve(store.load("price")), Options()), TableFile(Place(str(path)), NAMES), 0
+    scorer, file, rows = Scorer(serve(store.load("price")), Options()), Table([Place(str(path))], NAMES), 0
     for part in score_here(scorer, file, 0):
         rows += part.rows
         # Lines of CSV differ in length, and a stream ends with some bytes of its own.

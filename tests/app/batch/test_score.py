@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
 import json
+import lzma
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -33,6 +36,8 @@ from eigenserve.app.batch.progress import ScoreProgress  # noqa: E402
 from eigenserve.app.batch.run import score_file  # noqa: E402
 from eigenserve.app.batch.scorer import Options, Scorer, serve  # noqa: E402
 from eigenserve.app.observability.machine import arithmetic  # noqa: E402
+
+pytestmark = pytest.mark.alone
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = [feature.name for feature in FEATURES]
@@ -113,6 +118,82 @@ def test_every_format_gives_the_models_own_predictions_in_order(given, wanted, s
     assert list(map(float, found["prediction"].to_pylist())) == model.predict(ROWS).tolist()
     assert (summary.rows, summary.nulls, summary.resumed_rows) == (700, 0, 0)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([given, wanted])
+
+
+def in_pieces(folder: Path, suffix: str) -> Path:
+    """The rows in three parts, with a file that tools leave next to them."""
+    folder.mkdir()
+    for i, start in enumerate(range(0, 700, 234)):
+        write(ROWS[start : start + 234], folder / f"part-{i}{suffix}")
+    (folder / "_SUCCESS").touch()
+    return folder
+
+
+def in_xlsx(path: Path) -> Path:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook(write_only=True)
+    sheet = book.create_sheet()
+    sheet.append([*NAMES, None])
+    for row in ROWS:
+        sheet.append([*row.values(), "more"])
+    book.save(path)
+    return path
+
+
+@pytest.mark.parametrize("way", ["folder.parquet", "glob.csv", "folder.arrow", "packed", "workbook", "pipe", "url"])
+def test_every_source_gives_the_models_own_predictions_in_order(way, store, tmp_path, small_parts):
+    model, data, content = store.load("price"), "", b""
+    kind, _, end = way.partition(".")
+    if kind in ("folder", "glob"):
+        folder = in_pieces(tmp_path / "parts", f".{end}")
+        data = folder / f"*.{end}" if kind == "glob" else folder
+    elif way == "packed":
+        data = tmp_path / "rows.tsv.xz"
+        data.write_bytes(lzma.compress(write(ROWS, tmp_path / "rows.csv").read_bytes()))
+    elif way == "workbook":
+        data = in_xlsx(tmp_path / "rows.xlsx")
+    elif way == "pipe":
+        data = tmp_path / "pipe"
+        os.mkfifo(data)
+        content = write(ROWS, tmp_path / "rows.parquet").read_bytes()
+    else:
+        memory = pytest.importorskip("fsspec").filesystem("memory")
+        for part in in_pieces(tmp_path / "parts", ".csv").iterdir():
+            memory.pipe_file(f"/parts/{part.name}", part.read_bytes())
+        data = "memory://parts"
+    out = Place(str(tmp_path / "out.parquet"))
+    for engine in (stop_after(5), score_here):
+        if content:
+            threading.Thread(target=data.write_bytes, args=[content], daemon=True).start()
+        with contextlib.suppress(KeyboardInterrupt):
+            summary = score_file(model, Place(str(data)), out, engine=engine)
+    assert (summary.rows, summary.resumed_rows) == (700, 320)
+    found = read(tmp_path / "out.parquet")["prediction"].to_numpy()
+    # A workbook keeps 16 digits of a number.
+    np.testing.assert_allclose(found, model.predict(ROWS), rtol=1e-12 if way == "workbook" else 0)
+
+
+def test_folders_named_by_a_value_are_a_column(store, tmp_path):
+    for label in ("a", "b"):
+        folder = tmp_path / "data" / f"label={label}"
+        folder.mkdir(parents=True)
+        write(ROWS[:3], folder / "rows.parquet")
+    out = Place(str(tmp_path / "out.parquet"))
+    score_file(store.load("price"), Place(str(tmp_path / "data")), out, keep=["label", "note"])
+    found = read(tmp_path / "out.parquet")
+    assert found["label"].to_pylist() == ["a"] * 3 + ["b"] * 3
+    assert found.column_names[:3] == ["label", "note", "prediction"]
+    with pytest.raises(ScoreError, match="must not be in the folder DATA"):
+        score_file(store.load("price"), Place(str(tmp_path / "data")), Place(str(tmp_path / "data" / "out.csv")))
+
+
+def test_standard_input_is_scored(store, tmp_path):
+    data, out = write(ROWS[:20], tmp_path / "rows.csv"), tmp_path / "out.csv"
+    asked = command(store.root / "price", "-", "--out", out)
+    done = subprocess.run(asked, cwd=ROOT, input=data.read_bytes(), timeout=180, check=False)
+    assert done.returncode == 0
+    expected = store.load("price").predict(ROWS[:20]).tolist()
+    assert list(map(float, read(out)["prediction"].to_pylist())) == expected
 
 
 @pytest.mark.parametrize("name", ["choice", "level", "count"])

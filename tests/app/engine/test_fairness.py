@@ -13,6 +13,8 @@ from eigenserve.app.engine.fairness import TURN_S, FairThreads, Slice, Turn
 from eigenserve.app.engine.memory import MemoryBudget
 from eigenserve.app.problems import ProblemError
 
+pytestmark = pytest.mark.alone
+
 
 def test_clients_take_turns_however_much_one_has_sent():
     threads, order, gate = FairThreads(1, "fair", per_client=1), [], threading.Event()

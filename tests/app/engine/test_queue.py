@@ -12,6 +12,8 @@ import pytest
 from eigenserve.app.engine.queue import Job, Lane
 from eigenserve.app.problems import ProblemError
 
+pytestmark = pytest.mark.alone
+
 
 async def nobody_leaves():
     await asyncio.Event().wait()

@@ -15,6 +15,8 @@ from tests.support.server_process import ServerProcess, running_server
 from eigenserve.app.keys.grants import digest_of
 from eigenserve.model import ModelStore
 
+pytestmark = pytest.mark.alone
+
 PREDICT = {"model": "price", "instances": [ROW]}
 
 

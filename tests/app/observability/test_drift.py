@@ -12,6 +12,8 @@ from tests.support.server_process import ServerProcess, running_server
 
 from eigenserve.model import ModelStore
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:

@@ -26,6 +26,8 @@ from eigenserve.app.observability.records.verify import Verdict, Verifier
 from eigenserve.cli import main
 from eigenserve.model import ModelStore
 
+pytestmark = pytest.mark.alone
+
 PEOPLE = [{"id": f"person {i % 40}", **row} for i, row in enumerate(make_rows(400, seed=5))]
 
 

@@ -22,6 +22,8 @@ from eigenserve.model.matrices.curves import CurveSet, Term
 from eigenserve.model.rows.features import FeatureSpace
 from eigenserve.model.spectral import SpectralModel
 
+pytestmark = pytest.mark.alone
+
 
 def without_rate() -> SpectralModel:
     """The model of the first version, trained, as it were, without its last feature."""

@@ -76,6 +76,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     store.save("four", SpectralModel("multiclass", "customer", FeatureSpace(FEATURES), four, names))
     texts = tuple(Feature(each.name, "boolean", typical=True) for each in make_wide_model(2).features.features)
     choice = make_model("binary", seed=3)
+    wide = make_wide_model(30)
+    long = {f"f{i}": f"average_monthly_balance_of_account_number_{i}" for i in range(30)}
+    features = tuple(replace(each, name=long[each.name]) for each in wide.features.features)
+    terms = tuple(replace(term, name=long[term.name]) for term in wide.ensemble.pencil.terms)
+    ensemble = replace(wide.ensemble, pencil=replace(wide.ensemble.pencil, terms=terms))
+    store.save("long", replace(wide, features=FeatureSpace(features), ensemble=ensemble))
     store.save("sure", replace(choice, ensemble=replace(choice.ensemble, offset=choice.ensemble.offset + 1e9)))
     store.save("texts", replace(make_wide_model(2), task="binary", classes=(False, True), features=FeatureSpace(texts)))
     log = tmp_path_factory.mktemp("log") / "server.log"
@@ -245,7 +251,7 @@ def test_a_link_holds_the_state(visit: Callable[..., Visit]):
     page = first.open("#model=level")
     field(page, "city").select_option("missing")
     field(page, "age").fill("77.5")
-    page.get_by_role("radio", name="shapley").check()
+    page.get_by_role("radio", name="shapley", exact=True).check()
     page.locator("#classes button").nth(2).click()
     first.settle()
     page.get_by_role("button", name="Copy link").click()
@@ -255,7 +261,7 @@ def test_a_link_holds_the_state(visit: Callable[..., Visit]):
     other = again.open(link.removeprefix(f"{again.url}/"))
     assert field(other, "city").evaluate("(field) => field.selectedOptions[0].text") == "missing"
     assert field(other, "age").input_value() == "77.5"
-    assert other.get_by_role("radio", name="shapley").is_checked()
+    assert other.get_by_role("radio", name="shapley", exact=True).is_checked()
     for part in ("#prediction", "#classes", "#waterfall tbody"):
         assert other.locator(part).inner_text() == page.locator(part).inner_text()
 
@@ -386,7 +392,7 @@ def test_everything_can_be_done_with_keys(visit: Callable[..., Visit]):
     page.keyboard.press("Home")
     at.settle()
     assert field(page, "age").input_value() == "17"
-    page.get_by_role("radio", name="shapley").focus()
+    page.get_by_role("radio", name="shapley", exact=True).focus()
     page.keyboard.press("ArrowRight")
     at.settle()
     assert page.get_by_role("radio", name="path").is_checked()
@@ -639,6 +645,18 @@ def test_a_lender_reads_the_decision_its_reasons_and_a_change(
     bad = [each for each in page.evaluate("axe.run()")["violations"] if each["impact"] in ("serious", "critical")]
     assert [(each["id"], [node["html"] for node in each["nodes"]][:3]) for each in bad] == []
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+
+
+@pytest.mark.parametrize("model", ["long", "four"])
+def test_long_names_are_read_in_full_on_a_narrow_page(visit: Callable[..., Visit], model: str):
+    page = visit(viewport=NARROW).open(f"#model={model}")
+    clipped = """() => [...document.querySelectorAll("body *")].filter((each) => each.children.length === 0
+      && each.clientWidth > 0 && each.scrollWidth > each.clientWidth + 1 && !each.closest(".unseen")
+      && getComputedStyle(each).overflowX !== "visible").map((each) => each.textContent)"""
+    assert page.evaluate(clipped) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+    heights = page.evaluate("[...document.querySelectorAll('.waterfall tbody tr')].map((each) => each.offsetHeight)")
+    assert max(heights) - min(heights) <= 1
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,8 @@ from benchmarks.store_chaos import Chaos
 from tests.support.made_models import ROW, make_model
 from tests.support.server_process import running_server
 
+pytestmark = pytest.mark.alone
+
 #: Short, so that many looks see every stage of an event. A version still has two looks and the slack to come up.
 INTERVAL_S = 0.2
 

@@ -27,6 +27,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (  # no
 
 from eigenserve.app.rpc.interface import METHODS, message_class  # noqa: E402
 
+pytestmark = pytest.mark.alone
+
 KINDS = {"numeric": "FP64", "boolean": "BOOL", "categorical": "BYTES"}
 ROWS = [{**ROW, **{k: v for k, v in row.items() if v is not None}} for row in make_rows(9, seed=11)]
 

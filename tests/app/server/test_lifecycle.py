@@ -18,6 +18,8 @@ from tests.support.server_process import ServerProcess, running_server
 
 from eigenserve.model import ModelStore
 
+pytestmark = pytest.mark.alone
+
 LARGE = {"instances": make_rows(400)}
 
 
@@ -226,7 +228,7 @@ def test_overload_is_answered_with_503_and_when_to_come_again(store: ModelStore,
     with running_server(store.root, tmp_path / "log", **settings) as server:
         with load_on(server.url, send, clients=10) as load:
             time.sleep(3)
-            # A small request beside them is served all the same.
+            # A small request meanwhile is served all the same.
             small = {"instances": [ROW], "model": "price"}
             assert httpx.post(f"{server.url}/predict", json=small).is_success
         assert not load.failures

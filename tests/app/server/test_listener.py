@@ -16,6 +16,8 @@ from tests.support.server_process import ROOT, running_server
 from eigenserve.app.server.listener import admit_no_more, has_waiting
 from eigenserve.model import ModelStore
 
+pytestmark = pytest.mark.alone
+
 LOAD = ROOT / "tests/deploy/compose/load.py"
 
 

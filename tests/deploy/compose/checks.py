@@ -183,7 +183,7 @@ def check_stop_under_load_loses_nothing() -> str:
     (inspected,) = json.loads(docker("inspect", container))
     ((network, _),) = inspected["NetworkSettings"]["Networks"].items()
     address = inspected["NetworkSettings"]["Networks"][network]["IPAddress"]
-    # Beside the server, not through the published port: its proxy takes connections that the server never sees.
+    # Within the network, not through the published port: its proxy takes connections that the server never sees.
     body = json.dumps({"instances": [ROW] * 100})
     arguments = ["run", "--rm", "-i", "--network", network, "--entrypoint", "/opt/venv/bin/python", IMAGE]
     with subprocess.Popen(

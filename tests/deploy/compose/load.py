@@ -1,4 +1,4 @@
-"""Load on one server until it takes no more connections; run in a container beside it, without any package.
+"""Load on one server until it takes no more connections; run in a container next to it, without any package.
 
 Prints one JSON object: requests answered by status, and those lost after their connection had been accepted.
 """

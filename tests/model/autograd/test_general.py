@@ -48,7 +48,7 @@ def test_eigenvectors_are_unit_with_a_real_positive_largest_entry():
 
 DEFECTIVE = {
     "a Jordan block": [[1.0, 1.0], [0.0, 1.0]],
-    "a Jordan block beside another eigenvalue": [[2.0, 1.0, 0.3], [0.0, 2.0, -0.7], [0.0, 0.0, 5.0]],
+    "a Jordan block next to another eigenvalue": [[2.0, 1.0, 0.3], [0.0, 2.0, -0.7], [0.0, 0.0, 5.0]],
     "the zero matrix": [[0.0, 0.0], [0.0, 0.0]],
     "a double eigenvalue": [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 3.0]],
     "two Jordan blocks": [[1.0, 1, 0, 0.5], [0, 1, 0.2, 0], [0, 0, -2, 1], [0, 0, 0, -2]],
@@ -96,7 +96,7 @@ def test_symmetric_functions_of_repeated_eigenvalues_get_their_gradient(name, se
 
 
 def test_each_eigenvalue_of_a_cluster_moves_like_its_mean():
-    matrix = _turned(DEFECTIVE["a Jordan block beside another eigenvalue"], 1)
+    matrix = _turned(DEFECTIVE["a Jordan block next to another eigenvalue"], 1)
     values = eig(matrix).eigenvalues
     pair = [i for i in range(3) if abs(values[i].item() - 2) < 1]
     (single,) = [i for i in range(3) if i not in pair]
@@ -108,7 +108,7 @@ def test_each_eigenvalue_of_a_cluster_moves_like_its_mean():
 
 
 def test_second_derivatives_of_a_defective_cluster_complete_those_of_the_rest():
-    matrix = _turned(DEFECTIVE["a Jordan block beside another eigenvalue"], 1)
+    matrix = _turned(DEFECTIVE["a Jordan block next to another eigenvalue"], 1)
 
     def hessian(pick):
         return torch.autograd.functional.hessian(lambda a: pick(eig(a).eigenvalues.real), matrix.detach())

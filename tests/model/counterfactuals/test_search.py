@@ -7,6 +7,8 @@ import pytest
 from tests.support.twin import CLASSES, FEATURES, random_model, random_rows
 
 from eigenserve.model import InvalidRowsError
+from eigenserve.model.counterfactuals.goals import read_goal
+from eigenserve.model.counterfactuals.search import find_counterfactuals
 from eigenserve.model.rows.features import Feature, FeatureSpace
 from eigenserve.model.spectral import SpectralModel
 
@@ -270,3 +272,24 @@ def test_whole_numbers_stay_whole_and_no_value_of_the_grid_alone_is_nearer(seed)
                 if model.predict([{**row, "width": value}])[0] >= wanted["above"]:
                     assert best <= abs(value - row["width"]) / 2.5 + 1e-9
     assert checked
+
+
+@pytest.mark.parametrize("max_features", [1, 2, 3])
+@pytest.mark.parametrize("radius", [None, 0.01])
+def test_a_search_can_be_ended_within_a_row(max_features, radius):
+    model, row = random_model(seed=3, dim=5, members=2), random_rows(1, seed=3)
+    goal = read_goal(model, {"above": float(model.predict(row)[0]) + 1.0})
+    calls = []
+
+    class LateError(Exception):
+        pass
+
+    def check():
+        calls.append(None)
+        if len(calls) == 5:
+            raise LateError
+
+    steps = replace(model.possible_changes, check=check)
+    with pytest.raises(LateError):
+        find_counterfactuals(steps, goal, model.features.encode(row)[0], max_features, radius)
+    assert len(calls) == 5

@@ -47,7 +47,7 @@ def test_small_gaps_keep_their_digits(size):
 def test_the_pairs_and_gaps_of_a_matrix_do_not_depend_on_the_other_matrices():
     rng = np.random.default_rng(5)
     diag, off_diag = rng.standard_normal((70, 9)), rng.standard_normal((70, 8))
-    off_diag[::3, 4] = 1e-10  # some small gaps beside large ones
+    off_diag[::3, 4] = 1e-10  # small gaps among large ones
     diag[::3, 5] = diag[::3, 4]
     together = solve(diag, off_diag, 4)
     for j in range(70):

@@ -41,6 +41,13 @@ AS_NUMBERS = {
     "minus signs": ([f"\u2212{x}" for x in NUMBERS], -NUMBERS),
     "scientific": ([f"{x:.17e}" for x in NUMBERS], NUMBERS),
     "magnitudes": (["€1.5M", "€750K"] * 20, [1.5e6, 7.5e5] * 20),
+    "thousands and plain": ([f"{i}.5k" if i % 2 else f"{i}500" for i in range(1, 41)], np.arange(1500, 41_500, 1000)),
+    "one currency by two names": ([f"${x}" if x > 9000 else f"{x} USD" for x in NUMBERS], NUMBERS),
+    "about": ([f"~{x}" if x > 9000 else str(x) for x in NUMBERS], NUMBERS),
+    "bounds": ([f"<{x}" if x < 9000 else str(x) for x in NUMBERS], NUMBERS),
+    "circa": ([f"ca. {x}" for x in NUMBERS], NUMBERS),
+    "ordinals": ([f"{i}{'st' if i % 10 == 1 else 'th'}" for i in range(20, 60)], np.arange(20, 60)),
+    "hours alone": (["9 AM", "5pm"] * 20, [9, 17] * 20),
     "clock": (["09:30", "17:15"] * 20, [9.5, 17.25] * 20),
     "half days": (["9:30 AM", "5:15 pm"] * 20, [9.5, 17.25] * 20),
     "nullable": (pd.array([1, None] * 20, "Int64"), [1, np.nan] * 20),
@@ -60,6 +67,15 @@ AS_DATES = {
     "american": ([f"January {int(text[8:])}, {text[:4]}" for text in JANUARY], JANUARY),
     "months": (["Jan-2024", "Dec-2015"] * 20, ["2024-01-01", "2015-12-01"] * 20),
     "digits": ([int(text.replace("-", "")) for text in JANUARY], JANUARY),
+    "short": ([f"2024-1-{i % 28 + 1}" for i in range(ROWS)], JANUARY),
+    "two marks": ([text if i % 2 else text.replace("-", "/") for i, text in enumerate(JANUARY)], JANUARY),
+    "german": ([f"{int(text[8:])}. Januar {text[:4]}" for text in JANUARY], JANUARY),
+    "spanish": ([f"{int(text[8:])} de enero de {text[:4]}" for text in JANUARY], JANUARY),
+    "french": ([f"{int(text[8:])} janv. {text[:4]}" for text in JANUARY], JANUARY),
+    "ordinals": ([f"Jan. {int(text[8:])}th, {text[:4]}" for text in JANUARY], JANUARY),
+    "months and days": (["2024-01", "2015-12-24"] * 20, ["2024-01-01", "2015-12-24"] * 20),
+    "quarters": (["2024Q1", "2015q4"] * 20, ["2024-01-01", "2015-10-01"] * 20),
+    "named quarters": (["Q1 2024", "Q4 2015"] * 20, ["2024-01-01", "2015-10-01"] * 20),
     "periods": (pd.period_range("2020-01", periods=ROWS, freq="M"), pd.date_range("2020-01", periods=ROWS, freq="MS")),
     "zones": (pd.to_datetime(JANUARY).tz_localize("UTC").tz_convert("Asia/Tokyo"), JANUARY),
 }
@@ -78,6 +94,71 @@ AS_CATEGORIES = {
     "declared": pd.Categorical([1, 2] * 20, categories=[1, 2, 3]),
     "letters": ["a", "A"] * 20,
 }
+
+
+EACH = range(ROWS)
+#: name -> (cells, what the note on them says, and the option that reads them; "" where none does).
+LOOK_ALIKES = {
+    "currencies": (
+        [f"${i}" if i % 2 else f"{i} EUR" for i in EACH],
+        "numbers in several units, such as '$1' and '0 EUR'",
+        "number",
+    ),
+    "units": ([f"{i} kg" if i % 2 else f"{i} g" for i in EACH], "several units, such as '0 g' and '1 kg'", "number"),
+    "seven tenths": (
+        [f"{i}.5" if i % 10 < 7 else "much" for i in EACH],
+        "numbers such as '0.5' in 70% of its cells, and others such as 'much'",
+        "number",
+    ),
+    "seven tenths of dates": (
+        [JANUARY[i] if i % 10 < 7 else "soon" for i in EACH],
+        "dates such as '2024-01-01' in 70% of its cells, and others such as 'soon'",
+        "date",
+    ),
+    "shares and percents": (
+        [f"{i}.5%" if i % 2 else f"0.{i}5" for i in EACH],
+        "numbers such as '1.5%' in 50%",
+        "number",
+    ),
+    "ranges": ([f"{10 * (i % 8)}-{10 * (i % 8) + 9}" for i in EACH], "holds ranges such as '0-9'", "number"),
+    "bins of pandas": ([str(pd.Interval(i % 8, i % 8 + 1)) for i in EACH], "ranges such as '(0, 1]'", "number"),
+    "few": (["4WD", "2WD"] * 20, "few different texts such as '4WD'", "number"),
+    "days without a year": (
+        [f"{i % 28 + 1} de {'marzo' if i % 2 else 'abril'}" for i in EACH],
+        "looks like dates, such as '1 de abril'",
+        "",
+    ),
+    "weeks": ([f"2024-W{i + 10}" for i in EACH], "looks like dates, such as '2024-W10'", ""),
+    "hours and minutes": ([f"{i % 9}h {i}m" for i in EACH], "looks like numbers, such as '0h 0m'", ""),
+}
+
+
+@pytest.mark.parametrize("name", LOOK_ALIKES)
+def test_categories_that_look_like_numbers_or_dates_are_reported_with_what_reads_them(name):
+    cells, says, kind = LOOK_ALIKES[name]
+    read = read_column(column_of(cells))
+    assert pd.api.types.is_string_dtype(read.values)
+    (note,) = read.notes
+    assert says in note
+    assert "--types x=category" in note or f"--types x={kind}" in note
+    assert not read_column(column_of(cells), ReadingOptions(types={"x": "category"})).notes
+    if kind:
+        assert f"--types x={kind}" in note
+        feature, values, _ = kind_and_values(cells, ReadingOptions(types={"x": kind}))
+        assert feature.kind == {"number": "numeric", "date": "datetime"}[kind]
+        assert np.isfinite(values).mean() >= 0.5
+
+
+def test_a_given_number_reads_the_middle_of_ranges():
+    cells = ["18-25", "26 to 35", "<18", "65+"] * 10
+    _, values, _ = kind_and_values(cells, ReadingOptions(types={"x": "number"}))
+    assert values[:4].tolist() == [21.5, 30.5, 18, 65]
+
+
+def test_a_cell_in_another_currency_is_missing_and_named():
+    read = read_column(column_of([*(f"${i}" for i in range(100)), "5 EUR"]))
+    assert np.isnan(read.values.iloc[-1])
+    assert "1 cell that is not a number counts as missing: '5 EUR' in row 101 (another unit)" in read.notes[1]
 
 
 def column_of(cells):

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from eigenserve.app.batch.places import Place
-from eigenserve.app.batch.reading import TableFile
+from eigenserve.app.batch.table import Table
 from eigenserve.cli import main
 from eigenserve.errors import UserError
 from eigenserve.model.rows.features import Feature, FeatureSpace
@@ -20,6 +20,8 @@ from eigenserve.training.data.columns import read_columns
 from eigenserve.training.data.sampling import BATCH_ROWS, read_sample
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.table import read_table
+
+pytestmark = pytest.mark.alone
 
 ROWS = 2 * BATCH_ROWS + 1234
 
@@ -96,7 +98,7 @@ def test_columns_without_a_name_are_left_out_and_reported(tmp_path, text, note):
     found = read_sample(path, 10, seed=0)
     assert found.frame.to_dict("list") == read_table(path).to_dict("list") == {"x": [1] * 5, "y": [2] * 5}
     assert found.notes[0].startswith(note)
-    (part,) = TableFile(Place(str(path)), ["x", "y"]).parts(10)
+    (part,) = Table([Place(str(path))], ["x", "y"]).parts(10)
     assert part.rows.to_pydict() == {"x": ["1"] * 5, "y": ["2"] * 5}
 
 

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from eigenserve.errors import UserError
+from eigenserve.model.rows.sources import sources_of, table_name
 from eigenserve.training.data.sampling import read_sample
-from eigenserve.training.data.sources import sources_of, table_name
 from eigenserve.training.data.table import FileOptions, read_table
 from eigenserve.training.data.target import split_target
 from eigenserve.training.settings import make_settings

@@ -14,6 +14,8 @@ from eigenserve.training.data.target import split_target
 from eigenserve.training.evaluation.audit import audit
 from eigenserve.training.evaluation.leakage import explained_alone
 
+pytestmark = pytest.mark.alone
+
 DATA = Path(__file__).parents[3] / "examples" / "data"
 ROWS = 1000
 

@@ -178,8 +178,8 @@ class Problem:
         n = self.dim
         matrices = torch.diag_embed(flat[..., :n])
         if n > 1:
-            beside = torch.diag_embed(flat[..., n:], offset=1)
-            matrices = matrices + beside + beside.mT
+            neighbours = torch.diag_embed(flat[..., n:], offset=1)
+            matrices = matrices + neighbours + neighbours.mT
         return torch.linalg.eigvalsh(matrices)[..., n // 2] + offset
 
     def slow_loss(self, values, offset, chosen):

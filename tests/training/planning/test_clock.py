@@ -4,11 +4,14 @@ import math
 
 import numpy as np
 import pandas as pd
+import pytest
 from tests.support.made_models import make_rows
 
 from eigenserve.training.fit import fit
 from eigenserve.training.planning.clock import Clock
 from eigenserve.training.settings import make_settings
+
+pytestmark = pytest.mark.alone
 
 
 class FastClock(Clock):

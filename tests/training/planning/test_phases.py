@@ -2,7 +2,11 @@
 
 import time
 
+import pytest
+
 from eigenserve.training.planning.phases import Phases
+
+pytestmark = pytest.mark.alone
 
 
 class Recorder:

@@ -15,6 +15,8 @@ from eigenserve.training.planning.machine import Machine
 from eigenserve.training.planning.plan import FitPlan, full_scope, make_plan
 from eigenserve.training.settings import make_settings
 
+pytestmark = pytest.mark.alone
+
 TWO_CORES = Machine(cores=2, slowness=1.0, free_bytes=8_000_000_000)
 TABLES = {
     "long": Sizes(1_000_000, 50, (), 1, 400_000_000),

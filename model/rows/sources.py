@@ -76,10 +76,11 @@ def sources_of(data: str | Path) -> list[Source]:
         return _parts(text, [str(part) for part in path.rglob("*") if part.is_file()], path)
     if not path.exists() and glob.has_magic(text):
         return _parts(text, [part for part in glob.glob(text, recursive=True) if Path(part).is_file()], None)
-    if not path.is_file():
-        if path.exists():
-            raise UserError(f"{text} is neither a file nor a folder")
+    if not path.exists():
         raise UserError(f"{text} does not exist: give an existing file")
+    if not path.is_file() or path.parent == Path("/dev"):
+        # A pipe is read once; what it held is read as often as a file is.
+        return [_copied(text, path)]
     return [_source(text, path)]
 
 
@@ -126,6 +127,16 @@ def _standard_input() -> Source:
     draft = tempfile.NamedTemporaryFile(prefix="eigenserve-")  # noqa: SIM115 (kept with the source)
     shutil.copyfileobj(sys.stdin.buffer, draft)
     return _fetched("standard input", draft)
+
+
+def _copied(name: str, path: Path) -> Source:
+    draft = tempfile.NamedTemporaryFile(prefix="eigenserve-")  # noqa: SIM115
+    try:
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, draft)
+    except OSError as error:
+        raise UserError(f"{name} cannot be read: {error.strerror}") from error
+    return _fetched(name, draft)
 
 
 def _download(url: str) -> Source:

@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.rows.moments import hours_of
 from eigenserve.model.rows.readings import (
-    CURRENCIES,
-    MAGNITUDES,
     NumberText,
     Reading,
     digits_of,
-    hours_of,
     is_plain_number,
+    range_ends,
     split_number,
 )
+from eigenserve.training.data.spellings.affixes import Cell, affixes_of
 from eigenserve.training.data.texts import Texts
 
 #: A column is one of numbers where this share of its cells has their shape; the rest is odd. With a larger rest it is
@@ -28,8 +28,6 @@ from eigenserve.training.data.texts import Texts
 NEARLY = 0.8
 #: Texts that are looked at before all are.
 SAMPLE = 200
-#: A unit in letters is one where so many different numbers have it; else 2WD and 4WD would be numbers.
-LEAST_NUMBERS = 10
 #: Whole numbers of more digits are codes: float64 holds no more of them.
 MOST_DIGITS = 15
 #: The range of nanoseconds since 1970 that are times of these years: large, and no codes.
@@ -37,7 +35,6 @@ NANOSECONDS = (9e17, 4e18)
 _STYLES = [(decimal, mark) for decimal in ".," for mark in ("", ",", ".", " ", "'") if decimal != mark]
 _CODE = re.compile(r"[^\W\d_]{1,4}[-. /]?\d")
 _ONES = str.maketrans("023456789", "111111111")
-_SIGNS = CURRENCIES | {"%", "‰", "°", "+", "*", '"'}
 
 
 @dataclass(frozen=True)
@@ -57,28 +54,40 @@ class Numbers:
     ambiguous: bool = False
 
 
-def infer_numbers(texts: Texts, decimal: str | None = None, hint: str = ".") -> Numbers | None:
+def infer_numbers(texts: Texts, decimal: str | None = None, hint: str = ".", given: bool = False) -> Numbers | None:
     """Read texts as numbers; None if they are not nearly all numbers, or are codes.
 
     Args:
         texts: of a column, those that stand for a missing value left out.
         decimal: the decimal mark, if it is given.
         hint: the decimal mark of other columns, where these texts leave it open.
+        given: the column is one of numbers, however few of its texts are; ranges are their middles.
     """
-    if not texts.texts or _share(texts.only(_first(len(texts.texts)))) < NEARLY / 2:
+    if not texts.texts or (not given and _share(texts.only(_first(len(texts.texts)))) < NEARLY / 2):
         return None
     parts = [split_number(text) for text in texts.texts]
-    if _share(texts, parts) < NEARLY:
+    if not given and _share(texts, parts) < NEARLY:
         return None
-    affixes, magnitudes = _affixes(texts, parts)
+    ranges = [
+        range_ends(text) if part is None and given else None for text, part in zip(texts.texts, parts, strict=True)
+    ]
+    ends = [ends or (part,) for ends, part in zip(ranges, parts, strict=True)]
+    cells = [
+        (part, text, count)
+        for each, text, count in zip(ends, texts.texts, texts.counts.tolist(), strict=True)
+        for part in each
+        if part is not None
+    ]
+    affixes = affixes_of(cells, given)
     if affixes is None:
         return None
-    marks, ambiguous = _marks(texts, parts, decimal, hint)
-    reading = Reading(*marks, affixes=affixes, magnitudes=magnitudes)
-    read = (None if part is None else reading.number_of(part) for part in parts)
-    values = np.array([np.nan if x is None else x for x in read])
+    marks, ambiguous = _marks(cells, decimal, hint)
+    reading = Reading(*marks, affixes=affixes.kept, magnitudes=affixes.magnitudes, ranges=any(ranges))
+    values = np.array([np.nan if (x := reading.number(text)) is None else x for text in texts.texts])
     values[np.isinf(values)] = np.nan
     odd = np.isnan(values)
+    if given:
+        return None if odd.all() else Numbers(reading, values, _example(texts, values), ambiguous)
     if texts.count(~odd) < NEARLY * texts.count(~texts.is_marker()):
         return None
     if odd.any() and texts.count(odd & _are_codes(texts.texts)) > texts.count(odd) / 2:
@@ -131,35 +140,11 @@ def _are_codes(texts: Sequence[str]) -> NDArray[np.bool_]:
     return np.fromiter((_CODE.match(text) is not None for text in texts), bool, len(texts))
 
 
-def _affixes(texts: Texts, parts: Sequence[NumberText | None]) -> tuple[tuple[str, ...] | None, bool]:
-    """Find what stands around the numbers, or None where letters there are names; and whether K and M multiply."""
-    prefixes = {part.prefix for part in parts if part and part.prefix}
-    suffixes: Counter[str] = Counter()
-    for part, count in zip(parts, texts.counts.tolist(), strict=True):
-        if part and part.suffix:
-            suffixes[part.suffix] += count
-    if not suffixes:
-        return tuple(sorted(prefixes)), False
-    scaled = {suffix for suffix in suffixes if suffix in MAGNITUDES}
-    if scaled == set(suffixes) and (len(scaled) > 1 or prefixes):
-        return tuple(sorted(prefixes)), True
-    signs = {suffix for suffix in suffixes if suffix in CURRENCIES}
-    units = [suffix for suffix, _ in suffixes.most_common() if suffix not in signs]
-    kept = set(units[:1]) | signs
-    if units and units[0] not in _SIGNS:
-        bodies = {(part.sign, part.body) for part in parts if part and part.suffix == units[0]}
-        if len(bodies) < LEAST_NUMBERS:
-            return None, False
-    return tuple(sorted(prefixes | kept)), False
-
-
-def _marks(
-    texts: Texts, parts: Sequence[NumberText | None], decimal: str | None, hint: str
-) -> tuple[tuple[str, str], bool]:
+def _marks(cells: Sequence[Cell], decimal: str | None, hint: str) -> tuple[tuple[str, str], bool]:
     """Choose the decimal mark and the thousands separator under which most bodies are numbers."""
     bodies: Counter[str] = Counter()
-    for part, count in zip(parts, texts.counts.tolist(), strict=True):
-        if part and not part.body.isdigit():
+    for part, _, count in cells:
+        if not part.body.isdigit():
             # Marks are judged by where they stand, whatever the digits are, but for a zero in front.
             shape = part.body.translate(_ONES)
             bodies["0" + shape[1:] if part.body[0] == "0" else shape] += count
@@ -179,9 +164,12 @@ def _marks(
 
 
 def _example(texts: Texts, values: FloatArray) -> tuple[str, float] | None:
-    """Find the first text that programs would not take for the number it is."""
+    """Find the first text that programs would not take for the number it is, with a sign such as < if one has it."""
+    example = None
     for i in np.argsort(texts.rows, kind="stable").tolist():
         text = texts.texts[i]
         if not np.isnan(values[i]) and not (is_plain_number(text) and float(text) == values[i]):
-            return text, float(values[i])
-    return None
+            if (part := split_number(text)) is not None and part.bound:
+                return text, float(values[i])
+            example = example or (text, float(values[i]))
+    return example

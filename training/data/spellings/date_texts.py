@@ -11,8 +11,9 @@ import numpy as np
 
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.rows.readings import Reading, formatted_moment
-from eigenserve.training.data.number_texts import NEARLY
+from eigenserve.model.rows.moments import formatted_moment
+from eigenserve.model.rows.readings import Reading
+from eigenserve.training.data.spellings.number_texts import NEARLY
 from eigenserve.training.data.texts import Texts
 
 #: Formats of the day, as ``strptime`` has them; a time of day may follow. Each is tried as it stands, with the
@@ -21,11 +22,12 @@ _ORDERS = ("%d %m %Y", "%m %d %Y", "%Y %m %d", "%d %m %y", "%m %d %y")
 _NAMED = ("%d %b %Y", "%d %B %Y", "%b %d %Y", "%B %d %Y", "%d %b %y", "%b %Y", "%B %Y", "%b %y", "%Y %b %d")
 _COMMAS = ("%b %d, %Y", "%B %d, %Y", "%a, %d %b %Y", "%A, %B %d, %Y", "%a %b %d %Y", "%d. %B %Y")
 _MONTHS = ("%Y-%m", "%Y/%m", "%m/%Y", "%Y%m%d")
+_QUARTERS = ("%YQ%q", "%Y-Q%q", "%Y Q%q", "Q%q %Y", "Q%q-%Y", "Q%q/%Y", "Q%q%Y", "%qQ%Y", "%qQ %Y")
 _WHOLE = ("%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S %Y", "%d/%b/%Y:%H:%M:%S %z", "%Y-%m-%d-%H.%M.%S")
 _MARKS = "/-. "
 FORMATS = (
     *(order.replace(" ", mark) for order in (*_ORDERS, *_NAMED) for mark in _MARKS),
-    *(*_COMMAS, *_MONTHS, *_WHOLE),
+    *(*_COMMAS, *_MONTHS, *_QUARTERS, *_WHOLE),
 )
 #: Tried where no other format fits: hardly anyone writes dates so.
 RARE_FORMATS = tuple(order.replace(" ", mark) for order in ("%y %m %d", "%Y %d %m") for mark in _MARKS)
@@ -48,30 +50,36 @@ class Dates:
     days: FloatArray
 
 
-def infer_dates(name: str, texts: Texts, given: str | None = None) -> Dates | None:
+def infer_dates(name: str, texts: Texts, given: str | None = None, share: float = NEARLY) -> Dates | None:
     """Read texts as dates; None if they are not nearly all dates.
 
     Args:
         name: the column's, for messages.
         texts: of the column, those that stand for a missing value left out.
         given: the format, if it is given.
+        share: of the texts that must be dates.
 
     Raises:
         UserError: dates whose day and month may be either; or none that has the format given.
     """
-    wanted = NEARLY * texts.count(~texts.is_marker())
+    wanted = share * texts.count(~texts.is_marker())
     if given:
         dates = _read(texts, given)
         return dates if texts.count(~np.isnan(dates.days)) >= wanted else None
     sample = [text for text in texts.texts[:SAMPLE] if len(text) >= 5 and any(letter.isdigit() for letter in text)]
-    if len(sample) < NEARLY * 0.5 * len(texts.texts[:SAMPLE]):
+    if not sample or len(sample) < share * 0.5 * len(texts.texts[:SAMPLE]):
         return None
-    if sum(len(text) >= LEAST_LENGTH and _is_iso(text) for text in sample) >= NEARLY * len(sample):
+    iso = sum(_is_iso(text) for text in sample)
+    if iso >= NEARLY * len(sample):
         dates = _read(texts, "")
         return dates if texts.count(~np.isnan(dates.days)) >= wanted else None
-    fitting = [form for form in FORMATS if _fits(sample, form)] or [
-        form for form in RARE_FORMATS if _fits(sample, form)
+    fitting = [form for form in FORMATS if _fits(sample, form, share)] or [
+        form for form in RARE_FORMATS if _fits(sample, form, share)
     ]
+    # Where names may be abbreviated, they may be in full.
+    fitting = [form for form in fitting if "%B" not in form or form.replace("%B", "%b") not in fitting]
+    if iso and not fitting:
+        fitting = [""]
     possible = [_read(texts, form) for form in fitting]
     read = [texts.count(~np.isnan(dates.days)) for dates in possible]
     if not read or max(read) < wanted:
@@ -114,6 +122,8 @@ def _days(reading: Reading, text: str) -> float:
 
 
 def _is_iso(text: str) -> bool:
+    if len(text) < LEAST_LENGTH:
+        return False
     try:
         datetime.fromisoformat(text)
     except ValueError:
@@ -121,5 +131,9 @@ def _is_iso(text: str) -> bool:
     return not text.isdigit()
 
 
-def _fits(sample: Sequence[str], form: str) -> bool:
-    return sum(formatted_moment(text, form) is not None for text in sample) >= NEARLY * len(sample)
+def _fits(sample: Sequence[str], form: str, share: float) -> bool:
+    """Return whether enough texts are dates in a format, or in ISO 8601 next to it."""
+    formatted = [formatted_moment(text, form) is not None for text in sample]
+    if not any(formatted):
+        return False
+    return sum(fits or _is_iso(text) for fits, text in zip(formatted, sample, strict=True)) >= share * len(sample)

@@ -1,0 +1,143 @@
+"""Read texts as dates and as times of day, in the words and marks of several languages."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import UTC, datetime, time, timedelta
+
+import numpy as np
+
+SECONDS_PER_HOUR = 3600.0
+#: Letters of a text that may be a number, a range, a date or a time: what is longer is not one, and is not matched. The
+#: largest float has 309 digits.
+LONGEST = 400
+#: Dashes that stand for a minus, and blanks that a spreadsheet or a typesetter writes.
+PLAINER = str.maketrans({"\u2212": "-", "\u2013": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2007": " "})
+#: Names of the months in English, German, French, Spanish, Portuguese, Italian, Dutch and the languages of Scandinavia.
+_MONTHS = (
+    "january januar janvier enero janeiro gennaio januari",
+    "february februar février febrero fevereiro febbraio februari",
+    "march märz mars marzo março maart marts mrt",
+    "april avril abril aprile",
+    "may mai mayo maio maggio mei maj",
+    "june juni juin junio junho giugno",
+    "july juli juillet julio julho luglio",
+    "august août agosto augustus augusti",
+    "september septembre septiembre setembro settembre",
+    "october oktober octobre octubre outubro ottobre",
+    "november novembre noviembre novembro",
+    "december dezember décembre diciembre dezembro dicembre desember",
+)
+_ENGLISH = tuple(names[:3].title() for names in _MONTHS)
+
+
+def _month_words() -> dict[str, int]:
+    """Map the names of months, with and without accents, and their beginnings that belong to one month alone."""
+    months: dict[str, int] = {}
+    for number, names in enumerate(_MONTHS, 1):
+        for name in names.split():
+            plain = "".join(letter for letter in unicodedata.normalize("NFD", name) if letter.isascii())
+            for word in {form[:end] for form in (name, plain) for end in range(3, len(form) + 1)}:
+                months[word] = number if months.get(word, number) == number else 0
+    return {word: number for word, number in months.items() if number}
+
+
+#: Word in small letters -> number of the month.
+MONTH_WORDS = _month_words()
+#: Words that stand between day, month and year.
+FILLERS = ("de", "del", "do", "di", "of", "den", "the", "le")
+_ORDINAL = re.compile(r"(?<=[0-9])(?:(?:st|nd|rd|th|er)\b|[ºª]|\.(?=\s))", re.IGNORECASE)
+_WORD = re.compile(r"[^\W\d_]+(?:\.(?=[\s,]|$))?")
+_CLOCK = re.compile(
+    r"(?P<sign>[+-])?(?:(?P<days>[0-9]+) days?,? ?(?:\+ ?)?)?(?P<hours>[0-9]{1,4})"
+    r"(?::(?P<minutes>[0-5][0-9]))?(?::(?P<seconds>[0-5][0-9](?:\.[0-9]+)?))?(?: ?(?P<half>[AaPp])\.?[Mm]\.?)?"
+)
+_ZONE = re.compile(r" ?(?:(?P<utc>Z|UTC|GMT)|(?P<sign>[+-])(?P<hours>[0-9]{2}):?(?P<minutes>[0-9]{2}))$")
+
+
+def hours_of(text: str) -> float | None:
+    """Return the hours of a time of day or a duration: 9:30, 9:30 pm, 2 days 03:00:00; None for other texts."""
+    match = _CLOCK.fullmatch(text.translate(PLAINER)) if len(text) <= LONGEST else None
+    if match is None or not (match["minutes"] or match["half"]):
+        return None
+    hours = int(match["hours"])
+    if match["half"]:
+        if not 1 <= hours <= 12 or match["days"]:
+            return None
+        hours = hours % 12 + (12 if match["half"] in "Pp" else 0)
+    seconds = (
+        3600 * (24 * int(match["days"] or 0) + hours) + 60 * int(match["minutes"] or 0) + float(match["seconds"] or 0)
+    )
+    return (-seconds if match["sign"] == "-" else seconds) / SECONDS_PER_HOUR
+
+
+def english_date(text: str) -> str:
+    """Return a date with its month in English, abbreviated, and without ordinals and words such as "de"."""
+
+    def plain(match: re.Match[str]) -> str:
+        word = match[0].rstrip(".").casefold()
+        if number := MONTH_WORDS.get(word):
+            return _ENGLISH[number - 1]
+        return "" if word in FILLERS else match[0]
+
+    return " ".join(_WORD.sub(plain, _ORDINAL.sub("", text)).split())
+
+
+def formatted_moment(text: str, date_format: str) -> datetime | None:
+    """Read a date in a format of ``strptime``, with or without a time of day behind it; None for other texts.
+
+    Months may have their names in other languages than English, and %q is a quarter, which counts as its first day.
+    """
+    if len(text) > LONGEST:
+        return None
+    moment = _moment(text, date_format)
+    if moment is None and ("%b" in date_format or "%B" in date_format):
+        return _moment(english_date(text), date_format.replace("%B", "%b").replace(". ", " "))
+    return moment
+
+
+def _day(text: str, date_format: str) -> datetime | None:
+    if "%q" in date_format:
+        shape = re.escape(date_format).replace("%Y", "(?P<year>[0-9]{4})").replace("%q", "(?P<quarter>[1-4])")
+        match = re.fullmatch(shape, text, re.IGNORECASE)
+        return datetime(int(match["year"]), 3 * int(match["quarter"]) - 2, 1) if match else None
+    try:
+        return datetime.strptime(text, date_format)
+    except ValueError:
+        return None
+
+
+def _moment(text: str, date_format: str) -> datetime | None:
+    if (whole := _day(text, date_format)) is not None:
+        return whole
+    words, count = re.split(r"[ T]+", text.translate(PLAINER)), len(date_format.split(" "))
+    if len(words) <= count or "%H" in date_format or "%I" in date_format:
+        return None
+    rest = " ".join(words[count:])
+    zone = _ZONE.search(rest)
+    hours = hours_of(rest[: zone.start()] if zone else rest)
+    day = _day(" ".join(words[:count]), date_format)
+    if day is None or hours is None or not 0 <= hours < 24:
+        return None
+    moment = day + timedelta(seconds=round(hours * SECONDS_PER_HOUR, 6))
+    if zone is None:
+        return moment
+    shift = timedelta(hours=int(zone["hours"] or 0), minutes=int(zone["minutes"] or 0))
+    return (moment + shift if zone["sign"] == "-" else moment - shift).replace(tzinfo=UTC)
+
+
+def days_of(moment: datetime) -> float:
+    """Return days since 1970-01-01T00:00Z; a time without a zone counts as UTC."""
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return (aware - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() / 86_400.0
+
+
+def hours_of_value(value: object) -> float | None:
+    """Return the hours of a time of day or a duration as Python, NumPy or pandas have them; None for other values."""
+    if isinstance(value, time):
+        seconds = 3600 * value.hour + 60 * value.minute + (value.second + value.microsecond / 1e6)
+        return seconds / SECONDS_PER_HOUR
+    if isinstance(value, np.timedelta64):
+        return float(value / np.timedelta64(1, "us")) / 1e6 / SECONDS_PER_HOUR
+    return value.total_seconds() / SECONDS_PER_HOUR if isinstance(value, timedelta) else None

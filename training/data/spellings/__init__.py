@@ -1,0 +1,1 @@
+"""Infer how the texts of a column spell numbers and dates."""

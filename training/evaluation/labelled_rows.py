@@ -1,0 +1,30 @@
+"""Separate the target of a model from the rows of a table, read as it was for training."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from eigenserve.model.rows.readings import reading_of
+from eigenserve.model.spectral import SpectralModel
+from eigenserve.training.data.columns import decimal_hint
+from eigenserve.training.data.reading_options import reading_options
+from eigenserve.training.data.target import Target, split_target
+
+#: Where the card keeps how the texts of a target of numbers are read.
+READING_KEY = "target_reading"
+
+
+def labelled_rows(model: SpectralModel, frame: pd.DataFrame) -> tuple[pd.DataFrame, Target]:
+    """Return the features of the rows that have a target, with their index, and the targets.
+
+    Raises:
+        UserError: no such column, or values that are none of this model's.
+    """
+    options = reading_options(model.card.get("training", {}).get("settings", {}), frame.columns)
+    hint = decimal_hint(feature.reading for feature in model.features.features)
+    kept = model.card.get(READING_KEY)
+    reading = reading_of(kept) if kept else None
+    features, target, _ = split_target(
+        frame, model.target, model.task, model.classes, vary=False, options=options, hint=hint, reading=reading
+    )
+    return features, target
