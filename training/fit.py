@@ -33,7 +33,8 @@ from eigenserve.training.planning.plan import FitPlan
 from eigenserve.training.progress import Reporter, Silent
 from eigenserve.training.releases import releases
 from eigenserve.training.search.assemble import proved_of
-from eigenserve.training.search.blend import best_blend
+from eigenserve.training.search.blends.blend import best_blend
+from eigenserve.training.search.blends.steadiness import steadiest_blend, trade_off
 from eigenserve.training.search.calibration import calibration
 from eigenserve.training.search.fixed_length import train_fixed
 from eigenserve.training.search.halving import LENGTHS, Search
@@ -47,7 +48,6 @@ from eigenserve.training.search.preparation.planned import plan_fit
 from eigenserve.training.search.preparation.priming import prime_kernels
 from eigenserve.training.search.ranks import Ranks
 from eigenserve.training.search.refit import refit
-from eigenserve.training.search.steadiness import steadiest_blend, trade_off
 from eigenserve.training.search.workbench import TrainedMember
 from eigenserve.training.settings import FitSettings
 from eigenserve.training.training_table import TrainingTable, training_table
