@@ -263,7 +263,12 @@ def _fit_rows(
             "members": _describe(picks),
             **({"stable": compared} if compared else {}),
             "pairs": [
-                {"term": pair_term(space, g.pair).name, "gain": g.gain, "standard_errors": g.standard_errors}
+                {
+                    "term": pair_term(space, g.pair).name,
+                    "gain": g.gain,
+                    "standard_errors": g.standard_errors,
+                    "gaps_of": None if g.gaps_of is None else space.names[g.gaps_of],
+                }
                 for g in gains
             ],
         },

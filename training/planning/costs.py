@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from eigenserve.training.additive import gam, pairs, selective
-from eigenserve.training.curves.basis import coarse_resolution, fine_resolution
 from eigenserve.training.curves.knots import main_knots
 from eigenserve.training.curves.levels import FACTORS, MAX_PLACES, ROWS_PER_KNOT
+from eigenserve.training.curves.pair_curves import coarse_resolution, fine_resolution
 from eigenserve.training.kernels.layout import BLOCK, blocks_per_matrix
 
 #: Microseconds of one core: to infer, encode and audit a number, and a category; to place a row on a curve, with its
