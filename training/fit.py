@@ -23,6 +23,7 @@ from eigenserve.training.data.columns import Columns, read_columns
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.target import Target
 from eigenserve.training.evaluation.audit import audit
+from eigenserve.training.evaluation.intervals import prediction_intervals
 from eigenserve.training.evaluation.labelled_rows import READING_KEY
 from eigenserve.training.evaluation.metrics import score_metrics
 from eigenserve.training.evaluation.seen_rows import smallest_hashes
@@ -38,7 +39,6 @@ from eigenserve.training.search.blends.steadiness import steadiest_blend, trade_
 from eigenserve.training.search.calibration import calibration
 from eigenserve.training.search.fixed_length import train_fixed
 from eigenserve.training.search.halving import LENGTHS, Search
-from eigenserve.training.search.intervals import prediction_intervals
 from eigenserve.training.search.journal import Journal
 from eigenserve.training.search.judged import Judged, described
 from eigenserve.training.search.on_device.devices import check_device
