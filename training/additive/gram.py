@@ -19,6 +19,8 @@ from eigenserve.model.arrays import FloatArray
 from eigenserve.model.kernels.compiled import kernel
 from eigenserve.training.curves.basis import CurveBasis, curve_set
 
+#: Rows whose places are counted at a time.
+SUMMED_ROWS = 16_384
 #: Ridge penalties that are tried, in multiples of the rows, and the least of all. A weak one alone hides what noise
 #: outweighs: 64 parameters of a plane promise nothing of a product that 12 would show.
 STRENGTHS = (0.2, 0.02, 0.002)
@@ -40,9 +42,13 @@ def gather(starts: NDArray[np.int32], weights: NDArray[np.float32], table: Float
 
 def matrix_shares(starts: NDArray[np.int32], weights: NDArray[np.float32], num_matrices: int) -> FloatArray:
     """Return the mean weight that rows give each matrix, (R,)."""
-    first, weight = starts.ravel().astype(np.int64), weights.ravel().astype(np.float64)
-    shares = np.bincount(first, 1.0 - weight, minlength=num_matrices + 1)
-    shares += np.bincount(first + 1, weight, minlength=num_matrices + 1)
+    shares = np.zeros(num_matrices + 1)
+    # In parts: 32 bytes for each place would be four times the places themselves.
+    for at in range(0, len(starts), SUMMED_ROWS):
+        first = starts[at : at + SUMMED_ROWS].ravel().astype(np.int64)
+        weight = weights[at : at + SUMMED_ROWS].ravel().astype(np.float64)
+        shares += np.bincount(first, 1.0 - weight, minlength=num_matrices + 1)
+        shares += np.bincount(first + 1, weight, minlength=num_matrices + 1)
     return shares[:num_matrices] / len(starts)
 
 
