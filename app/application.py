@@ -127,6 +127,6 @@ async def _start_grpc(app: FastAPI, settings: Settings) -> RpcServer | None:
     # Imported late: it is an extra, `grpc`.
     from eigenserve.app.rpc.server import RpcServer
 
-    server = RpcServer(app, settings)
+    server = RpcServer(app, settings, app.state.service.memory)
     await server.start()
     return server

@@ -75,10 +75,10 @@ class Predict(PredictCall):
     def write(self, asked: Asked, scored: Scored) -> Response:
         """Return the predictions in the media type that the client accepts."""
         if self.accepted == JSON:
-            return answer_of(predict_answer(asked, scored), JSON)
+            return answer_of(self.counted(predict_answer(asked, scored)), JSON)
         answers = {**predicted_columns(asked.served, scored.scores), **interval_columns(asked, scored.scores)}
         columns = answer_columns(asked.kept, answers, scored.warnings)
-        return answer_of(table_pieces([columns], self.accepted, asked.served), self.accepted)
+        return answer_of(self.counted(table_pieces([columns], self.accepted, asked.served)), self.accepted)
 
 
 class Explain(ExplainCall):
@@ -99,7 +99,7 @@ class Explain(ExplainCall):
     def write(self, asked: Asked, parts: Iterator[Part]) -> Response:
         """Return the explanations in the media type that the client accepts."""
         if self.accepted == JSON:
-            return answer_of(explain_answer(asked, parts), JSON)
+            return answer_of(self.counted(explain_answer(asked, parts)), JSON)
         columns = (
             answer_columns(
                 {name: values[part.rows] for name, values in asked.kept.items()},
@@ -108,7 +108,7 @@ class Explain(ExplainCall):
             )
             for part in parts
         )
-        return answer_of(table_pieces(columns, self.accepted, asked.served), self.accepted)
+        return answer_of(self.counted(table_pieces(columns, self.accepted, asked.served)), self.accepted)
 
 
 @router.post(

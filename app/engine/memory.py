@@ -73,6 +73,11 @@ class Reservation:
         self.budget.take(self.client, size - self.size)
         self.size = size
 
+    def hold(self, size: int) -> None:
+        """Hold at least ``size`` bytes; raises as ``resize``."""
+        if size > self.size:
+            self.resize(size)
+
     def release(self) -> None:
         """Give all of it back."""
         size, self.size = self.size, 0
