@@ -2,8 +2,9 @@
 
     python -m benchmarks.explanation_quality [--tables FOLDER] [--out build/explanation_quality.json] [--quick]
 
-For every table a spectral model is trained on three quarters of the rows, and LightGBM where it is installed; explained
-are 100 of the others. Every figure is of attributions to features: a pair's contribution counts half for either.
+For every table a spectral model is trained on three quarters of the rows, and LightGBM and an explainable boosting
+machine (EBM), where they are installed; explained are 100 of the others. Every figure is of attributions to features: a
+pair's contribution counts half for either.
 
 faithful    mean |change of the score| when the three features with the largest attributions get the values of a random
             training row, over that of all other features: more is better.
@@ -36,6 +37,7 @@ from eigenserve.training.settings import make_settings
 
 NAMES = ("adult", "california", "diabetes", "german_credit", "heart_cleveland", "concrete")
 ROWS, FEW, TOP = 100, 20, 3
+EBM = "EBM's own"
 Attribute = Callable[[FloatArray], tuple[FloatArray, FloatArray | None]]
 HEAD = ("table", "method", "complete", "faithful", ".01 sd", ".1 sd", "Shapley", "parts", "us a row")
 
@@ -66,17 +68,18 @@ def _measure(table: Table, quick: bool) -> dict[str, dict[str, Any]]:
     exact = _ours(model, "shapley")(columns)[0]
     scores = _scores(model)
     measured = {}
-    for method in ("integrated", "eigenvector", "shapley"):
+    for method in ("integrated", "eigenvector", "shapley_terms", "shapley"):
         measured[method] = _figures(model, scores, _ours(model, method), columns, background, exact)
-    others = [("TreeSHAP of LightGBM", _tree), ("KernelSHAP", _kernel), ("LIME", _lime)]
+    others = [("TreeSHAP of LightGBM", _tree), (EBM, _ebm), ("KernelSHAP", _kernel), ("LIME", _lime)]
     for method, make in others:
         try:
             rival_scores, attribute = make(model, background, train["the target"].to_numpy(), train)
         except ImportError as error:
             print(f"{method}: not measured: {error}")
             continue
-        own = columns if method.startswith("Tree") else columns[:FEW]
-        compare = None if method.startswith("Tree") else exact[: len(own)]
+        of_other_model = method in ("TreeSHAP of LightGBM", EBM)
+        own = columns if of_other_model else columns[:FEW]
+        compare = None if of_other_model else exact[: len(own)]
         measured[method] = _figures(model, rival_scores, attribute, own, background, compare)
     return measured
 
@@ -113,6 +116,29 @@ def _tree(model: SpectralModel, _: FloatArray, target: Any, train: Any) -> tuple
         return parts[:, :-1], parts.sum(axis=1) - trees.predict(rows, raw_score=True)
 
     return lambda rows: trees.predict(rows, raw_score=True), attribute
+
+
+def _ebm(model: SpectralModel, _: FloatArray, target: Any, train: Any) -> tuple[Any, Attribute]:
+    from interpret.glassbox import ExplainableBoostingClassifier, ExplainableBoostingRegressor
+
+    columns = model.features.encode(train.drop(columns="the target"))
+    last = np.array([str(label) == str(model.classes[-1]) for label in target]) if model.classes else target
+    kinds = ["nominal" if feature.num_codes else "continuous" for feature in model.features.features]
+    options = {"feature_types": kinds, "random_state": 0, "n_jobs": 1}
+    kind = ExplainableBoostingClassifier if model.classes else ExplainableBoostingRegressor
+    machine = kind(**options).fit(columns, last)
+
+    def scores(rows: FloatArray) -> FloatArray:
+        return np.asarray(machine.decision_function(rows) if model.classes else machine.predict(rows))
+
+    def attribute(rows: FloatArray) -> tuple[FloatArray, FloatArray | None]:
+        parts = machine.eval_terms(rows)
+        shares = np.zeros((parts.shape[1], rows.shape[1]))
+        for t, positions in enumerate(machine.term_features_):
+            shares[t, list(positions)] = 1.0 / len(positions)
+        return parts @ shares, float(np.ravel(machine.intercept_)[0]) + parts.sum(axis=1) - scores(rows)
+
+    return scores, attribute
 
 
 def _kernel(model: SpectralModel, background: FloatArray, *_: Any) -> tuple[Any, Attribute]:

@@ -25,6 +25,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.history import record
+from benchmarks.limits import loopback_echo
 from eigenserve.model import load_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,39 +59,59 @@ def run(quick: bool = False, model: str = "models/housing", litserve_python: str
         print(f"\none row, {CONNECTIONS} connections, medians of {rounds} rounds of {seconds:g} s\n")
         print(f"{'server':<14}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'x bare FastAPI':>16}")
         reference = statistics.median(r for r, _, _ in seen["bare FastAPI"])
+        figures = {}
         for name, results in seen.items():
             rate, p50, p99 = (statistics.median(column) for column in zip(*results, strict=True))
             print(f"{name:<14}{rate:>12,.0f}{p50:>9.2f}{p99:>9.2f}{rate / reference:>16.2f}")
-        _large(ports["eigenserve"], path, rounds * 3)
+            figures[f"one row, {name}, requests/s"] = rate
+        figures["one row against bare FastAPI, ratio"] = figures["one row, eigenserve, requests/s"] / reference
+        figures |= _large(ports["eigenserve"], path, rounds * 3)
+    print("\nwanted: JSON 1.25 and Arrow 1.12 of in process, explain by eigenvector 1.5 of predict\n")
+    record("service quick" if quick else "service", figures, "")
 
 
-def _large(port: int, path: Path, rounds: int) -> None:
-    """One request of many rows, against the same rows in this process."""
+def _large(port: int, path: Path, rounds: int) -> dict[str, float]:
+    """One request of many rows, against the same rows in this process and the same bytes to and fro."""
     model, rows = load_model(path), feature_rows(path, LARGE_ROWS)
     columns = {name: [row[name] for row in rows] for name in model.features.names}
     as_json = json.dumps({"instances": rows}).encode()
     as_arrow, arrays = arrow_body(columns)
     work: dict[str, Callable[[], object]] = {
         "predict, rows as dicts, in process": lambda: model.predict(rows),
-        "/predict, JSON": lambda: _post(port, "/predict", as_json, JSON),
+        "/predict, JSON": lambda: post(port, "/predict", as_json, JSON),
         "predict, columns, in process": lambda: model.predict(arrays),
-        "/predict, Arrow": lambda: _post(port, "/predict", as_arrow, ARROW),
+        "/predict, Arrow": lambda: post(port, "/predict", as_arrow, ARROW),
         "explain, columns, in process": lambda: model.explain(arrays),
-        "/explain, Arrow": lambda: _post(port, "/explain", as_arrow, ARROW),
+        "/explain, Arrow": lambda: post(port, "/explain", as_arrow, ARROW),
+        "explain by eigenvector, in process": lambda: model.explain(arrays, method="eigenvector"),
+        "/explain by eigenvector, Arrow": lambda: post(port, "/explain?method=eigenvector", as_arrow, ARROW),
     }
-    times: dict[str, list[float]] = {name: [] for name in work}
-    for turn in range(rounds + 1):
-        for name, call in work.items():
-            started = time.perf_counter()
-            call()
-            if turn:
-                times[name].append(time.perf_counter() - started)
+    times: dict[str, list[float]] = {name: [] for name in (*work, "loopback")}
+    answered = len(post(port, "/predict", as_arrow, ARROW))
+    with loopback_echo(len(as_arrow), answered) as echo:
+        for turn in range(rounds + 1):
+            for name, call in (*work.items(), ("loopback", echo)):
+                started = time.perf_counter()
+                call()
+                if turn:
+                    times[name].append(time.perf_counter() - started)
     print(f"\n{LARGE_ROWS:,} rows in one request, medians of {rounds}\n")
     names = list(work)
     for i, name in enumerate(names):
         median = statistics.median(times[name])
         ratio = f"{median / statistics.median(times[names[i - 1]]):>8.2f} x in process" if i % 2 else ""
         print(f"{name:<36}{median * 1e3:>9.1f} ms{LARGE_ROWS / median:>12,.0f} rows/s{ratio}")
+    medians = {name: statistics.median(own) for name, own in times.items()}
+    by_eigenvector, predicted = "/explain by eigenvector, Arrow", "/predict, Arrow"
+    return {
+        "/predict, JSON, ms": 1e3 * medians["/predict, JSON"],
+        "/predict, JSON against rows in process, ratio": medians["/predict, JSON"] / medians[names[0]],
+        "/predict, Arrow, ms": 1e3 * medians[predicted],
+        "/predict, Arrow against columns in process, ratio": medians[predicted] / medians[names[2]],
+        "/explain by eigenvector, Arrow, ms": 1e3 * medians[by_eigenvector],
+        "/explain by eigenvector against /predict, ratio": medians[by_eigenvector] / medians[predicted],
+        "limit: the same bytes over the loopback, ms": 1e3 * medians["loopback"],
+    }
 
 
 async def _load(port: int, body: bytes, seconds: float) -> tuple[float, float, float]:
@@ -162,7 +184,8 @@ def wait_for_server(port: int, process: subprocess.Popen[bytes], probe: str) -> 
     raise RuntimeError("the server was not ready in two minutes")
 
 
-def _post(port: int, path: str, body: bytes, media_type: str) -> bytes:
+def post(port: int, path: str, body: bytes, media_type: str) -> bytes:
+    """Send a request and return the answer's body."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data=body, headers={"Content-Type": media_type})
     with urllib.request.urlopen(request, timeout=60) as answer:
         return bytes(answer.read())

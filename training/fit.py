@@ -16,6 +16,7 @@ from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.counterfactuals.plausibility import example_row, measure_typicality
 from eigenserve.model.monitoring import CARD_KEY, make_sketch, sketch_document
+from eigenserve.model.predictor import Predictor
 from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.additive.pairs import pair_term
@@ -45,6 +46,7 @@ from eigenserve.training.search.preparation.planned import plan_fit
 from eigenserve.training.search.preparation.priming import prime_kernels
 from eigenserve.training.search.ranks import Ranks
 from eigenserve.training.search.refit import refit
+from eigenserve.training.search.steadiness import steadiest_blend, trade_off
 from eigenserve.training.search.workbench import TrainedMember
 from eigenserve.training.settings import FitSettings
 from eigenserve.training.training_table import TrainingTable, training_table
@@ -215,6 +217,21 @@ def _fit_rows(
             search.run((min(LENGTHS[0], steps), steps), math.inf, vary=False)
         library = [entry for entry in search.judged if entry.steps == steps and len(entry.scores)] or search.library()
     picks = best_blend(library, search.members_of, bench.loss)
+    compared: list[dict[str, float | bool]] = []
+    late_refit = clock.late("refit") if alone else _never
+    if settings.stable and trained is None:
+        phases.say("looking for the blend with the steadiest explanations")
+        picks, compared = steadiest_blend(
+            picks,
+            library,
+            len(picks),
+            bench,
+            lambda ensemble: Predictor(goal.task, goal.name, space, ensemble, goal.classes, log_link=log_link),
+            columns,
+            ranks,
+            late_refit,
+        )
+        phases.say(trade_off(compared))
     held = np.flatnonzero(bench.fold >= 0)
     scores = np.mean([pick.scores[held] for pick in picks], axis=0)
     if not settings.max_strength:  # stretched scores would break a cap
@@ -223,7 +240,7 @@ def _fit_rows(
     scores = shift + scale * scores
     refit_s = sum(pick.steps * bench.step_seconds(pick.candidate) for pick in picks if pick.candidate is not None)
     phases.begin("refit", "training the members on all rows", machine.slowness * refit_s / machine.cores)
-    ensemble = refit(bench, picks, scale, shift, phases, trained, ranks, clock.late("refit") if alone else _never)
+    ensemble = refit(bench, picks, scale, shift, phases, trained, ranks, late_refit)
     phases.begin("report", "measuring the model")
     start_compiling().wait_for("explaining")
     model = SpectralModel(goal.task, goal.name, space, ensemble, goal.classes, log_link=log_link)
@@ -237,6 +254,7 @@ def _fit_rows(
             "rows": len(table),
             "folds": bench.folds,
             "members": _describe(picks),
+            **({"stable": compared} if compared else {}),
             "pairs": [
                 {"term": pair_term(space, g.pair).name, "gain": g.gain, "standard_errors": g.standard_errors}
                 for g in gains

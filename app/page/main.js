@@ -8,6 +8,7 @@ import { CounterfactualPanel } from "./panels/counterfactuals.js";
 import { curlCommand } from "./client/curl.js";
 import { CurvesPanel } from "./panels/curves.js";
 import { DecisionPanel } from "./panels/decision.js";
+import { DriftPanel } from "./panels/drift.js";
 import { byId, make, say } from "./dom.js";
 import { RowForm, firstRow, typicalRow } from "./form/form.js";
 import { InteractionsPanel } from "./panels/interactions.js";
@@ -22,7 +23,7 @@ import { Waterfall } from "./panels/waterfall.js";
 
 /** A value that was not touched for this long rests: then the link, the order of terms and the spoken words follow. */
 const REST_MS = 250;
-const METHODS = [USUAL_METHOD, "eigenvector", "shapley", "shapley_terms", "path"];
+const METHODS = [USUAL_METHOD, "shapley_terms", "eigenvector", "shapley", "path"];
 
 /** What the page shows. `target` is the class to explain; null stands for the predicted one. */
 const state = { models: [], card: null, row: {}, method: USUAL_METHOD, target: null };
@@ -39,7 +40,7 @@ const decision = new DecisionPanel(lane);
 const curves = new CurvesPanel((name, value, resting) => takeRow({ [name]: value }, null, resting));
 const interactions = new InteractionsPanel();
 const drawn = [curves, certificate, new ChainPanel()];
-const panels = [prediction, waterfall, ...drawn, decision, counterfactuals, interactions];
+const panels = [prediction, waterfall, ...drawn, decision, counterfactuals, interactions, new DriftPanel(lane)];
 const PARTS = ["certificate", "stability", "eigenvector", "curves"];
 /** Shapley interactions cost a thousand predictions: they are asked for once the row rests. */
 const COSTLY = ["interactions"];

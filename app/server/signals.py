@@ -1,7 +1,8 @@
 """Take SIGTERM and SIGINT before there is a server: one that is still starting ends with exit code 0, too.
 
-Imports take over a second, in which Python's own handlers would end the process with -15 or a traceback. This module
-imports nothing, so that it can be the first thing that is run.
+SIGHUP, by which a server looks at its store, is passed over: one that is starting is about to. Imports take over a
+second, in which Python's own handlers would end the process with -15 or a traceback. This module imports nothing, so
+that it can be the first thing that is run.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ class StopRequest:
 
     def catch(self) -> None:
         """Note further signals, in place of ending at once."""
+        signal.signal(signal.SIGHUP, lambda *_: None)
         for number in STOPPING:
             signal.signal(number, self._note)
 

@@ -49,6 +49,7 @@ class _Worker:
     number: int = 0
     process: SpawnProcess | None = None
     line: Connection | None = None
+    ready: bool = False
     started: float = 0.0
     heard: float = 0.0
     start_at: float = 0.0
@@ -115,9 +116,9 @@ class _Supervisor:
         self.stopping = True
 
     def _hang_up(self, *_: object) -> None:
-        """Let every worker look at the store."""
+        """Let every worker look at the store; one that is starting is about to, and may not take signals yet."""
         for worker in self.workers:
-            if worker.process is not None and worker.process.pid is not None:
+            if worker.ready and worker.process is not None and worker.process.pid is not None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(worker.process.pid, signal.SIGHUP)
 
@@ -147,7 +148,7 @@ class _Supervisor:
             case Alive():
                 pass
             case Ready():
-                self.served = True
+                self.served = worker.ready = True
             case ForArbiter(name, arguments):
                 getattr(self._arbiter, name)(*arguments)
             case CannotServe(reason) if not self.served:
@@ -175,7 +176,7 @@ class _Supervisor:
                 "worker died, starting another",
                 extra={"worker": worker.process.pid, "exit_code": worker.process.exitcode},
             )
-        worker.process, worker.line = None, None
+        worker.process, worker.line, worker.ready = None, None, False
 
     def _end(self) -> None:
         admit_no_more(self.listener)

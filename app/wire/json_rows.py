@@ -32,7 +32,8 @@ MAX_PARSED_BYTES = 64 * 2**20
 MAX_KEYS = 200_000
 
 _KEY = re.compile(rb'"\s*:')
-_ESCAPE = re.compile(rb"\\.", re.DOTALL)
+#: Lists that the outermost object may have as values, if its rows are to be found: each is looked at in Python.
+MAX_LISTS = 1000
 
 
 @dataclass(frozen=True)
@@ -164,12 +165,15 @@ def _slice(body: bytes, key: str) -> RowSlices | None:
     """Find the rows of the array ``key`` of the outermost object; None where there is not exactly one."""
     found: list[list[int]] = []
     cuts: list[int] = []
-    count, in_array, previous = 0, False, 0
+    count, in_array, previous, brackets = 0, False, 0, 0
     for base, plain, depth in _scan(body):
         # The brackets between the first and the second level, and the commas within.
         opens = np.flatnonzero((plain == 0x5B) & (depth == 2))
         closes = np.flatnonzero((plain == 0x5D) & (depth == 1))
         commas = np.flatnonzero((plain == 0x2C) & (depth == 2))
+        brackets += len(opens) + len(closes)
+        if brackets > 2 * MAX_LISTS:
+            return None
         for kind, place in sorted([(0, int(p)) for p in opens] + [(1, int(p)) for p in closes], key=lambda e: e[1]):
             before = body[max(0, base + place - 200) : base + place]
             if kind == 0 and re.search(rb'"%b"\s*:\s*$' % key.encode(), before):
@@ -185,8 +189,6 @@ def _slice(body: bytes, key: str) -> RowSlices | None:
                 cuts.append(base + place)
                 found[0].append(base + place)
                 in_array = False
-        if len(opens) + len(closes) > 10_000:
-            return None
         if in_array:
             count += len(commas)
             previous = _cut(commas + base, previous, cuts)
@@ -209,14 +211,12 @@ def _scan(body: bytes) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.int3
     in_text, level, base = 0, 0, 0
     while base < len(body):
         piece = body[base : base + SCAN_BYTES]
-        if b"\\" in piece:
-            # A piece must not end within an escape; in front of its last byte there may be any number of backslashes.
-            if base + len(piece) < len(body):
-                trail = len(piece) - len(piece.rstrip(b"\\"))
-                if trail % 2:
-                    piece = piece[:-1] if len(piece) > 1 else body[base : base + 2]
-            piece = _ESCAPE.sub(b"xx", piece)
+        # A piece must not end within an escape; in front of its last byte there may be any number of backslashes.
+        if base + len(piece) < len(body) and (len(piece) - len(piece.rstrip(b"\\"))) % 2:
+            piece = piece[:-1] if len(piece) > 1 else body[base : base + 2]
         symbols = np.frombuffer(piece, np.uint8)
+        if b"\\" in piece:
+            symbols = _without_escapes(symbols)
         quotes = symbols == 0x22
         inside = np.bitwise_xor.accumulate(quotes.view(np.uint8)) ^ in_text
         in_text = int(inside[-1])
@@ -227,3 +227,16 @@ def _scan(body: bytes) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.int3
         level = int(depth[-1])
         yield base, plain, depth
         base += len(piece)
+
+
+def _without_escapes(symbols: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Replace each backslash that escapes, and what it escapes, by an x, without the interpreter's lock."""
+    slashes = symbols == 0x5C
+    place = np.arange(len(symbols), dtype=np.int32)
+    begin = np.maximum.accumulate(np.where(slashes, 0, place + 1))
+    # Of the backslashes in a row, every second one is escaped by the one in front of it.
+    escaping = slashes & ((place - begin) % 2 == 0)
+    plain = symbols.copy()
+    plain[escaping] = 0x78
+    plain[1:][escaping[:-1]] = 0x78
+    return plain

@@ -179,10 +179,10 @@ def _narrow(diag: Any, gaps: Any) -> Any:
     found = np.empty(len(gaps), np.intp)
     count = 0
     for j in range(len(gaps)):
-        largest = 0.0
+        narrow = False
         for i in range(diag.shape[1]):
-            largest = max(largest, abs(diag[j, i]))
-        if gaps[j] < NARROW_GAP * largest:
+            narrow |= gaps[j] < NARROW_GAP * abs(diag[j, i])
+        if narrow:
             found[count] = j
             count += 1
     return found[:count]

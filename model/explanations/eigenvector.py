@@ -26,19 +26,17 @@ def explain_by_eigenvector(predictor: Predictor, columns: FloatArray, target: Cl
     coordinates = features.coordinates(columns)
     count, num_outputs = len(columns), ensemble.num_outputs
     scores = np.empty((count, num_outputs))
-    constant = np.empty((count, num_outputs))
-    terms = np.empty((count, len(ensemble.pencil.terms), num_outputs))
-    slopes = np.zeros((count, len(features), num_outputs))
+    parts = Decomposition.zeros(count, len(ensemble.pencil.terms), len(features), num_outputs)
     gap = np.empty(count)
 
     def work(start: int, stop: int) -> None:
+        room = _room(ensemble, min(CHUNK_ROWS, stop - start))
         for first in range(start, stop, CHUNK_ROWS):
             rows = slice(first, min(first + CHUNK_ROWS, stop))
-            solved = solve_rows(ensemble, coordinates[rows])
+            solved = solve_rows(ensemble, coordinates[rows], room)
             solved.gaps.min(axis=1, out=gap[rows])
             ensemble.combine(solved.eigenvalues, scores[rows])
-            constant[rows], terms[rows], by_coordinate = decompose(ensemble, solved)
-            slopes[rows, : by_coordinate.shape[1]] = by_coordinate
+            decompose(ensemble, solved, parts.at(rows))
 
     for_ranges(count, CHUNK_ROWS, work)
     outputs = predictor.outputs(columns, target, scores)
@@ -49,9 +47,9 @@ def explain_by_eigenvector(predictor: Predictor, columns: FloatArray, target: Cl
         scores=scores,
         outputs=outputs,
         score=chosen(scores, outputs),
-        baseline=chosen(constant + ensemble.offset, outputs),
-        contributions=chosen(terms, outputs),
-        sensitivities=sensitivities(predictor, columns, chosen(slopes, outputs)),
+        baseline=chosen(parts.constant + ensemble.offset, outputs),
+        contributions=chosen(parts.terms, outputs),
+        sensitivities=sensitivities(predictor, columns, chosen(parts.slopes, outputs)),
         gap=gap,
         rows=ExplainedRows(features, columns, tuple(term.features for term in ensemble.pencil.terms)),
     )
@@ -74,12 +72,22 @@ class SolvedRows(NamedTuple):
     gaps: FloatArray
 
 
-def solve_rows(ensemble: SpectralEnsemble, coordinates: FloatArray) -> SolvedRows:
-    """Solve rows of coordinates (N, F)."""
-    walk = ensemble.pencil.curves.walk(coordinates)
-    diag, off_diag = ensemble.pencil.matrices(walk)
-    n = diag.shape[2]
-    eigenvalues, eigenvectors, gaps = np.empty(diag.shape[:2]), np.empty(diag.shape), np.empty(diag.shape[:2])
+def _room(ensemble: SpectralEnsemble, count: int) -> SolvedRows:
+    """Return room for `solve_rows`."""
+    pencil = ensemble.pencil
+    diag, off_diag = pencil.room(count)
+    values, gaps = np.empty(diag.shape[:2]), np.empty(diag.shape[:2])
+    return SolvedRows(pencil.curves.room(count), diag, off_diag, values, np.empty(diag.shape), gaps)
+
+
+def solve_rows(ensemble: SpectralEnsemble, coordinates: FloatArray, into: SolvedRows | None = None) -> SolvedRows:
+    """Solve rows of coordinates (N, F); written ``into`` the arrays of earlier ones, at least as many, if given."""
+    pencil, count = ensemble.pencil, len(coordinates)
+    room = _room(ensemble, count) if into is None else into
+    walk = pencil.curves.walk(coordinates, room.walk)
+    diag, off_diag = pencil.matrices(walk, (room.diag, room.off_diag))
+    eigenvalues, eigenvectors, gaps = room.eigenvalues[:count], room.eigenvectors[:count], room.gaps[:count]
+    n = pencil.dim
     solve_eigenpairs_and_gaps(
         diag.reshape(-1, n),
         off_diag.reshape(eigenvalues.size, n - 1),
@@ -91,24 +99,28 @@ def solve_rows(ensemble: SpectralEnsemble, coordinates: FloatArray) -> SolvedRow
     return SolvedRows(walk, diag, off_diag, eigenvalues, eigenvectors, gaps)
 
 
-def decompose(ensemble: SpectralEnsemble, solved: SolvedRows) -> Decomposition:
-    """Take the scores of solved rows apart by their eigenvectors."""
+def decompose(ensemble: SpectralEnsemble, solved: SolvedRows, into: Decomposition | None = None) -> Decomposition:
+    """Take the scores of solved rows apart by their eigenvectors; added ``into`` zeros, if given."""
     count, heads, n = solved.diag.shape
     forms = np.empty((count, heads, 2 * n - 1))
     weighted_forms(solved.eigenvectors, ensemble.member_weights, forms)
-    return ensemble.pencil.decompose(solved.walk, forms, ensemble.num_outputs)
+    return ensemble.pencil.decompose(solved.walk, forms, ensemble.num_outputs, into)
 
 
 def sensitivities(predictor: Predictor, columns: FloatArray, slopes: FloatArray) -> FloatArray:
     """Return d(score)/dx (N, F') of the numeric features, of slopes by coordinates (N, F)."""
     features = predictor.features.features
     numeric = [i for i, feature in enumerate(features) if feature.kind == "numeric"]
-    chain = [features[i].coordinate_slope(columns[:, i]) for i in numeric]
-    return slopes[:, numeric] * np.array(chain).reshape(len(numeric), len(columns)).T
+    taken = slopes[:, numeric]
+    for place, i in enumerate(numeric):
+        taken[:, place] *= features[i].coordinate_slope(columns[:, i])
+    return taken
 
 
 def chosen(values: FloatArray, outputs: FloatArray) -> FloatArray:
     """Combine (N, ..., O) by outputs (N, O) into (N, ...)."""
     if outputs.shape[1] == 1:
+        if (outputs == 1.0).all():
+            return values[..., 0]
         return values[..., 0] * outputs[:, 0].reshape(-1, *(1,) * (values.ndim - 2))
     return np.einsum("n...o,no->n...", values, outputs)

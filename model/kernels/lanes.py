@@ -205,6 +205,25 @@ def store_between(typingctx: Any, array: Any, start: Any, low: Any, high: Any, v
     return types.none(array, integer, integer, integer, value), codegen
 
 
+@intrinsic
+def load_below(typingctx: Any, array: Any, start: Any, high: Any, rest: Any) -> Any:
+    """Load lanes i < high from elements start + i of a C-contiguous array of any shape; others are rest's."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = args[3].type
+        wide = ir.VectorType(_INDEX, kind.count)
+        mask = builder.icmp_signed("<", ir.Constant(wide, list(range(kind.count))), _splat(builder, args[2], wide))
+        address = builder.gep(_start(context, builder, sig.args[0], args[0]), [args[1]])
+        pointer = builder.bitcast(address, kind.as_pointer())
+        fn_type = ir.FunctionType(kind, [pointer.type, ir.IntType(32), mask.type, kind])
+        bits = sig.args[3].dtype.bitwidth
+        name = f"llvm.masked.load.v{kind.count}f{bits}.p0"
+        function = cgutils.get_or_insert_function(builder.module, fn_type, name)
+        return builder.call(function, [pointer, ir.IntType(32)(bits // 8), mask, args[3]])
+
+    return rest(array, types.intp, types.intp, rest), codegen
+
+
 def _start(context: Any, builder: Any, kind: Any, array: Any) -> Any:
     return cgutils.create_struct_proxy(kind)(context, builder, array).data if isinstance(kind, types.Array) else array
 
@@ -300,6 +319,17 @@ def any_lane(typingctx: Any, mask: Any) -> Any:
 
 
 @intrinsic
+def count_lanes(typingctx: Any, mask: Any) -> Any:
+    """Count the lanes in which the mask holds."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        bits = builder.bitcast(args[0], ir.IntType(sig.args[0].count))
+        return builder.zext(_llvm(builder, "ctpop", f"i{sig.args[0].count}", bits), _INDEX)
+
+    return types.intp(mask), codegen
+
+
+@intrinsic
 def push_sign(typingctx: Any, history: Any, value: Any) -> Any:
     """Return history << 1 | signbit(value): one funnel-shift instruction per row on AVX-512."""
 
@@ -386,6 +416,43 @@ def sum_lanes(typingctx: Any, value: Any) -> Any:
         return builder.extract_element(part, ir.IntType(32)(0))
 
     return value.dtype(value), codegen
+
+
+#: Numbers that `add_sums` adds to.
+_SUMS = 8
+
+
+@intrinsic
+def add_sums(
+    typingctx: Any, rows: Any, row: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any
+) -> Any:
+    """Add the sums of the lanes of eight float64 Lanes to the eight numbers of a row of a C-contiguous array.
+
+    A third of the instructions of eight `sum_lanes`, and the numbers are added at once.
+    """
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        def picked(left: Any, right: Any, picks: list[int]) -> Any:
+            return builder.shuffle_vector(left, right, ir.Constant(ir.VectorType(ir.IntType(32), len(picks)), picks))
+
+        parts = list(args[2:])
+        while (count := parts[0].type.count) > _SUMS:
+            half = count // 2
+            parts = [builder.fadd(picked(p, p, [*range(half)]), picked(p, p, [*range(half, count)])) for p in parts]
+        # Neighbours share a register, half of it each, then quarters, and eighths.
+        run = _SUMS // 2
+        while len(parts) > 1:
+            low = [i for i in range(2 * _SUMS) if not i & run]
+            parts = [
+                builder.fadd(picked(left, right, low), picked(left, right, [i + run for i in low]))
+                for left, right in zip(parts[::2], parts[1::2], strict=True)
+            ]
+            run //= 2
+        pointer = _row_pointer(context, builder, sig.args[0], args[0], args[1], parts[0].type)
+        builder.store(builder.fadd(builder.load(pointer, align=8), parts[0]), pointer, align=8)
+        return context.get_dummy_value()
+
+    return types.none(rows, types.intp, *[a] * _SUMS), codegen
 
 
 @intrinsic

@@ -61,11 +61,15 @@ class SpectralEnsemble:
         """Score coordinates (N, F): (N, O). A row's score does not depend on the other rows."""
         scores = np.empty((len(coordinates), self.num_outputs))
 
+        pencil = self.pencil
+
         def work(start: int, stop: int) -> None:
+            most = min(CHUNK_ROWS, stop - start)
+            walk, matrices = pencil.curves.room(most), pencil.room(most)
             for first in range(start, stop, CHUNK_ROWS):
                 rows = slice(first, min(first + CHUNK_ROWS, stop))
-                matrices = self.pencil.at(coordinates[rows])
-                self.combine(self.eigenvalues(*matrices, self.eig_idx), scores[rows])
+                diag, off_diag = pencil.matrices(pencil.curves.walk(coordinates[rows], walk), matrices)
+                self.combine(self.eigenvalues(diag, off_diag, self.eig_idx), scores[rows])
 
         for_ranges(len(coordinates), CHUNK_ROWS, work)
         return scores

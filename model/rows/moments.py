@@ -9,6 +9,9 @@ from datetime import UTC, datetime, time, timedelta
 import numpy as np
 
 SECONDS_PER_HOUR = 3600.0
+#: Letters of a text that may be a number, a range, a date or a time: what is longer is not one, and is not matched. The
+#: largest float has 309 digits.
+LONGEST = 400
 #: Dashes that stand for a minus, and blanks that a spreadsheet or a typesetter writes.
 PLAINER = str.maketrans({"\u2212": "-", "\u2013": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2007": " "})
 #: Names of the months in English, German, French, Spanish, Portuguese, Italian, Dutch and the languages of Scandinavia.
@@ -47,7 +50,7 @@ FILLERS = ("de", "del", "do", "di", "of", "den", "the", "le")
 _ORDINAL = re.compile(r"(?<=[0-9])(?:(?:st|nd|rd|th|er)\b|[ºª]|\.(?=\s))", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]+(?:\.(?=[\s,]|$))?")
 _CLOCK = re.compile(
-    r"(?P<sign>[+-])?(?:(?P<days>[0-9]+) days?,? ?(?:\+ ?)?)?(?P<hours>[0-9]{1,4})"
+    r"(?P<sign>[+-])?(?:(?P<days>[0-9]{1,9}) days?,? ?(?:\+ ?)?)?(?P<hours>[0-9]{1,4})"
     r"(?::(?P<minutes>[0-5][0-9]))?(?::(?P<seconds>[0-5][0-9](?:\.[0-9]+)?))?(?: ?(?P<half>[AaPp])\.?[Mm]\.?)?"
 )
 _ZONE = re.compile(r" ?(?:(?P<utc>Z|UTC|GMT)|(?P<sign>[+-])(?P<hours>[0-9]{2}):?(?P<minutes>[0-9]{2}))$")
@@ -55,7 +58,7 @@ _ZONE = re.compile(r" ?(?:(?P<utc>Z|UTC|GMT)|(?P<sign>[+-])(?P<hours>[0-9]{2}):?
 
 def hours_of(text: str) -> float | None:
     """Return the hours of a time of day or a duration: 9:30, 9:30 pm, 2 days 03:00:00; None for other texts."""
-    match = _CLOCK.fullmatch(text.translate(PLAINER))
+    match = _CLOCK.fullmatch(text.translate(PLAINER)) if len(text) <= LONGEST else None
     if match is None or not (match["minutes"] or match["half"]):
         return None
     hours = int(match["hours"])
@@ -86,9 +89,14 @@ def formatted_moment(text: str, date_format: str) -> datetime | None:
 
     Months may have their names in other languages than English, and %q is a quarter, which counts as its first day.
     """
-    moment = _moment(text, date_format)
-    if moment is None and ("%b" in date_format or "%B" in date_format):
-        return _moment(english_date(text), date_format.replace("%B", "%b").replace(". ", " "))
+    if len(text) > LONGEST:
+        return None
+    try:
+        moment = _moment(text, date_format)
+        if moment is None and ("%b" in date_format or "%B" in date_format):
+            return _moment(english_date(text), date_format.replace("%B", "%b").replace(". ", " "))
+    except OverflowError:  # a time of day or a zone leads out of the years 1 to 9999
+        return None
     return moment
 
 

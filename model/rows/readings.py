@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
-from eigenserve.model.rows.moments import PLAINER, days_of, formatted_moment, hours_of
+from eigenserve.model.rows.moments import LONGEST, PLAINER, days_of, formatted_moment, hours_of
 
 #: Texts that stand for a missing value in every format: those of pandas, and the UCI repository's "?".
 MISSING_TEXTS = frozenset(
@@ -31,7 +31,7 @@ CURRENCIES = frozenset(
 )
 #: Letters behind a number that multiply it, as powers of ten.
 MAGNITUDES = {"k": 3, "m": 6, "mn": 6, "mio": 6, "b": 9, "bn": 9, "t": 12}
-_PLAIN = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_PLAIN = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _SIGNS = "$€£¥₹₽₩₺₪฿₫₴₦"
 _NUMBER = re.compile(
     r"(?:(?P<bound>[<>]=?|[≤≥~≈]|(?:[Cc]a|[Cc]irca|[Aa]pprox|[Aa]bout)\b\.?)\s*)?"
@@ -93,6 +93,8 @@ class Reading:
 
     def number(self, text: str) -> float | None:
         """Return the number that a stripped text stands for; None if it is not one."""
+        if len(text) > LONGEST:
+            return None
         if self.takes_plain and _PLAIN.fullmatch(text):
             return float(text)
         if self.clock:
@@ -169,10 +171,16 @@ def affix_key(text: str) -> str:
     return key[:-1] if len(key) > 2 and key.endswith("s") else key
 
 
-@lru_cache(1024)
 def split_number(text: str) -> NumberText | None:
     """Take a text apart around its digits; None if it has not the shape of a number."""
-    match = _NUMBER.fullmatch(text.translate(PLAINER).strip())
+    # Longer texts are neither kept by a cache nor matched; nor are blanks in a row, which a pattern could share out
+    # among its parts in very many ways.
+    return None if len(text) > LONGEST else _split_number(" ".join(text.translate(PLAINER).split()))
+
+
+@lru_cache(1024)
+def _split_number(text: str) -> NumberText | None:
+    match = _NUMBER.fullmatch(text)
     if match is None or bool(match["open"]) != bool(match["close"]):
         return None
     prefix = affix_key(match["prefix"] or "")
@@ -197,10 +205,13 @@ def has_unit(text: str) -> bool:
     return part is not None and bool(part.prefix or part.suffix)
 
 
-@lru_cache(1024)
 def range_ends(text: str) -> tuple[NumberText, NumberText] | None:
     """Take the ends of a range apart, such as 10-19, $10K to $20K or (10, 20]; None for other texts."""
-    plain = text.translate(PLAINER).strip()
+    return None if len(text) > LONGEST else _range_ends(" ".join(text.translate(PLAINER).split()))
+
+
+@lru_cache(1024)
+def _range_ends(plain: str) -> tuple[NumberText, NumberText] | None:
     if brackets := _BRACKETS.fullmatch(plain):
         plain = brackets["inner"].strip().replace(", ", " to ", 1)
     match = _RANGE.fullmatch(plain)
@@ -213,7 +224,7 @@ def range_ends(text: str) -> tuple[NumberText, NumberText] | None:
 @lru_cache(64)
 def _marked(decimal: str, thousands: str) -> re.Pattern[str]:
     point, mark = re.escape(decimal), re.escape(thousands)
-    simple = rf"[0-9]+{point}?[0-9]*|{point}[0-9]+"
+    simple = rf"[0-9]+(?:{point}[0-9]*)?|{point}[0-9]+"
     # Two digits between marks: 1,23,456 in India. Thousands begin with a digit that counts: 0,123 is a fraction.
     grouped = rf"[1-9][0-9]{{0,2}}(?:{mark}[0-9]{{2,3}})*{mark}[0-9]{{3}}(?:{point}[0-9]*)?"
     return re.compile(f"{simple}|{grouped}" if thousands else simple)

@@ -75,6 +75,12 @@ def add_fit(commands: Any) -> None:
         default=argparse.SUPPRESS,
         help="the same model on every machine: end phases by the plan alone, though it takes longer than the budget",
     )
+    fit.add_argument(
+        "--stable",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="of models that are as accurate, to a standard error, the one whose explanations are steadiest",
+    )
     fit.add_argument("--plan", action="store_true", help="print the plan with its seconds and memory, and stop")
     fit.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     for name, kind, text in _SETTINGS:
@@ -158,7 +164,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.training.training_table import check_features, training_table
 
     started = time.monotonic()
-    names = [name.replace("-", "_") for name, *_ in _SETTINGS] + ["task", "reproducible"]
+    names = [name.replace("-", "_") for name, *_ in _SETTINGS] + ["task", "reproducible", "stable"]
     options = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
     settings = read_settings(arguments.config, options) if arguments.config else make_settings(options)
     clock = Clock(settings.clock_s)

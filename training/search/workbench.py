@@ -196,9 +196,13 @@ class Workbench:
 
     def loss(self, scores: FloatArray) -> float:
         """Compute the mean loss of out-of-fold scores (N, O), by which candidates are compared."""
+        return float(self.row_losses(scores).mean())
+
+    def row_losses(self, scores: FloatArray) -> FloatArray:
+        """Return the weighted losses of out-of-fold scores (N, O) of the rows that were held out."""
         held = self.fold >= 0
         each = losses(*self.judging, scores[held], self.rows.target[held].astype(np.float64))
-        return float((self.rows.sample_weight[held] * each).mean())
+        return np.asarray(self.rows.sample_weight[held] * each)
 
     def step_seconds(self, candidate: Candidate) -> float:
         """Estimate how long an optimiser step takes on one core where costs were measured.

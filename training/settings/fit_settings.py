@@ -59,6 +59,8 @@ class FitSettings:
         reproducible: plan for the machine of the cost model, and never cut the plan short by the clock: the same data
             and settings then give the same bytes however fast or busy this one is, and may take longer than the budget.
             Fits with ``epochs`` are so as well.
+        stable: of blends that are as good out of fold, to a standard error, choose the one whose explanations move
+            least when a row moves a little; takes the training of up to eight more members.
         max_memory: bytes that the process may use; None for half of what is free, with what it has.
         seed: of everything random.
         groups: column whose rows of one value are judged together: never trained on and judged by each other.
@@ -97,6 +99,7 @@ class FitSettings:
     class_weight: Literal["none", "balanced"] = "none"
     budget: float = 60.0
     reproducible: bool = False
+    stable: bool = False
     max_memory: float | None = None
     seed: int = 0
     groups: str | None = None

@@ -40,7 +40,8 @@ export function signed(value, decimals = decimalsFor(value)) {
 export function percent(share) {
   if (share === null || share === undefined) return "\u2013";
   const value = 100 * share;
-  const decimals = value < 0.1 || value > 99.9 ? 2 : 1;
+  // Between nothing and everything near the ends, two: 0.04 % is not 0 %.
+  const decimals = value === 0 || value >= 100 ? 0 : value < 0.1 || value > 99.9 ? 2 : 1;
   return `${format(value, decimals)}\u2009%`;
 }
 

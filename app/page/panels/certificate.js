@@ -12,6 +12,8 @@ const SIZES = [0.1, 0.2, 0.5, 1, 2, 5];
 const AXIS = 22;
 /** From this share on the order of reasons counts as steady. */
 const STEADY = 0.9;
+/** Standard deviations within which a proof is worth more than the sample: all that was sampled. */
+const PROVED = 0.1;
 
 export class CertificatePanel {
   #card = null;
@@ -113,8 +115,9 @@ export class CertificatePanel {
     byId("stability-part").hidden = false;
     flag.dataset.trusted = String(holds >= STEADY);
     const share = percent(holds);
-    say(flag, holds >= STEADY ? `Order of reasons holds in ${share}` : `Order of reasons holds in only ${share}`);
-    flag.title = `sampled; proved within \u00b1 ${format(proved)} standard deviations`;
+    const order = holds >= STEADY ? `Order of reasons holds in ${share}` : `Order of reasons holds in only ${share}`;
+    say(flag, proved >= PROVED ? "Order of reasons proved" : order);
+    flag.title = `Sampled within a tenth of a standard deviation; proved within ${format(proved)}`;
     const largest = `the largest contributions are still ${leading.join(", ")}, in this order and with these signs`;
     const said = [
       proved > 0

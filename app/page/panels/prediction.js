@@ -1,6 +1,6 @@
 // The prediction: its number or class, the interval around it, and the probabilities of all classes.
 
-import { byId, make, say } from "../dom.js";
+import { byId, make, named, say } from "../dom.js";
 import { format, percent } from "../charts/numbers.js";
 import { className, explainedClass, intervalLevels, numberText } from "../client/outcome.js";
 
@@ -89,7 +89,7 @@ export class PredictionPanel {
       this.#card.classes.map((label) => {
         const bar = make("span", { class: "share", "aria-hidden": "true" });
         const text = make("span", { class: "number" });
-        const name = make("span", { class: "class-name", text: String(label) });
+        const name = make("span", { class: "class-name" }, ...named(String(label)));
         const on = { click: () => this.#pickClass(label) };
         const row = make("button", { type: "button", class: "class", title: `Explain ${label}`, on }, name, bar, text);
         return [String(label), { row, bar, text }];

@@ -2,7 +2,7 @@
 
 import { colour } from "../charts/theme.js";
 import { makeChart, quietAxis, steadyRange } from "../charts/charts.js";
-import { byId, make, say } from "../dom.js";
+import { byId, make, named, say } from "../dom.js";
 import { decimalsFor, format, plain, signed } from "../charts/numbers.js";
 import { explainedClass, fromScore, numberText, scoreUnit } from "../client/outcome.js";
 
@@ -29,10 +29,11 @@ export class Waterfall {
   #plot = make("div", { class: "plot" });
   #more = make("button", { type: "button", class: "more", hidden: true });
   #last = null;
+  #width = 0;
 
   constructor() {
     // The chart lies over the table, wherever that is.
-    new ResizeObserver(() => this.#last !== null && this.#place()).observe(byId("waterfall"));
+    new ResizeObserver(() => this.#last !== null && this.#fitIn()).observe(byId("waterfall"));
   }
 
   /** Take another model. */
@@ -130,8 +131,7 @@ export class Waterfall {
     if (this.#body.children.length !== lines.length) this.#body.replaceChildren(...wanted.map(({ row }) => row));
     lines.forEach((line, i) => {
       const { name, value, text, row } = wanted[i];
-      say(name, line.name);
-      name.title = line.name;
+      if (name.textContent !== line.name) name.replaceChildren(...named(line.name));
       say(value, line.value ?? "");
       say(text, line.text);
       row.className = line.kind;
@@ -169,8 +169,25 @@ export class Waterfall {
     data.data = lines.map(({ from, to }) => [from, to]);
     data.backgroundColor = lines.map((line) => paint[line.kind](line));
     Object.assign(chart.options.scales.x, { min: low, max: high });
+    if (resting) this.#level();
     this.#place();
     chart.update("none");
+  }
+
+  /** Take another width. */
+  #fitIn() {
+    const width = byId("waterfall").offsetWidth;
+    if (width !== this.#width) this.#level();
+    this.#width = width;
+    this.#place();
+  }
+
+  /** Make all rows as tall as the tallest, whose name may take several lines. */
+  #level() {
+    const { style } = this.#body;
+    style.removeProperty("--row");
+    const tallest = Math.max(...this.#rows.map(({ row }) => row.offsetHeight));
+    style.setProperty("--row", `${tallest}px`);
   }
 
   /** Lay the chart over the table's middle column, a bar to a row. */

@@ -31,8 +31,13 @@ MIDDLE_STEPS = 8
 
 
 @part
-def bisect_coarse(d32: Any, e2_32: Any, eig_idx: int, blocks: int, middle: Any, ahead: Any = None) -> None:
+def bisect_coarse(
+    d32: Any, e2_32: Any, eig_idx: int, blocks: int, middle: Any, outer: Any = None, ahead: Any = None
+) -> None:
     """Bisect [-1, 1] for eigenvalue `eig_idx` of every lane into row 0 of middle, all float32.
+
+    outer: two rows for the nearest shifts that were met below the neighbour below and above the one above; far
+    ones where none was met.
 
     ahead: (array, first element, array, first element, count), of which `count` elements each are asked for at every
     step, a few lines while there is something else to do.
@@ -40,16 +45,26 @@ def bisect_coarse(d32: Any, e2_32: Any, eig_idx: int, blocks: int, middle: Any, 
     like = load(d32, 0)
     low = fill(like, -1.0)
     high = fill(like, 1.0)
+    outer_low = fill(like, -4.0)
+    outer_high = fill(like, 4.0)
     for step in range(COARSE_STEPS):
         if ahead is not None:
-            diag, diag_start, off_diag, off_diag_start, count = ahead
-            prefetch(diag, diag_start + step * count, count)
-            prefetch(off_diag, off_diag_start + step * count, count)
+            diag, diag_start, off_diag, off_diag_start, elements = ahead
+            prefetch(diag, diag_start + step * elements, elements)
+            prefetch(off_diag, off_diag_start + step * elements, elements)
         shift = (low + high) * 0.5
-        below = count_below(d32, e2_32, shift, blocks) <= eig_idx
+        count = count_below(d32, e2_32, shift, blocks)
+        below = count <= eig_idx
         low = select(below, shift, low)
         high = select(below, high, shift)
+        if outer is not None:
+            # They come ever nearer, so that the last of either kind is the nearest.
+            outer_low = select(count < float(eig_idx), shift, outer_low)
+            outer_high = select(count > eig_idx + 1.0, shift, outer_high)
     store(middle, 0, (low + high) * 0.5)
+    if outer is not None:
+        store(outer, 0, outer_low)
+        store(outer, 1, outer_high)
 
 
 @part

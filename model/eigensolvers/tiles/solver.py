@@ -31,9 +31,9 @@ from eigenserve.model.kernels.transpose import SIDE, store_transposed
 # of its eigenvalue, 1.5 eps at times, by up to sqrt(n / 2). None of 20,000 random matrices has it.
 ROUGH_RESIDUAL = 8 * EPS
 # Rows of what a tile holds but its matrices. Of each half: five facts and two rows of the frame (tiles.py), the
-# eigenvalues, the marks of lanes that failed and of those with a rough vector, and a row of results to write. And the
-# gaps in float32.
-_FACTS, _FRAME, _VALUE, MARKS, _ROUGH, _RESULT, _GAP, SMALL_ROWS = 0, 10, 14, 16, 18, 20, 22, 23
+# eigenvalues, the marks of lanes that failed and of those with a rough vector, and a row of results to write. And, in
+# float32, the gaps and two rows of shifts beyond the neighbours.
+_FACTS, _FRAME, _VALUE, MARKS, _ROUGH, _RESULT, _GAP, _OUTER, SMALL_ROWS = 0, 10, 14, 16, 18, 20, 22, 23, 25
 
 
 @part
@@ -92,8 +92,12 @@ def solve_tile(
                 write_beyond(matrices[lane], count, place, eig_idx < 0, eigenvalues, eigenvectors)
             continue
         middle = as_float32(rows_of(middles, place))
+        outer = as_float32(rows_of(small, _OUTER))
         if not again:
-            bisect_coarse(d32, e2_32, eig_idx, blocks, middle, ahead)
+            if eigenvectors is None:
+                bisect_coarse(d32, e2_32, eig_idx, blocks, middle, None, ahead)
+            else:
+                bisect_coarse(d32, e2_32, eig_idx, blocks, middle, outer, ahead)
         for half in range(halves):
             d, e2, _ = _half_of(tile, rows, half, eigenvectors)
             facts, frame = rows_of(small, _FACTS + 5 * half), rows_of(small, _FRAME + 2 * half)
@@ -114,7 +118,7 @@ def solve_tile(
                 for half in range(halves):
                     frame = rows_of(small, _FRAME + 2 * half)
                     store_half(middle, 0, half, (load(small, _VALUE + half) - load(frame, 0)) / load(frame, 1))
-                coarse_gaps(d32, e2_32, eig_idx, blocks, middle)
+                coarse_gaps(d32, e2_32, eig_idx, blocks, middle, outer, again)
                 for half in range(halves):
                     d, e2, _ = _half_of(tile, rows, half, eigenvectors)
                     facts, frame = rows_of(small, _FACTS + 5 * half), rows_of(small, _FRAME + 2 * half)

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import statistics
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.resources import files
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.support.browser import NARROW, WIDE, Visit, running_browser
+from tests.support.drifting import like_training, sketched_model
 from tests.support.made_models import CURVES, FEATURES, ROW, TERMS, make_model, make_wide_model
 from tests.support.server_process import ServerProcess, running_server
 from tests.support.twin import random_ensemble
@@ -71,11 +73,18 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     sold = Feature("rate", "datetime", typical=19000.0, center=19000.0, scale=500.0, low=18000.0, high=20000.0)
     store.save("dated", replace(regression, features=FeatureSpace((*FEATURES[:4], sold))))
     store.save("many", make_wide_model(14))
+    store.save("watched", sketched_model())
     four = random_ensemble(np.random.default_rng(6), 4, 3, 5, terms=TERMS, curves=CurveSet(CURVES))
     names = ("an eager buyer of everything", "a buyer", "a visitor who comes back now and then", "nobody")
     store.save("four", SpectralModel("multiclass", "customer", FeatureSpace(FEATURES), four, names))
     texts = tuple(Feature(each.name, "boolean", typical=True) for each in make_wide_model(2).features.features)
     choice = make_model("binary", seed=3)
+    wide = make_wide_model(30)
+    long = {f"f{i}": f"average_monthly_balance_of_account_number_{i}" for i in range(30)}
+    features = tuple(replace(each, name=long[each.name]) for each in wide.features.features)
+    terms = tuple(replace(term, name=long[term.name]) for term in wide.ensemble.pencil.terms)
+    ensemble = replace(wide.ensemble, pencil=replace(wide.ensemble.pencil, terms=terms))
+    store.save("long", replace(wide, features=FeatureSpace(features), ensemble=ensemble))
     store.save("sure", replace(choice, ensemble=replace(choice.ensemble, offset=choice.ensemble.offset + 1e9)))
     store.save("texts", replace(make_wide_model(2), task="binary", classes=(False, True), features=FeatureSpace(texts)))
     log = tmp_path_factory.mktemp("log") / "server.log"
@@ -245,7 +254,7 @@ def test_a_link_holds_the_state(visit: Callable[..., Visit]):
     page = first.open("#model=level")
     field(page, "city").select_option("missing")
     field(page, "age").fill("77.5")
-    page.get_by_role("radio", name="shapley").check()
+    page.get_by_role("radio", name="shapley", exact=True).check()
     page.locator("#classes button").nth(2).click()
     first.settle()
     page.get_by_role("button", name="Copy link").click()
@@ -255,7 +264,7 @@ def test_a_link_holds_the_state(visit: Callable[..., Visit]):
     other = again.open(link.removeprefix(f"{again.url}/"))
     assert field(other, "city").evaluate("(field) => field.selectedOptions[0].text") == "missing"
     assert field(other, "age").input_value() == "77.5"
-    assert other.get_by_role("radio", name="shapley").is_checked()
+    assert other.get_by_role("radio", name="shapley", exact=True).is_checked()
     for part in ("#prediction", "#classes", "#waterfall tbody"):
         assert other.locator(part).inner_text() == page.locator(part).inner_text()
 
@@ -386,7 +395,7 @@ def test_everything_can_be_done_with_keys(visit: Callable[..., Visit]):
     page.keyboard.press("Home")
     at.settle()
     assert field(page, "age").input_value() == "17"
-    page.get_by_role("radio", name="shapley").focus()
+    page.get_by_role("radio", name="shapley", exact=True).focus()
     page.keyboard.press("ArrowRight")
     at.settle()
     assert page.get_by_role("radio", name="path").is_checked()
@@ -641,6 +650,18 @@ def test_a_lender_reads_the_decision_its_reasons_and_a_change(
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
 
 
+@pytest.mark.parametrize("model", ["long", "four"])
+def test_long_names_are_read_in_full_on_a_narrow_page(visit: Callable[..., Visit], model: str):
+    page = visit(viewport=NARROW).open(f"#model={model}")
+    clipped = """() => [...document.querySelectorAll("body *")].filter((each) => each.children.length === 0
+      && each.clientWidth > 0 && each.scrollWidth > each.clientWidth + 1 && !each.closest(".unseen")
+      && getComputedStyle(each).overflowX !== "visible").map((each) => each.textContent)"""
+    assert page.evaluate(clipped) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+    heights = page.evaluate("[...document.querySelectorAll('.waterfall tbody tr')].map((each) => each.offsetHeight)")
+    assert max(heights) - min(heights) <= 1
+
+
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     """axe-core, from the npm registry."""
@@ -679,3 +700,22 @@ def test_a_row_that_the_model_guesses_about_says_so(visit: Callable[..., Visit])
     text = page.locator("#warnings").inner_text()
     assert text.startswith("Beware: ")
     assert "rate is 6 above the training range, -3 to 3" in text
+
+
+def test_what_has_drifted_is_named(visit: Callable[..., Visit], pages: ServerProcess):
+    page = visit().open("#model=price")
+    assert not page.locator("#drift-section").is_visible()  # it keeps no sketch of its training rows
+    texts = []
+    for rate in (None, 9.0):
+        rows = [row if rate is None else {**row, "rate": rate} for row in like_training(700, seed=3)]
+        assert pages.client.post("/predict", json={"model": "watched", "instances": rows}).status_code == 200
+        ends = time.monotonic() + 20.0
+        while pages.client.get("/models/watched/drift").json()["windows"]["recent"]["rows"] < 700 * (len(texts) + 1):
+            assert time.monotonic() < ends
+            time.sleep(0.2)
+        page = visit().open("#model=watched")
+        page.locator("#drift p").wait_for()
+        texts.append(page.locator("#drift").inner_text())
+    assert texts[0].startswith("The newest 700 predicted rows are like the training rows")
+    assert texts[1].startswith("The newest 1,400 predicted rows are not like the training rows")
+    assert page.locator("#drift li").first.inner_text().startswith("rate (")

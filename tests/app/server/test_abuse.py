@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import socket
 import time
@@ -10,6 +11,7 @@ from contextlib import ExitStack
 
 import httpx
 import pytest
+from tests.hostile.watch import resident_bytes
 from tests.support.made_models import ROW
 from tests.support.server_process import ServerProcess, running_server
 
@@ -24,6 +26,14 @@ HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n
 def strict(store: ModelStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     log = tmp_path_factory.mktemp("log") / "strict.log"
     with running_server(store.root, log, EIGENSERVE_DEFAULT_MODEL="price", EIGENSERVE_BODY_TIMEOUT_S="0.5") as running:
+        yield running
+        assert "Traceback" not in running.log_text()
+
+
+@pytest.fixture(scope="module")
+def quick(store: ModelStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    log = tmp_path_factory.mktemp("log") / "quick.log"
+    with running_server(store.root, log, EIGENSERVE_DEFAULT_MODEL="price", EIGENSERVE_KEEP_ALIVE_S="1") as running:
         yield running
         assert "Traceback" not in running.log_text()
 
@@ -73,9 +83,10 @@ def test_a_body_that_drips_is_408(strict: ServerProcess):
     [
         b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 100_000 + b"\r\n\r\n",
         b"GET / HTTP/1.1\r\n" + b"X-Many: aaaaaaaaaa\r\n" * 10_000 + b"\r\n",
+        b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 1000 + b"\r\n",
         b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
-    ids=["one long header", "many headers", "a long path"],
+    ids=["one long header", "many headers", "headers of a letter", "a long path"],
 )
 def test_huge_headers_are_431(strict: ServerProcess, head: bytes):
     with connect(strict) as connection:
@@ -86,6 +97,18 @@ def test_huge_headers_are_431(strict: ServerProcess, head: bytes):
             answer = None  # cut off while sending
     assert answer is None or answer.startswith(b"HTTP/1.1 431 ")
     served_beside(strict)
+
+
+@pytest.mark.parametrize("rest", [b"\r\n", b"\r\n\r\n", b"x"], ids=["a line end", "two", "a body answered already"])
+def test_a_few_bytes_more_do_not_keep_a_connection(quick: ServerProcess, rest: bytes):
+    length = b"Content-Length: 1000000\r\n" if rest == b"x" else b""
+    with connect(quick) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n" + length + b"\r\n")
+        answer = b""
+        while not answer.endswith(b"}"):
+            answer += connection.recv(65536)
+        connection.sendall(rest)
+        assert connection.recv(65536) == b""  # closed; it would time out after 10 s
 
 
 @pytest.mark.parametrize(
@@ -131,6 +154,32 @@ def test_pipelined_requests_are_answered_in_order(strict: ServerProcess):
             data += connection.recv(65536)
     ids = [int(part.split(b"\r\n")[0]) for part in data.split(b"x-request-id: ")[1:]]
     assert ids == list(range(20))
+
+
+@pytest.mark.parametrize("rest", [b"nonsense\r\n\r\n", HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"])
+def test_nonsense_behind_requests_is_not_answered_before_them(strict: ServerProcess, rest: bytes):
+    body = b'{"instances": [{}]}'
+    one = HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with connect(strict) as connection:
+        connection.sendall(one + one + rest)
+        answer = answer_of(connection)
+    assert [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]][:2] == [b"200", b"200"]
+    assert answer.count(b"HTTP/1.1 ") <= 3
+
+
+def test_requests_sent_ahead_wait_unparsed(strict: ServerProcess):
+    """Twenty clients send a hundred thousand requests of 18 bytes each behind one that waits for its body."""
+    begun = resident_bytes(strict)
+    ahead = b"GET / HTTP/1.1\r\n\r\n" * 100_000
+    with ExitStack() as stack:
+        for _ in range(20):
+            connection = stack.enter_context(connect(strict))
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+            connection.settimeout(0.5)
+            with contextlib.suppress(TimeoutError):
+                connection.sendall(ahead)
+        assert resident_bytes(strict) - begun < 60 * 2**20
+        served_beside(strict)
 
 
 def test_ten_thousand_open_connections_do_not_stop_the_others(strict: ServerProcess):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -133,3 +134,24 @@ def _status(port: int, path: str) -> int:
         return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=5).status_code
     except httpx.TransportError:
         return 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sighup_does_not_end_a_server_that_starts(store: ModelStore, tmp_path: Path, workers: str):
+    port = free_port()
+    arguments = ["serve", "--port", str(port), "--store", str(store.root), "--workers", workers]
+    process = start_command(arguments, {}, tmp_path / "log")
+
+    def is_ready() -> bool:
+        process.send_signal(signal.SIGHUP)
+        assert process.poll() is None
+        time.sleep(0.05)
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
+        return False
+
+    wait_until(lambda: catches_sigterm(process.pid))
+    wait_until(is_ready, 120.0)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    assert "died" not in (tmp_path / "log").read_text()

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from tests.support.made_models import ROW, make_model
 from tests.support.server_process import ServerProcess, free_port, running_server, start_command
 
+from eigenserve.app.server.connection import HANDSHAKE_TIMEOUT_S
 from eigenserve.app.settings import Settings
 from eigenserve.model import ModelStore
 
@@ -94,11 +95,14 @@ def test_tls_with_client_certificates(store: ModelStore, certificates: Path, tmp
         context.load_cert_chain(certificates / "client.pem", certificates / "client.key")
         with httpx.Client(base_url=url, verify=context, timeout=10) as client:
             wait_ready(client, server.process)
+            silent = socket.create_connection(("127.0.0.1", server.port), timeout=HANDSHAKE_TIMEOUT_S + 10)
             assert client.post("/predict", json=BODY).status_code == 200
         stranger = ssl.create_default_context(cafile=certificates / "ca.pem")
         with httpx.Client(base_url=url, verify=stranger, timeout=10) as client, pytest.raises(httpx.TransportError):
             client.get("/livez")
         grpc_with_tls(f"localhost:{settings['EIGENSERVE_GRPC_PORT']}", certificates)
+        with silent:  # who never begins a handshake is not waited for
+            assert silent.recv(1) == b""
 
 
 def grpc_with_tls(address: str, certificates: Path) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
+import time
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 
@@ -114,3 +117,20 @@ def test_what_is_not_sliced_is_bounded():
         with pytest.raises(ProblemError) as raised:
             whole(parse_large(body))
         assert raised.value.status == 413
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_escapes_within_texts_are_passed_over(seed: int):
+    rng = random.Random(seed)
+    text = bytes(rng.choices(b'\\\\\\"ax', k=rng.randrange(1, 200)))
+    expected = re.sub(rb"\\.", b"xx", text, flags=re.DOTALL)
+    if expected.count(b"\\"):  # a last backslash escapes what is not there
+        expected = expected.replace(b"\\", b"x")
+    assert json_rows._without_escapes(np.frombuffer(text, np.uint8)).tobytes() == expected
+
+
+def test_lists_in_the_outermost_object_are_not_looked_at_one_by_one():
+    body = b'{"x":' + b"[]," * 300_000 + b"1}"
+    begun = time.process_time()
+    assert json_rows._slice(body, "instances") is None
+    assert time.process_time() - begun < 0.5

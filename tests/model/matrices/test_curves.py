@@ -29,6 +29,16 @@ def test_a_walk_is_that_of_the_readable_twin(curve):
     np.testing.assert_allclose(stand(curve, z), expected, atol=1e-14)
 
 
+@pytest.mark.parametrize("count", [2, 3, 17, 18, 19, 129])
+def test_a_walk_finds_the_piece_that_numpy_finds(count):
+    rng = np.random.default_rng(count)
+    knots = np.sort(rng.standard_normal(count))
+    u = np.concatenate([knots, np.nextafter(knots, -np.inf), 2.0 * rng.standard_normal(200)])
+    walk = CurveSet((Curve(0, (0,), (1.0,), knots=tuple(knots.tolist()), extend=True),)).walk(u[:, None])
+    expected = np.clip(np.searchsorted(knots, u, side="right") - 1, 0, count - 2)
+    np.testing.assert_array_equal(walk.starts[:, 0], expected)
+
+
 def test_a_row_on_a_knot_has_that_matrix_alone():
     knots = (-1.0, -0.3, 0.7, 2.0)
     for extend in (False, True):
