@@ -92,6 +92,7 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

@@ -11,7 +11,7 @@ from eigenserve import __version__
 from eigenserve.app.api.openapi import json_body, problems
 from eigenserve.app.api.tensors import KeptTensors, label_datatype, output_tensors, read_tensors
 from eigenserve.app.engine.predict_call import PredictCall
-from eigenserve.app.engine.service import service_of
+from eigenserve.app.engine.service import held, service_of
 from eigenserve.app.problems import ProblemError, invalid
 from eigenserve.app.registry import ModelRegistry, ServedModel, unready
 from eigenserve.app.request_state import state_of
@@ -69,7 +69,7 @@ async def ready(request: Request) -> Response:
 )
 async def version_metadata(request: Request, name: str, version: str) -> Response:
     """Describe the version's input and output tensors."""
-    return _metadata(service_of(request).registry, name, version)
+    return held(request, _metadata(service_of(request).registry, name, version))
 
 
 @router.get(
@@ -80,7 +80,7 @@ async def version_metadata(request: Request, name: str, version: str) -> Respons
 )
 async def metadata(request: Request, name: str) -> Response:
     """Describe the model's input and output tensors."""
-    return _metadata(service_of(request).registry, name)
+    return held(request, _metadata(service_of(request).registry, name))
 
 
 def _metadata(registry: ModelRegistry, name: str, version: str | None = None) -> Response:
@@ -213,7 +213,7 @@ async def index(request: Request) -> Response:
         {"name": name, "version": str(version), "state": "UNAVAILABLE", "reason": reason}
         for (name, version), reason in sorted(failures.items())
     ]
-    return json_response(entries)
+    return held(request, json_response(entries))
 
 
 @router.post(

@@ -12,7 +12,7 @@ import numpy as np
 from eigenserve.app.problems import Location, invalid
 from eigenserve.app.registry import ServedModel
 from eigenserve.app.wire.infer_answers import LAYOUTS
-from eigenserve.app.wire.kept import check_texts
+from eigenserve.app.wire.kept import MAX_TEXT, check_texts
 from eigenserve.app.wire.limits import MAX_DIMENSIONS, check_cells, check_count
 from eigenserve.model.arrays import FloatArray
 
@@ -184,6 +184,8 @@ def _texts(part: bytes, count: int, loc: Location) -> list[str]:
     try:
         for _ in range(count):
             (length,) = struct.unpack_from("<I", part, place)
+            if length > MAX_TEXT:
+                raise ValueError(f"a text must have at most {MAX_TEXT} bytes; got one of {length}")
             place += 4 + length
             if place > len(part):
                 raise ValueError("a text is longer than the data")

@@ -46,6 +46,7 @@ class RpcServer:
                 # the age of its connection; others are asked to open another one, and end what they have begun.
                 ("grpc.keepalive_time_ms", write_ms),
                 ("grpc.keepalive_timeout_ms", write_ms),
+                ("grpc.http2.ping_timeout_ms", write_ms),
                 ("grpc.max_connection_age_ms", CONNECTION_AGE_MS),
                 ("grpc.max_connection_age_grace_ms", round(1000 * settings.deadline_s) + write_ms),
             ],

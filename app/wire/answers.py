@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -214,6 +215,7 @@ class Answer(Response):
 
     Attributes:
         size: bytes of it.
+        source: what has to be there until then.
         release: called when it is sent, or cannot be.
     """
 
@@ -221,6 +223,7 @@ class Answer(Response):
         self.size = sum(map(len, pieces))
         super().__init__(media_type=media_type, headers={**(headers or {}), "content-length": str(self.size)})
         self.pieces = pieces
+        self.source: object = None
         self.release: Callable[[], None] = lambda: None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -233,6 +236,8 @@ class Answer(Response):
                     await send(
                         {"type": "http.response.body", "body": view[start : start + SENT_BYTES], "more_body": True}
                     )
+                    # Others are served between pieces that the connection takes at once.
+                    await asyncio.sleep(0)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self.pieces = []
@@ -253,4 +258,4 @@ def to_json(document: Any) -> bytes:
 
 def json_response(document: Any) -> Response:
     """Send a document as the response of an endpoint."""
-    return Response(to_json(document), media_type="application/json")
+    return answer_of([to_json(document)], "application/json")
