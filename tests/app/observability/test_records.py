@@ -23,6 +23,8 @@ from tests.support.server_process import running_server
 
 pytest.importorskip("pyarrow", reason="needs pyarrow")
 
+import pyarrow.parquet
+
 from eigenserve.app.observability.records import holding
 from eigenserve.app.observability.records.chain import private_key, public_key, sha256
 from eigenserve.app.observability.records.erase import erase
@@ -111,6 +113,13 @@ def test_every_row_is_recorded_and_what_nobody_touched_is_in_order(recorded: tup
     assert (verdict.faults, verdict.lost) == ([], [])
     assert verdict.rows == rows
     assert verdict.parts >= 5
+    # A column is of one type in all parts, with warnings or without: they can be read as one table.
+    fields: dict[str, Any] = {}
+    for path in (folder / "records").rglob("*.parquet"):
+        for field in pyarrow.parquet.read_schema(path):
+            kind = path.name.split(".")[1] + field.name
+            if not field.name.startswith("inputs."):  # of three models
+                assert fields.setdefault(kind, field).equals(field), path
 
 
 def flip(chain: Path, kind: str) -> None:
