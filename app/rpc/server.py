@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import grpc
@@ -55,6 +56,7 @@ class RpcServer:
         self._server.add_generic_rpc_handlers((Calls(app, arrivals, memory, settings.max_rows).handlers(),))
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(_Reflection(arrivals), self._server)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_farewell)
         self._settings = settings
         self._address = f"{host}:{settings.grpc_port}"
 
@@ -75,6 +77,11 @@ class RpcServer:
     async def stop(self) -> None:
         """Take no more calls, and answer those that have begun."""
         await self._server.stop(END_S)
+
+
+def _is_no_farewell(record: logging.LogRecord) -> bool:
+    """Return whether a line of gRPC's log says more than that a client left before it had its answer."""
+    return record.exc_info is None or getattr(record.exc_info[0], "__name__", "") != "ExecuteBatchError"
 
 
 class _Reflection(reflection.aio.ReflectionServicer):  # type: ignore[misc]

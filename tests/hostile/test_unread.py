@@ -97,19 +97,9 @@ def calls_without_a_window(message: bytes, count: int) -> bytes:
 
 def test_grpc_answers_that_are_not_taken_are_in_the_budget_and_end(server: ServerProcess, port: int):
     pytest.importorskip("grpc", reason="needs eigenserve[grpc]")
-    from eigenserve.app.rpc.interface import message_class
+    from tests.hostile.test_grpc import outside
 
-    call = message_class("ModelInferRequest")(model_name="price")
-    for name, datatype, raw in (
-        ("age", "INT8", b"\x64"),
-        ("income", "INT8", b"\x01"),
-        ("rate", "INT8", b"\x64"),
-        ("member", "BOOL", b"\0"),
-        ("city", "BYTES", b"\1\0\0\0z"),
-    ):
-        call.inputs.add(name=name, datatype=datatype, shape=[ROWS])
-        call.raw_input_contents.append(raw * ROWS)
-    body = gzip.compress(call.SerializeToString())
+    body = gzip.compress(outside(ROWS))
     message = b"\1" + struct.pack(">I", len(body)) + body
     before = resident_bytes(server)
     with Watch(server) as watch, ExitStack() as stack:
