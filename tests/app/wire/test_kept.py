@@ -10,6 +10,8 @@ import pytest
 from tests.support.made_models import FEATURES, ROW, make_rows
 from tests.support.server_process import ServerProcess
 
+from eigenserve.app.wire.kept import PIECE_CHARACTERS, kept_slices
+
 HEADER = "id,when,age,income,member,city,rate"
 
 
@@ -109,3 +111,36 @@ def test_kserves_first_protocol_and_mlflow_hand_them_through(server: ServerProce
     split = {"columns": [*rows[0]], "data": [[*row.values()] for row in rows]}
     for body in ({"dataframe_split": split}, {"dataframe_records": rows}, {"inputs": columns}):
         assert server.client.post("/invocations", json=body).json()["kept"] == [{"id": 1}, {"id": 2}]
+
+
+def test_names_and_texts_that_are_handed_through_have_a_limit(server: ServerProcess):
+    answer = server.client.post("/predict", json={"instances": [ROW], "keep": ["x" * 201]})
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "keep: must be names of at most 200 characters; got one of 201"
+    columns = {**{name: [value] for name, value in ROW.items()}, "id": ["x" * (2**20 + 1)]}
+    answer = server.client.post("/v1/models/price:predict", json={"inputs": columns})
+    assert answer.status_code == 422
+    assert "texts must have at most 1048576 characters; 'id' has a longer one" in answer.json()["detail"]
+
+
+def test_a_tensor_that_is_not_of_its_datatype_is_a_fault(server: ServerProcess):
+    kinds = {"numeric": "FP64", "boolean": "BOOL", "categorical": "BYTES"}
+    datatypes = {feature.name: kinds[feature.kind] for feature in FEATURES} | {"id": "FP64"}
+    tensors = [
+        {"name": name, "shape": [1], "datatype": datatypes[name], "data": [value]}
+        for name, value in {**ROW, "id": "x"}.items()
+    ]
+    body = {"parameters": {"binary_data_output": True}, "inputs": tensors}
+    answer = server.client.post("/v2/models/price/infer", json=body)
+    assert answer.status_code == 400
+    assert answer.json()["detail"] == "inputs: 'id' must have values of FP64"
+
+
+def test_slices_are_shorter_where_texts_are_long():
+    texts = ["x" * (PIECE_CHARACTERS // 4)] * 10 + [""] * 90
+    slices = list(kept_slices({"id": texts}, 95, 50, start=2))
+    assert [part.start for part in slices] == [2, *(part.stop for part in slices[:-1])]
+    assert slices[-1].stop == 97
+    assert max(part.stop - part.start for part in slices) <= 50
+    assert all(sum(map(len, texts[part])) <= PIECE_CHARACTERS for part in slices)
+    assert [*kept_slices({}, 5, 2)] == [slice(0, 2), slice(2, 4), slice(4, 5)]
