@@ -303,3 +303,17 @@ def test_long_numbers_are_times_unless_the_column_is_called_as_identifiers_are(k
     assert pd.api.types.is_numeric_dtype(read_column(pd.Series(stamps, name="sent")).values)
     codes = read_column(pd.Series(stamps, name="tweet_id")).values
     assert codes.astype(str).tolist() == [str(stamp) for stamp in stamps]
+
+
+@pytest.mark.parametrize("slip", ["4500O", "45x", "7h", "30 cm", "5 kg", "12.5 e", "7K", "3 M"])
+def test_one_number_with_letters_is_an_odd_cell(slip):
+    read = read_column(column_of([*(f"{x}" for x in np.arange(600) / 7), slip]))
+    assert read.values.isna().sum() == 1
+    assert f"1 cell that is not a number counts as missing: {slip!r} in row 601" in read.notes[-1]
+    # House numbers are names: too many have a letter.
+    assert read_column(column_of([*map(str, range(1, 41)), "12A", "13A"])).values.dtype == "str"
+
+
+def test_flags_behind_many_measurements_stop_with_the_remedy():
+    with pytest.raises(UserError, match=r"3 of 103 cells \(2.9%\) are not.*--types x=number"):
+        read_column(column_of([*(f"{x:.2f}" for x in np.arange(100) / 7), "12.5 e", "13.5 e", "14.5 e"]))

@@ -10,6 +10,8 @@ from eigenserve.model.rows.readings import CURRENCIES, MAGNITUDES, NumberText
 
 #: A unit in letters is one where so many different numbers have it; else 2WD and 4WD would be numbers.
 LEAST_NUMBERS = 10
+#: Share of the cells up to which letters behind numbers are slips, as the O of 4500O is.
+MOST_SLIPS = 0.01
 _SIGNS = CURRENCIES | {"%", "‰", "°", "+", "*", '"'}
 #: Signs and names of currencies -> the codes that they may stand for; others are codes themselves.
 _MEANINGS = {
@@ -59,8 +61,18 @@ def affixes_of(cells: Sequence[Cell], given: bool = False) -> Affixes | None:
     # Units and letters that multiply are judged alike: 4K and 8K are names.
     lettered = scaled if magnitudes and len(scaled) == 1 and not kept else {*units[:1]} - _SIGNS
     if lettered and not given and _numbers_of(cells, min(lettered)) < LEAST_NUMBERS:
-        return None
+        if not _are_slips(suffixes, bare, cells):
+            return None
+        # They are odd cells of a column of numbers.
+        units, magnitudes = [], False
     return Affixes(tuple(sorted(kept | {*units[:1]})), magnitudes)
+
+
+def _are_slips(suffixes: Counter[str], bare: int, cells: Sequence[Cell]) -> bool:
+    """Return whether letters stand behind so few of the numbers, or most have decimals, that none is a name."""
+    few = suffixes.total() <= max(1.0, MOST_SLIPS * (bare + suffixes.total())) and bare >= LEAST_NUMBERS
+    measured = sum(count for part, _, count in cells if not part.suffix and not part.body.isdigit())
+    return few or measured > suffixes.total() + bare - measured
 
 
 def _one_currency(cells: Sequence[Cell]) -> set[str]:
