@@ -13,6 +13,7 @@ from eigenserve.training.data.reading_options import ReadingOptions, reading_opt
 from eigenserve.training.data.schema import infer_features
 
 ROWS = 40
+EACH = range(ROWS)
 RNG = np.random.default_rng(0)
 NUMBERS = RNG.uniform(1, 30_000, ROWS).round(2)
 
@@ -33,6 +34,10 @@ AS_NUMBERS = {
     "german": ([grouped(x, ".", ",") for x in NUMBERS], NUMBERS),
     "english": ([grouped(x, ",", ".") for x in NUMBERS], NUMBERS),
     "swiss": ([grouped(x, "'", ".") for x in NUMBERS], NUMBERS),
+    "german whole numbers": (
+        [f"{i}" if i < 10 else f"{i}.{i:03d}" for i in EACH],
+        [i if i < 10 else 1001 * i for i in EACH],
+    ),
     "french": ([grouped(x, "\u202f", ",") for x in NUMBERS], NUMBERS),
     "dollars": (["$" + grouped(x, ",", ".") for x in NUMBERS], NUMBERS),
     "percents": ([f"{x}%" for x in NUMBERS], NUMBERS),
@@ -98,9 +103,6 @@ AS_CATEGORIES = {
     "declared": pd.Categorical([1, 2] * 20, categories=[1, 2, 3]),
     "letters": ["a", "A"] * 20,
 }
-
-
-EACH = range(ROWS)
 #: name -> (cells, what the note on them says, and the option that reads them; "" where none does).
 LOOK_ALIKES = {
     "currencies": (
@@ -317,3 +319,9 @@ def test_one_number_with_letters_is_an_odd_cell(slip):
 def test_flags_behind_many_measurements_stop_with_the_remedy():
     with pytest.raises(UserError, match=r"3 of 103 cells \(2.9%\) are not.*--types x=number"):
         read_column(column_of([*(f"{x:.2f}" for x in np.arange(100) / 7), "12.5 e", "13.5 e", "14.5 e"]))
+
+
+def test_points_that_may_part_thousands_are_reported():
+    read = read_column(column_of([f"{i}.{i:03d}" for i in range(10, 50)]))
+    assert read.values.iloc[0] == 10.01
+    assert "'10.010' is 10.01 (--decimal ',' reads otherwise)" in read.notes[0]
