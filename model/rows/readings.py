@@ -32,6 +32,7 @@ CURRENCIES = frozenset(
 #: Letters behind a number that multiply it, as powers of ten.
 MAGNITUDES = {"k": 3, "m": 6, "mn": 6, "mio": 6, "b": 9, "bn": 9, "t": 12}
 _PLAIN = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_WHOLE = re.compile(r"([0-9]{6,})\.0+")
 _SIGNS = "$€£¥₹₽₩₺₪฿₫₴₦"
 _NUMBER = re.compile(
     r"(?:(?P<bound>[<>]=?|[≤≥~≈]|(?:[Cc]a|[Cc]irca|[Aa]pprox|[Aa]bout)\b\.?)\s*)?"
@@ -131,7 +132,9 @@ class Reading:
             ValueError: it is neither in ISO 8601 nor in the column's format.
         """
         if self.date_format:
-            moment = formatted_moment(text, self.date_format)
+            # Where a column of whole numbers has a gap, programs write 20240131.0.
+            whole = _WHOLE.fullmatch(text) if len(text) <= LONGEST else None
+            moment = formatted_moment(whole[1] if whole else text, self.date_format)
             if moment is not None:
                 return days_of(moment)
         return days_of(datetime.fromisoformat(text))

@@ -178,6 +178,8 @@ CASES: list[tuple[Feature, str, float | str | None]] = [
     (MONTH, "1970-02", 31.0),
     (MONTH, "1970-01-02", 1.0),
     (DIGITS, "19700102", 1.0),
+    (DIGITS, "19700102.0", 1.0),
+    (DIGITS, "19700102.5", REFUSED),
     (FLAG, "true", 1.0),
     (FLAG, "FALSE", 0.0),
     (FLAG, "yes", 1.0),

@@ -146,7 +146,9 @@ function hoursOf(text) {
 }
 
 /** A date in a format of strptime, its month in any language that is known, as ISO 8601; null for other texts. */
-function formattedMoment(text, format) {
+function formattedMoment(written, format) {
+  // Where a column of whole numbers has a gap, programs write 20240131.0.
+  const text = /^([0-9]{6,})\.0+$/.exec(written)?.[1] ?? written;
   const moment = format ? momentBy(text, format) : null;
   if (moment !== null || !/%[bB]/.test(format)) return moment;
   return momentBy(plainDate(text), format.replaceAll("%B", "%b").replaceAll(". ", " "));

@@ -76,6 +76,13 @@ AS_DATES = {
     "american": ([f"January {int(text[8:])}, {text[:4]}" for text in JANUARY], JANUARY),
     "months": (["Jan-2024", "Dec-2015"] * 20, ["2024-01-01", "2015-12-01"] * 20),
     "digits": ([int(text.replace("-", "")) for text in JANUARY], JANUARY),
+    "digits with a gap": ([None, *(float(text.replace("-", "")) for text in JANUARY[1:])], [None, *JANUARY[1:]]),
+    "nullable digits": (
+        pd.array([None, *(int(text.replace("-", "")) for text in JANUARY[1:])], "Int64"),
+        [None, *JANUARY[1:]],
+    ),
+    "digits as texts": ([text.replace("-", "") + ".0" for text in JANUARY], JANUARY),
+    "digits and unknown": ([*(text.replace("-", "") for text in JANUARY[:-1]), "unknown"], [*JANUARY[:-1], None]),
     "short": ([f"2024-1-{i % 28 + 1}" for i in range(ROWS)], JANUARY),
     "two marks": ([text if i % 2 else text.replace("-", "/") for i, text in enumerate(JANUARY)], JANUARY),
     "german": ([f"{int(text[8:])}. Januar {text[:4]}" for text in JANUARY], JANUARY),

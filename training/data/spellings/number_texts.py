@@ -36,8 +36,8 @@ _STYLES = [(decimal, mark) for decimal in ".," for mark in ("", ",", ".", " ", "
 _CODE = re.compile(r"[^\W\d_]{1,4}[-. /]?\d")
 _EXPONENT = re.compile(r"[0-9.,][eE][+-]?[0-9]+\b")
 #: Numbers with three digits behind one point, next to whole numbers below a thousand, from which the point parts
-#: thousands: of 20 fractions rounded to three digits and written without zeros at the end, one is whole with a chance of
-#: .02, and none has fewer digits with one of .9^20 = .12.
+#: thousands: of 20 fractions rounded to three digits and written without zeros at the end, one is whole with a chance
+#: of .02, and none has fewer digits with one of .9^20 = .12.
 LEAST_DOTTED = 20
 _THREE_DECIMALS = re.compile(r"[1-9][0-9]{0,2}\.[0-9]{3}")
 _ONES = str.maketrans("023456789", "111111111")
