@@ -33,6 +33,14 @@ BOUNDED = _number("bounded", affixes=("<", "approx", "ca", "~"))
 EITHER = _number("either", affixes=("$", "usd"))
 ORDINAL = _number("ordinal", affixes=("th",))
 BAND = _number("band", affixes=("$", "+", "<", "year"), magnitudes=True, ranges=True)
+WORDS = _number("words", affixes=("$", "people", "€"), magnitudes=True, ranges=True)
+EURO_WORDS = _number("euro_words", decimal=",", affixes=("€",), magnitudes=True)
+CENTS = _number("cents", affixes=("$",), magnitudes=True)
+CELSIUS = _number("celsius", affixes=("°c",))
+RENT = _number("rent", decimal=",", affixes=("€/m²",))
+WAGE = _number("wage", affixes=("$", "/hr", "$/hr"))
+ALCOHOL = _number("alcohol", affixes=("% vol",))
+RUPEES = _number("rupees", thousands=",", affixes=("/-", "rs"))
 SPACED = _number("spaced", thousands=" ")
 CLOCK = _number("clock", clock=True)
 ISO = _date("iso")
@@ -106,6 +114,36 @@ CASES: list[tuple[Feature, str, float | str | None]] = [
     (MONEY, "€110.5M", 110_500_000.0),
     (MONEY, "€565K", 565_000.0),
     (MONEY, "€0", 0.0),
+    (WORDS, "$1.5 million", 1.5e6),
+    (WORDS, "$ 2 Billion", 2e9),
+    (WORDS, "2.5 Crores", 2.5e7),
+    (WORDS, "3 lakh", 3e5),
+    (WORDS, "7 thousand people", 7000.0),
+    (WORDS, "1.2 million people", 1.2e6),
+    (WORDS, "900000", 900000.0),
+    (WORDS, "$1-2 million", 1.5e6),
+    (WORDS, "€1.5M", 1.5e6),
+    (WORDS, "1.5M€", 1.5e6),
+    (WORDS, "5 constructor", REFUSED),
+    (WORDS, "1 million kg", REFUSED),
+    (EURO_WORDS, "1,5 Mio. €", 1.5e6),
+    (EURO_WORDS, "20 Tsd. €", 20000.0),
+    (EURO_WORDS, "2 Mrd. €", 2e9),
+    (EURO_WORDS, "900000 €", 900000.0),
+    (EURO, "1,5 Mio. €", REFUSED),
+    (CENTS, "$1.20", 1.2),
+    (CENTS, "75¢", 0.75),
+    (CELSIUS, "21.5 °C", 21.5),
+    (CELSIUS, "-3°c", -3.0),
+    (CELSIUS, "70 °F", REFUSED),
+    (RENT, "12,5 €/m²", 12.5),
+    (RENT, "12,5 € / m²", 12.5),
+    (RENT, "12,5 €", REFUSED),
+    (WAGE, "$25/hr", 25.0),
+    (WAGE, "25 $/hr", 25.0),
+    (ALCOHOL, "12.5 % vol", 12.5),
+    (ALCOHOL, "0.5", REFUSED),
+    (RUPEES, "Rs. 1,500/-", 1500.0),
     (SPACED, "1\u00a0234\u202f567", 1234567.0),
     (SPACED, "1 234.5", 1234.5),
     (PLAIN, "~5", REFUSED),

@@ -283,6 +283,7 @@ def _numbers_column(
         text, number = numbers.example
         unit = " hours" if reading.clock else ""
         also = f" (--decimal '{'.' if reading.decimal == ',' else ','}' reads otherwise)" if numbers.ambiguous else ""
+        also += f"; those without a unit, such as {numbers.bare!r}, count as in the same" if numbers.bare else ""
         notes = (f"{name!r} is read as numbers: {text!r} is {number:.15g}{unit}{also}", *notes)
     values = pd.Series(texts.spread(numbers.values), column.index, np.float64, name=column.name)
     return Column(values, reading, notes)

@@ -51,6 +51,27 @@ AS_NUMBERS = {
     ),
     "magnitudes": (["€1.5M", "€750K"] * 20, [1.5e6, 7.5e5] * 20),
     "thousands and plain": ([f"{i}.5k" if i % 2 else f"{i}500" for i in range(1, 41)], np.arange(1500, 41_500, 1000)),
+    "millions": (
+        [f"${i / 10} million" if i % 3 else f"${i * 100_000:,}" for i in range(1, 41)],
+        np.arange(1, 41) * 1e5,
+    ),
+    "Mio.": (
+        [f"{i},5 Mio. €" if i % 2 else f"{i}500000 €" for i in range(1, 41)],
+        [i * 1e6 + 5e5 for i in range(1, 41)],
+    ),
+    "crores": ([f"{i} Cr" if i % 2 else f"{i}00 lakh" for i in range(1, 41)], np.arange(1, 41) * 1e7),
+    "cents": ([f"${i}.25" if i % 2 else f"{i}¢" for i in EACH], [i + 0.25 if i % 2 else i / 100 for i in EACH]),
+    "blocks": ([f"{i} B" if i % 3 else f"{i}" for i in range(1, 41)], np.arange(1, 41)),
+    "metres": ([f"{i} M" if i % 3 else f"{i}" for i in range(1, 41)], np.arange(1, 41)),
+    "kelvins": ([f"{i + 270.5} K" if i % 3 else f"{i + 270.5}" for i in EACH], np.arange(40) + 270.5),
+    "views": ([f"{i}.5M" if i % 3 else f"{i}500000" for i in range(1, 41)], [i * 1e6 + 5e5 for i in range(1, 41)]),
+    "celsius": ([f"{x} °C" for x in NUMBERS], NUMBERS),
+    "few celsius": (["20 °C", "25 °C"] * 20, [20, 25] * 20),
+    "rents": ([f"{x} €/m²" for x in NUMBERS], NUMBERS),
+    "wages": ([f"${x}/hr" for x in NUMBERS], NUMBERS),
+    "wages behind": ([f"{x} $/hr" for x in NUMBERS], NUMBERS),
+    "alcohol": ([f"{x} % vol" for x in NUMBERS], NUMBERS),
+    "rupees": ([f"Rs. {i}/-" for i in EACH], np.arange(40)),
     "one currency by two names": ([f"${x}" if x > 9000 else f"{x} USD" for x in NUMBERS], NUMBERS),
     "about": ([f"~{x}" if x > 9000 else str(x) for x in NUMBERS], NUMBERS),
     "bounds": ([f"<{x}" if x < 9000 else str(x) for x in NUMBERS], NUMBERS),
@@ -332,3 +353,11 @@ def test_points_that_may_part_thousands_are_reported():
     read = read_column(column_of([f"{i}.{i:03d}" for i in range(10, 50)]))
     assert read.values.iloc[0] == 10.01
     assert "'10.010' is 10.01 (--decimal ',' reads otherwise)" in read.notes[0]
+
+
+def test_the_example_has_what_changes_the_number():
+    dollars = [*(f"${i},000" for i in range(100, 140)), *(f"$1.{i} million" for i in range(40))]
+    assert "'$1.0 million' is 1000000" in read_column(column_of(dollars)).notes[0]
+    mixed = ["1200", *(f"{i / 10} kg" for i in range(10, 50)), "1300"]
+    (note,) = read_column(column_of(mixed)).notes
+    assert "'1.0 kg' is 1; those without a unit, such as '1200', count as in the same" in note

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.moments import hours_of
 from eigenserve.model.rows.readings import (
+    MAGNITUDES,
     NumberText,
     Reading,
     digits_of,
@@ -20,7 +21,7 @@ from eigenserve.model.rows.readings import (
     range_ends,
     split_number,
 )
-from eigenserve.training.data.spellings.affixes import Cell, affixes_of
+from eigenserve.training.data.spellings.affixes import Affixes, Cell, affixes_of
 from eigenserve.training.data.texts import Texts
 
 #: A column is one of numbers where this share of its cells has their shape; the rest is odd. With a larger rest it is
@@ -52,12 +53,14 @@ class Numbers:
         values: (len(texts),); NaN for a text that is not a number.
         example: a text that shows what is special about the reading, and its number; empty for plain numbers.
         ambiguous: the marks might mean something else.
+        bare: a number without the unit in letters that others have; empty if there is none.
     """
 
     reading: Reading
     values: FloatArray
     example: tuple[str, float] | None = None
     ambiguous: bool = False
+    bare: str = ""
 
 
 def infer_numbers(texts: Texts, decimal: str | None = None, hint: str = ".", given: bool = False) -> Numbers | None:
@@ -92,13 +95,15 @@ def infer_numbers(texts: Texts, decimal: str | None = None, hint: str = ".", giv
     values = np.array([np.nan if (x := reading.number(text)) is None else x for text in texts.texts])
     values[np.isinf(values)] = np.nan
     odd = np.isnan(values)
+    example, bare = _example(texts, values, ambiguous), _without_unit(texts, values, affixes)
+    numbers = Numbers(reading, values, example, ambiguous, bare)
     if given:
-        return None if odd.all() else Numbers(reading, values, _example(texts, values, ambiguous), ambiguous)
+        return None if odd.all() else numbers
     if texts.count(~odd) < NEARLY * texts.count(~texts.is_marker()):
         return None
     if odd.any() and texts.count(odd & _are_codes(texts.texts)) > texts.count(odd) / 2:
         return None
-    return Numbers(reading, values, _example(texts, values, ambiguous), ambiguous)
+    return numbers
 
 
 def infer_hours(texts: Texts) -> Numbers | None:
@@ -189,13 +194,27 @@ def _digits(body: str, with_exponent: bool, decimal: str, thousands: str) -> str
 
 
 def _example(texts: Texts, values: FloatArray, ambiguous: bool = False) -> tuple[str, float] | None:
-    """Find the first text that might be another number to programs or people, with a sign such as < if one has it."""
-    example = None
+    """Find the first text that might be another number to programs or people; one with more around it is preferred."""
+    best, example = -1, None
     for i in np.argsort(texts.rows, kind="stable").tolist():
         text = texts.texts[i]
         plain = is_plain_number(text) and float(text) == values[i] and not (ambiguous and "." in text)
-        if not np.isnan(values[i]) and not plain:
-            if (part := split_number(text)) is not None and part.bound:
-                return text, float(values[i])
-            example = example or (text, float(values[i]))
+        if np.isnan(values[i]) or plain:
+            continue
+        part = split_number(text)
+        # By what changes its meaning most: a bound, a magnitude, a unit.
+        rank = 0
+        if part is not None:
+            rank = 3 * bool(part.bound) or 2 * bool(part.scale or part.suffix in MAGNITUDES) or int(bool(part.suffix))
+        if rank > best:
+            best, example = rank, (text, float(values[i]))
     return example
+
+
+def _without_unit(texts: Texts, values: FloatArray, affixes: Affixes) -> str:
+    """Find the first number without the unit in letters that others have; an empty text if there is none."""
+    for i in np.argsort(texts.rows, kind="stable").tolist() if affixes.unit[:1].isalpha() else ():
+        part = split_number(texts.texts[i])
+        if part is not None and not part.suffix and values[i] != 0 and not np.isnan(values[i]):
+            return texts.texts[i]
+    return ""
