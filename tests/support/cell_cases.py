@@ -50,6 +50,13 @@ DAY_NAME = _date("day_name", "%d %b %Y")
 QUARTER = _date("quarter", "Q%q %Y")
 MONTH = _date("month", "%Y-%m")
 DIGITS = _date("digits", "%Y%m%d")
+DASHES = _date("dashes", "%Y-%m-%d")
+MAIL = _date("mail", "%a, %d %b %Y")
+SCRIPT = _date("script", "%a %b %d %Y")
+ORACLE = _date("oracle", "%d-%b-%y")
+SAS = _date("sas", "%d%b%Y")
+PHOTO = _date("photo", "%Y:%m:%d")
+SIGNS = _date("signs", "%Y年%m月%d日")
 FLAG = Feature("flag", "boolean", typical=True, missing=True)
 COLOUR = Feature("colour", "categorical", "red", categories=_COLOURS, missing=True)
 PLACE = Feature("place", "categorical", "Bath", categories=("Bath", "bath ", "York"), missing=True)
@@ -218,6 +225,23 @@ CASES: list[tuple[Feature, str, float | str | None]] = [
     (DIGITS, "19700102", 1.0),
     (DIGITS, "19700102.0", 1.0),
     (DIGITS, "19700102.5", REFUSED),
+    (DASHES, "1970-01-02 12:00:00 UTC", 1.5),
+    (DASHES, "1970-01-02 12:00:00.000 GMT", 1.5),
+    (DASHES, "1970-01-02T12:00:00 UTC", 1.5),
+    (DASHES, "1970-01-02 UTC", REFUSED),
+    (DASHES, "1970-01-02 12:00 CEST", REFUSED),
+    (DAY_FIRST, "02/01/1970, 6:00:00 PM", 1.75),
+    (DAY_FIRST, "02/01/1970 12:00 Uhr", 1.5),
+    (MAIL, "Fri, 02 Jan 1970 12:00:00 GMT", 1.5),
+    (MAIL, "Fri, 02 Jan 1970 12:00:00 +0200", 1.5 - 2 / 24),
+    (SCRIPT, "Fri Jan 02 1970 12:00:00 GMT+0200 (Central European Summer Time)", 1.5 - 2 / 24),
+    (ORACLE, "02-JAN-70 12.00.00.000000 PM", 1.5),
+    (ORACLE, "02-OCT-70 06.00.00 PM", 274.75),
+    (SAS, "02JAN1970:12:00:00", 1.5),
+    (SAS, "02JAN1970:12:00:00.000", 1.5),
+    (SAS, "02JAN1970", 1.0),
+    (PHOTO, "1970:01:02 12:00:00", 1.5),
+    (SIGNS, "1970年1月2日 12:00", 1.5),
     (FLAG, "true", 1.0),
     (FLAG, "FALSE", 0.0),
     (FLAG, "yes", 1.0),

@@ -21,7 +21,10 @@ const NUMBER = new RegExp(
 );
 const CLOCK =
   /^(?<sign>[+-])?(?:(?<days>[0-9]+) days?,? ?(?:\+ ?)?)?(?<hours>[0-9]{1,4})(?::(?<minutes>[0-5][0-9]))?(?::(?<seconds>[0-5][0-9](?:\.[0-9]+)?))?(?: ?(?<half>[AaPp])\.?[Mm]\.?)?$/;
-const ZONE = / ?(?:(?<utc>Z|UTC|GMT)|(?<sign>[+-])(?<hours>[0-9]{2}):?(?<minutes>[0-9]{2}))$/;
+const ZONE =
+  / ?(?:(?:UTC|GMT)?(?<sign>[+-])(?<hours>[0-9]{2}):?(?<minutes>[0-9]{2})|(?<utc>Z|UTC|GMT))(?: \([^()]*\))?$/;
+const PARTING = /(?<=[0-9 ])T(?=[0-9])|(?<=[A-Za-z][0-9]{4}):(?=[0-9]{2}:)/g;
+const POINTS = /^([0-9]{1,2})\.([0-9]{2})(?:\.([0-9]{2}(?:\.[0-9]+)?))?(?= ?[AaPp][Mm]|$)/;
 const ORDINALS = new Set(["st", "nd", "rd", "th"]);
 const HALVES = new Set(["am", "pm", "a.m", "p.m"]);
 const RANGE = /^(?<low>.*[^\s-])\s*(?:-|\bto\b|\bbis\b)\s*(?<high>[^\s-].*)$/i;
@@ -187,13 +190,15 @@ function plainDate(text) {
 function momentBy(text, format) {
   const whole = dateBy(text, format);
   if (whole !== null) return whole;
-  const words = plainer(text).split(/[ T]+/);
+  const words = plainer(text).replace(PARTING, " ").trim().split(/\s+/);
   const count = format.split(" ").length;
   if (words.length <= count || /%[HI]/.test(format)) return null;
-  const day = dateBy(words.slice(0, count).join(" "), format);
-  const rest = words.slice(count).join(" ");
+  // JavaScript's toLocaleString writes a comma between them.
+  const day = dateBy(words.slice(0, count).join(" ").replace(/,$/, ""), format);
+  const rest = words.slice(count).join(" ").replace(/ Uhr$/, "");
   const zone = ZONE.exec(rest);
-  const hours = hoursOf(zone ? rest.slice(0, zone.index) : rest);
+  const clock = zone ? rest.slice(0, zone.index) : rest;
+  const hours = hoursOf(clock.replace(POINTS, (all, ...parts) => parts.slice(0, 3).filter(Boolean).join(":")));
   if (day === null || hours === null || hours < 0 || hours >= 24) return null;
   const time = new Date(hours * 3_600_000).toISOString().slice(11, 23);
   const { sign, hours: zoneHours, minutes } = zone?.groups ?? {};

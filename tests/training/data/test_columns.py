@@ -104,6 +104,15 @@ AS_DATES = {
     ),
     "digits as texts": ([text.replace("-", "") + ".0" for text in JANUARY], JANUARY),
     "digits and unknown": ([*(text.replace("-", "") for text in JANUARY[:-1]), "unknown"], [*JANUARY[:-1], None]),
+    "bigquery": ([f"{text} 00:00:00 UTC" for text in JANUARY], JANUARY),
+    "mail": ([f"{pd.Timestamp(text):%a, %d %b %Y} 00:00:00 GMT" for text in JANUARY], JANUARY),
+    "photos": ([f"{text.replace('-', ':')} 00:00:00" for text in JANUARY], JANUARY),
+    "oracle": ([f"{text[8:]}-JAN-24 12.00.00.000000 AM" for text in JANUARY], JANUARY),
+    "sas": ([f"{text[8:]}JAN2024:00:00:00" for text in JANUARY], JANUARY),
+    "sas days": ([f"{text[8:]}JAN2024" for text in JANUARY], JANUARY),
+    "javascript": ([f"{pd.Timestamp(text):%a %b %d %Y} 00:00:00 GMT+0000 (UTC)" for text in JANUARY], JANUARY),
+    "toLocaleString": ([f"{text[8:]}/{text[5:7]}/{text[:4]}, 00:00:00" for text in JANUARY], JANUARY),
+    "japanese": ([f"2024年1月{int(text[8:])}日" for text in JANUARY], JANUARY),
     "short": ([f"2024-1-{i % 28 + 1}" for i in range(ROWS)], JANUARY),
     "two marks": ([text if i % 2 else text.replace("-", "/") for i, text in enumerate(JANUARY)], JANUARY),
     "german": ([f"{int(text[8:])}. Januar {text[:4]}" for text in JANUARY], JANUARY),
@@ -361,3 +370,13 @@ def test_the_example_has_what_changes_the_number():
     mixed = ["1200", *(f"{i / 10} kg" for i in range(10, 50)), "1300"]
     (note,) = read_column(column_of(mixed)).notes
     assert "'1.0 kg' is 1; those without a unit, such as '1200', count as in the same" in note
+
+
+@pytest.mark.parametrize("marker", ["–", "\u2212", ":", "\\N", ".a", ".Z", "$ -"])
+def test_signs_of_programs_for_nothing_count_as_missing(marker):
+    for cells in (["1.5", "2", marker] * 20, ["$1.50", "$2", marker] * 20, ["2024-01-01", "2024-02-13", marker] * 20):
+        read = read_column(column_of(cells))
+        assert not pd.api.types.is_string_dtype(read.values)
+        assert read.values.isna().sum() == 20
+        assert repr(marker) in read.notes[-1]
+    assert not read_column(column_of(["a", "b", marker] * 20)).values.isna().any()

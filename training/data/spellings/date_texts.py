@@ -20,8 +20,8 @@ from eigenserve.training.data.texts import Texts
 #: separators /, - and . for the blanks of the first three groups.
 _ORDERS = ("%d %m %Y", "%m %d %Y", "%Y %m %d", "%d %m %y", "%m %d %y")
 _NAMED = ("%d %b %Y", "%d %B %Y", "%b %d %Y", "%B %d %Y", "%d %b %y", "%b %Y", "%B %Y", "%b %y", "%Y %b %d")
-_COMMAS = ("%b %d, %Y", "%B %d, %Y", "%a, %d %b %Y", "%A, %B %d, %Y", "%a %b %d %Y", "%d. %B %Y")
-_MONTHS = ("%Y-%m", "%Y/%m", "%m/%Y", "%Y%m%d")
+_COMMAS = ("%b %d, %Y", "%B %d, %Y", "%a, %d %b %Y", "%A, %B %d, %Y", "%a %b %d %Y", "%d. %B %Y", "%d%b%Y")
+_MONTHS = ("%Y-%m", "%Y/%m", "%m/%Y", "%Y%m%d", "%Y:%m:%d", "%Y年%m月%d日")
 _QUARTERS = ("%YQ%q", "%Y-Q%q", "%Y Q%q", "Q%q %Y", "Q%q-%Y", "Q%q/%Y", "Q%q%Y", "%qQ%Y", "%qQ %Y")
 _WHOLE = ("%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S %Y", "%d/%b/%Y:%H:%M:%S %z", "%Y-%m-%d-%H.%M.%S")
 _MARKS = "/-. "
