@@ -32,6 +32,7 @@ from eigenserve.app.wire.answers import (
 from eigenserve.app.wire.bodies import ARROW, CSV, JSON
 from eigenserve.app.wire.downloads import Download, download_response
 from eigenserve.app.wire.json_rows import parse_large
+from eigenserve.app.wire.kept_values import arrow_kept
 from eigenserve.app.wire.requests import Asked, read_explain, read_predict
 from eigenserve.app.wire.schemas import predictions as schemas
 from eigenserve.app.wire.schemas.explanations import ExplainRequest, ExplainResponse
@@ -77,7 +78,8 @@ class Predict(PredictCall):
         if self.accepted == JSON:
             return answer_of(predict_answer(asked, scored), JSON)
         answers = {**predicted_columns(asked.served, scored.scores), **interval_columns(asked, scored.scores)}
-        columns = answer_columns(asked.kept, answers, scored.warnings)
+        kept = arrow_kept(asked.kept) if self.accepted == ARROW else asked.kept
+        columns = answer_columns(kept, answers, scored.warnings)
         return answer_of(table_pieces([columns], self.accepted, asked.served), self.accepted)
 
 
@@ -100,9 +102,10 @@ class Explain(ExplainCall):
         """Return the explanations in the media type that the client accepts."""
         if self.accepted == JSON:
             return answer_of(explain_answer(asked, parts), JSON)
+        kept = arrow_kept(asked.kept) if self.accepted == ARROW else asked.kept
         columns = (
             answer_columns(
-                {name: values[part.rows] for name, values in asked.kept.items()},
+                {name: values[part.rows] for name, values in kept.items()},
                 explained_columns(asked.served, part.explanation),
                 part.warnings,
             )

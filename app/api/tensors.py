@@ -11,6 +11,7 @@ import numpy as np
 
 from eigenserve.app.problems import Location, invalid
 from eigenserve.app.registry import ServedModel
+from eigenserve.app.wire.kept_values import check_tensor
 from eigenserve.app.wire.limits import MAX_DIMENSIONS, check_cells, check_count
 from eigenserve.model.arrays import FloatArray
 
@@ -76,6 +77,7 @@ def read_tensors(
         if len(shape) > 1 and math.prod(shape[1:]) != 1:
             raise invalid((*loc, "shape"), f"must be [N] or [N, 1] for one feature; got {shape}")
         if name in keep:
+            check_tensor(values, datatype, _LAYOUTS.get(datatype), (*loc, "data"))
             kept[name] = (datatype, values)
             handed += name not in names
         if name in names:
@@ -123,7 +125,7 @@ def label_datatype(served: ServedModel) -> str:
 def to_binary(datatype: str, values: Any) -> bytes:
     """Write values in the protocol's binary form, row by row."""
     if datatype == "BYTES":
-        texts = [str(value).encode() for value in values]
+        texts = [b"" if value is None else str(value).encode() for value in values]
         return b"".join(struct.pack("<I", len(text)) + text for text in texts)
     return np.ascontiguousarray(values, dtype=_LAYOUTS[datatype]).tobytes()
 

@@ -28,8 +28,8 @@ MAX_MESSAGES = 20_000
 _RECORD_BATCH, _DICTIONARY_BATCH = 3, 2
 
 
-def read_arrow(body: bytes, names: Collection[str], max_rows: int) -> dict[str, Any]:
-    """Read the columns ``names`` of an Arrow stream, those that it has.
+def read_arrow(body: bytes, names: Collection[str], max_rows: int, kept: Collection[str] = ()) -> dict[str, Any]:
+    """Read the columns ``names`` of an Arrow stream, those that it has; those of ``kept`` to the last digit.
 
     Returns:
         name -> values of all rows; at least one column of the stream, so that its rows are counted.
@@ -60,7 +60,8 @@ def read_arrow(body: bytes, names: Collection[str], max_rows: int) -> dict[str, 
         if total > MAX_ARROW_BYTES:
             raise ProblemError(413, f"the texts of an Arrow stream must have at most {MAX_ARROW_BYTES} bytes")
         try:
-            columns[name] = _values(column, pyarrow)
+            is_code = name in kept and pyarrow.types.is_integer(column.type) and column.null_count
+            columns[name] = column.to_pylist() if is_code else _values(column, pyarrow)
         except OverflowError as error:
             raise invalid(("body", name), f"must have dates and times of the years 1 to 9999; {error}") from None
     return columns
