@@ -71,7 +71,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends tini
 # What all images have: a user, an init that passes signals on, the entry point and the kernels.
 FROM ${PYTHON} AS base
 RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin eigenserve \
-    && mkdir /models && chown 10001:10001 /models
+    && mkdir /models /records && chown 10001:10001 /models /records
 COPY --from=tini /usr/bin/tini-static /usr/local/bin/tini
 # The modes are set, as those of a checkout depend on the umask of whoever made it.
 # Found before the environment's program of the same name, which knows nothing of the kernels that are compiled here.

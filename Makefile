@@ -46,7 +46,7 @@ $(VENV)-peers/.installed: pyproject.toml requirements/peers.txt
 test-peers: $(VENV)-peers/.installed
 	$(VENV)-peers/bin/python -m pytest tests/oracles/test_clients.py tests/oracles/test_fuzz.py tests/oracles/test_s3.py \
 	  tests/app/observability/test_tracing.py tests/oracles/test_shap.py tests/model/explanations/test_tables.py \
-	  tests/oracles/test_mlflow.py
+	  tests/oracles/test_mlflow.py tests/oracles/test_hub.py
 # By itself: the clients of Triton and KServe both register messages of the same names.
 	$(VENV)-peers/bin/python -m pytest tests/oracles/test_grpc_clients.py
 

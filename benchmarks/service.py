@@ -78,16 +78,16 @@ def _large(port: int, path: Path, rounds: int) -> dict[str, float]:
     as_arrow, arrays = arrow_body(columns)
     work: dict[str, Callable[[], object]] = {
         "predict, rows as dicts, in process": lambda: model.predict(rows),
-        "/predict, JSON": lambda: _post(port, "/predict", as_json, JSON),
+        "/predict, JSON": lambda: post(port, "/predict", as_json, JSON),
         "predict, columns, in process": lambda: model.predict(arrays),
-        "/predict, Arrow": lambda: _post(port, "/predict", as_arrow, ARROW),
+        "/predict, Arrow": lambda: post(port, "/predict", as_arrow, ARROW),
         "explain, columns, in process": lambda: model.explain(arrays),
-        "/explain, Arrow": lambda: _post(port, "/explain", as_arrow, ARROW),
+        "/explain, Arrow": lambda: post(port, "/explain", as_arrow, ARROW),
         "explain by eigenvector, in process": lambda: model.explain(arrays, method="eigenvector"),
-        "/explain by eigenvector, Arrow": lambda: _post(port, "/explain?method=eigenvector", as_arrow, ARROW),
+        "/explain by eigenvector, Arrow": lambda: post(port, "/explain?method=eigenvector", as_arrow, ARROW),
     }
     times: dict[str, list[float]] = {name: [] for name in (*work, "loopback")}
-    answered = len(_post(port, "/predict", as_arrow, ARROW))
+    answered = len(post(port, "/predict", as_arrow, ARROW))
     with loopback_echo(len(as_arrow), answered) as echo:
         for turn in range(rounds + 1):
             for name, call in (*work.items(), ("loopback", echo)):
@@ -184,7 +184,8 @@ def wait_for_server(port: int, process: subprocess.Popen[bytes], probe: str) -> 
     raise RuntimeError("the server was not ready in two minutes")
 
 
-def _post(port: int, path: str, body: bytes, media_type: str) -> bytes:
+def post(port: int, path: str, body: bytes, media_type: str) -> bytes:
+    """Send a request and return the answer's body."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data=body, headers={"Content-Type": media_type})
     with urllib.request.urlopen(request, timeout=60) as answer:
         return bytes(answer.read())

@@ -12,8 +12,9 @@ from eigenserve.app.engine.calls import Call
 from eigenserve.app.engine.service import service_of
 from eigenserve.app.observability.drift import Outcome
 from eigenserve.app.problems import ProblemError, invalid
+from eigenserve.app.wire.accept import accepted
 from eigenserve.app.wire.answers import json_response
-from eigenserve.app.wire.bodies import parse_json
+from eigenserve.app.wire.bodies import JSON, parse_json
 from eigenserve.app.wire.envelope import check_envelope
 from eigenserve.app.wire.json_rows import check_parsed_size, parse_large
 from eigenserve.app.wire.limits import check_rows
@@ -28,8 +29,12 @@ from eigenserve.app.wire.schemas.drift import (
     ShadowResponse,
 )
 from eigenserve.model.monitoring import AccuracySums
+from eigenserve.model.monitoring.pages.blocks import POLICY, to_html, to_markdown
+from eigenserve.model.monitoring.pages.comparison import comparison_blocks
 
 router = APIRouter()
+
+HTML, MARKDOWN = "text/html", "text/markdown"
 
 _BY_REQUEST = 'must be objects such as {"request_id": ID, "row": 0, "outcome": VALUE}, or come with "instances"'
 
@@ -86,13 +91,22 @@ async def outcomes(request: Request) -> Response:
     tags=["models"],
 )
 async def shadow(request: Request, name: str) -> Response:
-    """Compare predictions, decisions and reasons on the rows that were answered lately, over all workers."""
+    """Compare predictions, decisions and reasons on the rows that were answered lately, over all workers.
+
+    As JSON, or for people as one page: HTML or Markdown, as ``Accept`` says.
+    """
     service = service_of(request)
+    wanted = accepted(request.headers.get("accept", ""), (JSON, HTML, MARKDOWN), JSON)
     service.registry.find(name)
     served = service.registry.defaults([name])[name]
     against, comparison = await asyncio.to_thread(service.shadow.comparison, name, served)
-    head = {"model": name, "version": str(served.version), "shadow": str(against.version)}
-    return json_response({**head, **comparison.document()})
+    if wanted == JSON:
+        head = {"model": name, "version": str(served.version), "shadow": str(against.version)}
+        return json_response({**head, **comparison.document()})
+    names = f"{name}/{served.version}", f"{name}/{against.version}"
+    blocks = comparison_blocks(names, comparison, ({}, {}))
+    text = to_html(f"{names[1]} compared with {names[0]}", blocks) if wanted == HTML else to_markdown(blocks)
+    return Response(text, media_type=wanted, headers={"Content-Security-Policy": POLICY})
 
 
 @router.post(

@@ -27,8 +27,8 @@ def model_summary(served: ServedModel, registry: ModelRegistry) -> dict[str, Any
     }
 
 
-def model_card(served: ServedModel, registry: ModelRegistry) -> dict[str, Any]:
-    """Describe one version of a model in full."""
+def model_card(served: ServedModel, registry: ModelRegistry, watched: bool) -> dict[str, Any]:
+    """Describe one version of a model in full; ``watched`` is whether the service compares rows with training."""
     model, ensemble = served.model, served.model.ensemble
     return {
         **model_summary(served, registry),
@@ -41,6 +41,7 @@ def model_card(served: ServedModel, registry: ModelRegistry) -> dict[str, Any]:
         "eig_idx": ensemble.eig_idx,
         "metrics": model.card.get("metrics"),
         "strengths": model.strengths(),
+        "drift": watched and served.counting is not None,
         "card": {key: value for key, value in model.card.items() if key not in _PLACED},
     }
 

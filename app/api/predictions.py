@@ -162,8 +162,8 @@ async def models(request: Request) -> Response:
 )
 async def model(request: Request, name: str) -> Response:
     """Describe the newest version's features, metrics and structure."""
-    registry = service_of(request).registry
-    return json_response(model_card(registry.find(name), registry))
+    service = service_of(request)
+    return json_response(model_card(service.registry.find(name), service.registry, service.drift.enabled))
 
 
 @router.get(
@@ -190,8 +190,8 @@ async def schema_of_model(
 )
 async def model_version(request: Request, name: str, version: str) -> Response:
     """Describe one version's features, metrics and structure."""
-    registry = service_of(request).registry
-    return json_response(model_card(registry.find(name, version), registry))
+    service = service_of(request)
+    return json_response(model_card(service.registry.find(name, version), service.registry, service.drift.enabled))
 
 
 @router.get(

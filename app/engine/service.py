@@ -97,7 +97,7 @@ class Service:
     async def start(self) -> None:
         """Begin to load the models, and then to watch the store."""
         set_num_threads(self.settings.threads or max(1, num_threads() // self.settings.workers))
-        self.recorder = open_recorder(self.settings, self.metrics.records_dropped.inc)
+        self.recorder = open_recorder(self.settings, self.metrics)
         await self.store.start(wait=self.load_first)
         self._tasks = [asyncio.create_task(self._trim()), asyncio.create_task(self._watch_drift())]
 

@@ -41,6 +41,16 @@ class Metrics:
         self.records_dropped = Counter(
             "eigenserve_records_dropped", "Rows answered and not recorded: there was no room", registry=registry
         )
+        self.records_written = Counter(
+            "eigenserve_records_written", "Rows recorded, as parts or as events", ("sink",), registry=registry
+        )
+        self.records_waiting = Gauge(
+            "eigenserve_records_waiting",
+            "Rows answered that wait to be recorded",
+            ("sink",),
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self.batch_rows = Histogram(
             "eigenserve_batch_rows",
             "Rows solved together on the event loop",

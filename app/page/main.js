@@ -8,6 +8,7 @@ import { CounterfactualPanel } from "./panels/counterfactuals.js";
 import { curlCommand } from "./client/curl.js";
 import { CurvesPanel } from "./panels/curves.js";
 import { DecisionPanel } from "./panels/decision.js";
+import { DriftPanel } from "./panels/drift.js";
 import { byId, make, say } from "./dom.js";
 import { RowForm, firstRow, typicalRow } from "./form/form.js";
 import { InteractionsPanel } from "./panels/interactions.js";
@@ -39,7 +40,7 @@ const decision = new DecisionPanel(lane);
 const curves = new CurvesPanel((name, value, resting) => takeRow({ [name]: value }, null, resting));
 const interactions = new InteractionsPanel();
 const drawn = [curves, certificate, new ChainPanel()];
-const panels = [prediction, waterfall, ...drawn, decision, counterfactuals, interactions];
+const panels = [prediction, waterfall, ...drawn, decision, counterfactuals, interactions, new DriftPanel(lane)];
 const PARTS = ["certificate", "stability", "eigenvector", "curves"];
 /** Shapley interactions cost a thousand predictions: they are asked for once the row rests. */
 const COSTLY = ["interactions"];

@@ -97,14 +97,25 @@ class BoundedProtocol(HttpToolsProtocol):
                 return True
             except httptools.HttpParserUpgrade as upgrade:
                 if self.scope["method"] == "CONNECT":
-                    self.send_400_response("")
+                    self._refuse()
                     return False
                 # The parser takes what follows for the other protocol; it is the request's body.
                 data = data[upgrade.args[0] :]
                 self._parse_body()
             except httptools.HttpParserError:
-                self.send_400_response("")
+                self._refuse()
                 return False
+
+    def _refuse(self) -> None:
+        """Answer what is not HTTP, and close; not before what was asked in front of it is answered."""
+        if self.pipeline and self.cycle.more_body:
+            self.pipeline.popleft()
+        last = self.pipeline[0][0] if self.pipeline else self._answered
+        if last is None or last.response_complete or last.more_body:
+            self.send_400_response("")
+        else:
+            last.keep_alive = False
+            self.flow.pause_reading()
 
     def _parse_body(self) -> None:
         """Go on with a parser that has seen the headers which say where the body ends, and no offer."""

@@ -50,7 +50,7 @@ FILLERS = ("de", "del", "do", "di", "of", "den", "the", "le")
 _ORDINAL = re.compile(r"(?<=[0-9])(?:(?:st|nd|rd|th|er)\b|[ºª]|\.(?=\s))", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]+(?:\.(?=[\s,]|$))?")
 _CLOCK = re.compile(
-    r"(?P<sign>[+-])?(?:(?P<days>[0-9]+) days?,? ?(?:\+ ?)?)?(?P<hours>[0-9]{1,4})"
+    r"(?P<sign>[+-])?(?:(?P<days>[0-9]{1,9}) days?,? ?(?:\+ ?)?)?(?P<hours>[0-9]{1,4})"
     r"(?::(?P<minutes>[0-5][0-9]))?(?::(?P<seconds>[0-5][0-9](?:\.[0-9]+)?))?(?: ?(?P<half>[AaPp])\.?[Mm]\.?)?"
 )
 _ZONE = re.compile(r" ?(?:(?P<utc>Z|UTC|GMT)|(?P<sign>[+-])(?P<hours>[0-9]{2}):?(?P<minutes>[0-9]{2}))$")
@@ -91,9 +91,12 @@ def formatted_moment(text: str, date_format: str) -> datetime | None:
     """
     if len(text) > LONGEST:
         return None
-    moment = _moment(text, date_format)
-    if moment is None and ("%b" in date_format or "%B" in date_format):
-        return _moment(english_date(text), date_format.replace("%B", "%b").replace(". ", " "))
+    try:
+        moment = _moment(text, date_format)
+        if moment is None and ("%b" in date_format or "%B" in date_format):
+            return _moment(english_date(text), date_format.replace("%B", "%b").replace(". ", " "))
+    except OverflowError:  # a time of day or a zone leads out of the years 1 to 9999
+        return None
     return moment
 
 

@@ -40,6 +40,7 @@ def test_profiles_hold_what_they_say():
     assert by_profile == {
         "fit": None,
         "server": None,
+        "recorded": ["observability"],
         "gpu": ["gpu"],
         "prometheus": ["observability"],
         "grafana": ["observability"],
@@ -67,6 +68,17 @@ def test_the_server_takes_all_settings_but_where_things_are():
     # What `environment` says counts, so it must let through what a setting of that name in .env says.
     for name, value in server["environment"].items():
         assert name in fixed or value.startswith(f"${{{name}:-"), name
+
+
+def test_what_is_recorded_is_answered_by_an_image_that_can_record():
+    server, recorded = SERVICES["server"], SERVICES["recorded"]
+    assert recorded["build"]["target"] == "fit"
+    assert re.search("^pyarrow==", (ROOT / "requirements/fit.txt").read_text(), flags=re.MULTILINE)
+    assert recorded["environment"]["EIGENSERVE_RECORDS"] == "/records"
+    assert server["environment"].items() <= recorded["environment"].items()
+    # A named volume has the owner of the folder that it is mounted on.
+    assert "records:/records" in recorded["volumes"]
+    assert "mkdir /models /records && chown 10001:10001 /models /records" in DOCKERFILE
 
 
 def test_the_gpu_may_load_what_triton_compiles():
@@ -115,7 +127,7 @@ def test_images_run_as_nobody_special(target: str):
 
 def test_prometheus_and_grafana_find_what_they_show():
     scrape = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
-    assert scrape[0]["static_configs"][0]["targets"] == ["server:8000"]
+    assert scrape[0]["static_configs"][0]["targets"] == ["server:8000", "recorded:8000"]
     provisioning = ROOT / "deploy/grafana/provisioning"
     (source,) = yaml.safe_load((provisioning / "datasources/prometheus.yml").read_text())["datasources"]
     assert (source["type"], source["url"], source["isDefault"]) == ("prometheus", "http://prometheus:9090", True)
@@ -129,8 +141,10 @@ def test_prometheus_and_grafana_find_what_they_show():
     shown = set(
         re.findall(r"\beigenserve_\w+", json.dumps([p.get("targets") for p in json.loads(dashboard)["panels"]]))
     )
-    rules = yaml.safe_load((ROOT / "deploy/prometheus/rules.yml").read_text())["groups"][0]["rules"]
-    shown |= {name for rule in rules for name in re.findall(r"\beigenserve_\w+", rule["expr"])}
+    groups = yaml.safe_load((ROOT / "deploy/prometheus/rules.yml").read_text())["groups"]
+    shown |= {
+        name for group in groups for rule in group["rules"] for name in re.findall(r"\beigenserve_\w+", rule["expr"])
+    }
     text = Service(Settings(store="nowhere")).metrics.text().decode()
     exported = set(re.findall(r"^# TYPE (\w+)", text, flags=re.MULTILINE))
     assert len(shown) > 10

@@ -75,7 +75,7 @@ def test_kubernetes_manifests_are_valid(folder: str):
         validator.validate(broken, OLDEST, strict=True)
 
 
-@pytest.mark.parametrize("folder", ["kubernetes/base", "kubernetes/demo", "kserve", "kserve-explainer"])
+@pytest.mark.parametrize("folder", ["kubernetes/base", "kubernetes/demo", "kserve", "kserve-explainer", "kserve-oci"])
 def test_kustomize_builds(folder: str):
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed")
@@ -281,16 +281,36 @@ def built(value: Any, type_name: str, loc: str) -> Any:
     return kind(**attributes)
 
 
-def explained() -> Document:
-    """The InferenceService with the explainer that a patch adds to it."""
+def patched(path: str) -> Document:
+    """The InferenceService as a patch changes it."""
+
+    def merged(value: Any, change: Any) -> Any:
+        if not isinstance(value, dict) or not isinstance(change, dict):
+            return change
+        return {**value, **{key: merged(value.get(key), inner) for key, inner in change.items()}}
+
     service = one("InferenceService", documents(KSERVE))
-    patch = yaml.safe_load((ROOT / "deploy/kserve-explainer/explainer.yaml").read_text())
+    patch = yaml.safe_load((ROOT / "deploy" / path).read_text())
     assert (patch["kind"], patch["metadata"]) == (service["kind"], service["metadata"])
-    return {**service, "spec": {**service["spec"], **patch["spec"]}}
+    return dict(merged(service, patch))
+
+
+def test_models_in_an_image_are_where_kserve_and_the_runtime_look_for_them():
+    model = patched("kserve-oci/models.yaml")["spec"]["predictor"]["model"]
+    assert model["storageUri"].startswith("oci://")
+    assert (model["runtime"], model["modelFormat"]["name"]) == ("eigenserve", "eigenserve")
+    made = (ROOT / "deploy/kserve-oci/Dockerfile").read_text()
+    # KServe shows /models of the image as /mnt/models, to processes of the same user alone.
+    assert re.search("^COPY .* /models$", made, flags=re.MULTILINE)
+    (runtime,) = one("ServingRuntime", documents(KSERVE))["spec"]["containers"]
+    user = runtime["securityContext"]["runAsUser"]
+    assert f"USER {user}:" in made
+    assert f'"uidModelcar": {user}' in (ROOT / "deploy/kserve-oci/models.yaml").read_text()
+    assert {"name": "EIGENSERVE_STORE", "value": "/mnt/models"} in runtime["env"]
 
 
 def test_the_explainer_is_the_runtimes_container_on_the_same_store():
-    spec = explained()["spec"]
+    spec = patched("kserve-explainer/explainer.yaml")["spec"]
     (explainer,) = spec["explainer"]["containers"]
     (runtime,) = one("ServingRuntime", documents(KSERVE))["spec"]["containers"]
     for key in ("name", "image", "args", "ports", "resources", "securityContext", "volumeMounts"):
@@ -311,7 +331,8 @@ def test_kserve_manifests_are_valid():
         name = kinds[document["kind"]]
         assert document["apiVersion"] == f"serving.kserve.io/{name[: -len(document['kind'])].lower()}"
         built(document, name, document["kind"])
-    built(explained(), kinds["InferenceService"], "InferenceService")
+    for patch in ("kserve-explainer/explainer.yaml", "kserve-oci/models.yaml"):
+        built(patched(patch), kinds["InferenceService"], "InferenceService")
     broken = one("InferenceService", documents(KSERVE))
     broken["spec"]["predictor"]["model"]["modelformat"] = {}
     with pytest.raises(AssertionError, match="unknown"):

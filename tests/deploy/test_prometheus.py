@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 from tests.support.drifting import like_training, sketched_model
+from tests.support.server_process import free_port, running_server
 
 from eigenserve.app.observability.drift import DriftMonitor
 from eigenserve.app.observability.drift.exposition import DriftCollector
 from eigenserve.app.registry.served import ServedModel
+from eigenserve.model import ModelStore
 from eigenserve.model.monitoring import Counting, read_sketch
 
 RULES = Path(__file__).parents[2] / "deploy/prometheus/rules.yml"
-PROMTOOL = shutil.which("promtool")
-pytestmark = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed: it comes with Prometheus")
+PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
+pytestmark = pytest.mark.skipif(PROMETHEUS is None or PROMTOOL is None, reason="Prometheus is not installed")
 
-_RMSE = {"metric": "rmse"}
+_RMSE, _PARTS = {"metric": "rmse"}, {"instance": "i", "sink": "parts"}
 
 
 def promtool(*arguments: str, given: str | None = None) -> str:
@@ -32,7 +39,7 @@ def promtool(*arguments: str, given: str | None = None) -> str:
 
 
 def test_the_rules_are_valid():
-    assert "3 rules found" in promtool("check", "rules", str(RULES))
+    assert "5 rules found" in promtool("check", "rules", str(RULES))
 
 
 def test_the_gauges_are_well_formed():
@@ -65,13 +72,14 @@ def test_the_gauges_are_well_formed():
             {"kind": "contribution", "name": "x"},
         ),
         ("EigenserveAccuracy", 'eigenserve_outcomes_beyond{model="m",version="1",metric="rmse"}', 5, _RMSE),
+        ("EigenserveRecordsStuck", 'eigenserve_records_waiting{instance="i",sink="parts"}', 5, _PARTS),
     ],
 )
 def test_an_alert_fires_when_the_alarm_lasts(tmp_path: Path, alert: str, series: str, minutes: int, labels: dict):
-    (rule,) = (
-        rule for rule in yaml.safe_load(RULES.read_text())["groups"][0]["rules"] if rule["alert"] == alert
-    )  # fmt: skip
-    labels = {"model": "m", "version": "1", **labels}
+    groups = yaml.safe_load(RULES.read_text())["groups"]
+    (rule,) = (rule for group in groups for rule in group["rules"] if rule["alert"] == alert)
+    if labels is not _PARTS:
+        labels = {"model": "m", "version": "1", **labels}
 
     def fill(text: str) -> str:
         for name, value in labels.items():
@@ -99,3 +107,75 @@ def test_an_alert_fires_when_the_alarm_lasts(tmp_path: Path, alert: str, series:
     }
     (tmp_path / "case.yml").write_text(yaml.safe_dump(case))
     assert "SUCCESS" in promtool("test", "rules", str(tmp_path / "case.yml"))
+
+
+@contextmanager
+def running_prometheus(folder: Path, target: str) -> Iterator[httpx.Client]:
+    """Prometheus with the profile's own files, but for the target and for how often it asks."""
+    files = RULES.parent
+    config = yaml.safe_load((files / "prometheus.yml").read_text())
+    config["global"] |= {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    config["scrape_configs"][0]["static_configs"][0]["targets"] = [target]
+    config["rule_files"] = [str(files / name) for name in config["rule_files"]]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    port = free_port()
+    command = [
+        str(PROMETHEUS),
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    with (folder / "prometheus.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=10.0) as client:
+            yield client
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def test_prometheus_reads_what_the_dashboard_shows_and_the_rules_warn_of(tmp_path: Path):
+    pytest.importorskip("pyarrow", reason="needs pyarrow")
+    store = ModelStore(tmp_path / "store")
+    store.save("price", sketched_model())
+    settings = {"EIGENSERVE_RECORDS": str(tmp_path / "records"), "EIGENSERVE_RECORDS_PART_ROWS": "1"}
+    with (
+        running_server(store.root, tmp_path / "server.log", **settings) as server,
+        running_prometheus(tmp_path, f"127.0.0.1:{server.port}") as prometheus,
+    ):
+
+        def ask(expression: str) -> list[dict]:
+            try:
+                answer = prometheus.get("/query", params={"query": expression})
+            except httpx.TransportError:
+                return []
+            if answer.status_code == 503:  # it begins
+                return []
+            assert answer.status_code == 200, (expression, answer.text)
+            return list(answer.json()["data"]["result"])
+
+        def wait_for(expression: str) -> None:
+            ends = time.monotonic() + 30.0
+            while not ask(expression):
+                assert time.monotonic() < ends, f"no series: {expression}"
+                time.sleep(0.2)
+
+        rows = [{**row, "rate": 9.0} for row in like_training(600, seed=3)]
+        wait_for("up == 1")
+        for _ in range(2):
+            assert server.client.post("/predict", json={"instances": rows}).status_code == 200
+        assert server.client.post("/predict", json={"instances": [{"unknown": 1}]}).status_code == 422
+        # One feature has moved, all of it: that is drift, and the rule waits for it to last.
+        wait_for('ALERTS{alertname="EigenserveDrift", name="rate", alertstate="pending"}')
+        wait_for("eigenserve_records_written_total == 1200")
+        assert server.client.post("/predict", json={"instances": rows * 20}).status_code == 200  # not on the event loop
+        wait_for("eigenserve_queue_wait_seconds_count > 0")
+        shown = json.loads((RULES.parents[1] / "grafana/eigenserve.json").read_text())["panels"]
+        for panel in shown:
+            for target in panel["targets"]:
+                wait_for(target["expr"].replace("$__rate_interval", "1m"))
+        groups = prometheus.get("/rules").json()["data"]["groups"]
+        assert {(rule["name"], rule["health"]) for group in groups for rule in group["rules"]} == {
+            (rule["alert"], "ok") for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]
+        }

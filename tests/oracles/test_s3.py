@@ -1,7 +1,8 @@
-"""A server whose store is a bucket of a real S3 server."""
+"""A server whose store, or whose records, are in a bucket of a real S3 server."""
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,10 @@ import pytest
 from tests.support.made_models import ROW, make_model, make_rows
 from tests.support.server_process import free_port, running_server
 
+from eigenserve.app.observability.records.folder import open_folder
+from eigenserve.app.observability.records.verify import Verifier
+from eigenserve.cli import main
+from eigenserve.model import ModelStore
 from eigenserve.model.checkpoints.locations import open_store
 from eigenserve.model.checkpoints.remote_store import RemoteStore
 
@@ -147,3 +152,35 @@ def test_a_bucket_without_models_is_one_line_and_exit_code_2(store: RemoteStore,
     text = (tmp_path / "log").read_text()
     assert f"error: the store {store.root} is empty" in text
     assert "Traceback" not in text
+
+
+def test_records_in_a_bucket_are_verified_replayed_and_erased(endpoint: str, tmp_path: Path, monkeypatch, capsys):
+    pytest.importorskip("cryptography", reason="needs eigenserve[records]")
+    place = f"{bucket_at(endpoint, tmp_path, monkeypatch).root.rpartition('/')[0]}/records"
+    store = ModelStore(tmp_path / "models")
+    store.save("price", make_model(seed=1))
+    rows = [{"id": f"person {i % 7}", **row} for i, row in enumerate(make_rows(60))]
+    settings = {**access(endpoint), "PYTHONWARNINGS": "ignore", "EIGENSERVE_RECORDS": place}
+    settings |= {"EIGENSERVE_RECORDS_PART_ROWS": "50", "EIGENSERVE_RECORDS_PART_S": "5"}
+    with running_server(store.root, tmp_path / "ended.log", **settings) as server:
+        assert server.client.post("/predict", json={"instances": rows}).status_code == 200
+        assert server.client.post("/explain", json={"instances": rows[:5]}).status_code == 200
+        assert server.stop() == 0
+    with running_server(store.root, tmp_path / "killed.log", **settings) as server:
+        assert server.client.post("/predict", json={"instances": rows[:3]}).status_code == 200
+        wait_for(lambda: any("open with 3 rows" in part for part in Verifier(open_folder(place)).verify().open))
+        server.stop(signal.SIGKILL)
+    verdict = Verifier(open_folder(place)).verify()
+    assert (verdict.rows, verdict.faults) == (65, [])
+    assert "its process was killed: at least 3 rows" in verdict.lost[0]
+    assert main(["records", "replay", place, "--store", str(store.root)]) == 0
+    assert "65 rows computed again, 5 of them explained" in capsys.readouterr().out
+    assert main(["records", "erase", place, "--id", "person 3"]) == 0
+    assert "of 10 rows" in capsys.readouterr().out
+    assert Verifier(open_folder(place)).verify().faults == []
+    folder = open_folder(place)
+    part = next(f"{chain}/{name}" for chain in folder.names() for name in folder.names(chain) if "decisions" in name)
+    content = bytearray(folder.read(part))
+    content[len(content) // 2] ^= 1
+    folder.write(part, bytes(content))
+    assert any("decisions.parquet was changed" in fault for fault in Verifier(open_folder(place)).verify().faults)

@@ -44,7 +44,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.model.checkpoints.files import to_bytes
     from eigenserve.model.checkpoints.locations import load_model
     from eigenserve.model.monitoring import read_sketch
-    from eigenserve.training.report.blocks import to_markdown, written
+    from eigenserve.model.monitoring.pages.blocks import to_markdown, written
     from eigenserve.training.report.card import card_blocks
 
     if arguments.by is not None and arguments.data is None:

@@ -44,9 +44,9 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.errors import UserError
     from eigenserve.model.checkpoints.locations import load_model
     from eigenserve.model.monitoring.comparison import check_comparable, compare
+    from eigenserve.model.monitoring.pages.blocks import to_markdown, written
+    from eigenserve.model.monitoring.pages.comparison import comparison_blocks
     from eigenserve.training.data.table import FileOptions, read_table
-    from eigenserve.training.report.blocks import to_markdown, written
-    from eigenserve.training.report.comparison import comparison_blocks
 
     models = load_model(arguments.first), load_model(arguments.second)
     first, second = models

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
+from eigenserve.model.monitoring.pages.figures import figure_text
 from eigenserve.training.evaluation.bootstrap import Interval
 
 
 def part_name(key: str) -> str:
     """Name the rows that a figure is of: "out_of_fold" -> "out of fold"."""
     return key.replace("_", " ")
-
-
-def figure_text(value: float | int | None) -> str:
-    """Write four significant digits, more only left of the point; counts in full."""
-    if value is None:
-        return "-"
-    if isinstance(value, int) or abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.4g}"
 
 
 def interval_text(value: float | None, interval: Interval | None) -> str:

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 from eigenserve.model.monitoring import ChannelDrift, Sketch
 from eigenserve.model.monitoring.accuracy import Accuracy
+from eigenserve.model.monitoring.pages.blocks import Block, Heading, Items, Table, Text
+from eigenserve.model.monitoring.pages.figures import figure_text
 from eigenserve.model.rows.cells import iso_time
 from eigenserve.model.rows.feature import Feature
 from eigenserve.model.spectral import SpectralModel
-from eigenserve.training.evaluation.wording import figure_text, interval_text, part_name
-from eigenserve.training.report.blocks import Block, Heading, Items, Table, Text
+from eigenserve.training.evaluation.wording import interval_text, part_name
 
 #: What a table does not list in full.
 SHOWN_ROWS, SHOWN_CATEGORIES = 40, 8

@@ -8,10 +8,12 @@ from itertools import count
 from typing import Any
 
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.monitoring.pages.blocks import table_html
+from eigenserve.model.monitoring.pages.figures import figure_text
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.evaluation.decisions import cutoff_table, kolmogorov_smirnov, lift
 from eigenserve.training.evaluation.evaluate import Evaluation
-from eigenserve.training.evaluation.wording import figure_text, interval_text, part_name
+from eigenserve.training.evaluation.wording import interval_text, part_name
 from eigenserve.training.fit import Fitted
 from eigenserve.training.report.charts import (
     Figure,
@@ -23,7 +25,7 @@ from eigenserve.training.report.charts import (
     search_chart,
 )
 from eigenserve.training.report.effects import MAX_CLASSES, Effects, measure_effects
-from eigenserve.training.report.page import figure_html, page, table_html
+from eigenserve.training.report.page import figure_html, page
 
 #: What a contribution is measured in.
 UNITS = {

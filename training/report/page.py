@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from plotly.offline import get_plotlyjs
 
+from eigenserve.model.monitoring.pages.blocks import STYLE
 from eigenserve.training.report.charts import Figure
 
 #: Digits of a figure's numbers: more are below a pixel, and the file grows with them.
@@ -18,19 +19,6 @@ DIGITS = 5
 
 #: The browser itself is forbidden to contact any host.
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
-
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 52rem; margin: 0 auto;
-       padding: 0 1rem 4rem; }
-h1, h2, h3 { overflow-wrap: anywhere; }
-h1 small { font-weight: normal; color: #666; }
-h2 { margin-top: 2.5rem; border-bottom: 1px solid #ddd; }
-table { border-collapse: collapse; display: block; overflow-x: auto; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #eee; white-space: nowrap; }
-pre { background: #f5f5f5; padding: .75rem; white-space: pre-wrap; overflow-wrap: anywhere; }
-li { margin-bottom: .4rem; }
-.figure { width: 100%; }
-"""
 
 #: A figure is drawn when it comes near the screen: forty at once would stall a phone.
 SCRIPT = """
@@ -73,13 +61,6 @@ def figure_html(identity: str, figure: Figure) -> str:
         f'<div class="figure" id="{identity}" style="height:{height}px"></div>'
         f'<script type="application/json">{data}</script>'
     )
-
-
-def table_html(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Write a table of texts."""
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _plain(value: Any) -> Any:

@@ -41,6 +41,7 @@ class Chain:
         name: of this one.
         key: signs every link; None for none.
         number, head: of the last link: its number, and its sha256.
+        holder: who writes it, as its folder's ``is_held`` knows it; "" where that cannot be known.
     """
 
     folder: Folder
@@ -48,6 +49,7 @@ class Chain:
     key: Any = None
     number: int = -1
     head: str | None = None
+    holder: str = ""
 
     def append(self, document: dict[str, Any], files: Mapping[str, bytes | memoryview]) -> None:
         """Write files and then the link that names them; if that fails, the same call may be made again.
@@ -70,8 +72,10 @@ class Chain:
 
     def mark(self, rows: int) -> None:
         """Say that the next part is being gathered, and how many rows it has by now."""
+        if not self.holder:
+            self.holder = self.folder.hold(self.name)
         marker = {"part": self.number + 1, "previous": self.head, "rows": rows, "at": time.time()}
-        self.folder.write(f"{self.name}/{OPEN}", json.dumps(marker).encode())
+        self.folder.write(f"{self.name}/{OPEN}", json.dumps({**marker, "holder": self.holder}).encode())
 
     def close(self, document: dict[str, Any]) -> None:
         """Write the last link."""

@@ -63,6 +63,8 @@ def _verify(parsed: argparse.Namespace) -> int:
         print(f"CHANGED: {fault}")
     for loss in verdict.lost:
         print(f"LOST: {loss}")
+    for part in verdict.open:
+        print(f"OPEN: {part}")
     state = "changed" if verdict.faults else "incomplete" if verdict.lost else "in order"
     print(f"{state}: {verdict.chains} chains, {verdict.parts} parts, {verdict.rows:,} rows, {verdict.erased:,} erased")
     if parsed.json:

@@ -21,6 +21,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet
+from numpy.typing import NDArray
 
 from eigenserve.app.observability.records.answered import Answered, Kind
 from eigenserve.app.registry import ServedModel
@@ -30,6 +31,9 @@ from eigenserve.model.rows.features import Feature
 #: What stands for a category that training did not have.
 UNSEEN = "(unseen)"
 SALT_BYTES = 16
+#: Numbers that stay the same from row to row, numbers that go up, and texts that no row is without.
+REPEATED, COUNTING = ("time", "version"), ("n", "row")
+TEXTS = ("request_id", "route", "key", "options", "model", "model_sha256")
 #: The member of a table's metadata that says of which model and features it is.
 ABOUT = b"eigenserve"
 
@@ -62,7 +66,7 @@ def tables(kind: Kind, batches: Sequence[Answered]) -> Tables:
     details = _details(kind, batches, counts, columns)
     each = _Repeated(counts)
     decisions: dict[str, Any] = {
-        "time": each([round(batch.at * 1e6) for batch in batches], pa.timestamp("us", "UTC")),
+        "time": each.numbers([round(batch.at * 1e6) for batch in batches], pa.timestamp("us", "UTC")),
         "request_id": each([batch.request_id for batch in batches]),
         "row": _places(batches, counts),
         "route": each([batch.route for batch in batches]),
@@ -72,7 +76,7 @@ def tables(kind: Kind, batches: Sequence[Answered]) -> Tables:
     if model.classes:
         probabilities = model.probabilities(scores)
         chosen = probabilities.argmax(axis=1)
-        decisions["label"] = pa.DictionaryArray.from_arrays(pa.array(chosen, pa.int32()), list(served.class_keys))
+        decisions["label"] = coded(chosen.astype(np.int32), list(served.class_keys))
         decisions["probability"] = probabilities[np.arange(rows), chosen]
     else:
         decisions["prediction"] = model.values(scores)
@@ -88,8 +92,8 @@ def tables(kind: Kind, batches: Sequence[Answered]) -> Tables:
     decisions["warnings"] = _warnings(batches, each)
     decisions["commitment"] = commitments(details)
     stated = {"model": served.name, "version": served.version, "sha256": served.digest}
-    for name, values in (("model", served.name), ("model_sha256", served.digest)):
-        decisions[name] = pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), [values])
+    for name, text in (("model", served.name), ("model_sha256", served.digest)):
+        decisions[name] = each([text] * len(batches))
     decisions["version"] = np.full(rows, served.version, np.int32)
     return Tables(_table(decisions, stated), details, stated)
 
@@ -105,18 +109,19 @@ def commitments(details: pa.Table) -> Any:
     """Return what commits decisions to rows of details: null where no row of the part has an id."""
     if "salt" not in details.column_names:
         return pa.nulls(details.num_rows, pa.binary())
-    salts, ids = details.column("salt").to_pylist(), details.column("id").to_pylist()
-    reasons = details.column("reasons").to_pylist() if "reasons" in details.column_names else [None] * len(ids)
+    ids = details.column("id").to_pylist()
+    reasons = details.column("reasons").to_pylist() if "reasons" in details.column_names else repeat(None)
+    salts = np.frombuffer(b"".join(details.column("salt").to_pylist()), np.uint8).reshape(-1, SALT_BYTES)
     numbers = np.concatenate([inputs_of(details), contributions_of(details)], axis=1)
-    content, width = numbers.tobytes(), numbers.shape[1] * 8
-    texts = [orjson.dumps([each, reason]) for each, reason in zip(ids, reasons, strict=True)]
-    return pa.array(
-        [
-            hashlib.sha256(salt + content[i * width : (i + 1) * width] + text).digest()
-            for i, (salt, text) in enumerate(zip(salts, texts, strict=True))
-        ],
-        pa.binary(),
-    )
+    fixed = np.concatenate([salts, numbers.view(np.uint8)], axis=1)
+    width, content = fixed.shape[1], fixed.tobytes()
+    starts = range(0, len(content), width)
+    dumps, begin, digests = orjson.dumps, hashlib.sha256().copy, []  # a copy takes half of what a new one does
+    for start, each, reason in zip(starts, ids, reasons, strict=False):
+        hashed = begin()
+        hashed.update(content[start : start + width] + dumps([each, reason]))
+        digests.append(hashed.digest())
+    return pa.array(digests, pa.binary())
 
 
 def inputs_of(details: pa.Table) -> FloatArray:
@@ -147,11 +152,19 @@ def about(table: pa.Table) -> dict[str, Any]:
 
 def to_parquet(table: pa.Table) -> memoryview:
     """Return a table as the content of a Parquet file."""
-    # Numbers are hardly ever twice the same, and dictionaries of them cost more than they save. Measured, nanoseconds a
-    # row of the demo model: 80 with snappy, 150 with zstd, which saves a third of the bytes.
-    texts = [f.name for f in table.schema if pa.types.is_dictionary(f.type)]
+    # Numbers are hardly ever twice the same, and dictionaries of them cost more than they save; those that count rows
+    # are kept as differences. Measured, nanoseconds a row of the demo model: 45 as it is, 150 with snappy, 250 with
+    # zstd, which save half the bytes and more where rows repeat, and next to none where they do not.
+    repeated = [f.name for f in table.schema if pa.types.is_dictionary(f.type) or f.name in REPEATED]
     sink = pa.BufferOutputStream()
-    pa.parquet.write_table(table, sink, use_dictionary=texts, write_statistics=False, compression="snappy")
+    pa.parquet.write_table(
+        table,
+        sink,
+        use_dictionary=repeated,
+        column_encoding={name: "DELTA_BINARY_PACKED" for name in COUNTING if name in table.column_names},
+        write_statistics=False,
+        compression="none",
+    )
     return memoryview(sink.getvalue())
 
 
@@ -164,16 +177,29 @@ class _Repeated:
     """Make columns of one value a batch."""
 
     def __init__(self, counts: Any) -> None:
-        self._places = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+        self._counts = counts
+        self._zeros = np.zeros(counts.sum(), np.int32)
 
-    def __call__(self, values: Sequence[Any], kind: Any = None) -> Any:
-        if kind is not None:
-            return pa.array(values, kind).take(pa.array(self._places))
+    def numbers(self, values: Sequence[int], kind: Any) -> Any:
+        """Return integers as a column of a type of as many bits."""
+        return pa.array(np.repeat(np.array(values, np.int64), self._counts)).view(kind)
+
+    def __call__(self, values: Sequence[Any]) -> Any:
         # Parquet takes over a dictionary as it is: it must not have a text twice, or none.
         known: dict[str, int] = {}
         codes = np.array([-1 if value is None else known.setdefault(value, len(known)) for value in values], np.int32)
-        placed = codes[self._places]
-        return pa.DictionaryArray.from_arrays(pa.array(placed, mask=placed < 0), pa.array([*known], pa.string()))
+        if not codes.any():
+            return coded(self._zeros, [*known])
+        return coded(np.repeat(codes, self._counts), [*known])
+
+
+def coded(codes: NDArray[np.int32], texts: Sequence[str]) -> Any:
+    """Return a column of texts by their codes; null where a code is negative."""
+    absent = codes < 0
+    # Not checked, which takes longer than all else here: codes are those of these texts.
+    return pa.DictionaryArray.from_arrays(
+        pa.array(codes, mask=absent if absent.any() else None), pa.array(texts, pa.string()), safe=False
+    )
 
 
 def _details(kind: Kind, batches: Sequence[Answered], counts: Any, columns: FloatArray) -> pa.Table:
@@ -192,9 +218,7 @@ def _details(kind: Kind, batches: Sequence[Answered], counts: Any, columns: Floa
         labels.append({"name": feature.name, "labels": known})
         values: Any = columns[j]
         if known is not None:
-            absent = np.isnan(values)
-            codes = pa.array(np.where(absent, 0, values).astype(np.int32), mask=absent)
-            values = pa.DictionaryArray.from_arrays(codes, pa.array(known, pa.string()))
+            values = coded(np.nan_to_num(values, nan=-1.0).astype(np.int32), known)
         found[f"inputs.{feature.name}"] = values
     if kind.terms:
         shares = np.concatenate([b.explanation.contributions for b in batches if b.explanation is not None])
@@ -245,9 +269,21 @@ def _warnings(batches: Sequence[Answered], each: _Repeated) -> Any:
     """Name kinds and features, but not how far beyond a range a value is: that is a person's."""
     if not any(len(batch.warnings) for batch in batches):
         return each([None for _ in batches])
-    texts = [text or None for batch in batches for text in batch.warnings.texts(far=False)]
-    return pa.array(texts, pa.string()).dictionary_encode()
+    known: dict[str, int] = {}
+    codes = [np.full(len(batch), -1, np.int32) for batch in batches]
+    for batch, own in zip(batches, codes, strict=True):
+        if len(batch.warnings):
+            texts = batch.warnings.texts(far=False)
+            for row in np.unique(batch.warnings.rows).tolist():
+                own[row] = known.setdefault(texts[row], len(known))
+    return coded(np.concatenate(codes), [*known])
 
 
 def _table(columns: dict[str, Any], stated: dict[str, Any]) -> pa.Table:
-    return pa.table(columns).replace_schema_metadata({ABOUT: json.dumps(stated).encode()})
+    arrays = {name: pa.array(values) if isinstance(values, np.ndarray) else values for name, values in columns.items()}
+    # What is never null is written without saying so of each value; by name and type, as all parts have one schema.
+    fields = [
+        pa.field(name, values.type, not pa.types.is_primitive(values.type) and name not in TEXTS)
+        for name, values in arrays.items()
+    ]
+    return pa.table([*arrays.values()], pa.schema(fields, {ABOUT: json.dumps(stated).encode()}))

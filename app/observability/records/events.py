@@ -28,9 +28,11 @@ class EventsSink:
     """Send what is answered to a receiver of events (a ``Sink``).
 
     Attributes:
-        name: the receiver's URL.
+        name, kind: the receiver's URL, and what this is for the metrics.
         source: who sends.
     """
+
+    kind = "events"
 
     def __init__(self, url: str, source: str) -> None:
         self.name, self.source = url, source

@@ -8,6 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from eigenserve.app.observability.records.holding import (
+    hold_folder,
+    is_folder_held,
+    is_process_running,
+    this_process,
+)
 from eigenserve.errors import UserError
 from eigenserve.model.checkpoints.atomic import write_whole
 
@@ -26,6 +32,12 @@ class Folder(Protocol):
 
     def remove(self, path: str) -> None:
         """Remove a file."""
+
+    def hold(self, path: str) -> str:
+        """Hold a folder of it for as long as this process runs; return by what ``is_held`` knows it again."""
+
+    def is_held(self, path: str, identity: str) -> bool | None:
+        """Return whether the process that held a folder still runs; None where that cannot be known from here."""
 
 
 def open_folder(url: str) -> Folder:
@@ -73,6 +85,14 @@ class LocalFolder:
         """See ``Folder``."""
         (self.root / path).unlink(missing_ok=True)
 
+    def hold(self, path: str) -> str:
+        """See ``Folder``."""
+        return hold_folder(self.root / path)
+
+    def is_held(self, path: str, identity: str) -> bool | None:
+        """See ``Folder``."""
+        return is_folder_held(self.root / path, identity)
+
 
 @dataclass(frozen=True)
 class RemoteFolder:
@@ -104,3 +124,11 @@ class RemoteFolder:
     def remove(self, path: str) -> None:
         """See ``Folder``."""
         self.system.rm_file(f"{self.root}/{path}")
+
+    def hold(self, path: str) -> str:
+        """See ``Folder``."""
+        return this_process()
+
+    def is_held(self, path: str, identity: str) -> bool | None:
+        """See ``Folder``."""
+        return is_process_running(identity)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from eigenserve.app.observability.metrics import Metrics
     from eigenserve.app.observability.records.recorder import Recorder, Sink
     from eigenserve.app.settings import Settings
 
 
-def open_recorder(settings: Settings, on_dropped: Callable[[int], None]) -> Recorder | None:
+def open_recorder(settings: Settings, metrics: Metrics) -> Recorder | None:
     """Return what records decisions; None where nothing does.
 
     Raises:
@@ -36,7 +36,7 @@ def open_recorder(settings: Settings, on_dropped: Callable[[int], None]) -> Reco
         )
         # Events are sent as soon as they are there: who receives them watches.
         rows, wait_s = (1, 0.0) if events else (settings.records_part_rows, settings.records_part_s)
-        buffers.append(Buffer(sink, settings.records_buffer_rows, rows, wait_s, on_dropped))
+        buffers.append(Buffer(sink, settings.records_buffer_rows, rows, wait_s, metrics))
     return Recorder(buffers, settings.records_when_full, settings.records_sample)
 
 

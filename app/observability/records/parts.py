@@ -24,9 +24,11 @@ class PartsSink:
     """Write what is answered as parts, a part for each kind of rows (a ``Sink``).
 
     Attributes:
-        name: for the log.
+        name, kind: for the log and for the metrics.
         chain: what they are appended to.
     """
+
+    kind = "parts"
 
     def __init__(self, url: str, folder: Folder, key: Any, shares: Mapping[str, float]) -> None:
         self.name, self.chain = url, Chain(folder, chain_name(), key)

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Literal, Protocol
 
+from eigenserve.app.observability.metrics import Metrics
 from eigenserve.app.observability.records.answered import Answered
 from eigenserve.app.problems import ProblemError
 
@@ -29,9 +30,10 @@ IDLE_S = 30.0
 
 
 class Sink(Protocol):
-    """Describe where records go."""
+    """Describe where records go: its URL, and "parts" or "events"."""
 
     name: str
+    kind: str
 
     def open(self) -> None:
         """Begin; may fail, to be tried again."""
@@ -53,7 +55,7 @@ class Buffer:
         dropped: rows that had no room.
     """
 
-    def __init__(self, sink: Sink, most: int, full_rows: int, wait_s: float, on_dropped: Callable[[int], None]) -> None:
+    def __init__(self, sink: Sink, most: int, full_rows: int, wait_s: float, metrics: Metrics) -> None:
         """Create a buffer.
 
         Args:
@@ -61,10 +63,13 @@ class Buffer:
             most: rows that may wait.
             full_rows: rows that are taken as soon as they are there.
             wait_s: seconds after which fewer are.
-            on_dropped: called with the rows that had no room.
+            metrics: counts rows.
         """
         self.sink, self.dropped = sink, 0
-        self._most, self._full_rows, self._wait_s, self._on_dropped = most, full_rows, wait_s, on_dropped
+        self._most, self._full_rows, self._wait_s = most, full_rows, wait_s
+        self._count_dropped = metrics.records_dropped.inc
+        self._written = metrics.records_written.labels(sink.kind)
+        self._waiting = metrics.records_waiting.labels(sink.kind)
         self._batches: deque[Answered] = deque()
         self._rows = self._taken = 0
         self._changed = threading.Condition()
@@ -85,6 +90,7 @@ class Buffer:
             self._batches.append(batch)
             first = not self._rows
             self._rows += len(batch)
+            self._waiting.inc(len(batch))
             if first or self._rows >= self._full_rows:
                 self._changed.notify()
         return True
@@ -93,7 +99,7 @@ class Buffer:
         """Count rows that had no room."""
         with self._changed:
             self.dropped += rows
-        self._on_dropped(rows)
+        self._count_dropped(rows)
 
     def close(self, timeout_s: float) -> None:
         """Write what waits, but not for longer than so many seconds."""
@@ -124,8 +130,11 @@ class Buffer:
             if batches:
                 if not self._insist(lambda: self.sink.take(batches)):  # noqa: B023 (called at once)
                     return
+                written = sum(map(len, batches))
                 with self._changed:
-                    self._rows -= sum(map(len, batches))
+                    self._rows -= written
+                    self._waiting.dec(written)
+                self._written.inc(written)
                 continue
             if closing and not rows:
                 self._insist(lambda: self.sink.close(self.dropped))

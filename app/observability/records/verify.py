@@ -21,8 +21,8 @@ from eigenserve.app.observability.records.chain import (
 from eigenserve.app.observability.records.decisions import commitments, from_parquet
 from eigenserve.app.observability.records.folder import Folder
 
-#: Seconds after which an open part that nobody adds to counts as lost: markers are written each tenth of the time that
-#: a part may take, which few will set to more than minutes.
+#: Seconds after which an open part that nobody adds to counts as lost, where it cannot be known whether its process
+#: still runs: markers are written each tenth of the time that a part may take, which few will set to more than minutes.
 STALE_S = 120.0
 
 
@@ -33,12 +33,14 @@ class Verdict:
     Attributes:
         faults: what is not as it was written, one sentence each.
         lost: what was never written, one sentence each.
+        open: what is still being gathered, one sentence each.
         rows, erased, chains, parts: counts.
         heads: chain -> the sha256 of its last link; to be kept elsewhere, it proves the chain up to there.
     """
 
     faults: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    open: list[str] = field(default_factory=list)
     rows: int = 0
     erased: int = 0
     chains: int = 0
@@ -133,9 +135,23 @@ class Verifier:
         # The marker of the next part is written after a part: a process may be killed in between.
         if marker["part"] not in (number, number - 1) or (marker["part"] == number and marker["previous"] != head):
             self._fault(f"chain {name}: its last links are gone: part {marker['part']} was being gathered")
-        elif time.time() - marker["at"] > STALE_S or marker["part"] != number:
-            rows = f"at least {marker['rows']:,} rows" if marker["part"] == number else "no known rows"
-            self.verdict.lost.append(f"chain {name}: its process was killed: {rows} of part {number} were lost")
+        else:
+            self._open_part(name, number, marker)
+
+    def _open_part(self, name: str, number: int, marker: dict[str, Any]) -> None:
+        """Say whether a part is still being gathered, or its process is gone and the part with it."""
+        age_s = time.time() - marker["at"]
+        known = marker["rows"] if marker["part"] == number else 0
+        held = self.folder.is_held(name, str(marker.get("holder", "")))
+        if held is False or (held is None and age_s > STALE_S):
+            why = "its process was killed" if held is False else f"nobody has written to it for {age_s:,.0f} s"
+            rows = f"at least {known:,}" if known else "any"
+            self.verdict.lost.append(f"chain {name}: {why}: {rows} rows of part {number} were lost")
+            return
+        whether = "" if held else "; whether its process still runs cannot be known from here"
+        self.verdict.open.append(
+            f"chain {name}: part {number} is open with {known:,} rows, last written {age_s:,.0f} s ago{whether}"
+        )
 
     def _part(self, name: str, link: dict[str, Any]) -> None:
         if not link["files"]:

@@ -152,6 +152,7 @@ class ModelCard(ModelSummary):
         description="By feature, what is proved that no slope of the score (per unit of the feature) or change of it "
         "between two categories exceeds within the training range."
     )
+    drift: bool = Field(description="Whether `/models/NAME/drift` compares what it predicts with its training.")
     card: dict[str, Any] = Field(description="Whatever else its checkpoint says.")
 
 

@@ -13,7 +13,7 @@ import httpx
 
 from eigenserve.client import exchanges
 from eigenserve.client.errors import ServiceError
-from eigenserve.client.exchanges import Exchange, Question, Send, model_path, plain_options
+from eigenserve.client.exchanges import Exchange, Question, Send, keep_option, model_path, plain_options
 from eigenserve.client.retries import Retries, checked
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -55,24 +55,28 @@ class _Questions(ABC):
     def _run(self, exchange: Exchange[Any]) -> Any:
         """Send an exchange's requests and return its result."""
 
-    def predict(self, rows: Any, *, interval: float | None = None, **which: Any) -> Any:
+    def predict(
+        self, rows: Any, *, interval: float | None = None, keep: Sequence[str] | None = None, **which: Any
+    ) -> Any:
         """Predict rows.
 
         Args:
             rows: a pandas or Polars DataFrame, a list of rows (mappings by feature name, or sequences in column
                 order) or a 2-D array. NaN, NaT and None are missing values.
             interval: a level: with each prediction of a regression the bounds that hold the target so often.
+            keep: names of columns, features or not, that come back with the answer; a column ``id`` always does.
             which: ``model`` and ``version``.
 
         Returns:
-            For a DataFrame one, with the same index and the columns ``prediction`` (``low``, ``high``), or ``label``
-            and ``probabilities.CLASS``; else a list with a prediction for each row as the service writes it.
+            For a DataFrame one, with the same index, what is kept and the columns ``prediction`` (``low``, ``high``),
+            or ``label`` and ``probabilities.CLASS``; else a list with a prediction for each row as the service writes
+            it, or with ``keep`` an object that has it and what is ``kept``.
 
         Raises:
             ServiceError: the service refuses; ``errors`` names each bad value.
             httpx.TransportError: it cannot be reached.
         """
-        options = {**self._defaults, **_model_of(which), "interval": interval}
+        options = {**self._defaults, **_model_of(which), "interval": interval, "keep": keep_option(keep)}
         return self._run(
             exchanges.ask(rows, Question("/predict", "predictions", options, exchanges.prediction_columns))
         )
@@ -87,9 +91,13 @@ class _Questions(ABC):
         baseline: Any = None,
         groups: Mapping[str, Sequence[str]] | None = None,
         include: Sequence[str] | None = None,
+        keep: Sequence[str] | None = None,
         **which: Any,
     ) -> Any:
         """Explain rows: score = baseline + the sum of the contributions. Arguments as for ``SpectralModel.explain``.
+
+        Args:
+            keep: as for ``predict``.
 
         Returns:
             For a DataFrame one, with columns ``contributions.TERM`` and others; else a list of explanations.
@@ -99,6 +107,7 @@ class _Questions(ABC):
         """
         options = {"method": method, "target": target, "reference": reference, "baseline": baseline, "groups": groups}
         options = {**self._defaults, **_model_of(which), **plain_options(options), "include": include}
+        options["keep"] = keep_option(keep)
         return self._run(
             exchanges.ask(rows, Question("/explain", "explanations", options, exchanges.explanation_columns))
         )
@@ -111,9 +120,10 @@ class _Questions(ABC):
         adverse: str | None = None,
         n: int | None = None,
         reference: Any = None,
+        keep: Sequence[str] | None = None,
         **which: Any,
     ) -> Any:
-        """Give the reasons of decisions at a cutoff. Arguments as for ``SpectralModel.reasons``.
+        """Give the reasons of decisions at a cutoff. Arguments as for ``SpectralModel.reasons``, ``keep`` as above.
 
         Returns:
             For a DataFrame one, with the texts of each row's reasons as a list; else a list of the service's entries.
@@ -122,7 +132,7 @@ class _Questions(ABC):
             ServiceError, httpx.TransportError: as ``predict``.
         """
         options = plain_options({"cutoff": cutoff, "adverse": adverse, "n": n, "reference": reference})
-        options = {**self._defaults, **_model_of(which), **options}
+        options = {**self._defaults, **_model_of(which), **options, "keep": keep_option(keep)}
         question = Question("/reasons", "reasons", options, exchanges.reason_columns, tables=False)
         return self._run(exchanges.ask(rows, question))
 

@@ -26,7 +26,6 @@ T = TypeVar("T")
 class _Answer(NamedTuple):
     frame: Any
     entries: Sequence[Any]
-    warnings: dict[str, list[str]]
     version: str
 
 
@@ -83,16 +82,14 @@ def ask(rows: Any, question: Question) -> Exchange[Any]:
     while start < len(source):
         part = source.part(start, start + step)
         try:
-            frame, entries, warnings, version = yield from _answer(
-                part, question, options, bool(source.library) and as_table
-            )
+            frame, entries, version = yield from _answer(part, question, options, bool(source.library) and as_table)
         except ServiceError as error:
             if error.status not in TOO_MANY or len(part) <= LEAST_ROWS:
                 raise
             step = max(LEAST_ROWS, len(part) // 2)
             continue
         if source.library:
-            answers.append(frame_of(question.columns(entries) | warnings, part) if frame is None else frame)
+            answers.append(frame)
         else:
             answers += entries
         options["version"] = version
@@ -107,11 +104,15 @@ def _answer(part: Rows, question: Question, options: Mapping[str, Any], as_table
         headers = {"content-type": ARROW, "accept": ARROW}
         response = yield Send("POST", question.path, content=part.arrow(), params=query, headers=headers)
         frame, version = table_answer(response.content, part)
-        return _Answer(frame, (), {}, version)
+        return _Answer(frame, (), version)
     response = yield Send("POST", question.path, json={"instances": part.plain(), **options})
     body = response.json()
     entries = _entries(body, question.key)
-    return _Answer(None, entries, _warning_column(body, entries), body["version"])
+    if not part.library:
+        return _Answer(None, _with_kept(body, entries) if "keep" in options else entries, body["version"])
+    kept = {name: part.column(name) for name in (_kept(body, entries) or [{}])[0]}
+    columns = kept | question.columns(entries) | _warning_column(body, entries)
+    return _Answer(frame_of(columns, part), (), body["version"])
 
 
 def get(path: str) -> Exchange[Any]:
@@ -128,6 +129,14 @@ def models() -> Exchange[list[dict[str, Any]]]:
 def model_path(name: str, *parts: str) -> str:
     """Return the path of a model's document."""
     return "/".join(["/models", *(quote(part, safe="") for part in (name, *parts))])
+
+
+def keep_option(keep: Sequence[str] | None) -> str | list[str] | None:
+    """Return the names of columns to hand through as one text, which can stand in a query, if no name has a comma."""
+    if keep is None:
+        return None
+    names = [keep] if isinstance(keep, str) else list(keep)
+    return names if any("," in name or name != name.strip() for name in names) else ",".join(names)
 
 
 def plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,6 +192,23 @@ def _entries(body: Mapping[str, Any], key: str) -> list[Any]:
     return entries
 
 
+def _kept(body: Mapping[str, Any], entries: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return what was handed through with each row; of explanations and reasons each has its own."""
+    return list(
+        body.get("kept") or [entry["kept"] for entry in entries if isinstance(entry, Mapping) and "kept" in entry]
+    )
+
+
+def _with_kept(body: Mapping[str, Any], entries: Sequence[Any]) -> list[Any]:
+    """Add what was handed through to predictions, which have no place for it."""
+    pairs = zip(entries, body.get("kept", ()), strict=False)
+    return [{**_named(entry), "kept": kept} for entry, kept in pairs] or list(entries)
+
+
+def _named(prediction: Any) -> Mapping[str, Any]:
+    return prediction if isinstance(prediction, Mapping) else {"prediction": prediction}
+
+
 def _warning_column(body: Mapping[str, Any], entries: Sequence[Any]) -> dict[str, list[str]]:
     """Write each row's warnings as Arrow answers do: ``range fico by 12.5; unseen state``."""
     warnings = body.get("warnings", [entry.get("warnings") for entry in entries if isinstance(entry, Mapping)])
@@ -197,8 +223,6 @@ def _warning(warning: Mapping[str, Any]) -> str:
 
 
 def _prediction_cells(entry: Any) -> dict[str, Any]:
-    if not isinstance(entry, Mapping):
-        return {"prediction": entry}
-    if "label" not in entry:
-        return dict(entry)
+    if not isinstance(entry, Mapping) or "label" not in entry:
+        return dict(_named(entry))
     return {"label": entry["label"], **{f"probabilities.{key}": p for key, p in entry["probabilities"].items()}}

@@ -32,6 +32,10 @@ class Rows:
         chosen = self.given.iloc[start:stop] if self.library == "pandas" else self.given[start:stop]
         return Rows(chosen, self.library)
 
+    def column(self, name: str) -> Any:
+        """Return a column of a DataFrame, of its own type."""
+        return self.given[name].array if self.library == "pandas" else self.given[name]
+
     def plain(self) -> list[Any]:
         """Return rows as JSON has them: NaN and other marks of missing values as None.
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +23,7 @@ from tests.support.server_process import running_server
 
 pytest.importorskip("pyarrow", reason="needs pyarrow")
 
+from eigenserve.app.observability.records import holding
 from eigenserve.app.observability.records.chain import private_key, public_key, sha256
 from eigenserve.app.observability.records.erase import erase
 from eigenserve.app.observability.records.folder import LocalFolder, open_folder
@@ -28,6 +33,14 @@ from eigenserve.model import ModelStore
 
 pytestmark = pytest.mark.alone
 
+#: A process that says which it is and which folder it holds, and waits.
+PRINT_HOLDERS = """
+import sys
+from pathlib import Path
+from eigenserve.app.observability.records.holding import hold_folder, this_process
+print(this_process(), hold_folder(Path(sys.argv[1])), sep="\\n", flush=True)
+sys.stdin.read()
+"""
 PEOPLE = [{"id": f"person {i % 40}", **row} for i, row in enumerate(make_rows(400, seed=5))]
 
 
@@ -298,9 +311,34 @@ def test_a_process_that_is_ended_loses_none_and_one_that_is_killed_at_most_the_o
             assert (verdict.rows, verdict.lost) == (400, [])
             continue
         assert verdict.rows == 300
-        marker = next(folder.rglob("open.json"))
+        assert verdict.lost[0].endswith("its process was killed: at least 100 rows of part 2 were lost")
+        # A copy, as another machine would see it: only the marker's age says whether somebody will go on.
+        copy = shutil.copytree(folder, tmp_path / "copy")
+        assert verify(copy).lost == []
+        assert "part 2 is open with 100 rows" in verify(copy).open[0]
+        marker = next(copy.rglob("open.json"))
         marker.write_text(json.dumps({**json.loads(marker.read_text()), "at": time.time() - 3600}))
-        assert "at least 100 rows of part 2 were lost" in verify(folder).lost[0]
+        assert "at least 100 rows of part 2 were lost" in verify(copy).lost[0]
+
+
+def test_a_process_is_known_by_more_than_its_number(tmp_path: Path):
+    with subprocess.Popen(
+        [sys.executable, "-c", PRINT_HOLDERS, str(tmp_path)], stdout=-1, stdin=-1, text=True
+    ) as child:
+        assert child.stdout is not None
+        process, folder = (child.stdout.readline().strip() for _ in range(2))
+        assert holding.is_process_running(process) is True
+        assert holding.is_folder_held(tmp_path, folder) is True
+        child.kill()
+        assert os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # ended, and not yet reaped
+        assert holding.is_process_running(process) is False
+        assert holding.is_folder_held(tmp_path, folder) is False
+    assert holding.is_process_running(process) is False
+    boot, namespace, pid, started = holding.this_process().split(" ")
+    assert holding.is_process_running(f"{boot} {namespace} {pid} {int(started) - 1}") is False
+    for elsewhere in ("", "text", f"another {namespace} {pid} {started}", f"{boot} pid:[1] {pid} {started}"):
+        assert holding.is_process_running(elsewhere) is None
+        assert holding.is_folder_held(tmp_path, elsewhere) is None
 
 
 def test_a_server_that_nobody_asks_is_not_taken_for_dead(store: ModelStore, tmp_path: Path, monkeypatch):
@@ -314,6 +352,8 @@ def test_a_server_that_nobody_asks_is_not_taken_for_dead(store: ModelStore, tmp_
             time.sleep(0.05)
         time.sleep(1.5)
         assert verify(tmp_path).lost == []
+        assert "is open with 0 rows, last written 0 s ago" in verify(tmp_path).open[0]
+    assert verify(tmp_path).open == []
 
 
 def test_what_has_no_room_is_dropped_and_counted_or_refused(store: ModelStore, tmp_path: Path, monkeypatch):

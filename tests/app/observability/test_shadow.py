@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -74,6 +75,11 @@ def test_a_shadow_runs_along_and_names_the_feature_that_it_lacks(server: ServerP
     assert report["only_first"] == ["rate"]
     assert 0.0 < report["changed_sides"] < 1.0
     assert sum(report["sides"]) == 600
+    for accept, media_type in (("text/html,*/*;q=0.8", "text/html"), ("text/markdown", "text/markdown")):
+        page = server.client.get("/models/price/shadow", headers={"Accept": accept})
+        assert page.headers["content-type"] == f"{media_type}; charset=utf-8"
+        assert "price/2 was trained without 'rate'" in html.unescape(page.text)
+    assert server.client.get("/models/price/shadow", headers={"Accept": "image/png"}).status_code == 406
 
 
 def test_a_canary_answers_its_share(server: ServerProcess):

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import statistics
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.resources import files
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.support.browser import NARROW, WIDE, Visit, running_browser
+from tests.support.drifting import like_training, sketched_model
 from tests.support.made_models import CURVES, FEATURES, ROW, TERMS, make_model, make_wide_model
 from tests.support.server_process import ServerProcess, running_server
 from tests.support.twin import random_ensemble
@@ -71,6 +73,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     sold = Feature("rate", "datetime", typical=19000.0, center=19000.0, scale=500.0, low=18000.0, high=20000.0)
     store.save("dated", replace(regression, features=FeatureSpace((*FEATURES[:4], sold))))
     store.save("many", make_wide_model(14))
+    store.save("watched", sketched_model())
     four = random_ensemble(np.random.default_rng(6), 4, 3, 5, terms=TERMS, curves=CurveSet(CURVES))
     names = ("an eager buyer of everything", "a buyer", "a visitor who comes back now and then", "nobody")
     store.save("four", SpectralModel("multiclass", "customer", FeatureSpace(FEATURES), four, names))
@@ -697,3 +700,22 @@ def test_a_row_that_the_model_guesses_about_says_so(visit: Callable[..., Visit])
     text = page.locator("#warnings").inner_text()
     assert text.startswith("Beware: ")
     assert "rate is 6 above the training range, -3 to 3" in text
+
+
+def test_what_has_drifted_is_named(visit: Callable[..., Visit], pages: ServerProcess):
+    page = visit().open("#model=price")
+    assert not page.locator("#drift-section").is_visible()  # it keeps no sketch of its training rows
+    texts = []
+    for rate in (None, 9.0):
+        rows = [row if rate is None else {**row, "rate": rate} for row in like_training(700, seed=3)]
+        assert pages.client.post("/predict", json={"model": "watched", "instances": rows}).status_code == 200
+        ends = time.monotonic() + 20.0
+        while pages.client.get("/models/watched/drift").json()["windows"]["recent"]["rows"] < 700 * (len(texts) + 1):
+            assert time.monotonic() < ends
+            time.sleep(0.2)
+        page = visit().open("#model=watched")
+        page.locator("#drift p").wait_for()
+        texts.append(page.locator("#drift").inner_text())
+    assert texts[0].startswith("The newest 700 predicted rows are like the training rows")
+    assert texts[1].startswith("The newest 1,400 predicted rows are not like the training rows")
+    assert page.locator("#drift li").first.inner_text().startswith("rate (")

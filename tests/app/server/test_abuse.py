@@ -156,6 +156,17 @@ def test_pipelined_requests_are_answered_in_order(strict: ServerProcess):
     assert ids == list(range(20))
 
 
+@pytest.mark.parametrize("rest", [b"nonsense\r\n\r\n", HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"])
+def test_nonsense_behind_requests_is_not_answered_before_them(strict: ServerProcess, rest: bytes):
+    body = b'{"instances": [{}]}'
+    one = HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with connect(strict) as connection:
+        connection.sendall(one + one + rest)
+        answer = answer_of(connection)
+    assert [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]][:2] == [b"200", b"200"]
+    assert answer.count(b"HTTP/1.1 ") <= 3
+
+
 def test_requests_sent_ahead_wait_unparsed(strict: ServerProcess):
     """Twenty clients send a hundred thousand requests of 18 bytes each behind one that waits for its body."""
     begun = resident_bytes(strict)

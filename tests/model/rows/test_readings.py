@@ -69,3 +69,27 @@ def test_no_cache_keeps_long_texts():
 def test_blanks_within_a_number_count_as_one():
     assert split_number("$   5") == split_number("$ 5")
     assert Reading(ranges=True).number("10   -   20") == 15.0
+
+
+@pytest.mark.parametrize(
+    ("reading", "text"),
+    [
+        (Reading(date_format="%d/%m/%Y"), "01/01/0001 00:00+14:00"),
+        (Reading(date_format="%d/%m/%Y"), "31/12/9999 23:00-14:00"),
+        (Reading(date_format="%d %b %Y"), "31 Dez. 9999 23:00-14:00"),
+        (Reading(date_format="%Y-%m-%d"), "0001-01-01T00:00+23:59x"),
+    ],
+)
+def test_moments_outside_of_the_calendar_are_not_dates(reading, text):
+    with pytest.raises(ValueError):
+        reading.days(text)
+
+
+def test_days_without_end_are_not_a_duration():
+    assert Reading(clock=True).number("9" * 300 + " days, 1:00") is None
+    assert Reading(clock=True).number("2 days 03:00") == 51.0
+
+
+@pytest.mark.parametrize("text", ["$1e" + "9" * 300, "9" * 300 + "%", "$" + "9" * 390, "1e-" + "9" * 300])
+def test_numbers_of_any_size_are_read_or_refused(text):
+    assert isinstance(Reading(affixes=("$", "%")).number(text), float | None)

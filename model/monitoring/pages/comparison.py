@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from eigenserve.model.monitoring.accuracy import Accuracy
 from eigenserve.model.monitoring.comparison import QUANTILES, Comparison
-from eigenserve.training.evaluation.wording import figure_text
-from eigenserve.training.report.blocks import Block, Heading, Items, Table, Text
+from eigenserve.model.monitoring.pages.blocks import Block, Heading, Items, Table, Text
+from eigenserve.model.monitoring.pages.figures import figure_text
 
 #: Features that are listed: one page.
 SHOWN_FEATURES = 12

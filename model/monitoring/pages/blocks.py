@@ -6,10 +6,20 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
-from eigenserve.training.report.page import STYLE, table_html
-
 #: Such a document has no scripts, and asks no host for anything.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 52rem; margin: 0 auto;
+       padding: 0 1rem 4rem; }
+h1, h2, h3 { overflow-wrap: anywhere; }
+h1 small { font-weight: normal; color: #666; }
+h2 { margin-top: 2.5rem; border-bottom: 1px solid #ddd; }
+table { border-collapse: collapse; display: block; overflow-x: auto; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #eee; white-space: nowrap; }
+pre { background: #f5f5f5; padding: .75rem; white-space: pre-wrap; overflow-wrap: anywhere; }
+li { margin-bottom: .4rem; }
+.figure { width: 100%; }
+"""
 
 
 class Heading(NamedTuple):
@@ -60,6 +70,13 @@ def to_markdown(blocks: Sequence[Block]) -> str:
 def written(path: str, title: str, blocks: Sequence[Block]) -> str:
     """Write blocks as the name of a file says: HTML for ``.html``, else Markdown."""
     return to_html(title, blocks) if path.lower().endswith((".html", ".htm")) else to_markdown(blocks)
+
+
+def table_html(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a table of texts."""
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _html(block: Block) -> str:
