@@ -9,7 +9,7 @@ from uuid import UUID
 
 import numpy as np
 import orjson
-from pydantic_core import PydanticSerializationError, to_jsonable_python
+from pydantic_core import to_jsonable_python
 
 from eigenserve.app.problems import Location, invalid
 from eigenserve.app.wire.arrow import load_pyarrow
@@ -105,7 +105,7 @@ def arrow_kept(kept: dict[str, Any]) -> dict[str, Any]:
 def _text(cell: Any, loc: Location) -> str:
     try:
         return str(to_jsonable_python(cell))
-    except PydanticSerializationError:
+    except ValueError:
         raise _refused(loc, "bytes that are not UTF-8") from None
 
 
