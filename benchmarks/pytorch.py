@@ -99,10 +99,10 @@ def epoch(module: nn.Module, batch: int, *, fused: bool = True) -> Callable[[], 
     return run
 
 
-def compiled_epoch(batch: int, per_call: int) -> Callable[[], None]:
-    """Return an epoch whose steps, gradient and Adam included, are compiled graphs of `per_call` batches each."""
+def steps_epoch(batch: int, per_call: int, compiled: bool) -> Callable[[], None]:
+    """Return an epoch by `AdamSteps`, of `per_call` batches a call, as one compiled graph or in eager mode."""
     x, y = table()
-    steps = AdamSteps(SpectralNeuron(FEATURES, DIM), mse_loss, batch=batch, lr=5e-3)
+    steps = AdamSteps(SpectralNeuron(FEATURES, DIM), mse_loss, batch=batch, lr=5e-3, compiled=compiled)
 
     def run() -> None:
         for rows, target in zip(x.split(batch * per_call), y.split(batch * per_call), strict=True):
@@ -138,12 +138,13 @@ def run(quick: bool = False) -> None:
     for batch in (50, 64):
         rivals = {name: epoch(make(), batch) for name, make in makers.items()}
         rivals["SpectralNeuron, Adam as is"] = epoch(SpectralNeuron(FEATURES, DIM), batch, fused=False)
+        rivals["AdamSteps"] = steps_epoch(batch, 1, compiled=False)
         for per_call in (1, 4):
-            rivals[f"compiled, {per_call} a call"] = compiled_epoch(batch, per_call)
+            rivals[f"compiled AdamSteps, {per_call} a call"] = steps_epoch(batch, per_call, compiled=True)
         times = interleaved(rivals, rounds, clock=time.process_time)
         for name, seconds in times.items():
             ratio = times["SciPy in autograd"] / seconds
-            print(f"batch {batch} {name:>28} {seconds / (ROWS // batch) * 1e6:>9.0f} {ratio:>6.1f}", flush=True)
+            print(f"batch {batch} {name:>30} {seconds / (ROWS // batch) * 1e6:>9.0f} {ratio:>6.1f}", flush=True)
     torch.set_num_threads(threads)
     for busy in (0, 2 * (os.cpu_count() or 1)):
         with_load(busy)
@@ -178,9 +179,15 @@ def _threads() -> None:
             "eigvalsh_tridiagonal of two linear layers": step(SolvedLinear()),
             "two linear layers alone": step(TwoLinear()),
         }
+        if rows == 64:
+            # Whole steps, with an optimiser, as an epoch takes them.
+            rivals["an epoch, fused Adam"] = epoch(SpectralNeuron(FEATURES, DIM), 64)
+            rivals["an epoch, Adam as is"] = epoch(SpectralNeuron(FEATURES, DIM), 64, fused=False)
+            rivals["an epoch, AdamSteps"] = steps_epoch(64, 1, compiled=False)
+            rivals["an epoch, SciPy in autograd"] = epoch(SciPyNeuron(), 64, fused=False)
         times = interleaved(rivals, 5)
         for name, seconds in times.items():
-            ratio = times["SciPy in autograd"] / seconds
+            ratio = times["an epoch, SciPy in autograd" if "epoch" in name else "SciPy in autograd"] / seconds
             print(f"batch {rows:>4} {name:>42} {1e3 * seconds:>9.3f} {ratio:>6.1f}", flush=True)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eigenserve.cli import EXTRAS
+from eigenserve.extras import EXTRAS
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -63,6 +63,26 @@ def test_a_command_names_the_extra_that_it_lacks(arguments, extra):
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1
     assert f"pip install 'eigenserve[{extra}]'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "extra"),
+    [
+        ("import eigenserve.torch", "torch"),
+        ("from eigenserve.operators import lanczos", "torch"),
+        ("import eigenserve.jax", "jax"),
+        ("import eigenserve.mlflow", "mlflow"),
+        ("from eigenserve.client import Client", "client"),
+        ("from eigenserve.model.onnx import to_onnx", "onnx"),
+        ("from eigenserve import SpectralClassifier", "fit"),
+    ],
+)
+def test_an_import_names_the_extra_that_it_lacks(code, extra):
+    done = run_bare(code)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ModuleNotFoundError: module '"), done.stderr
+    assert last.endswith(f"' is not installed; install it with: pip install 'eigenserve[{extra}]'")
+    assert done.stderr.count("Traceback") == 1
 
 
 def test_help_needs_no_extra():

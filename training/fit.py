@@ -40,6 +40,7 @@ from eigenserve.training.search.fixed_length import train_fixed
 from eigenserve.training.search.halving import LENGTHS, Search
 from eigenserve.training.search.journal import Journal
 from eigenserve.training.search.judged import Judged
+from eigenserve.training.search.on_device.devices import check_device
 from eigenserve.training.search.preparation.ahead import start_compiling
 from eigenserve.training.search.preparation.links import prepare_linked
 from eigenserve.training.search.preparation.planned import plan_fit
@@ -152,6 +153,7 @@ def fit_rows(
     Raises:
         UserError: a table or a setting that cannot be trained on.
     """
+    check_device(settings.device)
     # The matrices are small, so that BLAS gains nothing by threads: on busy cores they wait for each other
     # (measured: 200 rows in 8.7 s instead of 0.4 s), and the last digits would depend on how many there are.
     with threadpool_limits(1, user_api="blas"):

@@ -28,8 +28,12 @@ def eigenvalues(diag: Tensor, off_diag: Tensor, eig_idx: int) -> Tensor:
 
 
 def is_traced() -> bool:
-    """Return whether code is compiled, exported or transformed by `torch.func`."""
-    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    """Return whether code is compiled, exported, traced or transformed by `torch.func`."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._get_tracing_state() is not None
+    )
 
 
 def is_plain(*tensors: Tensor) -> bool:

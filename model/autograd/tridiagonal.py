@@ -32,7 +32,7 @@ def eigvalsh_tridiagonal(diag: Tensor, off_diag: Tensor, *, eig_idx: int) -> Ten
     outside [0, n).
     """
     d, e, shape = _batched(diag, off_diag, eig_idx, 0)
-    values = eigenvalues(d, e, eig_idx)
+    values = eigenvalues(d, e, operator.index(eig_idx))
     if values.shape != shape:
         values = values.reshape(shape)
     return values if diag.dtype is torch.float64 else values.to(diag.dtype)
@@ -47,7 +47,7 @@ def eigh_tridiagonal(diag: Tensor, off_diag: Tensor, *, eig_idx: int, window: in
     |T_ij|: they are finite always, and leave out the direction of an eigenvalue that agrees to rounding.
     """
     d, e, shape = _batched(diag, off_diag, eig_idx, window)
-    values, vectors = eigenpairs(d, e, eig_idx, window)
+    values, vectors = eigenpairs(d, e, operator.index(eig_idx), operator.index(window))
     places = 2 * window + 1
     return EigenTensors(
         values.to(diag.dtype).reshape(*shape, places),
@@ -110,7 +110,7 @@ def smoothed_eigvalsh_tridiagonal(diag: Tensor, off_diag: Tensor, *, eig_idx: in
     if not 0 < smoothing < math.inf:
         raise ValueError(f"smoothing must be positive and finite; got {smoothing}")
     d, e, shape = _batched(diag, off_diag, eig_idx, 0)
-    return _smoothed(d, e, eig_idx, smoothing, 2).to(diag.dtype).reshape(shape)
+    return _smoothed(d, e, operator.index(eig_idx), smoothing, 2).to(diag.dtype).reshape(shape)
 
 
 def _smoothed(diag: Tensor, off_diag: Tensor, eig_idx: int, smoothing: float, window: int) -> Tensor:

@@ -10,6 +10,8 @@ composed path waits for them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -18,6 +20,7 @@ from torch.autograd import Function
 
 from eigenserve.model.autograd.functions import eigenpairs, eigenvalues, is_plain, is_readable
 from eigenserve.model.torch import affine_kernels
+from eigenserve.model.torch.affine_kernels import as_array
 from eigenserve.model.torch.affine_library import affine_eigenpairs, form, to_inputs, to_matrices
 
 #: Matrices' entries up to which the kernels here are used: 128 kB of float32 stay in the second cache while rows pass.
@@ -26,34 +29,36 @@ MOST_ENTRIES = 32_768
 _FLOATS = (torch.float32, torch.float64)
 
 
-def affine_eigenvalues(x: Tensor, matrices: Tensor, eig_idx: int) -> Tensor:
-    """Return eigenvalue `eig_idx` of every row's matrices: x (B, F), matrices (F + 1, H, 2 n - 1) -> (B, H).
+def affine_eigenvalues(x: Tensor, matrices: Tensor, eig_idx: int, shape: Sequence[int]) -> Tensor:
+    """Return eigenvalue `eig_idx` of every row's matrices: x (B, F), matrices (F + 1, H, 2 n - 1) -> B H in this shape.
 
     The last of the matrices is the constant; each is its diagonal and then its off-diagonal. The result has the dtype
-    that x and the matrices promote to; inside, eigenvalues are float64.
+    that x and the matrices promote to; inside, eigenvalues are float64. A result that is reshaped afterwards would be
+    another node of the graph.
     """
     if matrices.numel() <= MOST_ENTRIES and x.is_cpu:
-        if x.dtype in _FLOATS and matrices.dtype in _FLOATS:
-            return _small_layer(x, matrices, eig_idx)
-        wide = [t if t.dtype in _FLOATS else t.double() for t in (x, matrices)]
-        return _small_layer(wide[0], wide[1], eig_idx).to(torch.promote_types(x.dtype, matrices.dtype))
-    diag, off_diag = affine_matrices(x, matrices)
-    values = eigenvalues(*_rows(diag, off_diag), eig_idx)
-    return values.reshape(diag.shape[:-1]).to(torch.promote_types(x.dtype, matrices.dtype))
+        if x.dtype is matrices.dtype and x.dtype in _FLOATS:
+            return _small_layer(x, matrices, eig_idx, shape)
+        # Other pairs of types would have their kernels compiled, seconds each.
+        values = _small_layer(x.double(), matrices.double(), eig_idx, shape)
+        return values.to(torch.promote_types(x.dtype, matrices.dtype))
+    values = eigenvalues(*_rows(*affine_matrices(x, matrices)), eig_idx)
+    return values.reshape(shape).to(torch.promote_types(x.dtype, matrices.dtype))
 
 
-def _small_layer(x: Tensor, matrices: Tensor, eig_idx: int) -> Tensor:
+def _small_layer(x: Tensor, matrices: Tensor, eig_idx: int, shape: Sequence[int]) -> Tensor:
     if not is_plain(x, matrices):
-        return affine_eigenpairs(x, matrices, eig_idx)[0]
+        return affine_eigenpairs(x, matrices, eig_idx)[0].reshape(shape)
     if torch.is_grad_enabled() and (x.requires_grad or matrices.requires_grad):
-        return _AffineEigenvalues.apply(x, matrices, eig_idx)  # type: ignore[no-untyped-call]
-    return affine_kernels.eigenvalues(x, matrices, eig_idx)
+        return _AffineEigenvalues.apply(x, matrices, eig_idx, shape)  # type: ignore[no-untyped-call]
+    return affine_kernels.eigenvalues(x, matrices, eig_idx).view(shape)
 
 
 def affine_matrices(x: Tensor, matrices: Tensor) -> tuple[Tensor, Tensor]:
     """Return the matrices of every row, float64 diag (B, H, n) and off_diag (B, H, n - 1)."""
     dtype = torch.promote_types(torch.promote_types(x.dtype, matrices.dtype), torch.float32)
-    with torch.autocast(x.device.type, enabled=False):
+    # The device "meta" has no autocast.
+    with nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False):
         table = matrices.to(dtype).flatten(1)
         entries = torch.addmm(table[-1], x.to(dtype), table[:-1]).unflatten(1, matrices.shape[1:]).double()
     n = (matrices.shape[-1] + 1) // 2
@@ -68,28 +73,33 @@ class _AffineEigenvalues(Function):
     """Compute `affine_eigenvalues` in eager mode, at half the price of the operator; differentiable to any order."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, matrices: Tensor, eig_idx: int) -> Tensor:
-        values, vectors = affine_kernels.eigenpairs(x, matrices, eig_idx)
+    def forward(ctx: Any, x: Tensor, matrices: Tensor, eig_idx: int, shape: Sequence[int]) -> Tensor:
+        rows, table = as_array(x), as_array(matrices)
+        values, vectors = affine_kernels.solved(rows, table, eig_idx)
         ctx.save_for_backward(x, matrices)
-        ctx.vectors, ctx.eig_idx = vectors, eig_idx
-        return values
+        ctx.arrays, ctx.eig_idx = (rows, table, vectors), eig_idx
+        return torch.from_numpy(values.reshape(shape))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         (grad,) = grads
+        # Read in any case: that is where torch finds that they were written to.
         x, matrices = ctx.saved_tensors
-        need_x, need_matrices, _ = ctx.needs_input_grad
+        need_x, need_matrices, _, _ = ctx.needs_input_grad
         grad_x = grad_matrices = None
         if torch.is_grad_enabled() or not is_readable(grad):
             diag, off_diag = affine_matrices(x, matrices)
-            by_entry = form(grad, eigenpairs(*_rows(diag, off_diag), ctx.eig_idx, 0)[1].reshape(diag.shape))
+            vectors = eigenpairs(*_rows(diag, off_diag), ctx.eig_idx, 0)[1].reshape(diag.shape)
+            by_entry = form(grad.reshape(diag.shape[:-1]), vectors)
             if need_x:
                 grad_x = to_inputs(by_entry, matrices).to(x.dtype)
             if need_matrices:
                 grad_matrices = to_matrices(by_entry, x).to(matrices.dtype)
-            return grad_x, grad_matrices, None
+            return grad_x, grad_matrices, None, None
+        rows, table, vectors = ctx.arrays
+        weights = as_array(grad).reshape(vectors.shape[:2])
         if need_x:
-            grad_x = affine_kernels.input_gradient(grad, matrices, ctx.vectors).to(x.dtype)
+            grad_x = torch.from_numpy(affine_kernels.row_slopes(weights, table, vectors, rows.dtype))
         if need_matrices:
-            grad_matrices = affine_kernels.matrix_gradient(grad, x, ctx.vectors).to(matrices.dtype)
-        return grad_x, grad_matrices, None
+            grad_matrices = torch.from_numpy(affine_kernels.table_slopes(weights, rows, vectors, table.dtype))
+        return grad_x, grad_matrices, None, None

@@ -120,7 +120,7 @@ def from_model(model: SpectralModel) -> nn.Sequential:
         scorer.heads.matrices.copy_(torch.from_numpy(table))
         scorer.member_weights.copy_(torch.tensor(ensemble.member_weights))
         scorer.offset.copy_(torch.tensor(ensemble.offset))
-    return nn.Sequential(PiecewiseCurves(pencil.curves.curves), scorer)
+    return nn.Sequential(PiecewiseCurves(pencil.curves.curves, in_features=len(model.features)), scorer)
 
 
 def _parts(module: nn.Module) -> tuple[PiecewiseCurves | None, SpectralLayer | SpectralEnsemble]:

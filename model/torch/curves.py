@@ -29,6 +29,7 @@ class PiecewiseCurves(nn.Module):
     Args:
         curves: in the order of their matrices.
         basis: "hats" or "ramps".
+        in_features: F; None for any number that holds what the curves need.
     """
 
     _numeric: Tensor
@@ -44,7 +45,7 @@ class PiecewiseCurves(nn.Module):
     _extend: Tensor
     _sums: Tensor
 
-    def __init__(self, curves: Iterable[Curve], basis: Basis = "hats") -> None:
+    def __init__(self, curves: Iterable[Curve], basis: Basis = "hats", in_features: int | None = None) -> None:
         super().__init__()
         if basis not in ("hats", "ramps"):
             raise ValueError(f"basis must be hats or ramps; got {basis!r}")
@@ -54,6 +55,8 @@ class PiecewiseCurves(nn.Module):
         if not chosen:
             raise ValueError("curves must hold at least one curve; got none")
         self.out_features = self.curve_set.num_matrices
+        self.in_features = in_features
+        self._least = 1 + max(i for curve in chosen for i in (*curve.numeric, *curve.categorical))
         most = max(len(curve.knots) for curve in chosen)
         left, inner = np.zeros((len(chosen), max(most - 1, 1))), np.full((len(chosen), max(most - 2, 0)), np.inf)
         slope = np.zeros_like(left)
@@ -92,6 +95,7 @@ class PiecewiseCurves(nn.Module):
                 for i, places in enumerate(knots)
             ),
             basis,
+            len(knots),
         )
 
     @classmethod
@@ -137,7 +141,14 @@ class PiecewiseCurves(nn.Module):
         return tuple(made)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Return the weights, (..., out_features), in the dtype of the inputs."""
+        """Return the weights, (..., out_features), in the dtype of the inputs.
+
+        Raises:
+            ValueError: another number of inputs.
+        """
+        if z.ndim == 0 or not self._least <= z.shape[-1] <= (self.in_features or z.shape[-1]):
+            wanted = f"at least {self._least}" if self.in_features is None else self.in_features
+            raise ValueError(f"inputs must be (..., {wanted}); got {tuple(z.shape)}")
         places = z.to(self._left.dtype)
         numeric = _taken(places, self._numeric)
         codes = _taken(places, self._categorical)

@@ -1,8 +1,8 @@
 """Check and time a GPU against the CPU and dense torch, in one command of at most ten minutes: `eigenserve gpu-check`.
 
-First what is right: eigenpairs of matrix families and gradients, against the CPU's. Then what is fast: eigenpairs
-against `torch.linalg.eigh` on the same device and against the time to read and write the arrays once, and training.
-What does not fit into the time or the memory is named and left out.
+First what is right: eigenpairs of matrix families, gradients and a fit, against the CPU's. Then what is fast:
+eigenpairs against `torch.linalg.eigh` on the same device and against the time to read and write the arrays once, and
+training. What does not fit into the time or the memory is named and left out.
 """
 
 from __future__ import annotations
@@ -68,8 +68,11 @@ class Run:
             torch.cuda.synchronize(self.device)
 
 
-def main() -> int:
-    """Check the first CUDA device; 1 if a result is wrong. Raises UserError where there is no device."""
+def main(check_fit: Callable[[], bool]) -> int:
+    """Check the first CUDA device; 1 if a result is wrong. Raises UserError where there is no device.
+
+    check_fit: checks `fit`, which training above this package has.
+    """
     if not torch.cuda.is_available():
         raise UserError(
             f"gpu-check needs a CUDA device; torch {torch.__version__} finds none: run it where nvidia-smi lists one, "
@@ -79,13 +82,14 @@ def main() -> int:
     properties = torch.cuda.get_device_properties(device)
     free, _ = torch.cuda.mem_get_info(device)
     print(f"{properties.name}, {free / 2**30:.0f} GiB free, torch {torch.__version__}", flush=True)
-    right = check(Run(device, time.monotonic(), int(0.8 * free)))
+    right = check(Run(device, time.monotonic(), int(0.8 * free)), check_fit)
     print("all right" if right else "WRONG: see above")
     return 0 if right else 1
 
 
 def check(
     run: Run,
+    check_fit: Callable[[], bool],
     dims: tuple[int, ...] = DIMS,
     batches: tuple[int, ...] = BATCHES,
     training_rows: int = TRAINING_ROWS,
@@ -102,14 +106,17 @@ def check(
     for what, error in gradient_errors(run.device).items():
         right &= error <= GRADIENT_ERROR
         print(f"gradient of {what}: {error:.1e} {'right' if error <= GRADIENT_ERROR else 'WRONG'}", flush=True)
+    right &= check_fit()
     bandwidth = copied_bytes_per_s(run)
     print(f"\nA middle eigenpair, float64; a copy moves {bandwidth / 1e9:.0f} GB/s")
     for n in dims:
         dense_s = cache(partial(dense_seconds, run, n))
         for batch in batches:
             print(f"n {n:>3} batch {batch:>9,}: {timed(run, n, batch, bandwidth, dense_s)}", flush=True)
-    print(f"\nTraining a SpectralNeuron, 8 inputs, dim 15, {training_rows:,} rows: {trained(run, training_rows)}")
-    print("`eigenserve fit` runs on the CPU in this version: nothing of it to check", flush=True)
+    print(
+        f"\nTraining a SpectralNeuron, 8 inputs, dim 15, {training_rows:,} rows: {trained(run, training_rows)}",
+        flush=True,
+    )
     return right
 
 

@@ -97,18 +97,31 @@ class SpectralLayer(nn.Module):
         else:
             self.matrices.copy_(start)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickle a layer with monotone inputs, too: torch makes a class for it that has no name to find it by."""
+        parametrizations: Any = self._modules.get("parametrizations")
+        if not any(self.monotone) or len(parametrizations.matrices) > 1:
+            return super().__reduce_ex__(protocol)
+        modules = {name: module for name, module in self._modules.items() if name != "parametrizations"}
+        parameters = {**self._parameters, "matrices": nn.Parameter(self.matrices.detach())}
+        state = {**self.__dict__, "_modules": modules, "_parameters": parameters}
+        return _unpickled, (type(self).__mro__[1], state, parametrizations.matrices.original)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs, (..., out_features)."""
+        return self._outputs(x, (self.out_features,))
+
+    def _outputs(self, x: Tensor, last: tuple[int, ...]) -> Tensor:
+        """Return the outputs, with these axes after those of the batch."""
         self._check(x)
+        shape = (*x.shape[:-1], *last)
         rows = x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), self.in_features)
         if self.smoothing is None:
-            out = affine_eigenvalues(rows, self.matrices, self.eig_idx)
-        else:
-            values = smoothed_eigvalsh_tridiagonal(
-                *affine_matrices(rows, self.matrices), eig_idx=self.eig_idx, smoothing=self.smoothing
-            )
-            out = values.to(torch.promote_types(x.dtype, self.matrices.dtype))
-        return out if x.ndim == 2 else out.reshape(*x.shape[:-1], self.out_features)
+            return affine_eigenvalues(rows, self.matrices, self.eig_idx, shape)
+        values = smoothed_eigvalsh_tridiagonal(
+            *affine_matrices(rows, self.matrices), eig_idx=self.eig_idx, smoothing=self.smoothing
+        )
+        return values.to(torch.promote_types(x.dtype, self.matrices.dtype)).reshape(shape)
 
     def explain(self, x: Tensor) -> Attribution:
         """Take outputs apart: input i contributed x_i v'M_i v, and the constant v'A v.
@@ -157,8 +170,22 @@ class SpectralLayer(nn.Module):
         return smoothed_eigvalsh_tridiagonal(diag, off_diag, eig_idx=self.eig_idx, smoothing=self.smoothing)
 
     def _check(self, x: Tensor) -> None:
+        if not isinstance(x, Tensor):
+            raise TypeError(f"inputs must be a tensor; got {type(x).__name__}")
         if x.ndim == 0 or x.shape[-1] != self.in_features:
             raise ValueError(f"inputs must be (..., {self.in_features}); got {tuple(x.shape)}")
+        if x.is_complex():
+            raise ValueError(f"inputs must be real; got {x.dtype}")
+
+
+def _unpickled(cls: type[SpectralLayer], state: dict[str, Any], free: nn.Parameter) -> SpectralLayer:
+    """Make a layer with monotone inputs from its state and its free parameters."""
+    layer = cls.__new__(cls)
+    layer.__dict__.update(state)
+    nn.utils.parametrize.register_parametrization(layer, "matrices", MonotoneMatrices(layer.monotone))
+    parametrizations: Any = layer.parametrizations
+    parametrizations.matrices.original = free
+    return layer
 
 
 class SpectralNeuron(SpectralLayer):
@@ -182,7 +209,7 @@ class SpectralNeuron(SpectralLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output, (...)."""
-        return super().forward(x).squeeze(-1)
+        return self._outputs(x, ())
 
     def explain(self, x: Tensor) -> Attribution:
         """Take outputs apart, as `SpectralLayer.explain`: constant (...), contributions (..., in_features)."""

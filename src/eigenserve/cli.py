@@ -13,6 +13,7 @@ from eigenserve.app.batch.command import add_score
 from eigenserve.app.cli import add_new_key, add_serve
 from eigenserve.app.observability.records.command import add_records
 from eigenserve.errors import EigenserveError, UserError
+from eigenserve.extras import remedy_of
 from eigenserve.training.commands.card import add_card
 from eigenserve.training.commands.compare import add_compare
 from eigenserve.training.commands.curvature import add_curvature
@@ -25,30 +26,6 @@ from eigenserve.training.commands.reference import add_reference
 #: Exit code of a user's mistake, as argparse has it, and of Ctrl-C, as shells have it.
 USER_ERROR, INTERRUPTED = 2, 130
 
-#: The extra that brings a module; the solver and predictions, the base install, need none of them.
-EXTRAS = {
-    "serve": {
-        "fastapi",
-        "fastapi_offline",
-        "orjson",
-        "prometheus_client",
-        "pydantic",
-        "pydantic_settings",
-        "starlette",
-        "uvicorn",
-    },
-    "fit": {"pandas", "plotly", "rich", "scipy", "sklearn", "threadpoolctl"},
-    "score": {"pyarrow"},
-    "torch": {"torch"},
-    "onnx": {"onnx", "onnxruntime"},
-    "store": {"fsspec", "s3fs"},
-    "records": {"cryptography"},
-    "jwt": {"jwt"},
-    "plot": {"matplotlib"},
-    "ray": {"ray"},
-    "client": {"httpx"},
-    "mlflow": {"mlflow"},
-}
 #: CPU levels that kernels are compiled for.
 LEVELS = ("x86-64-v2", "x86-64-v3", "x86-64-v4", "generic")
 #: Add each command to the parser, in the order of ``--help``.
@@ -89,11 +66,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "eigenserve") -> in
         where = f": {error.filename}" if error.filename else ""
         return _fail(f"{error.strerror or error}{where}")
     except ModuleNotFoundError as error:
-        module = (error.name or "").split(".")[0]
-        extra = next((extra for extra, modules in EXTRAS.items() if module in modules), None)
-        if extra is None:
+        remedy = remedy_of(error)
+        if remedy is None:
             raise
-        return _fail(f"module {module!r} is not installed; install it with: pip install 'eigenserve[{extra}]'")
+        return _fail(remedy)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return INTERRUPTED
@@ -122,7 +98,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     gpu = commands.add_parser(
         "gpu-check",
         help="check and time this machine's GPU",
-        description="Check eigenpairs and gradients on the GPU against the CPU's, then time eigenpairs against "
+        description="Check eigenpairs, gradients and a fit on the GPU against the CPU's, then time eigenpairs against "
         "torch.linalg.eigh and the memory's bound, and training. Takes at most ten minutes.",
     )
     gpu.set_defaults(run=_gpu_check)
@@ -141,5 +117,6 @@ def _kernels(parsed: argparse.Namespace) -> None:
 
 def _gpu_check(_: argparse.Namespace) -> int:
     from eigenserve.model.torch.gpu_check import main as gpu_check
+    from eigenserve.training.commands.fit_check import check_fit
 
-    return gpu_check()
+    return gpu_check(check_fit)

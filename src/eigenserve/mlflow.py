@@ -13,12 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mlflow.pyfunc
-from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-from mlflow.types.schema import AnyType
-
 from eigenserve import __version__
+from eigenserve.extras import naming_extra
 from eigenserve.model.checkpoints.files import read_checkpoint, write_checkpoint
 from eigenserve.model.checkpoints.mlflow_models import downloaded
 from eigenserve.model.explanations.tables import row_values
@@ -26,6 +22,12 @@ from eigenserve.model.rows.baseline import baseline_columns
 from eigenserve.model.rows.cells import iso_time
 from eigenserve.model.rows.features import FeatureSpace
 from eigenserve.model.spectral import SpectralModel
+
+with naming_extra("mlflow"):
+    import mlflow.pyfunc
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import AnyType
 
 __all__ = ["Served", "load_model", "log_model", "save_model", "signature_of"]
 

@@ -1,32 +1,35 @@
 """Matrices known by their products: `from eigenserve.operators import HessianOperator, lanczos, ...`."""
 
-from eigenserve.model.operators import (
-    CallableOperator,
-    DenseOperator,
-    EigenResult,
-    Estimate,
-    FisherOperator,
-    GaussNewtonOperator,
-    HessianOperator,
-    SparseOperator,
-    SpectralHessian,
-    SpectralLoss,
-    Spectrum,
-    SymmetricOperator,
-    block_lanczos,
-    deflated_power_iteration,
-    from_curvlinops,
-    from_scipy,
-    hutchpp_trace,
-    lanczos,
-    log_determinant,
-    shift_invert_lanczos,
-    spectral_loss,
-    spectrum,
-    to_curvlinops,
-    to_scipy,
-    xtrace,
-)
+from eigenserve.extras import naming_extra
+
+with naming_extra("torch"):
+    from eigenserve.model.operators import (
+        CallableOperator,
+        DenseOperator,
+        EigenResult,
+        Estimate,
+        FisherOperator,
+        GaussNewtonOperator,
+        HessianOperator,
+        SparseOperator,
+        SpectralHessian,
+        SpectralLoss,
+        Spectrum,
+        SymmetricOperator,
+        block_lanczos,
+        deflated_power_iteration,
+        from_curvlinops,
+        from_scipy,
+        hutchpp_trace,
+        lanczos,
+        log_determinant,
+        shift_invert_lanczos,
+        spectral_loss,
+        spectrum,
+        to_curvlinops,
+        to_scipy,
+        xtrace,
+    )
 
 __all__ = [
     "CallableOperator",

@@ -68,7 +68,6 @@ def add_fit(commands: Any) -> None:
         help="use at most N rows; larger tables are sampled uniformly (default 1,000,000)",
     )
     add_file_options(fit)
-    fit.add_argument("--device", choices=["auto", "cpu"], default="auto", help="where to train")
     fit.add_argument(
         "--reproducible",
         action="store_true",
@@ -127,6 +126,7 @@ _SETTINGS = (
     ("teacher", str, "column or file of a stronger model's predictions or probabilities to learn from"),
     ("class-weight", str, "balanced, or none (default)"),
     ("curves", str, "piecewise (default), or linear for the plain affine pencil"),
+    ("device", str, "where members are trained: cpu (default), or cuda, or cuda:N for one of several"),
     ("seed", int, "seed of everything random (default 0)"),
     ("features", _names, "columns to use: a,b,c (default: all)"),
     ("exclude", _names, "columns to leave out"),
@@ -158,6 +158,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.training.progress import FitProgress, Silent
     from eigenserve.training.report.document import report_html
     from eigenserve.training.search.journal import journal_of
+    from eigenserve.training.search.on_device.devices import check_device
     from eigenserve.training.search.preparation.ahead import start_compiling
     from eigenserve.training.search.ranks import joined_ranks
     from eigenserve.training.settings import make_settings, read_settings
@@ -167,6 +168,7 @@ def _run(arguments: argparse.Namespace) -> None:
     names = [name.replace("-", "_") for name, *_ in _SETTINGS] + ["task", "reproducible", "stable"]
     options = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
     settings = read_settings(arguments.config, options) if arguments.config else make_settings(options)
+    check_device(settings.device)
     clock = Clock(settings.clock_s)
     name, store = _model_name(arguments), _store(arguments.store)
     # What a fit keeps for --resume is always on this machine.

@@ -53,6 +53,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
         monotone: Mapping[str, str] | None = None,
         budget: float = 60.0,
         reproducible: bool = True,
+        device: str = "cpu",
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         self.members = members
@@ -61,6 +62,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
         self.monotone = monotone
         self.budget = budget
         self.reproducible = reproducible
+        self.device = device
         self.random_state = random_state
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -155,7 +157,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
         if not isinstance(seed, int | np.integer):
             seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
         common: dict[str, Any] = {
-            name: getattr(self, name) for name in ("members", "dim", "pairs", "budget", "reproducible")
+            name: getattr(self, name) for name in ("members", "dim", "pairs", "budget", "reproducible", "device")
         }
         try:
             return make_settings({**common, "monotone": self.monotone or {}, "seed": int(seed), **overrides})

@@ -34,6 +34,7 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
         budget: seconds that a fit may take, about.
         reproducible: end its phases by the plan alone, so that the same rows and ``random_state`` give the same model
             on every machine; False lets the clock end a fit that is behind its plan.
+        device: where members are trained: "cpu", "cuda" or "cuda:N".
         random_state: of everything random.
     """
 
@@ -50,6 +51,7 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
         monotone: Mapping[str, str] | None = None,
         budget: float = 60.0,
         reproducible: bool = True,
+        device: str = "cpu",
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         super().__init__(
@@ -59,6 +61,7 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
             monotone=monotone,
             budget=budget,
             reproducible=reproducible,
+            device=device,
             random_state=random_state,
         )
         self.loss = loss
@@ -118,6 +121,7 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):  # type: ignore[mi
         budget: seconds that a fit may take, about.
         reproducible: end its phases by the plan alone, so that the same rows and ``random_state`` give the same model
             on every machine; False lets the clock end a fit that is behind its plan.
+        device: where members are trained: "cpu", "cuda" or "cuda:N".
         random_state: of everything random.
 
     Attributes:
@@ -134,6 +138,7 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):  # type: ignore[mi
         monotone: Mapping[str, str] | None = None,
         budget: float = 60.0,
         reproducible: bool = True,
+        device: str = "cpu",
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         super().__init__(
@@ -143,6 +148,7 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):  # type: ignore[mi
             monotone=monotone,
             budget=budget,
             reproducible=reproducible,
+            device=device,
             random_state=random_state,
         )
         self.class_weight = class_weight

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from threading import Event
-
 import numpy as np
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.training.progress import Reporter
-from eigenserve.training.search.jobs import run_jobs
 from eigenserve.training.search.journal import Journal
 from eigenserve.training.search.judged import Judged
+from eigenserve.training.search.members import Task
 from eigenserve.training.search.ranks import Ranks
+from eigenserve.training.search.tasks import train_tasks
 from eigenserve.training.search.workbench import TrainedMember, Workbench
 
 #: Separates the random streams of finished members from those of the search.
@@ -40,25 +37,17 @@ def train_fixed(
     """
     (candidate,) = bench.suitable()
 
-    def judge(fold: int, stop: Event) -> TrainedMember:
-        key = (0, 0, 0, fold)
-        kept = journal.scores(key) if journal is not None else None
-        if kept is not None:
-            return TrainedMember(np.empty(0, np.float32), np.empty(0), kept)
-        found = bench.train(candidate, steps, fold, key, stop)
-        if journal is not None:
-            journal.keep(key, found.scores)
-        return found
-
-    jobs: list[Callable[[Event], TrainedMember]] = [
-        partial(bench.train, candidate, steps, None, (REFIT, i)) for i in range(members)
-    ]
-    jobs += [partial(judge, fold) for fold in range(bench.folds)]
+    tasks = [Task(candidate, steps, None, (REFIT, i)) for i in range(members)]
+    tasks += [Task(candidate, steps, fold, (0, 0, 0, fold)) for fold in range(bench.folds)]
     results: list[TrainedMember] = []
-    for found in run_jobs(jobs, ranks):
-        results.append(found)
-        reporter.advance(len(results), len(jobs), f"training of {steps:,} steps")
+
+    def progress(share: float) -> None:
+        reporter.advance(round(1e6 * share), 1_000_000, f"training of {steps:,} steps")
+
+    for member in train_tasks(bench, tasks, ranks, journal=journal, progress=progress):
+        results.append(member)
+        progress(len(results) / len(tasks))
     scores: FloatArray = np.full((len(bench.fold), bench.blueprint.plan.num_outputs), np.nan)
-    for fold, found in enumerate(results[members:]):
-        scores[bench.fold == fold] = found.scores
+    for fold, member in enumerate(results[members:]):
+        scores[bench.fold == fold] = member.scores
     return Judged(candidate, steps, scores, bench.loss(scores)), results[:members]

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from threading import Event
 
 import numpy as np
 
-from eigenserve.model.arrays import FloatArray
 from eigenserve.training.progress import Reporter
 from eigenserve.training.search.blend import mean_loss
 from eigenserve.training.search.candidates import Candidate
-from eigenserve.training.search.jobs import OutOfTimeError, run_jobs
+from eigenserve.training.search.jobs import OutOfTimeError
 from eigenserve.training.search.journal import Journal
 from eigenserve.training.search.judged import Judged
+from eigenserve.training.search.members import Task
 from eigenserve.training.search.ranks import Ranks
+from eigenserve.training.search.tasks import train_tasks
 from eigenserve.training.search.workbench import Workbench
 
 #: Optimiser steps of each length.
@@ -170,13 +169,25 @@ class Search:
     def _judge(self, level: int, steps: int, candidates: Sequence[Candidate]) -> None:
         bench, folds = self.bench, range(self.bench.folds)
         numbered = [(self._numbers.setdefault(c, len(self._numbers)), c) for c in candidates]
-        tasks = [(i, c, r, f) for i, c in numbered for r in range(self._repeats) for f in folds]
-        jobs = [partial(self._job, c, steps, (level, i, r, f)) for i, c, r, f in tasks]
-        results = run_jobs(jobs, self.ranks, lambda: bool(self._standings) and self.late())
+        tasks = [Task(c, steps, f, (level, i, r, f)) for i, c in numbered for r in range(self._repeats) for f in folds]
+        before, cost = self.spent, sum(steps * bench.step_seconds(task.candidate) for task in tasks)
+
+        def progress(share: float) -> None:
+            self._report(level, before + share * cost)
+
+        results = train_tasks(
+            bench,
+            tasks,
+            self.ranks,
+            late=lambda: bool(self._standings) and self.late(),
+            cut=self.late,
+            journal=self.journal,
+            progress=progress,
+        )
         scores = np.full((len(bench.fold), bench.blueprint.plan.num_outputs), np.nan)
         repeats: list[Judged] = []
-        for (_, candidate, r, f), held_out in zip(tasks, results, strict=True):
-            scores[bench.fold == f] = held_out
+        for (candidate, _, f, (_, _, r, _)), member in zip(tasks, results, strict=True):
+            scores[bench.fold == f] = member.scores
             self.spent += steps * bench.step_seconds(candidate)
             if f == folds[-1]:
                 repeats.append(Judged(candidate, steps, scores.copy(), bench.loss(scores)))
@@ -184,21 +195,15 @@ class Search:
                 self._standings[candidate, steps] = mean_loss(repeats, self.members_of(candidate.dim), bench.loss)
                 if r == self._repeats - 1:
                     repeats = []
-            total = max(self._expected(level), self.spent)
-            self.reporter.advance(round(1e6 * self.spent), round(1e6 * total), self._summary())
+            self._report(level, self.spent)
+
+    def _report(self, level: int, spent: float) -> None:
+        total = max(self._expected(level), spent)
+        self.reporter.advance(round(1e6 * spent), round(1e6 * total), self._summary())
 
     def _expected(self, level: int) -> float:
         """Estimate the seconds of one core of the whole search, which may end after this length or with the budget."""
         return float(np.sqrt(SHARES[min(level, len(SHARES) - 1)])) * self._allowed
-
-    def _job(self, candidate: Candidate, steps: int, key: tuple[int, ...], stop: Event) -> FloatArray:
-        scores = self.journal.scores(key) if self.journal is not None else None
-        if scores is None:
-            scores = self.bench.train(candidate, steps, key[-1], key, stop, self.late).scores
-            # What the clock cut short is not worth keeping.
-            if self.journal is not None and not self.late():
-                self.journal.keep(key, scores)
-        return scores
 
     def _standing(self, steps: int) -> list[tuple[float, Candidate]]:
         """List the candidates judged at this length, the best first."""

@@ -1,9 +1,10 @@
-"""Build members: their shape, and their trainable state from the first random matrices on."""
+"""Build members: their shape, their state from the first random matrices on, and what each of them is trained by."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from eigenserve.training.kernels.layout import (
     blocks_per_matrix,
     float_rows,
 )
+from eigenserve.training.search.candidates import Candidate
 
 #: Spread of the entries of a fresh constant matrix about the chain (diagonal 0, off-diagonal 1). The chain's
 #: eigenvectors reach over the whole matrix, so every entry gets a gradient (measured on California housing:
@@ -162,6 +164,13 @@ def unpacked(blueprint: Blueprint, params: Float32) -> Float32:
     return params.reshape(int(plan.param_offsets[-1]), plan.num_outputs, -1)[:, :, : 2 * plan.dim - 1]
 
 
+def packed(blueprint: Blueprint, values: Float32) -> Float32:
+    """Return (P, O, 2n - 1) as the kernels' rows of parameters."""
+    params = _fresh_rows(blueprint)
+    unpacked(blueprint, params)[:] = values
+    return params
+
+
 def _fresh_rows(blueprint: Blueprint) -> Float32:
     """Return zeros for all parameters; what is never written to takes no memory."""
     plan = blueprint.plan
@@ -227,3 +236,51 @@ def _start_steps(basis: CurveBasis, entries: FloatArray, n: int) -> None:
     drawn = entries[: len(steps)][steps]
     drawn[..., :n] = np.sqrt(rise) * (1.0 + drawn[..., :n])
     entries[: len(steps)][steps] = drawn
+
+
+class Task(NamedTuple):
+    """Name a member to train, by the arguments of ``Workbench.train``."""
+
+    candidate: Candidate
+    steps: int
+    fold: int | None
+    key: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Course:
+    """Hold what one member is trained by, the same for every device.
+
+    Attributes:
+        blueprint, plan: of the member; the plan has its curves only.
+        member: as it starts; the kernels change it.
+        rows: where rows stand, and what is learnt.
+        train, held: the rows trained on, and those of the fold left out.
+        batch: rows in a step.
+        rates: learning rate of each step.
+        penalty: (P,), per row.
+        active: (P,), the parameters in use.
+        rng: shuffles the rows.
+    """
+
+    blueprint: Blueprint
+    plan: Plan
+    member: Member
+    rows: Rows
+    train: NDArray[np.int64]
+    held: NDArray[np.int64]
+    batch: int
+    rates: FloatArray
+    penalty: Float32
+    active: NDArray[np.bool_]
+    rng: np.random.Generator
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Count the steps of a pass over the rows."""
+        return len(self.train) // self.batch
+
+    def epochs(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """Yield the first step of every pass, and the order of its rows."""
+        for first in range(0, len(self.rates), self.steps_per_epoch):
+            yield first, self.rng.permutation(self.train)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import numpy as np
 
@@ -11,10 +10,12 @@ from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.training.progress import Reporter, Silent
 from eigenserve.training.search.assemble import build_ensemble
 from eigenserve.training.search.fixed_length import REFIT
-from eigenserve.training.search.jobs import OutOfTimeError, run_jobs
+from eigenserve.training.search.jobs import OutOfTimeError
 from eigenserve.training.search.judged import Judged
-from eigenserve.training.search.members import identity_params
+from eigenserve.training.search.members import Task, identity_params
+from eigenserve.training.search.on_device.devices import CPU
 from eigenserve.training.search.ranks import Ranks
+from eigenserve.training.search.tasks import train_tasks
 from eigenserve.training.search.workbench import TrainedMember, Workbench
 
 
@@ -38,17 +39,22 @@ def refit(
     blueprint = bench.sized(trained[0][0].dim) if trained else bench.blueprint
     members = [(member.params, member.offset) for member in done or ()]
     if done is None:
-        jobs = [
-            partial(bench.train, candidate, steps, None, (REFIT, i), late=late)
-            for i, (candidate, steps) in enumerate(trained)
-        ]
+        tasks = [Task(candidate, steps, None, (REFIT, i)) for i, (candidate, steps) in enumerate(trained)]
         additive = len(picks) - len(trained)
+
+        def progress(share: float) -> None:
+            reporter.advance(round(1e6 * share), 1_000_000, "training the members on all rows")
+
+        def given_up() -> bool:
+            # Members of one batch end together: as they are, not one of them.
+            return bench.device == CPU and bool(members or additive) and late()
+
         try:
-            for member in run_jobs(jobs, ranks, lambda: bool(members or additive) and late()):
+            for member in train_tasks(bench, tasks, ranks, given_up, late, progress=progress):
                 members.append((member.params, member.offset))
-                reporter.advance(len(members), len(jobs), "training the members on all rows")
+                progress(len(members) / len(tasks))
         except OutOfTimeError:
-            reporter.say(f"the budget is spent: the model has {len(members)} of {len(jobs)} members")
+            reporter.say(f"the budget is spent: the model has {len(members)} of {len(tasks)} members")
             spectral = [pick for pick in picks if pick.candidate is not None]
             picks = [pick for pick in picks if pick.candidate is None] + spectral[: len(members)]
     weights = [1.0 / len(picks)] * len(members)

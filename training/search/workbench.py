@@ -21,7 +21,8 @@ from eigenserve.training.kernels.losses import losses
 from eigenserve.training.kernels.schedule import one_cycle
 from eigenserve.training.planning.costs import step_seconds
 from eigenserve.training.search.candidates import COARSE, FINE, MAIN, Candidate, neighbours
-from eigenserve.training.search.members import Blueprint, identity_params, new_member, unpacked
+from eigenserve.training.search.members import Blueprint, Course, identity_params, new_member, unpacked
+from eigenserve.training.search.on_device.devices import CPU
 
 #: Seconds of training between looks at the clock.
 LOOK_S = 0.25
@@ -53,6 +54,7 @@ class Workbench:
         caps: on the strength of features.
         max_candidates: that a search starts from.
         needs_pairs: leave out candidates without pairs, since the user named some.
+        device: where members are trained, of ``FitSettings``.
     """
 
     blueprint: Blueprint
@@ -71,6 +73,7 @@ class Workbench:
     max_candidates: int = 100
     teacher: FloatArray | None = None
     needs_pairs: bool = False
+    device: str = CPU
 
     @property
     def folds(self) -> int:
@@ -151,37 +154,47 @@ class Workbench:
         Raises:
             CancelledError: ``stop`` was set.
         """
-        blueprint = self.sized(candidate.dim)
-        plan, penalty, active = self._plan(candidate, fold)
-        train = np.flatnonzero(self.fold != fold) if fold is not None else np.arange(len(self.fold))
-        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
-        rows = self._taught(candidate.teacher)
-        anchor, offset = self._anchor(candidate, fold)
-        spread = self._spread(candidate, fold)
-        member = new_member(blueprint, anchor, offset, active, rng, spread)
-        space = workspace(plan, self.batch)
-        rates = one_cycle(steps, candidate.rate * self.learning_rate)
-        penalty = penalty / np.float32(len(train))
-        batch = min(self.batch, len(train))
-        per_epoch = len(train) // batch
+        course = self.course(candidate, steps, fold, key)
+        plan, member, rates, batch = course.plan, course.member, course.rates, course.batch
+        space, per_epoch = workspace(plan, self.batch), course.steps_per_epoch
         per_look = max(1, int(LOOK_S / self.step_seconds(candidate)))
-        for first in range(0, steps, per_epoch):
-            order = rng.permutation(train)
+        for first, order in course.epochs():
             for at in range(0, min(per_epoch, steps - first), per_look):
                 if stop.is_set():
                     raise CancelledError
                 part = rates[first + at : first + min(at + per_look, per_epoch)]
-                train_epoch(plan, rows, order[at * batch :], batch, part, penalty, member, space)
+                train_epoch(plan, course.rows, order[at * batch :], batch, part, course.penalty, member, space)
                 if late():
                     break
             for cap in self.caps:
-                cap.project(unpacked(blueprint, member.params))
+                cap.project(unpacked(course.blueprint, member.params))
             if late():
                 break
-        held = np.flatnonzero(self.fold == fold) if fold is not None else np.empty(0, np.int64)
-        scores = np.empty((len(held), plan.num_outputs))
-        member_scores(plan, self.rows, held, member.params, member.offset, space, scores)
+        scores = np.empty((len(course.held), plan.num_outputs))
+        member_scores(plan, self.rows, course.held, member.params, member.offset, space, scores)
         return TrainedMember(member.params, member.offset, scores)
+
+    def course(self, candidate: Candidate, steps: int, fold: int | None, key: tuple[int, ...]) -> Course:
+        """Prepare the training of a member, as ``train`` takes it."""
+        blueprint = self.sized(candidate.dim)
+        plan, penalty, active = self._plan(candidate, fold)
+        outside = self.fold != fold if fold is not None else np.ones(len(self.fold), bool)
+        train = np.flatnonzero(outside)
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
+        anchor, offset = self._anchor(candidate, fold)
+        return Course(
+            blueprint=blueprint,
+            plan=plan,
+            member=new_member(blueprint, anchor, offset, active, rng, self._spread(candidate, fold)),
+            rows=self._taught(candidate.teacher),
+            train=train,
+            held=np.flatnonzero(~outside),
+            batch=min(self.batch, len(train)),
+            rates=one_cycle(steps, candidate.rate * self.learning_rate),
+            penalty=penalty / np.float32(len(train)),
+            active=active,
+            rng=rng,
+        )
 
     def _taught(self, share: float) -> Rows:
         """Return the rows with the teacher's targets mixed into theirs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -71,6 +72,8 @@ class FitSettings:
         missing: texts for a missing value instead of the usual ones, or COLUMN=TEXT|TEXT for one column; None for
             the usual ones.
         types: (column, number, category, date, time or boolean) where the type is not to be inferred.
+        device: where members are trained: cpu, cuda or cuda:N; torch-cpu does on the CPU what cuda does, slower, for
+            checks where there is no GPU.
     """
 
     task: Task | None = None
@@ -109,6 +112,7 @@ class FitSettings:
     date_format: tuple[tuple[str, str], ...] = ()
     missing: tuple[str, ...] | None = None
     types: tuple[tuple[str, str], ...] = ()
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         _require(self.task in (None, *get_args(Task)), f"task must be one of {_list(Task)}; got {self.task!r}")
@@ -179,6 +183,10 @@ class FitSettings:
                 "link log requires the loss auto, gamma or tweedie, and excludes concave and capped features",
             )
         _require(not costs or self.link != "identity", f"loss {self.loss} has the link log; got {self.link}")
+        _require(
+            isinstance(self.device, str) and re.fullmatch(r"cpu|torch-cpu|cuda(:\d{1,3})?", self.device) is not None,
+            f"device must be cpu, cuda or cuda:N; got {self.device!r}",
+        )
         _require(
             self.class_weight in ("none", "balanced"),
             f"class_weight must be none or balanced; got {self.class_weight!r}",

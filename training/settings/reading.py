@@ -50,6 +50,8 @@ def make_settings(given: Mapping[str, Any]) -> FitSettings:
         values["loss"] = values["task"]
     if values.get("loss") in DEVIANCE_LOSSES:
         values["task"] = "regression" if values.get("task") in (None, *DEVIANCE_LOSSES) else values["task"]
+    if values.get("device") == "auto":
+        values["device"] = "cpu"
     if "monotone" in values:
         values["monotone"] = _monotone(values["monotone"])
     if "pairs" in values:

@@ -51,6 +51,35 @@ def test_steps_go_the_way_of_torchs_adam(compiled, monkeypatch):
     assert all(p.grad is not None for p in module.parameters())
 
 
+def test_parameters_of_several_types_and_unused_ones_train_in_eager_steps():
+    torch.manual_seed(0)
+    x = torch.randn(40, 3)
+    module = nn.Sequential(SpectralLayer(3, 2, 4), SpectralNeuron(2, 3).double())
+    module.register_parameter("idle", nn.Parameter(torch.ones(2)))
+    before = copy.deepcopy(dict(module.named_parameters()))
+    steps = AdamSteps(module, mse_loss, batch=40)
+    first, *_, last = (steps(x, x[:, 0].double()) for _ in range(20))
+    assert last < first
+    moved = {name for name, p in module.named_parameters() if not torch.equal(p, before[name])}
+    assert moved == {"0.matrices", "1.matrices"}
+
+
+def test_a_module_that_was_converted_since_is_refused():
+    module, x, y = case()
+    steps = AdamSteps(module, mse_loss, batch=16)
+    steps(x, y)
+    module.float()
+    with pytest.raises(RuntimeError, match=r"parameter '0.matrices' was moved or converted: make AdamSteps again"):
+        steps(x.float(), y.float())
+
+
+@pytest.mark.parametrize(("rows", "targets"), [(0, 0), (16, 4)])
+def test_rows_without_targets_are_refused(rows, targets):
+    module, x, y = case()
+    with pytest.raises(ValueError, match=f"at least one; got {targets} and {rows}"):
+        AdamSteps(module, mse_loss, batch=16)(x[:rows], y[:targets])
+
+
 def test_what_cannot_be_trained_is_refused():
     module, _, _ = case()
     with pytest.raises(ValueError, match="batch must be at least 1; got 0"):

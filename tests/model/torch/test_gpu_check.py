@@ -1,6 +1,7 @@
 """What `eigenserve gpu-check` does, on CPU tensors, and what it says where there is no GPU."""
 
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,16 +9,37 @@ torch = pytest.importorskip("torch", reason="needs the torch extra")
 
 from eigenserve.cli import main  # noqa: E402
 from eigenserve.model.torch import gpu_check  # noqa: E402
+from eigenserve.training.commands import fit_check  # noqa: E402
 
 CPU = torch.device("cpu")
 
 
+def check_fit():
+    """A fit of two members, by tensors and by the kernels."""
+    settings = {"curves": "linear", "epochs": 1, "members": 2, "dim": 5}
+    return fit_check.check_fit("torch-cpu", 300, **settings)
+
+
 def test_every_part_is_measured_and_right_on_the_cpu(capsys):
-    assert gpu_check.check(gpu_check.Run(CPU, time.monotonic(), 2**30), (1, 5), (64, 256), 2_000)
+    assert gpu_check.check(gpu_check.Run(CPU, time.monotonic(), 2**30), check_fit, (1, 5), (64, 256), 2_000)
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.endswith(" right") for line in lines) == 2 * 7 + 2
     assert sum("as fast as torch.linalg.eigh" in line for line in lines) == 2 * 2
     assert any("s an epoch on the device" in line for line in lines)
+    assert [line.split(":")[0].strip() for line in lines if "RMSE out of fold" in line] == ["torch-cpu", "cpu"]
+    assert "errors agree" in lines
+
+
+def test_a_fit_that_differs_is_seen(monkeypatch, capsys):
+    cards = iter([{"rmse": 1.03}, {"rmse": 1.0}])
+
+    def fit(*_):
+        metrics = {"metrics": {"out_of_fold": next(cards)}}
+        return SimpleNamespace(model=SimpleNamespace(card=metrics), judged=(), notes=())
+
+    monkeypatch.setattr(fit_check, "fit", fit)
+    assert not fit_check.check_fit("torch-cpu", 20)
+    assert "WRONG: errors differ by more than 2%" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("part", ["eigenvalues", "eigenvectors"])
@@ -42,7 +64,7 @@ def test_a_wrong_result_is_seen(part, monkeypatch, capsys):
 
 
 def test_what_does_not_fit_is_named_and_left_out(capsys):
-    assert gpu_check.check(gpu_check.Run(CPU, time.monotonic(), 2**16), (5,), (1_000_000,), 2_000)
+    assert gpu_check.check(gpu_check.Run(CPU, time.monotonic(), 2**16), lambda: True, (5,), (1_000_000,), 2_000)
     assert capsys.readouterr().out.count("left out: needs") == 2
     late = gpu_check.Run(CPU, time.monotonic() - gpu_check.LATEST_START_S - 1, 2**30)
     assert gpu_check.timed(late, 5, 64, 1e9, lambda count: 1.0) == "left out: no time left"

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import pickle
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ torch = pytest.importorskip("torch", reason="needs the torch extra")
 
 from torch.autograd import gradcheck, gradgradcheck  # noqa: E402
 
+from eigenserve.model.matrices.curves import Curve  # noqa: E402
 from eigenserve.torch import PiecewiseCurves, SpectralEnsemble, SpectralLayer, SpectralNeuron  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
@@ -248,8 +250,46 @@ def test_mistakes_are_named():
         (lambda: SpectralNeuron(3, 5, smoothing=0.0), "smoothing must be positive and finite, or None; got 0.0"),
         (lambda: SpectralNeuron(3, 5, monotone=[1, 2, 0]), r"each -1, 0 or 1; got \[1, 2, 0\]"),
         (lambda: SpectralNeuron(3, 5)(torch.zeros(4, 2)), r"inputs must be \(..., 3\); got \(4, 2\)"),
+        (lambda: SpectralNeuron(3, 5)(torch.zeros(4, 3) * 1j), "inputs must be real; got torch.complex64"),
         (lambda: SpectralEnsemble(3, 1, 5, members=0), "members must be at least 1; got 0"),
         (lambda: PiecewiseCurves([]), "at least one curve"),
+        (lambda: PiecewiseCurves.through([[0.0, 1.0]] * 3)(torch.zeros(4, 7)), r"must be \(..., 3\); got \(4, 7\)"),
+        (
+            lambda: PiecewiseCurves([Curve(0, (2,), (1.0,), (0.0, 1.0))])(torch.zeros(2)),
+            r"must be \(..., at least 3\); got \(2,\)",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             make()
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: SpectralNeuron(3, 4, monotone=[1, 0, -1]), lambda: SpectralEnsemble(3, 2, 4, monotone=[1, 1, 0])]
+)
+def test_layers_with_monotone_inputs_are_pickled_with_their_free_parameters(make):
+    module, x = make(), torch.randn(5, 3)
+    again = pickle.loads(pickle.dumps(module))
+    assert torch.equal(again(x), module(x))
+    assert again.state_dict().keys() == module.state_dict().keys()
+    again(x).sum().backward()
+    assert all(p.grad is not None for p in again.parameters())
+
+
+@pytest.mark.parametrize("smoothing", [None, 0.3])
+def test_shapes_are_found_without_numbers(smoothing):
+    layer = SpectralLayer(3, 2, 5, smoothing=smoothing, device="meta")
+    assert layer(torch.empty(7, 3, device="meta")).shape == (7, 2)
+
+
+def test_what_is_not_a_tensor_is_refused():
+    with pytest.raises(TypeError, match="inputs must be a tensor; got list"):
+        SpectralNeuron(3, 5)([[1.0, 2.0, 3.0]])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("smoothing", [None, 0.3])
+def test_a_traced_layer_solves_what_it_is_given(smoothing):
+    layer = SpectralLayer(3, 2, 5, smoothing=smoothing)
+    traced = torch.jit.trace(layer, rows(4, 3, dtype=torch.float32))
+    x = rows(9, 3, seed=1, dtype=torch.float32)
+    torch.testing.assert_close(traced(x), layer(x))

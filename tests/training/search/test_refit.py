@@ -15,15 +15,15 @@ def test_weights_add_up_to_one_where_the_time_was_up_before_all_members_were_tra
     spectral = [SimpleNamespace(candidate=candidate, steps=1, additive=None) for _ in range(4)]
     straight = [SimpleNamespace(candidate=None, steps=0, additive=additive) for _ in range(3)]
     picks = straight + spectral if order == "additive first" else spectral + straight
-    bench = SimpleNamespace(sized=lambda dim: None, train=print, additive_models=[additive], rows=None)
+    bench = SimpleNamespace(sized=lambda dim: None, device="cpu", additive_models=[additive], rows=None)
     weights = []
 
-    def trained(*_):
+    def trained(*_, **__):
         yield SimpleNamespace(params=None, offset=0.0)
         yield SimpleNamespace(params=None, offset=0.0)
         raise module.OutOfTimeError
 
-    monkeypatch.setattr(module, "run_jobs", trained)
+    monkeypatch.setattr(module, "train_tasks", trained)
     monkeypatch.setattr(module, "identity_params", lambda *_: None)
     monkeypatch.setattr(module, "build_ensemble", lambda blueprint, members, shares, *_: weights.append(shares))
     module.refit(bench, picks, 1.0, 0.0)

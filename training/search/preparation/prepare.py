@@ -130,6 +130,7 @@ def prepare(
         max_candidates=scope.candidates,
         teacher=sample.teacher,
         needs_pairs=bool(settings.pairs),
+        device=settings.device,
     )
     return bench, gains
 

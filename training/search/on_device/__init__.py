@@ -1,0 +1,1 @@
+"""Train many members as one batch of torch tensors, on a GPU."""
