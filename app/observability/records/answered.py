@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from eigenserve.app.registry import ServedModel
 from eigenserve.model.arrays import FloatArray
@@ -47,7 +48,7 @@ class Answered:
     columns: FloatArray
     scores: FloatArray
     warnings: RowWarnings
-    ids: Sequence[Any] | None = None
+    ids: Sequence[Any] | NDArray[Any] | None = None
     interval: float | None = None
     explanation: Explanation | None = None
     options: str = ""
@@ -62,10 +63,10 @@ class Answered:
         parts = [self.columns, self.scores, *([] if self.explanation is None else vars(self.explanation).values())]
         size = sum(part.nbytes for part in parts if isinstance(part, np.ndarray)) + WARNING_BYTES * len(self.warnings)
         for texts in (self.ids, self.reasons):
-            if isinstance(texts, list):
-                size += OBJECT_BYTES * len(texts) + sum(len(text) for text in texts if isinstance(text, str))
-            elif isinstance(texts, np.ndarray):
+            if isinstance(texts, np.ndarray):
                 size += texts.nbytes
+            elif texts is not None:
+                size += OBJECT_BYTES * len(texts) + sum(len(text) for text in texts if isinstance(text, str))
         return size + len(self.options)
 
     @property
