@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, default=folder, help=f"with manifest.json (default: ${FOLDER_VARIABLE})")
     parser.add_argument("--tables", help="of them: a,b,c (default: all)")
     parser.add_argument("--learners", default=",".join(RIVALS), help="default: %(default)s")
-    parser.add_argument("--splits", type=int, default=3, help="default: %(default)s")
+    parser.add_argument("--splits", default="0,1,2", help="seeds of the splits (default: %(default)s)")
     parser.add_argument("--budget", type=float, default=60.0, help="seconds of Eigenserve's fit (default 60)")
     parser.add_argument("--out", type=Path, default=Path("build/accuracy.json"), help="default: %(default)s")
     given = parser.parse_args(argv)
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in names:
         table = tables[name]()
         entry = done.setdefault(name, {"task": table.task, "rows": len(table.target), "learners": {}})
-        for split in range(given.splits):
+        for split in map(int, given.splits.split(",")):
             for learner in learners:
                 results = entry["learners"].setdefault(learner, {})
                 if learner in absent or table.task not in RIVALS[learner].tasks or str(split) in results:

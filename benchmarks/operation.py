@@ -31,7 +31,7 @@ from eigenserve.model.monitoring import Counting, measure_drift, read_sketch
 
 DATA = ROOT / "examples/data"
 WITHOUT = "median_income"
-WINDOWS, WINDOW_ROWS, DRAWS = 20, 2_000, 3
+WINDOWS, WINDOW_ROWS, DRAWS, TURNS = 20, 2_000, 3, 4
 ADULT_TRAINING = 24_561
 #: Of a standard deviation; of the values; and the least frequent category that is doubled: docs/monitoring.md says why.
 SHIFT, GAPS, LEAST_SHARE = 0.2, 0.01, 0.04
@@ -96,14 +96,14 @@ def overhead(store: Path) -> None:
         serving(store / "housing", EIGENSERVE_DRIFT="true") as on,
         serving(store / "housing", EIGENSERVE_DRIFT="false") as off,
     ):
-        for count, requests in ((1, 2_000), (1_000, 100), (10_000, 15)):
+        for count, requests in ((1, 4_000), (1_000, 400), (10_000, 40)):
             body = records.bodies(store / "housing", count)[JSON]
             used = {on: 0.0, off: 0.0}
-            for turn in range(9):
+            for turn in range(TURNS + 1):
                 for server in (on, off)[:: 1 if turn % 2 else -1]:
                     taken = _cpu_s(server, body, requests)
                     used[server] += taken if turn else 0.0  # the first is not counted
-            each = 1e6 * used[off] / 8 / requests / count
+            each = 1e6 * used[off] / TURNS / requests / count
             print(f"requests of {count:,} rows: {each:.2f} us a row; with drift {used[on] / used[off] - 1:+.1%}")
 
 

@@ -89,7 +89,8 @@ class SpectralModel(Predictor):
     def predict_interval(self, rows: Any, level: float = 0.9) -> FloatArray:
         """Predict intervals (N, 2) that hold the target with probability ``level``, on average over rows.
 
-        Split-conformal: of equal width for all rows, which must be like those trained on.
+        Split-conformal, for rows like those trained on: of equal width for all, or, where training has found that
+        errors grow with the prediction, say, wider where they are.
 
         Raises:
             InvalidRowsError: rows that are not rows of this model.
@@ -103,6 +104,8 @@ class SpectralModel(Predictor):
             levels = ", ".join(f"{have:g}" for have in self.interval_levels) or "none: no intervals are kept"
             raise ValueError(f"level must be one of {levels}; got {level}")
         predicted, radius = self.values(scores), self._radii[level]
+        if (scale := self.card.get("interval_scale")) is not None:
+            radius = radius * np.interp(predicted, scale["at"], scale["width"])
         return np.stack([predicted - radius, predicted + radius], axis=1)
 
     @cached_property

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.counterfactuals.plausibility import example_row, measure_typicality
-from eigenserve.model.monitoring import CARD_KEY, make_sketch, sketch_document
+from eigenserve.model.monitoring import CARD_KEY, SKETCHED_ROWS, make_sketch, sketch_document, spread
 from eigenserve.model.predictor import Predictor
 from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.model.spectral import SpectralModel
@@ -35,9 +35,10 @@ from eigenserve.training.progress import Reporter, Silent
 from eigenserve.training.releases import releases
 from eigenserve.training.search.assemble import proved_of
 from eigenserve.training.search.blend import best_blend
-from eigenserve.training.search.calibration import calibration, interval_radii
+from eigenserve.training.search.calibration import calibration
 from eigenserve.training.search.fixed_length import train_fixed
 from eigenserve.training.search.halving import LENGTHS, Search
+from eigenserve.training.search.intervals import prediction_intervals
 from eigenserve.training.search.journal import Journal
 from eigenserve.training.search.judged import Judged
 from eigenserve.training.search.on_device.devices import check_device
@@ -183,7 +184,7 @@ def _fit_rows(
     # Processes that share a fit must decide alike: what one of them has timed, and no clock.
     plan, machine = ranks.agree(lambda: (plan_fit(space, table, goal, settings), this_machine(settings.by_plan_alone)))
     scope, alone = plan.scope, ranks.size == 1
-    phases = Phases(reporter, plan.seconds)
+    phases = Phases(reporter, plan.seconds, clock if alone else None)
     if scope.rows < len(table):
         part = np.sort(np.random.default_rng(settings.seed).choice(len(table), scope.rows, replace=False))
         table, goal, weight = table.iloc[part], goal.rows(part), weight[part]
@@ -240,35 +241,44 @@ def _fit_rows(
         stretch, move = calibration(sample.objective.judging[0], scores, sample.target[held], weight[held])
         scale, shift = scale * stretch, shift + scale * move
     scores = shift + scale * scores
+    folds, judged, complete = bench.folds, tuple(search.judged), search.complete
     refit_s = sum(pick.steps * bench.step_seconds(pick.candidate) for pick in picks if pick.candidate is not None)
     phases.begin("refit", "training the members on all rows", machine.slowness * refit_s / machine.cores)
     ensemble = refit(bench, picks, scale, shift, phases, trained, ranks, late_refit)
+    # The places of all rows on all curves are most of a fit's memory, and the report needs none of them.
+    del bench, search, sample
     phases.begin("report", "measuring the model")
     start_compiling().wait_for("explaining")
     model = SpectralModel(goal.task, goal.name, space, ensemble, goal.classes, log_link=log_link)
     unseen = goal.rows(held)
     metrics = score_metrics(model, scores, unseen, weight[held], settings.deviance_power(goal.task))
-    typical = measure_typicality(space, columns)
+    usual = spread(columns, SKETCHED_ROWS)
+    typical = measure_typicality(space, usual)
     card: dict[str, Any] = {
         "metrics": {"out_of_fold": {"rows": metrics.rows, **metrics.values}},
         "training": {
             "settings": asdict(settings),
             "rows": len(table),
-            "folds": bench.folds,
+            "folds": folds,
             "members": _describe(picks),
             **({"stable": compared} if compared else {}),
             "pairs": [
-                {"term": pair_term(space, g.pair).name, "gain": g.gain, "standard_errors": g.standard_errors}
+                {
+                    "term": pair_term(space, g.pair).name,
+                    "gain": g.gain,
+                    "standard_errors": g.standard_errors,
+                    "gaps_of": None if g.gaps_of is None else space.names[g.gaps_of],
+                }
                 for g in gains
             ],
         },
         "typicality": typical.document(),
-        "example": example_row(space, columns, typical),
+        "example": example_row(space, usual, typical),
         "training_rows": smallest_hashes(columns, goal.values),
         "libraries": releases(),
     }
     if goal.task == "regression":
-        card["intervals"] = interval_radii(model.values(scores), unseen.values, weight[held])
+        card |= prediction_intervals(model.values(scores), unseen.values, weight[held])
     if proved := proved_of(settings, model):
         card["certificates"] = proved
     card[CARD_KEY] = sketch_document(make_sketch(model, columns))
@@ -279,8 +289,8 @@ def _fit_rows(
         weight=weight[held],
         notes=(*plan.notes, *clock.notes, *audit(table, space, columns, goal, weight)),
         columns=columns,
-        judged=tuple(search.judged),
-        complete=search.complete,
+        judged=judged,
+        complete=complete,
     )
 
 

@@ -74,7 +74,13 @@ def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> T
         goal_column = read_target(raw, settings.task, options, shared)
     column = goal_column.values
     whole = read.frame.assign(**{target: column})[list(chosen.columns)]
-    table, goal, target_notes = split_read_target(read.frame, raw, column, settings.task, positive=settings.positive)
+    try:
+        table, goal, target_notes = split_read_target(
+            read.frame, raw, column, settings.task, positive=settings.positive
+        )
+    except UserError as error:
+        # How the column was read is often why.
+        raise UserError("; ".join([str(error), *goal_column.notes])) from error
     weight = _weights(table, goal, settings)
     power = settings.deviance_power(goal.task)
     goal, weight = per_unit(table, goal, weight, settings.exposure, settings.offset, power or 1.0)
@@ -82,6 +88,7 @@ def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> T
     goal = replace(goal, moments=_moments(table, settings.time))
     owners = None if settings.groups is None else table[settings.groups]
     table = table.drop(columns=[*_roles(settings), *teacher])
+    target_notes += read.notes
     if ids := identifiers(table, kept={*settings.features, *options.types, *named_in(settings)}):
         table = table.drop(columns=ids)
         target_notes.append(left_out_note(ids))
@@ -96,7 +103,7 @@ def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> T
         weight=weight,
         readings=read.readings,
         target_reading=PLAIN if goal.classes else goal_column.reading,
-        notes=(*goal_column.notes, *target_notes, *read.notes),
+        notes=(*goal_column.notes, *target_notes),
         rows=total,
         sha256=fingerprint(whole),
     )

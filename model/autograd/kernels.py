@@ -5,6 +5,7 @@ Threads are those of `kernels.threads`, never torch's: torch's own threads spin 
 operation, and two pools that spin on the same cores wait for each other.
 """
 
+import torch
 from torch import Tensor
 
 from eigenserve.model.autograd.derivatives import outer, pseudo_inverse_dense
@@ -39,7 +40,9 @@ def eigenpairs(diag: Tensor, off_diag: Tensor, eig_idx: int, window: int) -> tup
     if diag.is_cuda:
         from eigenserve.model.eigensolvers import cuda
 
-        cuda.solve_window_tensors(diag, off_diag, eig_idx, window, values, vectors)
+        # Triton launches on the current device, whichever the tensors' is.
+        with torch.cuda.device_of(diag):
+            cuda.solve_window_tensors(diag, off_diag, eig_idx, window, values, vectors)
         return values, vectors
     d, e, lam, v = (t.detach().numpy() for t in (diag, off_diag, values, vectors))
     for_ranges(

@@ -6,6 +6,7 @@ from eigenserve.model.monitoring.drift import LEVEL, ChannelDrift, measure_drift
 from eigenserve.model.monitoring.sketch import (
     CARD_KEY,
     EXPLAINED_ROWS,
+    SKETCHED_ROWS,
     Counting,
     Sketch,
     make_sketch,
@@ -18,6 +19,7 @@ __all__ = [
     "CARD_KEY",
     "EXPLAINED_ROWS",
     "LEVEL",
+    "SKETCHED_ROWS",
     "Accuracy",
     "AccuracySums",
     "ChannelDrift",

@@ -9,7 +9,7 @@ import pytest
 from eigenserve.errors import UserError
 from eigenserve.model.checkpoints.files import DOCUMENT, WEIGHTS, read_checkpoint, write_checkpoint
 from eigenserve.model.kernels import threads
-from eigenserve.training.curves.basis import Resolution, pair_curves
+from eigenserve.training.curves.pair_curves import Resolution, pair_curves
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.table import read_table
 from eigenserve.training.evaluation.evaluate import evaluate

@@ -15,6 +15,7 @@ import pytest
 
 from eigenserve import load_model
 from eigenserve.cli import main
+from eigenserve.errors import UserError
 from eigenserve.training.data.columns import decimal_hint, read_columns
 from eigenserve.training.data.table import read_table
 from eigenserve.training.data.target import split_target
@@ -189,3 +190,24 @@ def test_features_are_read_with_the_decimal_mark_that_the_target_proves(tmp_path
     assert target.values.tolist() == [1.234, 3.5]
     for command in (["drift", f"{store}/data"], ["compare", f"{store}/data", f"{store}/data"]):
         assert main([*command, str(tmp_path / "new.csv")]) in (0, 1), capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("cells", "says"),
+    [
+        ([f"${i}.5" if i % 2 else f"€{i}.5" for i in range(60)], "too many to learn; 'y' has numbers in several units"),
+        ([f"2024-01-{i % 28 + 1:02d}" for i in range(60)], "it holds dates such as 2024-01-01"),
+    ],
+)
+def test_a_target_that_cannot_be_one_is_refused_with_how_it_was_read(cells, says):
+    with pytest.raises(UserError, match=says):
+        training_table(pd.DataFrame({"x": range(60), "y": cells}), "y", FitSettings())
+
+
+def test_rows_with_a_target_are_named_by_their_places(fitted, messy):
+    model, frame = load_model(f"{messy}/store/data"), read_table(messy / "data.csv")
+    frame.loc[[0, 5], "y"] = None
+    rows, target = labelled_rows(model, frame)
+    assert rows.index.tolist() == [i for i in range(ROWS) if i not in (0, 5)]
+    assert len(target.values) == ROWS - 2
+    np.testing.assert_array_equal(model.features.encode(rows), model.features.encode(frame)[rows.index])

@@ -92,7 +92,7 @@ def _check(arguments: argparse.Namespace, model: SpectralModel, sketch: Sketch |
         if arguments.by is not None:
             if arguments.by not in frame:
                 raise UserError(f"--by must name a column of {arguments.data}; got {arguments.by!r}")
-            groups = frame[arguments.by].astype(object).where(frame[arguments.by].notna(), "missing").loc[known]
+            groups = frame[arguments.by].astype(object).where(frame[arguments.by].notna(), "missing").iloc[known]
             values = groups.value_counts()
             if len(values) > MAX_GROUPS:
                 raise UserError(

@@ -51,7 +51,7 @@ def _run(arguments: argparse.Namespace) -> None:
     groups = []
     if arguments.by is not None:
         rows, _ = labelled_rows(model, frame)
-        groups = compare_groups(model, evaluation, frame[arguments.by].loc[rows.index])
+        groups = compare_groups(model, evaluation, frame[arguments.by].iloc[rows.index])
     if groups:
         _print_groups(arguments.by, groups)
     if arguments.json:

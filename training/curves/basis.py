@@ -70,32 +70,6 @@ class CurveBasis:
         return np.concatenate([paths, rest])
 
 
-@dataclass(frozen=True)
-class Resolution:
-    """Say how finely a pair of numbers is resolved: evenly spread directions, and knots along each.
-
-    Ramps suit few knots; many are better trained each by itself.
-    """
-
-    directions: int
-    knots: int
-    ramps: bool
-
-
-#: For finding pairs.
-PROBE = Resolution(4, 12, ramps=True)
-
-
-def coarse_resolution(rows: int) -> Resolution:
-    """Choose the coarse resolution, for pairs of any kind."""
-    return Resolution(2, 6, True) if rows < 1000 else Resolution(4, 8, True) if rows < 2000 else Resolution(4, 16, True)
-
-
-def fine_resolution(rows: int) -> Resolution | None:
-    """Choose the resolution for a pair that explains much, such as a place on a map; None where rows are too few."""
-    return None if rows < 2000 else Resolution(8, 24, False) if rows < 5000 else Resolution(16, 64, False)
-
-
 def main_curves(
     space: FeatureSpace,
     coordinates: FloatArray,
@@ -133,7 +107,7 @@ def main_curves(
             basis = main_curve(len(terms), i, coordinates[:, i], feature.missing, shape, count, spikes)
         if basis is not None:
             terms.append(Term(feature.name, (i,)))
-            bases.append(_constrained(basis, monotone or {}, (bends or {}).get(i, 0)))
+            bases.append(constrained(basis, monotone or {}, (bends or {}).get(i, 0)))
     return terms, bases
 
 
@@ -142,7 +116,7 @@ def curve_set(bases: Sequence[CurveBasis]) -> CurveSet:
     return CurveSet(tuple(basis.curve for basis in bases))
 
 
-def _constrained(basis: CurveBasis, monotone: Mapping[int, int], bend: int = 0) -> CurveBasis:
+def constrained(basis: CurveBasis, monotone: Mapping[int, int], bend: int = 0) -> CurveBasis:
     """Return the basis, or a monotone or bent one if its curve walks along features that must be.
 
     Raises:
@@ -183,7 +157,7 @@ def main_curve(
         extend=shape == "linear",
         missing=missing,
     )
-    return _with_missing(curve, RAMPS)
+    return with_missing(curve, RAMPS)
 
 
 def line_and_ramps(knots: FloatArray) -> FloatArray:
@@ -200,10 +174,10 @@ def line_and_ramps(knots: FloatArray) -> FloatArray:
 
 def ramp_basis(curve: Curve) -> CurveBasis:
     """Make the basis of the curve of a single number, a line and ramps."""
-    return _with_missing(curve, RAMPS)
+    return with_missing(curve, RAMPS)
 
 
-def _with_missing(curve: Curve, form: int, trained: np.ndarray | None = None) -> CurveBasis:
+def with_missing(curve: Curve, form: int, trained: np.ndarray | None = None) -> CurveBasis:
     """Make the basis of a curve of this form; its matrix for "missing", if it has one, is a separate parameter."""
     knots = np.array(curve.knots)
     matrix: FloatArray | None = None
@@ -223,7 +197,7 @@ def _with_missing(curve: Curve, form: int, trained: np.ndarray | None = None) ->
 
 def _categories(term: int, space: FeatureSpace, i: int) -> CurveBasis:
     """Make a matrix for each category of a feature."""
-    return _paths(term, space, (i,), (), np.zeros(1))
+    return paths_by_code(term, space, (i,), (), np.zeros(1))
 
 
 def _ordered_groups(term: int, space: FeatureSpace, i: int) -> CurveBasis:
@@ -237,7 +211,7 @@ def _ordered_groups(term: int, space: FeatureSpace, i: int) -> CurveBasis:
     return replace(table, matrix=matrix, trained=np.ones(len(rough), bool), rough=rough, form=DENSE)
 
 
-def _paths(
+def paths_by_code(
     term: int, space: FeatureSpace, choosing: tuple[int, ...], numeric: tuple[int, ...], knots: FloatArray
 ) -> CurveBasis:
     """Make one path per combination of categories, a parameter per matrix; unknown categories stay at zero."""
@@ -257,51 +231,4 @@ def _paths(
         missing=any(space.features[i].missing for i in choosing + numeric),
     )
     trained = np.repeat(known, len(knots))
-    return _with_missing(curve, IDENTITY, trained)
-
-
-def pair_curves(
-    term: int,
-    space: FeatureSpace,
-    z: FloatArray,
-    a: int,
-    b: int,
-    resolution: Resolution,
-    monotone: Mapping[int, int] | None = None,
-) -> list[CurveBasis]:
-    """Make the curves of a pair: a table, a path for each category, or directions in the plane of two numbers."""
-    monotone = monotone or {}
-    # A boolean chooses a path, too, unless the score must be monotone along it.
-    numeric = tuple(i for i in (a, b) if space.features[i].kind in ("numeric", "datetime") or i in monotone)
-    choosing = tuple(i for i in (a, b) if i not in numeric)
-    if len(numeric) == 2:
-        return _directions(term, space, z, a, b, resolution, monotone)
-    knots = choose_knots(z[:, numeric[0]], min(8, resolution.knots)) if numeric else np.zeros(1)
-    return [_constrained(_paths(term, space, choosing, numeric, knots), monotone)]
-
-
-def _directions(
-    term: int,
-    space: FeatureSpace,
-    z: FloatArray,
-    a: int,
-    b: int,
-    resolution: Resolution,
-    monotone: Mapping[int, int],
-) -> list[CurveBasis]:
-    missing = space.features[a].missing or space.features[b].missing
-    bases = []
-    # Ramps along the axes would repeat the features' own curves, so few directions are turned between them.
-    turn = 0.5 if resolution.ramps else 0.0
-    for angle in np.pi * (np.arange(resolution.directions) + turn) / resolution.directions:
-        direction = (float(np.cos(angle)), float(np.sin(angle)))
-        if abs(direction[0]) < 1e-12:
-            direction = (0.0, direction[1])
-        if all(i in monotone for i in (a, b)) and monotone[a] * direction[0] * monotone[b] * direction[1] < 0:
-            continue  # up one feature and down the other: monotone along neither
-        # Ramps are few: of ties only the most frequent have a knot.
-        along = z[:, a] * direction[0] + z[:, b] * direction[1]
-        knots = choose_knots(along, resolution.knots, spikes=not resolution.ramps)
-        curve = Curve(term=term, numeric=(a, b), direction=direction, knots=tuple(knots.tolist()), missing=missing)
-        bases.append(_constrained(_with_missing(curve, RAMPS if resolution.ramps else IDENTITY), monotone))
-    return bases
+    return with_missing(curve, IDENTITY, trained)

@@ -227,7 +227,7 @@ def _of_texts(
     if wanted == "category" or not texts.texts:
         return categories_column(column, texts, plain, letters)
     words = {text.casefold() for text in texts.texts}
-    if wanted == "boolean" or words <= {"true", "false"}:
+    if wanted == "boolean" or (words <= {"true", "false", "1", "0"} and words & {"true", "false"}):
         if not words <= TRUE_TEXTS | FALSE_TEXTS:
             odd = next(text for text in texts.texts if text.casefold() not in TRUE_TEXTS | FALSE_TEXTS)
             raise UserError(f"column {name!r} must hold true and false to be boolean; it has {odd!r}")

@@ -124,6 +124,11 @@ def split_read_target(
         task = infer_task(column)
         notes.append(f"task: {task} (inferred from {name!r}; override with --task)")
     features = frame.reset_index(drop=True)
+    if pd.api.types.is_datetime64_any_dtype(column):
+        raise UserError(
+            f"target {name!r} must be a number or a class; it holds dates such as {column.iloc[0].date()}: make a "
+            f"number of them, such as days, or give --types {name}=category"
+        )
     if task in ("binary", "multiclass"):
         codes, labels = _encode_classes(_whole(column), task, classes, positive)
         return features, Target(name, task, codes, labels), notes

@@ -9,6 +9,7 @@ import pandas as pd
 
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.evaluation.evaluate import Evaluation
+from eigenserve.training.evaluation.metrics import JUDGED_LEVEL
 
 #: Groups shown, the largest; the rest is put together.
 MOST_GROUPS = 20
@@ -30,6 +31,7 @@ class RowGroup:
         error: root mean squared error; for classes the share that is wrong.
         flagged: share of the rows predicted to be of the second class; NaN but for two classes.
         false_alarms, missed: of the first class's rows the share that is flagged, of the second's that is not.
+        coverage: share of the targets in their 90% intervals; NaN where the model keeps none.
     """
 
     name: str
@@ -40,6 +42,7 @@ class RowGroup:
     flagged: float
     false_alarms: float
     missed: float
+    coverage: float = float("nan")
 
 
 def compare_groups(model: SpectralModel, evaluation: Evaluation, column: pd.Series) -> list[RowGroup]:
@@ -68,7 +71,11 @@ def _figures(model: SpectralModel, evaluation: Evaluation, name: str, part: np.n
         error = float(np.sqrt(np.average((values - predicted) ** 2, weights=weight)))
         observed = float(np.average(values, weights=weight))
         mean = float(np.average(predicted, weights=weight))
-        return RowGroup(name, int(part.sum()), observed, mean, error, flagged, alarms, missed)
+        held = float("nan")
+        if JUDGED_LEVEL in model.interval_levels:
+            low, high = model.intervals(evaluation.scores[part], JUDGED_LEVEL).T
+            held = float(np.average((low <= values) & (values <= high), weights=weight))
+        return RowGroup(name, int(part.sum()), observed, mean, error, flagged, alarms, missed, held)
     shares = model.probabilities(evaluation.scores[part])
     best = shares.argmax(axis=1)
     error = float(np.average(best != values, weights=weight))

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from eigenserve.model.rows.readings import reading_of
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.data.columns import decimal_hint
 from eigenserve.training.data.reading_options import reading_options
-from eigenserve.training.data.target import Target, split_target
+from eigenserve.training.data.target import Target, read_target, required_column, split_read_target
 
 #: Where the card keeps how the texts of a target of numbers are read.
 READING_KEY = "target_reading"
 
 
 def labelled_rows(model: SpectralModel, frame: pd.DataFrame) -> tuple[pd.DataFrame, Target]:
-    """Return the features of the rows that have a target, with their index, and the targets.
+    """Return the features of the rows that have a target, indexed by their positions in the table, and the targets.
 
     Raises:
         UserError: no such column, or values that are none of this model's.
@@ -24,7 +25,9 @@ def labelled_rows(model: SpectralModel, frame: pd.DataFrame) -> tuple[pd.DataFra
     hint = decimal_hint(feature.reading for feature in model.features.features)
     kept = model.card.get(READING_KEY)
     reading = reading_of(kept) if kept else None
-    features, target, _ = split_target(
-        frame, model.target, model.task, model.classes, vary=False, options=options, hint=hint, reading=reading
+    raw = required_column(frame, model.target)
+    column = read_target(raw, model.task, options, hint, reading).values
+    features, target, _ = split_read_target(
+        frame.drop(columns=model.target), raw, column, model.task, model.classes, vary=False
     )
-    return features, target
+    return features.set_index(np.flatnonzero(column.notna())), target

@@ -13,13 +13,19 @@ from eigenserve.model.arrays import FloatArray
 
 #: Hashes kept. The smallest of all are a random sample of the rows, the same for whoever computes it (Broder, 1997).
 KEPT = 256
+#: Rows that are hashed at a time, to need no second copy of all.
+HASHED_ROWS = 65_536
 #: From this share on it is said.
 NOTED = 0.05
 
 
 def _hashes(columns: FloatArray, target: NDArray[Any]) -> NDArray[np.uint64]:
-    table = pd.DataFrame(np.column_stack([columns, target.astype(np.float64)]))
-    return np.unique(pd.util.hash_pandas_object(table, index=False).to_numpy())
+    hashes = []
+    for first in range(0, len(columns), HASHED_ROWS):
+        rows = slice(first, first + HASHED_ROWS)
+        table = pd.DataFrame(np.column_stack([columns[rows], target[rows].astype(np.float64)]))
+        hashes.append(pd.util.hash_pandas_object(table, index=False).to_numpy())
+    return np.unique(np.concatenate([np.empty(0, np.uint64), *hashes]))
 
 
 def smallest_hashes(columns: FloatArray, target: NDArray[Any]) -> list[str]:

@@ -6,6 +6,7 @@ brake for when the plan does not hold, on busy cores, say.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,11 +50,17 @@ class Clock:
         finally:
             self._started += time.monotonic() - started
 
+    def left_s(self, phase: str) -> float:
+        """Return the seconds until a phase must end; infinite for one that is not in ``BRAKES``."""
+        if phase not in BRAKES:
+            return math.inf
+        return max(0.0, BRAKES[phase][0] * self.budget_s + GRACE_S - self.elapsed_s)
+
     def late(self, phase: str) -> Callable[[], bool]:
         """Return a function that says whether a phase of ``BRAKES`` must end."""
 
         def must_end() -> bool:
-            if self.elapsed_s <= BRAKES[phase][0] * self.budget_s + GRACE_S:
+            if self.left_s(phase) > 0.0:
                 return False
             self._braked.add(phase)
             return True

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from eigenserve.training.additive import gam, pairs, selective
-from eigenserve.training.curves.basis import coarse_resolution, fine_resolution
 from eigenserve.training.curves.knots import main_knots
 from eigenserve.training.curves.levels import FACTORS, MAX_PLACES, ROWS_PER_KNOT
+from eigenserve.training.curves.pair_curves import coarse_resolution, fine_resolution
 from eigenserve.training.kernels.layout import BLOCK, blocks_per_matrix
 
 #: Microseconds of one core: to infer, encode and audit a number, and a category; to place a row on a curve, with its
@@ -26,12 +26,14 @@ SELECTIVE_FITS = 2
 LANES = 16
 #: Seconds for the report, its charts and the checkpoint, and microseconds for each curve of a row that is explained.
 REPORT_S, EXPLAINED_US = 2.0, 0.5
-#: Rows and classes that a report explains.
-REPORT_ROWS, REPORT_CLASSES = 4_000, 6
+#: Rows and classes that a report explains; rows that it scores, and whose typicality it measures.
+REPORT_ROWS, REPORT_CLASSES, SCORED_ROWS = 4_000, 6, 200_000
+#: Microseconds of one core for each feature of such a row, for each of its members, and for each feature of any row.
+SCORED_US, MEMBER_US, HASHED_US = 0.25, 0.15, 0.1
 #: Optimiser steps of the shortest training that is worth its while.
 LEAST_STEPS = 300
 #: The interpreter and the libraries, and what else is there for each cell, encoded.
-BASE_BYTES, CELL_BYTES = 300_000_000, 40
+BASE_BYTES, CELL_BYTES = 300_000_000, 24
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,10 @@ def phase_seconds(sizes: Sizes, scope: Scope, cores: int) -> dict[str, float]:
         * (scope.steps * step + _score_seconds(sizes, scope))
         / cores,
         "refit": scope.members * scope.steps * step / cores,
-        "report": REPORT_S + 1e-6 * EXPLAINED_US * explained * scope.members * (4 + curves) / cores,
+        "report": REPORT_S
+        + 1e-6 * EXPLAINED_US * explained * scope.members * (4 + curves) / cores
+        + 1e-6 * min(rows, SCORED_ROWS) * (SCORED_US * curves + MEMBER_US * scope.members * outputs)
+        + 1e-6 * rows * HASHED_US * curves,
     }
 
 

@@ -1,29 +1,37 @@
-"""Phases: report how far a fit has come as a share of the seconds that its plan gives to each phase."""
+"""Phases: report how far a fit has come, by its plan, by how long the phases have taken, and by the budget's clock."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
 
+from eigenserve.training.planning.clock import Clock
 from eigenserve.training.progress import Reporter
+
+#: The share of a phase from which its pace so far says more than the plan.
+TRUSTED_SHARE = 0.25
+#: Later phases take as many times longer than planned as those that are done, within these bounds.
+PACES = 0.5, 3.0
 
 
 class Phases:
     """Turn the progress of each phase into that of the whole fit; a reporter that takes the place of another.
 
     Args:
-        reporter: receives the progress of the whole, in microseconds of the plan.
+        reporter: receives the progress of the whole, in microseconds.
         seconds: phase -> what the plan gives it, in the order in which they come.
+        clock: of the budget, at which phases end where the plan does not hold; None for none.
     """
 
-    def __init__(self, reporter: Reporter, seconds: Mapping[str, float]) -> None:
-        self._reporter, self._seconds = reporter, dict(seconds)
+    def __init__(self, reporter: Reporter, seconds: Mapping[str, float], clock: Clock | None = None) -> None:
+        self._reporter, self._seconds, self._clock = reporter, dict(seconds), clock
         self._phase = next(iter(seconds))
-        self._began = time.monotonic()
+        self._started = self._began = time.monotonic()
+        self._planned = 0.0
         self._shown = 0.0
 
     def begin(self, phase: str, text: str = "", expected_s: float | None = None) -> None:
-        """Begin a phase, which ends all before it: these count as long as they took.
+        """Begin a phase, which ends all before it.
 
         Args:
             phase: one of the plan's.
@@ -31,8 +39,7 @@ class Phases:
             expected_s: what the phase takes, where more is known of it than when the plan was made.
         """
         phases = list(self._seconds)
-        ended = phases[phases.index(self._phase) : phases.index(phase)]
-        self._seconds |= dict.fromkeys(ended, (time.monotonic() - self._began) / max(1, len(ended)))
+        self._planned += sum(self._seconds[p] for p in phases[phases.index(self._phase) : phases.index(phase)])
         self._phase, self._began = phase, time.monotonic()
         if expected_s is not None:
             self._seconds[phase] = expected_s
@@ -40,17 +47,30 @@ class Phases:
 
     def advance(self, done: int, total: int, text: str) -> None:
         """Report ``done`` of ``total`` parts of this phase."""
-        before = 0.0
-        for phase, seconds in self._seconds.items():
-            if phase == self._phase:
-                break
-            before += seconds
-        whole = sum(self._seconds.values())
+        now = time.monotonic()
+        passed, left = now - self._started, self._left_s(now, done / max(1, total))
         # A phase that turns out to be longer lets the share stand still, not fall.
-        self._shown = max(self._shown, (before + self._seconds[self._phase] * done / max(1, total)) / max(whole, 1e-9))
+        self._shown = max(self._shown, passed / max(passed + left, 1e-9))
         if text:
+            whole = max(passed, 1e-3) / max(self._shown, 1e-6)
             self._reporter.advance(int(1e6 * self._shown * whole), int(1e6 * whole) + 1, text)
 
     def say(self, text: str) -> None:
         """Show a line at once."""
         self._reporter.say(text)
+
+    def _left_s(self, now: float, share: float) -> float:
+        """Estimate the seconds that are left: of this phase, no more than the clock lets it, and of those to come."""
+        phases = list(self._seconds)
+        within = now - self._began
+        pace = self._pace(self._began - self._started)
+        planned = pace * self._seconds[self._phase]
+        whole = within / share if share > TRUSTED_SHARE else max(planned, within)
+        left = max(0.0, whole - within)
+        if self._clock is not None:
+            left = min(left, self._clock.left_s(self._phase))
+        return left + pace * sum(self._seconds[p] for p in phases[phases.index(self._phase) + 1 :])
+
+    def _pace(self, took: float) -> float:
+        """Return how many times longer than planned the phases before this one took."""
+        return min(max(took / self._planned, PACES[0]), PACES[1]) if self._planned > 1.0 else 1.0

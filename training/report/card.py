@@ -131,7 +131,8 @@ def _performance(model: SpectralModel, checked: Checked | None) -> list[Block]:
     if checked is None or len(checked.metrics) < 2:
         blocks.append(Text("Groups of people or cases: not measured; give DATA and --by COLUMN."))
     if radii := model.card.get("intervals"):
-        rows = [[f"{100 * float(level):g}%", f"± {figure_text(radius)}"] for level, radius in radii.items()]
+        followed = ", on average: wider where errors are" if "interval_scale" in model.card else ""
+        rows = [[f"{100 * float(level):g}%", f"± {figure_text(radius)}{followed}"] for level, radius in radii.items()]
         blocks.append(Table(["Prediction interval (split-conformal)", "Prediction"], rows))
     return blocks
 

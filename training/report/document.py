@@ -200,9 +200,21 @@ def _promises(model: SpectralModel) -> list[str]:
         parts += ["<h2>Certified</h2>", table_html(["along", "proved of the finished model"], rows)]
     radii = model.card.get("intervals", {})
     if radii:
-        rows = [[f"{float(level):.0%}", f"prediction ± {figure_text(radius)}"] for level, radius in radii.items()]
+        rows = [
+            [f"{float(level):.0%}", f"prediction ± {figure_text(radius)}{_followed(model)}"]
+            for level, radius in radii.items()
+        ]
         parts += ["<h2>Prediction intervals</h2>", table_html(["holds the target in", "interval"], rows)]
     return parts
+
+
+def _followed(model: SpectralModel) -> str:
+    """Say by what intervals are multiplied where they follow the prediction."""
+    scale = model.card.get("interval_scale")
+    if scale is None:
+        return ""
+    low, high = min(scale["width"]), max(scale["width"])
+    return f" times {figure_text(low)} to {figure_text(high)}, by the prediction"
 
 
 def _provenance(model: SpectralModel) -> str:

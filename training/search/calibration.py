@@ -1,4 +1,4 @@
-"""Calibrate a finished model and set its prediction intervals, from its out-of-fold scores."""
+"""Calibrate a finished model by its out-of-fold scores."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from eigenserve.training.kernels.losses import LOGISTIC, SOFTMAX, SQUARED, SQUAR
 MIN_ROWS = 1000
 #: Scores are stretched or shrunk by no more than this.
 STRETCH = (0.5, 2.0)
-#: Levels at which intervals are kept.
-LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
 
 
 def calibration(kind: int, scores: FloatArray, target: FloatArray, weight: FloatArray) -> tuple[float, float]:
@@ -33,21 +31,3 @@ def calibration(kind: int, scores: FloatArray, target: FloatArray, weight: Float
     bounds = [STRETCH, (-1.0, 1.0)] if moves else [STRETCH]
     found = minimize(loss, np.array([1.0, 0.0])[: len(bounds)], bounds=bounds, method="L-BFGS-B")
     return float(found.x[0]), float(found.x[1]) if moves else 0.0
-
-
-def interval_radii(predicted: FloatArray, target: FloatArray, weight: FloatArray) -> dict[str, float]:
-    """Map each level to the radius of the interval about a prediction that holds the target with that probability.
-
-    Split-conformal (Vovk et al., 2005; Lei et al., 2018) on out-of-fold residuals: valid on average over rows
-    like those trained on (weighted as they were), and on the safe side by as much as training on all rows helps.
-    """
-    misses = np.abs(predicted - target)
-    order = np.argsort(misses, kind="stable")
-    # The next row counts as one more, as far away as can be: a row of the mean weight.
-    covered = np.cumsum(weight[order]) / (weight.sum() + weight.mean())
-    radii = {}
-    for level in LEVELS:
-        rank = int(np.searchsorted(covered, level))
-        if rank < len(misses):
-            radii[f"{level:g}"] = float(misses[order[rank]])
-    return radii

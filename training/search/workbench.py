@@ -82,17 +82,28 @@ class Workbench:
 
     @cached_property
     def additive(self) -> AdditiveModel | None:
-        """Return the best of the additive models, out of fold."""
-        return min(self.additive_models, key=lambda model: self.loss(model.out_of_fold), default=None)
+        """Return the best of the additive models without pairs, out of fold."""
+        return self._best(self.singles)
+
+    @cached_property
+    def singles(self) -> int:
+        """Count the parameters of additive models without pairs: those of the first curves of single features."""
+        first = int(np.argmax(np.append(self.groups, COARSE) != MAIN))
+        return int(self.blueprint.plan.param_offsets[first])
+
+    def _best(self, most_params: int) -> AdditiveModel | None:
+        models = [model for model in self.additive_models if model.coefficients.shape[1] <= most_params]
+        return min(models, key=lambda model: self.loss(model.out_of_fold), default=None)
 
     @cached_property
     def _factors(self) -> FloatArray | None:
         """Return the factors of penalties of all curves, (folds + 1, C), by the additive model that has some."""
-        chosen = next((model.factors for model in self.additive_models if model.factors is not None), None)
-        if chosen is None:
+        known = [model for model in self.additive_models if model.factors is not None]
+        chosen = min(known, key=lambda model: self.loss(model.out_of_fold), default=None)
+        if chosen is None or chosen.factors is None:
             return None
-        wide = np.ones((len(chosen), len(self.groups)))
-        wide[:, : chosen.shape[1]] = chosen
+        wide = np.ones((len(chosen.factors), len(self.groups)))
+        wide[:, : chosen.factors.shape[1]] = chosen.factors
         return wide[:, self.blueprint.levels.base_of]
 
     def suitable(self) -> list[Candidate]:
@@ -251,8 +262,9 @@ class Workbench:
 
     def _anchor(self, candidate: Candidate, fold: int | None) -> tuple[Float32, FloatArray]:
         blueprint = self.sized(candidate.dim)
-        if not candidate.additive_start or self.additive is None:
+        start = self.additive if candidate.penalties[COARSE] is None else self._best(len(self.blueprint.trained))
+        if not candidate.additive_start or start is None:
             return identity_params(blueprint, np.zeros((0, blueprint.plan.num_outputs))), self.start
         at = -1 if fold is None else fold
-        coefficients = blueprint.at_level(self.additive.coefficients[at], candidate.level)
-        return identity_params(blueprint, coefficients), self.additive.offsets[at]
+        coefficients = blueprint.at_level(start.coefficients[at], candidate.level)
+        return identity_params(blueprint, coefficients), start.offsets[at]

@@ -48,3 +48,13 @@ export function intervalLevels(card) {
     .map(([level, radius]) => ({ level: Number(level), radius }))
     .sort((a, b) => a.level - b.level);
 }
+
+/** What multiplies the radii of intervals about a prediction: 1, or by the model's scale, on lines between its places. */
+export function intervalWidth(card, predicted) {
+  const { at, width } = card.card.interval_scale ?? { at: [0], width: [1] };
+  const next = at.findIndex((place) => place > predicted);
+  if (next === 0) return width[0];
+  if (next < 0) return width[width.length - 1];
+  const share = (predicted - at[next - 1]) / (at[next] - at[next - 1]);
+  return width[next - 1] + share * (width[next] - width[next - 1]);
+}

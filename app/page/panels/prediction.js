@@ -2,7 +2,7 @@
 
 import { byId, make, named, say } from "../dom.js";
 import { format, percent } from "../charts/numbers.js";
-import { className, explainedClass, intervalLevels, numberText } from "../client/outcome.js";
+import { className, explainedClass, intervalLevels, intervalWidth, numberText } from "../client/outcome.js";
 
 const USUAL_LEVEL = 0.9;
 
@@ -79,7 +79,7 @@ export class PredictionPanel {
 
   #showInterval() {
     if (this.#level === null || this.#last === null) return;
-    const { radius } = this.#level;
+    const radius = this.#level.radius * intervalWidth(this.#card, this.#last);
     const [low, high] = [this.#last - radius, this.#last + radius].map((end) => numberText(this.#card, end));
     say(byId("interval"), `${low} \u2013 ${high}`);
   }

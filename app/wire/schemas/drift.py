@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SkipValidation
+from pydantic import BaseModel, ConfigDict, FailFast, Field, SkipValidation
 
 from eigenserve.app.wire.kept_values import MAX_TEXT
 from eigenserve.app.wire.schemas.predictions import HOUSE, Row
@@ -105,7 +105,9 @@ class OutcomesRequest(BaseModel):
         extra="forbid", strict=True, json_schema_extra={"examples": [{"instances": [HOUSE], "outcomes": [452600]}]}
     )
 
-    outcomes: list[OutcomeOf | float | str | bool] = Field(description="With instances one label for each row.")
+    outcomes: Annotated[list[OutcomeOf | float | str | bool], FailFast()] = Field(
+        description="With instances one label for each row."
+    )
     instances: SkipValidation[list[Row] | None] = Field(
         default=None, description="The rows: they are predicted again, to the same bits."
     )

@@ -68,16 +68,22 @@ def test_a_table_has_them_as_its_first_columns(server: ServerProcess, path: str)
     assert server.client.post(f"{path}?keep=warnings", content=clash, headers=headers).status_code == 422
 
 
-def test_an_arrow_stream_keeps_their_types(server: ServerProcess):
+@pytest.mark.parametrize("path", ["/predict", "/explain"])
+def test_an_arrow_stream_keeps_their_types(server: ServerProcess, path: str):
     pyarrow = pytest.importorskip("pyarrow")
     ipc = pytest.importorskip("pyarrow.ipc")
-    table = pyarrow.Table.from_pylist([{"id": 2**60 + i, **ROW} for i in range(3)])
+    days = [date(2024, 1, 1 + i) for i in range(3)]
+    table = pyarrow.Table.from_pylist([{"id": 2**60 + i, "day": day, **ROW} for i, day in enumerate(days)])
     sink = io.BytesIO()
     with ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     headers = {"Content-Type": "application/vnd.apache.arrow.stream"}
-    with ipc.open_stream(server.client.post("/predict", content=sink.getvalue(), headers=headers).content) as reader:
-        assert reader.read_all()["id"].to_pylist() == [2**60, 2**60 + 1, 2**60 + 2]
+    answer = server.client.post(f"{path}?keep=day", content=sink.getvalue(), headers=headers)
+    with ipc.open_stream(answer.content) as reader:
+        found = reader.read_all()
+    assert found.column_names[:2] == ["day", "id"]
+    assert found["id"].to_pylist() == [2**60, 2**60 + 1, 2**60 + 2]
+    assert (found["day"].to_pylist(), found["day"].type) == (days, pyarrow.date32())
 
 
 @pytest.mark.parametrize("by_name", [True, False])

@@ -40,6 +40,10 @@ AS_NUMBERS = {
     "accountants": ([f"({x})" for x in NUMBERS], -NUMBERS),
     "minus signs": ([f"\u2212{x}" for x in NUMBERS], -NUMBERS),
     "scientific": ([f"{x:.17e}" for x in NUMBERS], NUMBERS),
+    "decimal commas before exponents": (
+        [f"{x / 1e4:.3e}".replace(".", ",") for x in NUMBERS],
+        [float(f"{x / 1e4:.3e}") for x in NUMBERS],
+    ),
     "magnitudes": (["€1.5M", "€750K"] * 20, [1.5e6, 7.5e5] * 20),
     "thousands and plain": ([f"{i}.5k" if i % 2 else f"{i}500" for i in range(1, 41)], np.arange(1500, 41_500, 1000)),
     "one currency by two names": ([f"${x}" if x > 9000 else f"{x} USD" for x in NUMBERS], NUMBERS),
@@ -147,6 +151,12 @@ def test_categories_that_look_like_numbers_or_dates_are_reported_with_what_reads
         feature, values, _ = kind_and_values(cells, ReadingOptions(types={"x": kind}))
         assert feature.kind == {"number": "numeric", "date": "datetime"}[kind]
         assert np.isfinite(values).mean() >= 0.5
+
+
+def test_flags_of_two_spellings_are_flags():
+    feature, values, _ = kind_and_values(["TRUE", "0", "false", "1"] * 10)
+    assert feature.kind == "boolean"
+    assert values[:4].tolist() == [1, 0, 0, 1]
 
 
 def test_a_given_number_reads_the_middle_of_ranges():

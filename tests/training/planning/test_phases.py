@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from eigenserve.training.planning.clock import GRACE_S, Clock
 from eigenserve.training.planning.phases import Phases
 
 pytestmark = pytest.mark.alone
@@ -22,12 +23,22 @@ class Recorder:
 
 def test_a_phase_that_ends_early_shortens_the_whole():
     recorder = Recorder()
-    phases = Phases(recorder, {"search": 100.0, "refit": 0.0, "report": 1.0})
+    phases = Phases(recorder, {"search": 100.0, "refit": 0.0, "report": 0.1})
     phases.begin("search", "searching")
-    phases.begin("refit", "training", expected_s=1.0)
+    phases.begin("refit", "training", expected_s=0.1)
+    time.sleep(0.1)
     phases.advance(1, 2, "training")
-    # Next to nothing for the search, one second of two for training on all rows, of which half is done.
-    assert 0.2 < recorder.shares[-1] < 0.3
+    # Next to nothing for the search; of training on all rows as much is left as it took; the report has half its pace.
+    assert 0.3 < recorder.shares[-1] < 0.6
+
+
+def test_what_is_left_is_bounded_by_the_clock():
+    recorder = Recorder()
+    phases = Phases(recorder, {"search": 1000.0, "report": 0.1}, Clock(0.1))
+    time.sleep(0.2)
+    phases.begin("search", "searching")
+    # The clock ends the search after its grace, whatever the plan says.
+    assert recorder.shares[-1] > 0.2 / (GRACE_S + 1.0)
 
 
 def test_the_share_never_falls():

@@ -34,6 +34,7 @@ MOST_DIGITS = 15
 NANOSECONDS = (9e17, 4e18)
 _STYLES = [(decimal, mark) for decimal in ".," for mark in ("", ",", ".", " ", "'") if decimal != mark]
 _CODE = re.compile(r"[^\W\d_]{1,4}[-. /]?\d")
+_EXPONENT = re.compile(r"[0-9.,][eE][+-]?[0-9]+\b")
 _ONES = str.maketrans("023456789", "111111111")
 
 
@@ -142,12 +143,12 @@ def _are_codes(texts: Sequence[str]) -> NDArray[np.bool_]:
 
 def _marks(cells: Sequence[Cell], decimal: str | None, hint: str) -> tuple[tuple[str, str], bool]:
     """Choose the decimal mark and the thousands separator under which most bodies are numbers."""
-    bodies: Counter[str] = Counter()
-    for part, _, count in cells:
+    bodies: Counter[tuple[str, bool]] = Counter()
+    for part, text, count in cells:
         if not part.body.isdigit():
             # Marks are judged by where they stand, whatever the digits are, but for a zero in front.
             shape = part.body.translate(_ONES)
-            bodies["0" + shape[1:] if part.body[0] == "0" else shape] += count
+            bodies["0" + shape[1:] if part.body[0] == "0" else shape, _EXPONENT.search(text) is not None] += count
     if not bodies:
         return (".", ""), False
     preferred = decimal or hint
@@ -155,12 +156,17 @@ def _marks(cells: Sequence[Cell], decimal: str | None, hint: str) -> tuple[tuple
     styles = sorted(_STYLES, key=lambda style: style[0] != preferred)
     if decimal:
         styles = [style for style in styles if style[0] == decimal]
-    fitting = [sum(count for body, count in bodies.items() if digits_of(body, *style) is not None) for style in styles]
+    fitting = [sum(count for body, count in bodies.items() if _digits(*body, *style) is not None) for style in styles]
     best = int(np.argmax(fitting))
     equals = [style for style, fits in zip(styles, fitting, strict=True) if fits == fitting[best]]
-    readings = [[digits_of(body, *style) for body in bodies] for style in equals]
+    readings = [[_digits(*body, *style) for body in bodies] for style in equals]
     differ = any(other != readings[0] for other in readings) and styles[best] != (".", "")
     return styles[best], differ and not decimal
+
+
+def _digits(body: str, with_exponent: bool, decimal: str, thousands: str) -> str | None:
+    """Return digits as ``digits_of``; those before an exponent are never parted by thousands."""
+    return None if with_exponent and thousands and thousands in body else digits_of(body, decimal, thousands)
 
 
 def _example(texts: Texts, values: FloatArray) -> tuple[str, float] | None:

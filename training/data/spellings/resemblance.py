@@ -23,6 +23,9 @@ _DATE = re.compile(
     r"|\d{4}[ -]?[WQ]\d{1,2}|[WQ]\d{1,2}[ -/]?\d{4}",
     re.IGNORECASE,
 )
+#: Groups of letters in a text that looks like numbers, as 3h 53m has; a hexadecimal identifier has more.
+MOST_WORDS = 2
+_LETTERS, _VERSION = re.compile(r"[^\W\d_]+"), re.compile(r"\d\.\d+\.\d")
 _DIGIT_FIRST = re.compile(r"\W*\d")
 
 
@@ -99,8 +102,10 @@ def _looks_like_range(text: str) -> bool:
 def _looks_like_number(text: str) -> bool:
     """Return whether a text begins with a digit, or a sign before it, and has few letters; versions are left out."""
     digits = sum(letter.isdigit() for letter in text)
+    if len(_LETTERS.findall(text)) > MOST_WORDS:
+        return False
     return (
         bool(_DIGIT_FIRST.match(text))
-        and text.count(".") < 2
+        and _VERSION.search(text) is None
         and 3 * digits >= sum(letter.isalnum() for letter in text)
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 
-from eigenserve.training.search.members import Task
+from eigenserve.training.search.members import Course, Task
 from eigenserve.training.search.on_device.batch import Batch, DeviceRows
 from eigenserve.training.search.on_device.devices import torch_device
 from eigenserve.training.search.workbench import TrainedMember, Workbench
@@ -41,7 +43,7 @@ def train_batches(
         most = _most_members(bench, group[0], device)
         for first in range(0, len(group), most):
             part = group[first : first + most]
-            courses = [bench.course(*task) for task in part]
+            courses = _courses(bench, part)
             share = part[0].candidate.teacher
             if share not in rows:
                 rows = {share: DeviceRows(courses[0].rows, device)}
@@ -49,6 +51,17 @@ def train_batches(
             batch.train(partial(_go_on, go_on, done / total, len(part) / total))
             yield from zip(part, batch.members(), strict=True)
             done += sum(task.steps for task in part)
+
+
+def _courses(bench: Workbench, tasks: Sequence[Task]) -> list[Course]:
+    """Return the courses of tasks, of which those outside one fold share the lists of its rows."""
+    splits: dict[int | None, tuple[Any, Any]] = {}
+    courses = []
+    for task in tasks:
+        course = bench.course(*task)
+        train, held = splits.setdefault(task.fold, (course.train, course.held))
+        courses.append(replace(course, train=train, held=held))
+    return courses
 
 
 def _go_on(go_on: Callable[[float], bool], before: float, per_step: float, steps: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,16 +10,12 @@ from numpy.typing import NDArray
 
 from eigenserve.errors import UserError
 from eigenserve.training.additive.gam import AdditiveModel
+from eigenserve.training.additive.interactions import fit_with_pairs
 from eigenserve.training.additive.pairs import PairGain, pair_term
-from eigenserve.training.curves.basis import (
-    Resolution,
-    coarse_resolution,
-    fine_resolution,
-    main_curves,
-    pair_curves,
-)
+from eigenserve.training.curves.basis import CurveBasis, main_curves
 from eigenserve.training.curves.caps import caps_of
 from eigenserve.training.curves.levels import with_finer_curves
+from eigenserve.training.curves.pair_curves import coarse_resolution, fine_resolution, gap_curves, pair_curves
 from eigenserve.training.kernels.losses import (
     QUANTILE,
 )
@@ -90,21 +87,46 @@ def prepare(
     if settings.curves == "piecewise" and sample.objective.kind != QUANTILE:
         models, spikes, finer, gains = additive_and_pairs(sample, settings, fold, rng, single, kept, scope, clock)
     terms, bases = main_curves(space, z, settings.curves, monotone, finer, bends, kept, spikes)
-    large = set(chosen)
     if settings.pairs is None:
-        chosen, large = [gain.pair for gain in gains], {gain.pair for gain in gains if gain.large}
-    groups = [MAIN] * len(bases)
+        chosen = list(dict.fromkeys(gain.pair for gain in gains))
+        planes = {gain.pair for gain in gains if gain.gaps_of is None}
+        large = {gain.pair for gain in gains if gain.large}
+        gaps = [(gain.pair, gain.gaps_of) for gain in gains if gain.gaps_of is not None]
+    else:
+        planes = large = set(chosen)
+        gaps = [(pair, i) for pair in chosen for i in pair]
+    first = len(terms)
+    terms += [pair_term(space, pair) for pair in chosen]
     coarse, fine = coarse_resolution(rows), fine_resolution(rows)
-    for pair in chosen:
-        wanted: list[tuple[int, Resolution]] = [(COARSE, coarse)]
-        numbers = all(space.features[i].kind == "numeric" for i in pair)
-        if fine is not None and numbers and pair in large:
-            wanted.append((FINE, fine))
-        for group, resolution in wanted:
-            added = pair_curves(len(terms), space, z, *pair, resolution, monotone)
-            bases += added
-            groups += [group] * len(added)
-        terms.append(pair_term(space, pair))
+    groups = [MAIN] * len(bases)
+
+    def add(group: int, added: Sequence[CurveBasis]) -> None:
+        bases.extend(added)
+        groups.extend([group] * len(added))
+
+    for term, pair in enumerate(chosen, first):
+        if pair in planes:
+            add(COARSE, pair_curves(term, space, z, *pair, coarse, monotone))
+    for pair, missing in gaps:
+        term = first + chosen.index(pair)
+        add(COARSE, gap_curves(term, space, z, missing, sum(pair) - missing, monotone))
+    # An additive model knows no constraint, so members that must keep one cannot start from it.
+    models = () if monotone or single else models
+    if models and COARSE in groups:
+        with_pairs = fit_with_pairs(
+            bases,
+            training_rows(draw(sample, settings, terms, bases), z, sample.target, sample.weight),
+            sample.objective.training,
+            sample.num_outputs,
+            fold,
+            models,
+            sample.loss,
+            clock.late("pairs"),
+        )
+        models = (*models, with_pairs) if with_pairs is not None else models
+    for term, pair in enumerate(chosen, first):
+        if fine is not None and pair in large and all(space.features[i].kind == "numeric" for i in pair):
+            add(FINE, pair_curves(term, space, z, *pair, fine, monotone))
     bases, levels = with_finer_curves(
         bases, z, groups.count(MAIN) if settings.curves == "piecewise" and scope.levels > 1 else 0
     )
@@ -118,8 +140,7 @@ def prepare(
         rows=training_rows(blueprint, z, sample.target, sample.weight),
         fold=fold,
         candidates=_candidates(sample, settings),
-        # An additive model knows no constraint, so members that must keep one cannot start from it.
-        additive_models=() if monotone or single else models,
+        additive_models=models,
         start=sample.start(),
         judging=sample.objective.judging,
         batch=settings.batch or int(np.clip(rows // 8, 32, 256)),
