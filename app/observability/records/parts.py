@@ -63,6 +63,7 @@ class PartsSink:
             del self._pending[0]
         self.waiting(0)
         self._pending = None
+        pa.default_memory_pool().release_unused()
 
     def waiting(self, rows: int) -> None:
         """Write the marker of the open part, where it changed or is old."""

@@ -144,6 +144,7 @@ class Buffer:
                 if not self._insist(lambda: self.sink.take(batches, self._lose)):  # noqa: B023 (called at once)
                     return
                 taken = sum(map(len, batches))
+                batches.clear()  # nothing is held while the next rows are waited for
                 with self._changed:
                     self._rows -= taken
                     self._bytes -= size
