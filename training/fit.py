@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -24,6 +23,7 @@ from eigenserve.training.data.columns import Columns, read_columns
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.target import Target
 from eigenserve.training.evaluation.audit import audit
+from eigenserve.training.evaluation.intervals import prediction_intervals
 from eigenserve.training.evaluation.labelled_rows import READING_KEY
 from eigenserve.training.evaluation.metrics import score_metrics
 from eigenserve.training.evaluation.seen_rows import smallest_hashes
@@ -34,13 +34,13 @@ from eigenserve.training.planning.plan import FitPlan
 from eigenserve.training.progress import Reporter, Silent
 from eigenserve.training.releases import releases
 from eigenserve.training.search.assemble import proved_of
-from eigenserve.training.search.blend import best_blend
+from eigenserve.training.search.blends.blend import best_blend
+from eigenserve.training.search.blends.steadiness import steadiest_blend, trade_off
 from eigenserve.training.search.calibration import calibration
 from eigenserve.training.search.fixed_length import train_fixed
 from eigenserve.training.search.halving import LENGTHS, Search
-from eigenserve.training.search.intervals import prediction_intervals
 from eigenserve.training.search.journal import Journal
-from eigenserve.training.search.judged import Judged
+from eigenserve.training.search.judged import Judged, described
 from eigenserve.training.search.on_device.devices import check_device
 from eigenserve.training.search.preparation.ahead import start_compiling
 from eigenserve.training.search.preparation.links import prepare_linked
@@ -48,7 +48,6 @@ from eigenserve.training.search.preparation.planned import plan_fit
 from eigenserve.training.search.preparation.priming import prime_kernels
 from eigenserve.training.search.ranks import Ranks
 from eigenserve.training.search.refit import refit
-from eigenserve.training.search.steadiness import steadiest_blend, trade_off
 from eigenserve.training.search.workbench import TrainedMember
 from eigenserve.training.settings import FitSettings
 from eigenserve.training.training_table import TrainingTable, training_table
@@ -260,7 +259,7 @@ def _fit_rows(
             "settings": asdict(settings),
             "rows": len(table),
             "folds": folds,
-            "members": _describe(picks),
+            "members": described(picks),
             **({"stable": compared} if compared else {}),
             "pairs": [
                 {
@@ -305,18 +304,3 @@ def _check_size(goal: Target) -> None:
             f"target {goal.name!r} must have a largest absolute value between {SIZES[0]:g} and {SIZES[1]:g}; "
             f"got {largest:.3g}: rescale the target"
         )
-
-
-def _describe(picks: Sequence[Judged]) -> list[dict[str, Any]]:
-    """Describe the members, for the card."""
-    counts = Counter((pick.candidate, pick.steps, pick.loss) for pick in picks)
-    return [
-        {
-            "members": count,
-            "steps": steps,
-            "out_of_fold_loss": loss,
-            "kind": "additive" if candidate is None else "spectral",
-            **({} if candidate is None else asdict(candidate)),
-        }
-        for (candidate, steps, loss), count in counts.items()
-    ]

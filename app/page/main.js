@@ -41,7 +41,7 @@ const curves = new CurvesPanel((name, value, resting) => takeRow({ [name]: value
 const interactions = new InteractionsPanel();
 const drawn = [curves, certificate, new ChainPanel()];
 const panels = [prediction, waterfall, ...drawn, decision, counterfactuals, interactions, new DriftPanel(lane)];
-const PARTS = ["certificate", "stability", "eigenvector", "curves"];
+const PARTS = ["certificate", "eigenvector", "curves"];
 /** Shapley interactions cost a thousand predictions: they are asked for once the row rests. */
 const COSTLY = ["interactions"];
 
@@ -60,6 +60,8 @@ const whole = lane(async (question, signal) => {
   const answer = await askParts(question, PARTS, signal, await certificate.radii(question, signal));
   for (const panel of drawn) panel.show(answer, question);
 });
+/** A proof takes as long as thirty drawings of a row: it waits until the row rests. */
+const steadiness = lane(async (question, signal) => certificate.flag((await askParts(question, ["stability"], signal)).stability));
 const pairs = lane(async (question, signal) => interactions.show(await askParts(question, COSTLY, signal)));
 let rest = null;
 let opened = 0;
@@ -119,8 +121,9 @@ function ask(resting) {
   rest = resting ? null : setTimeout(() => ask(true), REST_MS);
   if (resting) {
     pairs.want(question);
+    steadiness.want(question);
     settled();
-  }
+  } else certificate.flag(null);
   showBusy();
 }
 

@@ -23,20 +23,19 @@ from eigenserve.model.eigensolvers.cpu import solve_batch
 from eigenserve.model.kernels.compiled import kernel, part
 from eigenserve.model.kernels.source_digest import SOLVER_SOURCES, source_digest
 
-#: Interior nodes of the first rule, Lobatto's: the eigenpairs at both ends are known, so that it is exact to degree 11.
-#: Measured: five leave as many lines to cut as six where lines turn much (housing), and are less work where they do not
-#: (credit); four hide some near-crossings. Six nodes a piece are no worse than four, five or eight, nor are nodes
-#: graded towards the cut.
-FIRST_NODES = 5
-#: Nodes of each piece of a line that was cut, Gauss' rule.
-PIECE_NODES = 6
+#: Interior nodes of Lobatto's rule, exact to degree 11: the eigenpairs at both ends of a line are known, and a cut is
+#: the end of two pieces. Measured: five leave as many lines to cut as six where lines turn much (housing),
+#: and are less work where they do not (credit); four hide some near-crossings. Nodes graded towards the cut are no
+#: better, nor is Gauss' rule on pieces, which is solved in six nodes and at the cut: 10 to 16% more time. Nor is a rule
+#: for both levels of a near-crossing at once: it is seldom sure of itself, and solves two eigenpairs at every node.
+NODES = 5
 #: By how much lambda may differ from the integral of its slope on a whole line, as a share of its row's largest
 #: contribution; on a piece by more, in inverse proportion to its length, but not by more than LOOSE: what a
 #: near-crossing between two nodes can hide from lambda, where both levels have about the same slope, grows with the
 #: length. That is for one member; errors of more differ in sign, and ``scale`` grows with the root of their number.
-#: Measured on 600 rows of each of four models of 10 to 16 members: the worst contribution is off by 8e-5 of its row's
-#: largest (housing), at the 99th percentile by 5e-5.
-TIGHT, LOOSE = 1e-5, 2.5e-4
+#: Measured on 600 rows of each of four models of 12 members, against tolerances of 1e-9: the worst contribution is off
+#: by 1e-4 of its row's largest (housing without pairs), at the 99th percentile by 6e-5.
+TIGHT, LOOSE = 5e-6, 1.2e-4
 #: Rounds of cutting at most, and the shortest piece that is cut: what is left then is rounding.
 ROUNDS, SHORTEST = 32, 2.0**-24
 #: Lines taken together: the matrices of their nodes stay in the second-level cache.
@@ -76,46 +75,36 @@ def averaged_forms(lines: Lines, eig_idx: int, scale: FloatArray) -> FloatArray:
             number of members that the row's score is the mean of.
     """
     forms = np.zeros((len(lines.head), 2 * lines.diag.shape[1] - 1))
-    _average(*(np.ascontiguousarray(part) for part in lines), eig_idx, scale, *_LOBATTO, *_GAUSS, forms)
+    _average(*(np.ascontiguousarray(part) for part in lines), eig_idx, scale, *_LOBATTO, forms)
     return forms
 
 
-def _rule(nodes: FloatArray, shares: FloatArray, ends: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return a rule on [0, 1], and what integrates the polynomial through its nodes from 0 to each of ``ends``."""
-    powers = np.arange(len(nodes))
-    moments = (2.0 * ends - 1.0)[:, None] ** (powers + 1) - (-1.0) ** (powers + 1)
-    through = np.linalg.inv(np.vander(2.0 * nodes - 1.0, increasing=True))
-    return nodes, shares, moments / (2.0 * (powers + 1)) @ through
-
-
-def _gauss(count: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-    x, w = legendre.leggauss(count)
-    nodes = 0.5 * (1.0 + x)
-    return _rule(nodes, 0.5 * w, np.append(nodes, 1.0))
-
-
 def _lobatto(interior: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return a rule on [0, 1] with the ends, and what integrates the polynomial through its nodes from 0 to each."""
     count = interior + 2
     last = np.append(np.zeros(count - 1), 1.0)
     x = np.concatenate([[-1.0], np.sort(legendre.legroots(legendre.legder(last))), [1.0]])
     shares = 1.0 / (count * (count - 1) * legendre.legval(x, last) ** 2)
-    nodes = 0.5 * (1.0 + x)
-    return _rule(nodes, shares, nodes)
+    powers = np.arange(count)
+    moments = x[:, None] ** (powers + 1) - (-1.0) ** (powers + 1)
+    through = np.linalg.inv(np.vander(x, increasing=True))
+    return 0.5 * (1.0 + x), shares, moments / (2.0 * (powers + 1)) @ through
 
 
-_LOBATTO, _GAUSS = _lobatto(FIRST_NODES), _gauss(PIECE_NODES)
+_LOBATTO = _lobatto(NODES)
 
 
 # Kernels take arrays and the rows meant, not slices: Numba counts references to a slice by locked instructions.
 @part
 def _point(
-    start_diag: Any, start_off_diag: Any, h: int, diag: Any, off_diag: Any, m: int, s: float, d: Any, e: Any, q: int
+    start_diag: Any, start_off_diag: Any, h: Any, diag: Any, off_diag: Any, m: Any, s: float, d: Any, e: Any, q: Any
 ) -> None:
     """Write A + s (T - A) of line m, whose head is h, into row q of d and e."""
-    n = d.shape[1]
+    # Unsigned, or every index is first looked at for being negative.
+    h, m, q, n = np.uintp(h), np.uintp(m), np.uintp(q), np.uintp(d.shape[1])
     for i in range(n):
         d[q, i] = start_diag[h, i] + s * (diag[m, i] - start_diag[h, i])
-    for i in range(n - 1):
+    for i in range(np.uintp(e.shape[1])):
         e[q, i] = start_off_diag[h, i] + s * (off_diag[m, i] - start_off_diag[h, i])
 
 
@@ -123,36 +112,36 @@ def _point(
 def _add_form(
     start_diag: Any,
     start_off_diag: Any,
-    h: int,
+    h: Any,
     diag: Any,
     off_diag: Any,
-    m: int,
+    m: Any,
     v: Any,
-    q: int,
+    q: Any,
     weight: float,
     forms: Any,
-    p: int,
+    p: Any,
 ) -> Any:
     """Add weight F, of the vector in row q of v, to row p of forms, and return the slope <F, T - A> of line m."""
-    n = v.shape[1]
+    h, m, q, p, n = np.uintp(h), np.uintp(m), np.uintp(q), np.uintp(p), np.uintp(v.shape[1])
+    one = np.uintp(1)
     slope = 0.0
     for i in range(n):
         square = v[q, i] * v[q, i]
         forms[p, i] += weight * square
         slope += square * (diag[m, i] - start_diag[h, i])
-    for i in range(n - 1):
-        twice = 2.0 * v[q, i] * v[q, i + 1]
+    for i in range(n - one):
+        twice = 2.0 * v[q, i] * v[q, i + one]
         forms[p, n + i] += weight * twice
         slope += twice * (off_diag[m, i] - start_off_diag[h, i])
     return slope
 
 
 @part
-def _misses(places: Any, values: Any, slopes: Any, p: int, antiderivative: Any, known: int, miss: Any) -> Any:
+def _misses(places: Any, values: Any, slopes: Any, p: int, antiderivative: Any, miss: Any) -> Any:
     """Write by how much the integral of the slope misses lambda at the nodes of row p, and return the largest miss.
 
-    The integral is that of the polynomial through the slopes from ``known`` on: 0 where the rule has the ends among its
-    nodes, 1 where it has not.
+    The integral is that of the polynomial through the slopes.
     """
     last = places.shape[1] - 1
     length, worst = places[p, last] - places[p, 0], 0.0
@@ -160,7 +149,7 @@ def _misses(places: Any, values: Any, slopes: Any, p: int, antiderivative: Any, 
     for j in range(1, last + 1):
         rise = 0.0
         for k in range(antiderivative.shape[1]):
-            rise += antiderivative[j - known, k] * slopes[p, k + known]
+            rise += antiderivative[j, k] * slopes[p, k]
         miss[p, j] = values[p, j] - values[p, 0] - length * rise
         worst = max(worst, abs(miss[p, j]))
     return worst
@@ -184,10 +173,10 @@ def _cut(
     Between the two nodes where the integral of the slope parts from lambda, the cut is where their tangents meet;
     half-way, if that is not between them.
     """
-    end, last = places.shape[1] - 1, part_places.shape[1] - 1
+    last = places.shape[1] - 1
     for p in range(len(line)):
         worst, most = 0, -1.0
-        for j in range(end):
+        for j in range(last):
             jump = abs(miss[p, j + 1] - miss[p, j])
             if jump > most:
                 worst, most = j, jump
@@ -200,13 +189,12 @@ def _cut(
                 share = met
         cut = start + share * step
         for side in range(2):
-            q, j = 2 * p + side, side * end
+            q, j = 2 * p + side, side * last
             part_line[q] = line[p]
-            low, high = (places[p, 0], cut) if side == 0 else (cut, places[p, end])
-            part_places[q, 0], part_places[q, last] = low, high
-            for k in range(len(nodes)):
-                part_places[q, k + 1] = low + nodes[k] * (high - low)
-            part_values[q, side * last], part_slopes[q, side * last] = values[p, j], slopes[p, j]
+            low, high = (places[p, 0], cut) if side == 0 else (cut, places[p, last])
+            for k in range(last + 1):
+                part_places[q, k] = low + nodes[k] * (high - low)
+            part_values[q, j], part_slopes[q, j] = values[p, j], slopes[p, j]
 
 
 def _cached(sources: int) -> Any:
@@ -225,9 +213,6 @@ def _cached(sources: int) -> Any:
         vectors: Any,
         eig_idx: int,
         scale: Any,
-        first_nodes: Any,
-        first_shares: Any,
-        first_antiderivative: Any,
         nodes: Any,
         shares: Any,
         antiderivative: Any,
@@ -236,7 +221,7 @@ def _cached(sources: int) -> Any:
         if sources < 0:  # only so that the digest is captured
             return
         total, n = diag.shape
-        last = len(first_nodes) - 1
+        last = len(nodes) - 1
         for first in range(0, total, GROUP):
             count = min(GROUP, total - first)
             # The whole lines: nodes from 0 to 1, both included.
@@ -247,20 +232,18 @@ def _cached(sources: int) -> Any:
             found, v = np.empty(inner), np.empty((inner, n))
             for j in range(count):
                 for k in range(last + 1):
-                    places[j, k] = first_nodes[k]
+                    places[j, k] = nodes[k]
                 for k in range(1, last):
                     q = j * (last - 1) + k - 1
-                    _point(
-                        start_diag, start_off_diag, head[first + j], diag, off_diag, first + j, first_nodes[k], d, e, q
-                    )
+                    _point(start_diag, start_off_diag, head[first + j], diag, off_diag, first + j, nodes[k], d, e, q)
             solve_batch(d, e, eig_idx, found, v)
-            line = np.empty(count, np.int64)
+            line, ends = np.empty(count, np.int64), np.empty((2 * count, n))
             open_count = 0
             for j in range(count):
                 m = first + j
                 level[j, 0], level[j, last] = start_values[head[m]], values[m]
                 for k in range(last + 1):
-                    weight = first_shares[k]
+                    weight = shares[k]
                     if k == 0:
                         slope[j, k] = _add_form(
                             start_diag,
@@ -285,12 +268,15 @@ def _cached(sources: int) -> Any:
                         slope[j, k] = _add_form(
                             start_diag, start_off_diag, head[m], diag, off_diag, m, v, q, weight, forms, m
                         )
-                worst = _misses(places, level, slope, j, first_antiderivative, 0, miss)
+                worst = _misses(places, level, slope, j, antiderivative, miss)
                 rounding = _ROUNDING * max(abs(level[j, 0]), abs(level[j, last]))
                 if worst > max(TIGHT * scale[m], rounding):
                     for i in range(2 * n - 1):
                         forms[m, i] = 0.0
                     line[open_count] = m
+                    for i in range(n):
+                        ends[2 * open_count, i] = start_vectors[head[m], i]
+                        ends[2 * open_count + 1, i] = vectors[m, i]
                     for k in range(last + 1):
                         level[open_count, k], slope[open_count, k] = level[j, k], slope[j, k]
                         miss[open_count, k] = miss[j, k]
@@ -299,57 +285,74 @@ def _cached(sources: int) -> Any:
             for turn in range(ROUNDS):
                 if open_count == 0:
                     break
-                size, halves = len(nodes), 2 * open_count
-                part_line, part_places = np.empty(halves, np.int64), np.empty((halves, size + 2))
-                part_level, part_slope = np.empty((halves, size + 2)), np.empty((halves, size + 2))
-                part_miss = np.empty((halves, size + 2))
+                halves = 2 * open_count
+                part_line, part_places = np.empty(halves, np.int64), np.empty((halves, last + 1))
+                part_level, part_slope = np.empty((halves, last + 1)), np.empty((halves, last + 1))
+                part_miss, part_ends = np.empty((halves, last + 1)), np.empty((2 * halves, n))
                 _cut(
                     *(line[:open_count], places[:open_count], level[:open_count], slope[:open_count]),
                     *(miss[:open_count], nodes, part_line, part_places, part_level, part_slope),
                 )
-                inner = open_count + halves * size
+                inner = open_count + halves * (last - 1)
                 d, e = np.empty((inner, n)), np.empty((inner, n - 1))
                 found, v = np.empty(inner), np.empty((inner, n))
                 for p in range(halves):
                     m = part_line[p]
                     if p % 2 == 0:
-                        q, s = p // 2, part_places[p, size + 1]
+                        q, s = p // 2, part_places[p, last]
                         _point(start_diag, start_off_diag, head[m], diag, off_diag, m, s, d, e, q)
-                    for k in range(size):
-                        q, s = open_count + p * size + k, part_places[p, k + 1]
+                    for k in range(1, last):
+                        q, s = open_count + p * (last - 1) + k - 1, part_places[p, k]
                         _point(start_diag, start_off_diag, head[m], diag, off_diag, m, s, d, e, q)
                 solve_batch(d, e, eig_idx, found, v)
                 form = np.zeros((1, 2 * n - 1))
                 left = 0
                 for p in range(halves):
-                    m, q = part_line[p], p // 2
-                    at = size + 1 if p % 2 == 0 else 0
+                    # The cut, p // 2, is the right end of the first part and the left end of the second.
+                    m, q, at = part_line[p], p // 2, last if p % 2 == 0 else 0
                     part_level[p, at] = found[q]
-                    part_slope[p, at] = _add_form(
-                        start_diag, start_off_diag, head[m], diag, off_diag, m, v, q, 0.0, form, 0
-                    )
-                    length = part_places[p, size + 1] - part_places[p, 0]
+                    for i in range(n):
+                        part_ends[2 * p, i] = ends[p, i] if p % 2 == 0 else v[q, i]
+                        part_ends[2 * p + 1, i] = v[q, i] if p % 2 == 0 else ends[p, i]
+                    length = part_places[p, last] - part_places[p, 0]
                     for i in range(2 * n - 1):
                         form[0, i] = 0.0
-                    for k in range(size):
-                        q = open_count + p * size + k
-                        part_level[p, k + 1] = found[q]
-                        part_slope[p, k + 1] = _add_form(
-                            start_diag, start_off_diag, head[m], diag, off_diag, m, v, q, length * shares[k], form, 0
-                        )
-                    worst = _misses(part_places, part_level, part_slope, p, antiderivative, 1, part_miss)
+                    for k in range(last + 1):
+                        weight = length * shares[k]
+                        if k == 0 or k == last:
+                            q = 2 * p + (1 if k == last else 0)
+                            part_slope[p, k] = _add_form(
+                                start_diag, start_off_diag, head[m], diag, off_diag, m, part_ends, q, weight, form, 0
+                            )
+                        else:
+                            q = open_count + p * (last - 1) + k - 1
+                            part_level[p, k] = found[q]
+                            part_slope[p, k] = _add_form(
+                                start_diag, start_off_diag, head[m], diag, off_diag, m, v, q, weight, form, 0
+                            )
+                    worst = _misses(part_places, part_level, part_slope, p, antiderivative, part_miss)
                     rounding = _ROUNDING * max(abs(start_values[head[m]]), abs(values[m]))
                     allowed = max(min(TIGHT / length, LOOSE) * scale[m], rounding)
                     if worst > allowed and length > SHORTEST and turn < ROUNDS - 1:
                         part_line[left] = m
-                        for k in range(size + 2):
+                        for k in range(last + 1):
                             part_places[left, k], part_level[left, k] = part_places[p, k], part_level[p, k]
                             part_slope[left, k], part_miss[left, k] = part_slope[p, k], part_miss[p, k]
+                        for i in range(n):
+                            part_ends[2 * left, i] = part_ends[2 * p, i]
+                            part_ends[2 * left + 1, i] = part_ends[2 * p + 1, i]
                         left += 1
                     else:
                         for i in range(2 * n - 1):
                             forms[m, i] += form[0, i]
-                line, places, level, slope, miss = part_line, part_places, part_level, part_slope, part_miss
+                line, places, level, slope, miss, ends = (
+                    part_line,
+                    part_places,
+                    part_level,
+                    part_slope,
+                    part_miss,
+                    part_ends,
+                )
                 open_count = left
 
     return average

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from eigenserve.training.progress import Reporter
-from eigenserve.training.search.blend import mean_loss
+from eigenserve.training.search.blends.blend import mean_loss
 from eigenserve.training.search.candidates import Candidate
 from eigenserve.training.search.jobs import OutOfTimeError
 from eigenserve.training.search.journal import Journal

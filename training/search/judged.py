@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.training.additive.gam import AdditiveModel
@@ -26,3 +29,18 @@ class Judged:
     scores: FloatArray
     loss: float
     additive: AdditiveModel | None = None
+
+
+def described(picks: Sequence[Judged]) -> list[dict[str, Any]]:
+    """Describe the members, for the card."""
+    counts = Counter((pick.candidate, pick.steps, pick.loss) for pick in picks)
+    return [
+        {
+            "members": count,
+            "steps": steps,
+            "out_of_fold_loss": loss,
+            "kind": "additive" if candidate is None else "spectral",
+            **({} if candidate is None else asdict(candidate)),
+        }
+        for (candidate, steps, loss), count in counts.items()
+    ]

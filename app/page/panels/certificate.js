@@ -49,8 +49,7 @@ export class CertificatePanel {
     return Object.fromEntries(Object.entries(certificate.radii).map(([name, radius]) => [name, radius * size]));
   }
 
-  show({ certificate, stability, score }, { resting }) {
-    this.#flag(stability);
+  show({ certificate, score }, { resting }) {
     this.#last = { certificate, score };
     this.#draw(resting);
   }
@@ -108,8 +107,11 @@ export class CertificatePanel {
     else say(this.#decision, `${proved} ${format(radius)} standard deviations.`);
   }
 
-  #flag(stability) {
+  /** Say how steady the reasons are; null while the row moves: what was known of it is of another one. */
+  flag(stability) {
     const flag = byId("flag");
+    flag.style.visibility = stability === null ? "hidden" : "visible";
+    if (stability === null) return;
     flag.hidden = false;
     const { leading, order_proved: proved, order_sampled: sampled, order_holds: holds, moves, samples, gap } = stability;
     byId("stability-part").hidden = false;

@@ -119,6 +119,11 @@ LOOK_ALIKES = {
         "dates such as '2024-01-01' in 70% of its cells, and others such as 'soon'",
         "date",
     ),
+    "some in either order": (
+        [f"0{i % 9 + 1}/02/2024" if i % 5 < 3 else "soon" for i in EACH],
+        "looks like dates, such as '01/02/2024'",
+        "",
+    ),
     "shares and percents": (
         [f"{i}.5%" if i % 2 else f"0.{i}5" for i in EACH],
         "numbers such as '1.5%' in 50%",

@@ -1,11 +1,13 @@
 """Decisions, groups of rows and rows that were trained on: figures against scikit-learn's, or counted by hand."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import precision_score, recall_score, roc_curve
+from tests.support.made_models import make_model, make_rows
 
 from eigenserve.training.commands import evaluate as command
 from eigenserve.training.evaluation.decisions import CUTOFFS, cutoff_table, kolmogorov_smirnov, lift
@@ -81,6 +83,15 @@ def test_groups_of_rows_are_compared_by_rates_calibration_and_errors(model, tabl
     many = pd.Series([f"t{i % 30}" for i in range(100)])
     assert len(compare_groups(model, found, many)) == MOST_GROUPS + 1
     assert sum(group.rows for group in compare_groups(model, found, many)) == 100
+
+
+def test_groups_of_a_regression_have_the_coverage_of_its_intervals():
+    model = replace(make_model(), card={"intervals": {"0.9": 1.0}})
+    rows, group = pd.DataFrame(make_rows(40)), np.arange(40) % 4 == 0
+    # One group is missed by twice the radius, the other by half of it.
+    found = evaluate(model, rows.assign(**{model.target: model.predict(rows) + np.where(group, 2.0, 0.5)}))
+    shares = {g.name: g.coverage for g in compare_groups(model, found, pd.Series(np.where(group, "a", "b")))}
+    assert shares == {"a": 0.0, "b": 1.0}
 
 
 def test_the_command_says_which_rows_were_seen_and_compares_groups(model, table, tmp_path, capsys):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from eigenserve.training.fit import fit
-from eigenserve.training.search.blend import best_blend, blend, mean_loss
+from eigenserve.training.search.blends.blend import best_blend, blend, mean_loss
 from eigenserve.training.search.candidates import Candidate, neighbours, starting_candidates
 from eigenserve.training.search.halving import _promises_more
 from eigenserve.training.search.judged import Judged

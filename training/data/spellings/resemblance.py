@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from eigenserve.errors import UserError
 from eigenserve.model.rows.moments import MONTH_WORDS
 from eigenserve.model.rows.readings import has_unit, range_ends, split_number
 from eigenserve.training.data.spellings.date_texts import infer_dates
@@ -39,7 +40,11 @@ def resemblance(name: str, texts: Texts, decimal: str | None = None, hint: str =
     """
     first = texts.only((np.arange(len(texts.texts)) < SAMPLE) & ~texts.is_marker())
     confirmed = f"read as categories (--types {name}=category confirms it"
-    if (dates := infer_dates(name, first, share=MOST)) is not None:
+    try:
+        dates = infer_dates(name, first, share=MOST)
+    except UserError:  # Day and month may be either: no reason to stop where so many are not dates.
+        dates = None
+    if dates is not None:
         return _partly(name, "date", first, np.isnan(dates.days))
     if text := _most(first, _looks_like_date):
         return (

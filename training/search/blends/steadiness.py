@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 
 import numpy as np
 
@@ -14,18 +13,20 @@ from eigenserve.model.explanations.explain import explain
 from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.model.predictor import Predictor
 from eigenserve.training.search.candidates import Candidate
-from eigenserve.training.search.jobs import OutOfTimeError, run_jobs
+from eigenserve.training.search.jobs import OutOfTimeError
 from eigenserve.training.search.judged import Judged
+from eigenserve.training.search.members import Task
 from eigenserve.training.search.ranks import Ranks
 from eigenserve.training.search.refit import refit
+from eigenserve.training.search.tasks import train_tasks
 from eigenserve.training.search.workbench import TrainedMember, Workbench
 
 #: Rows whose explanations are compared, each with this many moved by a tenth of a deviation of every number.
 ROWS, DRAWS = 100, 2
 #: How many standard errors of the loss a whole unit of moves may cost, in the objectives by which blends are made.
 PRICES = (1.0, 2.0, 4.0, 10.0, 30.0, 100.0)
-#: The key of the members that are trained to be looked at; others begin with smaller numbers.
-STEADY = 7
+#: Begins the keys of the members that are trained to be looked at; those of finished models begin with 1,000.
+STEADY = 2000
 
 
 @dataclass(frozen=True)
@@ -127,12 +128,12 @@ def _moves(
     late: Callable[[], bool],
 ) -> dict[tuple[Candidate | None, int, int], FloatArray]:
     """Return by kind the contributions by feature (1 + DRAWS, N, F) of some rows, and of those moved."""
-    jobs = [
-        partial(bench.train, entry.candidate, entry.steps, None, (STEADY, i), late=late)
+    tasks = [
+        Task(entry.candidate, entry.steps, None, (STEADY, i))
         for i, entry in enumerate(kinds)
         if entry.candidate is not None
     ]
-    trained: list[TrainedMember] = list(run_jobs(jobs, ranks, late))
+    trained: list[TrainedMember] = list(train_tasks(bench, tasks, ranks, late))
     rng = np.random.default_rng(bench.seed)
     rows = columns[np.sort(rng.permutation(len(columns))[:ROWS])]
     tables, at = {}, 0

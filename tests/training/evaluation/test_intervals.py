@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tests.support.made_models import make_model, make_rows
 
+from eigenserve.training.evaluation.intervals import prediction_intervals
 from eigenserve.training.evaluation.trust import coverage_by_thirds
-from eigenserve.training.search.intervals import prediction_intervals
 
 ROWS = 6000
 

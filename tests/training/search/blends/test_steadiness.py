@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from eigenserve.training.fit import fit
-from eigenserve.training.search.steadiness import trade_off
+from eigenserve.training.search.blends.steadiness import trade_off
 from eigenserve.training.settings import make_settings
 
 QUICK = {"members": 3, "dim": 5, "budget": 0.3, "reproducible": True}

@@ -1,0 +1,1 @@
+"""Choose which members of a search a model is made of."""
