@@ -26,7 +26,24 @@ CURRENCIES = frozenset(
     {
         *("$", "us$", "a$", "c$", "r$", "nz$", "hk$", "€", "£", "¥", "₹", "₽", "₩", "₺", "₪", "฿", "₫", "₴", "₦"),
         *("usd", "eur", "gbp", "inr", "rs", "chf", "fr", "jpy", "cny", "rmb", "aud", "cad", "nzd", "sek", "nok", "dkk"),
-        *("kr", "zł", "pln", "brl", "kč", "czk", "huf", "rub", "zar", "mxn", "sgd", "hkd", "dollar", "euro"),
+        *(
+            "kr",
+            "zł",
+            "pln",
+            "brl",
+            "kč",
+            "czk",
+            "huf",
+            "rub",
+            "zar",
+            "mxn",
+            "sgd",
+            "hkd",
+            "dollar",
+            "euro",
+            "円",
+            "元",
+        ),
     }
 )
 #: Letters and words behind a number that multiply it, as powers of ten.
@@ -34,6 +51,7 @@ MAGNITUDES = {
     **{"k": 3, "m": 6, "mn": 6, "b": 9, "bn": 9, "t": 12, "cr": 7, "¢": -2},
     **{"thousand": 3, "tsd": 3, "tausend": 3, "lakh": 5, "lac": 5, "crore": 7, "trillion": 12},
     **{"million": 6, "millionen": 6, "millone": 6, "milioni": 6, "milione": 6, "mio": 6, "mln": 6, "mill": 6},
+    **{"千": 3, "万": 4, "만": 4, "億": 8, "亿": 8, "억": 8},
     **{"billion": 9, "milliarde": 9, "milliarden": 9, "milliard": 9, "miliardi": 9, "mrd": 9, "mld": 9},
 }
 #: Magnitudes of more letters are words, which mean nothing else.

@@ -35,6 +35,7 @@ ORDINAL = _number("ordinal", affixes=("th",))
 BAND = _number("band", affixes=("$", "+", "<", "year"), magnitudes=True, ranges=True)
 WORDS = _number("words", affixes=("$", "people", "€"), magnitudes=True, ranges=True)
 EURO_WORDS = _number("euro_words", decimal=",", affixes=("€",), magnitudes=True)
+YEN = _number("yen", affixes=("円",), magnitudes=True)
 CENTS = _number("cents", affixes=("$",), magnitudes=True)
 CELSIUS = _number("celsius", affixes=("°c",))
 RENT = _number("rent", decimal=",", affixes=("€/m²",))
@@ -138,6 +139,8 @@ CASES: list[tuple[Feature, str, float | str | None]] = [
     (EURO_WORDS, "2 Mrd. €", 2e9),
     (EURO_WORDS, "900000 €", 900000.0),
     (EURO, "1,5 Mio. €", REFUSED),
+    (YEN, "1.5万円", 15000.0),
+    (YEN, "2億", 2e8),
     (CENTS, "$1.20", 1.2),
     (CENTS, "75¢", 0.75),
     (CELSIUS, "21.5 °C", 21.5),

@@ -344,7 +344,7 @@ def test_long_numbers_are_times_unless_the_column_is_called_as_identifiers_are(k
     assert codes.astype(str).tolist() == [str(stamp) for stamp in stamps]
 
 
-@pytest.mark.parametrize("slip", ["4500O", "45x", "7h", "30 cm", "5 kg", "12.5 e", "7K", "3 M"])
+@pytest.mark.parametrize("slip", ["4500O", "45x", "7h", "30 cm", "5 kg", "12.5 e", "7K", "3 M", "45%", "l05", "A12"])
 def test_one_number_with_letters_is_an_odd_cell(slip):
     read = read_column(column_of([*(f"{x}" for x in np.arange(600) / 7), slip]))
     assert read.values.isna().sum() == 1

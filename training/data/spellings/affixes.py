@@ -19,7 +19,7 @@ _MEANINGS = {
     "euro": "eur",
     **{"us$": "usd", "a$": "aud", "c$": "cad", "r$": "brl", "nz$": "nzd", "hk$": "hkd", "€": "eur", "£": "gbp"},
     **{"¥": "jpy cny", "rmb": "cny", "₹": "inr", "rs": "inr", "₽": "rub", "fr": "chf", "kr": "sek nok dkk"},
-    **{"zł": "pln", "kč": "czk"},
+    **{"zł": "pln", "kč": "czk", "円": "jpy", "元": "cny"},
 }
 #: Letters that may multiply a number or be a unit or name: metres, tonnes, bytes, kelvins, block B; and cents.
 _UNCERTAIN = frozenset({"m", "t", "b", "k", "¢"})
@@ -76,12 +76,20 @@ def affixes_of(cells: Sequence[Cell], given: bool = False) -> Affixes | None:
             return None
         # They are odd cells of a column of numbers.
         units, magnitudes = [], False
+    # A percent among numbers without a sign is odd; the numbers are not.
+    if units and units[0].startswith("%") and not given and _are_slips(suffixes, bare, cells):
+        units = []
     return Affixes(tuple(sorted(kept | {*units[:1]})), magnitudes, units[0] if units else "")
+
+
+def are_few(count: int, rows: int) -> bool:
+    """Return whether so few cells of a column are different that they may be slips."""
+    return count <= max(1.0, MOST_SLIPS * rows)
 
 
 def _are_slips(suffixes: Counter[str], bare: int, cells: Sequence[Cell]) -> bool:
     """Return whether letters stand behind so few of the numbers, or most have decimals, that none is a name."""
-    few = suffixes.total() <= max(1.0, MOST_SLIPS * (bare + suffixes.total())) and bare >= LEAST_NUMBERS
+    few = bare >= LEAST_NUMBERS and are_few(suffixes.total(), bare + suffixes.total())
     measured = sum(count for part, _, count in cells if not part.suffix and not part.body.isdigit())
     return few or measured > suffixes.total() + bare - measured
 

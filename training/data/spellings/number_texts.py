@@ -21,7 +21,7 @@ from eigenserve.model.rows.readings import (
     range_ends,
     split_number,
 )
-from eigenserve.training.data.spellings.affixes import Affixes, Cell, affixes_of
+from eigenserve.training.data.spellings.affixes import Affixes, Cell, affixes_of, are_few
 from eigenserve.training.data.texts import Texts
 
 #: A column is one of numbers where this share of its cells has their shape; the rest is odd. With a larger rest it is
@@ -101,7 +101,8 @@ def infer_numbers(texts: Texts, decimal: str | None = None, hint: str = ".", giv
         return None if odd.all() else numbers
     if texts.count(~odd) < NEARLY * texts.count(~texts.is_marker()):
         return None
-    if odd.any() and texts.count(odd & _are_codes(texts.texts)) > texts.count(odd) / 2:
+    codes = texts.count(odd & _are_codes(texts.texts))
+    if codes > texts.count(odd) / 2 and not are_few(codes, texts.present):
         return None
     return numbers
 
