@@ -53,12 +53,30 @@ _CLOCK = re.compile(
     r"(?P<sign>[+-])?(?:(?P<days>[0-9]{1,9}) days?,? ?(?:\+ ?)?)?(?P<hours>[0-9]{1,4})"
     r"(?::(?P<minutes>[0-5][0-9]))?(?::(?P<seconds>[0-5][0-9](?:\.[0-9]+)?))?(?: ?(?P<half>[AaPp])\.?[Mm]\.?)?"
 )
-#: A zone of its difference to UTC, which JavaScript follows by its name.
+#: Names of zones -> hours from UTC: those of RFC 2822, Europe, Japan, Korea and Australia that have one meaning.
+ZONE_HOURS = {
+    **{
+        "Z": 0,
+        "UTC": 0,
+        "GMT": 0,
+        "EST": -5,
+        "EDT": -4,
+        "CST": -6,
+        "CDT": -5,
+        "MST": -7,
+        "MDT": -6,
+        "PST": -8,
+        "PDT": -7,
+    },
+    **{"WET": 0, "WEST": 1, "CET": 1, "CEST": 2, "EET": 2, "EEST": 3, "JST": 9, "KST": 9, "AEST": 10, "AEDT": 11},
+}
+#: A zone by its difference to UTC, which JavaScript follows by its name, or by a name of these.
 _ZONE = re.compile(
-    r" ?(?:(?:UTC|GMT)?(?P<sign>[+-])(?P<hours>[0-9]{2}):?(?P<minutes>[0-9]{2})|(?P<utc>Z|UTC|GMT))(?: \([^()]*\))?$"
+    r" ?(?:(?:UTC|GMT)?(?P<sign>[+-])(?P<hours>[0-9]{2}):?(?P<minutes>[0-9]{2})|(?P<name>Z|[A-Z]{3,4}))"
+    r"(?: \([^()]*\))?$"
 )
-#: What parts a date from its time: T in ISO 8601, a colon in SAS' 30DEC2019:10:11:12.
-_PARTING = re.compile(r"(?<=[0-9 ])T(?=[0-9])|(?<=[A-Za-z][0-9]{4}):(?=[0-9]{2}:)")
+#: What parts a date from its time: T in ISO 8601, a dash in 2019/12/30-10:11:12, a colon in SAS' 30DEC2019:10:11:12.
+_PARTING = re.compile(r"(?<=[0-9 ])T(?=[0-9])|(?<=[0-9])-(?=[0-9]{2}:[0-9]{2}:)|(?<=[A-Za-z][0-9]{4}):(?=[0-9]{2}:)")
 #: A time of day as Oracle writes it: 10.11.12.000000 AM.
 _POINTS = re.compile(r"^([0-9]{1,2})\.([0-9]{2})(?:\.([0-9]{2}(?:\.[0-9]+)?))?(?= ?[AaPp][Mm]|$)")
 
@@ -124,7 +142,7 @@ def _moment(text: str, date_format: str) -> datetime | None:
     words, count = _PARTING.sub(" ", text.translate(PLAINER)).split(), len(date_format.split(" "))
     if len(words) <= count or "%H" in date_format or "%I" in date_format:
         return None
-    rest = " ".join(words[count:]).removesuffix(" Uhr")
+    rest = " ".join(words[count:]).removeprefix("at ").removesuffix(" Uhr")
     zone = _ZONE.search(rest)
     clock = rest[: zone.start()] if zone else rest
     hours = hours_of(_POINTS.sub(lambda points: ":".join(filter(None, points.groups())), clock))
@@ -135,7 +153,11 @@ def _moment(text: str, date_format: str) -> datetime | None:
     moment = day + timedelta(seconds=round(hours * SECONDS_PER_HOUR, 6))
     if zone is None:
         return moment
-    shift = timedelta(hours=int(zone["hours"] or 0), minutes=int(zone["minutes"] or 0))
+    if zone["name"]:
+        if zone["name"] not in ZONE_HOURS:
+            return None
+        return (moment - timedelta(hours=ZONE_HOURS[zone["name"]])).replace(tzinfo=UTC)
+    shift = timedelta(hours=int(zone["hours"]), minutes=int(zone["minutes"]))
     return (moment + shift if zone["sign"] == "-" else moment - shift).replace(tzinfo=UTC)
 
 

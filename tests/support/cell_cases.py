@@ -52,6 +52,7 @@ QUARTER = _date("quarter", "Q%q %Y")
 MONTH = _date("month", "%Y-%m")
 DIGITS = _date("digits", "%Y%m%d")
 DASHES = _date("dashes", "%Y-%m-%d")
+LONG = _date("long", "%B %d, %Y")
 MAIL = _date("mail", "%a, %d %b %Y")
 SCRIPT = _date("script", "%a %b %d %Y")
 ORACLE = _date("oracle", "%d-%b-%y")
@@ -232,7 +233,12 @@ CASES: list[tuple[Feature, str, float | str | None]] = [
     (DASHES, "1970-01-02 12:00:00.000 GMT", 1.5),
     (DASHES, "1970-01-02T12:00:00 UTC", 1.5),
     (DASHES, "1970-01-02 UTC", REFUSED),
-    (DASHES, "1970-01-02 12:00 CEST", REFUSED),
+    (DASHES, "1970-01-02 12:00 CEST", 1.5 - 2 / 24),
+    (DASHES, "1970-01-02 06:00:00 PST", 1.25 + 8 / 24),
+    (DASHES, "1970-01-02 12:00 ABC", REFUSED),
+    (DASHES, "1970-01-02 constructor", REFUSED),
+    (DASHES, "1970-01-02-12:00:00", 1.5),
+    (LONG, "January 2, 1970 at 6:00 PM", 1.75),
     (DAY_FIRST, "02/01/1970, 6:00:00 PM", 1.75),
     (DAY_FIRST, "02/01/1970 12:00 Uhr", 1.5),
     (MAIL, "Fri, 02 Jan 1970 12:00:00 GMT", 1.5),

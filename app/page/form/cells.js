@@ -1,7 +1,7 @@
 // Cells: a cell's text -> the value that the service takes, by the rules of eigenserve.model.rows.readings.
 
 import { textDays } from "../charts/dates.js";
-import { CURRENCIES, FALSE_TEXTS, FILLERS, MAGNITUDES, MISSING_TEXTS, MONTH_WORDS, TRUE_TEXTS } from "../cell_texts.js";
+import { CURRENCIES, FALSE_TEXTS, FILLERS, MAGNITUDES, MISSING_TEXTS, MONTH_WORDS, TRUE_TEXTS, ZONE_HOURS } from "../cell_texts.js";
 
 const PLAIN_READING = {
   decimal: ".", thousands: "", affixes: [], magnitudes: false, ranges: false, clock: false, date_format: "", missing: [],
@@ -22,8 +22,8 @@ const NUMBER = new RegExp(
 const CLOCK =
   /^(?<sign>[+-])?(?:(?<days>[0-9]+) days?,? ?(?:\+ ?)?)?(?<hours>[0-9]{1,4})(?::(?<minutes>[0-5][0-9]))?(?::(?<seconds>[0-5][0-9](?:\.[0-9]+)?))?(?: ?(?<half>[AaPp])\.?[Mm]\.?)?$/;
 const ZONE =
-  / ?(?:(?:UTC|GMT)?(?<sign>[+-])(?<hours>[0-9]{2}):?(?<minutes>[0-9]{2})|(?<utc>Z|UTC|GMT))(?: \([^()]*\))?$/;
-const PARTING = /(?<=[0-9 ])T(?=[0-9])|(?<=[A-Za-z][0-9]{4}):(?=[0-9]{2}:)/g;
+  / ?(?:(?:UTC|GMT)?(?<sign>[+-])(?<hours>[0-9]{2}):?(?<minutes>[0-9]{2})|(?<name>Z|[A-Z]{3,4}))(?: \([^()]*\))?$/;
+const PARTING = /(?<=[0-9 ])T(?=[0-9])|(?<=[0-9])-(?=[0-9]{2}:[0-9]{2}:)|(?<=[A-Za-z][0-9]{4}):(?=[0-9]{2}:)/g;
 const POINTS = /^([0-9]{1,2})\.([0-9]{2})(?:\.([0-9]{2}(?:\.[0-9]+)?))?(?= ?[AaPp][Mm]|$)/;
 const ORDINALS = new Set(["st", "nd", "rd", "th"]);
 const HALVES = new Set(["am", "pm", "a.m", "p.m"]);
@@ -195,14 +195,18 @@ function momentBy(text, format) {
   if (words.length <= count || /%[HI]/.test(format)) return null;
   // JavaScript's toLocaleString writes a comma between them.
   const day = dateBy(words.slice(0, count).join(" ").replace(/,$/, ""), format);
-  const rest = words.slice(count).join(" ").replace(/ Uhr$/, "");
+  const rest = words.slice(count).join(" ").replace(/^at | Uhr$/g, "");
   const zone = ZONE.exec(rest);
   const clock = zone ? rest.slice(0, zone.index) : rest;
   const hours = hoursOf(clock.replace(POINTS, (all, ...parts) => parts.slice(0, 3).filter(Boolean).join(":")));
   if (day === null || hours === null || hours < 0 || hours >= 24) return null;
   const time = new Date(hours * 3_600_000).toISOString().slice(11, 23);
-  const { sign, hours: zoneHours, minutes } = zone?.groups ?? {};
-  return `${day}T${time}${zone ? (sign ? `${sign}${zoneHours}:${minutes}` : "Z") : ""}`;
+  if (!zone) return `${day}T${time}`;
+  const { sign, hours: zoneHours, minutes, name } = zone.groups;
+  if (!name) return `${day}T${time}${sign}${zoneHours}:${minutes}`;
+  if (!Object.hasOwn(ZONE_HOURS, name)) return null;
+  const shift = ZONE_HOURS[name];
+  return `${day}T${time}${shift < 0 ? "-" : "+"}${String(Math.abs(shift)).padStart(2, "0")}:00`;
 }
 
 function dateBy(text, format) {

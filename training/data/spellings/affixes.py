@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from eigenserve.model.rows.readings import CURRENCIES, LONGEST_LETTERS, MAGNITUDES, NumberText
 
@@ -126,7 +127,12 @@ def _multiply(cells: Sequence[Cell], scaled: set[str], currency: bool) -> bool:
     letters, others = (sum(count for _, count in some) for some in (with_letter, bare))
     among_large = others > 0 and large >= others / 2
     if scaled == {"k"}:
-        return among_large or joined >= letters / 2
+        sizes = [
+            [_whole_digits(part.body) for part, _, _ in cells if bool(part.suffix) == has] for has in (True, False)
+        ]
+        # Kelvins are as large as the numbers without them; 25 K next to 356 are thousands.
+        smaller = others > 0 and median(sizes[0]) < median(sizes[1])
+        return among_large or smaller or joined >= letters / 2
     capital = any(_CAPITAL.search(text) for text, _ in with_letter)
     return capital and (among_large or joined >= (letters + others) / 2)
 

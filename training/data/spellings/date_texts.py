@@ -20,10 +20,23 @@ from eigenserve.training.data.texts import Texts
 #: separators /, - and . for the blanks of the first three groups.
 _ORDERS = ("%d %m %Y", "%m %d %Y", "%Y %m %d", "%d %m %y", "%m %d %y")
 _NAMED = ("%d %b %Y", "%d %B %Y", "%b %d %Y", "%B %d %Y", "%d %b %y", "%b %Y", "%B %Y", "%b %y", "%Y %b %d")
-_COMMAS = ("%b %d, %Y", "%B %d, %Y", "%a, %d %b %Y", "%A, %B %d, %Y", "%a %b %d %Y", "%d. %B %Y", "%d%b%Y")
+_COMMAS = (
+    "%b %d, %Y",
+    "%B %d, %Y",
+    "%a, %d %b %Y",
+    "%A, %B %d, %Y",
+    "%a %b %d %Y",
+    "%d. %B %Y",
+    "%d%b%Y",
+    "%d%b%y",
+    "%A, %d-%b-%y",
+)
 _MONTHS = ("%Y-%m", "%Y/%m", "%m/%Y", "%Y%m%d", "%Y:%m:%d", "%Y年%m月%d日")
 _QUARTERS = ("%YQ%q", "%Y-Q%q", "%Y Q%q", "Q%q %Y", "Q%q-%Y", "Q%q/%Y", "Q%q%Y", "%qQ%Y", "%qQ %Y")
-_WHOLE = ("%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S %Y", "%d/%b/%Y:%H:%M:%S %z", "%Y-%m-%d-%H.%M.%S")
+_WHOLE = (
+    *("%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S UTC %Y", "%a %b %d %H:%M:%S GMT %Y", "%a %b %d %H:%M:%S %Y"),
+    *("%d/%b/%Y:%H:%M:%S %z", "[%d/%b/%Y:%H:%M:%S %z]", "%Y-%m-%d-%H.%M.%S"),
+)
 _MARKS = "/-. "
 FORMATS = (
     *(order.replace(" ", mark) for order in (*_ORDERS, *_NAMED) for mark in _MARKS),

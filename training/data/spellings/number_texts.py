@@ -41,6 +41,8 @@ _EXPONENT = re.compile(r"[0-9.,][eE][+-]?[0-9]+\b")
 #: of .02, and none has fewer digits with one of .9^20 = .12.
 LEAST_DOTTED = 20
 _THREE_DECIMALS = re.compile(r"[1-9][0-9]{0,2}\.[0-9]{3}")
+#: A date as cameras write it.
+_DAY = re.compile(r"(?:19|20)[0-9]{2}:(?:0[1-9]|1[0-2]):(?:0[1-9]|[12][0-9]|3[01])")
 _ONES = str.maketrans("023456789", "111111111")
 
 
@@ -110,6 +112,8 @@ def infer_numbers(texts: Texts, decimal: str | None = None, hint: str = ".", giv
 def infer_hours(texts: Texts) -> Numbers | None:
     """Read texts as times of day or durations, h:mm or h:mm:ss; None if they are not nearly all so."""
     if not texts.texts or not any(hours_of(text) is not None for text in texts.texts[:SAMPLE]):
+        return None
+    if all(_DAY.fullmatch(text) for text in texts.texts):
         return None
     values = np.array([np.nan if (x := hours_of(text)) is None else x for text in texts.texts])
     if texts.count(~np.isnan(values)) < NEARLY * texts.count(~texts.is_marker()):
