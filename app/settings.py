@@ -161,6 +161,9 @@ class Settings(BaseSettings):
     records_buffer_rows: int = Field(
         default=200_000, ge=1, description="rows that may wait to be recorded, per worker and place"
     )
+    records_buffer_mb: int = Field(
+        default=64, ge=1, description="megabytes of rows that may wait to be recorded, per worker and place"
+    )
     records_when_full: Literal["drop", "refuse"] = Field(
         default="drop",
         description="where more would have to wait: `drop` rows and count them, or `refuse` requests with 503",

@@ -147,6 +147,7 @@ class OutcomesCall(Call):
         drift, values = self.service.drift, request.outcomes
         if not values or len(values) > self.service.settings.max_rows:
             raise invalid(("outcomes",), f"must have 1 to {self.service.settings.max_rows} outcomes; got {len(values)}")
+        self.charge(len(values))
         if request.instances is not None:
             return self._settle_rows(request, request.instances)
         if not all(isinstance(value, OutcomeOf) for value in values):

@@ -101,7 +101,7 @@ def _read(call: Call, name: str, version: str | None, body: bytes) -> tuple[Aske
     most = call.service.settings.max_rows
     keep = read_keep(document.get("keep"))
     if not isinstance(value, dict):
-        rows, kept = split_kept(check_rows(value, most, loc), asked.served, keep)
+        rows, kept = split_kept(check_rows(value, most, loc), asked.served, keep, loc)
         return replace(asked, rows=rows, loc=loc, kept=kept), keys[0]
     if keys[0] == "instances":
         raise invalid(loc, "must be a list of rows; got an object")
@@ -112,7 +112,7 @@ def _read(call: Call, name: str, version: str | None, body: bytes) -> tuple[Aske
         else cells
         for column, cells in value.items()
     }
-    rows, kept = split_kept(check_columns(columns, most, loc), asked.served, keep)
+    rows, kept = split_kept(check_columns(columns, most, loc), asked.served, keep, loc)
     return replace(asked, rows=rows, loc=loc, kept=kept), keys[0]
 
 

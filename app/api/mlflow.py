@@ -112,7 +112,7 @@ def _read(document: Any, service: Service) -> Asked:
         rows: Any = _split(value, most)
     else:
         rows = check_columns(value, most, loc) if isinstance(value, dict) else check_rows(value, most, loc)
-    rows, kept = split_kept(rows, served, read_keep((params or {}).get("keep")))
+    rows, kept = split_kept(rows, served, read_keep((params or {}).get("keep")), loc)
     return Asked(served, rows, loc=loc, strict=read_strict((params or {}).get("strict")), kept=kept)
 
 

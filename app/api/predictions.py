@@ -36,6 +36,7 @@ from eigenserve.app.wire.bodies import ARROW, CSV, JSON
 from eigenserve.app.wire.downloads import download_response
 from eigenserve.app.wire.json_rows import parse_large
 from eigenserve.app.wire.kept import kept_slices
+from eigenserve.app.wire.kept_values import arrow_kept
 from eigenserve.app.wire.requests import Asked, read_explain, read_predict
 from eigenserve.app.wire.schemas import predictions as schemas
 from eigenserve.app.wire.schemas.explanations import ExplainRequest, ExplainResponse
@@ -80,12 +81,10 @@ class Predict(PredictCall):
         if self.accepted == JSON:
             return answer_of(self.counted(predict_answer(asked, scored)), JSON)
         answers = {**predicted_columns(asked.served, scored.scores), **interval_columns(asked, scored.scores)}
-        count = len(scored.scores)
+        count, kept = len(scored.scores), arrow_kept(asked.kept) if self.accepted == ARROW else asked.kept
         # Arrow infers a column's type from all of it.
-        slices = [slice(0, count)] if self.accepted == ARROW else kept_slices(asked.kept, count, PIECE_ROWS)
-        columns = (
-            answer_columns(_some(asked.kept, rows), _some(answers, rows), scored.warnings[rows]) for rows in slices
-        )
+        slices = [slice(0, count)] if self.accepted == ARROW else kept_slices(kept, count, PIECE_ROWS)
+        columns = (answer_columns(_some(kept, rows), _some(answers, rows), scored.warnings[rows]) for rows in slices)
         return answer_of(self.counted(table_pieces(columns, self.accepted, asked.served)), self.accepted)
 
 
@@ -108,9 +107,10 @@ class Explain(ExplainCall):
         """Return the explanations in the media type that the client accepts."""
         if self.accepted == JSON:
             return answer_of(self.counted(explain_answer(asked, parts)), JSON)
+        kept = arrow_kept(asked.kept) if self.accepted == ARROW else asked.kept
         columns = (
             answer_columns(
-                _some(asked.kept, part.rows),
+                _some(kept, part.rows),
                 explained_columns(asked.served, part.explanation),
                 part.warnings,
             )

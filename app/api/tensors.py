@@ -12,11 +12,13 @@ import numpy as np
 from eigenserve.app.problems import Location, invalid
 from eigenserve.app.registry import ServedModel
 from eigenserve.app.wire.infer_answers import LAYOUTS
-from eigenserve.app.wire.kept import MAX_TEXT, check_texts
+from eigenserve.app.wire.kept_values import check_tensor
 from eigenserve.app.wire.limits import MAX_DIMENSIONS, check_cells, check_count
 from eigenserve.model.arrays import FloatArray
 
 DATATYPES = (*LAYOUTS, "BYTES")
+#: Bytes of a text in a binary tensor: a row of JSON may have as many.
+MAX_TEXT_BYTES = 2**20
 #: What is handed through: name -> datatype and values.
 KeptTensors = dict[str, tuple[str, Any]]
 
@@ -70,7 +72,7 @@ def read_tensors(
         if len(shape) > 1 and math.prod(shape[1:]) != 1:
             raise invalid((*loc, "shape"), f"must be [N] or [N, 1] for one feature; got {shape}")
         if name in keep:
-            check_texts({name: values})
+            check_tensor(values, datatype, LAYOUTS.get(datatype), (*loc, "data"))
             kept[name] = (datatype, values)
             handed += name not in names
         if name in names:
@@ -184,8 +186,8 @@ def _texts(part: bytes, count: int, loc: Location) -> list[str]:
     try:
         for _ in range(count):
             (length,) = struct.unpack_from("<I", part, place)
-            if length > MAX_TEXT:
-                raise ValueError(f"a text must have at most {MAX_TEXT} bytes; got one of {length}")
+            if length > MAX_TEXT_BYTES:
+                raise ValueError(f"a text must have at most {MAX_TEXT_BYTES} bytes; got one of {length}")
             place += 4 + length
             if place > len(part):
                 raise ValueError("a text is longer than the data")

@@ -231,9 +231,13 @@ class Call(ABC):
     def count(self, asked: Asked, kind: str) -> None:
         """Count the rows that are computed, for the metrics and for the owner of the key."""
         self.service.metrics.predicted(asked, kind)
-        self.state["rows"] = self.state.get("rows", 0) + asked.count
+        self.charge(asked.count)
+
+    def charge(self, rows: int) -> None:
+        """Count rows for the log and for the owner of the key."""
+        self.state["rows"] = self.state.get("rows", 0) + rows
         if (quota := self.state.get("quota")) is not None:
-            quota.charge(asked.count)
+            quota.charge(rows)
 
     def checked(self, asked: Asked, warnings: RowWarnings, start: int = 0) -> RowWarnings:
         """Count warnings, of the rows from ``start`` on, and refuse rows where somebody is strict about their kinds.

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from eigenserve.app.problems import invalid
+from eigenserve.app.problems import Location, invalid
 from eigenserve.app.registry import ServedModel
 from eigenserve.app.wire.describe import describe
 from eigenserve.app.wire.json_rows import RowSlices
+from eigenserve.app.wire.kept_values import kept_cells
 
 #: The name of what is handed through without being named, unless it is a feature.
 ID = "id"
@@ -19,8 +20,6 @@ ID = "id"
 MAX_KEPT = 100
 #: Characters of such a name, which JSON repeats for every row.
 MAX_NAME = 200
-#: Characters of a text that is handed through. A row of JSON, which is written as a whole, may have as many bytes.
-MAX_TEXT = 2**20
 #: Characters that are written together: of a text of control characters JSON makes six times as many bytes. Measured on
 #: a slow core: 6 MB take 8 ms, with the interpreter's lock held.
 PIECE_CHARACTERS = 2**20
@@ -52,19 +51,20 @@ def kept_names(served: ServedModel, keep: Sequence[str]) -> tuple[str, ...]:
     return (*keep, ID) if ID not in keep and ID not in served.model.features.names else tuple(keep)
 
 
-def split_kept(rows: Any, served: ServedModel, keep: Sequence[str]) -> tuple[Any, Kept]:
+def split_kept(rows: Any, served: ServedModel, keep: Sequence[str], loc: Location) -> tuple[Any, Kept]:
     """Separate the features of rows from what is handed through.
 
     Args:
         rows: a list of rows, whose objects lose what is not a feature; ``RowSlices``; or columns by name.
         served: the model.
         keep: names that the request gives.
+        loc: where in the body the rows are.
 
     Returns:
         The rows, and what is handed through, which of ``RowSlices`` is complete once they have been read.
 
     Raises:
-        ProblemError: 422 a table without a column that is named.
+        ProblemError: 422 a table without a column that is named, or what cannot be handed through (``kept_cells``).
     """
     if not keep and isinstance(rows, list) and not any(ID in row for row in rows if type(row) is dict):
         return rows, {}
@@ -73,11 +73,10 @@ def split_kept(rows: Any, served: ServedModel, keep: Sequence[str]) -> tuple[Any
         absent = next((name for name in keep if name not in rows), None)
         if absent is not None:
             raise invalid(("keep",), f"must name columns of the table; it has none called {describe(absent)}")
-        kept = {name: rows[name] for name in names if name in rows}
-        check_texts(kept)
+        kept = {name: kept_cells(rows[name], loc, name) for name in names if name in rows}
         return {name: values for name, values in rows.items() if name in known or name not in kept} or rows, kept
     kept = {name: [] for name in keep}
-    taker = _Taker(names, known, kept)
+    taker = _Taker(names, known, kept, loc)
     if isinstance(rows, RowSlices):
         return replace(rows, each=taker.take), kept
     return taker.take(rows), kept
@@ -105,19 +104,6 @@ def kept_slices(kept: Kept, count: int, most: int, start: int = 0) -> Iterator[s
         start = stop
 
 
-def check_texts(kept: Kept) -> None:
-    """Refuse to hand long texts through.
-
-    Raises:
-        ProblemError: 422 naming the column.
-    """
-    for name, values in kept.items():
-        if isinstance(values, list) and any(type(value) is str and len(value) > MAX_TEXT for value in values):
-            raise invalid(
-                ("keep",), f"texts must have at most {MAX_TEXT} characters; {describe(name)} has a longer one"
-            )
-
-
 def check_clash(kept: Iterable[str], columns: Iterable[str]) -> None:
     """Refuse to hand a column through under the name of one of the answer.
 
@@ -139,6 +125,7 @@ class _Taker:
     names: tuple[str, ...]
     known: frozenset[str]
     kept: Kept
+    loc: Location
     count: int = 0
 
     def take(self, rows: list[Any]) -> list[Any]:
@@ -151,7 +138,7 @@ class _Taker:
                 if all(cell is None for cell in cells):
                     continue
                 self.kept[name] = [None] * self.count
-            self.kept[name] += cells
+            self.kept[name] += kept_cells(cells, self.loc, name, self.count)
             if name not in self.known:
                 for row in rows:
                     if isinstance(row, dict):
