@@ -19,9 +19,9 @@ from eigenserve.training.kernels.layout import BLOCK, blocks_per_matrix
 #: Microseconds of one core: to infer, encode and audit a number, and a category; to place a row on a curve, with its
 #: share in the choice of knots; a row, curve and block of lanes in the choice of additive penalties, and in the fit by
 #: those chosen; a row judged for finer knots of one feature; a row of a pair in the search for pairs.
-NUMBER_US, CATEGORY_US, PLACE_US, CHOICE_US, FIT_US, KNOT_US, PAIR_US = 0.2, 4.0, 0.25, 2.5, 0.6, 1.2, 0.6
-#: What a selective additive model takes more, in fits of the plain and the linear one.
-SELECTIVE_FITS = 2
+NUMBER_US, CATEGORY_US, PLACE_US, CHOICE_US, FIT_US, KNOT_US, PAIR_US = 0.2, 4.0, 0.25, 2.5, 0.6, 1.2, 1.2
+#: What selective additive models and those with pairs take more, in fits of the plain and the linear one.
+SELECTIVE_FITS = 4
 #: Lanes that cost no more than one.
 LANES = 16
 #: Seconds for the report, its charts and the checkpoint, and microseconds for each curve of a row that is explained.
