@@ -81,10 +81,9 @@ class Predict(PredictCall):
         if self.accepted == JSON:
             return answer_of(self.counted(predict_answer(asked, scored)), JSON)
         answers = {**predicted_columns(asked.served, scored.scores), **interval_columns(asked, scored.scores)}
-        kept = arrow_kept(asked.kept) if self.accepted == ARROW else asked.kept
-        count = len(scored.scores)
+        count, kept = len(scored.scores), arrow_kept(asked.kept) if self.accepted == ARROW else asked.kept
         # Arrow infers a column's type from all of it.
-        slices = [slice(0, count)] if self.accepted == ARROW else kept_slices(asked.kept, count, PIECE_ROWS)
+        slices = [slice(0, count)] if self.accepted == ARROW else kept_slices(kept, count, PIECE_ROWS)
         columns = (answer_columns(_some(kept, rows), _some(answers, rows), scored.warnings[rows]) for rows in slices)
         return answer_of(self.counted(table_pieces(columns, self.accepted, asked.served)), self.accepted)
 

@@ -16,9 +16,9 @@ from eigenserve.app.wire.kept_values import check_tensor
 from eigenserve.app.wire.limits import MAX_DIMENSIONS, check_cells, check_count
 from eigenserve.model.arrays import FloatArray
 
-#: Bytes of a text in the binary form: a row of JSON, which is read as a whole, has no more.
-MAX_TEXT = 2**20
 DATATYPES = (*LAYOUTS, "BYTES")
+#: Bytes of a text in a binary tensor: a row of JSON may have as many.
+MAX_TEXT_BYTES = 2**20
 #: What is handed through: name -> datatype and values.
 KeptTensors = dict[str, tuple[str, Any]]
 
@@ -186,8 +186,8 @@ def _texts(part: bytes, count: int, loc: Location) -> list[str]:
     try:
         for _ in range(count):
             (length,) = struct.unpack_from("<I", part, place)
-            if length > MAX_TEXT:
-                raise ValueError(f"a text must have at most {MAX_TEXT} bytes; got one of {length}")
+            if length > MAX_TEXT_BYTES:
+                raise ValueError(f"a text must have at most {MAX_TEXT_BYTES} bytes; got one of {length}")
             place += 4 + length
             if place > len(part):
                 raise ValueError("a text is longer than the data")
