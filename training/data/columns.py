@@ -23,6 +23,7 @@ from eigenserve.training.data.column_values import (
     spread_texts,
     text_of,
 )
+from eigenserve.training.data.given_missing import sentinels_among, with_missing, without_numbers
 from eigenserve.training.data.identifiers import names_an_identifier
 from eigenserve.training.data.odd_cells import check_share, odd_note, odd_texts
 from eigenserve.training.data.reading_options import ColumnType, ReadingOptions
@@ -122,9 +123,17 @@ def read_column(
         UserError: as ``read_columns``.
     """
     options = options or ReadingOptions()
+    plain = options.plain_reading(str(column.name))
+    if plain == PLAIN:
+        return _read_column(column, options, plain, hint, letters)
+    sentinels = sentinels_among(plain.missing)
+    return with_missing(_read_column(without_numbers(column, sentinels), options, plain, hint, letters), plain)
+
+
+def _read_column(column: pd.Series, options: ReadingOptions, plain: Reading, hint: str, letters: bool) -> Column:
+    """Read one column of which no number stands for a missing value."""
     name, dtype = str(column.name), column.dtype
     wanted = options.types.get(name)
-    plain = options.plain_reading(name)
     if isinstance(dtype, pd.CategoricalDtype):
         column, wanted = column.astype(object), wanted or "category"
     if pd.api.types.is_complex_dtype(dtype):

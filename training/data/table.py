@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class FileOptions:
         wanted: names that a CSV header should have.
         texts: columns whose cells stay texts.
         missing: texts for a missing value among numbers.
+        missing_in: column -> such texts in it, instead of those.
     """
 
     separator: str | None = None
@@ -49,6 +51,7 @@ class FileOptions:
     wanted: tuple[str, ...] = ()
     texts: frozenset[str] = frozenset()
     missing: frozenset[str] = MISSING_TEXTS
+    missing_in: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "separator", csv_separator(self.separator))
@@ -204,17 +207,16 @@ def _read_csv(source: Source, options: FileOptions) -> tuple[pa.Table, CsvLayout
 def _csv_frame(table: pa.Table, options: FileOptions) -> pd.DataFrame:
     """Turn columns of texts into a frame: those that are numbers or booleans throughout are, others stay texts."""
     decimal_comma = any(map(_is_decimal_comma, table.columns))
-    missing = pa.array(sorted(options.missing), pa.string())
     columns = {
-        name: _csv_column(column, name in options.texts, missing, decimal_comma)
+        name: _csv_column(column, name in options.texts, options.missing_in.get(name, options.missing), decimal_comma)
         for name, column in zip(table.column_names, table.columns, strict=True)
     }
     return pd.DataFrame(columns) if columns else pd.DataFrame(index=range(len(table)))
 
 
-def _csv_column(cells: pa.ChunkedArray, stays: bool, missing: pa.Array, decimal_comma: bool) -> pd.Series:
+def _csv_column(cells: pa.ChunkedArray, stays: bool, missing: frozenset[str], decimal_comma: bool) -> pd.Series:
     texts = pc.utf8_trim_whitespace(cells)
-    absent = pc.is_in(texts, value_set=missing)
+    absent = pc.is_in(texts, value_set=pa.array(sorted(missing), pa.string()))
     present = texts.filter(pc.invert(absent)) if pc.any(absent).as_py() else texts
     if not stays and len(present):
         complete = len(present) == len(texts)
