@@ -132,6 +132,8 @@ def read_column(
 
 def _read_column(column: pd.Series, options: ReadingOptions, plain: Reading, hint: str, letters: bool) -> Column:
     """Read one column of which no number stands for a missing value."""
+    if isinstance(column.dtype, pd.ArrowDtype) and column.dtype.kind == "m":
+        column = column.astype("timedelta64[us]")
     name, dtype = str(column.name), column.dtype
     wanted = options.types.get(name)
     if isinstance(dtype, pd.CategoricalDtype):
@@ -148,6 +150,11 @@ def _read_column(column: pd.Series, options: ReadingOptions, plain: Reading, hin
         return _of_numbers(column, wanted, plain, options)
     present = column.dropna()
     kinds = set(map(type, present))
+    if any(issubclass(kind, list | dict | set | tuple | np.ndarray) for kind in kinds):
+        raise UserError(
+            f"column {column.name!r} must hold single values; row {int(np.argmax(column.notna())) + 1} has an array or "
+            "an object: leave it out, or make columns of its parts"
+        )
     if not kinds <= {str} and wanted is None and (typed := _of_objects(column, present, kinds)) is not None:
         return typed
     return _of_texts(column, kinds, wanted, options, plain, hint, letters)
@@ -155,11 +162,6 @@ def _read_column(column: pd.Series, options: ReadingOptions, plain: Reading, hin
 
 def _of_objects(column: pd.Series, present: pd.Series, kinds: set[type]) -> Column | None:
     """Read Python's own values of one meaning; None where texts are among them, or several meanings."""
-    if any(issubclass(kind, list | dict | set | tuple | np.ndarray) for kind in kinds):
-        raise UserError(
-            f"column {column.name!r} must hold single values; row {int(np.argmax(column.notna())) + 1} has an array or "
-            "an object: leave it out, or make columns of its parts"
-        )
     if all(issubclass(kind, bool | np.bool_) for kind in kinds):
         return Column(column)
     if kinds & {bool, np.bool_} and all(category_key(x) in ("true", "false", "0", "1") for x in present):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -39,15 +40,17 @@ def identifiers(table: pd.DataFrame, kept: Collection[str] = ()) -> list[str]:
     return found if len(found) < table.shape[1] else []
 
 
-def left_out_note(ids: Sequence[str]) -> str:
-    """Say which identifiers were left out."""
+def left_out_note(ids: Sequence[str], remedy: str = "") -> str:
+    """Say which identifiers were left out, and what keeps the first; by default an option of the command line."""
+    option = f"{ids[0]}=number"
+    remedy = remedy or f"--types {shlex.quote(option)} or =category"
     shown = ", ".join(map(repr, ids[:5])) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
     differ = (
         "is different in every row, as an identifier is, and was"
         if len(ids) == 1
         else ("are different in every row, as identifiers are, and were")
     )
-    return f"{shown} {differ} left out (--types {ids[0]}=number or category keeps it)"
+    return f"{shown} {differ} left out ({remedy} keeps it)"
 
 
 def differs_everywhere(column: pd.Series) -> bool:
