@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import shlex
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -247,6 +248,43 @@ def test_identifiers_are_left_out_unless_they_are_wanted():
     kept = training_table(frame, "y", make_settings({"types": "row=number"}))
     assert list(kept.features) == ["row", "year", "x"]
     assert list(training_table(frame, "y", make_settings({"features": ["name", "x"]})).features) == ["name", "x"]
+
+
+@pytest.mark.parametrize(
+    ("name", "left_out"),
+    {
+        "customer_id": True,
+        "accountnumber": True,
+        "Invoice No": True,
+        "serial number": True,
+        "Number of households": False,
+        "No. of inhabitants": False,
+        "no_of_cars": False,
+        "number": False,
+        "order_value": False,
+        "index_close": False,
+        "price index": False,
+        "NO2": False,
+        "NO": False,
+        "record_high": False,
+        "key figure": False,
+        "total ids": False,
+    }.items(),
+)
+def test_a_name_alone_does_not_make_a_quantity_an_identifier(name, left_out):
+    rng = np.random.default_rng(0)
+    counts = rng.choice(20_000, 200, replace=False) + 1
+    frame = pd.DataFrame({name: counts, "y": 2.0 * counts, "z": rng.normal(size=200)})
+    table = training_table(frame, "y", make_settings({}))
+    assert (name not in table.features) == left_out
+    assert not left_out or shlex.quote(f"{name}=number") in " ".join(table.notes)
+    # Rounded, they are a quantity whatever their name.
+    rounded = frame.assign(**{name: 50 * counts})
+    assert name in training_table(rounded, "y", make_settings({})).features
+    # Permuted row numbers are none.
+    if "of" not in name and name not in ("NO2", "total ids"):
+        dense = frame.assign(**{name: rng.permutation(200) + 7})
+        assert name not in training_table(dense, "y", make_settings({})).features
 
 
 def test_names_with_commas_may_be_left_out():
