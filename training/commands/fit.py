@@ -188,7 +188,8 @@ def _run(arguments: argparse.Namespace) -> None:
     rows = read_sample(arguments.data, arguments.max_rows, settings.seed, files)
     table = training_table(rows.frame, arguments.target, settings)
     if arguments.plan:
-        print("\n".join(plan(table, arguments.target, settings).lines()))
+        planned = plan(table, arguments.target, settings).lines()
+        print("\n".join([*(f"note: {note}" for note in (*rows.notes, *table.notes)), *planned]))
         return
     test = None
     if arguments.test:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,7 +133,27 @@ def checked_frame(frame: pd.DataFrame, name: str | Path) -> pd.DataFrame:
         raise UserError(f"{name} has more than one column named {doubled[0]!r}: rename all but one")
     if len(frame) == 0:
         raise UserError(f"{name} must have at least one row; got none")
-    return frame.drop(columns=[column for column in frame.columns if str(column).startswith("__index_level_")])
+    return frame.drop(columns=_indices(frame))
+
+
+def index_notes(frame: pd.DataFrame) -> tuple[str, ...]:
+    """Say which columns ``checked_frame`` leaves out of a frame from a file though they do more than count rows."""
+    notes = []
+    for name in _indices(frame):
+        index = frame[name]
+        if pd.api.types.is_integer_dtype(index.dtype) and bool((np.diff(index.to_numpy()) == 1).all()):
+            continue
+        first = index.iloc[0] if len(index) else None
+        notes.append(
+            f"the index of the rows, which has no name, was left out; its first value is {str(first)!r}: give it a "
+            "name to use it as a column (index.name in pandas)"
+        )
+    return tuple(notes)
+
+
+def _indices(frame: pd.DataFrame) -> list[str]:
+    """Name the columns in which pandas keeps an index without a name."""
+    return [str(name) for name in frame.columns if re.fullmatch("__index_level_[0-9]+__", str(name))]
 
 
 def fingerprint(frame: pd.DataFrame) -> str:
