@@ -9,7 +9,9 @@ from eigenserve.model.rows.sources import Source, unreadable
 
 
 def first_sheet(source: Source) -> tuple[list[tuple[Any, ...]], list[str]]:
-    """Return the first sheet's rows that are not empty, the names of the columns first, and all sheets' names.
+    """Return the first sheet's rows that are not empty, all of one width, and all sheets' names.
+
+    The first row has the names of the columns.
 
     Raises:
         UserError: openpyxl is not installed, the file is not a workbook, or its first sheet is empty.
@@ -23,12 +25,23 @@ def first_sheet(source: Source) -> tuple[list[tuple[Any, ...]], list[str]]:
     try:
         with source.open() as file:
             book = openpyxl.load_workbook(file, read_only=True, data_only=True)
-            rows = book.worksheets[0].iter_rows(values_only=True)
-            lines = [row for row in rows if any(cell is not None for cell in row)]
+            sheet = book.worksheets[0]
+            # What a file says of its size is often wrong: "A1" for all of it, or nothing.
+            sheet.reset_dimensions()
+            lines = [row for row in map(_written, sheet.iter_rows(values_only=True)) if row]
             sheets = book.sheetnames
             book.close()
     except Exception as error:  # openpyxl raises what zipfile, XML and its own readers do
         raise unreadable(source.name, error) from error
     if not lines:
         raise UserError(f"{source.name} has no rows in its first sheet, {sheets[0]!r}")
-    return lines, sheets
+    width = max(map(len, lines))
+    return [row + (None,) * (width - len(row)) for row in lines], sheets
+
+
+def _written(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the cells of a row up to the last one that is not empty."""
+    width = len(row)
+    while width and row[width - 1] is None:
+        width -= 1
+    return row[:width]

@@ -32,6 +32,10 @@ _DOTTED = r"^[+-]?[1-9][0-9]{0,2}(\.[0-9]{3})+$"
 _COMMA = r"^[+-]?[0-9]*,[0-9]+$"
 
 
+#: What the folders of Hive and its relatives say of a missing value.
+MISSING_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+
 @dataclass(frozen=True)
 class FileOptions:
     """Say how files are read where that is not inferred.
@@ -98,8 +102,7 @@ def read_sources(sources: list[Source], options: FileOptions = FileOptions(), ro
             unnamed += blank
         else:
             table = _read_typed(source)
-        for name, value in source.partition.items():
-            table = table.append_column(name, pa.array([value] * len(table), pa.string()))
+        table = with_partition(table, source)
         tables.append((source.name, table))
     joined = _joined(tables)
     if rows is not None and (chosen := rows(len(joined))) is not None:
@@ -115,6 +118,34 @@ def open_arrow(path: Path) -> pa.RecordBatchFileReader | pa.RecordBatchStreamRea
     is_stream = file.read(6) != b"ARROW1"
     file.seek(0)
     return pa.ipc.open_stream(file) if is_stream else pa.ipc.open_file(file)
+
+
+def with_partition(table: pa.Table, source: Source) -> pa.Table:
+    """Append what folders called COLUMN=VALUE say of a file's rows, as texts; a column of the file stays as it is.
+
+    Raises:
+        UserError: the file has the column, with another value.
+    """
+    for name, value in source.partition.items():
+        if name not in table.column_names:
+            table = table.append_column(name, pa.array([value] * len(table), pa.string()))
+            continue
+        differ = [cell for cell in table[name].unique().to_pylist() if not _is_value(cell, value)]
+        if differ:
+            raise UserError(
+                f"{source.name} is in a folder {name}={value}, but its column {name!r} has {differ[0]!r}: rename one"
+            )
+    return table
+
+
+def _is_value(cell: Any, text: str) -> bool:
+    """Return whether a cell is what the name of a folder says."""
+    if str(cell) == text or (cell is None and text == MISSING_PARTITION):
+        return True
+    try:
+        return float(cell) == float(text)
+    except (TypeError, ValueError):
+        return False
 
 
 def checked_frame(frame: pd.DataFrame, name: str | Path) -> pd.DataFrame:

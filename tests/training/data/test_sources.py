@@ -4,7 +4,9 @@ import bz2
 import gzip
 import io
 import lzma
+import re
 import threading
+import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
@@ -61,6 +63,17 @@ def test_folders_named_by_a_value_are_a_column(tmp_path):
     assert read_table(tmp_path / "parts")["year"].tolist() == ["2023"] * 4 + ["2024"] * 4
 
 
+@pytest.mark.parametrize("rows", [1_000, 3])
+def test_a_column_that_files_have_too_is_theirs_where_their_folder_agrees(tmp_path, rows):
+    for shop in (1, 2):
+        write(FRAME.assign(shop=shop), tmp_path / "parts" / f"shop={shop}" / "0.parquet")
+    assert set(read_sample(tmp_path / "parts", rows, seed=0).frame["shop"]) <= {1, 2}
+    assert read_table(tmp_path / "parts")["shop"].tolist() == [1] * 4 + [2] * 4
+    write(FRAME.assign(shop=3), tmp_path / "parts" / "shop=2" / "0.parquet")
+    with pytest.raises(UserError, match="in a folder shop=2, but its column 'shop' has 3: rename one"):
+        read_table(tmp_path / "parts")
+
+
 @pytest.mark.parametrize(
     ("files", "says"),
     [
@@ -104,6 +117,25 @@ def test_a_workbook_is_read_by_its_types(tmp_path):
     assert found.frame["when"].tolist() == when.tolist()
     assert found.frame["code"].tolist()[3] == "01"
     assert "the first of 2 sheets was read, 'data'" in found.notes
+
+
+@pytest.mark.parametrize("dimension", ["", '<dimension ref="A1"/>'])
+def test_a_workbook_that_says_little_or_nothing_of_its_size_is_read_whole(tmp_path, dimension):
+    pytest.importorskip("openpyxl")
+    FRAME.assign(last=[1, None, 3, None]).to_excel(tmp_path / "a.xlsx", index=False)
+    with zipfile.ZipFile(tmp_path / "a.xlsx") as book:
+        parts = {name: book.read(name) for name in book.namelist()}
+    sheet = parts["xl/worksheets/sheet1.xml"].decode()
+    # Streaming writers leave out the size, and the cells that are empty.
+    sheet = re.sub(
+        "<dimension[^>]*>", dimension, re.sub(r"<c r=\"D[35]\"[^>]*?/>|<c r=\"D[35]\"[^>]*>.*?</c>", "", sheet)
+    )
+    with zipfile.ZipFile(tmp_path / "b.xlsx", "w") as book:
+        for name, content in parts.items():
+            book.writestr(name, sheet if name == "xl/worksheets/sheet1.xml" else content)
+    found = read_table(tmp_path / "b.xlsx")
+    assert_same(found)
+    assert found["last"].isna().tolist() == [False, True, False, True]
 
 
 @pytest.fixture
@@ -181,6 +213,18 @@ def test_whole_numbers_with_a_gap_stay_classes():
     assert any("10 rows without a 'y' were left out" in note for note in notes)
 
 
+def test_a_class_that_is_a_word_for_missing_is_named_where_no_other_is_left():
+    with pytest.raises(UserError, match=r"it is Apnea in every row; 10 rows without .*--missing 'y=' makes it a class"):
+        target_of(["None", "Apnea"] * 10)
+
+
+def test_cells_that_keep_a_target_from_being_numbers_are_named():
+    values = [f"{i}.5" for i in range(100)]
+    frame = pd.DataFrame({"x": range(100), "y": [*values[:4], "12O", *values[5:]]})
+    with pytest.raises(UserError, match=r"100 classes .* but for 1: '12O' in row 5\. Mend .*--types y=number"):
+        training_table(frame, "y", make_settings({"types": "y=category"}))
+
+
 def test_spellings_of_a_label_are_one_class():
     _, target, notes = target_of(["yes", "yes ", "Yes", "no", "NO", "y"] * 5)
     assert target.classes == ("no", "y", "yes")
@@ -255,3 +299,19 @@ def test_names_with_commas_may_be_left_out():
     assert list(table.features) == ["x"]
     with pytest.raises(UserError, match="no column 'X'; there is a column 'x'"):
         training_table(frame, "y", make_settings({"exclude": ["X"]}))
+
+
+def test_types_and_formats_may_name_columns_with_commas():
+    settings = make_settings(
+        {"types": "Prix, EUR=category, zip=number,a,b=date", "date_format": "%d.%m.%Y,when, at=%b %d, %Y"}
+    )
+    assert settings.types == (("Prix, EUR", "category"), ("zip", "number"), ("a,b", "date"))
+    assert settings.date_format == (("", "%d.%m.%Y"), ("when, at", "%b %d, %Y"))
+
+
+def test_weights_that_are_not_positive_are_named():
+    frame = pd.DataFrame({"x": range(30), "w": [1.0, 0.0] + [1.0] * 28, "text": ["a"] * 30, "y": [0.5, 1.5, 2.5] * 10})
+    with pytest.raises(UserError, match=r"1 of 30 do not, such as row 2 with 0: remove these rows"):
+        training_table(frame, "y", make_settings({"weight": "w"}))
+    with pytest.raises(UserError, match=r"row 1 has 'a': name another column"):
+        training_table(frame, "y", make_settings({"weight": "text"}))
