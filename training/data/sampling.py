@@ -15,7 +15,7 @@ import pyarrow.ipc
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from eigenserve.model.rows.sources import Source, sources_of, unreadable
+from eigenserve.model.rows.sources import Source, check_content, sources_of, unreadable
 from eigenserve.training.data.table import FileOptions, checked_frame, open_arrow, read_sources, with_partition
 
 #: Rows read at a time.
@@ -108,6 +108,7 @@ def _reading(source: Source) -> Iterator[None]:
 
 def _count(source: Source) -> int:
     """Count the rows of a file."""
+    check_content(source)
     with _reading(source):
         if source.format == "parquet":
             return int(pa.parquet.read_metadata(source.path).num_rows)

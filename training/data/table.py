@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from eigenserve.errors import UserError
 from eigenserve.model.rows.csv_arrow import text_batches
 from eigenserve.model.rows.csv_layout import HEAD_BYTES, CsvError, CsvLayout, csv_separator, encoding_of, infer_layout
 from eigenserve.model.rows.readings import MISSING_TEXTS
-from eigenserve.model.rows.sources import Source, sources_of, unreadable
+from eigenserve.model.rows.sources import Source, check_content, sources_of, unreadable
 from eigenserve.model.rows.workbook import first_sheet
 
 #: Bytes of CSV that are parsed at a time.
@@ -91,7 +92,7 @@ def read_sources(sources: list[Source], options: FileOptions = FileOptions(), ro
     """
     kind = sources[0].format
     if kind == "excel":
-        return _read_excel(sources)
+        return _read_excel(sources, options.wanted)
     notes: list[str] = []
     tables = []
     unnamed = 0
@@ -187,6 +188,7 @@ def _joined(tables: list[tuple[str, pa.Table]]) -> pa.Table:
 
 
 def _read_typed(source: Source) -> pa.Table:
+    check_content(source)
     try:
         if source.format == "parquet":
             # The file alone: a folder called COLUMN=VALUE around it would become a column of its own kind.
@@ -198,6 +200,7 @@ def _read_typed(source: Source) -> pa.Table:
 
 def _read_csv(source: Source, options: FileOptions) -> tuple[pa.Table, CsvLayout, int]:
     """Read every cell as a text; the layout; and how many columns without a name were left out."""
+    check_content(source)
     try:
         with source.open() as file:
             encoding = options.encoding or encoding_of(file)
@@ -222,7 +225,7 @@ def _read_csv(source: Source, options: FileOptions) -> tuple[pa.Table, CsvLayout
     schema = pa.schema([(str(i), pa.string()) for i in positions])
     table = pa.Table.from_batches(batches, schema).rename_columns([names[i] for i in positions])
     # The one cell more that rows have than their header is in the notes already.
-    unnamed = len(names) - len(positions) - bool(layout.notes)
+    unnamed = len(names) - len(positions) - layout.passed_over
     if encoding not in ("utf-8", "utf-16-le", "utf-16-be") and not options.encoding:
         note = f"{source.name} is not UTF-8: read as {encoding} (--encoding overrides it)"
         layout = CsvLayout(**{**layout.__dict__, "notes": (*layout.notes, note)})
@@ -283,12 +286,12 @@ def _is_decimal_comma(cells: pa.ChunkedArray) -> bool:
     return len(commas) > 0 and _all(commas, _COMMA) and not _all(commas, r"^[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+$")
 
 
-def _read_excel(sources: list[Source]) -> RawTable:
-    """Read the first sheet of a workbook."""
+def _read_excel(sources: list[Source], wanted: Collection[str]) -> RawTable:
+    """Read the first sheet of a workbook, whose columns should have the names that are wanted."""
     if len(sources) > 1:
         raise UserError("one workbook is read at a time; give its name, or save the parts as CSV or Parquet")
     (source,) = sources
-    lines, sheets = first_sheet(source)
+    lines, notes = first_sheet(source, wanted)
     names = ["" if cell is None else str(cell).strip() for cell in lines[0]]
     columns: dict[str, Any] = {}
     for i, name in enumerate(names):
@@ -296,5 +299,4 @@ def _read_excel(sources: list[Source]) -> RawTable:
             raise UserError(f"{source.name} has more than one column named {name!r}: rename all but one")
         if name:
             columns[name] = pd.Series([row[i] for row in lines[1:]], dtype=object).infer_objects()
-    others = f"the first of {len(sheets)} sheets was read, {sheets[0]!r}"
-    return RawTable(pd.DataFrame(columns), (others,) if len(sheets) > 1 else (), names.count(""))
+    return RawTable(pd.DataFrame(columns), notes, names.count(""))

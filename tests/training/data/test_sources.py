@@ -315,3 +315,76 @@ def test_weights_that_are_not_positive_are_named():
         training_table(frame, "y", make_settings({"weight": "w"}))
     with pytest.raises(UserError, match=r"row 1 has 'a': name another column"):
         training_table(frame, "y", make_settings({"weight": "text"}))
+
+
+ROWS = "".join(f"{i};{i % 3},5;{'ab'[i % 2]}\n" for i in range(9))
+TITLED = {
+    "one line": "Report of sales 2024\n\nx;y;word\n" + ROWS,
+    "padded": "Report of sales 2024;;\nall shops, all days;;\nx;y;word\n" + ROWS,
+    "merged cells": "Report;;\n;;\nx;y;word\n" + ROWS,
+}
+
+
+@pytest.mark.parametrize("content", TITLED.values(), ids=TITLED)
+def test_lines_of_titles_above_a_header_are_passed_over_with_a_note(tmp_path, content):
+    (tmp_path / "a.csv").write_text(content)
+    found = read_sample(tmp_path / "a.csv", 100, 0, FileOptions(wanted=("y",)))
+    assert list(found.frame) == ["x", "y", "word"]
+    assert len(found.frame) == 9
+    assert any("above the header" in note and "'Report" in note for note in found.notes)
+
+
+def test_titles_of_a_workbook_are_passed_over_with_a_note(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["Sales report 2024"], [], ["x", "y"], *([i, i / 2] for i in range(9))):
+        book.active.append(row)
+    book.save(tmp_path / "a.xlsx")
+    found = read_sample(tmp_path / "a.xlsx", 100, 0)
+    assert found.frame["y"].tolist() == [i / 2 for i in range(9)]
+    assert "1 line above the header was passed over: 'Sales report 2024'" in found.notes
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("x\na,NA\na,5\nb,6\nb,7\n", None),
+        ("x\nr1,NA\nr2,5\nr3,6\nr4,7\n", ["x"]),
+        (",x\na,b\nc,1\nd,2\ne,3\n", ["x"]),
+        ("x\n" + "".join(f"{i}\n" for i in range(9)), ["x"]),
+        ("name,\nfoo,bar\nbaz,qux\na,b\nc,d\n", ["name"]),
+        ("x,tags\n" + "1,a;b\n2,c;4\n3,d;5\n4,e;6\n", ["x", "tags"]),
+    ],
+)
+def test_a_header_that_may_be_one_stays(tmp_path, content, names):
+    (tmp_path / "a.csv").write_text(content)
+    if names is None:
+        with pytest.raises(UserError, match=r"rows must have 1 values.*remove the lines above the header"):
+            read_table(tmp_path / "a.csv")
+    else:
+        assert list(read_table(tmp_path / "a.csv")) == names
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.zip", b"PK\x03\x04", "a.zip cannot be read; unpack it"),
+        ("a.sav", b"$FL2", "save it as CSV or Parquet, as pandas.read_spss"),
+        ("a.xls", b"\xd0\xcf\x11\xe0", "save it as .xlsx or CSV"),
+        ("a.csv", b"PK\x03\x04" + b"0" * 30, "first bytes are those of a zip archive: unpack it"),
+        ("a.csv", b"PK\x03\x04xl/workbook.xml", "an Excel workbook: let its name end in .xlsx"),
+        ("a.csv", b"PAR1" + b"\x15\0" * 9, "a Parquet file: let its name end in .parquet"),
+        ("a.csv", gzip.compress(b"x,y"), "a file compressed by gzip: let its name end in .gz"),
+        ("a.csv", b"<!DOCTYPE html><html>", "a web page"),
+        ("a.csv", b'[{"x": 1}]', "those of JSON"),
+        ("a.xlsx", b"\xd0\xcf\x11\xe0\xa1\xb1", "not an Excel workbook; its first bytes are those of an old Excel"),
+        ("a.xlsx", b"x,y\n1,2\n", "seems to be text: let its name end in .csv"),
+        ("a.parquet", b"x,y\n1,2\n", "seems to be text: let its name end in .csv"),
+        ("a.csv.gz", b"x,y\n1,2\n", "leave .gz out of its name"),
+    ],
+)
+def test_what_is_not_what_its_name_says_is_named_by_its_first_bytes(tmp_path, name, content, says):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_sample(tmp_path / name, 10, 0)
+    assert says in str(caught.value)
