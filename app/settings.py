@@ -126,7 +126,10 @@ class Settings(BaseSettings):
     )
     keep_alive_s: int = Field(default=75, ge=1, description="seconds an idle connection stays open")
     max_connections: int = Field(
-        default=16_384, ge=1, description="open connections per worker; more are closed at once"
+        default=16_384,
+        ge=1,
+        description="open connections per worker; more are closed at once. With TLS they count from the end of "
+        "the handshake, which may take 10 s",
     )
     api_keys: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(),

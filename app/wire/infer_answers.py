@@ -81,7 +81,7 @@ def binary_pieces(output: Output) -> Iterator[bytes]:
             raise invalid(("inputs",), f"{output.name!r} must have values of {output.datatype}") from None
         return
     for rows in _slices(output):
-        texts = [str(value).encode() for value in output.values[rows]]
+        texts = [b"" if value is None else str(value).encode() for value in output.values[rows]]
         yield b"".join([struct.pack("<I", len(text)) + text for text in texts])
 
 

@@ -15,8 +15,15 @@ import pyarrow.ipc
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from eigenserve.model.rows.sources import Source, sources_of, unreadable
-from eigenserve.training.data.table import FileOptions, checked_frame, open_arrow, read_sources
+from eigenserve.model.rows.sources import Source, check_content, sources_of, unreadable
+from eigenserve.training.data.table import (
+    FileOptions,
+    checked_frame,
+    index_notes,
+    open_arrow,
+    read_sources,
+    with_partition,
+)
 
 #: Rows read at a time.
 BATCH_ROWS = 65_536
@@ -67,7 +74,8 @@ def read_sample(data: str | Path, max_rows: int, seed: int, options: FileOptions
         counts = [_count(source) for source in sources]
         total = sum(counts)
         if total > max_rows:
-            return TableSample(checked_frame(_sampled(sources, counts, max_rows, rng), name), total)
+            part = _sampled(sources, counts, max_rows, rng)
+            return TableSample(checked_frame(part, name), total, file_notes=index_notes(part))
     lengths: list[int] = []
 
     def chosen(total: int) -> NDArray[np.int64] | None:
@@ -76,7 +84,7 @@ def read_sample(data: str | Path, max_rows: int, seed: int, options: FileOptions
 
     raw = read_sources(sources, options or FileOptions(), chosen)
     frame = checked_frame(raw.frame, name)
-    return TableSample(frame, lengths[0] if lengths else len(frame), raw.unnamed, raw.notes)
+    return TableSample(frame, lengths[0] if lengths else len(frame), raw.unnamed, (*raw.notes, *index_notes(raw.frame)))
 
 
 def _sampled(sources: Sequence[Source], counts: Sequence[int], max_rows: int, rng: np.random.Generator) -> pd.DataFrame:
@@ -90,9 +98,7 @@ def _sampled(sources: Sequence[Source], counts: Sequence[int], max_rows: int, rn
             chosen = list(_chosen(batches, count, taken, rng))
             table = pa.Table.from_batches(chosen, schema).unify_dictionaries()
             del chosen
-        for column, value in source.partition.items():
-            table = table.append_column(column, pa.array([value] * len(table), pa.string()))
-        parts.append(table)
+        parts.append(with_partition(table, source))
         wanted, total = wanted - taken, total - count
     with _reading(sources[0]):
         joined = pa.concat_tables(parts, promote_options="permissive")
@@ -110,6 +116,7 @@ def _reading(source: Source) -> Iterator[None]:
 
 def _count(source: Source) -> int:
     """Count the rows of a file."""
+    check_content(source)
     with _reading(source):
         if source.format == "parquet":
             return int(pa.parquet.read_metadata(source.path).num_rows)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from eigenserve.errors import UserError
 from eigenserve.model.rows.csv_arrow import text_batches
 from eigenserve.model.rows.csv_layout import HEAD_BYTES, CsvError, CsvLayout, csv_separator, encoding_of, infer_layout
 from eigenserve.model.rows.readings import MISSING_TEXTS
-from eigenserve.model.rows.sources import Source, sources_of, unreadable
+from eigenserve.model.rows.sources import Source, check_content, sources_of, unreadable
 from eigenserve.model.rows.workbook import first_sheet
 
 #: Bytes of CSV that are parsed at a time.
@@ -33,6 +35,10 @@ _HUNDREDS = r"^[+-]?[0-9]{1,3}$"
 _COMMA = r"^[+-]?[0-9]*,[0-9]+$"
 
 
+#: What the folders of Hive and its relatives say of a missing value.
+MISSING_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+
 @dataclass(frozen=True)
 class FileOptions:
     """Say how files are read where that is not inferred.
@@ -43,6 +49,7 @@ class FileOptions:
         wanted: names that a CSV header should have.
         texts: columns whose cells stay texts.
         missing: texts for a missing value among numbers.
+        missing_in: column -> such texts in it, instead of those.
     """
 
     separator: str | None = None
@@ -50,6 +57,7 @@ class FileOptions:
     wanted: tuple[str, ...] = ()
     texts: frozenset[str] = frozenset()
     missing: frozenset[str] = MISSING_TEXTS
+    missing_in: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "separator", csv_separator(self.separator))
@@ -88,7 +96,7 @@ def read_sources(sources: list[Source], options: FileOptions = FileOptions(), ro
     """
     kind = sources[0].format
     if kind == "excel":
-        return _read_excel(sources)
+        return _read_excel(sources, options.wanted)
     notes: list[str] = []
     tables = []
     unnamed = 0
@@ -101,8 +109,7 @@ def read_sources(sources: list[Source], options: FileOptions = FileOptions(), ro
             semicolons |= layout.separator == ";"
         else:
             table = _read_typed(source)
-        for name, value in source.partition.items():
-            table = table.append_column(name, pa.array([value] * len(table), pa.string()))
+        table = with_partition(table, source)
         tables.append((source.name, table))
     joined = _joined(tables)
     if rows is not None and (chosen := rows(len(joined))) is not None:
@@ -120,6 +127,34 @@ def open_arrow(path: Path) -> pa.RecordBatchFileReader | pa.RecordBatchStreamRea
     return pa.ipc.open_stream(file) if is_stream else pa.ipc.open_file(file)
 
 
+def with_partition(table: pa.Table, source: Source) -> pa.Table:
+    """Append what folders called COLUMN=VALUE say of a file's rows, as texts; a column of the file stays as it is.
+
+    Raises:
+        UserError: the file has the column, with another value.
+    """
+    for name, value in source.partition.items():
+        if name not in table.column_names:
+            table = table.append_column(name, pa.array([value] * len(table), pa.string()))
+            continue
+        differ = [cell for cell in table[name].unique().to_pylist() if not _is_value(cell, value)]
+        if differ:
+            raise UserError(
+                f"{source.name} is in a folder {name}={value}, but its column {name!r} has {differ[0]!r}: rename one"
+            )
+    return table
+
+
+def _is_value(cell: Any, text: str) -> bool:
+    """Return whether a cell is what the name of a folder says."""
+    if str(cell) == text or (cell is None and text == MISSING_PARTITION):
+        return True
+    try:
+        return float(cell) == float(text)
+    except (TypeError, ValueError):
+        return False
+
+
 def checked_frame(frame: pd.DataFrame, name: str | Path) -> pd.DataFrame:
     """Check a frame from a file: its columns named by texts, without columns for the row numbers of pandas.
 
@@ -132,7 +167,27 @@ def checked_frame(frame: pd.DataFrame, name: str | Path) -> pd.DataFrame:
         raise UserError(f"{name} has more than one column named {doubled[0]!r}: rename all but one")
     if len(frame) == 0:
         raise UserError(f"{name} must have at least one row; got none")
-    return frame.drop(columns=[column for column in frame.columns if str(column).startswith("__index_level_")])
+    return frame.drop(columns=_indices(frame))
+
+
+def index_notes(frame: pd.DataFrame) -> tuple[str, ...]:
+    """Say which columns ``checked_frame`` leaves out of a frame from a file though they do more than count rows."""
+    notes = []
+    for name in _indices(frame):
+        index = frame[name]
+        if pd.api.types.is_integer_dtype(index.dtype) and bool((np.diff(index.to_numpy()) == 1).all()):
+            continue
+        first = index.iloc[0] if len(index) else None
+        notes.append(
+            f"the index of the rows, which has no name, was left out; its first value is {str(first)!r}: give it a "
+            "name to use it as a column (index.name in pandas)"
+        )
+    return tuple(notes)
+
+
+def _indices(frame: pd.DataFrame) -> list[str]:
+    """Name the columns in which pandas keeps an index without a name."""
+    return [str(name) for name in frame.columns if re.fullmatch("__index_level_[0-9]+__", str(name))]
 
 
 def fingerprint(frame: pd.DataFrame) -> str:
@@ -159,6 +214,7 @@ def _joined(tables: list[tuple[str, pa.Table]]) -> pa.Table:
 
 
 def _read_typed(source: Source) -> pa.Table:
+    check_content(source)
     try:
         if source.format == "parquet":
             # The file alone: a folder called COLUMN=VALUE around it would become a column of its own kind.
@@ -170,6 +226,7 @@ def _read_typed(source: Source) -> pa.Table:
 
 def _read_csv(source: Source, options: FileOptions) -> tuple[pa.Table, CsvLayout, int]:
     """Read every cell as a text; the layout; and how many columns without a name were left out."""
+    check_content(source)
     try:
         with source.open() as file:
             encoding = options.encoding or encoding_of(file)
@@ -194,7 +251,7 @@ def _read_csv(source: Source, options: FileOptions) -> tuple[pa.Table, CsvLayout
     schema = pa.schema([(str(i), pa.string()) for i in positions])
     table = pa.Table.from_batches(batches, schema).rename_columns([names[i] for i in positions])
     # The one cell more that rows have than their header is in the notes already.
-    unnamed = len(names) - len(positions) - bool(layout.notes)
+    unnamed = len(names) - len(positions) - layout.passed_over
     if encoding not in ("utf-8", "utf-16-le", "utf-16-be") and not options.encoding:
         note = f"{source.name} is not UTF-8: read as {encoding} (--encoding overrides it)"
         layout = CsvLayout(**{**layout.__dict__, "notes": (*layout.notes, note)})
@@ -208,17 +265,16 @@ def _csv_frame(table: pa.Table, options: FileOptions, semicolons: bool) -> pd.Da
     """Turn columns of texts into a frame: those that are numbers or booleans throughout are, others stay texts."""
     # Semicolons part cells where decimals have commas.
     decimal_comma = semicolons or any(map(_is_decimal_comma, table.columns))
-    missing = pa.array(sorted(options.missing), pa.string())
     columns = {
-        name: _csv_column(column, name in options.texts, missing, decimal_comma)
+        name: _csv_column(column, name in options.texts, options.missing_in.get(name, options.missing), decimal_comma)
         for name, column in zip(table.column_names, table.columns, strict=True)
     }
     return pd.DataFrame(columns) if columns else pd.DataFrame(index=range(len(table)))
 
 
-def _csv_column(cells: pa.ChunkedArray, stays: bool, missing: pa.Array, decimal_comma: bool) -> pd.Series:
+def _csv_column(cells: pa.ChunkedArray, stays: bool, missing: frozenset[str], decimal_comma: bool) -> pd.Series:
     texts = pc.utf8_trim_whitespace(cells)
-    absent = pc.is_in(texts, value_set=missing)
+    absent = pc.is_in(texts, value_set=pa.array(sorted(missing), pa.string()))
     present = texts.filter(pc.invert(absent)) if pc.any(absent).as_py() else texts
     if not stays and len(present):
         complete = len(present) == len(texts)
@@ -267,12 +323,12 @@ def _is_decimal_comma(cells: pa.ChunkedArray) -> bool:
     return len(commas) > 0 and _all(commas, _COMMA) and not _all(commas, r"^[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+$")
 
 
-def _read_excel(sources: list[Source]) -> RawTable:
-    """Read the first sheet of a workbook."""
+def _read_excel(sources: list[Source], wanted: Collection[str]) -> RawTable:
+    """Read the first sheet of a workbook, whose columns should have the names that are wanted."""
     if len(sources) > 1:
         raise UserError("one workbook is read at a time; give its name, or save the parts as CSV or Parquet")
     (source,) = sources
-    lines, sheets = first_sheet(source)
+    lines, notes = first_sheet(source, wanted)
     names = ["" if cell is None else str(cell).strip() for cell in lines[0]]
     columns: dict[str, Any] = {}
     for i, name in enumerate(names):
@@ -280,5 +336,4 @@ def _read_excel(sources: list[Source]) -> RawTable:
             raise UserError(f"{source.name} has more than one column named {name!r}: rename all but one")
         if name:
             columns[name] = pd.Series([row[i] for row in lines[1:]], dtype=object).infer_objects()
-    others = f"the first of {len(sheets)} sheets was read, {sheets[0]!r}"
-    return RawTable(pd.DataFrame(columns), (others,) if len(sheets) > 1 else (), names.count(""))
+    return RawTable(pd.DataFrame(columns), notes, names.count(""))

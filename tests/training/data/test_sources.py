@@ -4,7 +4,10 @@ import bz2
 import gzip
 import io
 import lzma
+import re
+import shlex
 import threading
+import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
@@ -15,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from eigenserve.cli import main
 from eigenserve.errors import UserError
 from eigenserve.model.rows.sources import sources_of, table_name
 from eigenserve.training.data.columns import read_columns
@@ -62,6 +66,17 @@ def test_folders_named_by_a_value_are_a_column(tmp_path):
     assert read_table(tmp_path / "parts")["year"].tolist() == ["2023"] * 4 + ["2024"] * 4
 
 
+@pytest.mark.parametrize("rows", [1_000, 3])
+def test_a_column_that_files_have_too_is_theirs_where_their_folder_agrees(tmp_path, rows):
+    for shop in (1, 2):
+        write(FRAME.assign(shop=shop), tmp_path / "parts" / f"shop={shop}" / "0.parquet")
+    assert set(read_sample(tmp_path / "parts", rows, seed=0).frame["shop"]) <= {1, 2}
+    assert read_table(tmp_path / "parts")["shop"].tolist() == [1] * 4 + [2] * 4
+    write(FRAME.assign(shop=3), tmp_path / "parts" / "shop=2" / "0.parquet")
+    with pytest.raises(UserError, match="in a folder shop=2, but its column 'shop' has 3: rename one"):
+        read_table(tmp_path / "parts")
+
+
 @pytest.mark.parametrize(
     ("files", "says"),
     [
@@ -105,6 +120,25 @@ def test_a_workbook_is_read_by_its_types(tmp_path):
     assert found.frame["when"].tolist() == when.tolist()
     assert found.frame["code"].tolist()[3] == "01"
     assert "the first of 2 sheets was read, 'data'" in found.notes
+
+
+@pytest.mark.parametrize("dimension", ["", '<dimension ref="A1"/>'])
+def test_a_workbook_that_says_little_or_nothing_of_its_size_is_read_whole(tmp_path, dimension):
+    pytest.importorskip("openpyxl")
+    FRAME.assign(last=[1, None, 3, None]).to_excel(tmp_path / "a.xlsx", index=False)
+    with zipfile.ZipFile(tmp_path / "a.xlsx") as book:
+        parts = {name: book.read(name) for name in book.namelist()}
+    sheet = parts["xl/worksheets/sheet1.xml"].decode()
+    # Streaming writers leave out the size, and the cells that are empty.
+    sheet = re.sub(
+        "<dimension[^>]*>", dimension, re.sub(r"<c r=\"D[35]\"[^>]*?/>|<c r=\"D[35]\"[^>]*>.*?</c>", "", sheet)
+    )
+    with zipfile.ZipFile(tmp_path / "b.xlsx", "w") as book:
+        for name, content in parts.items():
+            book.writestr(name, sheet if name == "xl/worksheets/sheet1.xml" else content)
+    found = read_table(tmp_path / "b.xlsx")
+    assert_same(found)
+    assert found["last"].isna().tolist() == [False, True, False, True]
 
 
 @pytest.fixture
@@ -192,6 +226,18 @@ def test_whole_numbers_with_a_gap_stay_classes():
     assert any("10 rows without a 'y' were left out" in note for note in notes)
 
 
+def test_a_class_that_is_a_word_for_missing_is_named_where_no_other_is_left():
+    with pytest.raises(UserError, match=r"it is Apnea in every row; 10 rows without .*--missing 'y=' makes it a class"):
+        target_of(["None", "Apnea"] * 10)
+
+
+def test_cells_that_keep_a_target_from_being_numbers_are_named():
+    values = [f"{i}.5" for i in range(100)]
+    frame = pd.DataFrame({"x": range(100), "y": [*values[:4], "12O", *values[5:]]})
+    with pytest.raises(UserError, match=r"100 classes .* but for 1: '12O' in row 5\. Mend .*--types y=number"):
+        training_table(frame, "y", make_settings({"types": "y=category"}))
+
+
 def test_spellings_of_a_label_are_one_class():
     _, target, notes = target_of(["yes", "yes ", "Yes", "no", "NO", "y"] * 5)
     assert target.classes == ("no", "y", "yes")
@@ -260,9 +306,169 @@ def test_identifiers_are_left_out_unless_they_are_wanted():
     assert list(training_table(frame, "y", make_settings({"features": ["name", "x"]})).features) == ["name", "x"]
 
 
+@pytest.mark.parametrize(
+    ("index", "said"),
+    [
+        (pd.date_range("2020", periods=40, freq="7h"), "2020-01-01"),
+        ([f"k{i}" for i in range(40)], "k0"),
+        (np.linspace(0.5, 1, 40), "0.5"),
+        (np.arange(40) * 10, "0"),
+        (np.arange(40), ""),
+        (np.arange(5, 45), ""),
+    ],
+)
+@pytest.mark.parametrize("rows", [1000, 30])
+def test_an_index_without_a_name_is_left_out_with_a_note(index, said, rows, tmp_path):
+    frame = pd.DataFrame({"z": NUMBERS[:40], "y": NUMBERS[:40]}, index=index)
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=True), tmp_path / "data.parquet")
+    sample = read_sample(tmp_path / "data.parquet", rows, 0)
+    assert list(sample.frame) == ["z", "y"]
+    notes = [note for note in sample.notes if "index" in note]
+    if rows == 1000:
+        assert bool(notes) == bool(said)
+    assert not said or (notes and "give it a name" in notes[0])
+    assert rows < 40 or not said or f"'{said}" in notes[0]
+
+
+def test_a_plan_says_what_is_known_of_the_table(tmp_path, capsys):
+    frame = pd.DataFrame({"id": range(40), "size": [f"{i}.5 kg" for i in range(40)], "y": NUMBERS[:40]})
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    assert main(["fit", str(tmp_path / "data.csv"), "--target", "y", "--plan", "--store", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "note: 'id' is different in every row" in printed
+    assert "note: 'size' is read as numbers: '0.5 kg' is 0.5" in printed
+    assert "note: task: regression" in printed
+
+
+@pytest.mark.parametrize(
+    ("name", "left_out"),
+    {
+        "customer_id": True,
+        "accountnumber": True,
+        "Invoice No": True,
+        "serial number": True,
+        "Number of households": False,
+        "No. of inhabitants": False,
+        "no_of_cars": False,
+        "number": False,
+        "order_value": False,
+        "index_close": False,
+        "price index": False,
+        "NO2": False,
+        "NO": False,
+        "record_high": False,
+        "key figure": False,
+        "total ids": False,
+    }.items(),
+)
+def test_a_name_alone_does_not_make_a_quantity_an_identifier(name, left_out):
+    rng = np.random.default_rng(0)
+    counts = rng.choice(20_000, 200, replace=False) + 1
+    frame = pd.DataFrame({name: counts, "y": 2.0 * counts, "z": rng.normal(size=200)})
+    table = training_table(frame, "y", make_settings({}))
+    assert (name not in table.features) == left_out
+    assert not left_out or shlex.quote(f"{name}=number") in " ".join(table.notes)
+    # Rounded, they are a quantity whatever their name.
+    rounded = frame.assign(**{name: 50 * counts})
+    assert name in training_table(rounded, "y", make_settings({})).features
+    # Permuted row numbers are none.
+    if "of" not in name and name not in ("NO2", "total ids"):
+        dense = frame.assign(**{name: rng.permutation(200) + 7})
+        assert name not in training_table(dense, "y", make_settings({})).features
+
+
 def test_names_with_commas_may_be_left_out():
     frame = pd.DataFrame({"last, first": ["a", "b"] * 15, "b": range(30), "x": NUMBERS[:30], "y": NUMBERS[:30]})
     table = training_table(frame, "y", make_settings({"exclude": ["last", " first", "b"]}))
     assert list(table.features) == ["x"]
     with pytest.raises(UserError, match="no column 'X'; there is a column 'x'"):
         training_table(frame, "y", make_settings({"exclude": ["X"]}))
+
+
+def test_types_and_formats_may_name_columns_with_commas():
+    settings = make_settings(
+        {"types": "Prix, EUR=category, zip=number,a,b=date", "date_format": "%d.%m.%Y,when, at=%b %d, %Y"}
+    )
+    assert settings.types == (("Prix, EUR", "category"), ("zip", "number"), ("a,b", "date"))
+    assert settings.date_format == (("", "%d.%m.%Y"), ("when, at", "%b %d, %Y"))
+
+
+def test_weights_that_are_not_positive_are_named():
+    frame = pd.DataFrame({"x": range(30), "w": [1.0, 0.0] + [1.0] * 28, "text": ["a"] * 30, "y": [0.5, 1.5, 2.5] * 10})
+    with pytest.raises(UserError, match=r"1 of 30 do not, such as row 2 with 0: remove these rows"):
+        training_table(frame, "y", make_settings({"weight": "w"}))
+    with pytest.raises(UserError, match=r"row 1 has 'a': name another column"):
+        training_table(frame, "y", make_settings({"weight": "text"}))
+
+
+ROWS = "".join(f"{i};{i % 3},5;{'ab'[i % 2]}\n" for i in range(9))
+TITLED = {
+    "one line": "Report of sales 2024\n\nx;y;word\n" + ROWS,
+    "padded": "Report of sales 2024;;\nall shops, all days;;\nx;y;word\n" + ROWS,
+    "merged cells": "Report;;\n;;\nx;y;word\n" + ROWS,
+}
+
+
+@pytest.mark.parametrize("content", TITLED.values(), ids=TITLED)
+def test_lines_of_titles_above_a_header_are_passed_over_with_a_note(tmp_path, content):
+    (tmp_path / "a.csv").write_text(content)
+    found = read_sample(tmp_path / "a.csv", 100, 0, FileOptions(wanted=("y",)))
+    assert list(found.frame) == ["x", "y", "word"]
+    assert len(found.frame) == 9
+    assert any("above the header" in note and "'Report" in note for note in found.notes)
+
+
+def test_titles_of_a_workbook_are_passed_over_with_a_note(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["Sales report 2024"], [], ["x", "y"], *([i, i / 2] for i in range(9))):
+        book.active.append(row)
+    book.save(tmp_path / "a.xlsx")
+    found = read_sample(tmp_path / "a.xlsx", 100, 0)
+    assert found.frame["y"].tolist() == [i / 2 for i in range(9)]
+    assert "1 line above the header was passed over: 'Sales report 2024'" in found.notes
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("x\na,NA\na,5\nb,6\nb,7\n", None),
+        ("x\nr1,NA\nr2,5\nr3,6\nr4,7\n", ["x"]),
+        (",x\na,b\nc,1\nd,2\ne,3\n", ["x"]),
+        ("x\n" + "".join(f"{i}\n" for i in range(9)), ["x"]),
+        ("name,\nfoo,bar\nbaz,qux\na,b\nc,d\n", ["name"]),
+        ("x,tags\n" + "1,a;b\n2,c;4\n3,d;5\n4,e;6\n", ["x", "tags"]),
+    ],
+)
+def test_a_header_that_may_be_one_stays(tmp_path, content, names):
+    (tmp_path / "a.csv").write_text(content)
+    if names is None:
+        with pytest.raises(UserError, match=r"rows must have 1 values.*remove the lines above the header"):
+            read_table(tmp_path / "a.csv")
+    else:
+        assert list(read_table(tmp_path / "a.csv")) == names
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.zip", b"PK\x03\x04", "a.zip cannot be read; unpack it"),
+        ("a.sav", b"$FL2", "save it as CSV or Parquet, as pandas.read_spss"),
+        ("a.xls", b"\xd0\xcf\x11\xe0", "save it as .xlsx or CSV"),
+        ("a.csv", b"PK\x03\x04" + b"0" * 30, "first bytes are those of a zip archive: unpack it"),
+        ("a.csv", b"PK\x03\x04xl/workbook.xml", "an Excel workbook: let its name end in .xlsx"),
+        ("a.csv", b"PAR1" + b"\x15\0" * 9, "a Parquet file: let its name end in .parquet"),
+        ("a.csv", gzip.compress(b"x,y"), "a file compressed by gzip: let its name end in .gz"),
+        ("a.csv", b"<!DOCTYPE html><html>", "a web page"),
+        ("a.csv", b'[{"x": 1}]', "those of JSON"),
+        ("a.xlsx", b"\xd0\xcf\x11\xe0\xa1\xb1", "not an Excel workbook; its first bytes are those of an old Excel"),
+        ("a.xlsx", b"x,y\n1,2\n", "seems to be text: let its name end in .csv"),
+        ("a.parquet", b"x,y\n1,2\n", "seems to be text: let its name end in .csv"),
+        ("a.csv.gz", b"x,y\n1,2\n", "leave .gz out of its name"),
+    ],
+)
+def test_what_is_not_what_its_name_says_is_named_by_its_first_bytes(tmp_path, name, content, says):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_sample(tmp_path / name, 10, 0)
+    assert says in str(caught.value)
