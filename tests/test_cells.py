@@ -8,6 +8,7 @@ import json
 import math
 import shutil
 import subprocess
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.support.cell_cases import CASES, FEATURES, REFUSED
+from tests.support.cell_cases import CASES, DIGITS, FEATURES, REFUSED
 
 from eigenserve.app.batch.encoding import encode_table
 from eigenserve.app.batch.places import Place
@@ -99,6 +100,14 @@ def test_categories_have_the_same_code_in_onnx_files():
         listed = {*feature.categories, *_spellings(feature)}
         known = feature.codes[text] if text in listed else float(len(feature.categories))
         assert (None if math.isnan(known) else known) == expected, (feature.name, text)
+
+
+@pytest.mark.parametrize("value", [19700102, 19700102.0, np.float64(19700102), np.int32(19700102), Decimal(19700102)])
+def test_a_date_in_digits_may_be_a_number(value):
+    for rows in ([{"digits": value}], [[value]], {"digits": [value]}, pd.DataFrame({"digits": [value, None]})[:1]):
+        assert encoded(rows, DIGITS) == 1.0
+    assert encoded_table(pa.table({"digits": pa.array([value])}), DIGITS) == 1.0
+    assert encoded([[19700102.5]], DIGITS) == encoded([[True]], DIGITS) == REFUSED
 
 
 SCRIPT = """

@@ -47,7 +47,7 @@ export function readCell(cell, feature) {
     throw new Error(`${feature.name} must be true or false; got “${text}”.`);
   }
   if (feature.kind === "datetime") {
-    const moment = formattedMoment(text, reading.date_format) ?? text;
+    const moment = formattedMoment(text, reading.date_format) ?? extendedMoment(text);
     if (Number.isNaN(textDays(moment))) throw new Error(`${feature.name} must be a date (2024-05-31); got “${text}”.`);
     return moment;
   }
@@ -173,6 +173,13 @@ function formattedMoment(written, format) {
   const moment = format ? momentBy(text, format) : null;
   if (moment !== null || !/%[bB]/.test(format)) return moment;
   return momentBy(plainDate(text), format.replaceAll("%B", "%b").replaceAll(". ", " "));
+}
+
+/** A moment in the basic form of ISO 8601, 20240131T1011, or with a comma before the fraction, in the form browsers read. */
+function extendedMoment(text) {
+  const day = text.replace(/^([0-9]{4})([0-9]{2})([0-9]{2})(?=[T ]|$)/, "$1-$2-$3");
+  const basic = /^([0-9-]{10}[T ])([0-9]{2})(?:([0-9]{2})([0-9]{2})?)?(?=[.,Z+-]|$)/;
+  return day.replace(basic, (all, date, h, m = "00", s = "00") => `${date}${h}:${m}:${s}`).replace(",", ".");
 }
 
 /** A date without ordinals, the points of abbreviations and words such as "de". */
