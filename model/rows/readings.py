@@ -48,7 +48,7 @@ CURRENCIES = frozenset(
 )
 #: Letters and words behind a number that multiply it, as powers of ten.
 MAGNITUDES = {
-    **{"k": 3, "m": 6, "mn": 6, "b": 9, "bn": 9, "t": 12, "cr": 7, "¢": -2},
+    **{"k": 3, "m": 6, "mn": 6, "b": 9, "bn": 9, "t": 12, "cr": 7, "¢": -2, "p": -2},
     **{"thousand": 3, "tsd": 3, "tausend": 3, "lakh": 5, "lac": 5, "crore": 7, "trillion": 12},
     **{"million": 6, "millionen": 6, "millone": 6, "milioni": 6, "milione": 6, "mio": 6, "mln": 6, "mill": 6},
     **{"千": 3, "万": 4, "만": 4, "億": 8, "亿": 8, "억": 8},

@@ -144,6 +144,7 @@ CASES: list[tuple[Feature, str, float | str | None]] = [
     (YEN, "2億", 2e8),
     (CENTS, "$1.20", 1.2),
     (CENTS, "75¢", 0.75),
+    (CENTS, "75p", 0.75),
     (CELSIUS, "21.5 °C", 21.5),
     (CELSIUS, "-3°c", -3.0),
     (CELSIUS, "70 °F", REFUSED),

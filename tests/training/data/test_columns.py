@@ -61,6 +61,11 @@ AS_NUMBERS = {
     ),
     "crores": ([f"{i} Cr" if i % 2 else f"{i}00 lakh" for i in range(1, 41)], np.arange(1, 41) * 1e7),
     "cents": ([f"${i}.25" if i % 2 else f"{i}¢" for i in EACH], [i + 0.25 if i % 2 else i / 100 for i in EACH]),
+    "pence": ([f"£{i}.25" if i % 2 else f"{i}p" for i in EACH], [i + 0.25 if i % 2 else i / 100 for i in EACH]),
+    "flags": (
+        ["0.5 p", *(f"{i}.5 b" if i % 3 else f"{i}.5" for i in range(1, 40))],
+        [np.nan, *(i + 0.5 for i in range(1, 40))],
+    ),
     "blocks": ([f"{i} B" if i % 3 else f"{i}" for i in range(1, 41)], np.arange(1, 41)),
     "metres": ([f"{i} M" if i % 3 else f"{i}" for i in range(1, 41)], np.arange(1, 41)),
     "spaced thousands": (

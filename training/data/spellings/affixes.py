@@ -23,7 +23,9 @@ _MEANINGS = {
     **{"zł": "pln", "kč": "czk", "円": "jpy", "元": "cny"},
 }
 #: Letters that may multiply a number or be a unit or name: metres, tonnes, bytes, kelvins, block B; and cents.
-_UNCERTAIN = frozenset({"m", "t", "b", "k", "¢"})
+_UNCERTAIN = frozenset({"m", "t", "b", "k", "¢", "p"})
+#: Hundredths of a currency, which multiply where it stands among them alone.
+_CENTS = frozenset({"¢", "p"})
 #: Digits before the decimal mark of numbers that are large enough for some among them to be written in millions.
 LARGE_DIGITS = 4
 _DECIMALS = re.compile(r"[.,](?:[0-9]{0,2}|[0-9]{4,})$")
@@ -118,7 +120,7 @@ def _multiply(cells: Sequence[Cell], scaled: set[str], currency: bool) -> bool:
     They do where they are several, of money, or mean nothing else; and K, and a capital M or B, where they stand close
     to the digits of most cells, or among large numbers without one: 7 B among the floors of houses is a name.
     """
-    if len(scaled) > 1 or currency or not scaled <= _UNCERTAIN:
+    if len(scaled - _CENTS) > 1 or currency or not scaled <= _UNCERTAIN:
         return True
     with_letter = [(text, count) for part, text, count in cells if part.suffix]
     bare = [(part, count) for part, _, count in cells if not part.suffix]
