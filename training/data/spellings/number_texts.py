@@ -97,7 +97,7 @@ def infer_numbers(texts: Texts, decimal: str | None = None, hint: str = ".", giv
     values = np.array([np.nan if (x := reading.number(text)) is None else x for text in texts.texts])
     values[np.isinf(values)] = np.nan
     odd = np.isnan(values)
-    example, bare = _example(texts, values, ambiguous), _without_unit(texts, values, affixes)
+    example, bare = _example(texts, values, parts, ambiguous), _without_unit(texts, values, parts, affixes)
     numbers = Numbers(reading, values, example, ambiguous, bare)
     if given:
         return None if odd.all() else numbers
@@ -119,7 +119,7 @@ def infer_hours(texts: Texts) -> Numbers | None:
     if texts.count(~np.isnan(values)) < NEARLY * texts.count(~texts.is_marker()):
         return None
     reading = Reading(clock=True)
-    return Numbers(reading, values, _example(texts, values))
+    return Numbers(reading, values, _example(texts, values, [None] * len(values)))
 
 
 def are_number_codes(texts: Sequence[str], named: bool = False) -> bool:
@@ -198,7 +198,9 @@ def _digits(body: str, with_exponent: bool, decimal: str, thousands: str) -> str
     return None if with_exponent and thousands and thousands in body else digits_of(body, decimal, thousands)
 
 
-def _example(texts: Texts, values: FloatArray, ambiguous: bool = False) -> tuple[str, float] | None:
+def _example(
+    texts: Texts, values: FloatArray, parts: Sequence[NumberText | None], ambiguous: bool = False
+) -> tuple[str, float] | None:
     """Find the first text that might be another number to programs or people; one with more around it is preferred."""
     best, example = -1, None
     for i in np.argsort(texts.rows, kind="stable").tolist():
@@ -206,7 +208,7 @@ def _example(texts: Texts, values: FloatArray, ambiguous: bool = False) -> tuple
         plain = is_plain_number(text) and float(text) == values[i] and not (ambiguous and "." in text)
         if np.isnan(values[i]) or plain:
             continue
-        part = split_number(text)
+        part = parts[i]
         # By what changes its meaning most: a bound, a magnitude, a unit.
         rank = 0
         if part is not None:
@@ -216,10 +218,10 @@ def _example(texts: Texts, values: FloatArray, ambiguous: bool = False) -> tuple
     return example
 
 
-def _without_unit(texts: Texts, values: FloatArray, affixes: Affixes) -> str:
+def _without_unit(texts: Texts, values: FloatArray, parts: Sequence[NumberText | None], affixes: Affixes) -> str:
     """Find the first number without the unit in letters that others have; an empty text if there is none."""
     for i in np.argsort(texts.rows, kind="stable").tolist() if affixes.unit[:1].isalpha() else ():
-        part = split_number(texts.texts[i])
+        part = parts[i]
         if part is not None and not part.suffix and values[i] != 0 and not np.isnan(values[i]):
             return texts.texts[i]
     return ""
