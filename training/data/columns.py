@@ -279,8 +279,8 @@ def _numbers_column(
 ) -> Column:
     name, reading = str(column.name), numbers.reading
     kind = "a time" if reading.clock else "a number"
-    missing, notes = odd_texts(name, kind, texts, np.isnan(numbers.values), wanted)
-    reading = replace(reading, missing=(*plain.missing, *missing), markers=plain.markers)
+    missing, lenient, notes = odd_texts(name, kind, texts, np.isnan(numbers.values), wanted)
+    reading = replace(reading, missing=(*plain.missing, *missing), markers=plain.markers, lenient=lenient)
     if numbers.example is not None:
         text, number = numbers.example
         unit = " hours" if reading.clock else ""
@@ -292,8 +292,8 @@ def _numbers_column(
 
 def _dates_column(column: pd.Series, texts: Texts, dates: Dates, plain: Reading, wanted: ColumnType | None) -> Column:
     name, reading = str(column.name), dates.reading
-    missing, notes = odd_texts(name, "a date", texts, np.isnan(dates.days), wanted)
-    reading = replace(reading, missing=(*plain.missing, *missing), markers=plain.markers)
+    missing, lenient, notes = odd_texts(name, "a date", texts, np.isnan(dates.days), wanted)
+    reading = replace(reading, missing=(*plain.missing, *missing), markers=plain.markers, lenient=lenient)
     if reading.date_format:
         at = int(np.argmax(~np.isnan(dates.days)))
         day = iso_time(dates.days[at])[:10]

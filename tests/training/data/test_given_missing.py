@@ -83,6 +83,36 @@ def test_dates_and_objects_given_as_missing(tmp_path):
     assert table.features["n"].isna().sum() == 30
 
 
+@pytest.mark.parametrize(
+    ("kind", "cell", "odd"),
+    [
+        ("number", "{}", 3),
+        ("number", "{}", 75),
+        ("date", "2024-01-{:02}", 3),
+        ("date", "2024-01-{:02}", 75),
+        ("time", "{}:30", 3),
+    ],
+)
+def test_a_given_type_reads_all_other_texts_as_missing(kind, cell, odd):
+    is_odd = (np.arange(160) % 2 == 0) & (np.arange(160) < 2 * odd)
+    texts = [f"see note {i}" if is_odd[i] else cell.format(i % 20 + 1) for i in range(160)]
+    frame = pd.DataFrame({"x": texts, "y": np.arange(160) * 1.5})
+    table = training_table(frame, "y", make_settings({"types": {"x": kind}}))
+    assert table.features["x"].isna().sum() == odd
+    np.testing.assert_array_equal(np.isnan(encoded(table, frame)[:, 0]), is_odd)
+    assert np.isnan(encoded(table, [{"x": "see another"}])[0, 0])
+
+
+def test_odd_texts_that_a_reading_cannot_list_are_missing_in_serving():
+    texts = [f"see note {i}" if i < 60 else str(i % 50) for i in range(7000)]
+    frame = pd.DataFrame({"x": texts, "y": np.arange(7000) * 1.5})
+    table = training_table(frame, "y", make_settings({}))
+    np.testing.assert_array_equal(np.isnan(encoded(table, frame)[:, 0]), np.arange(7000) < 60)
+    few = training_table(frame.iloc[55:], "y", make_settings({}))
+    with pytest.raises(ValueError, match="got the text 'see another'"):
+        encoded(few, [{"x": "see another"}])
+
+
 def test_a_model_keeps_what_is_missing(sensors, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sensors.to_csv("data.csv", index=False)
