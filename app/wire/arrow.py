@@ -20,6 +20,8 @@ from eigenserve.app.wire.limits import check_count
 MAX_ARROW_BYTES = 96 * 2**20
 #: Columns, nested ones counted: each costs, however empty it is.
 MAX_FIELDS = 20_000
+#: Whole numbers beyond are not all floats.
+MOST_WHOLE = 2**53
 #: Values of one column.
 MAX_VALUES = 2**22
 #: Batches: programs that write rows as they come make some thousands.
@@ -155,6 +157,8 @@ def _values(column: Any, pyarrow: Any) -> Any:
         kind = column.type
     if types.is_integer(kind) and column.null_count == 0:
         return column.to_numpy()  # codes may have more digits than a float holds
+    if types.is_integer(kind) and (pyarrow.compute.max(pyarrow.compute.abs(column)).as_py() or 0) > MOST_WHOLE:
+        return column.to_pylist()
     if types.is_duration(kind):
         column = column.cast(pyarrow.duration("us"), safe=False)
     if types.is_time64(kind):

@@ -41,6 +41,8 @@ from eigenserve.training.data.texts import Texts, texts_of
 
 #: Whole numbers of eight digits within these are dates if all are.
 _FIRST_DATE, _LAST_DATE = 1900_01_01, 2100_12_31
+#: Whole numbers beyond are not all floats.
+MOST_WHOLE = 2**53
 #: Rows from which that is no coincidence.
 LEAST_DATES = 20
 #: Share of a column's texts that must be dates where its type is given: one of them.
@@ -168,6 +170,11 @@ def _of_objects(column: pd.Series, present: pd.Series, kinds: set[type]) -> Colu
         return Column(column.map(bool, na_action="ignore"))
     if all(issubclass(kind, int | float | Decimal | np.integer | np.floating) and kind is not bool for kind in kinds):
         floats = pd.Series([np.nan if pd.isna(x) else float(x) for x in column], column.index, np.float64, column.name)
+        if floats.abs().max() > MOST_WHOLE and all(issubclass(kind, int | Decimal | np.integer) for kind in kinds):
+            exact = pd.Series([None if pd.isna(x) else int(x) for x in column], column.index, object, column.name)
+            if floats.abs().max() >= 2**63:
+                return _codes(exact)
+            return _of_numbers(exact.astype("Int64"), None, PLAIN, ReadingOptions())
         whole = all(issubclass(kind, int | np.integer) for kind in kinds) and len(present) == len(column)
         if whole and max(map(abs, present)) < 2**63:
             return _of_numbers(column.astype(np.int64), None, PLAIN, ReadingOptions())
@@ -177,6 +184,12 @@ def _of_objects(column: pd.Series, present: pd.Series, kinds: set[type]) -> Colu
     if all(issubclass(kind, date | np.datetime64 | pd.Period) for kind in kinds):
         return Column(moments([np.nan if pd.isna(value) else days_since_epoch(value) for value in column], column))
     return None
+
+
+def _codes(column: pd.Series, plain: Reading = PLAIN) -> Column:
+    """Read whole numbers of more digits than a number keeps as categories."""
+    note = f"{column.name!r} holds whole numbers of more digits than a number keeps: read as codes, that is categories"
+    return replace(category_column(column, plain), notes=(note,))
 
 
 def _of_numbers(column: pd.Series, wanted: ColumnType | None, plain: Reading, options: ReadingOptions) -> Column:
@@ -200,10 +213,9 @@ def _of_numbers(column: pd.Series, wanted: ColumnType | None, plain: Reading, op
         return Column(column)
     low, high = int(present.min()), int(present.max())
     times = NANOSECONDS[0] < low <= high < NANOSECONDS[1] and not names_an_identifier(name)
-    big = max(-low, high) > 2**53 and not times
+    big = max(-low, high) > MOST_WHOLE and not times
     if big and wanted != "number":
-        note = f"{name!r} holds whole numbers of more digits than a number keeps: read as codes, that is categories"
-        return replace(category_column(column, plain), notes=(note,))
+        return _codes(column, plain)
     given = options.date_formats.get(name)
     if wanted == "date" or given or (wanted is None and _FIRST_DATE <= low <= high <= _LAST_DATE):
         texts = texts_of(present.astype(str), frozenset())

@@ -16,7 +16,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from eigenserve.model.rows.sources import Source, sources_of, unreadable
-from eigenserve.training.data.table import FileOptions, checked_frame, index_notes, open_arrow, read_sources
+from eigenserve.training.data.table import FileOptions, checked_frame, frame_of, index_notes, open_arrow, read_sources
 
 #: Rows read at a time.
 BATCH_ROWS = 65_536
@@ -98,7 +98,7 @@ def _sampled(sources: Sequence[Source], counts: Sequence[int], max_rows: int, rn
     with _reading(sources[0]):
         joined = pa.concat_tables(parts, promote_options="permissive")
     del parts, table
-    return joined.to_pandas(self_destruct=True, ignore_metadata=True).reset_index(drop=True)
+    return frame_of(joined, self_destruct=True)
 
 
 @contextlib.contextmanager

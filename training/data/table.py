@@ -27,6 +27,8 @@ from eigenserve.model.rows.workbook import first_sheet
 BLOCK_BYTES = 2**24
 #: Rows of a column that are looked at before all are.
 HEAD_ROWS = 100
+#: Whole numbers beyond are not all floats.
+MOST_WHOLE = 2**53
 #: In RE2's words: whole numbers that are no codes (no zeros in front, no more digits than a float holds), and numbers.
 _WHOLE = r"^[+-]?(0?[0-9]|[1-9][0-9]{1,14})$"
 _NUMBER = r"^[+-]?(0?[0-9]|[1-9][0-9]{1,14}|[0-9]+[eE][+-]?[0-9]+|([0-9]+\.[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?)$"
@@ -110,7 +112,31 @@ def read_sources(sources: list[Source], options: FileOptions = FileOptions(), ro
         joined = joined.take(pa.array(chosen))
     if kind == "csv":
         return RawTable(_csv_frame(joined, options), tuple(notes), unnamed)
-    return RawTable(joined.to_pandas(ignore_metadata=True), tuple(notes))
+    return RawTable(frame_of(joined), tuple(notes))
+
+
+def frame_of(table: pa.Table, *, self_destruct: bool = False) -> pd.DataFrame:
+    """Turn an Arrow table into a frame of raw values; whole numbers keep all of their digits next to missing ones."""
+    exact = {
+        i: series
+        for i, column in enumerate(table.columns)
+        if column.null_count and (series := exact_integers(column)) is not None
+    }
+    frame = table.to_pandas(ignore_metadata=True, self_destruct=self_destruct).reset_index(drop=True)
+    for i, series in exact.items():
+        frame.isetitem(i, series.array)
+    return frame
+
+
+def exact_integers(column: pa.ChunkedArray) -> pd.Series | None:
+    """Return whole numbers of more digits than a float holds as nullable integers; None for other columns."""
+    if column.type not in (pa.int64(), pa.uint64()):
+        return None
+    ends = pc.min_max(column).as_py()
+    if ends["max"] is None or max(-ends["min"], ends["max"]) <= MOST_WHOLE:
+        return None
+    kinds = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
+    return column.to_pandas(types_mapper=kinds.get)
 
 
 def open_arrow(path: Path) -> pa.RecordBatchFileReader | pa.RecordBatchStreamReader:

@@ -7,9 +7,11 @@ import io
 import numpy as np
 import onnxruntime
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from eigenserve import load_model
+from eigenserve.app.batch.encoding import encode_table
 from eigenserve.cli import main
 from eigenserve.errors import UserError
 from eigenserve.model.onnx.export import to_onnx
@@ -54,6 +56,9 @@ def test_numbers_given_as_missing_are_so_in_training_and_serving(sensors, missin
         rows = [{"x": value, "f": value, "c": "u"}]
         assert np.isnan(encoded(table, rows)[0, :2]).all(), value
         assert np.isnan(encoded(table, pd.DataFrame(rows))[0, :2]).all(), value
+    space = infer_features(table.features, readings=table.readings)
+    scored = encode_table(space, pa.Table.from_pandas(sensors))[0]
+    np.testing.assert_array_equal(np.isnan(scored[:, :2]).all(1), np.arange(ROWS) % 5 == 0)
     assert np.isnan(encoded(table, [[-999, -999, "u"], [3, 4.5, "u"]])[:, :2]).all(1).tolist() == [True, False]
 
 
