@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -47,7 +47,7 @@ from eigenserve.training.search.preparation.links import prepare_linked
 from eigenserve.training.search.preparation.planned import plan_fit
 from eigenserve.training.search.preparation.priming import prime_kernels
 from eigenserve.training.search.ranks import Ranks
-from eigenserve.training.search.refit import refit
+from eigenserve.training.search.refit import joined_picks, train_picks
 from eigenserve.training.search.workbench import TrainedMember
 from eigenserve.training.settings import FitSettings
 from eigenserve.training.training_table import TrainingTable, training_table
@@ -234,6 +234,14 @@ def _fit_rows(
             late_refit,
         )
         phases.say(trade_off(compared))
+    refit_s = sum(
+        pick.steps_on_all_rows * bench.step_seconds(pick.candidate) for pick in picks if pick.candidate is not None
+    )
+    phases.begin("refit", "training the members on all rows", machine.slowness * refit_s / machine.cores)
+    wanted = len(picks)
+    if trained is None:
+        picks, trained = train_picks(bench, picks, phases, ranks, late_refit)
+    # Of the picks that the model has: what the clock left out has no share in the figures.
     held = np.flatnonzero(bench.fold >= 0)
     scores = np.mean([pick.scores[held] for pick in picks], axis=0)
     if not settings.max_strength:  # stretched scores would break a cap
@@ -241,9 +249,7 @@ def _fit_rows(
         scale, shift = scale * stretch, shift + scale * move
     scores = shift + scale * scores
     folds, judged, complete = bench.folds, tuple(search.judged), search.complete
-    refit_s = sum(pick.steps * bench.step_seconds(pick.candidate) for pick in picks if pick.candidate is not None)
-    phases.begin("refit", "training the members on all rows", machine.slowness * refit_s / machine.cores)
-    ensemble = refit(bench, picks, scale, shift, phases, trained, ranks, late_refit)
+    ensemble = joined_picks(bench, picks, trained, scale, shift)
     # The places of all rows on all curves are most of a fit's memory, and the report needs none of them.
     del bench, search, sample
     phases.begin("report", "measuring the model")
@@ -286,11 +292,20 @@ def _fit_rows(
         target=unseen,
         scores=scores,
         weight=weight[held],
-        notes=(*plan.notes, *clock.notes, *audit(table, space, columns, goal, weight)),
+        notes=(*plan.notes, *clock.notes, *_fewer(len(picks), wanted), *audit(table, space, columns, goal, weight)),
         columns=columns,
         judged=judged,
         complete=complete,
     )
+
+
+def _fewer(members: int, wanted: int) -> Iterator[str]:
+    """Say that the clock left out members of the model."""
+    if members < wanted:
+        yield (
+            f"the model is the mean of {members} instead of {wanted} members, since the budget ended; its out-of-fold "
+            "figures are those of the members it has"
+        )
 
 
 def _never() -> bool:

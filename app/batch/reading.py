@@ -136,7 +136,7 @@ class TableFile:
 
     def _workbook(self) -> Iterator[pa.RecordBatch]:
         """Yield the first sheet, every cell as a text, dates in ISO 8601."""
-        lines, _ = first_sheet(Source(self.place.shown, self.place.path, "excel"))
+        lines, _ = first_sheet(Source(self.place.shown, self.place.path, "excel"), self.names)
         present = ["" if cell is None else str(cell).strip() for cell in lines[0]]
         self._check(present)
         positions = [present.index(name) for name in self.names]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from eigenserve.errors import EigenserveError, UserError
+from eigenserve.model.rows.titles import titles_above, titles_note
 
 #: Bytes at the beginning of a file that its layout is inferred from.
 HEAD_BYTES = 2**18
@@ -48,6 +49,7 @@ class CsvLayout:
         lines: lines before the first row.
         blank_before_quote: blanks may stand between a separator and a quoted cell.
         notes: what the user should know.
+        passed_over: cells of a row that its header does not name, of which a note speaks.
     """
 
     encoding: str
@@ -57,6 +59,7 @@ class CsvLayout:
     lines: int
     blank_before_quote: bool = False
     notes: tuple[str, ...] = ()
+    passed_over: int = 0
 
 
 def csv_separator(text: str | None) -> str | None:
@@ -102,7 +105,9 @@ def infer_layout(
     first, hint = _first_line(lines)
     if first == len(lines):
         raise CsvError("must have a first line with the names of the columns; got nothing")
-    separator = separator or hint or _separator(lines[first:], wanted)
+    separators = [separator or hint] if separator or hint else [_separator(lines[first:], wanted), *SEPARATORS]
+    titles, separator, skipped = _titles(lines[first:], [mark for mark in separators if mark], wanted)
+    first += skipped
     quoted = any(re.match(' +"', cell) for _, row in _head_records(lines[first:], separator, False) for cell in row)
     first += _comments(lines[first:], separator, quoted)
     records = list(_head_records(lines[first:], separator, quoted))
@@ -121,7 +126,8 @@ def infer_layout(
         start=len(mark[0]) + len(before.encode(encoding)),
         lines=first + taken,
         blank_before_quote=quoted,
-        notes=notes,
+        notes=(*titles, *notes),
+        passed_over=len(notes),
     )
 
 
@@ -184,9 +190,11 @@ def rows_of(lines: Iterable[str], layout: CsvLayout) -> Iterator[list[str]]:
         more = f", and so on ({count} lines)" if count > len(bad) else ""
         names = ", ".join(name or "(none)" for name in layout.names[:4]) + (", ..." if width > 4 else "")
         kept = "" if shown == width else " and 1 without a name"
+        remedy = "mend these lines, or quote cells that hold the separator"
+        if count > _NAMED and width == 1:
+            remedy = f"remove the lines above the header if the first is not it; else {remedy}"
         raise CsvError(
-            f"rows must have {shown} values{kept}, as the header has ({names}); {', '.join(bad)}{more}: "
-            "mend these lines, or quote cells that hold the separator",
+            f"rows must have {shown} values{kept}, as the header has ({names}); {', '.join(bad)}{more}: {remedy}",
             at,
         )
 
@@ -218,7 +226,9 @@ def _decoded(head: bytes, encoding: str, complete: bool) -> str:
     try:
         return codecs.getincrementaldecoder(encoding)().decode(head, complete)
     except UnicodeDecodeError as error:
-        raise CsvError(f"must be {encoding.upper()}; byte {error.start} is not") from None
+        raise CsvError(
+            f"must be {encoding.upper()}; byte {error.start} is not: give --encoding, such as cp850 or utf-32"
+        ) from None
     except LookupError:
         raise CsvError(f"unknown encoding {encoding!r}; known ones are utf-8, cp1252, utf-16 and so on") from None
 
@@ -229,6 +239,26 @@ def _first_line(lines: Sequence[str]) -> tuple[int, str | None]:
     if first < len(lines) and (hint := re.fullmatch(r"sep=(.)\s*", lines[first], re.IGNORECASE)):
         return first + 1, hint[1]
     return first, None
+
+
+def _titles(
+    lines: Sequence[str], separators: Sequence[str], wanted: Collection[str]
+) -> tuple[tuple[str, ...], str, int]:
+    """Find titles above the header: a note on them, the separator of what is below, and how many lines they take.
+
+    Args:
+        lines: from the first one that is not blank.
+        separators: in question, the most likely one first.
+        wanted: as for ``infer_layout``.
+    """
+    cells = next((row for _, row in _head_records(lines, separators[0], True)), [])
+    alone = sum(bool(cell.strip()) for cell in cells) <= 1
+    for separator in separators if alone else separators[:1]:
+        parted = list(_head_records(lines, separator, True))
+        rows = [[cell.strip() for cell in row] for _, row in parted]
+        if count := titles_above(rows, wanted):
+            return (titles_note(rows[:count]),), separator, parted[count - 1][0]
+    return (), separators[0], 0
 
 
 def _comments(lines: Sequence[str], separator: str, quoted: bool) -> int:

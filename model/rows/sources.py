@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from eigenserve.errors import UserError
+from eigenserve.model.rows.contents import foreign_content, remedy_for
 
 Format = Literal["csv", "parquet", "arrow", "excel"]
 FORMATS: dict[str, Format] = {
@@ -99,6 +100,8 @@ def _source(name: str, path: Path, **more: Any) -> Source:
     kind = FORMATS.get(ends[-1].lower()) if ends else None
     if kind is None or (compression and kind != "csv"):
         known = ", ".join(sorted(FORMATS))
+        if remedy := remedy_for(ends[-1] if ends else ""):
+            raise UserError(f"{name} cannot be read; {remedy}")
         raise UserError(f"{name} must end in one of {known}; text may be compressed, as .csv.gz")
     return Source(name, path, kind, compression, **more)
 
@@ -194,3 +197,23 @@ def _fetched(name: str, draft: Any) -> Source:
 def unreadable(name: str, error: Exception) -> UserError:
     """Return the error of a file that is not what its name says."""
     return UserError(f"{name} cannot be read: {' '.join(str(error).split())}")
+
+
+def check_content(source: Source) -> None:
+    """Check that a file may be what its name says, by its first bytes.
+
+    Raises:
+        UserError: it is something else.
+    """
+    try:
+        with source.open() as file:
+            fault = foreign_content(file, source.format)
+    except (OSError, EOFError, lzma.LZMAError) as error:
+        if source.compression:
+            raise UserError(
+                f"{source.name} cannot be unpacked ({error}): if it is not compressed, leave {source.compression} out "
+                "of its name"
+            ) from error
+        raise unreadable(source.name, error) from error
+    if fault:
+        raise UserError(f"{source.name} {fault}")

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from eigenserve.errors import UserError
-from eigenserve.model.rows.sources import Source, unreadable
+from eigenserve.model.rows.sources import Source, check_content, unreadable
+from eigenserve.model.rows.titles import titles_above, titles_note
+
+#: Rows in which titles above the header are looked for.
+HEAD_ROWS = 200
 
 
-def first_sheet(source: Source) -> tuple[list[tuple[Any, ...]], list[str]]:
-    """Return the first sheet's rows that are not empty, the names of the columns first, and all sheets' names.
+def first_sheet(source: Source, wanted: Collection[str] = ()) -> tuple[list[tuple[Any, ...]], tuple[str, ...]]:
+    """Return the first sheet's rows that are not empty, all of one width, and what the user should know.
+
+    The first row has the names of the columns; titles above it are left out.
+
+    Args:
+        source: the workbook.
+        wanted: names that the columns should have.
 
     Raises:
         UserError: openpyxl is not installed, the file is not a workbook, or its first sheet is empty.
     """
+    check_content(source)
     try:
         import openpyxl
     except ImportError:
@@ -23,12 +35,28 @@ def first_sheet(source: Source) -> tuple[list[tuple[Any, ...]], list[str]]:
     try:
         with source.open() as file:
             book = openpyxl.load_workbook(file, read_only=True, data_only=True)
-            rows = book.worksheets[0].iter_rows(values_only=True)
-            lines = [row for row in rows if any(cell is not None for cell in row)]
+            sheet = book.worksheets[0]
+            # What a file says of its size is often wrong: "A1" for all of it, or nothing.
+            sheet.reset_dimensions()
+            lines = [row for row in map(_written, sheet.iter_rows(values_only=True)) if row]
             sheets = book.sheetnames
             book.close()
     except Exception as error:  # openpyxl raises what zipfile, XML and its own readers do
         raise unreadable(source.name, error) from error
     if not lines:
         raise UserError(f"{source.name} has no rows in its first sheet, {sheets[0]!r}")
-    return lines, sheets
+    notes = [f"the first of {len(sheets)} sheets was read, {sheets[0]!r}"] if len(sheets) > 1 else []
+    width = max(map(len, lines))
+    lines = [row + (None,) * (width - len(row)) for row in lines]
+    head = [["" if cell is None else str(cell).strip() for cell in row] for row in lines[:HEAD_ROWS]]
+    if titles := titles_above(head, wanted):
+        notes.append(titles_note(head[:titles]))
+    return lines[titles:], tuple(notes)
+
+
+def _written(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the cells of a row up to the last one that is not empty."""
+    width = len(row)
+    while width and row[width - 1] is None:
+        width -= 1
+    return row[:width]

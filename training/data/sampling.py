@@ -15,8 +15,16 @@ import pyarrow.ipc
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from eigenserve.model.rows.sources import Source, sources_of, unreadable
-from eigenserve.training.data.table import FileOptions, checked_frame, frame_of, index_notes, open_arrow, read_sources
+from eigenserve.model.rows.sources import Source, check_content, sources_of, unreadable
+from eigenserve.training.data.table import (
+    FileOptions,
+    checked_frame,
+    frame_of,
+    index_notes,
+    open_arrow,
+    read_sources,
+    with_partition,
+)
 
 #: Rows read at a time.
 BATCH_ROWS = 65_536
@@ -91,9 +99,7 @@ def _sampled(sources: Sequence[Source], counts: Sequence[int], max_rows: int, rn
             chosen = list(_chosen(batches, count, taken, rng))
             table = pa.Table.from_batches(chosen, schema).unify_dictionaries()
             del chosen
-        for column, value in source.partition.items():
-            table = table.append_column(column, pa.array([value] * len(table), pa.string()))
-        parts.append(table)
+        parts.append(with_partition(table, source))
         wanted, total = wanted - taken, total - count
     with _reading(sources[0]):
         joined = pa.concat_tables(parts, promote_options="permissive")
@@ -111,6 +117,7 @@ def _reading(source: Source) -> Iterator[None]:
 
 def _count(source: Source) -> int:
     """Count the rows of a file."""
+    check_content(source)
     with _reading(source):
         if source.format == "parquet":
             return int(pa.parquet.read_metadata(source.path).num_rows)

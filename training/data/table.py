@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,20 +20,24 @@ from eigenserve.errors import UserError
 from eigenserve.model.rows.csv_arrow import text_batches
 from eigenserve.model.rows.csv_layout import HEAD_BYTES, CsvError, CsvLayout, csv_separator, encoding_of, infer_layout
 from eigenserve.model.rows.readings import MISSING_TEXTS
-from eigenserve.model.rows.sources import Source, sources_of, unreadable
+from eigenserve.model.rows.sources import Source, check_content, sources_of, unreadable
 from eigenserve.model.rows.workbook import first_sheet
+from eigenserve.training.data.column_values import MOST_WHOLE
 
 #: Bytes of CSV that are parsed at a time.
 BLOCK_BYTES = 2**24
 #: Rows of a column that are looked at before all are.
 HEAD_ROWS = 100
-#: Whole numbers beyond are not all floats.
-MOST_WHOLE = 2**53
 #: In RE2's words: whole numbers that are no codes (no zeros in front, no more digits than a float holds), and numbers.
 _WHOLE = r"^[+-]?(0?[0-9]|[1-9][0-9]{1,14})$"
 _NUMBER = r"^[+-]?(0?[0-9]|[1-9][0-9]{1,14}|[0-9]+[eE][+-]?[0-9]+|([0-9]+\.[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?)$"
 _DOTTED = r"^[+-]?[1-9][0-9]{0,2}(\.[0-9]{3})+$"
+_HUNDREDS = r"^[+-]?[0-9]{1,3}$"
 _COMMA = r"^[+-]?[0-9]*,[0-9]+$"
+
+
+#: What the folders of Hive and its relatives say of a missing value.
+MISSING_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(frozen=True)
@@ -93,25 +97,26 @@ def read_sources(sources: list[Source], options: FileOptions = FileOptions(), ro
     """
     kind = sources[0].format
     if kind == "excel":
-        return _read_excel(sources)
+        return _read_excel(sources, options.wanted)
     notes: list[str] = []
     tables = []
     unnamed = 0
+    semicolons = False
     for source in sources:
         if kind == "csv":
             table, layout, blank = _read_csv(source, options)
             notes += [note for note in layout.notes if note not in notes]
             unnamed += blank
+            semicolons |= layout.separator == ";"
         else:
             table = _read_typed(source)
-        for name, value in source.partition.items():
-            table = table.append_column(name, pa.array([value] * len(table), pa.string()))
+        table = with_partition(table, source)
         tables.append((source.name, table))
     joined = _joined(tables)
     if rows is not None and (chosen := rows(len(joined))) is not None:
         joined = joined.take(pa.array(chosen))
     if kind == "csv":
-        return RawTable(_csv_frame(joined, options), tuple(notes), unnamed)
+        return RawTable(_csv_frame(joined, options, semicolons), tuple(notes), unnamed)
     return RawTable(frame_of(joined), tuple(notes))
 
 
@@ -145,6 +150,34 @@ def open_arrow(path: Path) -> pa.RecordBatchFileReader | pa.RecordBatchStreamRea
     is_stream = file.read(6) != b"ARROW1"
     file.seek(0)
     return pa.ipc.open_stream(file) if is_stream else pa.ipc.open_file(file)
+
+
+def with_partition(table: pa.Table, source: Source) -> pa.Table:
+    """Append what folders called COLUMN=VALUE say of a file's rows, as texts; a column of the file stays as it is.
+
+    Raises:
+        UserError: the file has the column, with another value.
+    """
+    for name, value in source.partition.items():
+        if name not in table.column_names:
+            table = table.append_column(name, pa.array([value] * len(table), pa.string()))
+            continue
+        differ = [cell for cell in table[name].unique().to_pylist() if not _is_value(cell, value)]
+        if differ:
+            raise UserError(
+                f"{source.name} is in a folder {name}={value}, but its column {name!r} has {differ[0]!r}: rename one"
+            )
+    return table
+
+
+def _is_value(cell: Any, text: str) -> bool:
+    """Return whether a cell is what the name of a folder says."""
+    if str(cell) == text or (cell is None and text == MISSING_PARTITION):
+        return True
+    try:
+        return float(cell) == float(text)
+    except (TypeError, ValueError):
+        return False
 
 
 def checked_frame(frame: pd.DataFrame, name: str | Path) -> pd.DataFrame:
@@ -206,6 +239,7 @@ def _joined(tables: list[tuple[str, pa.Table]]) -> pa.Table:
 
 
 def _read_typed(source: Source) -> pa.Table:
+    check_content(source)
     try:
         if source.format == "parquet":
             # The file alone: a folder called COLUMN=VALUE around it would become a column of its own kind.
@@ -217,6 +251,7 @@ def _read_typed(source: Source) -> pa.Table:
 
 def _read_csv(source: Source, options: FileOptions) -> tuple[pa.Table, CsvLayout, int]:
     """Read every cell as a text; the layout; and how many columns without a name were left out."""
+    check_content(source)
     try:
         with source.open() as file:
             encoding = options.encoding or encoding_of(file)
@@ -241,7 +276,7 @@ def _read_csv(source: Source, options: FileOptions) -> tuple[pa.Table, CsvLayout
     schema = pa.schema([(str(i), pa.string()) for i in positions])
     table = pa.Table.from_batches(batches, schema).rename_columns([names[i] for i in positions])
     # The one cell more that rows have than their header is in the notes already.
-    unnamed = len(names) - len(positions) - bool(layout.notes)
+    unnamed = len(names) - len(positions) - layout.passed_over
     if encoding not in ("utf-8", "utf-16-le", "utf-16-be") and not options.encoding:
         note = f"{source.name} is not UTF-8: read as {encoding} (--encoding overrides it)"
         layout = CsvLayout(**{**layout.__dict__, "notes": (*layout.notes, note)})
@@ -251,9 +286,10 @@ def _read_csv(source: Source, options: FileOptions) -> tuple[pa.Table, CsvLayout
     return table, layout, unnamed
 
 
-def _csv_frame(table: pa.Table, options: FileOptions) -> pd.DataFrame:
+def _csv_frame(table: pa.Table, options: FileOptions, semicolons: bool) -> pd.DataFrame:
     """Turn columns of texts into a frame: those that are numbers or booleans throughout are, others stay texts."""
-    decimal_comma = any(map(_is_decimal_comma, table.columns))
+    # Semicolons part cells where decimals have commas.
+    decimal_comma = semicolons or any(map(_is_decimal_comma, table.columns))
     columns = {
         name: _csv_column(column, name in options.texts, options.missing_in.get(name, options.missing), decimal_comma)
         for name, column in zip(table.column_names, table.columns, strict=True)
@@ -271,8 +307,7 @@ def _csv_column(cells: pa.ChunkedArray, stays: bool, missing: frozenset[str], de
             unsigned = pc.utf8_ltrim(texts, "+")
             whole = pc.if_else(absent, pa.scalar(None, pa.string()), unsigned).cast(pa.int64())
             return pd.Series(whole.to_numpy() if complete else whole.cast(pa.float64()).to_numpy())
-        # In a file with decimal commas 1.234 may be more than a thousand.
-        grouped = decimal_comma and _all(present.filter(pc.match_substring(present, ".")), _DOTTED)
+        grouped = _may_be_grouped(present, decimal_comma)
         if not grouped and _all(present, _NUMBER):
             unsigned = pc.utf8_ltrim(texts, "+")
             numbers = pc.if_else(absent, pa.scalar(None, pa.string()), unsigned).cast(pa.float64())
@@ -288,6 +323,18 @@ def _csv_column(cells: pa.ChunkedArray, stays: bool, missing: frozenset[str], de
     return pd.Series(cells.to_pandas().to_numpy(object), dtype="str")
 
 
+def _may_be_grouped(texts: pa.ChunkedArray, decimal_comma: bool) -> bool:
+    """Return whether 1.234 may be more than a thousand: in a file with decimal commas, or next to 567 but not 1234."""
+    head = texts.slice(0, HEAD_ROWS)
+    if not _all(head.filter(pc.match_substring(head, ".")), _DOTTED):
+        return False
+    dotted = pc.match_substring(texts, ".")
+    whole = texts.filter(pc.invert(dotted))
+    if not decimal_comma and not (len(whole) and _all(whole, _HUNDREDS)):
+        return False
+    return _all(texts.filter(dotted), _DOTTED)
+
+
 def _all(texts: pa.ChunkedArray, pattern: str) -> bool:
     """Return whether all texts match; where the first do not, the others are not looked at."""
     parts = (texts.slice(0, HEAD_ROWS), texts.slice(HEAD_ROWS))
@@ -301,12 +348,12 @@ def _is_decimal_comma(cells: pa.ChunkedArray) -> bool:
     return len(commas) > 0 and _all(commas, _COMMA) and not _all(commas, r"^[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+$")
 
 
-def _read_excel(sources: list[Source]) -> RawTable:
-    """Read the first sheet of a workbook."""
+def _read_excel(sources: list[Source], wanted: Collection[str]) -> RawTable:
+    """Read the first sheet of a workbook, whose columns should have the names that are wanted."""
     if len(sources) > 1:
         raise UserError("one workbook is read at a time; give its name, or save the parts as CSV or Parquet")
     (source,) = sources
-    lines, sheets = first_sheet(source)
+    lines, notes = first_sheet(source, wanted)
     names = ["" if cell is None else str(cell).strip() for cell in lines[0]]
     columns: dict[str, Any] = {}
     for i, name in enumerate(names):
@@ -314,5 +361,4 @@ def _read_excel(sources: list[Source]) -> RawTable:
             raise UserError(f"{source.name} has more than one column named {name!r}: rename all but one")
         if name:
             columns[name] = pd.Series([row[i] for row in lines[1:]], dtype=object).infer_objects()
-    others = f"the first of {len(sheets)} sheets was read, {sheets[0]!r}"
-    return RawTable(pd.DataFrame(columns), (others,) if len(sheets) > 1 else (), names.count(""))
+    return RawTable(pd.DataFrame(columns), notes, names.count(""))

@@ -15,9 +15,10 @@ from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.predictor import ClassLabel, Task
 from eigenserve.model.rows.cells import category_key, encode_cell
-from eigenserve.model.rows.readings import Reading
+from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.training.data.column_values import Column
 from eigenserve.training.data.columns import read_column
+from eigenserve.training.data.odd_cells import NAMED
 from eigenserve.training.data.reading_options import ReadingOptions
 
 #: Whole numbers 0, 1, ... are classes if they are so few.
@@ -119,7 +120,9 @@ def split_read_target(
     if not len(column):
         raise UserError(f"target {name!r} must vary; it is missing in every row")
     if vary and not classes and column.nunique() < 2:
-        raise UserError(f"target {name!r} must vary; it is {column.iloc[0]} in every row")
+        # Where a word such as None was taken for a missing value, that is why.
+        reasons = "; ".join([f"target {name!r} must vary; it is {column.iloc[0]} in every row", *notes])
+        raise UserError(reasons)
     if task is None:
         task = infer_task(column)
         notes.append(f"task: {task} (inferred from {name!r}; override with --task)")
@@ -166,9 +169,18 @@ def positive_column(table: pd.DataFrame, name: str) -> FloatArray:
         UserError: no such column, or one that is not positive in every row.
     """
     column = read_column(required_column(table, name)).values
-    values = column.to_numpy(np.float64, na_value=np.nan) if pd.api.types.is_numeric_dtype(column) else np.zeros(1)
-    if not (np.isfinite(values).all() and (values > 0).all()):
-        raise UserError(f"column {name!r} must hold a positive number in every row")
+    if not pd.api.types.is_numeric_dtype(column):
+        raise UserError(
+            f"column {name!r} must hold a positive number in every row; row 1 has {column.iloc[0]!r}: name another "
+            "column, or make numbers of it"
+        )
+    values = column.to_numpy(np.float64, na_value=np.nan)
+    bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
+    if bad.size:
+        raise UserError(
+            f"column {name!r} must hold a positive number in every row; {bad.size:,} of {len(values):,} do not, such "
+            f"as row {bad[0] + 1} with {values[bad[0]]:g}: remove these rows, or give them a number"
+        )
     return np.asarray(values)
 
 
@@ -274,13 +286,34 @@ def _classes(column: pd.Series, task: Task) -> list[ClassLabel]:
     values: list[Any] = column.unique().tolist()
     strange = [label for label in values if not isinstance(label, str | int | float)]
     if strange:
-        raise UserError(f"classes must be texts, numbers or booleans; target {column.name!r} has {str(strange[0])!r}")
+        raise UserError(
+            f"classes must be texts, numbers or booleans; target {column.name!r} has {str(strange[0])!r}: give --types "
+            f"{column.name}=category for classes, or make numbers of them, such as days"
+        )
     classes = sorted(values)
     if task == "binary" and len(classes) != 2:
         raise UserError(f"a binary target must have 2 classes; {column.name!r} has {len(classes)}")
     if len(classes) > max(50, len(column) // 10):
-        raise UserError(f"target {column.name!r} has {len(classes)} classes in {len(column)} rows: too many to learn")
+        raise UserError(
+            f"target {column.name!r} has {len(classes)} classes in {len(column)} rows: too many to learn"
+            f"{_odd_numbers(column)}"
+        )
     return classes
+
+
+def _odd_numbers(column: pd.Series) -> str:
+    """Name the cells of a column of texts that keep it from being numbers; "" where they are most of it."""
+    odd = [(row, text) for row, text in column.items() if PLAIN.number(category_key(text)) is None]
+    if not odd:
+        return f" (give --types {column.name}=number to predict numbers)"
+    if len(odd) > len(column) // 2:
+        return " (leave the rare ones out, or join them to a class for the rest)"
+    named = [f"{text!r} in row {row + 1}" if isinstance(row, int) else repr(text) for row, text in odd[:NAMED]]
+    shown = ", ".join(named) + (", ..." if len(odd) > NAMED else "")
+    return (
+        f"; its cells are numbers but for {len(odd):,}: {shown}. Mend them, or give --types {column.name}=number, "
+        "so that they count as missing"
+    )
 
 
 def _with_positive(column: pd.Series, classes: list[ClassLabel], positive: str) -> list[ClassLabel]:

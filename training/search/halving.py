@@ -186,11 +186,15 @@ class Search:
         )
         scores = np.full((len(bench.fold), bench.blueprint.plan.num_outputs), np.nan)
         repeats: list[Judged] = []
+        taken = 0
         for (candidate, _, f, (_, _, r, _)), member in zip(tasks, results, strict=True):
             scores[bench.fold == f] = member.scores
+            taken = max(taken, member.steps)
             self.spent += steps * bench.step_seconds(candidate)
             if f == folds[-1]:
-                repeats.append(Judged(candidate, steps, scores.copy(), bench.loss(scores)))
+                cut = taken if taken < steps else 0
+                repeats.append(Judged(candidate, steps, scores.copy(), bench.loss(scores), cut=cut))
+                taken = 0
                 self.judged.append(repeats[-1])
                 self._standings[candidate, steps] = mean_loss(repeats, self.members_of(candidate.dim), bench.loss)
                 if r == self._repeats - 1:

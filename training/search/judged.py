@@ -22,6 +22,7 @@ class Judged:
         scores: of rows out of fold; none where they are no longer needed.
         loss: of the scores.
         additive: the additive model.
+        cut: steps that the longest of its folds got where the clock cut them all short; 0 where it did not.
     """
 
     candidate: Candidate | None
@@ -29,11 +30,17 @@ class Judged:
     scores: FloatArray
     loss: float
     additive: AdditiveModel | None = None
+    cut: int = 0
+
+    @property
+    def steps_on_all_rows(self) -> int:
+        """Return the steps of a member that is to be as good as those of its folds."""
+        return self.cut or self.steps
 
 
 def described(picks: Sequence[Judged]) -> list[dict[str, Any]]:
     """Describe the members, for the card."""
-    counts = Counter((pick.candidate, pick.steps, pick.loss) for pick in picks)
+    counts = Counter((pick.candidate, pick.steps_on_all_rows, pick.loss) for pick in picks)
     return [
         {
             "members": count,

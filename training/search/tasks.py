@@ -74,7 +74,7 @@ def _trained(
 
 def _kept(task: Task, journal: Journal | None) -> TrainedMember | None:
     scores = journal.scores(task.key) if journal is not None and task.fold is not None else None
-    return None if scores is None else _judged(scores)
+    return None if scores is None else _judged(scores, task.steps)
 
 
 def _finished(task: Task, member: TrainedMember, cut: Callable[[], bool], journal: Journal | None) -> TrainedMember:
@@ -83,9 +83,9 @@ def _finished(task: Task, member: TrainedMember, cut: Callable[[], bool], journa
     # What the clock cut short is not worth keeping.
     if journal is not None and not cut():
         journal.keep(task.key, member.scores)
-    return _judged(member.scores)
+    return _judged(member.scores, member.steps)
 
 
-def _judged(scores: FloatArray) -> TrainedMember:
+def _judged(scores: FloatArray, steps: int) -> TrainedMember:
     """Return a member without its parameters: hundreds wait for their length to end."""
-    return TrainedMember(np.empty(0, np.float32), np.empty(0), scores)
+    return TrainedMember(np.empty(0, np.float32), np.empty(0), scores, steps)

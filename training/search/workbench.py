@@ -29,11 +29,12 @@ LOOK_S = 0.25
 
 
 class TrainedMember(NamedTuple):
-    """Hold a member's parameters, its offset (O,) and its scores (rows of the fold left out, O)."""
+    """Hold a member's parameters, its offset (O,), its scores (rows of the fold left out, O), and its steps."""
 
     params: Float32
     offset: FloatArray
     scores: FloatArray
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ class Workbench:
                 break
         scores = np.empty((len(course.held), plan.num_outputs))
         member_scores(plan, self.rows, course.held, member.params, member.offset, space, scores)
-        return TrainedMember(member.params, member.offset, scores)
+        return TrainedMember(member.params, member.offset, scores, int(member.steps[0]))
 
     def course(self, candidate: Candidate, steps: int, fold: int | None, key: tuple[int, ...]) -> Course:
         """Prepare the training of a member, as ``train`` takes it."""

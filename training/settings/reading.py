@@ -101,9 +101,9 @@ def _monotone(given: object) -> tuple[tuple[str, str], ...]:
 
 def _by_column(key: str, given: object) -> tuple[tuple[str, str], ...]:
     """Read "f=date,g=number" or {"f": "date"} as pairs; of formats of dates, one without a column is for all."""
-    if isinstance(given, str):
-        # A comma may stand in a format or in a name: it separates entries where a name and = follow.
-        given = [entry.rsplit("=", 1) if "=" in entry else [entry] for entry in re.split(r",(?=[^=,]+=)", given)]
+    if isinstance(given, str) and key == "date_format":
+        # A comma may stand in a format: it separates entries where a name and = follow.
+        given = _joined_names(re.split(r",(?=[^=%]+=)", given))
     pairs = [("", *entry) if key == "date_format" and len(entry) == 1 else entry for entry in _entries(given)]
     for pair in pairs:
         example = "when=%d/%m/%Y" if key == "date_format" else "zip=category,size=number"
@@ -131,8 +131,21 @@ def _strengths(given: object) -> tuple[tuple[str, float], ...]:
 def _entries(given: object) -> list[tuple[Any, ...]]:
     """Read "f=1,g=2", {"f": 1} or [["f", 1]] as what each says, whatever that is."""
     if isinstance(given, str):
-        return [tuple(entry.rsplit("=", 1)) for entry in given.split(",") if entry]
+        return _joined_names([entry for entry in given.split(",") if entry])
     if isinstance(given, Mapping):
         return list(given.items())
     entries = given if isinstance(given, list | tuple) else [given]
     return [tuple(entry) if isinstance(entry, list | tuple) else (entry,) for entry in entries]
+
+
+def _joined_names(parts: list[str]) -> list[tuple[str, ...]]:
+    """Return names and what is said of them, of parts NAME=TEXT of which a name with a comma makes two."""
+    entries: list[tuple[str, ...]] = []
+    name = ""
+    for i, part in enumerate(parts):
+        if "=" in part or "%" in part or i + 1 == len(parts):
+            entries.append(tuple(text.strip() for text in (name + part).rsplit("=", 1)))
+            name = ""
+        else:
+            name += f"{part},"
+    return entries

@@ -35,6 +35,7 @@ def server(store: ModelStore, keys_file: Path, tmp_path_factory: pytest.TempPath
         entry("billing", "k-billing")
         + entry("only predicts", "k-predicts", 'scopes = ["predict"]')
         + entry("slow", "k-slow", "rows_per_s = 50")
+        + entry("labels", "k-labels", "rows_per_s = 50")
         + entry("light", "k-light", "heavy = 0")
         + entry("gone", "k-gone", "expires = 2020-01-01")
         + entry("root", "k-root", 'scopes = ["predict", "explain", "files", "admin"]')
@@ -89,6 +90,11 @@ def test_rows_per_second_are_limited_over_both_workers(server: ServerProcess):
     assert post(server, "/predict", "k-billing", body).status_code == 200
 
 
+def test_outcomes_are_rows_too(server: ServerProcess):
+    body = {"outcomes": [{"request_id": "never", "outcome": 1}] * 300}
+    assert [post(server, "/outcomes", "k-labels", body).status_code for _ in range(2)] == [200, 429]
+
+
 def test_heavy_work_is_limited(server: ServerProcess):
     heavy = {**PREDICT, "method": "shapley"}
     assert post(server, "/explain", "k-light", PREDICT).status_code == 200
@@ -123,7 +129,7 @@ def test_a_change_of_the_file_counts_within_seconds(server: ServerProcess, keys_
 
 
 def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)

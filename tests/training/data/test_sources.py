@@ -4,8 +4,10 @@ import bz2
 import gzip
 import io
 import lzma
+import re
 import shlex
 import threading
+import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
@@ -19,6 +21,7 @@ import pytest
 from eigenserve.cli import main
 from eigenserve.errors import UserError
 from eigenserve.model.rows.sources import sources_of, table_name
+from eigenserve.training.data.columns import read_columns
 from eigenserve.training.data.sampling import read_sample
 from eigenserve.training.data.table import FileOptions, read_table
 from eigenserve.training.data.target import split_target
@@ -61,6 +64,17 @@ def test_folders_named_by_a_value_are_a_column(tmp_path):
     for year in (2023, 2024):
         write(FRAME, tmp_path / "parts" / f"year={year}" / "0.parquet")
     assert read_table(tmp_path / "parts")["year"].tolist() == ["2023"] * 4 + ["2024"] * 4
+
+
+@pytest.mark.parametrize("rows", [1_000, 3])
+def test_a_column_that_files_have_too_is_theirs_where_their_folder_agrees(tmp_path, rows):
+    for shop in (1, 2):
+        write(FRAME.assign(shop=shop), tmp_path / "parts" / f"shop={shop}" / "0.parquet")
+    assert set(read_sample(tmp_path / "parts", rows, seed=0).frame["shop"]) <= {1, 2}
+    assert read_table(tmp_path / "parts")["shop"].tolist() == [1] * 4 + [2] * 4
+    write(FRAME.assign(shop=3), tmp_path / "parts" / "shop=2" / "0.parquet")
+    with pytest.raises(UserError, match="in a folder shop=2, but its column 'shop' has 3: rename one"):
+        read_table(tmp_path / "parts")
 
 
 @pytest.mark.parametrize(
@@ -108,6 +122,25 @@ def test_a_workbook_is_read_by_its_types(tmp_path):
     assert "the first of 2 sheets was read, 'data'" in found.notes
 
 
+@pytest.mark.parametrize("dimension", ["", '<dimension ref="A1"/>'])
+def test_a_workbook_that_says_little_or_nothing_of_its_size_is_read_whole(tmp_path, dimension):
+    pytest.importorskip("openpyxl")
+    FRAME.assign(last=[1, None, 3, None]).to_excel(tmp_path / "a.xlsx", index=False)
+    with zipfile.ZipFile(tmp_path / "a.xlsx") as book:
+        parts = {name: book.read(name) for name in book.namelist()}
+    sheet = parts["xl/worksheets/sheet1.xml"].decode()
+    # Streaming writers leave out the size, and the cells that are empty.
+    sheet = re.sub(
+        "<dimension[^>]*>", dimension, re.sub(r"<c r=\"D[35]\"[^>]*?/>|<c r=\"D[35]\"[^>]*>.*?</c>", "", sheet)
+    )
+    with zipfile.ZipFile(tmp_path / "b.xlsx", "w") as book:
+        for name, content in parts.items():
+            book.writestr(name, sheet if name == "xl/worksheets/sheet1.xml" else content)
+    found = read_table(tmp_path / "b.xlsx")
+    assert_same(found)
+    assert found["last"].isna().tolist() == [False, True, False, True]
+
+
 @pytest.fixture
 def web(tmp_path):
     class Quiet(SimpleHTTPRequestHandler):
@@ -137,6 +170,16 @@ def test_an_object_store_is_read_through_fsspec():
         file.write(FRAME.to_csv(index=False).encode())
     for url in ("memory://tables/part-0.csv", "memory://tables/*.csv", "memory://tables"):
         assert_same(read_table(url))
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_points_next_to_hundreds_part_thousands_in_files_too(tmp_path, separator):
+    sizes = [567, 3, *range(1_001, 300_000, 9_973)]
+    lines = [separator.join(("n", "y")), *(separator.join((f"{n:,}".replace(",", "."), str(n))) for n in sizes)]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    read = read_columns(read_table(tmp_path / "t.csv"))
+    assert read.frame["n"].tolist() == sizes
+    assert "(--decimal '.' reads otherwise)" in read.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -181,6 +224,18 @@ def test_whole_numbers_with_a_gap_stay_classes():
     table, target, notes = target_of([0, 1, 2, None] * 10)
     assert (target.task, target.classes, len(table)) == ("multiclass", (0, 1, 2), 30)
     assert any("10 rows without a 'y' were left out" in note for note in notes)
+
+
+def test_a_class_that_is_a_word_for_missing_is_named_where_no_other_is_left():
+    with pytest.raises(UserError, match=r"it is Apnea in every row; 10 rows without .*--missing 'y=' makes it a class"):
+        target_of(["None", "Apnea"] * 10)
+
+
+def test_cells_that_keep_a_target_from_being_numbers_are_named():
+    values = [f"{i}.5" for i in range(100)]
+    frame = pd.DataFrame({"x": range(100), "y": [*values[:4], "12O", *values[5:]]})
+    with pytest.raises(UserError, match=r"100 classes .* but for 1: '12O' in row 5\. Mend .*--types y=number"):
+        training_table(frame, "y", make_settings({"types": "y=category"}))
 
 
 def test_spellings_of_a_label_are_one_class():
@@ -328,3 +383,92 @@ def test_names_with_commas_may_be_left_out():
     assert list(table.features) == ["x"]
     with pytest.raises(UserError, match="no column 'X'; there is a column 'x'"):
         training_table(frame, "y", make_settings({"exclude": ["X"]}))
+
+
+def test_types_and_formats_may_name_columns_with_commas():
+    settings = make_settings(
+        {"types": "Prix, EUR=category, zip=number,a,b=date", "date_format": "%d.%m.%Y,when, at=%b %d, %Y"}
+    )
+    assert settings.types == (("Prix, EUR", "category"), ("zip", "number"), ("a,b", "date"))
+    assert settings.date_format == (("", "%d.%m.%Y"), ("when, at", "%b %d, %Y"))
+
+
+def test_weights_that_are_not_positive_are_named():
+    frame = pd.DataFrame({"x": range(30), "w": [1.0, 0.0] + [1.0] * 28, "text": ["a"] * 30, "y": [0.5, 1.5, 2.5] * 10})
+    with pytest.raises(UserError, match=r"1 of 30 do not, such as row 2 with 0: remove these rows"):
+        training_table(frame, "y", make_settings({"weight": "w"}))
+    with pytest.raises(UserError, match=r"row 1 has 'a': name another column"):
+        training_table(frame, "y", make_settings({"weight": "text"}))
+
+
+ROWS = "".join(f"{i};{i % 3},5;{'ab'[i % 2]}\n" for i in range(9))
+TITLED = {
+    "one line": "Report of sales 2024\n\nx;y;word\n" + ROWS,
+    "padded": "Report of sales 2024;;\nall shops, all days;;\nx;y;word\n" + ROWS,
+    "merged cells": "Report;;\n;;\nx;y;word\n" + ROWS,
+}
+
+
+@pytest.mark.parametrize("content", TITLED.values(), ids=TITLED)
+def test_lines_of_titles_above_a_header_are_passed_over_with_a_note(tmp_path, content):
+    (tmp_path / "a.csv").write_text(content)
+    found = read_sample(tmp_path / "a.csv", 100, 0, FileOptions(wanted=("y",)))
+    assert list(found.frame) == ["x", "y", "word"]
+    assert len(found.frame) == 9
+    assert any("above the header" in note and "'Report" in note for note in found.notes)
+
+
+def test_titles_of_a_workbook_are_passed_over_with_a_note(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["Sales report 2024"], [], ["x", "y"], *([i, i / 2] for i in range(9))):
+        book.active.append(row)
+    book.save(tmp_path / "a.xlsx")
+    found = read_sample(tmp_path / "a.xlsx", 100, 0)
+    assert found.frame["y"].tolist() == [i / 2 for i in range(9)]
+    assert "1 line above the header was passed over: 'Sales report 2024'" in found.notes
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("x\na,NA\na,5\nb,6\nb,7\n", None),
+        ("x\nr1,NA\nr2,5\nr3,6\nr4,7\n", ["x"]),
+        (",x\na,b\nc,1\nd,2\ne,3\n", ["x"]),
+        ("x\n" + "".join(f"{i}\n" for i in range(9)), ["x"]),
+        ("name,\nfoo,bar\nbaz,qux\na,b\nc,d\n", ["name"]),
+        ("x,tags\n" + "1,a;b\n2,c;4\n3,d;5\n4,e;6\n", ["x", "tags"]),
+    ],
+)
+def test_a_header_that_may_be_one_stays(tmp_path, content, names):
+    (tmp_path / "a.csv").write_text(content)
+    if names is None:
+        with pytest.raises(UserError, match=r"rows must have 1 values.*remove the lines above the header"):
+            read_table(tmp_path / "a.csv")
+    else:
+        assert list(read_table(tmp_path / "a.csv")) == names
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.zip", b"PK\x03\x04", "a.zip cannot be read; unpack it"),
+        ("a.sav", b"$FL2", "save it as CSV or Parquet, as pandas.read_spss"),
+        ("a.xls", b"\xd0\xcf\x11\xe0", "save it as .xlsx or CSV"),
+        ("a.csv", b"PK\x03\x04" + b"0" * 30, "first bytes are those of a zip archive: unpack it"),
+        ("a.csv", b"PK\x03\x04xl/workbook.xml", "an Excel workbook: let its name end in .xlsx"),
+        ("a.csv", b"PAR1" + b"\x15\0" * 9, "a Parquet file: let its name end in .parquet"),
+        ("a.csv", gzip.compress(b"x,y"), "a file compressed by gzip: let its name end in .gz"),
+        ("a.csv", b"<!DOCTYPE html><html>", "a web page"),
+        ("a.csv", b'[{"x": 1}]', "those of JSON"),
+        ("a.xlsx", b"\xd0\xcf\x11\xe0\xa1\xb1", "not an Excel workbook; its first bytes are those of an old Excel"),
+        ("a.xlsx", b"x,y\n1,2\n", "seems to be text: let its name end in .csv"),
+        ("a.parquet", b"x,y\n1,2\n", "seems to be text: let its name end in .csv"),
+        ("a.csv.gz", b"x,y\n1,2\n", "leave .gz out of its name"),
+    ],
+)
+def test_what_is_not_what_its_name_says_is_named_by_its_first_bytes(tmp_path, name, content, says):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_sample(tmp_path / name, 10, 0)
+    assert says in str(caught.value)

@@ -9,6 +9,7 @@ from tests.support.made_models import make_rows
 
 from eigenserve.training.fit import fit
 from eigenserve.training.planning.clock import Clock
+from eigenserve.training.search import jobs, workbench
 from eigenserve.training.settings import make_settings
 
 pytestmark = pytest.mark.alone
@@ -42,3 +43,25 @@ def test_a_fit_that_the_clock_cut_short_says_so_and_a_reproducible_one_is_not_cu
     whole = fit(frame, "y", make_settings({**quick, "reproducible": True}))
     assert not any("ended early" in note for note in whole.notes)
     assert make_settings({**quick, "reproducible": True}).clock_s == math.inf
+
+
+class NoRefitClock(Clock):
+    """A clock by which no time is left once the search ends."""
+
+    def left_s(self, phase: str) -> float:
+        return 0.0 if phase == "refit" else math.inf
+
+
+def test_a_model_whose_refit_the_clock_cut_short_is_as_good_as_its_figures_say(monkeypatch):
+    # As on a larger table: the clock is looked at many times in a member's course.
+    monkeypatch.setattr(workbench, "LOOK_S", 1e-4)
+    monkeypatch.setattr(jobs, "POLL_S", 1e-4)
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.uniform(-1.0, 1.0, (300, 3)), columns=list("abc"))
+    frame["y"] = 10.0 * frame["a"] * frame["b"] + frame["c"]
+    cut = fit(frame, "y", make_settings({"members": 6, "dim": 3, "budget": 1.0}), clock=NoRefitClock(1.0))
+    error = cut.model.predict(frame[list("abc")]) - frame["y"].to_numpy()
+    assert np.sqrt(np.mean(error**2)) < 1.2 * cut.model.card["metrics"]["out_of_fold"]["rmse"]
+    members = sum(entry["members"] for entry in cut.model.card["training"]["members"])
+    assert members < 6
+    assert any(f"the mean of {members} instead of 6 members" in note for note in cut.notes)

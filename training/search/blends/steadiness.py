@@ -17,7 +17,7 @@ from eigenserve.training.search.jobs import OutOfTimeError
 from eigenserve.training.search.judged import Judged
 from eigenserve.training.search.members import Task
 from eigenserve.training.search.ranks import Ranks
-from eigenserve.training.search.refit import refit
+from eigenserve.training.search.refit import joined_picks
 from eigenserve.training.search.tasks import train_tasks
 from eigenserve.training.search.workbench import TrainedMember, Workbench
 
@@ -129,7 +129,7 @@ def _moves(
 ) -> dict[tuple[Candidate | None, int, int], FloatArray]:
     """Return by kind the contributions by feature (1 + DRAWS, N, F) of some rows, and of those moved."""
     tasks = [
-        Task(entry.candidate, entry.steps, None, (STEADY, i))
+        Task(entry.candidate, entry.steps_on_all_rows, None, (STEADY, i))
         for i, entry in enumerate(kinds)
         if entry.candidate is not None
     ]
@@ -142,7 +142,7 @@ def _moves(
         done = []
         if entry.candidate is not None:
             done, at = [trained[at]], at + 1
-        model = predictor(refit(bench, [entry], 1.0, 0.0, done=done))
+        model = predictor(joined_picks(bench, [entry], done, 1.0, 0.0))
         if not moved:
             radii = [default_radii(model.features, row) for row in rows]
             widths = np.array([[own.get(name, 0.0) for name in model.features.names] for own in radii])

@@ -59,6 +59,7 @@ class Batch:
         self._params = self._stacked([unpacked(c.blueprint, c.member.params) for c in courses], 1)
         self._anchor = self._stacked([unpacked(c.blueprint, c.member.anchor) for c in courses], 1)
         self._moments = torch.zeros_like(self._params), torch.zeros_like(self._params)
+        self._taken = 0
         self._offset = self._stacked([course.member.offset for course in courses])
         self._offset_moments = torch.zeros_like(self._offset), torch.zeros_like(self._offset)
         self._penalty = self._stacked([course.penalty for course in courses], 1)[..., None, None]
@@ -73,7 +74,7 @@ class Batch:
         for chosen in _chosen_rows(self._courses):
             for rows in torch.from_numpy(chosen).to(self._device):
                 self._step(rows.long(), rates[done], done + 1)
-                done += 1
+                done = self._taken = done + 1
                 stopped = not go_on(done)
                 for g, end in enumerate(ends if self._caps else ()):
                     if done % end == 0 or done == len(rates) or stopped:
@@ -93,7 +94,7 @@ class Batch:
                 rows = torch.from_numpy(course.held[part]).to(self._device)[None]
                 entries = self._gather(table[:, g : g + 1], rows)
                 scores[part] = (self._solve(entries)[0] + self._offset[g]).view(-1, scores.shape[1]).cpu().numpy()
-            yield TrainedMember(packed(course.blueprint, params[:, g]), offsets[g], scores)
+            yield TrainedMember(packed(course.blueprint, params[:, g]), offsets[g], scores, self._taken)
 
     def _step(self, rows: Tensor, rates: Tensor, count: int) -> None:
         """Take a step: rows (members, batch), rates (members,), the count of the step from 1."""

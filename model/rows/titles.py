@@ -1,0 +1,66 @@
+"""Find the header of a table below lines of titles, where it is unmistakable."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
+from itertools import islice
+
+from eigenserve.model.rows.readings import MISSING_TEXTS
+
+#: Lines of titles that may stand above a header.
+MOST_TITLES = 20
+#: Rows below a header that show that it is one, and the share of them that must be as wide as it.
+LEAST_ROWS, SAME_WIDTH = 3, 0.95
+#: Share of a column's cells that must be numbers for a name above them to be no cell of theirs.
+NUMBERS = 0.8
+_NUMBER = re.compile(r"[+-]?[0-9][0-9.,]*")
+
+
+def titles_above(rows: Sequence[Sequence[str]], wanted: Collection[str] = ()) -> int:
+    """Count the rows of titles above a header.
+
+    Titles are first cells alone, or not half of a row. The header below them has a different name for each cell, none
+    of them a number, and either all names that are wanted or a column of numbers below it.
+
+    Args:
+        rows: cells of the first rows of a table, without blanks around them; rows may end early.
+        wanted: names that the header should have.
+
+    Returns:
+        0 where the first row is the header, or where none is for certain.
+    """
+    widths = Counter(len(row) for row in rows)
+    width = widths.most_common(1)[0][0] if rows else 0
+    for count, row in islice(enumerate(rows), MOST_TITLES + 1):  # noqa: B007 (it is used below)
+        if len(row) == width and all(row):
+            break
+        cells = sum(map(bool, row))
+        if (cells and not row[0]) or cells > max(1, (width - 1) // 2):
+            return 0
+    else:
+        return 0
+    below = rows[count + 1 :]
+    fitting = [other for other in below if len(other) == width]
+    is_header = (
+        width > 1
+        and len(set(row)) == width
+        and not any(_NUMBER.fullmatch(cell) or cell in MISSING_TEXTS for cell in row)
+        and len(below) >= LEAST_ROWS
+        and len(fitting) >= SAME_WIDTH * len(below)
+    )
+    named = bool(wanted) and set(wanted) <= set(row)
+    return count if is_header and (named or any(map(_are_numbers, zip(*fitting, strict=True)))) else 0
+
+
+def titles_note(rows: Sequence[Sequence[str]]) -> str:
+    """Say which rows of titles were passed over."""
+    shown = next(cell for cell in rows[0] if cell)
+    lines = "1 line above the header was" if len(rows) == 1 else f"{len(rows)} lines above the header were"
+    return f"{lines} passed over: {shown[:40]!r}{', ...' if len(rows) > 1 else ''}"
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    present = [cell for cell in cells if cell not in MISSING_TEXTS]
+    return bool(present) and sum(bool(_NUMBER.fullmatch(cell)) for cell in present) >= NUMBERS * len(present)
