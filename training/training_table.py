@@ -21,6 +21,7 @@ from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.table import fingerprint
 from eigenserve.training.data.target import Target, positive_column, read_target, required_column, split_read_target
 from eigenserve.training.data.teacher import attach_teacher, with_teacher
+from eigenserve.training.data.totals import without_totals
 from eigenserve.training.settings import FitSettings
 
 #: Share of repeated rows worth a word. Rounded measurements repeat now and then by chance.
@@ -63,6 +64,7 @@ def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> T
     required_column(frame, target)
     total = len(frame)
     frame, teacher = attach_teacher(frame, settings.teacher)
+    frame, totals = without_totals(frame)
     chosen = chosen_columns(frame, target, settings, teacher)
     options = reading_options(asdict(settings), chosen.columns)
     raw = chosen[target]
@@ -103,7 +105,7 @@ def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> T
         weight=weight,
         readings=read.readings,
         target_reading=PLAIN if goal.classes else goal_column.reading,
-        notes=(*goal_column.notes, *target_notes),
+        notes=(*totals, *goal_column.notes, *target_notes),
         rows=total,
         sha256=fingerprint(whole),
     )

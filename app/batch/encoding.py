@@ -35,6 +35,8 @@ def encode_table(features: FeatureSpace, table: pa.Table) -> tuple[FloatArray, F
         column = table.column(feature.name)
         for row, message in _encode_column(feature, column, out[:, j]):
             faults[row, j] = message
+        if feature.reading.sentinels:
+            out[np.isin(out[:, j], feature.reading.sentinels), j] = np.nan
     features.fill_cycles(out)
     return out, faults
 
@@ -43,7 +45,7 @@ def _encode_column(feature: Feature, column: Any, out: FloatArray) -> Sequence[t
     """Fill ``out``; what is wrong, by row."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    if pa.types.is_decimal(column.type):
+    if pa.types.is_decimal(column.type) and feature.kind != "categorical":
         column = column.cast(pa.float64())
     if pa.types.is_null(column.type):
         column = column.cast(pa.string())

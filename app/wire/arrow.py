@@ -155,7 +155,7 @@ def _values(column: Any, pyarrow: Any, exact: bool = False) -> Any:
         kind = column.type
     if types.is_integer(kind) and column.null_count == 0:
         return column.to_numpy()  # codes may have more digits than a float holds
-    if types.is_integer(kind) and exact:
+    if types.is_integer(kind) and (exact or _is_long(column, pyarrow)):
         return column.to_pylist()
     # Of nanoseconds some are cut off; of seconds there may be more than microseconds have room for, which is refused.
     safe = getattr(kind, "unit", "ns") != "ns"
@@ -217,3 +217,9 @@ class _Table:
         if place + 4 + count * size > len(self.data):
             raise ValueError("a header is cut off")
         return [struct.unpack_from("<" + code, self.data, place + 4 + i * size) for i in range(count)]
+
+
+def _is_long(column: Any, pyarrow: Any) -> bool:
+    """Return whether integers have more digits than a float holds."""
+    ends = pyarrow.compute.min_max(column).as_py()
+    return ends["max"] is not None and max(-ends["min"], ends["max"]) > 2**53

@@ -130,11 +130,13 @@ def _encode_text(kind: Kind, reading: Reading, value: str) -> tuple[float, str]:
         try:
             return reading.days(text), ""
         except ValueError:
+            if reading.lenient:
+                return math.nan, ""
             also = f" or as {reading.date_format}" if reading.date_format else ""
             return math.nan, f"must be a date or time in ISO 8601{also}, or null; got {describe(value)}"
     number = reading.number(text)
     if number is None:
-        return math.nan, f"{_NUMBER_RULE}; got {describe(value)}"
+        return math.nan, "" if reading.lenient else f"{_NUMBER_RULE}; got {describe(value)}"
     return (math.nan, _INFINITE) if math.isinf(number) else (number, "")
 
 

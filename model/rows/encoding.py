@@ -160,8 +160,14 @@ def _column(values: Any) -> Any:
     if isinstance(values, np.ndarray) and values.dtype.kind == "M":
         values = values.astype("datetime64[us]")  # of nanoseconds NumPy would make integers
     dates = getattr(getattr(values, "dtype", None), "kind", "") in ("m", "M")
-    array = np.asarray(values, object if dates else None)
+    array = np.asarray(values, object if dates or _is_long(values) else None)
     return array if array.ndim == 1 else None
+
+
+def _is_long(values: Any) -> bool:
+    """Return whether pandas' whole numbers, which become floats next to missing ones, would lose digits so."""
+    nullable = str(getattr(values, "dtype", "")) in ("Int64", "UInt64") and getattr(values, "hasnans", False)
+    return nullable and bool((values.abs() > 2**53).any())
 
 
 #: Types whose values NumPy turns into the same numbers as ``encode_cell`` does; of None it makes NaN.

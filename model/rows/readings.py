@@ -92,6 +92,8 @@ class Reading:
         missing: texts that stand for a missing value in this column, in addition to the usual ones.
         markers: whether the usual ones (``MISSING_TEXTS``) do; an empty text always does.
         sentinels: numbers, or days since 1970 of a date, that stand for a missing value however they are written.
+        lenient: whether any other text is a missing value; its type was given, or training had more of them than
+            ``missing`` could list.
     """
 
     decimal: str = "."
@@ -104,6 +106,7 @@ class Reading:
     missing: tuple[str, ...] = ()
     markers: bool = True
     sentinels: tuple[float, ...] = ()
+    lenient: bool = False
 
     def __post_init__(self) -> None:
         if self.decimal not in (".", ",") or self.thousands not in ("", ",", ".", " ", "'"):

@@ -29,6 +29,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.model.checkpoints.locations import load_model
     from eigenserve.training.commands.metrics_table import print_metrics
     from eigenserve.training.data.table import FileOptions, read_table
+    from eigenserve.training.data.totals import without_totals
     from eigenserve.training.evaluation.evaluate import evaluate
     from eigenserve.training.evaluation.groups_of_rows import compare_groups
     from eigenserve.training.evaluation.labelled_rows import labelled_rows
@@ -37,7 +38,9 @@ def _run(arguments: argparse.Namespace) -> None:
     model = load_model(arguments.model)
     wanted = (model.target, *model.features.input_names, *([arguments.by] if arguments.by else []))
     files = FileOptions(arguments.csv_separator, arguments.encoding, wanted)
-    frame = read_table(arguments.data, files)
+    frame, notes = without_totals(read_table(arguments.data, files))
+    for note in notes:
+        print(f"note: {note}")
     if arguments.by is not None and arguments.by not in frame:
         raise UserError(f"no column {arguments.by!r} to compare groups by; the columns are {', '.join(frame.columns)}")
     evaluation = evaluate(model, frame)

@@ -152,6 +152,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.training.data.reading_options import reading_options
     from eigenserve.training.data.sampling import read_sample
     from eigenserve.training.data.table import FileOptions
+    from eigenserve.training.data.totals import without_totals
     from eigenserve.training.evaluation.evaluate import deviance_power, evaluate, evaluate_scores
     from eigenserve.training.fit import fit, plan
     from eigenserve.training.planning.clock import Clock
@@ -193,7 +194,7 @@ def _run(arguments: argparse.Namespace) -> None:
         return
     test = None
     if arguments.test:
-        test = read_sample(arguments.test, arguments.max_rows, settings.seed, files).frame
+        test, _ = without_totals(read_sample(arguments.test, arguments.max_rows, settings.seed, files).frame)
         check_features(test, table, arguments.test)
     for name in {name for names in _groups(arguments.group).values() for name in names} - set(rows.frame):
         raise UserError(f"no column {name!r} for --group; the columns are {', '.join(map(str, rows.frame))}")

@@ -14,6 +14,9 @@ from eigenserve.model.rows.moments import hours_of_value
 from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.training.data.texts import Texts
 
+#: Whole numbers beyond are not all floats.
+MOST_WHOLE = 2**53
+
 
 @dataclass(frozen=True)
 class Column:

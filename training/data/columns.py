@@ -15,6 +15,7 @@ from eigenserve.errors import UserError
 from eigenserve.model.rows.cells import category_key, days_since_epoch, iso_time
 from eigenserve.model.rows.readings import FALSE_TEXTS, PLAIN, TRUE_TEXTS, Reading
 from eigenserve.training.data.column_values import (
+    MOST_WHOLE,
     Column,
     categories_column,
     category_column,
@@ -166,6 +167,11 @@ def _of_objects(column: pd.Series, present: pd.Series, kinds: set[type]) -> Colu
         return Column(column.map(bool, na_action="ignore"))
     if all(issubclass(kind, int | float | Decimal | np.integer | np.floating) and kind is not bool for kind in kinds):
         floats = pd.Series([np.nan if pd.isna(x) else float(x) for x in column], column.index, np.float64, column.name)
+        if floats.abs().max() > MOST_WHOLE and all(issubclass(kind, int | Decimal | np.integer) for kind in kinds):
+            exact = pd.Series([None if pd.isna(x) else int(x) for x in column], column.index, object, column.name)
+            if floats.abs().max() >= 2**63:
+                return _codes(exact)
+            return _of_numbers(exact.astype("Int64"), None, PLAIN, ReadingOptions())
         whole = all(issubclass(kind, int | np.integer) for kind in kinds) and len(present) == len(column)
         if whole and max(map(abs, present)) < 2**63:
             return _of_numbers(column.astype(np.int64), None, PLAIN, ReadingOptions())
@@ -175,6 +181,12 @@ def _of_objects(column: pd.Series, present: pd.Series, kinds: set[type]) -> Colu
     if all(issubclass(kind, date | np.datetime64 | pd.Period) for kind in kinds):
         return Column(moments([np.nan if pd.isna(value) else days_since_epoch(value) for value in column], column))
     return None
+
+
+def _codes(column: pd.Series, plain: Reading = PLAIN) -> Column:
+    """Read whole numbers of more digits than a number keeps as categories."""
+    note = f"{column.name!r} holds whole numbers of more digits than a number keeps: read as codes, that is categories"
+    return replace(category_column(column, plain), notes=(note,))
 
 
 def _of_numbers(column: pd.Series, wanted: ColumnType | None, plain: Reading, options: ReadingOptions) -> Column:
@@ -205,10 +217,9 @@ def _of_numbers(column: pd.Series, wanted: ColumnType | None, plain: Reading, op
         return Column(column)
     low, high = int(present.min()), int(present.max())
     times = NANOSECONDS[0] < low <= high < NANOSECONDS[1] and not names_an_identifier(name)
-    big = max(-low, high) > 2**53 and not times
+    big = max(-low, high) > MOST_WHOLE and not times
     if big and wanted != "number":
-        note = f"{name!r} holds whole numbers of more digits than a number keeps: read as codes, that is categories"
-        return replace(category_column(column, plain), notes=(note,))
+        return _codes(column, plain)
     given = options.date_formats.get(name)
     if wanted == "date" or given or (wanted is None and _FIRST_DATE <= low <= high <= _LAST_DATE):
         texts = texts_of(present.astype(str), frozenset())
@@ -288,8 +299,8 @@ def _numbers_column(
 ) -> Column:
     name, reading = str(column.name), numbers.reading
     kind = "a time" if reading.clock else "a number"
-    missing, notes = odd_texts(name, kind, texts, np.isnan(numbers.values), wanted)
-    reading = replace(reading, missing=(*plain.missing, *missing), markers=plain.markers)
+    missing, lenient, notes = odd_texts(name, kind, texts, np.isnan(numbers.values), wanted)
+    reading = replace(reading, missing=(*plain.missing, *missing), markers=plain.markers, lenient=lenient)
     if numbers.example is not None:
         text, number = numbers.example
         unit = " hours" if reading.clock else ""
@@ -302,8 +313,8 @@ def _numbers_column(
 
 def _dates_column(column: pd.Series, texts: Texts, dates: Dates, plain: Reading, wanted: ColumnType | None) -> Column:
     name, reading = str(column.name), dates.reading
-    missing, notes = odd_texts(name, "a date", texts, np.isnan(dates.days), wanted)
-    reading = replace(reading, missing=(*plain.missing, *missing), markers=plain.markers)
+    missing, lenient, notes = odd_texts(name, "a date", texts, np.isnan(dates.days), wanted)
+    reading = replace(reading, missing=(*plain.missing, *missing), markers=plain.markers, lenient=lenient)
     if reading.date_format:
         at = int(np.argmax(~np.isnan(dates.days)))
         day = iso_time(dates.days[at])[:10]

@@ -27,8 +27,8 @@ _KINDS = {
 
 def odd_texts(
     name: str, kind: str, texts: Texts, odd: NDArray[np.bool_], wanted: ColumnType | None
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the texts of odd cells, which count as missing, and a note that names them.
+) -> tuple[tuple[str, ...], bool, tuple[str, ...]]:
+    """Return the texts of odd cells, which count as missing, whether all others would, and a note that names them.
 
     Args:
         name: of the column.
@@ -41,7 +41,7 @@ def odd_texts(
         UserError: too many of them, unless they are words for a missing value or the type is given.
     """
     if not odd.any():
-        return (), ()
+        return (), False, ()
     places = np.flatnonzero(odd)[np.argsort(texts.rows[odd], kind="stable")]
     named = [(int(texts.rows[i]), texts.texts[i]) for i in places]
     strange = odd & ~texts.is_marker()
@@ -50,7 +50,8 @@ def odd_texts(
         example = int(texts.rows[first]), texts.texts[first]
         check_share(name, kind, example, texts.count(strange), texts.present)
     note = odd_note(name, kind, named, texts.count(odd), texts.present)
-    return tuple(texts.texts[i] for i in places[:KEPT]), (note,)
+    kept = tuple(texts.texts[i] for i in places[:KEPT])
+    return kept, wanted is not None or len(places) > len(kept), (note,)
 
 
 def check_share(name: str, kind: str, example: tuple[int, object], count: int, present: int) -> None:

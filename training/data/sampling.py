@@ -19,6 +19,7 @@ from eigenserve.model.rows.sources import Source, check_content, sources_of, unr
 from eigenserve.training.data.table import (
     FileOptions,
     checked_frame,
+    frame_of,
     index_notes,
     open_arrow,
     read_sources,
@@ -103,7 +104,7 @@ def _sampled(sources: Sequence[Source], counts: Sequence[int], max_rows: int, rn
     with _reading(sources[0]):
         joined = pa.concat_tables(parts, promote_options="permissive")
     del parts, table
-    return joined.to_pandas(self_destruct=True, ignore_metadata=True).reset_index(drop=True)
+    return frame_of(joined, self_destruct=True)
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from eigenserve.model.rows.csv_layout import HEAD_BYTES, CsvError, CsvLayout, cs
 from eigenserve.model.rows.readings import MISSING_TEXTS
 from eigenserve.model.rows.sources import Source, check_content, sources_of, unreadable
 from eigenserve.model.rows.workbook import first_sheet
+from eigenserve.training.data.column_values import MOST_WHOLE
 
 #: Bytes of CSV that are parsed at a time.
 BLOCK_BYTES = 2**24
@@ -116,7 +117,31 @@ def read_sources(sources: list[Source], options: FileOptions = FileOptions(), ro
         joined = joined.take(pa.array(chosen))
     if kind == "csv":
         return RawTable(_csv_frame(joined, options, semicolons), tuple(notes), unnamed)
-    return RawTable(joined.to_pandas(ignore_metadata=True), tuple(notes))
+    return RawTable(frame_of(joined), tuple(notes))
+
+
+def frame_of(table: pa.Table, *, self_destruct: bool = False) -> pd.DataFrame:
+    """Turn an Arrow table into a frame of raw values; whole numbers keep all of their digits next to missing ones."""
+    exact = {
+        i: series
+        for i, column in enumerate(table.columns)
+        if column.null_count and (series := exact_integers(column)) is not None
+    }
+    frame = table.to_pandas(ignore_metadata=True, self_destruct=self_destruct).reset_index(drop=True)
+    for i, series in exact.items():
+        frame.isetitem(i, series.array)
+    return frame
+
+
+def exact_integers(column: pa.ChunkedArray) -> pd.Series | None:
+    """Return whole numbers of more digits than a float holds as nullable integers; None for other columns."""
+    if column.type not in (pa.int64(), pa.uint64()):
+        return None
+    ends = pc.min_max(column).as_py()
+    if ends["max"] is None or max(-ends["min"], ends["max"]) <= MOST_WHOLE:
+        return None
+    kinds = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
+    return column.to_pandas(types_mapper=kinds.get)
 
 
 def open_arrow(path: Path) -> pa.RecordBatchFileReader | pa.RecordBatchStreamReader:

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_y, column_or_1d, validate_data
 
 from eigenserve.model.arrays import FloatArray
+from eigenserve.training.data.table import exact_integers
 from eigenserve.training.data.target import Target
 
 
@@ -55,7 +56,15 @@ def _as_pandas(X: Any) -> Any:
     table = narwhals.from_native(X, pass_through=True)
     if isinstance(table, narwhals.LazyFrame):
         table = table.collect()
-    return table.to_pandas() if isinstance(table, narwhals.DataFrame) else X
+    if not isinstance(table, narwhals.DataFrame):
+        return X
+    frame = table.to_pandas()
+    for i, (name, kind) in enumerate(table.schema.items()):
+        if kind in (narwhals.Int64, narwhals.UInt64) and table[name].null_count():
+            exact = exact_integers(table.select(name).to_arrow().column(0))
+            if exact is not None:
+                frame.isetitem(i, exact.array)
+    return frame
 
 
 def _names(estimator: BaseEstimator, X: Any) -> list[str]:

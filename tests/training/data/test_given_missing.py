@@ -7,9 +7,11 @@ import io
 import numpy as np
 import onnxruntime
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from eigenserve import load_model
+from eigenserve.app.batch.encoding import encode_table
 from eigenserve.cli import main
 from eigenserve.errors import UserError
 from eigenserve.model.onnx.export import to_onnx
@@ -54,6 +56,9 @@ def test_numbers_given_as_missing_are_so_in_training_and_serving(sensors, missin
         rows = [{"x": value, "f": value, "c": "u"}]
         assert np.isnan(encoded(table, rows)[0, :2]).all(), value
         assert np.isnan(encoded(table, pd.DataFrame(rows))[0, :2]).all(), value
+    space = infer_features(table.features, readings=table.readings)
+    scored = encode_table(space, pa.Table.from_pandas(sensors))[0]
+    np.testing.assert_array_equal(np.isnan(scored[:, :2]).all(1), np.arange(ROWS) % 5 == 0)
     assert np.isnan(encoded(table, [[-999, -999, "u"], [3, 4.5, "u"]])[:, :2]).all(1).tolist() == [True, False]
 
 
@@ -81,6 +86,36 @@ def test_dates_and_objects_given_as_missing(tmp_path):
     objects = pd.DataFrame({"n": pd.Series([-9, 1.5, 2, None] * 15, dtype=object), "y": np.arange(ROWS) * 1.5})
     table = training_table(objects, "y", make_settings({"missing": ["-9"]}))
     assert table.features["n"].isna().sum() == 30
+
+
+@pytest.mark.parametrize(
+    ("kind", "cell", "odd"),
+    [
+        ("number", "{}", 3),
+        ("number", "{}", 75),
+        ("date", "2024-01-{:02}", 3),
+        ("date", "2024-01-{:02}", 75),
+        ("time", "{}:30", 3),
+    ],
+)
+def test_a_given_type_reads_all_other_texts_as_missing(kind, cell, odd):
+    is_odd = (np.arange(160) % 2 == 0) & (np.arange(160) < 2 * odd)
+    texts = [f"see note {i}" if is_odd[i] else cell.format(i % 20 + 1) for i in range(160)]
+    frame = pd.DataFrame({"x": texts, "y": np.arange(160) * 1.5})
+    table = training_table(frame, "y", make_settings({"types": {"x": kind}}))
+    assert table.features["x"].isna().sum() == odd
+    np.testing.assert_array_equal(np.isnan(encoded(table, frame)[:, 0]), is_odd)
+    assert np.isnan(encoded(table, [{"x": "see another"}])[0, 0])
+
+
+def test_odd_texts_that_a_reading_cannot_list_are_missing_in_serving():
+    texts = [f"see note {i}" if i < 60 else str(i % 50) for i in range(7000)]
+    frame = pd.DataFrame({"x": texts, "y": np.arange(7000) * 1.5})
+    table = training_table(frame, "y", make_settings({}))
+    np.testing.assert_array_equal(np.isnan(encoded(table, frame)[:, 0]), np.arange(7000) < 60)
+    few = training_table(frame.iloc[55:], "y", make_settings({}))
+    with pytest.raises(ValueError, match="got the text 'see another'"):
+        encoded(few, [{"x": "see another"}])
 
 
 def test_a_model_keeps_what_is_missing(sensors, tmp_path, monkeypatch):
