@@ -92,6 +92,7 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -127,6 +128,6 @@ async def _start_grpc(app: FastAPI, settings: Settings) -> RpcServer | None:
     # Imported late: it is an extra, `grpc`.
     from eigenserve.app.rpc.server import RpcServer
 
-    server = RpcServer(app, settings)
+    server = RpcServer(app, settings, app.state.service.memory)
     await server.start()
     return server

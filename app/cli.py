@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eigenserve.app.keys.grants import ORDINARY, SCOPES, digest_of
+from eigenserve.app.server.listener import keep_unsent_little
 from eigenserve.errors import UserError
 
 # What needs the extra `serve` is imported by the functions that use it: other commands have the same parser.
@@ -150,6 +151,7 @@ def _bind(settings: Settings, port: int | None = None) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        keep_unsent_little(listener)
         listener.bind((settings.host, settings.port if port is None else port))
         # At once: with SO_REUSEADDR two servers may bind a port that nobody listens on yet.
         listener.listen(LISTEN_BACKLOG)

@@ -43,7 +43,8 @@ class RequestState(TypedDict, total=False):
         quota: what is accounted to that owner; set with the name.
         whole: all of its body has arrived; set by the connection.
         trace: where its parts are recorded; set by the observer if tracing is on.
-        decode: how its body is read; set where it is a gRPC message.
+        decode, encoding: how its body is read and its answer is written (``wire.infer_answers.Encoding``); set where
+            they are gRPC messages.
     """
 
     arrived: float
@@ -55,6 +56,7 @@ class RequestState(TypedDict, total=False):
     whole: bool
     trace: Spans
     decode: Decode
+    encoding: Any
 
 
 def client_of(scope: Scope) -> str:

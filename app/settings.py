@@ -126,7 +126,10 @@ class Settings(BaseSettings):
     )
     keep_alive_s: int = Field(default=75, ge=1, description="seconds an idle connection stays open")
     max_connections: int = Field(
-        default=16_384, ge=1, description="open connections per worker; more are closed at once"
+        default=16_384,
+        ge=1,
+        description="open connections per worker; more are closed at once. With TLS they count from the end of "
+        "the handshake, which may take 10 s",
     )
     api_keys: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(),
@@ -160,6 +163,9 @@ class Settings(BaseSettings):
     )
     records_buffer_rows: int = Field(
         default=200_000, ge=1, description="rows that may wait to be recorded, per worker and place"
+    )
+    records_buffer_mb: int = Field(
+        default=64, ge=1, description="megabytes of rows that may wait to be recorded, per worker and place"
     )
     records_when_full: Literal["drop", "refuse"] = Field(
         default="drop",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,14 +13,25 @@ from eigenserve.app.api.openapi import json_body, problems
 from eigenserve.app.engine.calls import Call
 from eigenserve.app.problems import Location, invalid, invalid_all
 from eigenserve.app.registry import ServedModel
-from eigenserve.app.wire.answers import finite, json_response, predictions
+from eigenserve.app.wire.answers import (
+    PIECE_ROWS,
+    answer_of,
+    finite,
+    head_of,
+    kept_pieces,
+    listed,
+    predictions,
+    to_json,
+    warning_pieces,
+)
+from eigenserve.app.wire.bodies import JSON
 from eigenserve.app.wire.describe import describe
 from eigenserve.app.wire.envelope import check_envelope
 from eigenserve.app.wire.include_options import read_feature
 from eigenserve.app.wire.json_rows import parse_large
-from eigenserve.app.wire.kept import kept_objects
 from eigenserve.app.wire.requests import Asked, read_rows, read_target
 from eigenserve.app.wire.schemas.explanations import CounterfactualsRequest, CounterfactualsResponse
+from eigenserve.model.arrays import FloatArray
 from eigenserve.model.counterfactuals.allowed_changes import TIED, read_limit
 from eigenserve.model.counterfactuals.goals import Goal, read_goal
 from eigenserve.model.counterfactuals.rules import RuleError, read_rules
@@ -67,9 +79,15 @@ class FindCounterfactuals(Call):
         self.count(asked, "counterfactuals")
         columns = self.columns(asked)
         warnings = self.checked(asked, asked.served.model.checks.warnings(columns))
+        return answer_of(self.counted(counterfactuals_answer(asked, self._found(asked, columns), warnings)), JSON)
+
+    def _found(self, asked: Asked, columns: FloatArray) -> Iterator[bytes]:
+        """Search, and write the entries of some rows at a time."""
         steps, typical = replace(self.steps, check=self.check), asked.served.model.typicality
-        found = [find_counterfactuals(steps, self.goal, row, self.most, self.radius, typical) for row in columns]
-        return counterfactuals_answer(asked, found, warnings)
+        for start in range(0, len(columns), PIECE_ROWS):
+            some = columns[start : start + PIECE_ROWS]
+            found = [find_counterfactuals(steps, self.goal, row, self.most, self.radius, typical) for row in some]
+            yield to_json(counterfactual_entries(asked.served, found))
 
 
 @router.post(
@@ -85,18 +103,14 @@ async def counterfactuals(request: Request) -> Response:
     return await FindCounterfactuals(request).answer()
 
 
-def counterfactuals_answer(asked: Asked, found: list[list[Counterfactual]], warnings: RowWarnings) -> Response:
-    """Write the answer: for every row its counterfactuals."""
-    served = asked.served
-    document: dict[str, Any] = {
-        "model": served.name,
-        "version": str(served.version),
-        "counterfactuals": counterfactual_entries(served, found),
-        "warnings": warnings.lists(),
-    }
+def counterfactuals_answer(asked: Asked, entries: Iterator[bytes], warnings: RowWarnings) -> Iterator[bytes]:
+    """Write the answer: for every row its counterfactuals, which are lists of some rows."""
+    yield head_of(asked.served)
+    yield from listed("counterfactuals", entries, b",")
+    yield from listed("warnings", warning_pieces(warnings), b",")
     if asked.kept:
-        document["kept"] = kept_objects(asked.kept)
-    return json_response(document)
+        yield from listed("kept", kept_pieces(asked.kept, warnings.count), b",")
+    yield b"}"
 
 
 def counterfactual_entries(served: ServedModel, found: list[list[Counterfactual]]) -> list[list[dict[str, Any]]]:

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Query, Request, Response
 
 from eigenserve.app.api.openapi import json_body, problems
 from eigenserve.app.engine.calls import Call
-from eigenserve.app.engine.service import service_of
+from eigenserve.app.engine.service import held, service_of
 from eigenserve.app.observability.drift import Outcome
 from eigenserve.app.problems import ProblemError, invalid
 from eigenserve.app.wire.accept import accepted
-from eigenserve.app.wire.answers import json_response
+from eigenserve.app.wire.answers import answer_of, json_response
 from eigenserve.app.wire.bodies import JSON, parse_json
 from eigenserve.app.wire.envelope import check_envelope
 from eigenserve.app.wire.json_rows import check_parsed_size, parse_large
@@ -59,15 +59,14 @@ async def drift(
         raise ProblemError(
             404, f"version {served.version} of model {name!r} keeps no sketch of its training rows: fit it again"
         )
-    return json_response(
-        {
-            "model": served.name,
-            "version": str(served.version),
-            "level": service.drift.level,
-            "windows": {report.window: report.document() for report in reports},
-            "outcomes": AccuracySums(served.model).document(await asyncio.to_thread(service.drift.accuracy, served)),
-        }
-    )
+    document = {
+        "model": served.name,
+        "version": str(served.version),
+        "level": service.drift.level,
+        "windows": {report.window: report.document() for report in reports},
+        "outcomes": AccuracySums(served.model).document(await asyncio.to_thread(service.drift.accuracy, served)),
+    }
+    return held(request, json_response(document))
 
 
 @router.post(
@@ -102,11 +101,11 @@ async def shadow(request: Request, name: str) -> Response:
     against, comparison = await asyncio.to_thread(service.shadow.comparison, name, served)
     if wanted == JSON:
         head = {"model": name, "version": str(served.version), "shadow": str(against.version)}
-        return json_response({**head, **comparison.document()})
+        return held(request, json_response({**head, **comparison.document()}))
     names = f"{name}/{served.version}", f"{name}/{against.version}"
     blocks = comparison_blocks(names, comparison, ({}, {}))
     text = to_html(f"{names[1]} compared with {names[0]}", blocks) if wanted == HTML else to_markdown(blocks)
-    return Response(text, media_type=wanted, headers={"Content-Security-Policy": POLICY})
+    return held(request, answer_of([text.encode()], wanted, {"Content-Security-Policy": POLICY}))
 
 
 @router.post(
@@ -148,6 +147,7 @@ class OutcomesCall(Call):
         drift, values = self.service.drift, request.outcomes
         if not values or len(values) > self.service.settings.max_rows:
             raise invalid(("outcomes",), f"must have 1 to {self.service.settings.max_rows} outcomes; got {len(values)}")
+        self.charge(len(values))
         if request.instances is not None:
             return self._settle_rows(request, request.instances)
         if not all(isinstance(value, OutcomeOf) for value in values):

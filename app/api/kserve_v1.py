@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -63,7 +64,8 @@ class Predict(PredictCall):
         """Return the predictions, by the name that TensorFlow Serving has for them."""
         key = "predictions" if self.key == "instances" else "outputs"
         predicted = listed(key, prediction_pieces(asked.served, scored.scores))
-        return answer_of([b"{", *predicted, *warnings_and_kept(asked, scored.warnings), b"}"], JSON)
+        pieces = chain([b"{"], predicted, warnings_and_kept(asked, scored.warnings), [b"}"])
+        return answer_of(self.counted(pieces), JSON)
 
 
 class Explain(ExplainCall):
@@ -79,7 +81,8 @@ class Explain(ExplainCall):
 
     def write(self, asked: Asked, parts: Iterator[Part]) -> Response:
         """Return the explanations."""
-        return answer_of([b"{", *listed("explanations", explanation_pieces(asked, parts)), b"}"], JSON)
+        pieces = chain([b"{"], listed("explanations", explanation_pieces(asked, parts)), [b"}"])
+        return answer_of(self.counted(pieces), JSON)
 
 
 def _read(call: Call, name: str, version: str | None, body: bytes) -> tuple[Asked, str]:
@@ -98,7 +101,7 @@ def _read(call: Call, name: str, version: str | None, body: bytes) -> tuple[Aske
     most = call.service.settings.max_rows
     keep = read_keep(document.get("keep"))
     if not isinstance(value, dict):
-        rows, kept = split_kept(check_rows(value, most, loc), asked.served, keep)
+        rows, kept = split_kept(check_rows(value, most, loc), asked.served, keep, loc)
         return replace(asked, rows=rows, loc=loc, kept=kept), keys[0]
     if keys[0] == "instances":
         raise invalid(loc, "must be a list of rows; got an object")
@@ -109,7 +112,7 @@ def _read(call: Call, name: str, version: str | None, body: bytes) -> tuple[Aske
         else cells
         for column, cells in value.items()
     }
-    rows, kept = split_kept(check_columns(columns, most, loc), asked.served, keep)
+    rows, kept = split_kept(check_columns(columns, most, loc), asked.served, keep, loc)
     return replace(asked, rows=rows, loc=loc, kept=kept), keys[0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -61,8 +62,8 @@ class Invocations(PredictCall):
             predicted: Any = [model.classes[c] for c in chosen]
         else:
             predicted = model.values(scored.scores)
-        more = warnings_and_kept(asked, scored.warnings)
-        return answer_of([b'{"predictions":', to_json(predicted), *more, b"}"], JSON)
+        pieces = chain([b'{"predictions":', to_json(predicted)], warnings_and_kept(asked, scored.warnings), [b"}"])
+        return answer_of(self.counted(pieces), JSON)
 
 
 @router.post(
@@ -111,7 +112,7 @@ def _read(document: Any, service: Service) -> Asked:
         rows: Any = _split(value, most)
     else:
         rows = check_columns(value, most, loc) if isinstance(value, dict) else check_rows(value, most, loc)
-    rows, kept = split_kept(rows, served, read_keep((params or {}).get("keep")))
+    rows, kept = split_kept(rows, served, read_keep((params or {}).get("keep")), loc)
     return Asked(served, rows, loc=loc, strict=read_strict((params or {}).get("strict")), kept=kept)
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from eigenserve import __version__
 from eigenserve.app.api.openapi import json_body, problems
-from eigenserve.app.api.tensors import KeptTensors, label_datatype, output_tensors, read_tensors, to_binary
+from eigenserve.app.api.tensors import KeptTensors, label_datatype, output_tensors, read_tensors
 from eigenserve.app.engine.predict_call import PredictCall
-from eigenserve.app.engine.service import service_of
+from eigenserve.app.engine.service import held, service_of
 from eigenserve.app.problems import ProblemError, invalid
 from eigenserve.app.registry import ModelRegistry, ServedModel, unready
 from eigenserve.app.request_state import state_of
-from eigenserve.app.wire.answers import Scored, json_response, to_json
+from eigenserve.app.wire.answers import Scored, answer_of, json_response
 from eigenserve.app.wire.bodies import JSON, parse_json
 from eigenserve.app.wire.describe import describe
+from eigenserve.app.wire.infer_answers import JSON_AND_BINARY, InferAnswer, Output, binary_pieces
 from eigenserve.app.wire.json_rows import check_parsed_size
 from eigenserve.app.wire.kept import check_clash, kept_names, read_keep
 from eigenserve.app.wire.requests import Asked, read_strict
@@ -67,7 +69,7 @@ async def ready(request: Request) -> Response:
 )
 async def version_metadata(request: Request, name: str, version: str) -> Response:
     """Describe the version's input and output tensors."""
-    return _metadata(service_of(request).registry, name, version)
+    return held(request, _metadata(service_of(request).registry, name, version))
 
 
 @router.get(
@@ -78,7 +80,7 @@ async def version_metadata(request: Request, name: str, version: str) -> Respons
 )
 async def metadata(request: Request, name: str) -> Response:
     """Describe the model's input and output tensors."""
-    return _metadata(service_of(request).registry, name)
+    return held(request, _metadata(service_of(request).registry, name))
 
 
 def _metadata(registry: ModelRegistry, name: str, version: str | None = None) -> Response:
@@ -156,7 +158,15 @@ class Infer(PredictCall):
 
     def write(self, asked: Asked, scored: Scored) -> Response:
         """Return the output tensors that are wanted, and what is handed through."""
-        return _answer(asked.served, scored, self.kept, self.wanted, self.document.get("id"))
+        answer = _answer(asked.served, scored, self.kept, self.wanted, self.document.get("id"))
+        encoding = self.state.get("encoding", JSON_AND_BINARY)
+        values = [self.counted(binary_pieces(output)) for output in answer.outputs if output.is_binary]
+        sizes = [sum(map(len, pieces)) for pieces in values]
+        head = self.counted(encoding.head(answer, sizes))
+        binary = chain.from_iterable([encoding.before(n), *pieces] for n, pieces in zip(sizes, values, strict=True))
+        if not values:
+            return answer_of(head, JSON)
+        return answer_of([*head, *binary], BINARY, {JSON_LENGTH: str(sum(map(len, head)))})
 
 
 @router.post(
@@ -203,7 +213,7 @@ async def index(request: Request) -> Response:
         {"name": name, "version": str(version), "state": "UNAVAILABLE", "reason": reason}
         for (name, version), reason in sorted(failures.items())
     ]
-    return json_response(entries)
+    return held(request, json_response(entries))
 
 
 @router.post(
@@ -289,29 +299,11 @@ def _parameters(owner: dict[str, Any], loc: tuple[int | str, ...]) -> dict[str, 
 
 def _answer(
     served: ServedModel, scored: Scored, kept: KeptTensors, wanted: dict[str, bool], request_id: str | None
-) -> Response:
+) -> InferAnswer:
     tensors = output_tensors(served, scored.scores)
     count, warnings = len(scored.scores), scored.warnings
     tensors |= {name: (datatype, [count], values) for name, (datatype, values) in kept.items()}
     if WARNINGS in wanted:
         tensors[WARNINGS] = ("BYTES", [count], warnings.texts())
-    outputs: list[dict[str, Any]] = []
-    parts = []
-    for name, is_binary in wanted.items():
-        datatype, shape, values = tensors[name]
-        output: dict[str, Any] = {"name": name, "datatype": datatype, "shape": shape}
-        if is_binary:
-            parts.append(to_binary(datatype, values))
-            output["parameters"] = {"binary_data_size": len(parts[-1])}
-        else:
-            output["data"] = values if isinstance(values, list) else values.reshape(-1)
-        outputs.append(output)
-    document: dict[str, Any] = {"model_name": served.name, "model_version": str(served.version), "outputs": outputs}
-    if len(warnings):
-        document["parameters"] = {WARNINGS: to_json(warnings.lists()).decode()}
-    if request_id is not None:
-        document["id"] = request_id
-    text = to_json(document)
-    if not parts:
-        return Response(text, media_type=JSON)
-    return Response(b"".join([text, *parts]), headers={JSON_LENGTH: str(len(text))}, media_type=BINARY)
+    outputs = [Output(name, *tensors[name], is_binary) for name, is_binary in wanted.items()]
+    return InferAnswer(served.name, str(served.version), request_id, outputs, warnings)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, cast
 
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
 
 from eigenserve.app.problems import MEDIA_TYPE
 from eigenserve.app.registry import ModelRegistry, ServedModel
+from eigenserve.app.wire.answers import to_json
+from eigenserve.app.wire.bodies import JSON
+from eigenserve.app.wire.downloads import Download, download_response
 from eigenserve.app.wire.schemas.model_schema import prediction_schema, row_schema, typical_row
 from eigenserve.app.wire.schemas.predictions import ProblemDetails
 
@@ -109,6 +115,16 @@ def add_documentation(app: FastAPI, registry: ModelRegistry, prefix: str = "") -
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
+    written: tuple[Any, Download | None] = (None, None)
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def schema(request: Request) -> Response:
+        nonlocal written
+        newest = [(name, served.version, served.digest) for name, served in registry.defaults().items()]
+        if written[1] is None or written[0] != newest:
+            # Of a model of a thousand features it has a megabyte.
+            written = newest, await asyncio.to_thread(lambda: Download(to_json(app.openapi()), JSON))
+        return download_response(request, cast(Download, written[1]))
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
@@ -122,12 +138,14 @@ def add_documentation(app: FastAPI, registry: ModelRegistry, prefix: str = "") -
 
     @app.get("/docs/{name}", include_in_schema=False)
     async def asset(name: str, request: Request) -> Response:
-        from starlette.exceptions import HTTPException
-
         if name not in _ASSETS:
             raise HTTPException(404)
-        content = (files("fastapi_offline") / "static" / name).read_bytes()
-        return Response(content, media_type=_ASSETS[name])
+        return download_response(request, _asset(name))
+
+
+@cache
+def _asset(name: str) -> Download:
+    return Download((files("fastapi_offline") / "static" / name).read_bytes(), _ASSETS[name])
 
 
 def with_models(document: dict[str, Any], newest: Mapping[str, ServedModel]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -13,10 +14,11 @@ from eigenserve.app.api.openapi import json_body, problems
 from eigenserve.app.engine.calls import Call
 from eigenserve.app.observability.records.answered import reasons_text
 from eigenserve.app.problems import invalid
-from eigenserve.app.wire.answers import finite, json_response
+from eigenserve.app.wire.answers import PIECE_ROWS, answer_of, finite, head_of, listed, to_json
+from eigenserve.app.wire.bodies import JSON
 from eigenserve.app.wire.envelope import check_envelope
 from eigenserve.app.wire.json_rows import parse_large
-from eigenserve.app.wire.kept import kept_objects
+from eigenserve.app.wire.kept import kept_objects, kept_slices
 from eigenserve.app.wire.requests import Asked, read_reference, read_rows
 from eigenserve.app.wire.schemas.reasons import ReasonsRequest, ReasonsResponse
 from eigenserve.model.explanations.reference import TRAINING
@@ -71,7 +73,7 @@ class FindReasons(Call):
             texts = [reasons_text(row) for row in found]
             self.record(asked, columns, scores, warnings, options=self._how(asked), reasons=texts)
         reference = TRAINING if asked.reference is None else asked.reference.name
-        return reasons_answer(asked, reference, found, warnings)
+        return answer_of(self.counted(reasons_answer(asked, reference, found, warnings)), JSON)
 
     def _how(self, asked: Asked) -> str:
         """Write as JSON how reasons are found, so that it can be done again."""
@@ -95,24 +97,25 @@ async def reasons(request: Request) -> Response:
     return await FindReasons(request).answer()
 
 
-def reasons_answer(asked: Asked, reference: str, found: list[RowReasons], warnings: RowWarnings) -> Response:
+def reasons_answer(asked: Asked, reference: str, found: list[RowReasons], warnings: RowWarnings) -> Iterator[bytes]:
     """Write the answer: for every row its decision and its reasons."""
-    served = asked.served
-    changes = counterfactual_entries(served, [[] if row.change is None else [row.change] for row in found])
-    kept: list[dict[str, Any]] = [{} for _ in found]
-    if asked.kept:
-        kept = [{"kept": values} for values in kept_objects(asked.kept)]
-    return json_response(
-        {
-            "model": served.name,
-            "version": str(served.version),
-            "reference": reference,
-            "reasons": [
-                {**_entry(row, change), "warnings": warned, **handed}
-                for row, change, warned, handed in zip(found, changes, warnings.lists(), kept, strict=True)
-            ],
-        }
-    )
+    yield head_of(asked.served, reference=reference)
+    yield from listed("reasons", _pieces(asked, found, warnings), b",")
+    yield b"}"
+
+
+def _pieces(asked: Asked, found: list[RowReasons], warnings: RowWarnings) -> Iterator[bytes]:
+    """Write the entry of every row, as lists of some rows."""
+    for rows in kept_slices(asked.kept, len(found), PIECE_ROWS):
+        some = found[rows]
+        changes = counterfactual_entries(asked.served, [[] if row.change is None else [row.change] for row in some])
+        entries = [
+            {**_entry(row, change), "warnings": warned}
+            for row, change, warned in zip(some, changes, warnings[rows].lists(), strict=True)
+        ]
+        for entry, values in zip(entries if asked.kept else (), kept_objects(asked.kept, rows), strict=True):
+            entry["kept"] = values
+        yield to_json(entries)
 
 
 def _entry(row: RowReasons, change: list[dict[str, Any]]) -> dict[str, Any]:

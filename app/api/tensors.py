@@ -11,18 +11,14 @@ import numpy as np
 
 from eigenserve.app.problems import Location, invalid
 from eigenserve.app.registry import ServedModel
+from eigenserve.app.wire.infer_answers import LAYOUTS
+from eigenserve.app.wire.kept_values import check_tensor
 from eigenserve.app.wire.limits import MAX_DIMENSIONS, check_cells, check_count
 from eigenserve.model.arrays import FloatArray
 
-#: Datatypes of the protocol -> how their binary form lies in memory. BYTES has a length before every element.
-_LAYOUTS = {
-    "BOOL": "<?",
-    **{f"{sign}INT{bits}": f"<{code}{bits // 8}" for sign, code in (("", "i"), ("U", "u")) for bits in (8, 16, 32, 64)},
-    **{f"FP{bits}": f"<f{bits // 8}" for bits in (16, 32, 64)},
-}
-DATATYPES = (*_LAYOUTS, "BYTES")
-
-
+DATATYPES = (*LAYOUTS, "BYTES")
+#: Bytes of a text in a binary tensor: a row of JSON may have as many.
+MAX_TEXT_BYTES = 2**20
 #: What is handed through: name -> datatype and values.
 KeptTensors = dict[str, tuple[str, Any]]
 
@@ -76,6 +72,7 @@ def read_tensors(
         if len(shape) > 1 and math.prod(shape[1:]) != 1:
             raise invalid((*loc, "shape"), f"must be [N] or [N, 1] for one feature; got {shape}")
         if name in keep:
+            check_tensor(values, datatype, LAYOUTS.get(datatype), (*loc, "data"))
             kept[name] = (datatype, values)
             handed += name not in names
         if name in names:
@@ -118,14 +115,6 @@ def label_datatype(served: ServedModel) -> str:
         if kinds == {kind}:
             return datatype
     return "BYTES"
-
-
-def to_binary(datatype: str, values: Any) -> bytes:
-    """Write values in the protocol's binary form, row by row."""
-    if datatype == "BYTES":
-        texts = [str(value).encode() for value in values]
-        return b"".join(struct.pack("<I", len(text)) + text for text in texts)
-    return np.ascontiguousarray(values, dtype=_LAYOUTS[datatype]).tobytes()
 
 
 def _head(tensor: Any, loc: Location) -> tuple[str, str, list[int]]:
@@ -181,7 +170,7 @@ def _from_binary(part: bytes, size: int, datatype: str, count: int, loc: Locatio
         raise invalid(loc, f"announces {size} bytes of binary data; {len(part)} are left in the body")
     if datatype == "BYTES":
         return _texts(part, count, loc)
-    layout = np.dtype(_LAYOUTS[datatype])
+    layout = np.dtype(LAYOUTS[datatype])
     if size != count * layout.itemsize:
         raise invalid(loc, f"must have {count * layout.itemsize} bytes for its shape; announces {size}")
     values = np.frombuffer(part, layout)
@@ -197,6 +186,8 @@ def _texts(part: bytes, count: int, loc: Location) -> list[str]:
     try:
         for _ in range(count):
             (length,) = struct.unpack_from("<I", part, place)
+            if length > MAX_TEXT_BYTES:
+                raise ValueError(f"a text must have at most {MAX_TEXT_BYTES} bytes; got one of {length}")
             place += 4 + length
             if place > len(part):
                 raise ValueError("a text is longer than the data")

@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import nullcontext, suppress
 from typing import ClassVar, TypeVar
 
@@ -21,7 +21,7 @@ from eigenserve.app.problems import MAX_FAULTS, ProblemError, invalid_all
 from eigenserve.app.registry import not_ready
 from eigenserve.app.request_state import client_of, state_of
 from eigenserve.app.wire.accept import accepted
-from eigenserve.app.wire.answers import Answer
+from eigenserve.app.wire.answers import SENT_BYTES, Answer
 from eigenserve.app.wire.bodies import JSON, body_headers, check_media_type, inflate, read_body
 from eigenserve.app.wire.kept import ID
 from eigenserve.app.wire.requests import Asked, ComparisonError
@@ -82,16 +82,34 @@ class Call(ABC):
         """
         try:
             response = await self.respond(await self.body())
+            if isinstance(response, Answer):
+                # The rest is gone: what the client does not take is its answer.
+                self.memory.resize(response.size)
+                response.release = self.memory.release
+                return response
         except BaseException:
             if self._memory is not None:
                 self._memory.release()
             raise
         if self._memory is not None:
-            if isinstance(response, Answer):
-                response.release = self._memory.release
-            else:
-                self._memory.release()
+            self._memory.release()
         return response
+
+    def counted(self, pieces: Iterable[bytes]) -> list[bytes]:
+        """Make pieces of the answer, as many as there is room and time for.
+
+        Raises:
+            ProblemError: what making them raises; 413 and 503 no room; 504 past the deadline.
+        """
+        made, size = [], 0
+        before = 0 if self._memory is None else self._memory.size
+        for piece in pieces:
+            self.check()
+            made.append(piece)
+            size += len(piece)
+            if size > SENT_BYTES:
+                self.memory.hold(before + size)
+        return made
 
     @property
     def memory(self) -> Reservation:
@@ -213,9 +231,13 @@ class Call(ABC):
     def count(self, asked: Asked, kind: str) -> None:
         """Count the rows that are computed, for the metrics and for the owner of the key."""
         self.service.metrics.predicted(asked, kind)
-        self.state["rows"] = self.state.get("rows", 0) + asked.count
+        self.charge(asked.count)
+
+    def charge(self, rows: int) -> None:
+        """Count rows for the log and for the owner of the key."""
+        self.state["rows"] = self.state.get("rows", 0) + rows
         if (quota := self.state.get("quota")) is not None:
-            quota.charge(asked.count)
+            quota.charge(rows)
 
     def checked(self, asked: Asked, warnings: RowWarnings, start: int = 0) -> RowWarnings:
         """Count warnings, of the rows from ``start`` on, and refuse rows where somebody is strict about their kinds.

@@ -71,7 +71,7 @@ class ExplainCall(Call):
             nonlocal parts_bytes
             parts_bytes += 2 * size  # as it is, and in the answer
             if received or parts_bytes > COUNTED_BYTES:
-                self.memory.resize(received + parts_bytes)
+                self.memory.hold(received + parts_bytes)
 
         groups = model.groups if asked.groups is None else asked.groups
         how = "" if self.service.recorder is None else asked.how
@@ -92,7 +92,7 @@ class ExplainCall(Call):
                 more = included(asked.served, asked.include, part, asked.target, asked.baseline, self.check, grow)
             if len(columns) > step or received or parts_bytes > COUNTED_BYTES:
                 # Before it is written: an answer that has no room need not be made.
-                self.memory.resize(received + parts_bytes + len(columns) * asked.served.explanation_bytes)
+                self.memory.hold(received + parts_bytes + len(columns) * asked.served.explanation_bytes)
             found = warnings[rows].joined(unstable)
             self.record(asked, part, explanation.scores, found, start, explanation, how)
             yield Part(explanation, more, found, rows)

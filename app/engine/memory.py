@@ -30,6 +30,11 @@ class MemoryBudget:
     _by_client: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    @property
+    def most(self) -> int:
+        """Return how many bytes one client may hold."""
+        return int(self.total * CLIENT_SHARE)
+
     def reservation(self, client: str) -> Reservation:
         """Return an empty reservation of a client."""
         return Reservation(self, client)
@@ -38,13 +43,9 @@ class MemoryBudget:
         """Reserve ``size`` bytes, or give back where it is negative.
 
         Raises:
-            ProblemError: 413 more than one client may ever hold; 503 more than is left now.
+            ProblemError: 503 more than is left now.
         """
-        most = int(self.total * CLIENT_SHARE)
-        if size > most:
-            raise ProblemError(
-                413, f"the request or its answer would take {size >> 20} MiB; at most {most >> 20}: send fewer rows"
-            )
+        most = self.most
         with self._lock:
             held = self._by_client[client] + size
             if size > 0 and (held > most or self.held + size > self.total):
@@ -68,10 +69,19 @@ class Reservation:
         """Hold ``size`` bytes instead.
 
         Raises:
-            ProblemError: see ``MemoryBudget.take``.
+            ProblemError: 413 more than one client may ever hold; 503 more than is left now.
         """
+        if size > self.size and size > (most := self.budget.most):
+            raise ProblemError(
+                413, f"the request or its answer would take {size >> 20} MiB; at most {most >> 20}: send fewer rows"
+            )
         self.budget.take(self.client, size - self.size)
         self.size = size
+
+    def hold(self, size: int) -> None:
+        """Hold at least ``size`` bytes; raises as ``resize``."""
+        if size > self.size:
+            self.resize(size)
 
     def release(self) -> None:
         """Give all of it back."""

@@ -11,7 +11,7 @@ from fastapi import Response
 from eigenserve.app.engine.calls import Call
 from eigenserve.app.engine.queue import Job
 from eigenserve.app.engine.small_requests import INLINE_BYTES
-from eigenserve.app.wire.answers import Answer, Scored, finite
+from eigenserve.app.wire.answers import Scored, finite
 from eigenserve.app.wire.requests import Asked
 
 #: Values of the rows that are scored between two looks at the clock: 65,000 rows of the demo model, which take 0.2 s.
@@ -64,6 +64,4 @@ class PredictCall(Call):
         self.record(asked, scored.columns, scored.scores, scored.warnings)
         response = self.write(asked, scored)
         self.service.drift.outcomes.note(self.state.get("request_id"), asked.served, scored.scores)
-        if isinstance(response, Answer):
-            self.memory.resize(self.memory.size + sum(map(len, response.pieces)))
         return response

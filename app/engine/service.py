@@ -7,11 +7,12 @@ import gc
 import logging
 from functools import partial
 
-from fastapi import Request
+from fastapi import Request, Response
 
 from eigenserve.app.engine.memory import MemoryBudget, Trimmer
 from eigenserve.app.engine.onnx_files import OnnxFiles
 from eigenserve.app.engine.queue import Lane
+from eigenserve.app.engine.reports import Reports
 from eigenserve.app.engine.small_requests import HEAVY_AT_ONCE, LARGE_AT_ONCE, Engine
 from eigenserve.app.observability.drift import DriftMonitor
 from eigenserve.app.observability.drift.exposition import DriftCollector
@@ -21,7 +22,9 @@ from eigenserve.app.observability.records import open_recorder
 from eigenserve.app.observability.records.recorder import Recorder
 from eigenserve.app.registry import ModelRegistry, ServedModel, StoreWatch
 from eigenserve.app.registry.routing import read_routing
+from eigenserve.app.request_state import client_of
 from eigenserve.app.settings import Settings
+from eigenserve.app.wire.answers import Answer
 from eigenserve.model.checkpoints.locations import open_store
 from eigenserve.model.kernels.threads import num_threads, set_num_threads
 
@@ -49,6 +52,7 @@ class Service:
         drift: what watches whether rows are still like training.
         shadow: what compares a version that runs along.
         onnx_files: models as ONNX files.
+        reports: what training found, as pages.
         store: what loads and watches the models.
         recorder: what records decisions, once the service has started; None for nobody.
         load_first: whether the server waits for the models before it takes connections.
@@ -78,6 +82,7 @@ class Service:
         self.engine = Engine(lane(LARGE_AT_ONCE), heavy, on_batch=self.metrics.batch)
         self.memory = MemoryBudget(settings.max_memory_bytes)
         self.onnx_files = OnnxFiles(settings.deadline_s)
+        self.reports = Reports(self.registry, self.memory)
         self.store = StoreWatch(self.registry, settings.watch_interval_s, collect_less_garbage)
         self.recorder: Recorder | None = None
         self.load_first = False
@@ -157,3 +162,16 @@ def service_of(request: Request) -> Service:
     """Return the service behind a request."""
     service: Service = request.app.state.service
     return service
+
+
+def held(request: Request, response: Response) -> Response:
+    """Return an answer that is accounted for, where it is long, until its client has taken it.
+
+    Raises:
+        ProblemError: 413 and 503 no room for it.
+    """
+    if isinstance(response, Answer):
+        reservation = service_of(request).memory.reservation(client_of(request.scope))
+        reservation.resize(response.size)
+        response.release = reservation.release
+    return response

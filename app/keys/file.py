@@ -91,12 +91,14 @@ def _content(path: Path) -> str:
         raise KeysFileError(f"{path} must be UTF-8") from None
 
 
-def parse_keys(content: str, path: str) -> Mapping[str, Grant]:
-    """Return the grants of a file's content; raises as ``read_keys``."""
+def parse_keys(content: str, path: str, may_be_empty: bool = True) -> Mapping[str, Grant]:
+    """Return the grants of a file's content; raises as ``read_keys``, and where it must not be empty but is."""
     try:
         document = tomllib.loads(content)
     except (tomllib.TOMLDecodeError, RecursionError, OverflowError) as error:
         raise KeysFileError(f"{path} is not valid TOML: {error}") from None
+    if not may_be_empty and "keys" not in document:
+        raise KeysFileError(f"{path} must have keys; got none: `keys = []` revokes all of them")
     entries = document.pop("keys", [])
     if document or not isinstance(entries, list):
         raise KeysFileError(f"{path} must consist of [[keys]] tables; got {', '.join(document) or 'another keys'}")
@@ -135,6 +137,7 @@ class KeysFile:
         self.copy: Path | None = None
         self.grants: Mapping[str, Grant] = {}
         self._state: object = None
+        self._seen: object = None
         self._reason: str | None = None
         self._ended = threading.Event()
         # A file system that does not answer must not keep requests waiting, or the process from ending.
@@ -144,15 +147,13 @@ class KeysFile:
         """Read the file, and look at it every second from then on.
 
         Raises:
-            KeysFileError: it cannot be read, and never could be.
+            KeysFileError: it cannot be read, and no other worker could.
         """
-        try:
-            self._read()
-        except KeysFileError as error:
-            if self.copy is None or not self.copy.exists():
-                raise
-            log.error("the keys are read from a copy", extra={"reason": str(error)})
+        if self.copy is not None and self.copy.exists():
+            # The file may be half written just now; like the other workers this one takes it when it stands still.
             self.grants = read_keys(self.copy)
+        else:
+            self._read()
         self._thread.start()
 
     def stop(self) -> None:
@@ -160,11 +161,15 @@ class KeysFile:
         self._ended.set()
 
     def look(self) -> None:
-        """Read the file again if it has changed; what was read before holds where it cannot be read."""
-        if self._status() == self._state and self._reason is None:
+        """Read the file again if it has changed, once it stands still: until then it may be half written.
+
+        What was read before holds while it cannot be read, and while it has no keys: ``keys = []`` revokes all.
+        """
+        status, self._seen = self._seen, self._status()
+        if self._seen != status or (status == self._state and self._reason is None):
             return
         try:
-            self._read()
+            self._read(may_be_empty=False)
         except KeysFileError as error:
             if str(error) != self._reason:
                 log.error("the keys stay as they were", extra={"reason": str(error)})
@@ -173,10 +178,10 @@ class KeysFile:
             self._reason = None
             log.info("keys read", extra={"keys": len(self.grants)})
 
-    def _read(self) -> None:
-        self._state = self._status()
+    def _read(self, may_be_empty: bool = True) -> None:
+        self._state = self._seen = self._status()
         content = _content(self.path)
-        self.grants = parse_keys(content, str(self.path))
+        self.grants = parse_keys(content, str(self.path), may_be_empty)
         if self.copy is not None:
             draft = self.copy.with_suffix(f".{os.getpid()}")
             draft.write_text(content, "utf-8")

@@ -39,7 +39,7 @@ class Metrics:
             "eigenserve_warnings", "Rows answered with a warning", ("model", "kind"), registry=registry
         )
         self.records_dropped = Counter(
-            "eigenserve_records_dropped", "Rows answered and not recorded: there was no room", registry=registry
+            "eigenserve_records_dropped", "Rows answered and not recorded: no room, or not writable", registry=registry
         )
         self.records_written = Counter(
             "eigenserve_records_written", "Rows recorded, as parts or as events", ("sink",), registry=registry

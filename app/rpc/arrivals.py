@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -37,9 +36,8 @@ class Arrivals:
         self._timeout_s = timeout_s
         self._open: Counter[str] = Counter()
 
-    @contextmanager
-    def hold(self, client: str) -> Iterator[None]:
-        """Hold a place of a client's for a call.
+    def take(self, client: str) -> Callable[[], None]:
+        """Take a place of a client's for a call, and return what gives it back.
 
         Raises:
             CallError: all of them are taken.
@@ -48,12 +46,13 @@ class Arrivals:
             reason = f"a client may have {CLIENT_CALLS} calls at a time; try again later"
             raise CallError(grpc.StatusCode.RESOURCE_EXHAUSTED, reason)
         self._open[client] += 1
-        try:
-            yield
-        finally:
+
+        def give_back() -> None:
             self._open[client] -= 1
             if not self._open[client]:
                 del self._open[client]
+
+        return give_back
 
     async def message(self, context: Any) -> Any:
         """Receive the message of a call.

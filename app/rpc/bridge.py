@@ -13,9 +13,9 @@ from urllib.parse import quote, unquote
 
 import grpc
 import orjson
-from starlette.types import ASGIApp, Message
+from starlette.types import ASGIApp, Message, Scope
 
-from eigenserve.app.request_state import Decode, network_of
+from eigenserve.app.request_state import RequestState, client_of, network_of
 from eigenserve.app.rpc.arrivals import CallError
 
 #: The status of an answer -> the code of a call. Others are UNKNOWN.
@@ -46,11 +46,12 @@ Headers = list[tuple[bytes, bytes]]
 
 @dataclass(frozen=True)
 class Answer:
-    """Hold the application's answer."""
+    """Hold the application's answer, and whose it is."""
 
     status: int
     headers: dict[bytes, bytes]
     body: bytes
+    client: str
 
 
 async def ask(
@@ -60,7 +61,7 @@ async def ask(
     parts: Iterable[str],
     body: bytes = b"",
     headers: Headers | None = None,
-    decode: Decode | None = None,
+    state: RequestState | None = None,
 ) -> Answer:
     """Send a request to the application, and return its answer unless that is an error.
 
@@ -71,12 +72,12 @@ async def ask(
         parts: of the path.
         body: of the request.
         headers: that belong to the body.
-        decode: what turns the body into a document and binary data, when the application comes to read it.
+        state: of the request: how its body is read, and its answer written.
 
     Raises:
         CallError: the answer is an error.
     """
-    answer = await request(app, context, method, parts, body, headers, decode)
+    answer = await request(app, context, method, parts, body, headers, state)
     if answer.status != 200:
         reason = str(orjson.loads(answer.body)["error"])
         if len(reason) > MAX_REASON:
@@ -92,13 +93,13 @@ async def request(
     parts: Iterable[str],
     body: bytes = b"",
     headers: Headers | None = None,
-    decode: Decode | None = None,
+    state: RequestState | None = None,
 ) -> Answer:
     """Send a request to the application; the arguments are those of ``ask``."""
     path = "".join(f"/{quote(part, safe='')}" for part in parts)
     length = [(b"content-length", b"%d" % len(body))] if method == "POST" else []
     given = [(key.encode(), _bytes(value)) for key, value in context.invocation_metadata() or () if key in PASSED]
-    scope = {
+    scope: Scope = {
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "2",
@@ -111,7 +112,7 @@ async def request(
         "headers": [*length, *(headers or []), *given],
         "client": _client(context.peer()),
         "server": None,
-        "state": {} if decode is None else {"decode": decode},
+        "state": {**(state or {})},
         "extensions": {},
     }
     waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
@@ -128,11 +129,11 @@ async def request(
         if message["type"] == "http.response.start":
             status, returned = message["status"], list(message["headers"])
         else:
-            content.append(bytes(message.get("body", b"")))
+            content.append(message.get("body", b""))
 
     await app(scope, receive, send)
     context.set_trailing_metadata([(k.decode(), v.decode("latin-1")) for k, v in returned if k in RETURNED])
-    return Answer(status, dict(returned), b"".join(content))
+    return Answer(status, dict(returned), b"".join(content), client_of(scope))
 
 
 def _bytes(value: str | bytes) -> bytes:

@@ -10,21 +10,25 @@ import grpc
 import orjson
 from starlette.types import ASGIApp
 
+from eigenserve.app.engine.memory import MemoryBudget
+from eigenserve.app.problems import ProblemError
+from eigenserve.app.request_state import RequestState
 from eigenserve.app.rpc.arrivals import Arrivals, CallError
-from eigenserve.app.rpc.bridge import address_of, ask, request
+from eigenserve.app.rpc.bridge import CODES, address_of, ask, request
 from eigenserve.app.rpc.interface import METHODS, PACKAGE, SERVICE, message_class
-from eigenserve.app.rpc.messages import infer_response, read_infer, read_model
+from eigenserve.app.rpc.messages import MESSAGE, read_infer, read_model
 
-_JSON_LENGTH = b"inference-header-content-length"
+#: gRPC holds an answer as it is and as it is sent, until its client has taken it.
+COPIES = 2
 _BINARY = (b"content-type", b"application/octet-stream")
 
 
 class Calls:
     """Answer calls with what an application answers."""
 
-    def __init__(self, app: ASGIApp, arrivals: Arrivals, max_rows: int) -> None:
-        self._app, self._arrivals = app, arrivals
-        self._read_infer = partial(read_infer, max_rows=max_rows)
+    def __init__(self, app: ASGIApp, arrivals: Arrivals, memory: MemoryBudget, max_rows: int) -> None:
+        self._app, self._arrivals, self._memory = app, arrivals, memory
+        self._forms: RequestState = {"decode": partial(read_infer, max_rows=max_rows), "encoding": MESSAGE}
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """Return what a gRPC server needs to know of the methods."""
@@ -34,9 +38,11 @@ class Calls:
                 # To a client it is a call of one message; here that is awaited no longer than it may take.
                 name: grpc.stream_unary_rpc_method_handler(
                     partial(self._answer, getattr(self, name)),
-                    # Tensors are read where they do not hold up others, and once the key is known.
+                    # Tensors are read, and written, where they do not hold up others, and once the key is known.
                     request_deserializer=None if name == "ModelInfer" else message_class(f"{name}Request").FromString,
-                    response_serializer=message_class(f"{name}Response").SerializeToString,
+                    response_serializer=None
+                    if name == "ModelInfer"
+                    else message_class(f"{name}Response").SerializeToString,
                 )
                 for name in METHODS
             },
@@ -44,8 +50,10 @@ class Calls:
 
     async def _answer(self, method: Callable[[Any, Any], Awaitable[Any]], _: Any, context: Any) -> Any:
         try:
-            with self._arrivals.hold(address_of(context.peer())):
-                return await method(await self._arrivals.message(context), context)
+            give_back = self._arrivals.take(address_of(context.peer()))
+            # Its place is free when its client has taken the answer, or is gone.
+            context.add_done_callback(lambda _: give_back())
+            return await method(await self._arrivals.message(context), context)
         except CallError as error:
             code, reason = error.code, str(error)
         await context.abort(code, reason)
@@ -81,8 +89,14 @@ class Calls:
         except ValueError as error:
             raise CallError(grpc.StatusCode.INVALID_ARGUMENT, str(error)) from None
         path = (*_model(name, version), "infer")
-        answer = await ask(self._app, context, "POST", path, content, [_BINARY], self._read_infer)
-        return infer_response(answer.body, int(answer.headers[_JSON_LENGTH]))
+        answer = await ask(self._app, context, "POST", path, content, [_BINARY], self._forms)
+        held = self._memory.reservation(answer.client)
+        try:
+            held.resize(COPIES * len(answer.body))
+        except ProblemError as error:
+            raise CallError(CODES[error.status], str(error)) from None
+        context.add_done_callback(lambda _: held.release())
+        return answer.body
 
     async def _described(self, name: str, context: Any, path: Sequence[str]) -> Any:
         answer = await ask(self._app, context, "GET", path)

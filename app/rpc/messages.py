@@ -1,19 +1,19 @@
-"""Read the messages of ModelInfer: count their fields first, then turn them into a request's tensors and back."""
+"""Read the messages of ModelInfer, whose fields are counted first, as a request's tensors, and write its answers."""
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 import numpy as np
-import orjson
 from google.protobuf.message import DecodeError
 
 from eigenserve.app.problems import ProblemError, invalid
 from eigenserve.app.rpc.interface import MESSAGES, message_class
+from eigenserve.app.wire.infer_answers import Encoding, InferAnswer, warnings_text
 from eigenserve.app.wire.limits import MAX_DIMENSIONS, check_cells, check_count
 
 #: Datatype -> the field that holds its values, their type there, and how they lie in the binary form.
@@ -37,10 +37,19 @@ MAX_NAME = 255
 #: Values that become Python objects at a time, while the interpreter's lock is held.
 SLICE_VALUES = 2**14
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_NAMES = [text.split()[1] for text in MESSAGES["ModelInferRequest"]]
-_MODEL_NAME, _MODEL_VERSION = (1 + _NAMES.index(name) for name in ("model_name", "model_version"))
+#: The parameter of an answer that has any.
+WARNINGS = b"warnings"
+
+
+def _number(message: str, name: str) -> int:
+    return 1 + [text.split()[1] for text in MESSAGES[message]].index(name)
+
+
+_MODEL_NAME, _MODEL_VERSION = (_number("ModelInferRequest", name) for name in ("model_name", "model_version"))
 #: Those that are messages themselves.
-_NESTED = frozenset(1 + _NAMES.index(name) for name in ("inputs", "outputs"))
+_NESTED = frozenset(_number("ModelInferRequest", name) for name in ("inputs", "outputs"))
+_PARAMETERS, _RAW_OUTPUT = (_number("ModelInferResponse", name) for name in ("parameters", "raw_output_contents"))
+_STRING_PARAM = _number("InferParameter", "string_param")
 
 
 def read_model(content: bytes) -> tuple[str, str]:
@@ -102,20 +111,40 @@ def read_infer(content: bytes, max_rows: int) -> tuple[dict[str, Any], bytes]:
     return document, b"".join(raw)
 
 
-def infer_response(body: bytes, length: int) -> Any:
-    """Return the message of an answer, of which ``length`` bytes are JSON and the rest the values of its tensors."""
-    document = orjson.loads(body[:length])
-    answer = message_class("ModelInferResponse")(
-        model_name=document["model_name"], model_version=document["model_version"], id=document.get("id", "")
+def infer_head(answer: InferAnswer, sizes: Sequence[int]) -> Iterator[bytes]:
+    """Write the message of an answer, but for the values of its tensors, which ``before_values`` stands before."""
+    message = message_class("ModelInferResponse")(
+        model_name=answer.model_name, model_version=answer.model_version, id=answer.request_id or ""
     )
-    for name, text in document.get("parameters", {}).items():
-        answer.parameters[name].string_param = text
-    for output in document["outputs"]:
-        answer.outputs.add(name=output["name"], datatype=output["datatype"], shape=output["shape"])
-        size = output["parameters"]["binary_data_size"]
-        answer.raw_output_contents.append(body[length : length + size])
-        length += size
-    return answer
+    for output in answer.outputs:
+        message.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
+    yield message.SerializeToString()
+    if len(answer.warnings):
+        # By hand: the text may have megabytes, which a message would hold twice more.
+        text = list(warnings_text(answer.warnings))
+        value = _head(_STRING_PARAM, sum(map(len, text)))
+        key = _head(1, len(WARNINGS)) + WARNINGS
+        entry = key + _head(2, len(value) + sum(map(len, text))) + value
+        yield _head(_PARAMETERS, len(entry) + sum(map(len, text))) + entry
+        yield from text
+
+
+def before_values(size: int) -> bytes:
+    """Write what stands before the values of a tensor."""
+    return _head(_RAW_OUTPUT, size)
+
+
+#: The protocol's form over gRPC.
+MESSAGE = Encoding(infer_head, before_values)
+
+
+def _head(number: int, size: int) -> bytes:
+    """Write what stands before a field of so many bytes."""
+    head = bytearray([number << 3 | _BYTES])
+    while size > 0x7F:
+        head.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes([*head, size])
 
 
 def _check_fields(content: bytes) -> None:

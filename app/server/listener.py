@@ -20,6 +20,9 @@ log = logging.getLogger("eigenserve.server")
 #: After ``admit_no_more``, how long a connection that was being made may take to arrive: a round trip.
 ARRIVE_S = 0.1
 
+#: What the system takes of an answer beyond what is on its way: twice what is handed to a connection at a time.
+UNSENT_BYTES = 2**17
+
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h; the socket module has no name for it
 #: A classic BPF program (linux/filter.h: code, jump if true, jump if false, operand) on the TCP header.
 _PROGRAM = (
@@ -28,6 +31,15 @@ _PROGRAM = (
     (0x06, 0, 0, 0),  # drop
     (0x06, 0, 0, 0xFFFF_FFFF),  # or let it pass whole
 )
+
+
+def keep_unsent_little(listener: socket.socket) -> None:
+    """Let the system hold little of what the connections of a listening socket have not sent (tcp(7)).
+
+    Measured: of each client that reads nothing it held 3 MB, and copying them for 300 clients took 1.3 s.
+    """
+    if sys.platform == "linux":
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
 
 def admit_no_more(listener: socket.socket) -> bool:

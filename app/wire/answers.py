@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -14,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from eigenserve.app.problems import Location, invalid
 from eigenserve.app.registry import ServedModel
-from eigenserve.app.wire.kept import Kept, kept_objects
+from eigenserve.app.wire.kept import Kept, kept_objects, kept_slices
 from eigenserve.app.wire.requests import Asked
 from eigenserve.model import Explanation
 from eigenserve.model.arrays import FloatArray
@@ -22,8 +23,9 @@ from eigenserve.model.rows.warnings import RowWarnings
 
 #: Rows whose objects are there at a time. Measured: fewer make JSON slower, more make it no faster.
 PIECE_ROWS = 512
-#: Handed to the connection at a time; what a client does not take is not handed on.
-SENT_BYTES = 2**17
+#: Handed to the connection at a time, which takes no more while it has as many that its client does not take (uvicorn's
+#: high-water mark). Longer answers are sent in pieces, and what is not sent yet is accounted for.
+SENT_BYTES = 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,31 +88,37 @@ def predictions(served: ServedModel, scores: FloatArray) -> Any:
     ]
 
 
-def predict_answer(asked: Asked, scored: Scored) -> list[bytes]:
+def predict_answer(asked: Asked, scored: Scored) -> Iterator[bytes]:
     """Write the answer of /predict."""
     served, scores = asked.served, scored.scores
-    if len(scores) <= PIECE_ROWS:
+    if len(scores) <= PIECE_ROWS and not asked.kept:
         document = {"model": served.name, "version": str(served.version), "predictions": predictions(served, scores)}
         if asked.interval is not None:
             document["intervals"] = served.model.intervals(scores, asked.interval)
         document["warnings"] = scored.warnings.lists()
-        if asked.kept:
-            document["kept"] = kept_objects(asked.kept)
-        return [to_json(document)]
-    pieces = [to_json({"model": served.name, "version": str(served.version)})[:-1]]
-    pieces += listed("predictions", prediction_pieces(served, scores), b",")
+        yield to_json(document)
+        return
+    yield head_of(served)
+    yield from listed("predictions", prediction_pieces(served, scores), b",")
     if asked.interval is not None:
-        pieces += [b',"intervals":', to_json(served.model.intervals(scores, asked.interval))]
-    pieces += listed("warnings", warning_pieces(scored.warnings), b",")
+        yield b',"intervals":' + to_json(served.model.intervals(scores, asked.interval))
+    yield from listed("warnings", warning_pieces(scored.warnings), b",")
     if asked.kept:
-        pieces += listed("kept", kept_pieces(asked.kept, len(scores)), b",")
-    return [*pieces, b"}"]
+        yield from listed("kept", kept_pieces(asked.kept, len(scores)), b",")
+    yield b"}"
 
 
-def warnings_and_kept(asked: Asked, warnings: RowWarnings) -> list[bytes]:
+def head_of(served: ServedModel, **more: Any) -> bytes:
+    """Write the first members of an answer: which model gave it."""
+    return to_json({"model": served.name, "version": str(served.version), **more})[:-1]
+
+
+def warnings_and_kept(asked: Asked, warnings: RowWarnings) -> Iterator[bytes]:
     """Write the members that other protocols' answers get where there is something to say."""
-    pieces = [*listed("warnings", warning_pieces(warnings), b",")] if len(warnings) else []
-    return [*pieces, *listed("kept", kept_pieces(asked.kept, warnings.count), b",")] if asked.kept else pieces
+    if len(warnings):
+        yield from listed("warnings", warning_pieces(warnings), b",")
+    if asked.kept:
+        yield from listed("kept", kept_pieces(asked.kept, warnings.count), b",")
 
 
 def warning_pieces(warnings: RowWarnings) -> Iterator[bytes]:
@@ -124,8 +132,8 @@ def warning_pieces(warnings: RowWarnings) -> Iterator[bytes]:
 
 def kept_pieces(kept: Kept, count: int) -> Iterator[bytes]:
     """Write what is handed through of every row, as lists of some rows."""
-    for start in range(0, count, PIECE_ROWS):
-        yield to_json(kept_objects(kept, slice(start, start + PIECE_ROWS)))
+    for rows in kept_slices(kept, count, PIECE_ROWS):
+        yield to_json(kept_objects(kept, rows))
 
 
 def prediction_pieces(served: ServedModel, scores: FloatArray) -> Iterator[bytes]:
@@ -138,13 +146,13 @@ def prediction_pieces(served: ServedModel, scores: FloatArray) -> Iterator[bytes
 def explanation_pieces(asked: Asked, parts: Iterable[Part]) -> Iterator[bytes]:
     """Write the entry of every row, as lists of some rows."""
     for part in parts:
-        for start in range(0, len(part.explanation), PIECE_ROWS):
-            rows = slice(start, start + PIECE_ROWS)
+        first = part.rows.start
+        for of_all in kept_slices(asked.kept, len(part.explanation), PIECE_ROWS, first):
+            rows = slice(of_all.start - first, of_all.stop - first)
             entries = explanations(asked.served, part.explanation, rows)
             for entry, warnings in zip(entries, part.warnings[rows].lists(), strict=True):
                 entry["warnings"] = warnings
-            first = part.rows.start + start
-            kept = kept_objects(asked.kept, slice(first, first + len(entries)))
+            kept = kept_objects(asked.kept, of_all)
             for entry, values in zip(entries if kept else (), kept, strict=True):
                 entry["kept"] = values
             for entry, keys in zip(entries if part.more else (), part.more[rows], strict=True):
@@ -187,10 +195,8 @@ def explanations(served: ServedModel, explanation: Explanation, rows: slice) -> 
 def explain_answer(asked: Asked, parts: Iterator[Part]) -> Iterator[bytes]:
     """Write the answer of /explain."""
     first = next(parts)
-    head = {"model": asked.served.name, "version": str(asked.served.version), "method": asked.method}
-    if first.explanation.reference is not None:
-        head["reference"] = first.explanation.reference
-    yield to_json(head)[:-1]
+    reference = first.explanation.reference
+    yield head_of(asked.served, method=asked.method, **({} if reference is None else {"reference": reference}))
     yield from listed("explanations", explanation_pieces(asked, chain([first], parts)), b",")
     yield b"}"
 
@@ -208,13 +214,16 @@ class Answer(Response):
     """An answer that is sent in pieces, as its client takes them.
 
     Attributes:
+        size: bytes of it.
+        source: what has to be there until then.
         release: called when it is sent, or cannot be.
     """
 
     def __init__(self, pieces: list[bytes], media_type: str, headers: Mapping[str, str] | None = None) -> None:
-        length = {"content-length": str(sum(map(len, pieces)))}
-        super().__init__(media_type=media_type, headers={**(headers or {}), **length})
+        self.size = sum(map(len, pieces))
+        super().__init__(media_type=media_type, headers={**(headers or {}), "content-length": str(self.size)})
         self.pieces = pieces
+        self.source: object = None
         self.release: Callable[[], None] = lambda: None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -227,20 +236,19 @@ class Answer(Response):
                     await send(
                         {"type": "http.response.body", "body": view[start : start + SENT_BYTES], "more_body": True}
                     )
+                    # Others are served between pieces that the connection takes at once.
+                    await asyncio.sleep(0)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self.pieces = []
             self.release()
 
 
-def answer_of(pieces: Iterable[bytes], media_type: str) -> Response:
+def answer_of(pieces: list[bytes], media_type: str, headers: Mapping[str, str] | None = None) -> Response:
     """Return pieces as an answer."""
-    made = list(pieces)
-    if len(made) == 1 and len(made[0]) <= SENT_BYTES:
-        return Response(made[0], media_type=media_type)
-    if sum(map(len, made)) <= SENT_BYTES:
-        return Response(b"".join(made), media_type=media_type)
-    return Answer(made, media_type)
+    if sum(map(len, pieces)) <= SENT_BYTES:
+        return Response(b"".join(pieces), media_type=media_type, headers=dict(headers or {}))
+    return Answer(pieces, media_type, headers)
 
 
 def to_json(document: Any) -> bytes:
@@ -250,4 +258,4 @@ def to_json(document: Any) -> bytes:
 
 def json_response(document: Any) -> Response:
     """Send a document as the response of an endpoint."""
-    return Response(to_json(document), media_type="application/json")
+    return answer_of([to_json(document)], "application/json")

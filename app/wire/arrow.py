@@ -28,8 +28,8 @@ MAX_MESSAGES = 20_000
 _RECORD_BATCH, _DICTIONARY_BATCH = 3, 2
 
 
-def read_arrow(body: bytes, names: Collection[str], max_rows: int) -> dict[str, Any]:
-    """Read the columns ``names`` of an Arrow stream, those that it has.
+def read_arrow(body: bytes, names: Collection[str], max_rows: int, kept: Collection[str] = ()) -> dict[str, Any]:
+    """Read the columns ``names`` of an Arrow stream, those that it has; those of ``kept`` to the last digit.
 
     Returns:
         name -> values of all rows; at least one column of the stream, so that its rows are counted.
@@ -60,8 +60,8 @@ def read_arrow(body: bytes, names: Collection[str], max_rows: int) -> dict[str, 
         if total > MAX_ARROW_BYTES:
             raise ProblemError(413, f"the texts of an Arrow stream must have at most {MAX_ARROW_BYTES} bytes")
         try:
-            columns[name] = _values(column, pyarrow)
-        except OverflowError as error:
+            columns[name] = _values(column, pyarrow, exact=name in kept)
+        except (OverflowError, pyarrow.ArrowInvalid) as error:
             raise invalid(("body", name), f"must have dates and times of the years 1 to 9999; {error}") from None
     return columns
 
@@ -147,23 +147,27 @@ def _text_size(column: Any, name: str, pyarrow: Any) -> int:
     return 0
 
 
-def _values(column: Any, pyarrow: Any) -> Any:
-    """A column's cells, ready to be encoded."""
+def _values(column: Any, pyarrow: Any, exact: bool = False) -> Any:
+    """A column's cells, ready to be encoded; ``exact`` integers stay integers where there are nulls."""
     kind, types = column.type, pyarrow.types
     if types.is_run_end_encoded(kind):
         column = pyarrow.chunked_array([pyarrow.compute.run_end_decode(chunk) for chunk in column.chunks])
         kind = column.type
     if types.is_integer(kind) and column.null_count == 0:
         return column.to_numpy()  # codes may have more digits than a float holds
+    if types.is_integer(kind) and exact:
+        return column.to_pylist()
+    # Of nanoseconds some are cut off; of seconds there may be more than microseconds have room for, which is refused.
+    safe = getattr(kind, "unit", "ns") != "ns"
     if types.is_duration(kind):
-        column = column.cast(pyarrow.duration("us"), safe=False)
+        column = column.cast(pyarrow.duration("us"), safe=safe)
     if types.is_time64(kind):
         column = column.cast(pyarrow.time64("us"), safe=False)
     if types.is_integer(kind) or types.is_floating(kind):
         return column.to_numpy().astype(np.float64, copy=False)
     if types.is_timestamp(kind):
         # Python's own times have no nanoseconds, and may not know the zone. The moments stand there in UTC.
-        micros = column.cast(pyarrow.timestamp("us", kind.tz), safe=False).cast(pyarrow.int64())
+        micros = column.cast(pyarrow.timestamp("us", kind.tz), safe=safe).cast(pyarrow.int64())
         column = micros.cast(pyarrow.timestamp("us"))
     return column.to_pylist()
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from fastapi import Request, Response
 
+from eigenserve.app.wire.answers import Answer, answer_of
+
 
 @dataclass(frozen=True)
 class Download:
@@ -22,13 +24,21 @@ class Download:
         object.__setattr__(self, "etag", f'"{hashlib.sha256(self.content).hexdigest()}"')
 
 
-def download_response(request: Request, download: Download, headers: Mapping[str, str] | None = None) -> Response:
-    """Return the file, or 304 where ``If-None-Match`` shows that the client has it."""
+def download_response(
+    request: Request, download: Download, headers: Mapping[str, str] | None = None, source: object = None
+) -> Response:
+    """Return the file, or 304 where ``If-None-Match`` shows that the client has it.
+
+    Its content is there once for all clients; ``source`` is kept until this one has taken it.
+    """
     # The client may keep it, but must ask each time: another model may have come under the same name.
     known = {"ETag": download.etag, "Cache-Control": "private, no-cache"}
     if _matches(",".join(request.headers.getlist("if-none-match")), download.etag):
         return Response(status_code=304, headers=known)
-    return Response(download.content, headers={**known, **(headers or {})}, media_type=download.media_type)
+    response = answer_of([download.content], download.media_type, {**known, **(headers or {})})
+    if isinstance(response, Answer):
+        response.source = source
+    return response
 
 
 def _matches(header: str, etag: str) -> bool:

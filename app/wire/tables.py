@@ -60,10 +60,10 @@ def read_table(
     if media_type == CSV:
         columns = _read_csv(body, asked.served, kept, max_rows, check)
     else:
-        columns = read_arrow(body, {*asked.served.model.features.names, *kept}, max_rows)
+        columns = read_arrow(body, {*asked.served.model.features.names, *kept}, max_rows, kept)
     if not len(next(iter(columns.values()), ())):
         raise invalid(("body",), "must have at least one row")
-    rows, handed = split_kept(columns, asked.served, keep)
+    rows, handed = split_kept(columns, asked.served, keep, ("body",))
     return replace(asked, rows=rows, loc=("body",), kept=handed)
 
 

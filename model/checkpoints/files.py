@@ -30,6 +30,9 @@ DOCUMENT = "model.json"
 WEIGHTS = "model.safetensors"
 #: Far above real ones (the demo model: 0.4 MB and 2 MB), and small enough to be read into memory by mistake.
 MAX_DOCUMENT_BYTES, MAX_WEIGHTS_BYTES = 64 * 2**20, 2**30
+#: What is larger is parsed, or read into memory, only once its hash is right. Measured: JSON of so many bytes of empty
+#: lists holds the interpreter's lock for 0.1 s.
+HASHED_FIRST_BYTES = 2**22
 #: The float64 arrays of a pencil, as model.safetensors holds them.
 TENSORS = ("constant_diag", "constant_off_diag", "diag", "off_diag")
 
@@ -107,6 +110,8 @@ class CheckpointFiles:
             CheckpointError: as ``read_checkpoint``.
         """
         path = self.place / DOCUMENT
+        if len(self.document) > HASHED_FIRST_BYTES:
+            _check_signature(path, self.document, named_hash(self.document, "document_sha256"))
         try:
             document = json.loads(self.document)
             if not isinstance(document, dict):
@@ -120,8 +125,7 @@ class CheckpointFiles:
                 "upgrade Eigenserve, or train the model again"
             )
         try:
-            if not _is_signed(self.document, document.pop("document_sha256")):
-                raise CheckpointError(f"{path} does not match its document_sha256: it was changed")
+            _check_signature(path, self.document, document.pop("document_sha256"))
             return _model(document, self.weights, self.place)
         except CheckpointError:
             raise
@@ -136,10 +140,19 @@ def read_files(folder: Path) -> CheckpointFiles:
     """Read the files of a checkpoint without looking into them.
 
     Raises:
-        CheckpointError: one is missing, cannot be read, is not a regular file, or is absurdly large.
+        CheckpointError: one is missing, cannot be read, is not a regular file, or is absurdly large; large weights are
+            not those that the document names.
     """
     document = _read(folder / DOCUMENT, MAX_DOCUMENT_BYTES)
-    return CheckpointFiles(document, _read(folder / WEIGHTS, MAX_WEIGHTS_BYTES), folder)
+    weights = _read(folder / WEIGHTS, MAX_WEIGHTS_BYTES, named_hash(document, "weights_sha256"))
+    return CheckpointFiles(document, weights, folder)
+
+
+def named_hash(document: bytes, key: str) -> str:
+    """Return a hash that the content of a model.json names at its end, without parsing it; "" for none."""
+    mark = f'"{key}": "'.encode()
+    place = document.rfind(mark) + len(mark)
+    return document[place : place + 64].decode("latin-1") if place >= len(mark) else ""
 
 
 def read_checkpoint(folder: Path) -> SpectralModel:
@@ -152,17 +165,18 @@ def read_checkpoint(folder: Path) -> SpectralModel:
     return read_files(folder).model()
 
 
-def read_regular(path: Path, max_bytes: int, flags: int = 0) -> bytes:
+def read_regular(path: Path, max_bytes: int, flags: int = 0, sha256: str | None = None) -> bytes:
     """Read a regular file, without waiting for the other end of a pipe or a device.
 
     Args:
         path: the file.
         max_bytes: the most that is read.
         flags: further flags of ``open(2)``, such as ``os.O_NOFOLLOW``.
+        sha256: of a large file, checked before it is read into memory; None for no check.
 
     Raises:
         OSError: it cannot be opened or read.
-        CheckpointError: it is not a regular file, or larger than ``max_bytes``.
+        CheckpointError: it is not a regular file, larger than ``max_bytes``, or large and not the one expected.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
     try:
@@ -172,31 +186,41 @@ def read_regular(path: Path, max_bytes: int, flags: int = 0) -> bytes:
         if status.st_size > max_bytes:
             raise CheckpointError(f"{path} must have at most {max_bytes} bytes; got {status.st_size}")
         with open(descriptor, "rb", closefd=False) as file:
-            return file.read(max_bytes)
+            if sha256 is not None and status.st_size > HASHED_FIRST_BYTES:
+                if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                    raise _other_weights(path)
+                file.seek(0)
+            return file.read(status.st_size)  # the buffer is made as large as what is asked for
     finally:
         os.close(descriptor)
 
 
-def _read(path: Path, max_bytes: int) -> bytes:
+def _read(path: Path, max_bytes: int, sha256: str | None = None) -> bytes:
     try:
-        return read_regular(path, max_bytes)
+        return read_regular(path, max_bytes, sha256=sha256)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _is_signed(content: bytes, digest: object) -> bool:
-    """Return whether ``digest`` is the hash of the document's bytes, those of the digest itself left out."""
-    unsigned = content.replace(str(digest).encode(), b"", 1)
-    return hashlib.sha256(unsigned).hexdigest() == digest
+def _check_signature(path: Path, content: bytes, digest: object) -> None:
+    """Check that ``digest`` is the hash of the document's bytes, those of the digest itself left out."""
+    text, view = str(digest).encode(), memoryview(content)
+    place = content.find(text)
+    unsigned = hashlib.sha256(view[: max(0, place)])
+    unsigned.update(view[place + len(text) :] if place >= 0 else view)
+    if unsigned.hexdigest() != digest:
+        raise CheckpointError(f"{path} does not match its document_sha256: it was changed")
+
+
+def _other_weights(path: Path) -> CheckpointError:
+    return CheckpointError(f"{path} does not match the sha256 in {DOCUMENT}: it is damaged or incomplete")
 
 
 def _model(document: dict[str, Any], weights: bytes, folder: Path) -> SpectralModel:
     if hashlib.sha256(weights).hexdigest() != document.pop("weights_sha256"):
-        raise CheckpointError(
-            f"{folder / WEIGHTS} does not match the sha256 in {DOCUMENT}: it is damaged or incomplete"
-        )
+        raise _other_weights(folder / WEIGHTS)
     features = FeatureSpace(tuple(_feature(feature) for feature in document.pop("features")))
     terms = _named_apart(tuple(_make(Term, term) for term in document.pop("terms")), features)
     curves = CurveSet(tuple(_make(Curve, curve) for curve in document.pop("curves")))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import tempfile
 import time
@@ -13,7 +12,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from eigenserve.model.checkpoints.files import DOCUMENT, WEIGHTS, CheckpointError, CheckpointFiles
+from eigenserve.model.checkpoints.files import (
+    DOCUMENT,
+    MAX_DOCUMENT_BYTES,
+    MAX_WEIGHTS_BYTES,
+    WEIGHTS,
+    CheckpointError,
+    CheckpointFiles,
+    named_hash,
+)
 from eigenserve.model.checkpoints.listing import Fingerprint, Listing
 from eigenserve.model.checkpoints.local_store import (
     REPORT,
@@ -182,16 +189,19 @@ class RemoteStore:
         """Have a copy of a version, made by this process or another."""
         system, path = self._filesystem
         remote, copy = f"{path}/{name}/{version}", self._copies.root / name / str(version)
+        for file, most in ((DOCUMENT, MAX_DOCUMENT_BYTES), (WEIGHTS, MAX_WEIGHTS_BYTES)):
+            size = system.size(f"{remote}/{file}")
+            if size is not None and size > most:
+                raise CheckpointError(f"{self.root}/{name}/{version}/{file} must have at most {most} bytes; got {size}")
         document: bytes = system.cat_file(f"{remote}/{DOCUMENT}")
         if _is_copy(copy, document):
             return
-        weights: bytes = system.cat_file(f"{remote}/{WEIGHTS}")
         copy.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=copy.parent))
         try:
             whole = draft / "whole"
             whole.mkdir()
-            (whole / WEIGHTS).write_bytes(weights)
+            system.get_file(f"{remote}/{WEIGHTS}", str(whole / WEIGHTS))
             (whole / DOCUMENT).write_bytes(document)
             try:
                 if copy.exists():
@@ -210,7 +220,7 @@ def _is_copy(copy: Path, document: bytes) -> bool:
     try:
         if (copy / DOCUMENT).read_bytes() != document:
             return False
-        digest = hashlib.sha256((copy / WEIGHTS).read_bytes()).hexdigest()
-        return bool(json.loads(document).get("weights_sha256") == digest)
-    except (OSError, ValueError, AttributeError):
+        with (copy / WEIGHTS).open("rb") as weights:
+            return hashlib.file_digest(weights, "sha256").hexdigest() == named_hash(document, "weights_sha256")
+    except OSError:
         return False

@@ -130,9 +130,10 @@ def _encode_text(kind: Kind, reading: Reading, value: str) -> tuple[float, str]:
 
 
 def _days(value: object, reading: Reading) -> float:
-    """Return days since 1970 of a value that is not a text; a whole number may be a date, as 20240131 is."""
-    if isinstance(value, int | np.integer) and not isinstance(value, bool) and reading.date_format:
-        digits = formatted_moment(str(value), reading.date_format)
+    """Return days since 1970 of a value that is not a text; a whole number may be a date, as 20240131.0 is."""
+    number = isinstance(value, int | float | Decimal | np.integer | np.floating) and not isinstance(value, bool)
+    if number and reading.date_format:
+        digits = formatted_moment(category_key(value), reading.date_format)
         if digits:
             return days_of(digits)
     return days_since_epoch(value)

@@ -53,7 +53,14 @@ _CLOCK = re.compile(
     r"(?P<sign>[+-])?(?:(?P<days>[0-9]{1,9}) days?,? ?(?:\+ ?)?)?(?P<hours>[0-9]{1,4})"
     r"(?::(?P<minutes>[0-5][0-9]))?(?::(?P<seconds>[0-5][0-9](?:\.[0-9]+)?))?(?: ?(?P<half>[AaPp])\.?[Mm]\.?)?"
 )
-_ZONE = re.compile(r" ?(?:(?P<utc>Z|UTC|GMT)|(?P<sign>[+-])(?P<hours>[0-9]{2}):?(?P<minutes>[0-9]{2}))$")
+#: A zone of its difference to UTC, which JavaScript follows by its name.
+_ZONE = re.compile(
+    r" ?(?:(?:UTC|GMT)?(?P<sign>[+-])(?P<hours>[0-9]{2}):?(?P<minutes>[0-9]{2})|(?P<utc>Z|UTC|GMT))(?: \([^()]*\))?$"
+)
+#: What parts a date from its time: T in ISO 8601, a colon in SAS' 30DEC2019:10:11:12.
+_PARTING = re.compile(r"(?<=[0-9 ])T(?=[0-9])|(?<=[A-Za-z][0-9]{4}):(?=[0-9]{2}:)")
+#: A time of day as Oracle writes it: 10.11.12.000000 AM.
+_POINTS = re.compile(r"^([0-9]{1,2})\.([0-9]{2})(?:\.([0-9]{2}(?:\.[0-9]+)?))?(?= ?[AaPp][Mm]|$)")
 
 
 def hours_of(text: str) -> float | None:
@@ -114,13 +121,15 @@ def _day(text: str, date_format: str) -> datetime | None:
 def _moment(text: str, date_format: str) -> datetime | None:
     if (whole := _day(text, date_format)) is not None:
         return whole
-    words, count = re.split(r"[ T]+", text.translate(PLAINER)), len(date_format.split(" "))
+    words, count = _PARTING.sub(" ", text.translate(PLAINER)).split(), len(date_format.split(" "))
     if len(words) <= count or "%H" in date_format or "%I" in date_format:
         return None
-    rest = " ".join(words[count:])
+    rest = " ".join(words[count:]).removesuffix(" Uhr")
     zone = _ZONE.search(rest)
-    hours = hours_of(rest[: zone.start()] if zone else rest)
-    day = _day(" ".join(words[:count]), date_format)
+    clock = rest[: zone.start()] if zone else rest
+    hours = hours_of(_POINTS.sub(lambda points: ":".join(filter(None, points.groups())), clock))
+    # JavaScript's toLocaleString writes a comma between them.
+    day = _day(" ".join(words[:count]).removesuffix(","), date_format)
     if day is None or hours is None or not 0 <= hours < 24:
         return None
     moment = day + timedelta(seconds=round(hours * SECONDS_PER_HOUR, 6))

@@ -26,19 +26,29 @@ CURRENCIES = frozenset(
     {
         *("$", "us$", "a$", "c$", "r$", "nz$", "hk$", "€", "£", "¥", "₹", "₽", "₩", "₺", "₪", "฿", "₫", "₴", "₦"),
         *("usd", "eur", "gbp", "inr", "rs", "chf", "fr", "jpy", "cny", "rmb", "aud", "cad", "nzd", "sek", "nok", "dkk"),
-        *("kr", "zł", "pln", "brl", "kč", "czk", "huf", "rub", "zar", "mxn", "sgd", "hkd"),
+        *("kr", "zł", "pln", "brl", "kč", "czk", "huf", "rub", "zar", "mxn", "sgd", "hkd", "dollar", "euro"),
     }
 )
-#: Letters behind a number that multiply it, as powers of ten.
-MAGNITUDES = {"k": 3, "m": 6, "mn": 6, "mio": 6, "b": 9, "bn": 9, "t": 12}
+#: Letters and words behind a number that multiply it, as powers of ten.
+MAGNITUDES = {
+    **{"k": 3, "m": 6, "mn": 6, "b": 9, "bn": 9, "t": 12, "cr": 7, "¢": -2},
+    **{"thousand": 3, "tsd": 3, "tausend": 3, "lakh": 5, "lac": 5, "crore": 7, "trillion": 12},
+    **{"million": 6, "millionen": 6, "millone": 6, "milioni": 6, "milione": 6, "mio": 6, "mln": 6, "mill": 6},
+    **{"billion": 9, "milliarde": 9, "milliarden": 9, "milliard": 9, "miliardi": 9, "mrd": 9, "mld": 9},
+}
+#: Magnitudes of more letters are words, which mean nothing else.
+LONGEST_LETTERS = 2
 _PLAIN = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_WHOLE = re.compile(r"([0-9]{6,})\.0+")
 _SIGNS = "$€£¥₹₽₩₺₪฿₫₴₦"
+_UNIT = r"[^\W\d_][^\d@:]{0,15}[23]?"
 _NUMBER = re.compile(
     r"(?:(?P<bound>[<>]=?|[≤≥~≈]|(?:[Cc]a|[Cc]irca|[Aa]pprox|[Aa]bout)\b\.?)\s*)?"
     r"(?P<open>\()?\s*(?P<sign>[+-])?\s*"
     rf"(?P<prefix>[^\W\d_]{{0,3}}[{_SIGNS}]|[^\W\d_]{{2,3}}\.?)?\s*(?P<inner>[+-])?\s*"
     r"(?P<body>(?:[0-9][0-9.,'’ ]*)?[0-9][.,]?|[.,][0-9]+)(?P<exponent>[eE][+-]?[0-9]+)?"
-    rf"(?:\s*(?P<suffix>[%‰°+*\"{_SIGNS}]|[^\W\d_][^\d@:]{{0,15}}[23]?))?(?P<trail>-)?\s*(?P<close>\))?"
+    rf"(?:\s*(?P<suffix>[+*\"]|/[-=]|[%‰°℃℉¢{_SIGNS}](?:(?: ?/ ?| )?{_UNIT})?|(?:/ ?)?{_UNIT}))?"
+    r"(?P<trail>-)?\s*(?P<close>\))?"
 )
 #: Ordinals, which are one unit.
 _ORDINALS = frozenset({"st", "nd", "rd", "th"})
@@ -57,7 +67,7 @@ class Reading:
         thousands: what parts groups of three digits: "", ",", ".", " " or "'".
         affixes: currencies, units and signs such as < and ~ around a number, as ``affix_key`` writes them; they are
             passed over.
-        magnitudes: K, M and B behind a number multiply it.
+        magnitudes: K, M and B, million, crore and such words behind a number multiply it.
         ranges: texts like 10-19, 10 to 19 or (10, 19] are the middle of their ends.
         clock: texts like 9:30 or 1:23:45, times of day and durations are numbers of hours.
         date_format: of a date as ``strptime`` has it, which a time of day may follow; empty for ISO 8601 alone.
@@ -89,7 +99,12 @@ class Reading:
     @cached_property
     def takes_plain(self) -> bool:
         """Return whether a number as programs write it (-1.5e3) means itself."""
-        return self.decimal == "." and self.thousands != "." and not self.clock and "%" not in self.affixes
+        return self.decimal == "." and self.thousands != "." and not self.clock and not self.are_percents
+
+    @cached_property
+    def are_percents(self) -> bool:
+        """Return whether the numbers are percents, with or without words behind the sign."""
+        return any(affix.startswith("%") for affix in self.affixes)
 
     def number(self, text: str) -> float | None:
         """Return the number that a stripped text stands for; None if it is not one."""
@@ -110,19 +125,20 @@ class Reading:
 
     def number_of(self, parts: NumberText) -> float | None:
         """Return the number of a text that is taken apart; None if its parts are not this column's."""
-        power = 0
-        for affix in (parts.bound, parts.prefix, parts.suffix):
-            if self.magnitudes and affix in MAGNITUDES and affix == parts.suffix:
-                power = MAGNITUDES[affix]
-            elif affix and affix not in self.affixes:
-                return None
+        scale, suffix = parts.scale, parts.suffix
+        if self.magnitudes and not scale and suffix in MAGNITUDES:
+            scale, suffix = suffix, ""
+        affixes = (parts.bound, parts.prefix, suffix)
+        if (scale and not self.magnitudes) or any(affix and affix not in self.affixes for affix in affixes):
+            return None
+        power = MAGNITUDES[scale] if scale else 0
         digits = digits_of(parts.body, self.decimal, self.thousands)
         if digits is None:
             return None
         number = float(f"{parts.sign}{digits}e{parts.power + power}")
         bare = not parts.suffix and number != 0
         # A share of .5 among percents may be a half or half a percent.
-        return None if bare and "%" in self.affixes else number
+        return None if bare and self.are_percents else number
 
     def days(self, text: str) -> float:
         """Return days since 1970-01-01T00:00Z of a stripped text; a time without a zone counts as UTC.
@@ -131,7 +147,9 @@ class Reading:
             ValueError: it is neither in ISO 8601 nor in the column's format.
         """
         if self.date_format:
-            moment = formatted_moment(text, self.date_format)
+            # Where a column of whole numbers has a gap, programs write 20240131.0.
+            whole = _WHOLE.fullmatch(text) if len(text) <= LONGEST else None
+            moment = formatted_moment(whole[1] if whole else text, self.date_format)
             if moment is not None:
                 return days_of(moment)
         return days_of(datetime.fromisoformat(text))
@@ -156,6 +174,7 @@ class NumberText(NamedTuple):
     power: int
     suffix: str
     bound: str = ""
+    scale: str = ""
 
 
 def is_plain_number(text: str) -> bool:
@@ -165,7 +184,7 @@ def is_plain_number(text: str) -> bool:
 
 def affix_key(text: str) -> str:
     """Return a currency or unit as ``Reading.affixes`` has it: "Rs." and "rs" are one, years and year, 1st and 4th."""
-    key = text.strip().rstrip(".").casefold()
+    key = text.strip().rstrip(".").casefold().replace("/ ", "/").replace(" /", "/")
     if key in _ORDINALS:
         return "th"
     return key[:-1] if len(key) > 2 and key.endswith("s") else key
@@ -196,13 +215,25 @@ def _split_number(text: str) -> NumberText | None:
     body = match["body"].replace("’", "'")
     sign = "-" if match["open"] or any(minuses) else ""
     bound = affix_key(match["bound"] or "")
-    return NumberText(sign, prefix, body, power, suffix, bound)
+    scale, suffix = _scaled(suffix)
+    return NumberText(sign, prefix, body, power, suffix, bound, scale)
+
+
+def _scaled(suffix: str) -> tuple[str, str]:
+    """Part a magnitude from the currency or unit behind it: "mio. €", "k€", "million people"."""
+    head, _, unit = suffix.partition(" ")
+    if not unit and suffix[-1:] in CURRENCIES:
+        head, unit = suffix[:-1], suffix[-1:]
+    scale = affix_key(head)
+    if unit and scale in MAGNITUDES and (len(scale) > LONGEST_LETTERS or unit in CURRENCIES):
+        return scale, unit
+    return "", suffix
 
 
 def has_unit(text: str) -> bool:
     """Return whether a text is a number with a currency or unit."""
     part = split_number(text)
-    return part is not None and bool(part.prefix or part.suffix)
+    return part is not None and bool(part.prefix or part.suffix or part.scale)
 
 
 def range_ends(text: str) -> tuple[NumberText, NumberText] | None:
@@ -218,7 +249,7 @@ def _range_ends(plain: str) -> tuple[NumberText, NumberText] | None:
     if match is None or (low := split_number(match["low"])) is None or (high := split_number(match["high"])) is None:
         return None
     # A unit may stand behind the second end alone.
-    return low._replace(suffix=low.suffix or high.suffix), high
+    return (low if low.suffix or low.scale else low._replace(suffix=high.suffix, scale=high.scale)), high
 
 
 @lru_cache(64)

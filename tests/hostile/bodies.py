@@ -16,6 +16,10 @@ JSON, CSV, ARROW = "application/json", "text/csv", "application/vnd.apache.arrow
 #: Below the limit of a body, 32 MiB: what a decompressed one may have.
 FULL = 31 * 2**20
 INFER = "/v2/models/price/infer"
+#: As many and as long as a request may keep.
+LONG_NAMES = [f"{i:0200}" for i in range(100)]
+#: A row that is warned of by every feature.
+OUTSIDE = {"age": 1000, "income": 1e9, "member": True, "city": "z", "rate": 1e3}
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,14 @@ def json_bodies() -> Iterator[tuple[str, str, bytes]]:
     yield "unknown features in one row", "/predict", row_of_keys()
     yield "unknown keys", "/predict", f"{one}, {numbered('1', 1_000_000)}}}".encode()
     yield "rows of strangers", "/predict", filled('{"a":1},')
+    for path, names in (("/predict", ["x" * 10_000]), ("/explain", ["x" * 10_000]), ("/predict", LONG_NAMES)):
+        body = f'{{"model": "price", "instances": [{rows}], "keep": {json.dumps(names)}}}'.encode()
+        yield f"{path} keeps {len(names)} long names", path, body
+    out = json.dumps(OUTSIDE)
+    needless = f'{{"model": "price", "cutoff": 1e9, "instances": [{",".join([out] * 100_000)}]}}'
+    yield "reasons that nobody needs", "/reasons", needless.encode()
+    needless = f'{{"model": "price", "wanted": {{"above": -1e9}}, "instances": [{",".join([out] * 5000)}]}}'
+    yield "counterfactuals that nobody needs", "/counterfactuals", needless.encode()
     yield "brackets", "/predict", filled("[", "", "")
     yield "rows under another key", "/predict", filled("{},", one + ', "rows": [', "]}")
     for key, items in (("include", "7,"), ("curves", '"age",'), ("radii", ""), ("baseline", "{},"), ("target", "[],")):
@@ -237,9 +249,29 @@ def binary_attacks() -> Iterator[Attack]:
     }.items():
         body, headers = binary(*arguments)
         yield Attack(name, INFER, body, "application/octet-stream", headers)
+    yield tensors("binary warnings of every row", 100_000)
+    yield tensors("binary warnings, and 50 tensors that are kept", 50_000, 50)
+    text = b"\1" * 30_000_000
+    yield tensors("binary a long text of control characters", 1, text=struct.pack("<I", len(text)) + text)
     body, _ = binary(1, b"x")
     headers = {"Inference-Header-Content-Length": "9" * 5000}
     yield Attack("binary a header of 5,000 digits", INFER, body, "application/octet-stream", headers)
+
+
+def tensors(name: str, count: int, kept: int = 0, text: bytes = b"") -> Attack:
+    """Rows beyond everything that training had, and tensors that are handed through."""
+    keep = {f"k{i}": ("FP16", b"\x34\x12" * count) for i in range(kept)} | ({"id": ("BYTES", text)} if text else {})
+    numbers = {key: ("FP32", struct.pack("<f", OUTSIDE[key]) * count) for key in ("age", "income", "rate")}
+    member, city = ("BOOL", b"\1" * count), ("BYTES", b"\1\0\0\0z" * count)
+    parts = {**numbers, "member": member, "city": city, **keep}
+    inputs = [
+        {"name": key, "datatype": datatype, "shape": [count], "parameters": {"binary_data_size": len(data)}}
+        for key, (datatype, data) in parts.items()
+    ]
+    head = json.dumps({"parameters": {"keep": list(keep)}, "inputs": inputs}).encode()
+    body = packed(head + b"".join(data for _, data in parts.values()))
+    headers = {"Content-Encoding": "gzip", "Inference-Header-Content-Length": str(len(head))}
+    return Attack(name, INFER, body, "application/octet-stream", headers)
 
 
 GROUPS = {

@@ -45,7 +45,19 @@ def tensor(shape: list[int], datatype: str = "FP64", **contents: Any) -> bytes:
     return call.SerializeToString()
 
 
+def outside(count: int) -> bytes:
+    """Rows with a warning of every feature: 500 kB that 38 MB answer."""
+    call = message_class("ModelInferRequest")(model_name="price")
+    numbers = [(name, "INT8", raw) for name, raw in (("age", b"\x64"), ("income", b"\x01"), ("rate", b"\x64"))]
+    for name, datatype, raw in (*numbers, ("member", "BOOL", b"\0"), ("city", "BYTES", b"\1\0\0\0z")):
+        call.inputs.add(name=name, datatype=datatype, shape=[count])
+        call.raw_input_contents.append(raw * count)
+    return call.SerializeToString()
+
+
 ATTACKS = {
+    # grpc's clients refuse answers of more than 4 MB themselves.
+    "warnings of every row": outside(100_000),
     "many inputs": PRICE + b"\x2a\x00" * (FULL // 2),
     "many outputs": PRICE + b"\x32\x00" * (FULL // 2),
     "many binary tensors": PRICE + b"\x3a\x00" * (FULL // 2),

@@ -33,6 +33,14 @@ BOUNDED = _number("bounded", affixes=("<", "approx", "ca", "~"))
 EITHER = _number("either", affixes=("$", "usd"))
 ORDINAL = _number("ordinal", affixes=("th",))
 BAND = _number("band", affixes=("$", "+", "<", "year"), magnitudes=True, ranges=True)
+WORDS = _number("words", affixes=("$", "people", "€"), magnitudes=True, ranges=True)
+EURO_WORDS = _number("euro_words", decimal=",", affixes=("€",), magnitudes=True)
+CENTS = _number("cents", affixes=("$",), magnitudes=True)
+CELSIUS = _number("celsius", affixes=("°c",))
+RENT = _number("rent", decimal=",", affixes=("€/m²",))
+WAGE = _number("wage", affixes=("$", "/hr", "$/hr"))
+ALCOHOL = _number("alcohol", affixes=("% vol",))
+RUPEES = _number("rupees", thousands=",", affixes=("/-", "rs"))
 SPACED = _number("spaced", thousands=" ")
 CLOCK = _number("clock", clock=True)
 ISO = _date("iso")
@@ -42,6 +50,13 @@ DAY_NAME = _date("day_name", "%d %b %Y")
 QUARTER = _date("quarter", "Q%q %Y")
 MONTH = _date("month", "%Y-%m")
 DIGITS = _date("digits", "%Y%m%d")
+DASHES = _date("dashes", "%Y-%m-%d")
+MAIL = _date("mail", "%a, %d %b %Y")
+SCRIPT = _date("script", "%a %b %d %Y")
+ORACLE = _date("oracle", "%d-%b-%y")
+SAS = _date("sas", "%d%b%Y")
+PHOTO = _date("photo", "%Y:%m:%d")
+SIGNS = _date("signs", "%Y年%m月%d日")
 FLAG = Feature("flag", "boolean", typical=True, missing=True)
 COLOUR = Feature("colour", "categorical", "red", categories=_COLOURS, missing=True)
 PLACE = Feature("place", "categorical", "Bath", categories=("Bath", "bath ", "York"), missing=True)
@@ -106,6 +121,36 @@ CASES: list[tuple[Feature, str, float | str | None]] = [
     (MONEY, "€110.5M", 110_500_000.0),
     (MONEY, "€565K", 565_000.0),
     (MONEY, "€0", 0.0),
+    (WORDS, "$1.5 million", 1.5e6),
+    (WORDS, "$ 2 Billion", 2e9),
+    (WORDS, "2.5 Crores", 2.5e7),
+    (WORDS, "3 lakh", 3e5),
+    (WORDS, "7 thousand people", 7000.0),
+    (WORDS, "1.2 million people", 1.2e6),
+    (WORDS, "900000", 900000.0),
+    (WORDS, "$1-2 million", 1.5e6),
+    (WORDS, "€1.5M", 1.5e6),
+    (WORDS, "1.5M€", 1.5e6),
+    (WORDS, "5 constructor", REFUSED),
+    (WORDS, "1 million kg", REFUSED),
+    (EURO_WORDS, "1,5 Mio. €", 1.5e6),
+    (EURO_WORDS, "20 Tsd. €", 20000.0),
+    (EURO_WORDS, "2 Mrd. €", 2e9),
+    (EURO_WORDS, "900000 €", 900000.0),
+    (EURO, "1,5 Mio. €", REFUSED),
+    (CENTS, "$1.20", 1.2),
+    (CENTS, "75¢", 0.75),
+    (CELSIUS, "21.5 °C", 21.5),
+    (CELSIUS, "-3°c", -3.0),
+    (CELSIUS, "70 °F", REFUSED),
+    (RENT, "12,5 €/m²", 12.5),
+    (RENT, "12,5 € / m²", 12.5),
+    (RENT, "12,5 €", REFUSED),
+    (WAGE, "$25/hr", 25.0),
+    (WAGE, "25 $/hr", 25.0),
+    (ALCOHOL, "12.5 % vol", 12.5),
+    (ALCOHOL, "0.5", REFUSED),
+    (RUPEES, "Rs. 1,500/-", 1500.0),
     (SPACED, "1\u00a0234\u202f567", 1234567.0),
     (SPACED, "1 234.5", 1234.5),
     (PLAIN, "~5", REFUSED),
@@ -178,6 +223,25 @@ CASES: list[tuple[Feature, str, float | str | None]] = [
     (MONTH, "1970-02", 31.0),
     (MONTH, "1970-01-02", 1.0),
     (DIGITS, "19700102", 1.0),
+    (DIGITS, "19700102.0", 1.0),
+    (DIGITS, "19700102.5", REFUSED),
+    (DASHES, "1970-01-02 12:00:00 UTC", 1.5),
+    (DASHES, "1970-01-02 12:00:00.000 GMT", 1.5),
+    (DASHES, "1970-01-02T12:00:00 UTC", 1.5),
+    (DASHES, "1970-01-02 UTC", REFUSED),
+    (DASHES, "1970-01-02 12:00 CEST", REFUSED),
+    (DAY_FIRST, "02/01/1970, 6:00:00 PM", 1.75),
+    (DAY_FIRST, "02/01/1970 12:00 Uhr", 1.5),
+    (MAIL, "Fri, 02 Jan 1970 12:00:00 GMT", 1.5),
+    (MAIL, "Fri, 02 Jan 1970 12:00:00 +0200", 1.5 - 2 / 24),
+    (SCRIPT, "Fri Jan 02 1970 12:00:00 GMT+0200 (Central European Summer Time)", 1.5 - 2 / 24),
+    (ORACLE, "02-JAN-70 12.00.00.000000 PM", 1.5),
+    (ORACLE, "02-OCT-70 06.00.00 PM", 274.75),
+    (SAS, "02JAN1970:12:00:00", 1.5),
+    (SAS, "02JAN1970:12:00:00.000", 1.5),
+    (SAS, "02JAN1970", 1.0),
+    (PHOTO, "1970:01:02 12:00:00", 1.5),
+    (SIGNS, "1970年1月2日 12:00", 1.5),
     (FLAG, "true", 1.0),
     (FLAG, "FALSE", 0.0),
     (FLAG, "yes", 1.0),

@@ -26,7 +26,7 @@ from eigenserve.training.data.column_values import (
 from eigenserve.training.data.identifiers import names_an_identifier
 from eigenserve.training.data.odd_cells import check_share, odd_note, odd_texts
 from eigenserve.training.data.reading_options import ColumnType, ReadingOptions
-from eigenserve.training.data.spellings.date_texts import Dates, infer_dates
+from eigenserve.training.data.spellings.date_texts import LEAST_DATES, Dates, infer_dates, infer_digits
 from eigenserve.training.data.spellings.number_texts import (
     NANOSECONDS,
     NEARLY,
@@ -40,8 +40,6 @@ from eigenserve.training.data.texts import Texts, texts_of
 
 #: Whole numbers of eight digits within these are dates if all are.
 _FIRST_DATE, _LAST_DATE = 1900_01_01, 2100_12_31
-#: Rows from which that is no coincidence.
-LEAST_DATES = 20
 #: Share of a column's texts that must be dates where its type is given: one of them.
 LEAST_SHARE = 1e-12
 
@@ -160,7 +158,7 @@ def _of_objects(column: pd.Series, present: pd.Series, kinds: set[type]) -> Colu
         whole = all(issubclass(kind, int | np.integer) for kind in kinds) and len(present) == len(column)
         if whole and max(map(abs, present)) < 2**63:
             return _of_numbers(column.astype(np.int64), None, PLAIN, ReadingOptions())
-        return Column(floats)
+        return _of_numbers(floats, None, PLAIN, ReadingOptions())
     if all(issubclass(kind, time | timedelta | np.timedelta64) for kind in kinds):
         return hours_column(column)
     if all(issubclass(kind, date | np.datetime64 | pd.Period) for kind in kinds):
@@ -184,7 +182,14 @@ def _of_numbers(column: pd.Series, wanted: ColumnType | None, plain: Reading, op
                 check_share(name, "a finite number", named[0], len(named), len(present))
             note = odd_note(name, "a finite number", named, len(named), len(present))
             return Column(column.mask(infinite), plain, (note,))
-        return Column(column)
+        # Whole numbers with a gap are floats.
+        if not len(present) or not (present == np.round(present)).all():
+            if wanted == "date" and len(present):
+                raise _no_dates(name, present)
+            return Column(column)
+        if not -(2**53) <= present.min() <= present.max() <= 2**53:
+            return Column(column)
+        present = present.astype(np.int64)
     if not len(present):
         return Column(column)
     low, high = int(present.min()), int(present.max())
@@ -205,10 +210,12 @@ def _of_numbers(column: pd.Series, wanted: ColumnType | None, plain: Reading, op
             )
             return Column(moments(days, column), dates.reading, (note,))
         if wanted == "date":
-            raise UserError(
-                f"column {name!r} must hold dates; row 1 has {present.iloc[0]}: give --date-format {name}=..."
-            )
+            raise _no_dates(name, present)
     return Column(column)
+
+
+def _no_dates(name: str, present: pd.Series) -> UserError:
+    return UserError(f"column {name!r} must hold dates; it has {present.iloc[0]}: give --date-format {name}=...")
 
 
 def _of_texts(
@@ -234,6 +241,8 @@ def _of_texts(
         values = np.array([text.casefold() in TRUE_TEXTS for text in texts.texts], object)
         return Column(spread_texts(values, texts, column), plain)
     notes: tuple[str, ...] = ()
+    if wanted is None and (dates := infer_digits(name, texts)) is not None:
+        return _dates_column(column, texts, dates, plain, wanted)
     if wanted in (None, "number") and (wanted or not are_number_codes(texts.texts, names_an_identifier(name))):
         numbers = infer_numbers(texts, options.decimal, hint, given=wanted == "number")
         if numbers is not None:
@@ -274,6 +283,7 @@ def _numbers_column(
         text, number = numbers.example
         unit = " hours" if reading.clock else ""
         also = f" (--decimal '{'.' if reading.decimal == ',' else ','}' reads otherwise)" if numbers.ambiguous else ""
+        also += f"; those without a unit, such as {numbers.bare!r}, count as in the same" if numbers.bare else ""
         notes = (f"{name!r} is read as numbers: {text!r} is {number:.15g}{unit}{also}", *notes)
     values = pd.Series(texts.spread(numbers.values), column.index, np.float64, name=column.name)
     return Column(values, reading, notes)

@@ -30,6 +30,7 @@ HEAD_ROWS = 100
 _WHOLE = r"^[+-]?(0?[0-9]|[1-9][0-9]{1,14})$"
 _NUMBER = r"^[+-]?(0?[0-9]|[1-9][0-9]{1,14}|[0-9]+[eE][+-]?[0-9]+|([0-9]+\.[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?)$"
 _DOTTED = r"^[+-]?[1-9][0-9]{0,2}(\.[0-9]{3})+$"
+_HUNDREDS = r"^[+-]?[0-9]{1,3}$"
 _COMMA = r"^[+-]?[0-9]*,[0-9]+$"
 
 
@@ -96,11 +97,13 @@ def read_sources(sources: list[Source], options: FileOptions = FileOptions(), ro
     notes: list[str] = []
     tables = []
     unnamed = 0
+    semicolons = False
     for source in sources:
         if kind == "csv":
             table, layout, blank = _read_csv(source, options)
             notes += [note for note in layout.notes if note not in notes]
             unnamed += blank
+            semicolons |= layout.separator == ";"
         else:
             table = _read_typed(source)
         table = with_partition(table, source)
@@ -109,7 +112,7 @@ def read_sources(sources: list[Source], options: FileOptions = FileOptions(), ro
     if rows is not None and (chosen := rows(len(joined))) is not None:
         joined = joined.take(pa.array(chosen))
     if kind == "csv":
-        return RawTable(_csv_frame(joined, options), tuple(notes), unnamed)
+        return RawTable(_csv_frame(joined, options, semicolons), tuple(notes), unnamed)
     return RawTable(joined.to_pandas(ignore_metadata=True), tuple(notes))
 
 
@@ -235,9 +238,10 @@ def _read_csv(source: Source, options: FileOptions) -> tuple[pa.Table, CsvLayout
     return table, layout, unnamed
 
 
-def _csv_frame(table: pa.Table, options: FileOptions) -> pd.DataFrame:
+def _csv_frame(table: pa.Table, options: FileOptions, semicolons: bool) -> pd.DataFrame:
     """Turn columns of texts into a frame: those that are numbers or booleans throughout are, others stay texts."""
-    decimal_comma = any(map(_is_decimal_comma, table.columns))
+    # Semicolons part cells where decimals have commas.
+    decimal_comma = semicolons or any(map(_is_decimal_comma, table.columns))
     missing = pa.array(sorted(options.missing), pa.string())
     columns = {
         name: _csv_column(column, name in options.texts, missing, decimal_comma)
@@ -256,8 +260,7 @@ def _csv_column(cells: pa.ChunkedArray, stays: bool, missing: pa.Array, decimal_
             unsigned = pc.utf8_ltrim(texts, "+")
             whole = pc.if_else(absent, pa.scalar(None, pa.string()), unsigned).cast(pa.int64())
             return pd.Series(whole.to_numpy() if complete else whole.cast(pa.float64()).to_numpy())
-        # In a file with decimal commas 1.234 may be more than a thousand.
-        grouped = decimal_comma and _all(present.filter(pc.match_substring(present, ".")), _DOTTED)
+        grouped = _may_be_grouped(present, decimal_comma)
         if not grouped and _all(present, _NUMBER):
             unsigned = pc.utf8_ltrim(texts, "+")
             numbers = pc.if_else(absent, pa.scalar(None, pa.string()), unsigned).cast(pa.float64())
@@ -271,6 +274,18 @@ def _csv_column(cells: pa.ChunkedArray, stays: bool, missing: pa.Array, decimal_
     # As they are: whether blanks around them part what is one category, is said of the column.
     cells = pc.if_else(empty, pa.scalar(None, pa.string()), cells)
     return pd.Series(cells.to_pandas().to_numpy(object), dtype="str")
+
+
+def _may_be_grouped(texts: pa.ChunkedArray, decimal_comma: bool) -> bool:
+    """Return whether 1.234 may be more than a thousand: in a file with decimal commas, or next to 567 but not 1234."""
+    head = texts.slice(0, HEAD_ROWS)
+    if not _all(head.filter(pc.match_substring(head, ".")), _DOTTED):
+        return False
+    dotted = pc.match_substring(texts, ".")
+    whole = texts.filter(pc.invert(dotted))
+    if not decimal_comma and not (len(whole) and _all(whole, _HUNDREDS)):
+        return False
+    return _all(texts.filter(dotted), _DOTTED)
 
 
 def _all(texts: pa.ChunkedArray, pattern: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from string import ascii_lowercase
 
 import numpy as np
 import pandas as pd
@@ -11,14 +12,17 @@ from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
 
-#: Words and signs that stand for a missing value among numbers or dates, in small letters: written by people and
-#: spreadsheets, and no number or date themselves. Among categories they may be one.
+#: Words and signs that stand for a missing value among numbers or dates, in small letters: written by people,
+#: spreadsheets, databases (\N) and Stata (.a to .z), and neither number nor date themselves. Among categories they may
+#: be one.
 MARKERS = frozenset(
     {
         *("-", "--", "---", "—", ".", "..", "...", "*", "**", "n.a.", "n.a", "na", "na.", "n/a", "n/d", "n.d.", "nd"),
         *("none", "nil", "null", "nan", "missing", "unknown", "unk", "unk.", "not available", "not applicable"),
         *("no data", "nodata", "undefined", "tbd", "tba", "(null)", "(blank)", "[null]", "<null>", "<na>", "n/k"),
         *("not known", "no answer", "k.a.", "keine angabe", "s/d", "#value!", "#div/0!", "#ref!", "#name?", "#num!"),
+        *("–", "\u2212", ":", "\\n", "$-", "$ -", "€-", "€ -", "- €", "-€", "£-", "£ -"),
+        *(f".{letter}" for letter in ascii_lowercase),
         *("#null!", "#n/a", "?", "??", "???", "blank", "empty", "void", "not reported", "not recorded"),
     }
 )

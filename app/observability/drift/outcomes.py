@@ -8,6 +8,7 @@ import os
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +24,8 @@ log = logging.getLogger("eigenserve.drift")
 
 #: How long a worker's outcomes of other workers' requests lie there to be taken.
 INBOX_S = 60.0
+#: What a worker may leave there at a time: far above what 20,000 waiting predictions have, and parsed in 0.1 s.
+INBOX_BYTES, INBOX_FILES = 8 * 2**20, 10_000
 _INBOX = "outcomes-"
 
 
@@ -54,6 +57,8 @@ class Outcomes:
         self._blocks: dict[ServedModel, list[Block]] = {}
         self._taken: set[str] = set()
         self._folder: Path | None = None
+        self._left: deque[tuple[float, int]] = deque()
+        self._is_full = False
 
     def share(self, folder: Path) -> None:
         """Hand outcomes of other workers' requests on to them, in a folder of theirs."""
@@ -106,12 +111,26 @@ class Outcomes:
             blocks[-1].counts += sums
 
     def forward(self, outcomes: Sequence[Outcome]) -> bool:
-        """Leave outcomes to the other workers; return whether there are any."""
+        """Leave outcomes to the other workers; return whether there are any, and room for so many."""
         if self._folder is None:
+            return False
+        content, now = json.dumps(outcomes).encode(), time.monotonic()
+        with self._lock:
+            while self._left and now - self._left[0][0] > INBOX_S:
+                self._left.popleft()
+            size = len(content) + sum(size for _, size in self._left)
+            was_full, self._is_full = self._is_full, size > INBOX_BYTES or len(self._left) >= INBOX_FILES
+            if not self._is_full:
+                self._left.append((now, len(content)))
+        if self._is_full:
+            if not was_full:
+                log.error(
+                    "outcomes are not handed on", extra={"reason": f"more than {INBOX_BYTES} bytes in {INBOX_S:g} s"}
+                )
             return False
         name = f"{_INBOX}{secrets.token_hex(8)}.json"
         draft = self._folder / f".{name}"
-        draft.write_text(json.dumps(outcomes))
+        draft.write_bytes(content)
         os.replace(draft, self._folder / name)
         self._taken.add(name)
         return True

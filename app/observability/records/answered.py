@@ -6,13 +6,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from eigenserve.app.registry import ServedModel
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.explanations.explanation import Explanation
 from eigenserve.model.reasons import RowReasons
 from eigenserve.model.rows.warnings import RowWarnings
+
+#: Of a warning: three integers and a float. Of a Python object: a short text.
+WARNING_BYTES, OBJECT_BYTES = 32, 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +48,7 @@ class Answered:
     columns: FloatArray
     scores: FloatArray
     warnings: RowWarnings
-    ids: Sequence[Any] | None = None
+    ids: Sequence[Any] | NDArray[Any] | None = None
     interval: float | None = None
     explanation: Explanation | None = None
     options: str = ""
@@ -51,6 +56,18 @@ class Answered:
 
     def __len__(self) -> int:
         return len(self.columns)
+
+    @property
+    def size(self) -> int:
+        """Count about how many bytes it holds."""
+        parts = [self.columns, self.scores, *([] if self.explanation is None else vars(self.explanation).values())]
+        size = sum(part.nbytes for part in parts if isinstance(part, np.ndarray)) + WARNING_BYTES * len(self.warnings)
+        for texts in (self.ids, self.reasons):
+            if isinstance(texts, np.ndarray):
+                size += texts.nbytes
+            elif texts is not None:
+                size += OBJECT_BYTES * len(texts) + sum(len(text) for text in texts if isinstance(text, str))
+        return size + len(self.options)
 
     @property
     def kind(self) -> Kind:

@@ -7,6 +7,8 @@ the request, in the binary mode of CloudEvents: attributes are headers, data the
 
 from __future__ import annotations
 
+import http.client
+import urllib.error
 import urllib.request
 from collections import deque
 from datetime import UTC, datetime
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from eigenserve.app.observability.records.answered import Answered
+from eigenserve.app.observability.records.recorder import Lose
 from eigenserve.app.wire.answers import predictions, to_json
 from eigenserve.model.explanations.explanation import Explanation
 from eigenserve.model.rows.cells import iso_time
@@ -22,6 +25,8 @@ from eigenserve.model.rows.features import Feature
 
 REQUEST, RESPONSE = (f"org.kubeflow.serving.inference.{part}" for part in ("request", "response"))
 TIMEOUT_S = 10.0
+#: Statuses by which a receiver refuses an event for good: it is malformed, too large or unknown to it.
+REFUSED = frozenset({400, 413, 414, 415, 422, 431})
 
 
 class EventsSink:
@@ -37,16 +42,34 @@ class EventsSink:
     def __init__(self, url: str, source: str) -> None:
         self.name, self.source = url, source
         self._pending: deque[urllib.request.Request] = deque()
+        self._taken = 0
 
     def open(self) -> None:
         """Have nothing to do."""
 
-    def take(self, batches: list[Answered]) -> None:
+    def take(self, batches: list[Answered], lose: Lose) -> None:
         """Send events; where it failed, it goes on with the one that it failed at."""
+        while self._taken < len(batches):
+            batch = batches[self._taken]
+            try:
+                self._send(batch)
+            except urllib.error.HTTPError as error:
+                error.close()
+                if error.code not in REFUSED:
+                    raise
+                lose(len(batch), error)
+            except (OSError, http.client.HTTPException):
+                raise
+            except Exception as error:  # it cannot be written, whenever it is tried
+                lose(len(batch), error)
+            self._pending.clear()
+            self._taken += 1
+        self._taken = 0
+
+    def _send(self, batch: Answered) -> None:
         if not self._pending:
-            for batch in batches:
-                self._pending.append(self._event(batch, REQUEST, {"instances": _instances(batch)}))
-                self._pending.append(self._event(batch, RESPONSE, _answers(batch)))
+            self._pending.append(self._event(batch, REQUEST, {"instances": _instances(batch)}))
+            self._pending.append(self._event(batch, RESPONSE, _answers(batch)))
         while self._pending:
             with urllib.request.urlopen(self._pending[0], timeout=TIMEOUT_S) as answer:  # an error raises
                 answer.read()
@@ -81,8 +104,10 @@ def _instances(batch: Answered) -> list[dict[str, Any]]:
         {feature.name: _value(feature, value) for feature, value in zip(features, row, strict=True)}
         for row in batch.columns.tolist()
     ]
-    for row, each in zip(rows if batch.ids is not None else (), batch.ids or (), strict=True):
-        row["id"] = each
+    if batch.ids is not None:
+        ids = batch.ids.tolist() if isinstance(batch.ids, np.ndarray) else batch.ids
+        for row, each in zip(rows, ids, strict=True):
+            row["id"] = each
     return rows
 
 

@@ -36,7 +36,8 @@ def open_recorder(settings: Settings, metrics: Metrics) -> Recorder | None:
         )
         # Events are sent as soon as they are there: who receives them watches.
         rows, wait_s = (1, 0.0) if events else (settings.records_part_rows, settings.records_part_s)
-        buffers.append(Buffer(sink, settings.records_buffer_rows, rows, wait_s, metrics))
+        most, most_bytes = settings.records_buffer_rows, settings.records_buffer_mb * 2**20
+        buffers.append(Buffer(sink, most, most_bytes, rows, wait_s, metrics))
     return Recorder(buffers, settings.records_when_full, settings.records_sample)
 
 

@@ -15,9 +15,12 @@ from eigenserve.app.observability.records.answered import Answered, Kind
 from eigenserve.app.observability.records.chain import Chain, chain_name, chain_names
 from eigenserve.app.observability.records.decisions import Tables, from_parquet, tables, to_parquet
 from eigenserve.app.observability.records.folder import Folder
+from eigenserve.app.observability.records.recorder import Lose
 
 #: Seconds after which a marker is written again, though nothing changed: ``verify`` takes an old one for a dead server.
 MARKED_S = 20.0
+#: The tables of a part, and its files.
+_Part = tuple[Tables, dict[str, memoryview]]
 
 
 class PartsSink:
@@ -32,7 +35,8 @@ class PartsSink:
 
     def __init__(self, url: str, folder: Folder, key: Any, shares: Mapping[str, float]) -> None:
         self.name, self.chain = url, Chain(folder, chain_name(), key)
-        self._shares, self._pending = dict(shares), list[Tables]()
+        self._shares = dict(shares)
+        self._pending: list[_Part] | None = None  # None: the batches are not parts yet
         self._marked: tuple[int, int] | None = None
         self._marked_at = 0.0
 
@@ -46,18 +50,20 @@ class PartsSink:
         )
         self.waiting(0)
 
-    def take(self, batches: list[Answered]) -> None:
+    def take(self, batches: list[Answered], lose: Lose) -> None:
         """Write parts; where it failed, it goes on with the part that it failed at."""
-        if not self._pending:
+        if self._pending is None:
             kinds: dict[Kind, list[Answered]] = {}
             for batch in batches:
                 kinds.setdefault(batch.kind, []).append(batch)
-            self._pending = [tables(kind, some) for kind, some in kinds.items()]
+            self._pending = [part for kind, some in kinds.items() for part in _parts(kind, some, lose)]
         while self._pending:
-            part = self._pending[0]
-            self.chain.append({"rows": part.rows, "model": part.model}, part.files())
+            part, files = self._pending[0]
+            self.chain.append({"rows": part.rows, "model": part.model}, files)
             del self._pending[0]
         self.waiting(0)
+        self._pending = None
+        pa.default_memory_pool().release_unused()
 
     def waiting(self, rows: int) -> None:
         """Write the marker of the open part, where it changed or is old."""
@@ -66,5 +72,18 @@ class PartsSink:
             self._marked, self._marked_at = (self.chain.number, rows), time.monotonic()
 
     def close(self, dropped: int) -> None:
-        """Write the last link, which says how many rows were dropped because there was no room."""
+        """Write the last link, which says how many rows were dropped."""
         self.chain.close({"dropped": dropped})
+
+
+def _parts(kind: Kind, batches: list[Answered], lose: Lose) -> list[_Part]:
+    """Make a part of batches; more of them, and ``lose`` rows, where a batch cannot be written."""
+    try:
+        made = tables(kind, batches)
+        return [(made, made.files())]
+    except Exception as error:
+        if len(batches) == 1:
+            lose(len(batches[0]), error)
+            return []
+    half = len(batches) // 2
+    return [*_parts(kind, batches[:half], lose), *_parts(kind, batches[half:], lose)]

@@ -1,6 +1,6 @@
 """Recorder: hand over what is answered, without ever waiting for where it is written.
 
-A sink takes batches on a thread. What waits for it is bounded by a number of rows; where that is reached, rows are
+A sink takes batches on a thread. What waits for it is bounded in rows and in bytes; where that is reached, rows are
 dropped and counted, or requests are refused, as the setting says.
 """
 
@@ -21,6 +21,8 @@ from eigenserve.app.problems import ProblemError
 log = logging.getLogger("eigenserve.records")
 
 WhenFull = Literal["drop", "refuse"]
+#: Takes the number of rows that can never be written, and why.
+Lose = Callable[[int, Exception], None]
 #: Between attempts to write what could not be written, in seconds: the first and the longest.
 RETRY_S, MAX_RETRY_S = 0.5, 15.0
 
@@ -38,8 +40,11 @@ class Sink(Protocol):
     def open(self) -> None:
         """Begin; may fail, to be tried again."""
 
-    def take(self, batches: list[Answered]) -> None:
-        """Write batches; if it fails it is called with the same ones again."""
+    def take(self, batches: list[Answered], lose: Lose) -> None:
+        """Write batches; if it fails it is called with the same ones again, and goes on where it failed.
+
+        A batch that cannot be written, whenever it is tried, must not keep others waiting: ``lose`` is called instead.
+        """
 
     def waiting(self, rows: int) -> None:
         """Note, now and then, how many rows wait to be taken."""
@@ -52,51 +57,58 @@ class Buffer:
     """Hold what waits for one sink, and the thread that hands it over.
 
     Attributes:
-        dropped: rows that had no room.
+        dropped: rows that had no room, or could not be written.
     """
 
-    def __init__(self, sink: Sink, most: int, full_rows: int, wait_s: float, metrics: Metrics) -> None:
+    def __init__(self, sink: Sink, most: int, most_bytes: int, full_rows: int, wait_s: float, metrics: Metrics) -> None:
         """Create a buffer.
 
         Args:
             sink: where it goes.
-            most: rows that may wait.
+            most, most_bytes: rows that may wait, and what they may hold.
             full_rows: rows that are taken as soon as they are there.
             wait_s: seconds after which fewer are.
             metrics: counts rows.
         """
         self.sink, self.dropped = sink, 0
         self._most, self._full_rows, self._wait_s = most, full_rows, wait_s
+        self._most_bytes = most_bytes
         self._count_dropped = metrics.records_dropped.inc
         self._written = metrics.records_written.labels(sink.kind)
         self._waiting = metrics.records_waiting.labels(sink.kind)
         self._batches: deque[Answered] = deque()
-        self._rows = self._taken = 0
+        self._rows = self._bytes = self._lost = 0
         self._changed = threading.Condition()
         self._ends: float | None = None
         self._thread = threading.Thread(target=self._run, name=f"records {sink.name}", daemon=True)
         self._thread.start()
 
-    def has_room(self, rows: int) -> bool:
-        """Return whether so many rows may be put."""
+    def has_room(self, rows: int, size: int) -> bool:
+        """Return whether so many rows of so many bytes may be put."""
         # What is larger than the buffer is let in where nothing waits.
-        return self._rows + rows <= self._most or not self._rows
+        return not self._rows or (self._rows + rows <= self._most and self._bytes + size <= self._most_bytes)
 
-    def put(self, batch: Answered) -> bool:
-        """Hand a batch over; False where it has no room."""
+    @property
+    def _is_enough(self) -> bool:
+        """Whether what waits is enough for a part: by its bytes, it is taken well before there is no more room."""
+        return self._rows >= self._full_rows or 4 * self._bytes >= self._most_bytes
+
+    def put(self, batch: Answered, size: int) -> bool:
+        """Hand a batch of so many bytes over; False where it has no room."""
         with self._changed:
-            if not self.has_room(len(batch)):
+            if not self.has_room(len(batch), size):
                 return False
             self._batches.append(batch)
             first = not self._rows
             self._rows += len(batch)
+            self._bytes += size
             self._waiting.inc(len(batch))
-            if first or self._rows >= self._full_rows:
+            if first or self._is_enough:
                 self._changed.notify()
         return True
 
     def drop(self, rows: int) -> None:
-        """Count rows that had no room."""
+        """Count rows that are not recorded."""
         with self._changed:
             self.dropped += rows
         self._count_dropped(rows)
@@ -123,18 +135,21 @@ class Buffer:
             if not closing:
                 self._gather()
             with self._changed:
-                batches, rows = list(self._batches), self._rows
+                batches, rows, size = list(self._batches), self._rows, self._bytes
                 self._batches.clear()
                 closing = self._ends is not None
             # Not taken off the account before they are written: what is written slowly fills the buffer.
             if batches:
-                if not self._insist(lambda: self.sink.take(batches)):  # noqa: B023 (called at once)
+                self._lost = 0
+                if not self._insist(lambda: self.sink.take(batches, self._lose)):  # noqa: B023 (called at once)
                     return
-                written = sum(map(len, batches))
+                taken = sum(map(len, batches))
+                batches.clear()  # nothing is held while the next rows are waited for
                 with self._changed:
-                    self._rows -= written
-                    self._waiting.dec(written)
-                self._written.inc(written)
+                    self._rows -= taken
+                    self._bytes -= size
+                    self._waiting.dec(taken)
+                self._written.inc(taken - self._lost)
                 continue
             if closing and not rows:
                 self._insist(lambda: self.sink.close(self.dropped))
@@ -146,10 +161,13 @@ class Buffer:
         while (left := ends - time.monotonic()) > 0:
             self._insist(lambda: self.sink.waiting(self._rows))
             with self._changed:
-                if self._changed.wait_for(
-                    lambda: self._rows >= self._full_rows or self._ends is not None, min(left, step)
-                ):
+                if self._changed.wait_for(lambda: self._is_enough or self._ends is not None, min(left, step)):
                     return
+
+    def _lose(self, rows: int, error: Exception) -> None:
+        log.error("records are lost", extra={"sink": self.sink.name, "rows": rows, "reason": repr(error)})
+        self._lost += rows
+        self.drop(rows)
 
     def _insist(self, work: Callable[[], None]) -> bool:
         """Do it again until it works; False where the time is up first."""
@@ -191,7 +209,7 @@ class Recorder:
         Raises:
             ProblemError: 503.
         """
-        if self._when_full == "refuse" and not all(buffer.has_room(1) for buffer in self._buffers):
+        if self._when_full == "refuse" and not all(buffer.has_room(1, 0) for buffer in self._buffers):
             raise _full()
 
     def record(self, batch: Answered) -> None:
@@ -200,10 +218,11 @@ class Recorder:
         Raises:
             ProblemError: 503 where they have no room, and what is not recorded is to be refused.
         """
-        if self._when_full == "refuse" and not all(buffer.has_room(len(batch)) for buffer in self._buffers):
+        size = batch.size
+        if self._when_full == "refuse" and not all(buffer.has_room(len(batch), size) for buffer in self._buffers):
             raise _full()
         for buffer in self._buffers:
-            if not buffer.put(batch):
+            if not buffer.put(batch, size):
                 buffer.drop(len(batch))
                 if self._when_full == "refuse":
                     raise _full()

@@ -113,7 +113,9 @@ class Verifier:
             closed, previous, expected = bool(link.get("closed")), sha256(content), number + 1
             known |= {file["name"] for file in link["files"].values()}
             if link.get("dropped"):
-                self.verdict.lost.append(f"chain {name}: {link['dropped']:,} rows were dropped: there was no room")
+                self.verdict.lost.append(
+                    f"chain {name}: {link['dropped']:,} rows were dropped: no room, or not writable"
+                )
             yield link
         if previous is not None:
             self.verdict.heads[name] = previous

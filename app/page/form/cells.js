@@ -9,17 +9,22 @@ const PLAIN_READING = {
 };
 const PLAIN = /^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$/;
 const SIGNS = "$€£¥₹₽₩₺₪฿₫₴₦";
+const UNIT = "\\p{L}[^\\p{Nd}@:]{0,15}[23]?";
 const NUMBER = new RegExp(
   "^(?:(?<bound>[<>]=?|[≤≥~≈]|(?:[Cc]a|[Cc]irca|[Aa]pprox|[Aa]bout)(?!\\p{L})\\.?)\\s*)?" +
     "(?<open>\\()?\\s*(?<sign>[+-])?\\s*" +
     `(?<prefix>\\p{L}{0,3}[${SIGNS}]|\\p{L}{2,3}\\.?)?\\s*(?<inner>[+-])?\\s*` +
     "(?<body>(?:[0-9][0-9.,'’ ]*)?[0-9][.,]?|[.,][0-9]+)(?<exponent>[eE][+-]?[0-9]+)?" +
-    `(?:\\s*(?<suffix>[%‰°+*"${SIGNS}]|\\p{L}[^\\p{Nd}@:]{0,15}[23]?))?(?<trail>-)?\\s*(?<close>\\))?$`,
+    `(?:\\s*(?<suffix>[+*"]|/[-=]|[%‰°℃℉¢${SIGNS}](?:(?: ?/ ?| )?${UNIT})?|(?:/ ?)?${UNIT}))?` +
+    "(?<trail>-)?\\s*(?<close>\\))?$",
   "u",
 );
 const CLOCK =
   /^(?<sign>[+-])?(?:(?<days>[0-9]+) days?,? ?(?:\+ ?)?)?(?<hours>[0-9]{1,4})(?::(?<minutes>[0-5][0-9]))?(?::(?<seconds>[0-5][0-9](?:\.[0-9]+)?))?(?: ?(?<half>[AaPp])\.?[Mm]\.?)?$/;
-const ZONE = / ?(?:(?<utc>Z|UTC|GMT)|(?<sign>[+-])(?<hours>[0-9]{2}):?(?<minutes>[0-9]{2}))$/;
+const ZONE =
+  / ?(?:(?:UTC|GMT)?(?<sign>[+-])(?<hours>[0-9]{2}):?(?<minutes>[0-9]{2})|(?<utc>Z|UTC|GMT))(?: \([^()]*\))?$/;
+const PARTING = /(?<=[0-9 ])T(?=[0-9])|(?<=[A-Za-z][0-9]{4}):(?=[0-9]{2}:)/g;
+const POINTS = /^([0-9]{1,2})\.([0-9]{2})(?:\.([0-9]{2}(?:\.[0-9]+)?))?(?= ?[AaPp][Mm]|$)/;
 const ORDINALS = new Set(["st", "nd", "rd", "th"]);
 const HALVES = new Set(["am", "pm", "a.m", "p.m"]);
 const RANGE = /^(?<low>.*[^\s-])\s*(?:-|\bto\b|\bbis\b)\s*(?<high>[^\s-].*)$/i;
@@ -53,7 +58,7 @@ export function readCell(cell, feature) {
 
 /** The number that a text stands for; null if it is not one. */
 export function readNumber(text, reading = PLAIN_READING) {
-  const plain = reading.decimal === "." && reading.thousands !== "." && !reading.clock && !reading.affixes.includes("%");
+  const plain = reading.decimal === "." && reading.thousands !== "." && !reading.clock && !arePercents(reading);
   if (plain && PLAIN.test(text)) return Number(text);
   if (reading.clock) return hoursOf(text);
   const parts = splitNumber(text);
@@ -66,11 +71,12 @@ export function readNumber(text, reading = PLAIN_READING) {
 function splitNumber(text) {
   const parts = NUMBER.exec(plainer(text).trim())?.groups;
   if (!parts || Boolean(parts.open) !== Boolean(parts.close)) return null;
-  const [bound, prefix, suffix] = [parts.bound, parts.prefix, parts.suffix].map((affix) => affixKey(affix ?? ""));
+  const [bound, prefix, whole] = [parts.bound, parts.prefix, parts.suffix].map((affix) => affixKey(affix ?? ""));
   const minuses = [parts.sign === "-", parts.inner === "-", Boolean(parts.trail)].filter(Boolean).length;
-  if (minuses > 1 || (prefix && !CURRENCIES.has(prefix)) || HALVES.has(suffix)) return null;
+  if (minuses > 1 || (prefix && !CURRENCIES.has(prefix)) || HALVES.has(whole)) return null;
+  const [scale, suffix] = scaled(whole);
   const power = parts.exponent ? Number(parts.exponent.slice(1)) : 0;
-  return { bound, prefix, suffix, power, sign: minuses || parts.open ? "-" : "", body: parts.body.replaceAll("’", "'") };
+  return { bound, prefix, scale, suffix, power, sign: minuses || parts.open ? "-" : "", body: parts.body.replaceAll("’", "'") };
 }
 
 /** The ends of 10-19, 10 to 19 or (10, 20]; null for other texts. */
@@ -80,16 +86,31 @@ function rangeEnds(text) {
   if (brackets) plain = brackets[1].trim().replace(", ", " to ");
   const match = RANGE.exec(plain)?.groups;
   const [low, high] = [splitNumber(match?.low ?? ""), splitNumber(match?.high ?? "")];
-  return low && high ? [{ ...low, suffix: low.suffix || high.suffix }, high] : null;
+  return low && high ? [low.suffix || low.scale ? low : { ...low, suffix: high.suffix, scale: high.scale }, high] : null;
 }
 
-function numberOf({ bound, prefix, suffix, power, sign, body }, reading) {
-  const scale = reading.magnitudes ? (MAGNITUDES[suffix] ?? 0) : 0;
-  const unknown = [bound, prefix, scale ? "" : suffix].some((affix) => affix && !reading.affixes.includes(affix));
+/** A magnitude and the currency or unit behind it: "mio. €", "k€", "million people". */
+function scaled(whole) {
+  const blank = whole.indexOf(" ");
+  let [head, unit] = blank < 0 ? [whole, ""] : [whole.slice(0, blank), whole.slice(blank + 1)];
+  if (!unit && CURRENCIES.has(whole.slice(-1))) [head, unit] = [whole.slice(0, -1), whole.slice(-1)];
+  const scale = affixKey(head);
+  return unit && Object.hasOwn(MAGNITUDES, scale) && (scale.length > 2 || CURRENCIES.has(unit)) ? [scale, unit] : ["", whole];
+}
+
+function numberOf({ bound, prefix, scale, suffix, power, sign, body }, reading) {
+  const alone = reading.magnitudes && !scale && Object.hasOwn(MAGNITUDES, suffix);
+  const factor = scale || (alone ? suffix : "");
+  const affixes = [bound, prefix, alone ? "" : suffix];
+  const unknown = (scale && !reading.magnitudes) || affixes.some((affix) => affix && !reading.affixes.includes(affix));
   const digits = digitsOf(body, reading);
   if (unknown || digits === null) return null;
-  const number = Number(`${sign}${digits}e${power + scale}`);
-  return !suffix && number !== 0 && reading.affixes.includes("%") ? null : number;
+  const number = Number(`${sign}${digits}e${power + (factor ? MAGNITUDES[factor] : 0)}`);
+  return !suffix && number !== 0 && arePercents(reading) ? null : number;
+}
+
+function arePercents({ affixes }) {
+  return affixes.some((affix) => affix.startsWith("%"));
 }
 
 function category(cell, { categories }, reading) {
@@ -117,7 +138,7 @@ function plainer(text) {
 }
 
 function affixKey(text) {
-  const short = text.trim().replace(/\.+$/, "").toLowerCase();
+  const short = text.trim().replace(/\.+$/, "").toLowerCase().replaceAll("/ ", "/").replaceAll(" /", "/");
   if (ORDINALS.has(short)) return "th";
   return short.length > 2 && short.endsWith("s") ? short.slice(0, -1) : short;
 }
@@ -146,7 +167,9 @@ function hoursOf(text) {
 }
 
 /** A date in a format of strptime, its month in any language that is known, as ISO 8601; null for other texts. */
-function formattedMoment(text, format) {
+function formattedMoment(written, format) {
+  // Where a column of whole numbers has a gap, programs write 20240131.0.
+  const text = /^([0-9]{6,})\.0+$/.exec(written)?.[1] ?? written;
   const moment = format ? momentBy(text, format) : null;
   if (moment !== null || !/%[bB]/.test(format)) return moment;
   return momentBy(plainDate(text), format.replaceAll("%B", "%b").replaceAll(". ", " "));
@@ -167,13 +190,15 @@ function plainDate(text) {
 function momentBy(text, format) {
   const whole = dateBy(text, format);
   if (whole !== null) return whole;
-  const words = plainer(text).split(/[ T]+/);
+  const words = plainer(text).replace(PARTING, " ").trim().split(/\s+/);
   const count = format.split(" ").length;
   if (words.length <= count || /%[HI]/.test(format)) return null;
-  const day = dateBy(words.slice(0, count).join(" "), format);
-  const rest = words.slice(count).join(" ");
+  // JavaScript's toLocaleString writes a comma between them.
+  const day = dateBy(words.slice(0, count).join(" ").replace(/,$/, ""), format);
+  const rest = words.slice(count).join(" ").replace(/ Uhr$/, "");
   const zone = ZONE.exec(rest);
-  const hours = hoursOf(zone ? rest.slice(0, zone.index) : rest);
+  const clock = zone ? rest.slice(0, zone.index) : rest;
+  const hours = hoursOf(clock.replace(POINTS, (all, ...parts) => parts.slice(0, 3).filter(Boolean).join(":")));
   if (day === null || hours === null || hours < 0 || hours >= 24) return null;
   const time = new Date(hours * 3_600_000).toISOString().slice(11, 23);
   const { sign, hours: zoneHours, minutes } = zone?.groups ?? {};

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SkipValidation
+from pydantic import BaseModel, ConfigDict, FailFast, Field, SkipValidation
 
+from eigenserve.app.wire.kept_values import MAX_TEXT
 from eigenserve.app.wire.schemas.predictions import HOUSE, Row
 
 
@@ -92,9 +93,9 @@ class OutcomeOf(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    request_id: str = Field(description="The X-Request-ID of the answer that predicted it.")
-    row: int = Field(default=0, ge=0, description="Which row of that request.")
-    outcome: float | str | bool
+    request_id: str = Field(max_length=128, description="The X-Request-ID of the answer that predicted it.")
+    row: int = Field(default=0, ge=0, lt=2**31, description="Which row of that request.")
+    outcome: float | Annotated[str, Field(max_length=MAX_TEXT)] | bool
 
 
 class OutcomesRequest(BaseModel):
@@ -104,7 +105,9 @@ class OutcomesRequest(BaseModel):
         extra="forbid", strict=True, json_schema_extra={"examples": [{"instances": [HOUSE], "outcomes": [452600]}]}
     )
 
-    outcomes: list[OutcomeOf | float | str | bool] = Field(description="With instances one label for each row.")
+    outcomes: Annotated[list[OutcomeOf | float | str | bool], FailFast()] = Field(
+        description="With instances one label for each row."
+    )
     instances: SkipValidation[list[Row] | None] = Field(
         default=None, description="The rows: they are predicted again, to the same bits."
     )

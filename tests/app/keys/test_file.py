@@ -73,19 +73,56 @@ def test_a_file_that_changes_is_read_again_and_a_bad_one_changes_nothing(path: P
     keys.start()
     keys.stop()
     path.write_text(ENTRY + "heavy = 3\n")
-    keys.look()
+    look_twice(keys)
     assert keys.grants[DIGEST].heavy == 3
     for _ in range(2):
         path.write_text("[[keys]")
-        keys.look()
+        look_twice(keys)
         assert keys.grants[DIGEST].heavy == 3
     assert caplog.text.count("the keys stay as they were") == 1
     path.unlink()
-    keys.look()
+    look_twice(keys)
     assert keys.grants[DIGEST].heavy == 3
-    path.write_text("")
-    keys.look()
+    path.write_text("keys = []")
+    look_twice(keys)
     assert keys.grants == {}
+
+
+def look_twice(keys: KeysFile) -> None:
+    for _ in range(2):
+        keys.look()
+
+
+def test_a_file_that_is_written_in_place_revokes_nothing_while_it_is_short(
+    path: Path, caplog: pytest.LogCaptureFixture
+):
+    keys, whole = KeysFile(path), ENTRY + f'[[keys]]\nname = "late"\nsha256 = "{"0" * 64}"\n'
+    path.write_text(whole)
+    keys.start()
+    keys.stop()
+    for size in (0, len(ENTRY), len(whole) - 10, len(whole)):
+        path.write_text(whole[:size])
+        keys.look()
+        assert len(keys.grants) == 2
+    for content in ("", "# nothing yet\n"):
+        path.write_text(content)
+        look_twice(keys)
+        assert len(keys.grants) == 2
+    assert "revokes all of them" in caplog.records[-1].__dict__["reason"]
+    path.write_text(ENTRY)
+    look_twice(keys)
+    assert len(keys.grants) == 1
+
+
+def test_a_worker_that_starts_while_the_file_is_short_has_the_keys_of_the_others(path: Path, tmp_path: Path):
+    first, second = KeysFile(path), KeysFile(path)
+    first.copy = second.copy = tmp_path / "copy.toml"
+    first.start()
+    path.write_text("")
+    second.start()
+    for keys in (first, second):
+        keys.stop()
+    assert second.grants == first.grants != {}
 
 
 def test_a_worker_that_starts_while_the_file_is_away_has_the_keys_of_the_others(path: Path, tmp_path: Path):
@@ -96,7 +133,7 @@ def test_a_worker_that_starts_while_the_file_is_away_has_the_keys_of_the_others(
     second.start()
     assert second.grants == first.grants
     path.write_text(ENTRY + "heavy = 3\n")
-    second.look()
+    look_twice(second)
     assert second.grants[DIGEST].heavy == 3
     for keys in (first, second):
         keys.stop()

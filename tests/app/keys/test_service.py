@@ -35,6 +35,7 @@ def server(store: ModelStore, keys_file: Path, tmp_path_factory: pytest.TempPath
         entry("billing", "k-billing")
         + entry("only predicts", "k-predicts", 'scopes = ["predict"]')
         + entry("slow", "k-slow", "rows_per_s = 50")
+        + entry("labels", "k-labels", "rows_per_s = 50")
         + entry("light", "k-light", "heavy = 0")
         + entry("gone", "k-gone", "expires = 2020-01-01")
         + entry("root", "k-root", 'scopes = ["predict", "explain", "files", "admin"]')
@@ -87,6 +88,11 @@ def test_rows_per_second_are_limited_over_both_workers(server: ServerProcess):
     assert int(refused.headers["Retry-After"]) >= 1
     assert "'slow' may have 50 rows per second" in refused.json()["detail"]
     assert post(server, "/predict", "k-billing", body).status_code == 200
+
+
+def test_outcomes_are_rows_too(server: ServerProcess):
+    body = {"outcomes": [{"request_id": "never", "outcome": 1}] * 300}
+    assert [post(server, "/outcomes", "k-labels", body).status_code for _ in range(2)] == [200, 429]
 
 
 def test_heavy_work_is_limited(server: ServerProcess):

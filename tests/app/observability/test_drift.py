@@ -10,6 +10,7 @@ from tests.support.drifting import like_training, sketched_model
 from tests.support.made_models import make_model
 from tests.support.server_process import ServerProcess, running_server
 
+from eigenserve.app.observability.drift.outcomes import INBOX_BYTES, INBOX_S, Outcome, Outcomes
 from eigenserve.model import ModelStore
 
 pytestmark = pytest.mark.alone
@@ -144,6 +145,8 @@ def test_outcomes_by_request_id_and_by_rows_give_live_accuracy(server: ServerPro
         ({"outcomes": ["high"], "instances": [{}], "model": "labelled"}, "must be a finite number"),
         ({"outcomes": [True], "instances": [{}], "model": "labelled"}, "must be a finite number"),
         ({"outcomes": [{"request_id": "x", "value": 1}]}, "outcome"),
+        ({"outcomes": [{"request_id": "x" * 129, "outcome": 1}]}, "at most 128 characters"),
+        ({"outcomes": [{"request_id": "x", "outcome": "y" * 513}]}, "at most 512 characters"),
         ({}, "must be given"),
     ],
 )
@@ -157,3 +160,15 @@ def test_unknown_requests_are_counted_as_such(server: ServerProcess):
     answer = server.client.post("/outcomes", json={"outcomes": [{"request_id": "never", "outcome": 1.0}]})
     assert answer.json()["counted"] == 0
     assert answer.json()["unknown"] + answer.json()["forwarded"] == 1
+
+
+def test_what_is_left_to_other_workers_is_bounded(tmp_path, caplog, monkeypatch):
+    outcomes = Outcomes(10)
+    outcomes.share(tmp_path)
+    unknown = [Outcome(f"{i}".rjust(128), 0, 1.0) for i in range(10_000)]
+    assert [outcomes.forward(unknown) for _ in range(20)] == [True] * 5 + [False] * 15
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= INBOX_BYTES
+    assert caplog.text.count("outcomes are not handed on") == 1
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + INBOX_S + 1)
+    assert outcomes.forward(unknown)

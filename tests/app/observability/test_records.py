@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -23,11 +24,14 @@ from tests.support.server_process import running_server
 
 pytest.importorskip("pyarrow", reason="needs pyarrow")
 
+import pyarrow.ipc
 import pyarrow.parquet
 
-from eigenserve.app.observability.records import holding
+from eigenserve.app.observability.records import decisions, holding
+from eigenserve.app.observability.records.answered import Answered
 from eigenserve.app.observability.records.chain import private_key, public_key, sha256
 from eigenserve.app.observability.records.erase import erase
+from eigenserve.app.observability.records.events import _answers
 from eigenserve.app.observability.records.folder import LocalFolder, open_folder
 from eigenserve.app.observability.records.verify import Verdict, Verifier
 from eigenserve.cli import main
@@ -43,6 +47,7 @@ from eigenserve.app.observability.records.holding import hold_folder, this_proce
 print(this_process(), hold_folder(Path(sys.argv[1])), sep="\\n", flush=True)
 sys.stdin.read()
 """
+ROW_ALONE = {"instances": [ROW]}
 PEOPLE = [{"id": f"person {i % 40}", **row} for i, row in enumerate(make_rows(400, seed=5))]
 
 
@@ -366,7 +371,7 @@ def test_a_server_that_nobody_asks_is_not_taken_for_dead(store: ModelStore, tmp_
 
 
 def test_what_has_no_room_is_dropped_and_counted_or_refused(store: ModelStore, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("eigenserve.app.observability.records.parts.PartsSink.take", lambda self, batches: stuck())
+    monkeypatch.setattr("eigenserve.app.observability.records.parts.PartsSink.take", lambda self, *_: stuck())
 
     def stuck() -> None:
         raise OSError("the disk is full")
@@ -426,6 +431,9 @@ def receiver() -> Iterator[tuple[str, list[tuple[dict, dict]]]]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             failed = next(failures, False)
+            if self.headers["Ce-Id"] == "refused":
+                self.send_error(413)
+                return
             if not failed:
                 got.append(({name.lower(): value for name, value in self.headers.items()}, body))
             self.send_response(500 if failed else 202)
@@ -458,6 +466,60 @@ def test_events_are_those_of_kserves_logger(store: ModelStore, receiver: tuple[s
     assert instances == body
     assert len(predictions["predictions"]) == 1
     assert verify(tmp_path).rows == 1
+
+
+def test_events_have_the_ids_of_an_arrow_table(store: ModelStore, receiver: tuple[str, list]):
+    url, got = receiver
+    sink = io.BytesIO()
+    table = pyarrow.Table.from_pylist([{"id": i, **ROW} for i in (7, 8)])
+    with pyarrow.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    with app_client(store, records=url) as client:
+        headers = {"Content-Type": "application/vnd.apache.arrow.stream"}
+        client.post("/predict?model=price", content=sink.getvalue(), headers=headers)
+        client.post("/predict", json={"instances": [{"id": "after"}]})
+    instances = [document["instances"] for _, document in got if "instances" in document]
+    assert [[row["id"] for row in rows] for rows in instances] == [[7, 8], ["after"]]
+
+
+@pytest.mark.parametrize("when_full", ["drop", "refuse"])
+def test_what_can_never_be_written_keeps_nothing_waiting(
+    store: ModelStore, receiver: tuple[str, list], tmp_path: Path, monkeypatch, caplog, when_full: str
+):
+    url, got = receiver
+
+    def spoiled(batch: Answered) -> dict:
+        return {"x": object()} if batch.request_id == "spoiled" else _answers(batch)
+
+    monkeypatch.setattr("eigenserve.app.observability.records.events._answers", spoiled)
+    real = decisions.tables
+
+    def tables(kind: Any, batches: list[Answered]) -> Any:
+        assert "spoiled" not in [batch.request_id for batch in batches]
+        return real(kind, batches)
+
+    monkeypatch.setattr("eigenserve.app.observability.records.parts.tables", tables)
+    small = {"records_buffer_rows": 5, "records_when_full": when_full}
+    with app_client(store, records=f"{url},{tmp_path}", **small) as client:
+        for name in ("first", "spoiled", "refused", "last"):
+            assert client.post("/predict", json=ROW_ALONE, headers={"X-Request-ID": name}).status_code == 200
+    assert [headers["ce-id"] for headers, _ in got] == ["first", "first", "last", "last"]
+    verdict = verify(tmp_path)
+    assert (verdict.rows, verdict.faults) == (3, [])
+    assert "1 rows were dropped" in verdict.lost[0]
+    assert caplog.text.count("records are lost") == 3
+
+
+def test_bytes_that_wait_are_bounded_too(store: ModelStore, tmp_path: Path, monkeypatch):
+    def stuck() -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("eigenserve.app.observability.records.parts.PartsSink.take", lambda self, *_: stuck())
+    small = {"records": str(tmp_path), "records_buffer_mb": 1, "drain_timeout_s": 0.1}
+    with app_client(store, **small) as client:
+        for _ in range(4):
+            client.post("/predict", json={"instances": [{"id": "x" * 500}] * 1000})
+        assert "eigenserve_records_dropped_total 3000.0" in client.get("/metrics").text
 
 
 def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path, copied: Path, capsys):

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import date
+from datetime import date, timedelta
+from decimal import Decimal
 
+import httpx
 import pytest
 from tests.support.made_models import FEATURES, ROW, make_rows
 from tests.support.server_process import ServerProcess
 
+from eigenserve.app.wire.kept import PIECE_CHARACTERS, kept_slices
+
+ARROW = "application/vnd.apache.arrow.stream"
 HEADER = "id,when,age,income,member,city,rate"
 
 
@@ -109,3 +114,134 @@ def test_kserves_first_protocol_and_mlflow_hand_them_through(server: ServerProce
     split = {"columns": [*rows[0]], "data": [[*row.values()] for row in rows]}
     for body in ({"dataframe_split": split}, {"dataframe_records": rows}, {"inputs": columns}):
         assert server.client.post("/invocations", json=body).json()["kept"] == [{"id": 1}, {"id": 2}]
+
+
+def test_names_that_are_handed_through_have_a_limit(server: ServerProcess):
+    answer = server.client.post("/predict", json={"instances": [ROW], "keep": ["x" * 201]})
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "keep: must be names of at most 200 characters; got one of 201"
+
+
+def test_slices_are_shorter_where_texts_are_long():
+    texts = ["x" * (PIECE_CHARACTERS // 4)] * 10 + [""] * 90
+    slices = list(kept_slices({"id": texts}, 95, 50, start=2))
+    assert [part.start for part in slices] == [2, *(part.stop for part in slices[:-1])]
+    assert slices[-1].stop == 97
+    assert max(part.stop - part.start for part in slices) <= 50
+    assert all(sum(map(len, texts[part])) <= PIECE_CHARACTERS for part in slices)
+    assert [*kept_slices({}, 5, 2)] == [slice(0, 2), slice(2, 4), slice(4, 5)]
+
+
+DEEP = "[" * 300 + "]" * 300
+
+
+@pytest.mark.parametrize("handed", [f'"id":{DEEP}', f'"when":{DEEP}', '"id":{"a":1}', '"id":"%s"' % ("x" * 513)])
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [
+        ("/predict", ""),
+        ("/explain", ""),
+        ("/reasons", ',"cutoff":1'),
+        ("/counterfactuals", ',"wanted":{"above":1}'),
+        ("/v1/models/price:predict", ""),
+        ("/v1/models/price:explain", ""),
+        ("/invocations", ""),
+    ],
+)
+def test_what_no_answer_could_write_is_refused_by_name(server: ServerProcess, path: str, more: str, handed: str):
+    keep = ',"params":{"keep":["when"]}' if path == "/invocations" else ',"keep":["when"]'
+    answer = server.client.post(path, content=f'{{"instances":[{{}},{{{handed}}}]{keep}{more}}}')
+    name = "id" if handed.startswith('"id"') else "when"
+    assert answer.status_code == 422
+    assert (answer.json()["errors"][0]["loc"], "handed through" in answer.text) == (["instances", 1, name], True)
+
+
+def _arrow(server: ServerProcess, ids: object, accept: str) -> httpx.Response:
+    pyarrow, ipc = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.ipc")
+    count = len(ids)  # type: ignore[arg-type]
+    table = pyarrow.table({**{name: [value] * count for name, value in ROW.items()}, "id": ids})
+    sink = io.BytesIO()
+    with ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    headers = {"Content-Type": ARROW, "Accept": accept}
+    return server.client.post("/predict?model=price", content=sink.getvalue(), headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        ([Decimal("1.50")], ["1.50"]),
+        ([timedelta(days=1, seconds=2)], ["P1DT2S"]),
+        ([b"ab"], ["ab"]),
+        ([2**60 + 1, None], [2**60 + 1, None]),
+        ([date(2024, 1, 31)], ["2024-01-31"]),
+    ],
+)
+def test_arrow_columns_come_back_as_json_says_them(server: ServerProcess, ids: list[object], expected: list[object]):
+    answer = _arrow(server, pytest.importorskip("pyarrow").array(ids), "application/json")
+    assert [entry["id"] for entry in answer.json()["kept"]] == expected
+    assert _arrow(server, pytest.importorskip("pyarrow").array(ids), ARROW).status_code == 200
+
+
+def test_arrow_columns_that_no_answer_could_write_are_refused(server: ServerProcess):
+    pyarrow = pytest.importorskip("pyarrow")
+    spans = [pyarrow.array([2**62], pyarrow.duration("s")), pyarrow.array([2**60], pyarrow.timestamp("s"))]
+    for ids in (pyarrow.array([pyarrow.MonthDayNano((1, 2, 3))]), pyarrow.array([b"\xff"]), *spans):
+        for accept in ("application/json", ARROW, "text/csv"):
+            answer = _arrow(server, ids, accept)
+            assert (answer.status_code, answer.json()["errors"][0]["loc"][-1]) == (422, "id")
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        ([1, "a", None], ["1", "a", None]),
+        ([2**64 - 1, -1], [str(2**64 - 1), "-1"]),
+        ([1.5, "x", True], ["1.5", "x", "true"]),
+        ([2**60 + 1, 1.5], [str(2**60 + 1), "1.5"]),
+        ([1, 2], [1, 2]),
+    ],
+)
+@pytest.mark.parametrize("path", ["/predict", "/explain"])
+def test_an_arrow_answer_has_ids_of_several_kinds_as_texts(
+    server: ServerProcess, path: str, ids: list[object], expected: list[object]
+):
+    ipc = pytest.importorskip("pyarrow.ipc")
+    rows = [{"id": each} for each in ids]
+    answer = server.client.post(path, json={"instances": rows}, headers={"Accept": ARROW})
+    with ipc.open_stream(answer.content) as reader:
+        assert reader.read_all()["id"].to_pylist() == expected
+
+
+@pytest.mark.parametrize(
+    ("datatype", "value", "status"),
+    [
+        ("FP64", "a", 400),
+        ("INT64", 1e300, 400),
+        ("INT64", 1.5, 400),
+        ("UINT8", 300, 400),
+        ("UINT8", -1, 400),
+        ("INT64", None, 400),
+        ("BOOL", 2, 400),
+        ("FP32", {}, 400),
+        ("FP16", 1e300, 400),
+        ("BYTES", 1, 400),
+        ("BYTES", "x" * 513, 400),
+        ("FP64", None, 200),
+        ("BYTES", None, 200),
+        ("UINT64", 2**64 - 1, 200),
+    ],
+)
+@pytest.mark.parametrize("binary", [True, False])
+def test_a_kept_tensor_must_fit_its_datatype(
+    server: ServerProcess, datatype: str, value: object, status: int, binary: bool
+):
+    kinds = {"numeric": "FP64", "boolean": "BOOL", "categorical": "BYTES"}
+    inputs = [{"name": f.name, "shape": [1], "datatype": kinds[f.kind], "data": [ROW[f.name]]} for f in FEATURES]
+    inputs += [{"name": "id", "shape": [1], "datatype": datatype, "data": [value]}]
+    body = {"parameters": {"binary_data_output": binary}, "inputs": inputs}
+    answer = server.client.post("/v2/models/price/infer", json=body)
+    assert answer.status_code == status
+    assert status == 200 or answer.json()["errors"][0]["loc"] == ["inputs", 5, "data"]
+    if (datatype, value, binary) == ("BYTES", None, True):
+        assert answer.content.endswith(b"\0\0\0\0")  # an empty text

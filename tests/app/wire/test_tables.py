@@ -187,12 +187,13 @@ def test_times_of_arrow_are_read_whatever_their_unit_and_zone(zone: str | None):
     assert np.array_equal(when.encode({"when": found}), [[1.0], [np.nan]], equal_nan=True)
 
 
-@pytest.mark.parametrize("kind", ["timestamp", "date"])
+@pytest.mark.parametrize("kind", ["timestamp", "beyond", "date"])
 def test_a_time_of_arrow_that_is_none_is_refused_by_its_column(server: ServerProcess, kind: str):
     pyarrow = pytest.importorskip("pyarrow")
     ipc = pytest.importorskip("pyarrow.ipc")
     far = {
         "timestamp": lambda: pyarrow.array([10**12], pyarrow.timestamp("s")),
+        "beyond": lambda: pyarrow.array([2**60], pyarrow.timestamp("s")),
         "date": lambda: pyarrow.array([2**31 - 1], pyarrow.int32()).cast(pyarrow.date32()),
     }[kind]()
     table = pyarrow.table({"age": far})

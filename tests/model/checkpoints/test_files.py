@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from tests.support.twin import random_model, random_rows
 from eigenserve.model.checkpoints.files import (
     DOCUMENT,
     FORMAT_VERSION,
+    HASHED_FIRST_BYTES,
     TENSORS,
     WEIGHTS,
     CheckpointError,
@@ -209,6 +211,24 @@ def test_a_part_of_the_wrong_type_is_refused(folder, key, value):
 def test_a_changed_document_is_refused(folder):
     rewrite(folder, lambda d: d["metrics"].update(rmse=1.0), sign=False)
     assert "does not match its document_sha256" in refusal(folder)
+
+
+def test_a_large_document_is_parsed_only_once_its_hash_is_right(folder, monkeypatch):
+    rewrite(folder, lambda d: d.update(note="x" * HASHED_FIRST_BYTES))
+    assert read_checkpoint(folder).card["note"]
+    (folder / DOCUMENT).write_bytes(b'{"a":[' + b"[]," * (HASHED_FIRST_BYTES // 3) + b"0]}")
+    monkeypatch.setattr(json, "loads", lambda content: pytest.fail("it was parsed"))
+    assert "does not match its document_sha256" in refusal(folder)
+
+
+def test_large_weights_are_read_into_memory_only_once_their_hash_is_right(folder):
+    os.truncate(folder / WEIGHTS, 32 * 2**20)
+    tracemalloc.start()
+    try:
+        assert "does not match the sha256" in refusal(folder)
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_bytes_of_a_checkpoint_of_format_1_stay_readable(folder):

@@ -13,6 +13,7 @@ from eigenserve.training.data.reading_options import ReadingOptions, reading_opt
 from eigenserve.training.data.schema import infer_features
 
 ROWS = 40
+EACH = range(ROWS)
 RNG = np.random.default_rng(0)
 NUMBERS = RNG.uniform(1, 30_000, ROWS).round(2)
 
@@ -33,6 +34,10 @@ AS_NUMBERS = {
     "german": ([grouped(x, ".", ",") for x in NUMBERS], NUMBERS),
     "english": ([grouped(x, ",", ".") for x in NUMBERS], NUMBERS),
     "swiss": ([grouped(x, "'", ".") for x in NUMBERS], NUMBERS),
+    "german whole numbers": (
+        [f"{i}" if i < 10 else f"{i}.{i:03d}" for i in EACH],
+        [i if i < 10 else 1001 * i for i in EACH],
+    ),
     "french": ([grouped(x, "\u202f", ",") for x in NUMBERS], NUMBERS),
     "dollars": (["$" + grouped(x, ",", ".") for x in NUMBERS], NUMBERS),
     "percents": ([f"{x}%" for x in NUMBERS], NUMBERS),
@@ -46,6 +51,27 @@ AS_NUMBERS = {
     ),
     "magnitudes": (["€1.5M", "€750K"] * 20, [1.5e6, 7.5e5] * 20),
     "thousands and plain": ([f"{i}.5k" if i % 2 else f"{i}500" for i in range(1, 41)], np.arange(1500, 41_500, 1000)),
+    "millions": (
+        [f"${i / 10} million" if i % 3 else f"${i * 100_000:,}" for i in range(1, 41)],
+        np.arange(1, 41) * 1e5,
+    ),
+    "Mio.": (
+        [f"{i},5 Mio. €" if i % 2 else f"{i}500000 €" for i in range(1, 41)],
+        [i * 1e6 + 5e5 for i in range(1, 41)],
+    ),
+    "crores": ([f"{i} Cr" if i % 2 else f"{i}00 lakh" for i in range(1, 41)], np.arange(1, 41) * 1e7),
+    "cents": ([f"${i}.25" if i % 2 else f"{i}¢" for i in EACH], [i + 0.25 if i % 2 else i / 100 for i in EACH]),
+    "blocks": ([f"{i} B" if i % 3 else f"{i}" for i in range(1, 41)], np.arange(1, 41)),
+    "metres": ([f"{i} M" if i % 3 else f"{i}" for i in range(1, 41)], np.arange(1, 41)),
+    "kelvins": ([f"{i + 270.5} K" if i % 3 else f"{i + 270.5}" for i in EACH], np.arange(40) + 270.5),
+    "views": ([f"{i}.5M" if i % 3 else f"{i}500000" for i in range(1, 41)], [i * 1e6 + 5e5 for i in range(1, 41)]),
+    "celsius": ([f"{x} °C" for x in NUMBERS], NUMBERS),
+    "few celsius": (["20 °C", "25 °C"] * 20, [20, 25] * 20),
+    "rents": ([f"{x} €/m²" for x in NUMBERS], NUMBERS),
+    "wages": ([f"${x}/hr" for x in NUMBERS], NUMBERS),
+    "wages behind": ([f"{x} $/hr" for x in NUMBERS], NUMBERS),
+    "alcohol": ([f"{x} % vol" for x in NUMBERS], NUMBERS),
+    "rupees": ([f"Rs. {i}/-" for i in EACH], np.arange(40)),
     "one currency by two names": ([f"${x}" if x > 9000 else f"{x} USD" for x in NUMBERS], NUMBERS),
     "about": ([f"~{x}" if x > 9000 else str(x) for x in NUMBERS], NUMBERS),
     "bounds": ([f"<{x}" if x < 9000 else str(x) for x in NUMBERS], NUMBERS),
@@ -71,6 +97,22 @@ AS_DATES = {
     "american": ([f"January {int(text[8:])}, {text[:4]}" for text in JANUARY], JANUARY),
     "months": (["Jan-2024", "Dec-2015"] * 20, ["2024-01-01", "2015-12-01"] * 20),
     "digits": ([int(text.replace("-", "")) for text in JANUARY], JANUARY),
+    "digits with a gap": ([None, *(float(text.replace("-", "")) for text in JANUARY[1:])], [None, *JANUARY[1:]]),
+    "nullable digits": (
+        pd.array([None, *(int(text.replace("-", "")) for text in JANUARY[1:])], "Int64"),
+        [None, *JANUARY[1:]],
+    ),
+    "digits as texts": ([text.replace("-", "") + ".0" for text in JANUARY], JANUARY),
+    "digits and unknown": ([*(text.replace("-", "") for text in JANUARY[:-1]), "unknown"], [*JANUARY[:-1], None]),
+    "bigquery": ([f"{text} 00:00:00 UTC" for text in JANUARY], JANUARY),
+    "mail": ([f"{pd.Timestamp(text):%a, %d %b %Y} 00:00:00 GMT" for text in JANUARY], JANUARY),
+    "photos": ([f"{text.replace('-', ':')} 00:00:00" for text in JANUARY], JANUARY),
+    "oracle": ([f"{text[8:]}-JAN-24 12.00.00.000000 AM" for text in JANUARY], JANUARY),
+    "sas": ([f"{text[8:]}JAN2024:00:00:00" for text in JANUARY], JANUARY),
+    "sas days": ([f"{text[8:]}JAN2024" for text in JANUARY], JANUARY),
+    "javascript": ([f"{pd.Timestamp(text):%a %b %d %Y} 00:00:00 GMT+0000 (UTC)" for text in JANUARY], JANUARY),
+    "toLocaleString": ([f"{text[8:]}/{text[5:7]}/{text[:4]}, 00:00:00" for text in JANUARY], JANUARY),
+    "japanese": ([f"2024年1月{int(text[8:])}日" for text in JANUARY], JANUARY),
     "short": ([f"2024-1-{i % 28 + 1}" for i in range(ROWS)], JANUARY),
     "two marks": ([text if i % 2 else text.replace("-", "/") for i, text in enumerate(JANUARY)], JANUARY),
     "german": ([f"{int(text[8:])}. Januar {text[:4]}" for text in JANUARY], JANUARY),
@@ -98,9 +140,6 @@ AS_CATEGORIES = {
     "declared": pd.Categorical([1, 2] * 20, categories=[1, 2, 3]),
     "letters": ["a", "A"] * 20,
 }
-
-
-EACH = range(ROWS)
 #: name -> (cells, what the note on them says, and the option that reads them; "" where none does).
 LOOK_ALIKES = {
     "currencies": (
@@ -303,3 +342,41 @@ def test_long_numbers_are_times_unless_the_column_is_called_as_identifiers_are(k
     assert pd.api.types.is_numeric_dtype(read_column(pd.Series(stamps, name="sent")).values)
     codes = read_column(pd.Series(stamps, name="tweet_id")).values
     assert codes.astype(str).tolist() == [str(stamp) for stamp in stamps]
+
+
+@pytest.mark.parametrize("slip", ["4500O", "45x", "7h", "30 cm", "5 kg", "12.5 e", "7K", "3 M"])
+def test_one_number_with_letters_is_an_odd_cell(slip):
+    read = read_column(column_of([*(f"{x}" for x in np.arange(600) / 7), slip]))
+    assert read.values.isna().sum() == 1
+    assert f"1 cell that is not a number counts as missing: {slip!r} in row 601" in read.notes[-1]
+    # House numbers are names: too many have a letter.
+    assert read_column(column_of([*map(str, range(1, 41)), "12A", "13A"])).values.dtype == "str"
+
+
+def test_flags_behind_many_measurements_stop_with_the_remedy():
+    with pytest.raises(UserError, match=r"3 of 103 cells \(2.9%\) are not.*--types x=number"):
+        read_column(column_of([*(f"{x:.2f}" for x in np.arange(100) / 7), "12.5 e", "13.5 e", "14.5 e"]))
+
+
+def test_points_that_may_part_thousands_are_reported():
+    read = read_column(column_of([f"{i}.{i:03d}" for i in range(10, 50)]))
+    assert read.values.iloc[0] == 10.01
+    assert "'10.010' is 10.01 (--decimal ',' reads otherwise)" in read.notes[0]
+
+
+def test_the_example_has_what_changes_the_number():
+    dollars = [*(f"${i},000" for i in range(100, 140)), *(f"$1.{i} million" for i in range(40))]
+    assert "'$1.0 million' is 1000000" in read_column(column_of(dollars)).notes[0]
+    mixed = ["1200", *(f"{i / 10} kg" for i in range(10, 50)), "1300"]
+    (note,) = read_column(column_of(mixed)).notes
+    assert "'1.0 kg' is 1; those without a unit, such as '1200', count as in the same" in note
+
+
+@pytest.mark.parametrize("marker", ["–", "\u2212", ":", "\\N", ".a", ".Z", "$ -"])
+def test_signs_of_programs_for_nothing_count_as_missing(marker):
+    for cells in (["1.5", "2", marker] * 20, ["$1.50", "$2", marker] * 20, ["2024-01-01", "2024-02-13", marker] * 20):
+        read = read_column(column_of(cells))
+        assert not pd.api.types.is_string_dtype(read.values)
+        assert read.values.isna().sum() == 20
+        assert repr(marker) in read.notes[-1]
+    assert not read_column(column_of(["a", "b", marker] * 20)).values.isna().any()

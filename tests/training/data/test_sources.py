@@ -19,6 +19,7 @@ import pytest
 
 from eigenserve.errors import UserError
 from eigenserve.model.rows.sources import sources_of, table_name
+from eigenserve.training.data.columns import read_columns
 from eigenserve.training.data.sampling import read_sample
 from eigenserve.training.data.table import FileOptions, read_table
 from eigenserve.training.data.target import split_target
@@ -167,6 +168,16 @@ def test_an_object_store_is_read_through_fsspec():
         file.write(FRAME.to_csv(index=False).encode())
     for url in ("memory://tables/part-0.csv", "memory://tables/*.csv", "memory://tables"):
         assert_same(read_table(url))
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_points_next_to_hundreds_part_thousands_in_files_too(tmp_path, separator):
+    sizes = [567, 3, *range(1_001, 300_000, 9_973)]
+    lines = [separator.join(("n", "y")), *(separator.join((f"{n:,}".replace(",", "."), str(n))) for n in sizes)]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    read = read_columns(read_table(tmp_path / "t.csv"))
+    assert read.frame["n"].tolist() == sizes
+    assert "(--decimal '.' reads otherwise)" in read.notes[0]
 
 
 @pytest.mark.parametrize(

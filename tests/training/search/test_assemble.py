@@ -36,7 +36,9 @@ def test_members_of_several_resolutions_become_one_model_without_curves_that_non
     held = bench.fold == 0
     expected = np.mean([member.scores for member in trained], axis=0)
     # float32 in training: some hundred numbers near 1 are added up for each matrix.
-    np.testing.assert_allclose(ensemble.scores(sample.space.coordinates(space.encode(frame))[held]), expected, atol=1e-4)
+    np.testing.assert_allclose(
+        ensemble.scores(sample.space.coordinates(space.encode(frame))[held]), expected, atol=1e-4
+    )
     pencil = ensemble.pencil
     assert [term.name for term in pencil.terms] == ["a", "gaps", "code"]
     assert len(pencil.curves.curves) == 3

@@ -20,8 +20,8 @@ from eigenserve.training.data.texts import Texts
 #: separators /, - and . for the blanks of the first three groups.
 _ORDERS = ("%d %m %Y", "%m %d %Y", "%Y %m %d", "%d %m %y", "%m %d %y")
 _NAMED = ("%d %b %Y", "%d %B %Y", "%b %d %Y", "%B %d %Y", "%d %b %y", "%b %Y", "%B %Y", "%b %y", "%Y %b %d")
-_COMMAS = ("%b %d, %Y", "%B %d, %Y", "%a, %d %b %Y", "%A, %B %d, %Y", "%a %b %d %Y", "%d. %B %Y")
-_MONTHS = ("%Y-%m", "%Y/%m", "%m/%Y", "%Y%m%d")
+_COMMAS = ("%b %d, %Y", "%B %d, %Y", "%a, %d %b %Y", "%A, %B %d, %Y", "%a %b %d %Y", "%d. %B %Y", "%d%b%Y")
+_MONTHS = ("%Y-%m", "%Y/%m", "%m/%Y", "%Y%m%d", "%Y:%m:%d", "%Y年%m月%d日")
 _QUARTERS = ("%YQ%q", "%Y-Q%q", "%Y Q%q", "Q%q %Y", "Q%q-%Y", "Q%q/%Y", "Q%q%Y", "%qQ%Y", "%qQ %Y")
 _WHOLE = ("%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S %Y", "%d/%b/%Y:%H:%M:%S %z", "%Y-%m-%d-%H.%M.%S")
 _MARKS = "/-. "
@@ -35,6 +35,9 @@ RARE_FORMATS = tuple(order.replace(" ", mark) for order in ("%y %m %d", "%Y %d %
 SAMPLE = 60
 #: "2024" alone is ISO 8601, too, but more likely a category.
 LEAST_LENGTH = len("2024-01-01")
+#: Cells of eight digits that are all dates, from which that is no coincidence.
+LEAST_DATES = 20
+_DIGITS = re.compile(r"(?:19|20|21)[0-9]{6}(?:\.0+)?")
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,15 @@ def infer_dates(name: str, texts: Texts, given: str | None = None, share: float 
                 f"give --date-format {formats}"
             )
     return first
+
+
+def infer_digits(name: str, texts: Texts) -> Dates | None:
+    """Read texts such as 20240131 next to odd ones as dates; None if any of eight digits is not a date."""
+    shaped = np.fromiter((_DIGITS.fullmatch(text) is not None for text in texts.texts), bool, len(texts.texts))
+    if texts.count(shaped) < max(LEAST_DATES, NEARLY * texts.count(~texts.is_marker())):
+        return None
+    dates = infer_dates(name, texts, "%Y%m%d")
+    return None if dates is None or np.isnan(dates.days[shaped]).any() else dates
 
 
 def readable_format(text: str) -> str:

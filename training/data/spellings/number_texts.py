@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.moments import hours_of
 from eigenserve.model.rows.readings import (
+    MAGNITUDES,
     NumberText,
     Reading,
     digits_of,
@@ -20,7 +21,7 @@ from eigenserve.model.rows.readings import (
     range_ends,
     split_number,
 )
-from eigenserve.training.data.spellings.affixes import Cell, affixes_of
+from eigenserve.training.data.spellings.affixes import Affixes, Cell, affixes_of
 from eigenserve.training.data.texts import Texts
 
 #: A column is one of numbers where this share of its cells has their shape; the rest is odd. With a larger rest it is
@@ -35,6 +36,11 @@ NANOSECONDS = (9e17, 4e18)
 _STYLES = [(decimal, mark) for decimal in ".," for mark in ("", ",", ".", " ", "'") if decimal != mark]
 _CODE = re.compile(r"[^\W\d_]{1,4}[-. /]?\d")
 _EXPONENT = re.compile(r"[0-9.,][eE][+-]?[0-9]+\b")
+#: Numbers with three digits behind one point, next to whole numbers below a thousand, from which the point parts
+#: thousands: of 20 fractions rounded to three digits and written without zeros at the end, one is whole with a chance
+#: of .02, and none has fewer digits with one of .9^20 = .12.
+LEAST_DOTTED = 20
+_THREE_DECIMALS = re.compile(r"[1-9][0-9]{0,2}\.[0-9]{3}")
 _ONES = str.maketrans("023456789", "111111111")
 
 
@@ -47,12 +53,14 @@ class Numbers:
         values: (len(texts),); NaN for a text that is not a number.
         example: a text that shows what is special about the reading, and its number; empty for plain numbers.
         ambiguous: the marks might mean something else.
+        bare: a number without the unit in letters that others have; empty if there is none.
     """
 
     reading: Reading
     values: FloatArray
     example: tuple[str, float] | None = None
     ambiguous: bool = False
+    bare: str = ""
 
 
 def infer_numbers(texts: Texts, decimal: str | None = None, hint: str = ".", given: bool = False) -> Numbers | None:
@@ -87,13 +95,15 @@ def infer_numbers(texts: Texts, decimal: str | None = None, hint: str = ".", giv
     values = np.array([np.nan if (x := reading.number(text)) is None else x for text in texts.texts])
     values[np.isinf(values)] = np.nan
     odd = np.isnan(values)
+    example, bare = _example(texts, values, ambiguous), _without_unit(texts, values, affixes)
+    numbers = Numbers(reading, values, example, ambiguous, bare)
     if given:
-        return None if odd.all() else Numbers(reading, values, _example(texts, values), ambiguous)
+        return None if odd.all() else numbers
     if texts.count(~odd) < NEARLY * texts.count(~texts.is_marker()):
         return None
     if odd.any() and texts.count(odd & _are_codes(texts.texts)) > texts.count(odd) / 2:
         return None
-    return Numbers(reading, values, _example(texts, values), ambiguous)
+    return numbers
 
 
 def infer_hours(texts: Texts) -> Numbers | None:
@@ -151,7 +161,7 @@ def _marks(cells: Sequence[Cell], decimal: str | None, hint: str) -> tuple[tuple
             bodies["0" + shape[1:] if part.body[0] == "0" else shape, _EXPONENT.search(text) is not None] += count
     if not bodies:
         return (".", ""), False
-    preferred = decimal or hint
+    preferred = decimal or ("," if _parts_thousands(cells) else hint)
     # Of equals the first: those with the mark that is given or preferred, and with fewer marks.
     styles = sorted(_STYLES, key=lambda style: style[0] != preferred)
     if decimal:
@@ -160,8 +170,22 @@ def _marks(cells: Sequence[Cell], decimal: str | None, hint: str) -> tuple[tuple
     best = int(np.argmax(fitting))
     equals = [style for style, fits in zip(styles, fitting, strict=True) if fits == fitting[best]]
     readings = [[_digits(*body, *style) for body in bodies] for style in equals]
-    differ = any(other != readings[0] for other in readings) and styles[best] != (".", "")
+    differ = any(other != readings[0] for other in readings)
     return styles[best], differ and not decimal
+
+
+def _parts_thousands(cells: Sequence[Cell]) -> bool:
+    """Return whether all points stand before three digits, next to whole numbers none of which is a thousand."""
+    bodies = {part.body for part, _, _ in cells}
+    whole = {body for body in bodies if body.isdigit()}
+    dotted = bodies - whole
+    return (
+        bool(whole - {"0"})
+        and all(len(body) <= 3 for body in whole)
+        and len(dotted) >= LEAST_DOTTED
+        and all(_THREE_DECIMALS.fullmatch(body) for body in dotted)
+        and not any(part.power for part, _, _ in cells)
+    )
 
 
 def _digits(body: str, with_exponent: bool, decimal: str, thousands: str) -> str | None:
@@ -169,13 +193,28 @@ def _digits(body: str, with_exponent: bool, decimal: str, thousands: str) -> str
     return None if with_exponent and thousands and thousands in body else digits_of(body, decimal, thousands)
 
 
-def _example(texts: Texts, values: FloatArray) -> tuple[str, float] | None:
-    """Find the first text that programs would not take for the number it is, with a sign such as < if one has it."""
-    example = None
+def _example(texts: Texts, values: FloatArray, ambiguous: bool = False) -> tuple[str, float] | None:
+    """Find the first text that might be another number to programs or people; one with more around it is preferred."""
+    best, example = -1, None
     for i in np.argsort(texts.rows, kind="stable").tolist():
         text = texts.texts[i]
-        if not np.isnan(values[i]) and not (is_plain_number(text) and float(text) == values[i]):
-            if (part := split_number(text)) is not None and part.bound:
-                return text, float(values[i])
-            example = example or (text, float(values[i]))
+        plain = is_plain_number(text) and float(text) == values[i] and not (ambiguous and "." in text)
+        if np.isnan(values[i]) or plain:
+            continue
+        part = split_number(text)
+        # By what changes its meaning most: a bound, a magnitude, a unit.
+        rank = 0
+        if part is not None:
+            rank = 3 * bool(part.bound) or 2 * bool(part.scale or part.suffix in MAGNITUDES) or int(bool(part.suffix))
+        if rank > best:
+            best, example = rank, (text, float(values[i]))
     return example
+
+
+def _without_unit(texts: Texts, values: FloatArray, affixes: Affixes) -> str:
+    """Find the first number without the unit in letters that others have; an empty text if there is none."""
+    for i in np.argsort(texts.rows, kind="stable").tolist() if affixes.unit[:1].isalpha() else ():
+        part = split_number(texts.texts[i])
+        if part is not None and not part.suffix and values[i] != 0 and not np.isnan(values[i]):
+            return texts.texts[i]
+    return ""
