@@ -83,7 +83,7 @@ def test_a_table_that_is_short_enough_is_read_whole(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         read_sample(tmp_path / "b.parquet", 50, seed=0)
     (tmp_path / "c.parquet").write_bytes(b"no Parquet")
-    with pytest.raises(UserError, match=r"c\.parquet cannot be read"):
+    with pytest.raises(UserError, match=r"c\.parquet is not a Parquet file"):
         read_sample(tmp_path / "c.parquet", 50, seed=0)
 
 
