@@ -188,6 +188,7 @@ def _run(arguments: argparse.Namespace) -> None:
     table = training_table(rows.frame, arguments.target, settings)
     if arguments.plan:
         print("\n".join(plan(table, arguments.target, settings).lines()))
+        print("".join(f"note: {note}\n" for note in (*rows.notes, *table.notes)), end="")
         return
     test = None
     if arguments.test:
