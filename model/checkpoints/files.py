@@ -258,8 +258,10 @@ def _feature_document(feature: Feature) -> dict[str, Any]:
     document = asdict(feature)
     if feature.reading == PLAIN:
         del document["reading"]
-    elif not feature.reading.ranges:
-        del document["reading"]["ranges"]
+    else:
+        for name in ("ranges", "sentinels"):
+            if not document["reading"][name]:
+                del document["reading"][name]
     return {name: value for name, value in document.items() if value or name not in ("values", "ordered")}
 
 

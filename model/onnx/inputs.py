@@ -79,6 +79,8 @@ def columns_of(graph: Graph, features: FeatureSpace, names: Sequence[str], categ
             unknown = float(len(feature.categories))
             given = graph.where((given < 0.0) | (given >= unknown), unknown, given)
             given = graph.elementwise("Floor", given)
+        for sentinel in feature.reading.sentinels:
+            given = graph.where(graph.elementwise("Abs", given - sentinel) <= 0.0, math.nan, given)
         rows.append(graph.transpose(given, 1, 0))
     for feature in features.features[len(names) :]:
         assert feature.cycle

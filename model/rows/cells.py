@@ -70,6 +70,15 @@ class CategoryCodes(dict[str, float]):
 def encode_cell(kind: Kind, codes: Mapping[str, float], reading: Reading, value: Any) -> tuple[float, str]:
     """Encode one value: (number, "") or (NaN, what is wrong).
 
+    Arguments are those of ``_encode_cell``; a number that stands for a missing value is NaN here.
+    """
+    number, fault = _encode_cell(kind, codes, reading, value)
+    return (math.nan, fault) if number in reading.sentinels else (number, fault)
+
+
+def _encode_cell(kind: Kind, codes: Mapping[str, float], reading: Reading, value: Any) -> tuple[float, str]:
+    """Encode one value as ``encode_cell`` does, without regard to numbers that stand for a missing value.
+
     Args:
         kind: of its feature.
         codes: of a categorical feature: its ``CategoryCodes``.

@@ -170,6 +170,13 @@ _PLAIN_BOOLEANS, _PLAIN_NUMBERS = frozenset({bool, type(None)}), frozenset({int,
 
 def _fill_plain(feature: Feature, values: Any, out: FloatArray) -> bool:
     """Fill plain numbers or plain texts quickly; False where cells need a look one by one."""
+    filled = _fill_values(feature, values, out)
+    if filled and feature.reading.sentinels:
+        out[np.isin(out, feature.reading.sentinels)] = math.nan
+    return filled
+
+
+def _fill_values(feature: Feature, values: Any, out: FloatArray) -> bool:
     if isinstance(values, np.ndarray) and values.dtype.kind in "iuf":
         if feature.kind != "numeric":
             return False

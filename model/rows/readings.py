@@ -73,6 +73,7 @@ class Reading:
         date_format: of a date as ``strptime`` has it, which a time of day may follow; empty for ISO 8601 alone.
         missing: texts that stand for a missing value in this column, in addition to the usual ones.
         markers: whether the usual ones (``MISSING_TEXTS``) do; an empty text always does.
+        sentinels: numbers, or days since 1970 of a date, that stand for a missing value however they are written.
     """
 
     decimal: str = "."
@@ -84,6 +85,7 @@ class Reading:
     date_format: str = ""
     missing: tuple[str, ...] = ()
     markers: bool = True
+    sentinels: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.decimal not in (".", ",") or self.thousands not in ("", ",", ".", " ", "'"):

@@ -33,7 +33,7 @@ def titles_above(rows: Sequence[Sequence[str]], wanted: Collection[str] = ()) ->
     """
     widths = Counter(len(row) for row in rows)
     width = widths.most_common(1)[0][0] if rows else 0
-    for count, row in islice(enumerate(rows), MOST_TITLES + 1):
+    for count, row in islice(enumerate(rows), MOST_TITLES + 1):  # noqa: B007 (it is used below)
         if len(row) == width and all(row):
             break
         cells = sum(map(bool, row))

@@ -174,21 +174,22 @@ def _run(arguments: argparse.Namespace) -> None:
     # What a fit keeps for --resume is always on this machine.
     local = store.root if isinstance(store, ModelStore) else store.cache
     _check_writable(local)
-    given = reading_options(asdict(settings), ())
+    given = reading_options(asdict(settings))
     files = FileOptions(
         separator=arguments.csv_separator,
         encoding=arguments.encoding,
         wanted=(arguments.target,),
         texts=frozenset(column for column, kind in given.types.items() if kind == "category"),
         missing=MISSING_TEXTS if given.missing is None else frozenset({"", *given.missing}),
+        missing_in={column: frozenset({"", *texts}) for column, texts in given.missing_in.items()},
     )
     if not arguments.plan:
         start_compiling()
     rows = read_sample(arguments.data, arguments.max_rows, settings.seed, files)
     table = training_table(rows.frame, arguments.target, settings)
     if arguments.plan:
-        print("\n".join(plan(table, arguments.target, settings).lines()))
-        print("".join(f"note: {note}\n" for note in (*rows.notes, *table.notes)), end="")
+        planned = plan(table, arguments.target, settings).lines()
+        print("\n".join([*(f"note: {note}" for note in (*rows.notes, *table.notes)), *planned]))
         return
     test = None
     if arguments.test:

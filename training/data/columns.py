@@ -23,6 +23,7 @@ from eigenserve.training.data.column_values import (
     spread_texts,
     text_of,
 )
+from eigenserve.training.data.given_missing import sentinels_among, with_missing, without_numbers
 from eigenserve.training.data.identifiers import names_an_identifier
 from eigenserve.training.data.odd_cells import check_share, odd_note, odd_texts
 from eigenserve.training.data.reading_options import ColumnType, ReadingOptions
@@ -120,9 +121,19 @@ def read_column(
         UserError: as ``read_columns``.
     """
     options = options or ReadingOptions()
+    plain = options.plain_reading(str(column.name))
+    if plain == PLAIN:
+        return _read_column(column, options, plain, hint, letters)
+    sentinels = sentinels_among(plain.missing)
+    return with_missing(_read_column(without_numbers(column, sentinels), options, plain, hint, letters), plain)
+
+
+def _read_column(column: pd.Series, options: ReadingOptions, plain: Reading, hint: str, letters: bool) -> Column:
+    """Read one column of which no number stands for a missing value."""
+    if isinstance(column.dtype, pd.ArrowDtype) and column.dtype.kind == "m":
+        column = column.astype("timedelta64[us]")
     name, dtype = str(column.name), column.dtype
     wanted = options.types.get(name)
-    plain = options.plain_reading(name)
     if isinstance(dtype, pd.CategoricalDtype):
         column, wanted = column.astype(object), wanted or "category"
     if pd.api.types.is_complex_dtype(dtype):
@@ -137,6 +148,11 @@ def read_column(
         return _of_numbers(column, wanted, plain, options)
     present = column.dropna()
     kinds = set(map(type, present))
+    if any(issubclass(kind, list | dict | set | tuple | np.ndarray) for kind in kinds):
+        raise UserError(
+            f"column {column.name!r} must hold single values; row {int(np.argmax(column.notna())) + 1} has an array or "
+            "an object: leave it out, or make columns of its parts"
+        )
     if not kinds <= {str} and wanted is None and (typed := _of_objects(column, present, kinds)) is not None:
         return typed
     return _of_texts(column, kinds, wanted, options, plain, hint, letters)
@@ -144,11 +160,6 @@ def read_column(
 
 def _of_objects(column: pd.Series, present: pd.Series, kinds: set[type]) -> Column | None:
     """Read Python's own values of one meaning; None where texts are among them, or several meanings."""
-    if any(issubclass(kind, list | dict | set | tuple | np.ndarray) for kind in kinds):
-        raise UserError(
-            f"column {column.name!r} must hold single values; row {int(np.argmax(column.notna())) + 1} has an array or "
-            "an object: leave it out, or make columns of its parts"
-        )
     if all(issubclass(kind, bool | np.bool_) for kind in kinds):
         return Column(column)
     if kinds & {bool, np.bool_} and all(category_key(x) in ("true", "false", "0", "1") for x in present):

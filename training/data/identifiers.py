@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -12,11 +13,16 @@ import pandas as pd
 FEW_ROWS = 20
 #: Words of a name that say so, as the first or the last of it.
 _WORDS = frozenset(
-    {
-        *("id", "ids", "idx", "index", "key", "uuid", "guid", "pid", "uid", "sid", "cid", "rid", "oid", "nr", "no"),
-        *("number", "rownum", "rowid", "row", "serial", "order", "record", "obs", "observation", "ssn", "rownames"),
-    }
+    {"id", "uuid", "guid", "pid", "uid", "sid", "cid", "rid", "oid", "rownum", "rowid", "ssn", "rownames"}
 )
+#: Words that may, in "serial number", or may not, in "number of rooms" and "price index".
+_DOUBTFUL = frozenset(
+    {"ids", "idx", "index", "key", "nr", "no", "number", "row", "serial", "order", "record", "obs", "observation"}
+)
+#: Whole numbers of a range no wider than this, per row, number the rows, or those that they are a sample of.
+_DENSE = 2
+#: Share of multiples of ten (of identifiers a tenth) from which numbers are rounded, as quantities are.
+_ROUND = 0.5
 _OWNERS = (
     "customer|user|account|patient|passenger|employee|loan|order|product|item|transaction|student|member|policy|claim|"
     "record|row|case|sample|subject|encounter|house|property|listing|ride|trip|session|object|person|client|driver|"
@@ -29,7 +35,8 @@ def identifiers(table: pd.DataFrame, kept: Collection[str] = ()) -> list[str]:
     """Return the columns of a read table that are identifiers; none if no other column were left.
 
     They are texts that are all different, row numbers from 0 or 1, and whole numbers that are all different in a column
-    whose name says that it is one.
+    whose name says that it is one, unless they look like a quantity; where the name leaves it open they must fill their
+    range.
 
     Args:
         table: the features.
@@ -39,15 +46,17 @@ def identifiers(table: pd.DataFrame, kept: Collection[str] = ()) -> list[str]:
     return found if len(found) < table.shape[1] else []
 
 
-def left_out_note(ids: Sequence[str]) -> str:
-    """Say which identifiers were left out."""
+def left_out_note(ids: Sequence[str], remedy: str = "") -> str:
+    """Say which identifiers were left out, and what keeps the first; by default an option of the command line."""
+    option = f"{ids[0]}=number"
+    remedy = remedy or f"--types {shlex.quote(option)}, or category,"
     shown = ", ".join(map(repr, ids[:5])) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
     differ = (
         "is different in every row, as an identifier is, and was"
         if len(ids) == 1
         else ("are different in every row, as identifiers are, and were")
     )
-    return f"{shown} {differ} left out (--types {ids[0]}=number or category keeps it)"
+    return f"{shown} {differ} left out ({remedy} keeps it)"
 
 
 def differs_everywhere(column: pd.Series) -> bool:
@@ -69,14 +78,32 @@ def _is_identifier(name: str, column: pd.Series) -> bool:
         return False
     first = int(column.iloc[0])
     counts_rows = first in (0, 1) and bool((np.diff(column.to_numpy(np.int64)) == 1).all())
-    return counts_rows or names_an_identifier(name)
+    if counts_rows:
+        return True
+    words = _words(name)
+    if _is_plain_name(words):
+        return bool((column % 10 == 0).mean() < _ROUND)
+    dense = int(column.max()) - int(column.min()) < _DENSE * len(column)
+    return dense and not _DOUBTFUL.isdisjoint((words or [""])[:: max(1, len(words) - 1)])
 
 
 def names_an_identifier(name: str) -> bool:
     """Return whether a column's name says that it is an identifier: PassengerId, customer_id, Order, userid."""
-    words = [word.casefold() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
-    joined = "".join(words)
-    return bool(words) and (words[0] in _WORDS or words[-1] in _WORDS or bool(_RUN_TOGETHER.fullmatch(joined)))
+    words = _words(name)
+    return _is_plain_name(words) or (bool(words) and words[-1] in _DOUBTFUL)
+
+
+def _words(name: str) -> list[str]:
+    """Return the words of a name, and its numbers: NO2 is no number."""
+    return [word.casefold() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", name)]
+
+
+def _is_plain_name(words: Sequence[str]) -> bool:
+    """Return whether the words of a name can mean only an identifier."""
+    if not words:
+        return False
+    doubtful = len(words) > 1 and _DOUBTFUL.issuperset(words)
+    return doubtful or words[0] in _WORDS or words[-1] in _WORDS or bool(_RUN_TOGETHER.fullmatch("".join(words)))
 
 
 def _is_text(column: pd.Series) -> bool:

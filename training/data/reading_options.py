@@ -37,21 +37,22 @@ class ReadingOptions:
         return PLAIN if texts is None else Reading(missing=texts, markers=False)
 
 
-def reading_options(settings: Mapping[str, Any], columns: Collection[str]) -> ReadingOptions:
+def reading_options(settings: Mapping[str, Any], columns: Collection[str] = ()) -> ReadingOptions:
     """Collect what the settings of a fit say about the columns of a table.
 
     Args:
         settings: with or without the keys decimal, date_format, missing and types.
-        columns: the table's.
+        columns: the table's, where they are known.
 
     Raises:
         UserError: a type that there is not.
     """
     everywhere, only = [], {}
     for entry in settings.get("missing") or ():
-        name, sign, texts = entry.partition("=")
-        if sign and name in columns:
-            only[name] = tuple(filter(None, texts.split("|")))
+        # A column's name may hold the sign itself; one that no column has is refused where columns are read.
+        given = next((name for name in columns if entry.startswith(f"{name}=")), entry.partition("=")[0])
+        if given and given != entry:
+            only[given] = tuple(filter(None, entry[len(given) + 1 :].split("|")))
         else:
             everywhere.append(entry)
     replaced = settings.get("missing") is not None and (everywhere or not only)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from eigenserve.model.rows.sources import Source, check_content, sources_of, unreadable
 from eigenserve.training.data.parts import joined_parts, with_partition
-from eigenserve.training.data.table import FileOptions, checked_frame, open_arrow, read_sources
+from eigenserve.training.data.table import FileOptions, checked_frame, index_notes, open_arrow, read_sources
 
 #: Rows read at a time.
 BATCH_ROWS = 65_536
@@ -68,7 +68,8 @@ def read_sample(data: str | Path, max_rows: int, seed: int, options: FileOptions
         counts = [_count(source) for source in sources]
         total = sum(counts)
         if total > max_rows:
-            return TableSample(checked_frame(_sampled(sources, counts, max_rows, rng), name), total)
+            part = _sampled(sources, counts, max_rows, rng)
+            return TableSample(checked_frame(part, name), total, file_notes=index_notes(part))
     lengths: list[int] = []
 
     def chosen(total: int) -> NDArray[np.int64] | None:
@@ -77,7 +78,7 @@ def read_sample(data: str | Path, max_rows: int, seed: int, options: FileOptions
 
     raw = read_sources(sources, options or FileOptions(), chosen)
     frame = checked_frame(raw.frame, name)
-    return TableSample(frame, lengths[0] if lengths else len(frame), raw.unnamed, raw.notes)
+    return TableSample(frame, lengths[0] if lengths else len(frame), raw.unnamed, (*raw.notes, *index_notes(raw.frame)))
 
 
 def _sampled(sources: Sequence[Source], counts: Sequence[int], max_rows: int, rng: np.random.Generator) -> pd.DataFrame:

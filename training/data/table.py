@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ class FileOptions:
         wanted: names that a CSV header should have.
         texts: columns whose cells stay texts.
         missing: texts for a missing value among numbers.
+        missing_in: column -> such texts in it, instead of those.
     """
 
     separator: str | None = None
@@ -52,6 +54,7 @@ class FileOptions:
     wanted: tuple[str, ...] = ()
     texts: frozenset[str] = frozenset()
     missing: frozenset[str] = MISSING_TEXTS
+    missing_in: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "separator", csv_separator(self.separator))
@@ -138,7 +141,27 @@ def checked_frame(frame: pd.DataFrame, name: str | Path) -> pd.DataFrame:
         raise UserError(f"{name} has more than one column named {doubled[0]!r}: rename all but one")
     if len(frame) == 0:
         raise UserError(f"{name} must have at least one row; got none")
-    return frame.drop(columns=[column for column in frame.columns if str(column).startswith("__index_level_")])
+    return frame.drop(columns=_indices(frame))
+
+
+def index_notes(frame: pd.DataFrame) -> tuple[str, ...]:
+    """Say which columns ``checked_frame`` leaves out of a frame from a file though they do more than count rows."""
+    notes = []
+    for name in _indices(frame):
+        index = frame[name]
+        if pd.api.types.is_integer_dtype(index.dtype) and bool((np.diff(index.to_numpy()) == 1).all()):
+            continue
+        first = index.iloc[0] if len(index) else None
+        notes.append(
+            f"the index of the rows, which has no name, was left out; its first value is {str(first)!r}: give it a "
+            "name to use it as a column (index.name in pandas)"
+        )
+    return tuple(notes)
+
+
+def _indices(frame: pd.DataFrame) -> list[str]:
+    """Name the columns in which pandas keeps an index without a name."""
+    return [str(name) for name in frame.columns if re.fullmatch("__index_level_[0-9]+__", str(name))]
 
 
 def fingerprint(frame: pd.DataFrame) -> str:
@@ -200,17 +223,16 @@ def _csv_frame(table: pa.Table, options: FileOptions, semicolons: bool) -> pd.Da
     """Turn columns of texts into a frame: those that are numbers or booleans throughout are, others stay texts."""
     # Semicolons part cells where decimals have commas.
     decimal_comma = semicolons or any(map(_is_decimal_comma, table.columns))
-    missing = pa.array(sorted(options.missing), pa.string())
     columns = {
-        name: _csv_column(column, name in options.texts, missing, decimal_comma)
+        name: _csv_column(column, name in options.texts, options.missing_in.get(name, options.missing), decimal_comma)
         for name, column in zip(table.column_names, table.columns, strict=True)
     }
     return pd.DataFrame(columns) if columns else pd.DataFrame(index=range(len(table)))
 
 
-def _csv_column(cells: pa.ChunkedArray, stays: bool, missing: pa.Array, decimal_comma: bool) -> pd.Series:
+def _csv_column(cells: pa.ChunkedArray, stays: bool, missing: frozenset[str], decimal_comma: bool) -> pd.Series:
     texts = pc.utf8_trim_whitespace(cells)
-    absent = pc.is_in(texts, value_set=missing)
+    absent = pc.is_in(texts, value_set=pa.array(sorted(missing), pa.string()))
     present = texts.filter(pc.invert(absent)) if pc.any(absent).as_py() else texts
     if not stays and len(present):
         complete = len(present) == len(texts)

@@ -20,7 +20,7 @@ def array_names(count: int) -> tuple[str, ...]:
     return tuple(f"x{i}" for i in range(count))
 
 
-def read_columns(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFrame:
+def read_features(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFrame:
     """Read X as a table, checked as scikit-learn does.
 
     Args:
@@ -40,8 +40,8 @@ def read_columns(estimator: BaseEstimator, X: Any, *, reset: bool) -> pd.DataFra
     if min(X.shape) == 0:
         raise ValueError(f"found an empty table: {X.shape[0]} rows and {X.shape[1]} columns, at least 1 is required")
     table = X.set_axis(_names(estimator, X), axis=1).reset_index(drop=True)
-    numbers = table.select_dtypes("number")
-    if np.isinf(numbers.to_numpy(np.float64, na_value=np.nan)).any():
+    numbers = [table[name] for name in table if pd.api.types.is_float_dtype(table[name].dtype)]
+    if any(np.isinf(column.to_numpy(np.float64, na_value=np.nan)).any() for column in numbers):
         raise ValueError("X contains an infinity: numbers must be finite, or NaN for missing")
     return table
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -22,9 +23,11 @@ from eigenserve.model.checkpoints.locations import load_model
 from eigenserve.model.explanations.explanation import Explanation
 from eigenserve.model.predictor import ClassLabel
 from eigenserve.model.spectral import SpectralModel
+from eigenserve.training.data.columns import read_columns
 from eigenserve.training.data.identifiers import identifiers, left_out_note
+from eigenserve.training.data.reading_options import reading_options
 from eigenserve.training.data.target import Target
-from eigenserve.training.estimators.arrays import array_names, merge_equal_rows, read_columns
+from eigenserve.training.estimators.arrays import array_names, merge_equal_rows, read_features
 from eigenserve.training.fit import fit_rows
 from eigenserve.training.settings import FitSettings, make_settings
 from eigenserve.training.training_table import named_in
@@ -51,6 +54,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
         dim: int | None = None,
         pairs: Pairs = "auto",
         monotone: Mapping[str, str] | None = None,
+        types: Mapping[str, str] | None = None,
         budget: float = 60.0,
         reproducible: bool = True,
         device: str = "cpu",
@@ -60,6 +64,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
         self.dim = dim
         self.pairs = pairs
         self.monotone = monotone
+        self.types = types
         self.budget = budget
         self.reproducible = reproducible
         self.device = device
@@ -116,6 +121,7 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
             **{name: value for name, value in kept_settings.items() if name in cls._get_param_names()},
             pairs="auto" if settings.get("pairs") is None else [tuple(pair) for pair in settings["pairs"]],
             monotone=dict(settings.get("monotone", ())) or None,
+            types=dict(settings.get("types", ())) or None,
             random_state=settings.get("seed", 0),
         )
         names = model.features.input_names
@@ -160,24 +166,32 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
             name: getattr(self, name) for name in ("members", "dim", "pairs", "budget", "reproducible", "device")
         }
         try:
-            return make_settings({**common, "monotone": self.monotone or {}, "seed": int(seed), **overrides})
+            return make_settings(
+                {**common, "monotone": self.monotone or {}, "types": self.types or {}, "seed": int(seed), **overrides}
+            )
         except UserError as error:
             raise ValueError(str(error)) from error
 
     def _train(self, table: pd.DataFrame, target: Target, sample_weight: Any, settings: FitSettings) -> Self:
         weight = _check_sample_weight(sample_weight, table, dtype=np.float64, ensure_non_negative=True)
-        ids = identifiers(table, kept=set(named_in(settings)))
-        table = table.drop(columns=ids)
-        table, target, weight = merge_equal_rows(table, target, weight)
+        options = reading_options(asdict(settings))
+        try:
+            # Identifiers, equal rows and features alike are those of the columns as they are read.
+            read = read_columns(table, options)
+        except UserError as error:
+            raise ValueError(str(error)) from error
+        ids = identifiers(read.frame, kept={*options.types, *named_in(settings)})
+        table, target, weight = merge_equal_rows(read.frame.drop(columns=ids), target, weight)
         if len(table) < 2:
             raise ValueError("at least 2 different rows with a weight are needed; got 1 sample")
         try:
-            fitted = fit_rows(table, target, weight, settings)
+            fitted = fit_rows(table, target, weight, settings, readings=read.readings)
         except UserError as error:
             raise ValueError(str(error)) from error
-        self.notes_ = [*([left_out_note(ids)] if ids else []), *fitted.notes]
+        left_out = [left_out_note(ids, f"types={{{ids[0]!r}: 'number'}} or 'category'")] if ids else []
+        self.notes_ = [*left_out, *read.notes, *fitted.notes]
         return self._adopt(fitted.model)
 
     def _rows(self, X: Any) -> tuple[SpectralModel, pd.DataFrame]:
         check_is_fitted(self)
-        return self.model_, read_columns(self, X, reset=False)
+        return self.model_, read_features(self, X, reset=False)

@@ -14,7 +14,7 @@ from sklearn.utils.validation import _check_sample_weight
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.data.target import Target
-from eigenserve.training.estimators.arrays import read_columns, read_target
+from eigenserve.training.estimators.arrays import read_features, read_target
 from eigenserve.training.estimators.base import Pairs, SpectralEstimator
 
 
@@ -31,6 +31,8 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
         dim: size of their matrices; None to let the search choose.
         pairs: pairs of features with a separate term: "auto" to find them, "none", or a list of them.
         monotone: feature -> "+" or "-": the prediction never falls, or never rises, along it.
+        types: column -> number, category, date, time or boolean, where that is not to be inferred; a column of these is
+            kept even if all of its values differ.
         budget: seconds that a fit may take, about.
         reproducible: end its phases by the plan alone, so that the same rows and ``random_state`` give the same model
             on every machine; False lets the clock end a fit that is behind its plan.
@@ -49,6 +51,7 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
         dim: int | None = None,
         pairs: Pairs = "auto",
         monotone: Mapping[str, str] | None = None,
+        types: Mapping[str, str] | None = None,
         budget: float = 60.0,
         reproducible: bool = True,
         device: str = "cpu",
@@ -59,6 +62,7 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
             dim=dim,
             pairs=pairs,
             monotone=monotone,
+            types=types,
             budget=budget,
             reproducible=reproducible,
             device=device,
@@ -83,7 +87,7 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
         poisson = self.loss == "poisson"
         loss = "auto" if poisson else self.loss
         settings = self._settings(loss=loss, quantile=self.quantile, power=self.power, link=self.link)
-        table = read_columns(self, X, reset=True)
+        table = read_features(self, X, reset=True)
         values = read_target(y, len(table))
         if poisson and (values < 0).any():
             raise ValueError(f"targets of the loss poisson must be at least 0; got {values.min():g}")
@@ -118,6 +122,8 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):  # type: ignore[mi
         dim: size of their matrices.
         pairs: pairs of features with a separate term: "auto" to find them, "none", or a list of them.
         monotone: feature -> "+" or "-": the score never falls, or never rises, along it.
+        types: column -> number, category, date, time or boolean, where that is not to be inferred; a column of these is
+            kept even if all of its values differ.
         budget: seconds that a fit may take, about.
         reproducible: end its phases by the plan alone, so that the same rows and ``random_state`` give the same model
             on every machine; False lets the clock end a fit that is behind its plan.
@@ -136,6 +142,7 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):  # type: ignore[mi
         dim: int | None = None,
         pairs: Pairs = "auto",
         monotone: Mapping[str, str] | None = None,
+        types: Mapping[str, str] | None = None,
         budget: float = 60.0,
         reproducible: bool = True,
         device: str = "cpu",
@@ -146,6 +153,7 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):  # type: ignore[mi
             dim=dim,
             pairs=pairs,
             monotone=monotone,
+            types=types,
             budget=budget,
             reproducible=reproducible,
             device=device,
@@ -165,7 +173,7 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):  # type: ignore[mi
             ValueError: data or a parameter that cannot be trained with.
         """
         settings = self._settings()
-        table = read_columns(self, X, reset=True)
+        table = read_features(self, X, reset=True)
         labels = read_target(y, len(table), numeric=False)
         check_classification_targets(labels)
         weight = _check_sample_weight(sample_weight, table, dtype=np.float64, ensure_non_negative=True)

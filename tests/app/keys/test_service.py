@@ -129,7 +129,7 @@ def test_a_change_of_the_file_counts_within_seconds(server: ServerProcess, keys_
 
 
 def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)

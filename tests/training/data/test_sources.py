@@ -5,6 +5,7 @@ import gzip
 import io
 import lzma
 import re
+import shlex
 import threading
 import zipfile
 from functools import partial
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from eigenserve.cli import main
 from eigenserve.errors import UserError
 from eigenserve.model.rows.sources import sources_of, table_name
 from eigenserve.training.data.columns import read_columns
@@ -302,6 +304,77 @@ def test_identifiers_are_left_out_unless_they_are_wanted():
     kept = training_table(frame, "y", make_settings({"types": "row=number"}))
     assert list(kept.features) == ["row", "year", "x"]
     assert list(training_table(frame, "y", make_settings({"features": ["name", "x"]})).features) == ["name", "x"]
+
+
+@pytest.mark.parametrize(
+    ("index", "said"),
+    [
+        (pd.date_range("2020", periods=40, freq="7h"), "2020-01-01"),
+        ([f"k{i}" for i in range(40)], "k0"),
+        (np.linspace(0.5, 1, 40), "0.5"),
+        (np.arange(40) * 10, "0"),
+        (np.arange(40), ""),
+        (np.arange(5, 45), ""),
+    ],
+)
+@pytest.mark.parametrize("rows", [1000, 30])
+def test_an_index_without_a_name_is_left_out_with_a_note(index, said, rows, tmp_path):
+    frame = pd.DataFrame({"z": NUMBERS[:40], "y": NUMBERS[:40]}, index=index)
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=True), tmp_path / "data.parquet")
+    sample = read_sample(tmp_path / "data.parquet", rows, 0)
+    assert list(sample.frame) == ["z", "y"]
+    notes = [note for note in sample.notes if "index" in note]
+    if rows == 1000:
+        assert bool(notes) == bool(said)
+    assert not said or (notes and "give it a name" in notes[0])
+    assert rows < 40 or not said or f"'{said}" in notes[0]
+
+
+def test_a_plan_says_what_is_known_of_the_table(tmp_path, capsys):
+    frame = pd.DataFrame({"id": range(40), "size": [f"{i}.5 kg" for i in range(40)], "y": NUMBERS[:40]})
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    assert main(["fit", str(tmp_path / "data.csv"), "--target", "y", "--plan", "--store", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "note: 'id' is different in every row" in printed
+    assert "note: 'size' is read as numbers: '0.5 kg' is 0.5" in printed
+    assert "note: task: regression" in printed
+
+
+@pytest.mark.parametrize(
+    ("name", "left_out"),
+    {
+        "customer_id": True,
+        "accountnumber": True,
+        "Invoice No": True,
+        "serial number": True,
+        "Number of households": False,
+        "No. of inhabitants": False,
+        "no_of_cars": False,
+        "number": False,
+        "order_value": False,
+        "index_close": False,
+        "price index": False,
+        "NO2": False,
+        "NO": False,
+        "record_high": False,
+        "key figure": False,
+        "total ids": False,
+    }.items(),
+)
+def test_a_name_alone_does_not_make_a_quantity_an_identifier(name, left_out):
+    rng = np.random.default_rng(0)
+    counts = rng.choice(20_000, 200, replace=False) + 1
+    frame = pd.DataFrame({name: counts, "y": 2.0 * counts, "z": rng.normal(size=200)})
+    table = training_table(frame, "y", make_settings({}))
+    assert (name not in table.features) == left_out
+    assert not left_out or shlex.quote(f"{name}=number") in " ".join(table.notes)
+    # Rounded, they are a quantity whatever their name.
+    rounded = frame.assign(**{name: 50 * counts})
+    assert name in training_table(rounded, "y", make_settings({})).features
+    # Permuted row numbers are none.
+    if "of" not in name and name not in ("NO2", "total ids"):
+        dense = frame.assign(**{name: rng.permutation(200) + 7})
+        assert name not in training_table(dense, "y", make_settings({})).features
 
 
 def test_names_with_commas_may_be_left_out():
