@@ -405,6 +405,7 @@ ROWS = "".join(f"{i};{i % 3},5;{'ab'[i % 2]}\n" for i in range(9))
 TITLED = {
     "one line": "Report of sales 2024\n\nx;y;word\n" + ROWS,
     "padded": "Report of sales 2024;;\nall shops, all days;;\nx;y;word\n" + ROWS,
+    "two lines of names": "'Report;;2024\nx;y;word\n" + ROWS,
     "merged cells": "Report;;\n;;\nx;y;word\n" + ROWS,
 }
 
@@ -415,7 +416,7 @@ def test_lines_of_titles_above_a_header_are_passed_over_with_a_note(tmp_path, co
     found = read_sample(tmp_path / "a.csv", 100, 0, FileOptions(wanted=("y",)))
     assert list(found.frame) == ["x", "y", "word"]
     assert len(found.frame) == 9
-    assert any("above the header" in note and "'Report" in note for note in found.notes)
+    assert any("above the header" in note and "Report" in note for note in found.notes)
 
 
 def test_titles_of_a_workbook_are_passed_over_with_a_note(tmp_path):
