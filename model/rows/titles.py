@@ -50,7 +50,7 @@ def titles_above(rows: Sequence[Sequence[str]], wanted: Collection[str] = ()) ->
         and len(below) >= LEAST_ROWS
         and len(fitting) >= SAME_WIDTH * len(below)
     )
-    named = bool(wanted) and set(wanted) <= set(row) and set(wanted).isdisjoint(*rows[:count])
+    named = bool(wanted) and set(wanted) <= set(row) and not set(wanted) & set().union(*rows[:count])
     by_shape = plain and any(map(_are_numbers, zip(*fitting, strict=True)))
     return count if is_header and (named or by_shape) else 0
 
