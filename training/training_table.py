@@ -14,6 +14,7 @@ from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.errors import InvalidRowsError
 from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.training.data.columns import decimal_hint, read_columns
+from eigenserve.training.data.doubts import disguised_identifiers, disguised_notes, sentinel_notes
 from eigenserve.training.data.exposure import per_unit
 from eigenserve.training.data.identifiers import identifiers, left_out_note
 from eigenserve.training.data.reading_options import ReadingOptions, reading_options
@@ -91,9 +92,15 @@ def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> T
     owners = None if settings.groups is None else table[settings.groups]
     table = table.drop(columns=[*_roles(settings), *teacher])
     target_notes += read.notes
-    if ids := identifiers(table, kept={*settings.features, *options.types, *named_in(settings)}):
+    kept = {*settings.features, *options.types, *named_in(settings)}
+    if ids := identifiers(table, kept=kept):
         table = table.drop(columns=ids)
         target_notes.append(left_out_note(ids))
+    if disguised := disguised_identifiers(table, kept):
+        table = table.drop(columns=list(disguised))
+        target_notes += disguised_notes(disguised)
+    features = read.frame[list(table.columns)]
+    target_notes += sentinel_notes(chosen, features, options.missing_in)
     if owners is None:
         goal = replace(goal, groups=_groups(table, goal))
         target_notes += _repeat_notes(goal)

@@ -21,8 +21,8 @@ _NUMBER = re.compile(r"[+-]?[0-9][0-9.,]*")
 def titles_above(rows: Sequence[Sequence[str]], wanted: Collection[str] = ()) -> int:
     """Count the rows of titles above a header.
 
-    Titles are first cells alone, or not half of a row. The header below them has a different name for each cell, none
-    of them a number, and either all names that are wanted or a column of numbers below it.
+    The header has a different name for each cell, none of them a number. Either it has all names that are wanted, which
+    no row above has; or the titles are first cells alone, or not half of a row, and a column of numbers is below it.
 
     Args:
         rows: cells of the first rows of a table, without blanks around them; rows may end early.
@@ -33,12 +33,12 @@ def titles_above(rows: Sequence[Sequence[str]], wanted: Collection[str] = ()) ->
     """
     widths = Counter(len(row) for row in rows)
     width = widths.most_common(1)[0][0] if rows else 0
+    plain = True
     for count, row in islice(enumerate(rows), MOST_TITLES + 1):  # noqa: B007 (it is used below)
         if len(row) == width and all(row):
             break
         cells = sum(map(bool, row))
-        if (cells and not row[0]) or cells > max(1, (width - 1) // 2):
-            return 0
+        plain = plain and not (cells and not row[0]) and cells <= max(1, (width - 1) // 2)
     else:
         return 0
     below = rows[count + 1 :]
@@ -50,8 +50,9 @@ def titles_above(rows: Sequence[Sequence[str]], wanted: Collection[str] = ()) ->
         and len(below) >= LEAST_ROWS
         and len(fitting) >= SAME_WIDTH * len(below)
     )
-    named = bool(wanted) and set(wanted) <= set(row)
-    return count if is_header and (named or any(map(_are_numbers, zip(*fitting, strict=True)))) else 0
+    named = bool(wanted) and set(wanted) <= set(row) and not set(wanted) & set().union(*rows[:count])
+    by_shape = plain and any(map(_are_numbers, zip(*fitting, strict=True)))
+    return count if is_header and (named or by_shape) else 0
 
 
 def titles_note(rows: Sequence[Sequence[str]]) -> str:

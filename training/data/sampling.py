@@ -16,6 +16,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from eigenserve.model.rows.sources import Source, check_content, sources_of, unreadable
+<<<<<<< HEAD
 from eigenserve.training.data.table import (
     FileOptions,
     checked_frame,
@@ -25,6 +26,10 @@ from eigenserve.training.data.table import (
     read_sources,
     with_partition,
 )
+=======
+from eigenserve.training.data.parts import joined_parts, with_partition
+from eigenserve.training.data.table import FileOptions, checked_frame, index_notes, open_arrow, read_sources
+>>>>>>> sources-ready
 
 #: Rows read at a time.
 BATCH_ROWS = 65_536
@@ -90,7 +95,7 @@ def read_sample(data: str | Path, max_rows: int, seed: int, options: FileOptions
 
 def _sampled(sources: Sequence[Source], counts: Sequence[int], max_rows: int, rng: np.random.Generator) -> pd.DataFrame:
     """Sample the rows of Parquet or Arrow files, of which a batch is read at a time."""
-    parts: list[pa.Table] = []
+    parts: list[tuple[str, pa.Table]] = []
     wanted, total = max_rows, sum(counts)
     for source, count in zip(sources, counts, strict=True):
         taken = int(rng.hypergeometric(wanted, total - wanted, count)) if len(sources) > 1 else wanted
@@ -99,10 +104,10 @@ def _sampled(sources: Sequence[Source], counts: Sequence[int], max_rows: int, rn
             chosen = list(_chosen(batches, count, taken, rng))
             table = pa.Table.from_batches(chosen, schema).unify_dictionaries()
             del chosen
-        parts.append(with_partition(table, source))
+        parts.append((source.name, with_partition(table, source)))
         wanted, total = wanted - taken, total - count
     with _reading(sources[0]):
-        joined = pa.concat_tables(parts, promote_options="permissive")
+        joined = joined_parts(parts)
     del parts, table
     return frame_of(joined, self_destruct=True)
 

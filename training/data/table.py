@@ -22,7 +22,11 @@ from eigenserve.model.rows.csv_layout import HEAD_BYTES, CsvError, CsvLayout, cs
 from eigenserve.model.rows.readings import MISSING_TEXTS
 from eigenserve.model.rows.sources import Source, check_content, sources_of, unreadable
 from eigenserve.model.rows.workbook import first_sheet
+<<<<<<< HEAD
 from eigenserve.training.data.column_values import MOST_WHOLE
+=======
+from eigenserve.training.data.parts import joined_parts, with_partition
+>>>>>>> sources-ready
 
 #: Bytes of CSV that are parsed at a time.
 BLOCK_BYTES = 2**24
@@ -34,10 +38,6 @@ _NUMBER = r"^[+-]?(0?[0-9]|[1-9][0-9]{1,14}|[0-9]+[eE][+-]?[0-9]+|([0-9]+\.[0-9]
 _DOTTED = r"^[+-]?[1-9][0-9]{0,2}(\.[0-9]{3})+$"
 _HUNDREDS = r"^[+-]?[0-9]{1,3}$"
 _COMMA = r"^[+-]?[0-9]*,[0-9]+$"
-
-
-#: What the folders of Hive and its relatives say of a missing value.
-MISSING_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,9 @@ def read_sources(sources: list[Source], options: FileOptions = FileOptions(), ro
     semicolons = False
     for source in sources:
         if kind == "csv":
+            if len(sources) > 1 and not source.compression and not source.path.stat().st_size:
+                notes.append(f"{source.name} is empty: it was passed over")
+                continue
             table, layout, blank = _read_csv(source, options)
             notes += [note for note in layout.notes if note not in notes]
             unnamed += blank
@@ -112,7 +115,9 @@ def read_sources(sources: list[Source], options: FileOptions = FileOptions(), ro
             table = _read_typed(source)
         table = with_partition(table, source)
         tables.append((source.name, table))
-    joined = _joined(tables)
+    if not tables:
+        raise UserError(f"{sources[0].name} and all other parts are empty")
+    joined = joined_parts(tables)
     if rows is not None and (chosen := rows(len(joined))) is not None:
         joined = joined.take(pa.array(chosen))
     if kind == "csv":
@@ -150,34 +155,6 @@ def open_arrow(path: Path) -> pa.RecordBatchFileReader | pa.RecordBatchStreamRea
     is_stream = file.read(6) != b"ARROW1"
     file.seek(0)
     return pa.ipc.open_stream(file) if is_stream else pa.ipc.open_file(file)
-
-
-def with_partition(table: pa.Table, source: Source) -> pa.Table:
-    """Append what folders called COLUMN=VALUE say of a file's rows, as texts; a column of the file stays as it is.
-
-    Raises:
-        UserError: the file has the column, with another value.
-    """
-    for name, value in source.partition.items():
-        if name not in table.column_names:
-            table = table.append_column(name, pa.array([value] * len(table), pa.string()))
-            continue
-        differ = [cell for cell in table[name].unique().to_pylist() if not _is_value(cell, value)]
-        if differ:
-            raise UserError(
-                f"{source.name} is in a folder {name}={value}, but its column {name!r} has {differ[0]!r}: rename one"
-            )
-    return table
-
-
-def _is_value(cell: Any, text: str) -> bool:
-    """Return whether a cell is what the name of a folder says."""
-    if str(cell) == text or (cell is None and text == MISSING_PARTITION):
-        return True
-    try:
-        return float(cell) == float(text)
-    except (TypeError, ValueError):
-        return False
 
 
 def checked_frame(frame: pd.DataFrame, name: str | Path) -> pd.DataFrame:
@@ -220,22 +197,6 @@ def fingerprint(frame: pd.DataFrame) -> str:
     rows = pd.util.hash_pandas_object(frame, index=False).to_numpy()
     names = "\x1f".join(frame.columns).encode()
     return hashlib.sha256(names + rows.tobytes()).hexdigest()
-
-
-def _joined(tables: list[tuple[str, pa.Table]]) -> pa.Table:
-    """Join the rows of all parts, which must have the same columns."""
-    first, names = tables[0][1], set(tables[0][1].column_names)
-    for name, table in tables[1:]:
-        if differ := names ^ set(table.column_names):
-            column = sorted(differ)[0]
-            missing = name if column in names else tables[0][0]
-            raise UserError(f"parts must have the same columns; {missing} has no column {column!r}")
-    if len(tables) == 1:
-        return first
-    try:
-        return pa.concat_tables([table.select(first.column_names) for _, table in tables], promote_options="permissive")
-    except pa.ArrowException as error:
-        raise UserError(f"parts must have columns of the same types; {' '.join(str(error).split())}") from error
 
 
 def _read_typed(source: Source) -> pa.Table:

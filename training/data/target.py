@@ -307,7 +307,7 @@ def _odd_numbers(column: pd.Series) -> str:
     if not odd:
         return f" (give --types {column.name}=number to predict numbers)"
     if len(odd) > len(column) // 2:
-        return " (leave the rare ones out, or join them to a class for the rest)"
+        return ""
     named = [f"{text!r} in row {row + 1}" if isinstance(row, int) else repr(text) for row, text in odd[:NAMED]]
     shown = ", ".join(named) + (", ..." if len(odd) > NAMED else "")
     return (

@@ -405,6 +405,7 @@ ROWS = "".join(f"{i};{i % 3},5;{'ab'[i % 2]}\n" for i in range(9))
 TITLED = {
     "one line": "Report of sales 2024\n\nx;y;word\n" + ROWS,
     "padded": "Report of sales 2024;;\nall shops, all days;;\nx;y;word\n" + ROWS,
+    "two lines of names": "'Report;;2024\nx;y;word\n" + ROWS,
     "merged cells": "Report;;\n;;\nx;y;word\n" + ROWS,
 }
 
@@ -415,7 +416,7 @@ def test_lines_of_titles_above_a_header_are_passed_over_with_a_note(tmp_path, co
     found = read_sample(tmp_path / "a.csv", 100, 0, FileOptions(wanted=("y",)))
     assert list(found.frame) == ["x", "y", "word"]
     assert len(found.frame) == 9
-    assert any("above the header" in note and "'Report" in note for note in found.notes)
+    assert any("above the header" in note and "Report" in note for note in found.notes)
 
 
 def test_titles_of_a_workbook_are_passed_over_with_a_note(tmp_path):
@@ -472,3 +473,23 @@ def test_what_is_not_what_its_name_says_is_named_by_its_first_bytes(tmp_path, na
     with pytest.raises(UserError) as caught:
         read_sample(tmp_path / name, 10, 0)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("rows", [1_000, 5])
+def test_parts_may_store_texts_in_several_ways_and_have_no_rows(tmp_path, rows):
+    write(FRAME, tmp_path / "a.parquet")
+    write(FRAME.assign(word=FRAME["word"].astype("category")), tmp_path / "b.parquet")
+    write(FRAME.assign(x=FRAME["word"]).iloc[:0], tmp_path / "c.parquet")
+    assert read_table(tmp_path)["word"].tolist() == [*FRAME["word"]] * 2
+    assert len(read_sample(tmp_path, rows, seed=0).frame) == min(8, rows)
+    write(FRAME.assign(x=FRAME["word"]), tmp_path / "c.parquet")
+    with pytest.raises(UserError, match=r"'x' is double in .*a\.parquet and large_string in .*c\.parquet: write it as"):
+        read_sample(tmp_path, rows, seed=0)
+
+
+def test_an_empty_part_is_passed_over_with_a_note(tmp_path):
+    write(FRAME, tmp_path / "a.csv")
+    (tmp_path / "b.csv").touch()
+    found = read_sample(tmp_path, 10, seed=0)
+    assert_same(found.frame)
+    assert any("b.csv is empty" in note for note in found.notes)
