@@ -16,7 +16,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from eigenserve.model.rows.sources import Source, check_content, sources_of, unreadable
-<<<<<<< HEAD
+from eigenserve.training.data.parts import joined_parts, with_partition
 from eigenserve.training.data.table import (
     FileOptions,
     checked_frame,
@@ -24,12 +24,7 @@ from eigenserve.training.data.table import (
     index_notes,
     open_arrow,
     read_sources,
-    with_partition,
 )
-=======
-from eigenserve.training.data.parts import joined_parts, with_partition
-from eigenserve.training.data.table import FileOptions, checked_frame, index_notes, open_arrow, read_sources
->>>>>>> sources-ready
 
 #: Rows read at a time.
 BATCH_ROWS = 65_536

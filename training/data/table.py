@@ -22,11 +22,8 @@ from eigenserve.model.rows.csv_layout import HEAD_BYTES, CsvError, CsvLayout, cs
 from eigenserve.model.rows.readings import MISSING_TEXTS
 from eigenserve.model.rows.sources import Source, check_content, sources_of, unreadable
 from eigenserve.model.rows.workbook import first_sheet
-<<<<<<< HEAD
 from eigenserve.training.data.column_values import MOST_WHOLE
-=======
 from eigenserve.training.data.parts import joined_parts, with_partition
->>>>>>> sources-ready
 
 #: Bytes of CSV that are parsed at a time.
 BLOCK_BYTES = 2**24
