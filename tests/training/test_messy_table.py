@@ -195,7 +195,7 @@ def test_features_are_read_with_the_decimal_mark_that_the_target_proves(tmp_path
 @pytest.mark.parametrize(
     ("cells", "says"),
     [
-        ([f"${i}.5" if i % 2 else f"€{i}.5" for i in range(60)], "too many to learn; 'y' has numbers in several units"),
+        ([f"${i}.5" if i % 2 else f"€{i}.5" for i in range(60)], "too many .*; 'y' has numbers in several units"),
         ([f"2024-01-{i % 28 + 1:02d}" for i in range(60)], "it holds dates such as 2024-01-01"),
     ],
 )
