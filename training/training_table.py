@@ -14,15 +14,15 @@ from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.errors import InvalidRowsError
 from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.training.data.columns import decimal_hint, read_columns
-from eigenserve.training.data.doubts import disguised_identifiers, disguised_notes, sentinel_notes
 from eigenserve.training.data.exposure import per_unit
 from eigenserve.training.data.identifiers import identifiers, left_out_note
+from eigenserve.training.data.oddities.doubts import disguised_identifiers, disguised_notes, sentinel_notes
+from eigenserve.training.data.oddities.totals import without_totals
 from eigenserve.training.data.reading_options import ReadingOptions, reading_options
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.table import fingerprint
 from eigenserve.training.data.target import Target, positive_column, read_target, required_column, split_read_target
 from eigenserve.training.data.teacher import attach_teacher, with_teacher
-from eigenserve.training.data.totals import without_totals
 from eigenserve.training.settings import FitSettings
 
 #: Share of repeated rows worth a word. Rounded measurements repeat now and then by chance.

@@ -28,8 +28,8 @@ def add_evaluate(commands: Any) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.model.checkpoints.locations import load_model
     from eigenserve.training.commands.metrics_table import print_metrics
+    from eigenserve.training.data.oddities.totals import without_totals
     from eigenserve.training.data.table import FileOptions, read_table
-    from eigenserve.training.data.totals import without_totals
     from eigenserve.training.evaluation.evaluate import evaluate
     from eigenserve.training.evaluation.groups_of_rows import compare_groups
     from eigenserve.training.evaluation.labelled_rows import labelled_rows

@@ -149,10 +149,10 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.model.rows.warnings import read_kinds
     from eigenserve.training.commands.metrics_table import print_metrics
     from eigenserve.training.commands.population import rows_where
+    from eigenserve.training.data.oddities.totals import without_totals
     from eigenserve.training.data.reading_options import reading_options
     from eigenserve.training.data.sampling import read_sample
     from eigenserve.training.data.table import FileOptions
-    from eigenserve.training.data.totals import without_totals
     from eigenserve.training.evaluation.evaluate import deviance_power, evaluate, evaluate_scores
     from eigenserve.training.fit import fit, plan
     from eigenserve.training.planning.clock import Clock

@@ -26,7 +26,7 @@ from eigenserve.training.data.column_values import (
 )
 from eigenserve.training.data.given_missing import sentinels_among, with_missing, without_numbers
 from eigenserve.training.data.identifiers import names_an_identifier
-from eigenserve.training.data.odd_cells import check_share, odd_note, odd_texts
+from eigenserve.training.data.oddities.odd_cells import check_share, odd_note, odd_texts
 from eigenserve.training.data.reading_options import ColumnType, ReadingOptions
 from eigenserve.training.data.spellings.date_texts import LEAST_DATES, Dates, infer_dates, infer_digits
 from eigenserve.training.data.spellings.number_texts import (

@@ -18,7 +18,7 @@ from eigenserve.model.rows.cells import category_key, encode_cell
 from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.training.data.column_values import Column
 from eigenserve.training.data.columns import read_column
-from eigenserve.training.data.odd_cells import NAMED
+from eigenserve.training.data.oddities.odd_cells import NAMED
 from eigenserve.training.data.reading_options import ReadingOptions
 
 #: Whole numbers 0, 1, ... are classes if they are so few.

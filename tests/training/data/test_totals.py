@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eigenserve.training.data.oddities.totals import without_totals
 from eigenserve.training.data.table import read_table
-from eigenserve.training.data.totals import without_totals
 from eigenserve.training.settings import make_settings
 from eigenserve.training.training_table import training_table
 
