@@ -33,6 +33,7 @@ log = logging.getLogger("eigenserve.server")
 #: Every answer in this time closes its connection.
 LINGER_S = 0.5
 LINGER_TURNS = 25
+SWITCH_INTERVAL_S = 0.0005
 #: Ticks of uvicorn, of a tenth of a second, between looks for clients that do not take their answers.
 SWEEP_TICKS = 10
 
@@ -149,6 +150,9 @@ def serve(
     Returns:
         None after a signal, or why the models could not be served.
     """
+    # So often does a thread that computes let the event loop have the interpreter. Measured with four requests of 100,000
+    # rows, all with warnings: /livez takes 24 ms at worst, and 330 at Python's own 5 ms, at which a loop waits in each of its turns.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     app = create_app(settings)
     service: Service = app.state.service
     service.store.log_failure = False
