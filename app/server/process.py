@@ -150,8 +150,8 @@ def serve(
     Returns:
         None after a signal, or why the models could not be served.
     """
-    # So often does a thread that computes let the event loop have the interpreter. Measured with four requests of 100,000
-    # rows, all with warnings: /livez takes 24 ms at worst, and 330 at Python's own 5 ms, at which a loop waits in each of its turns.
+    # So often does a thread that computes let the event loop have the interpreter. Measured with four requests of
+    # 100,000 rows that all have warnings: /livez takes 24 ms at worst; 330 at Python's 5 ms, which a loop waits each turn.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     app = create_app(settings)
     service: Service = app.state.service
