@@ -151,7 +151,7 @@ def serve(
         None after a signal, or why the models could not be served.
     """
     # So often does a thread that computes let the event loop have the interpreter. Measured with four requests of
-    # 100,000 rows that all have warnings: /livez takes 24 ms at worst; 330 at Python's 5 ms, which a loop waits each turn.
+    # 100,000 rows that all have warnings: /livez takes 24 ms at worst; 330 at Python's 5 ms, a wait of each turn.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     app = create_app(settings)
     service: Service = app.state.service
