@@ -179,7 +179,7 @@ function formattedMoment(written, format) {
 function extendedMoment(text) {
   const day = text.replace(/^([0-9]{4})([0-9]{2})([0-9]{2})(?=[T ]|$)/, "$1-$2-$3");
   const basic = /^([0-9-]{10}[T ])([0-9]{2})(?:([0-9]{2})([0-9]{2})?)?(?=[.,Z+-]|$)/;
-  return day.replace(basic, (all, date, h, m = "00", s = "00") => `${date}${h}:${m}:${s}`).replace(",", ".");
+  return day.replace(basic, (_all, date, h, m = "00", s = "00") => `${date}${h}:${m}:${s}`).replace(",", ".");
 }
 
 /** A date without ordinals, the points of abbreviations and words such as "de". */
@@ -205,7 +205,7 @@ function momentBy(text, format) {
   const rest = words.slice(count).join(" ").replace(/^at | Uhr$/g, "");
   const zone = ZONE.exec(rest);
   const clock = zone ? rest.slice(0, zone.index) : rest;
-  const hours = hoursOf(clock.replace(POINTS, (all, ...parts) => parts.slice(0, 3).filter(Boolean).join(":")));
+  const hours = hoursOf(clock.replace(POINTS, (_all, ...parts) => parts.slice(0, 3).filter(Boolean).join(":")));
   if (day === null || hours === null || hours < 0 || hours >= 24) return null;
   const time = new Date(hours * 3_600_000).toISOString().slice(11, 23);
   if (!zone) return `${day}T${time}`;
