@@ -81,7 +81,7 @@ class Predict(PredictCall):
         if self.accepted == JSON:
             return answer_of(self.counted(predict_answer(asked, scored)), JSON)
         answers = {**predicted_columns(asked.served, scored.scores), **interval_columns(asked, scored.scores)}
-        count, kept = len(scored.scores), arrow_kept(asked.kept) if self.accepted == ARROW else asked.kept
+        count, kept = len(scored.scores), _kept(asked, self.accepted)
         # Arrow infers a column's type from all of it.
         slices = [slice(0, count)] if self.accepted == ARROW else kept_slices(kept, count, PIECE_ROWS)
         columns = (answer_columns(_some(kept, rows), _some(answers, rows), scored.warnings[rows]) for rows in slices)
@@ -107,7 +107,7 @@ class Explain(ExplainCall):
         """Return the explanations in the media type that the client accepts."""
         if self.accepted == JSON:
             return answer_of(self.counted(explain_answer(asked, parts)), JSON)
-        kept = arrow_kept(asked.kept) if self.accepted == ARROW else asked.kept
+        kept = _kept(asked, self.accepted)
         columns = (
             answer_columns(
                 _some(kept, part.rows),
@@ -168,11 +168,7 @@ async def models(request: Request) -> Response:
 )
 async def model(request: Request, name: str) -> Response:
     """Describe the newest version's features, metrics and structure."""
-    service = service_of(request)
-    served = service.registry.find(name)
-    # On a thread, as below: of a thousand features it takes 22 ms.
-    card = await asyncio.to_thread(model_card, served, service.registry, service.drift.enabled)
-    return held(request, json_response(card))
+    return await _described(request, name)
 
 
 @router.get(
@@ -199,10 +195,7 @@ async def schema_of_model(
 )
 async def model_version(request: Request, name: str, version: str) -> Response:
     """Describe one version's features, metrics and structure."""
-    service = service_of(request)
-    served = service.registry.find(name, version)
-    card = await asyncio.to_thread(model_card, served, service.registry, service.drift.enabled)
-    return held(request, json_response(card))
+    return await _described(request, name, version)
 
 
 @router.get(
@@ -238,7 +231,7 @@ async def model_report(request: Request, name: str, version: str) -> Response:
     """Show what training found: metrics, effects and settings, on one self-contained page."""
     service = service_of(request)
     served = service.registry.find(name, version)
-    # Read each time: the curvature of a model may be added to its report later.
+    # Held for a second at most: the curvature of a model may be added to its report later.
     try:
         report = await service.reports.get(served, client_of(request.scope))
     except (CheckpointError, OSError) as error:
@@ -279,6 +272,19 @@ async def metrics(request: Request) -> Response:
     # On a thread: drift is measured now, some milliseconds for each model.
     text = await asyncio.to_thread(service_of(request).metrics.text)
     return held(request, answer_of([text], CONTENT_TYPE_LATEST))
+
+
+async def _described(request: Request, name: str, version: str | None = None) -> Response:
+    service = service_of(request)
+    served = service.registry.find(name, version)
+    # On a thread: of a thousand features it takes 22 ms.
+    card = await asyncio.to_thread(model_card, served, service.registry, service.drift.enabled)
+    return held(request, json_response(card))
+
+
+def _kept(asked: Asked, media_type: str) -> dict[str, Any]:
+    """Return what is handed through, for an answer in a media type: Arrow's columns are of one type each."""
+    return arrow_kept(asked.kept) if media_type == ARROW else asked.kept
 
 
 def _some(columns: Mapping[str, Any], rows: slice) -> dict[str, Any]:
