@@ -11,8 +11,15 @@ from eigenserve.progress import Progress
 class Reporter(Protocol):
     """Receive how far a fit has come."""
 
-    def advance(self, done: int, total: int, text: str) -> None:
-        """Note that ``done`` of ``total`` optimiser steps have run; ``text`` says how it stands."""
+    def advance(self, done: int, total: int, text: str, left_s: float | None = None) -> None:
+        """Note that ``done`` of ``total`` parts are done; ``text`` says how it stands.
+
+        Args:
+            done: parts that are done.
+            total: all parts.
+            text: how it stands.
+            left_s: the seconds left, where more is known of them than by how long the parts so far took.
+        """
 
     def say(self, text: str) -> None:
         """Inform the user at once."""
@@ -21,7 +28,7 @@ class Reporter(Protocol):
 class Silent:
     """Report nothing."""
 
-    def advance(self, done: int, total: int, text: str) -> None:
+    def advance(self, done: int, total: int, text: str, left_s: float | None = None) -> None:
         """Ignore it."""
 
     def say(self, text: str) -> None:
@@ -31,12 +38,15 @@ class Silent:
 class FitProgress(Progress):
     """Progress on a stream, with the time left."""
 
+    bar_estimates = False
+
     def __init__(self, stream: TextIO | None = None, label: str = "fit") -> None:
         super().__init__(label, stream)
 
-    def advance(self, done: int, total: int, text: str) -> None:
+    def advance(self, done: int, total: int, text: str, left_s: float | None = None) -> None:
         """Show the share done, how it stands, and the time left."""
-        left = (time.monotonic() - self.started) / max(1, done) * (total - done)
+        if left_s is None:
+            left_s = (time.monotonic() - self.started) / max(1, done) * (total - done)
         # The first steps say little of what is to come.
-        time_left = f"  {left:.0f} s left" if done > 0.03 * total else ""
-        self.show(done / total, text, text + time_left, at_once=done == total)
+        time_left = f"  {left_s:.0f} s left" if 0.03 * total < done < total else ""
+        self.show(done / total, text + time_left, at_once=done == total)

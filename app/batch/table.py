@@ -11,7 +11,7 @@ import pyarrow as pa
 from eigenserve.app.batch.errors import ScoreError
 from eigenserve.app.batch.places import Place
 from eigenserve.app.batch.reading import TableFile
-from eigenserve.model.rows.csv_layout import CsvError
+from eigenserve.model.rows.errors import CsvError
 
 
 @dataclass(frozen=True)

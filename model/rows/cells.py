@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from eigenserve.model.rows.moments import days_of, formatted_moment, hours_of_value
+from eigenserve.model.rows.moments import days_of, formatted_moment, hours_of_value, iso_moment
 from eigenserve.model.rows.readings import FALSE_TEXTS, TRUE_TEXTS, Reading
 
 Kind = Literal["numeric", "boolean", "datetime", "categorical"]
@@ -161,7 +161,7 @@ def days_since_epoch(value: object) -> float:
     # A period of pandas counts as its beginning.
     value = getattr(value, "start_time", value)
     if isinstance(value, str):
-        value = datetime.fromisoformat(value)
+        value = iso_moment(value)
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime(value.year, value.month, value.day)
     if not isinstance(value, datetime):

@@ -10,7 +10,8 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.csv
 
-from eigenserve.model.rows.csv_layout import CsvError, CsvLayout, rows_of
+from eigenserve.model.rows.csv_layout import CsvLayout, rows_of
+from eigenserve.model.rows.errors import CsvError
 
 #: Rows that the standard library's parser, where it is needed, hands on at a time.
 ROWS = 8192

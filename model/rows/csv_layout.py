@@ -9,32 +9,22 @@ import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO
 
-from eigenserve.errors import EigenserveError, UserError
+from eigenserve.errors import UserError
+from eigenserve.model.rows.errors import CsvError
+from eigenserve.model.rows.text_encoding import BOMS, encoding_of_head
 from eigenserve.model.rows.titles import titles_above, titles_note
 
-#: Bytes at the beginning of a file that its layout is inferred from.
-HEAD_BYTES = 2**18
 #: Records there that are looked at.
 HEAD_RECORDS = 200
 SEPARATORS = (",", ";", "\t", "|")
 SEPARATOR_NAMES = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
-_BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 #: Ragged lines that an error names.
 _NAMED = 3
 #: Rows from which first cells that are all different show that a header leaves out the column of row names.
 _NAMED_ROWS = 10
 # A field may be a text of any length, within what was read.
 csv.field_size_limit(2**31 - 1)
-
-
-class CsvError(EigenserveError, ValueError):
-    """Report a text that is not CSV of one width; ``row`` is the first bad row, from zero, where there is one."""
-
-    def __init__(self, message: str, row: int | None = None) -> None:
-        super().__init__(message)
-        self.row = row
 
 
 @dataclass(frozen=True)
@@ -94,10 +84,10 @@ def infer_layout(
         encoding: likewise.
 
     Raises:
-        CsvError: an empty text, or bytes that are not in the encoding.
+        CsvError: an empty text, bytes that are not in the encoding, or an encoding that must be given.
     """
-    mark = next(((bom, name) for bom, name in _BOMS if head.startswith(bom)), (b"", None))
-    encoding = encoding or mark[1] or _encoding_without_mark(head)
+    mark = next(((bom, name) for bom, name in BOMS if head.startswith(bom)), (b"", None))
+    encoding = encoding or mark[1] or encoding_of_head(head)
     text = _decoded(head[len(mark[0]) :], encoding, complete)
     lines = list(io.StringIO(text, newline=""))
     if not complete and len(lines) > 1:
@@ -129,23 +119,6 @@ def infer_layout(
         notes=(*titles, *notes),
         passed_over=len(notes),
     )
-
-
-def encoding_of(file: IO[bytes]) -> str:
-    """Return the encoding of a whole file: that of its byte order mark, else UTF-8 if it is that, else cp1252."""
-    head = file.read(HEAD_BYTES)
-    mark = next((name for bom, name in _BOMS if head.startswith(bom)), None)
-    if mark or _encoding_without_mark(head) != "utf-8":
-        return mark or _encoding_without_mark(head)
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        while head:
-            decoder.decode(head)
-            head = file.read(2**22)
-        decoder.decode(b"", True)
-    except UnicodeDecodeError:
-        return "cp1252"
-    return "utf-8"
 
 
 def records(lines: Iterable[str], layout: CsvLayout) -> Iterator[tuple[int, list[str]]]:
@@ -208,18 +181,6 @@ def columns_of(text: str, layout: CsvLayout) -> dict[str, list[str]]:
     rows = list(rows_of(io.StringIO(text, newline=""), layout))
     cells: Sequence[Sequence[str]] = list(zip(*rows, strict=True)) if rows else [()] * len(layout.names)
     return {name: list(column) for name, column in zip(layout.names, cells, strict=True) if name}
-
-
-def _encoding_without_mark(head: bytes) -> str:
-    if head[1:2] == b"\0" and head[:1] != b"\0":
-        return "utf-16-le"
-    if head[:1] == b"\0":
-        return "utf-16-be"
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(head)
-    except UnicodeDecodeError:
-        return "cp1252"
-    return "utf-8"
 
 
 def _decoded(head: bytes, encoding: str, complete: bool) -> str:

@@ -1,4 +1,4 @@
-"""Report rows that do not fit a model, and where."""
+"""Report rows that do not fit a model, and texts that are not CSV, and where."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ Location = tuple[int | str, ...]
 
 #: A request with a thousand bad cells is explained well enough by its first ones.
 MAX_REPORTED_ERRORS = 20
+
+
+class CsvError(EigenserveError, ValueError):
+    """Report a text that is not CSV of one width; ``row`` is the first bad row, from zero, where there is one."""
+
+    def __init__(self, message: str, row: int | None = None) -> None:
+        super().__init__(message)
+        self.row = row
 
 
 class InvalidRowsError(EigenserveError, ValueError):

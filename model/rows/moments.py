@@ -75,6 +75,8 @@ _ZONE = re.compile(
     r" ?(?:(?:UTC|GMT)?(?P<sign>[+-])(?P<hours>[0-9]{2}):?(?P<minutes>[0-9]{2})|(?P<name>Z|[A-Z]{3,4}))"
     r"(?: \([^()]*\))?$"
 )
+#: The place of a zone, as Java writes it behind the difference to UTC: 2024-01-31T10:11:12+01:00[Europe/Berlin].
+_PLACE = re.compile(r"(?<=[0-9Z])\[[A-Za-z_]+(?:/[A-Za-z_+-]+)*\]$")
 #: What parts a date from its time: T in ISO 8601, a dash in 2019/12/30-10:11:12, a colon in SAS' 30DEC2019:10:11:12.
 _PARTING = re.compile(r"(?<=[0-9 ])T(?=[0-9])|(?<=[0-9])-(?=[0-9]{2}:[0-9]{2}:)|(?<=[A-Za-z][0-9]{4}):(?=[0-9]{2}:)")
 #: A time of day as Oracle writes it: 10.11.12.000000 AM.
@@ -159,6 +161,15 @@ def _moment(text: str, date_format: str) -> datetime | None:
         return (moment - timedelta(hours=ZONE_HOURS[zone["name"]])).replace(tzinfo=UTC)
     shift = timedelta(hours=int(zone["hours"]), minutes=int(zone["minutes"]))
     return (moment + shift if zone["sign"] == "-" else moment - shift).replace(tzinfo=UTC)
+
+
+def iso_moment(text: str) -> datetime:
+    """Read a date or time in ISO 8601, which the place of its zone may follow.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return datetime.fromisoformat(_PLACE.sub("", text) if len(text) <= LONGEST else text)
 
 
 def days_of(moment: datetime) -> float:

@@ -6,11 +6,10 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
-from eigenserve.model.rows.moments import LONGEST, PLAINER, days_of, formatted_moment, hours_of
+from eigenserve.model.rows.moments import LONGEST, PLAINER, days_of, formatted_moment, hours_of, iso_moment
 
 #: Texts that stand for a missing value in every format: those of pandas, and the UCI repository's "?".
 MISSING_TEXTS = frozenset(
@@ -59,7 +58,8 @@ LONGEST_LETTERS = 2
 _PLAIN = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"([0-9]{6,})\.0+")
 _SIGNS = "$€£¥₹₽₩₺₪฿₫₴₦"
-_UNIT = r"[^\W\d_][^\d@:]{0,15}[23]?"
+#: The last are those of body surface: mL/min/1.73m2.
+_UNIT = r"[^\W\d_][^\d@:]{0,15}(?:[23]|/ ?1[.,]73 ?m\^?[2²])?"
 _NUMBER = re.compile(
     r"(?:(?P<bound>[<>]=?|[≤≥~≈]|(?:[Cc]a|[Cc]irca|[Aa]pprox|[Aa]bout)\b\.?)\s*)?"
     r"(?P<open>\()?\s*(?P<sign>[+-])?\s*"
@@ -175,7 +175,7 @@ class Reading:
             moment = formatted_moment(whole[1] if whole else text, self.date_format)
             if moment is not None:
                 return days_of(moment)
-        return days_of(datetime.fromisoformat(text))
+        return days_of(iso_moment(text))
 
 
 def reading_of(document: Mapping[str, Any]) -> Reading:

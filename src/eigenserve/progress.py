@@ -15,9 +15,12 @@ class Progress:
     """Progress on a stream.
 
     Attributes:
+        bar_estimates: whether the bar shows a time left of its own, by the share that is done.
         started: when the work began (``time.monotonic``).
         is_shown: whether anything was shown.
     """
+
+    bar_estimates = True
 
     def __init__(self, label: str, stream: TextIO | None = None) -> None:
         self._label = label
@@ -30,11 +33,16 @@ class Progress:
         if self._stream.isatty():
             try:
                 from rich.console import Console
-                from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+                from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeRemainingColumn
                 from rich.progress import Progress as Bar
             except ImportError:
                 return self
-            columns = (BarColumn(), TextColumn("{task.percentage:3.0f}%  {task.description}"), TimeRemainingColumn())
+            columns: list[ProgressColumn] = [
+                BarColumn(),
+                TextColumn("{task.percentage:3.0f}%  {task.description}"),
+            ]
+            if self.bar_estimates:
+                columns.append(TimeRemainingColumn())
             self._bar = Bar(TextColumn(self._label), *columns, console=Console(file=self._stream))
             self._bar.start()
             self._task = self._bar.add_task("", total=1.0)
@@ -46,13 +54,12 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def show(self, done: float, text: str, line: str | None = None, at_once: bool = False) -> None:
+    def show(self, done: float, text: str, at_once: bool = False) -> None:
         """Show the share that is done and how it stands.
 
         Args:
             done: of 1; 0 where it is not known.
             text: how it stands.
-            line: the same for a plain line, where it differs.
             at_once: print a plain line though the last one was printed just now.
         """
         now = time.monotonic()
@@ -62,7 +69,7 @@ class Progress:
         elif at_once or now - self._last_line >= LINE_INTERVAL_S:
             self._last_line, self.is_shown = now, True
             share = f"{done:4.0%}  " if done else ""
-            print(f"{share}{text if line is None else line}", file=self._stream, flush=True)
+            print(f"{share}{text}", file=self._stream, flush=True)
 
     def say(self, text: str) -> None:
         """Print a separate line."""

@@ -51,6 +51,9 @@ DAY_NAME = _date("day_name", "%d %b %Y")
 QUARTER = _date("quarter", "Q%q %Y")
 MONTH = _date("month", "%Y-%m")
 DIGITS = _date("digits", "%Y%m%d")
+YEAR_MONTH = _date("year_month", "%Y%m")
+STAMP = _date("stamp", "%Y%m%d%H%M%S")
+FILTRATION = _number("filtration", affixes=("ml/min/1.73m2",))
 DASHES = _date("dashes", "%Y-%m-%d")
 LONG = _date("long", "%B %d, %Y")
 MAIL = _date("mail", "%a, %d %b %Y")
@@ -204,6 +207,9 @@ CASES: list[tuple[Feature, str, float | str | None]] = [
     (ISO, "19700102", 1.0),
     (ISO, "1970-01-02T12", 1.5),
     (ISO, "1970-01-02T12:00:00+0200", 1.5 - 2 / 24),
+    (ISO, "1970-01-02T12:00+02:00[Europe/Berlin]", 1.5 - 2 / 24),
+    (ISO, "1970-01-02T12:00Z[UTC]", 1.5),
+    (ISO, "1970-01-02T12:00+02:00[", REFUSED),
     (ISO, "02/01/1970", REFUSED),
     (ISO, "soon", REFUSED),
     (ISO, "NA", None),
@@ -235,6 +241,13 @@ CASES: list[tuple[Feature, str, float | str | None]] = [
     (DIGITS, "19700102", 1.0),
     (DIGITS, "19700102.0", 1.0),
     (DIGITS, "19700102.5", REFUSED),
+    (YEAR_MONTH, "197002", 31.0),
+    (YEAR_MONTH, "197002.0", 31.0),
+    (YEAR_MONTH, "197013", REFUSED),
+    (STAMP, "19700102120000", 1.5),
+    (FILTRATION, "88 mL/min/1.73m2", 88.0),
+    (FILTRATION, "88.5 mL/min/1.73m2", 88.5),
+    (FILTRATION, "88 mL/min/1.93m2", REFUSED),
     (DASHES, "1970-01-02 12:00:00 UTC", 1.5),
     (DASHES, "1970-01-02 12:00:00.000 GMT", 1.5),
     (DASHES, "1970-01-02T12:00:00 UTC", 1.5),

@@ -28,7 +28,14 @@ from eigenserve.training.data.given_missing import sentinels_among, with_missing
 from eigenserve.training.data.identifiers import names_an_identifier
 from eigenserve.training.data.oddities.odd_cells import check_share, odd_note, odd_texts
 from eigenserve.training.data.reading_options import ColumnType, ReadingOptions
-from eigenserve.training.data.spellings.date_texts import LEAST_DATES, Dates, infer_dates, infer_digits
+from eigenserve.training.data.spellings.date_texts import (
+    DIGIT_FORMATS,
+    LEAST_DATES,
+    Dates,
+    infer_dates,
+    infer_digits,
+    spans_years,
+)
 from eigenserve.training.data.spellings.number_texts import (
     NANOSECONDS,
     NEARLY,
@@ -40,8 +47,8 @@ from eigenserve.training.data.spellings.number_texts import (
 from eigenserve.training.data.spellings.resemblance import resemblance
 from eigenserve.training.data.texts import Texts, texts_of
 
-#: Whole numbers of eight digits within these are dates if all are.
-_FIRST_DATE, _LAST_DATE = 1900_01_01, 2100_12_31
+#: Whole numbers that begin with these are dates if all are.
+_FIRST_YEAR, _LAST_YEAR = 1900, 2100
 #: Share of a column's texts that must be dates where its type is given: one of them.
 LEAST_SHARE = 1e-12
 
@@ -221,10 +228,13 @@ def _of_numbers(column: pd.Series, wanted: ColumnType | None, plain: Reading, op
     if big and wanted != "number":
         return _codes(column, plain)
     given = options.date_formats.get(name)
-    if wanted == "date" or given or (wanted is None and _FIRST_DATE <= low <= high <= _LAST_DATE):
+    likely = _digit_format(low, high)
+    if wanted == "date" or given or (wanted is None and likely):
         texts = texts_of(present.astype(str), frozenset())
-        dates = infer_dates(name, texts, given or "%Y%m%d")
-        certain = dates is not None and not np.isnan(dates.days).any() and len(present) >= LEAST_DATES
+        dates = infer_dates(name, texts, given or likely or "%Y%m%d")
+        certain = (
+            dates is not None and not np.isnan(dates.days).any() and len(present) >= LEAST_DATES and spans_years(dates)
+        )
         if dates is not None and (certain or wanted == "date" or given):
             days = pd.Series(texts.spread(dates.days), present.index).reindex(column.index)
             note = (
@@ -234,6 +244,14 @@ def _of_numbers(column: pd.Series, wanted: ColumnType | None, plain: Reading, op
         if wanted == "date":
             raise _no_dates(name, present)
     return Column(column)
+
+
+def _digit_format(low: int, high: int) -> str | None:
+    """Return the format that whole numbers from low to high have if they are dates; None if they are not."""
+    form = DIGIT_FORMATS.get(len(str(high)))
+    years = (int(str(end)[:4]) for end in (low, high))
+    is_one = form and len(str(low)) == len(str(high)) and all(_FIRST_YEAR <= year <= _LAST_YEAR for year in years)
+    return form if is_one else None
 
 
 def _no_dates(name: str, present: pd.Series) -> UserError:

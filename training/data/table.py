@@ -18,9 +18,11 @@ import pyarrow.parquet
 
 from eigenserve.errors import UserError
 from eigenserve.model.rows.csv_arrow import text_batches
-from eigenserve.model.rows.csv_layout import HEAD_BYTES, CsvError, CsvLayout, csv_separator, encoding_of, infer_layout
+from eigenserve.model.rows.csv_layout import CsvLayout, csv_separator, infer_layout
+from eigenserve.model.rows.errors import CsvError
 from eigenserve.model.rows.readings import MISSING_TEXTS
 from eigenserve.model.rows.sources import Source, check_content, sources_of, unreadable
+from eigenserve.model.rows.text_encoding import HEAD_BYTES, encoding_of
 from eigenserve.model.rows.workbook import first_sheet
 from eigenserve.training.data.column_values import MOST_WHOLE
 from eigenserve.training.data.parts import joined_parts, with_partition

@@ -45,22 +45,22 @@ class Phases:
             self._seconds[phase] = expected_s
         self.advance(0, 1, text)
 
-    def advance(self, done: int, total: int, text: str) -> None:
-        """Report ``done`` of ``total`` parts of this phase."""
+    def advance(self, done: int, total: int, text: str, left_s: float | None = None) -> None:
+        """Report ``done`` of ``total`` parts of this phase; ``left_s``, of the phase, is not used."""
         now = time.monotonic()
         passed, left = now - self._started, self._left_s(now, done / max(1, total))
         # A phase that turns out to be longer lets the share stand still, not fall.
         self._shown = max(self._shown, passed / max(passed + left, 1e-9))
         if text:
             whole = max(passed, 1e-3) / max(self._shown, 1e-6)
-            self._reporter.advance(int(1e6 * self._shown * whole), int(1e6 * whole) + 1, text)
+            self._reporter.advance(int(1e6 * self._shown * whole), int(1e6 * whole) + 1, text, left)
 
     def say(self, text: str) -> None:
         """Show a line at once."""
         self._reporter.say(text)
 
     def _left_s(self, now: float, share: float) -> float:
-        """Estimate the seconds that are left: of this phase, no more than the clock lets it, and of those to come."""
+        """Estimate the seconds that are left: of this phase and of all, no more than the clock lets them take."""
         phases = list(self._seconds)
         within = now - self._began
         pace = self._pace(self._began - self._started)
@@ -69,7 +69,8 @@ class Phases:
         left = max(0.0, whole - within)
         if self._clock is not None:
             left = min(left, self._clock.left_s(self._phase))
-        return left + pace * sum(self._seconds[p] for p in phases[phases.index(self._phase) + 1 :])
+        left += pace * sum(self._seconds[p] for p in phases[phases.index(self._phase) + 1 :])
+        return left if self._clock is None else min(left, self._clock.left_s("refit") + self._seconds["report"])
 
     def _pace(self, took: float) -> float:
         """Return how many times longer than planned the phases before this one took."""

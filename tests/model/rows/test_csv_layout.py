@@ -5,7 +5,9 @@ import io
 import pytest
 
 from eigenserve.model.rows.csv_arrow import text_batches
-from eigenserve.model.rows.csv_layout import CsvError, columns_of, encoding_of, infer_layout
+from eigenserve.model.rows.csv_layout import columns_of, infer_layout
+from eigenserve.model.rows.errors import CsvError
+from eigenserve.model.rows.text_encoding import encoding_of
 
 TWO = {"a": ["1", "3"], "b": ["2", "4"]}
 #: name -> (bytes, columns).
@@ -97,3 +99,29 @@ def test_a_layout_is_inferred_from_the_head_of_a_long_text():
 def test_a_text_of_which_nothing_is_a_record_is_refused(text: bytes):
     with pytest.raises(CsvError, match="must"):
         infer_layout(text, complete=True, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("word", "encoding"),
+    [("Москва", "cp1251"), ("北京市", "gb18030"), ("東京都", "shift_jis"), ("서울특별시", "cp949")],
+)
+def test_an_encoding_of_elsewhere_is_asked_for(word: str, encoding: str):
+    content = f"city,price\n{word},1\n{word},2\n".encode(encoding)
+    with pytest.raises(CsvError, match="give --encoding") as caught:
+        encoding_of(io.BytesIO(content))
+    assert f"{encoding} ({word!r})" in str(caught.value)
+    assert columns_of(
+        content.decode(encoding)[len("city,price\n") :], infer_layout(content, complete=True, encoding=encoding)
+    )
+
+
+@pytest.mark.parametrize("text", ["Zürich,1\nGenève,2\n", "£££,1\n££,2\n", "“a”,1\nœuvre,2\n"])
+def test_western_texts_are_cp1252(text: str):
+    assert encoding_of(io.BytesIO(("a,b\n" + text).encode("cp1252"))) == "cp1252"
+
+
+@pytest.mark.parametrize("rows", [50, 400_000])
+def test_damage_in_utf8_is_named_by_its_line(rows: int):
+    content = b"a,b\n" + "Zürich,1\n".encode() * rows + b"Gen\xe8ve,2\n"
+    with pytest.raises(CsvError, match=f"^line {rows + 2} has bytes that are not UTF-8"):
+        encoding_of(io.BytesIO(content))

@@ -80,6 +80,8 @@ AS_NUMBERS = {
     "wages": ([f"${x}/hr" for x in NUMBERS], NUMBERS),
     "wages behind": ([f"{x} $/hr" for x in NUMBERS], NUMBERS),
     "alcohol": ([f"{x} % vol" for x in NUMBERS], NUMBERS),
+    "filtration": ([f"{i} mL/min/1.73 m²" for i in EACH], np.arange(40)),
+    "counts like months": (200001 + np.arange(40) % 12, 200001 + np.arange(40) % 12),
     "rupees": ([f"Rs. {i}/-" for i in EACH], np.arange(40)),
     "one currency by two names": ([f"${x}" if x > 9000 else f"{x} USD" for x in NUMBERS], NUMBERS),
     "about": ([f"~{x}" if x > 9000 else str(x) for x in NUMBERS], NUMBERS),
@@ -113,6 +115,23 @@ AS_DATES = {
     ),
     "digits as texts": ([text.replace("-", "") + ".0" for text in JANUARY], JANUARY),
     "digits and unknown": ([*(text.replace("-", "") for text in JANUARY[:-1]), "unknown"], [*JANUARY[:-1], None]),
+    "months in digits": (
+        [200000 + 100 * (i % 30) + i % 12 + 1 for i in EACH],
+        [f"20{i % 30:02d}-{i % 12 + 1:02d}-01" for i in EACH],
+    ),
+    "months in digits and unknown": (
+        ["unknown", *(f"20{i % 30:02d}{i % 12 + 1:02d}" for i in range(1, 40))],
+        [None, *(f"20{i % 30:02d}-{i % 12 + 1:02d}-01" for i in range(1, 40))],
+    ),
+    "stamps in digits": (
+        [int(text.replace("-", "") + "103000") for text in JANUARY],
+        [f"{text} 10:30" for text in JANUARY],
+    ),
+    "minutes in digits": (
+        [int(text.replace("-", "") + "1030") for text in JANUARY],
+        [f"{text} 10:30" for text in JANUARY],
+    ),
+    "java": ([f"{text}T10:30+01:00[Europe/Berlin]" for text in JANUARY], [f"{text} 09:30" for text in JANUARY]),
     "camera days": ([text.replace("-", ":") for text in JANUARY], JANUARY),
     "date of a shell": ([f"{pd.Timestamp(text):%a %b %d} 00:00:00 UTC 2024" for text in JANUARY], JANUARY),
     "logs": ([f"[{text[8:]}/Jan/2024:00:00:00 +0000]" for text in JANUARY], JANUARY),

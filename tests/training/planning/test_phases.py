@@ -12,10 +12,11 @@ pytestmark = pytest.mark.alone
 
 class Recorder:
     def __init__(self):
-        self.shares = []
+        self.shares, self.left = [], []
 
-    def advance(self, done, total, text):
+    def advance(self, done, total, text, left_s=None):
         self.shares.append(done / total)
+        self.left.append(left_s)
 
     def say(self, text):
         raise AssertionError(text)
@@ -39,6 +40,14 @@ def test_what_is_left_is_bounded_by_the_clock():
     phases.begin("search", "searching")
     # The clock ends the search after its grace, whatever the plan says.
     assert recorder.shares[-1] > 0.2 / (GRACE_S + 1.0)
+    assert recorder.left[-1] < GRACE_S + 0.4
+
+
+def test_phases_to_come_are_bounded_by_the_clock_too():
+    recorder = Recorder()
+    phases = Phases(recorder, {"search": 0.1, "refit": 1000.0, "report": 0.1}, Clock(1.0))
+    phases.begin("search", "searching")
+    assert recorder.left[-1] < GRACE_S + 1.3
 
 
 def test_the_share_never_falls():

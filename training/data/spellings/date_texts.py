@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.rows.moments import formatted_moment
+from eigenserve.model.rows.moments import formatted_moment, iso_moment
 from eigenserve.model.rows.readings import Reading
 from eigenserve.training.data.spellings.number_texts import NEARLY
 from eigenserve.training.data.texts import Texts
@@ -50,7 +49,10 @@ SAMPLE = 60
 LEAST_LENGTH = len("2024-01-01")
 #: Cells of eight digits that are all dates, from which that is no coincidence.
 LEAST_DATES = 20
-_DIGITS = re.compile(r"(?:19|20|21)[0-9]{6}(?:\.0+)?")
+_LONGEST_YEAR = 366
+#: Dates, months and moments that are written in digits alone, as whole numbers of so many.
+DIGIT_FORMATS = {8: "%Y%m%d", 6: "%Y%m", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+_CENTURIES = re.compile(r"(?:19|20|21)[0-9]+(?:\.0+)?")
 
 
 @dataclass(frozen=True)
@@ -115,12 +117,22 @@ def infer_dates(name: str, texts: Texts, given: str | None = None, share: float 
 
 
 def infer_digits(name: str, texts: Texts) -> Dates | None:
-    """Read texts such as 20240131 next to odd ones as dates; None if any of eight digits is not a date."""
-    shaped = np.fromiter((_DIGITS.fullmatch(text) is not None for text in texts.texts), bool, len(texts.texts))
-    if texts.count(shaped) < max(LEAST_DATES, NEARLY * texts.count(~texts.is_marker())):
-        return None
-    dates = infer_dates(name, texts, "%Y%m%d")
-    return None if dates is None or np.isnan(dates.days[shaped]).any() else dates
+    """Read texts such as 20240131 next to odd ones as dates; None if any of so many digits is not a date."""
+    digits = [text.partition(".")[0] if _CENTURIES.fullmatch(text) else "" for text in texts.texts]
+    for length, form in DIGIT_FORMATS.items():
+        shaped = np.fromiter((len(text) == length for text in digits), bool, len(digits))
+        if texts.count(shaped) < max(LEAST_DATES, NEARLY * texts.count(~texts.is_marker())):
+            continue
+        dates = infer_dates(name, texts, form)
+        if dates is None or np.isnan(dates.days[shaped]).any():
+            return None
+        return dates if spans_years(dates) else None
+    return None
+
+
+def spans_years(dates: Dates) -> bool:
+    """Return whether dates are not months of one year in digits: 202401 to 202412 may be numbers that count."""
+    return dates.reading.date_format != "%Y%m" or np.ptp(dates.days[~np.isnan(dates.days)]) > _LONGEST_YEAR
 
 
 def readable_format(text: str) -> str:
@@ -150,7 +162,7 @@ def _is_iso(text: str) -> bool:
     if len(text) < LEAST_LENGTH:
         return False
     try:
-        datetime.fromisoformat(text)
+        iso_moment(text)
     except ValueError:
         return False
     return not text.isdigit()
