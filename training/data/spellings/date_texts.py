@@ -132,7 +132,7 @@ def infer_digits(name: str, texts: Texts) -> Dates | None:
 
 def spans_years(dates: Dates) -> bool:
     """Return whether dates are not months of one year in digits: 202401 to 202412 may be numbers that count."""
-    return dates.reading.date_format != "%Y%m" or np.ptp(dates.days[~np.isnan(dates.days)]) > _LONGEST_YEAR
+    return dates.reading.date_format != "%Y%m" or bool(np.ptp(dates.days[~np.isnan(dates.days)]) > _LONGEST_YEAR)
 
 
 def readable_format(text: str) -> str:
