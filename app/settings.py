@@ -129,7 +129,7 @@ class Settings(BaseSettings):
         default=16_384,
         ge=1,
         description="open connections per worker; more are closed at once. With TLS they count from the end of "
-        "the handshake, which may take 10 s",
+        "the handshake, which may take 10 s and be one of 256 under way; of more, the one that has lasted longest ends",
     )
     api_keys: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(),

@@ -24,8 +24,6 @@ PIECE_BYTES, MAX_AHEAD = 4096, 8
 BODY_BUFFER_BYTES = 2**20
 #: From the opening of a connection, or the first byte of a further request, to the end of its headers.
 HEADER_TIMEOUT_S = 20.0
-#: Of TLS. Measured: a connection takes 0.3 MB of buffers before it counts as one.
-HANDSHAKE_TIMEOUT_S = 10.0
 #: SO_LINGER: on, zero seconds.
 _AT_ONCE = struct.pack("ii", 1, 0)
 

@@ -21,7 +21,8 @@ import uvicorn
 from eigenserve.app.application import create_app
 from eigenserve.app.engine.service import Service
 from eigenserve.app.registry.peers import Workers
-from eigenserve.app.server.connection import HANDSHAKE_TIMEOUT_S, BoundedConfig, BoundedProtocol
+from eigenserve.app.server.connection import BoundedConfig, BoundedProtocol
+from eigenserve.app.server.handshakes import TlsServer
 from eigenserve.app.server.heartbeat import Line, Ready, beat
 from eigenserve.app.server.listener import ARRIVE_S, admit_no_more, has_waiting
 from eigenserve.app.server.signals import STOPPING, stop_request
@@ -58,20 +59,18 @@ class Server(uvicorn.Server):
         if self.line is not None:
             self._heart = asyncio.create_task(beat(self.line, self._stop))
         await super().startup([])
-        # What it does with sockets, and with a limit of time for TLS, for which uvicorn has no setting.
-        ssl_timeout_s = None if self.config.ssl is None else HANDSHAKE_TIMEOUT_S
+        # What uvicorn does with sockets, but for TLS, whose handshakes it does not bound.
         protocol = partial(
             BoundedProtocol, config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
         for listener in sockets or ():
-            server = await self._loop.create_server(
-                protocol,
-                sock=listener,
-                ssl=self.config.ssl,
-                backlog=self.config.backlog,
-                ssl_handshake_timeout=ssl_timeout_s,
-            )
-            self.servers.append(server)
+            if self.config.ssl is None:
+                self.servers.append(
+                    await self._loop.create_server(protocol, sock=listener, backlog=self.config.backlog)
+                )
+                continue
+            listener.listen(self.config.backlog)
+            self.servers.append(TlsServer(listener, self.config.ssl, protocol))  # type: ignore[arg-type]
 
     def _stop(self) -> None:
         self.should_exit = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import signal
@@ -15,10 +16,11 @@ from pathlib import Path
 import httpx
 import pytest
 from pydantic import ValidationError
+from tests.hostile.watch import resident_bytes
 from tests.support.made_models import ROW, make_model
 from tests.support.server_process import ServerProcess, free_port, running_server, start_command
 
-from eigenserve.app.server.connection import HANDSHAKE_TIMEOUT_S
+from eigenserve.app.server.handshakes import HANDSHAKE_TIMEOUT_S, MAX_HANDSHAKES
 from eigenserve.app.settings import Settings
 from eigenserve.model import ModelStore
 
@@ -103,6 +105,35 @@ def test_tls_with_client_certificates(store: ModelStore, certificates: Path, tmp
         grpc_with_tls(f"localhost:{settings['EIGENSERVE_GRPC_PORT']}", certificates)
         with silent:  # who never begins a handshake is not waited for
             assert silent.recv(1) == b""
+
+
+def test_handshakes_that_never_end_keep_nobody_out(store: ModelStore, certificates: Path, tmp_path: Path):
+    settings = {
+        "EIGENSERVE_TLS_CERTIFICATE": str(certificates / "server.pem"),
+        "EIGENSERVE_TLS_KEY": str(certificates / "server.key"),
+    }
+    with (
+        running_server(store.root, tmp_path / "log", ready=False, **settings) as server,
+        contextlib.ExitStack() as opened,
+    ):
+        context = ssl.create_default_context(cafile=certificates / "ca.pem")
+        client = opened.enter_context(httpx.Client(base_url=f"https://localhost:{server.port}", verify=context))
+        wait_ready(client, server.process)
+        before = resident_bytes(server)
+        silent = [
+            opened.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=5))
+            for _ in range(3 * MAX_HANDSHAKES)
+        ]
+        # A record of TLS that goes on, so that buffers are there.
+        for connection in silent:
+            with contextlib.suppress(OSError):
+                connection.sendall(b"\x16\x03\x01\x40\x00" + bytes(9000))
+        for _ in range(5):
+            with httpx.Client(base_url=client.base_url, verify=context, timeout=5) as other:
+                assert other.post("/predict", json=BODY).status_code == 200
+        assert resident_bytes(server) - before < 150 * 2**20
+        closed = sum(connection.recv(1) == b"" for connection in silent[:10])
+        assert closed == 10
 
 
 def grpc_with_tls(address: str, certificates: Path) -> None:
