@@ -171,7 +171,7 @@ class Settings(BaseSettings):
         default="drop",
         description="where more would have to wait: `drop` rows and count them, or `refuse` requests with 503",
     )
-    records_part_rows: int = Field(default=50_000, ge=1, description="rows after which a part is written")
+    records_part_rows: int = Field(default=100_000, ge=1, description="rows after which a part is written")
     records_part_s: float = Field(default=10.0, gt=0, description="seconds after which a part with fewer is written")
     shadow: str | None = Field(
         default=None,

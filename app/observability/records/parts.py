@@ -19,6 +19,8 @@ from eigenserve.app.observability.records.recorder import Lose
 
 #: Seconds after which a marker is written again, though nothing changed: ``verify`` takes an old one for a dead server.
 MARKED_S = 20.0
+#: Seconds without a row after which the memory of the last part is given back.
+REST_S = 1.0
 #: The tables of a part, and its files.
 _Part = tuple[Tables, dict[str, memoryview]]
 
@@ -38,7 +40,8 @@ class PartsSink:
         self._shares = dict(shares)
         self._pending: list[_Part] | None = None  # None: the batches are not parts yet
         self._marked: tuple[int, int] | None = None
-        self._marked_at = 0.0
+        self._marked_at = self._taken_at = 0.0
+        self._holds_memory = False
 
     def open(self) -> None:
         """Write the first link, which names the chains that there are: one that is removed as a whole is missed."""
@@ -61,12 +64,17 @@ class PartsSink:
             part, files = self._pending[0]
             self.chain.append({"rows": part.rows, "model": part.model}, files)
             del self._pending[0]
+        self._pending, self._holds_memory, self._taken_at = None, True, time.monotonic()
         self.waiting(0)
-        self._pending = None
-        pa.default_memory_pool().release_unused()
 
     def waiting(self, rows: int) -> None:
-        """Write the marker of the open part, where it changed or is old."""
+        """Write the marker of the open part, where it changed or is old; when nothing comes, give memory back.
+
+        Not after each part, of which the next one would take it again: a third of what a part takes (measured).
+        """
+        if self._holds_memory and not rows and time.monotonic() - self._taken_at > REST_S:
+            pa.default_memory_pool().release_unused()
+            self._holds_memory = False
         if self._marked != (self.chain.number, rows) or time.monotonic() - self._marked_at > MARKED_S:
             self.chain.mark(rows)
             self._marked, self._marked_at = (self.chain.number, rows), time.monotonic()
