@@ -15,8 +15,7 @@ from eigenserve.model.rows.errors import InvalidRowsError
 from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.training.data.columns import decimal_hint, read_columns
 from eigenserve.training.data.exposure import per_unit
-from eigenserve.training.data.identifiers import identifiers, left_out_note
-from eigenserve.training.data.oddities.doubts import disguised_identifiers, disguised_notes, sentinel_notes
+from eigenserve.training.data.oddities.doubts import sentinel_notes, without_identifiers
 from eigenserve.training.data.oddities.totals import without_totals
 from eigenserve.training.data.reading_options import ReadingOptions, reading_options
 from eigenserve.training.data.schema import infer_features
@@ -93,12 +92,8 @@ def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> T
     table = table.drop(columns=[*_roles(settings), *teacher])
     target_notes += read.notes
     kept = {*settings.features, *options.types, *named_in(settings)}
-    if ids := identifiers(table, kept=kept):
-        table = table.drop(columns=ids)
-        target_notes.append(left_out_note(ids))
-    if disguised := disguised_identifiers(table, kept):
-        table = table.drop(columns=list(disguised))
-        target_notes += disguised_notes(disguised)
+    table, left_out = without_identifiers(table, kept)
+    target_notes += left_out
     features = read.frame[list(table.columns)]
     target_notes += sentinel_notes(chosen, features, options.missing_in)
     if owners is None:

@@ -46,10 +46,9 @@ def identifiers(table: pd.DataFrame, kept: Collection[str] = ()) -> list[str]:
     return found if len(found) < table.shape[1] else []
 
 
-def left_out_note(ids: Sequence[str], remedy: str = "") -> str:
-    """Say which identifiers were left out, and what keeps the first; by default an option of the command line."""
-    option = f"{ids[0]}=number"
-    remedy = remedy or f"--types {shlex.quote(option)}, or category,"
+def left_out_note(ids: Sequence[str]) -> str:
+    """Say which identifiers were left out, and what keeps the first."""
+    remedy = f"--types {shlex.quote(f'{ids[0]}=number')}, or category,"
     shown = ", ".join(map(repr, ids[:5])) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
     differ = (
         "is different in every row, as an identifier is, and was"

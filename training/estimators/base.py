@@ -24,10 +24,11 @@ from eigenserve.model.explanations.explanation import Explanation
 from eigenserve.model.predictor import ClassLabel
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.data.columns import read_columns
-from eigenserve.training.data.identifiers import identifiers, left_out_note
+from eigenserve.training.data.oddities.doubts import sentinel_notes, without_identifiers
 from eigenserve.training.data.reading_options import reading_options
 from eigenserve.training.data.target import Target
 from eigenserve.training.estimators.arrays import array_names, merge_equal_rows, read_features
+from eigenserve.training.estimators.remedies import in_python
 from eigenserve.training.fit import fit_rows
 from eigenserve.training.settings import FitSettings, make_settings
 from eigenserve.training.training_table import named_in
@@ -175,21 +176,22 @@ class SpectralEstimator(BaseEstimator):  # type: ignore[misc]
     def _train(self, table: pd.DataFrame, target: Target, sample_weight: Any, settings: FitSettings) -> Self:
         weight = _check_sample_weight(sample_weight, table, dtype=np.float64, ensure_non_negative=True)
         options = reading_options(asdict(settings))
+        kept = {*options.types, *named_in(settings)}
         try:
             # Identifiers, equal rows and features alike are those of the columns as they are read.
             read = read_columns(table, options)
         except UserError as error:
-            raise ValueError(str(error)) from error
-        ids = identifiers(read.frame, kept={*options.types, *named_in(settings)})
-        table, target, weight = merge_equal_rows(read.frame.drop(columns=ids), target, weight)
+            raise ValueError(in_python(str(error))) from error
+        frame, left_out = without_identifiers(read.frame, kept)
+        doubts = sentinel_notes(table, frame)
+        table, target, weight = merge_equal_rows(frame, target, weight)
         if len(table) < 2:
             raise ValueError("at least 2 different rows with a weight are needed; got 1 sample")
         try:
             fitted = fit_rows(table, target, weight, settings, readings=read.readings)
         except UserError as error:
-            raise ValueError(str(error)) from error
-        left_out = [left_out_note(ids, f"types={{{ids[0]!r}: 'number'}} or 'category'")] if ids else []
-        self.notes_ = [*left_out, *read.notes, *fitted.notes]
+            raise ValueError(in_python(str(error))) from error
+        self.notes_ = [in_python(note) for note in (*left_out, *read.notes, *doubts, *fitted.notes)]
         return self._adopt(fitted.model)
 
     def _rows(self, X: Any) -> tuple[SpectralModel, pd.DataFrame]:

@@ -25,8 +25,8 @@ WhenFull = Literal["drop", "refuse"]
 Lose = Callable[[int, Exception], None]
 #: Between attempts to write what could not be written, in seconds: the first and the longest.
 RETRY_S, MAX_RETRY_S = 0.5, 15.0
-#: Seconds after which a sink hears that nobody asks: its place may have to hear that the server lives, and what it holds
-#: for the next rows may be given back.
+#: Seconds after which a sink hears that nobody asks: its place may have to hear that the server lives, and what it
+#: holds for the next rows may be given back.
 IDLE_S = 2.0
 
 

@@ -1,6 +1,7 @@
 """The scikit-learn estimators keep scikit-learn's contract, and give what the command line gives."""
 
 import pickle
+import re
 from decimal import Decimal
 
 import numpy as np
@@ -77,6 +78,27 @@ def test_an_identifier_is_left_out_as_on_the_command_line(people):
     assert regressor.model_.features.names == ("age", "town", "kind", "member")
     assert "'person_id' is different in every row, as an identifier is" in regressor.notes_[0]
     assert len(regressor.predict(frame)) == len(frame)
+
+
+def test_notes_name_parameters_and_not_options(people):
+    frame, target = people
+    rng = np.random.default_rng(1)
+    frame = frame.assign(
+        row_id=[None, *rng.permutation(np.arange(1001, 1400))],
+        income=np.where(rng.random(400) < 0.1, -999, rng.integers(10, 90, 400)),
+        code=[f"02{i % 7}21" for i in range(400)],
+    )
+    regressor = SpectralRegressor(**QUICK).fit(frame, target)
+    notes = " ".join(regressor.notes_)
+    assert "types={'row_id': 'number'}, or category, keeps it" in notes
+    assert "'income' has -999 in" in notes
+    assert "replace it by NaN" in notes
+    assert "types={'code': 'number'} overrides it" in notes
+    assert "--" not in notes
+    with pytest.raises(ValueError, match=re.escape("types={'income': 'number'} (they count as missing)")):
+        SpectralRegressor(**QUICK).fit(frame.assign(income=["x"] * 8 + ["12"] * 392), target)
+    with pytest.raises(ValueError, match=r"convert it by pandas.to_datetime$"):
+        SpectralRegressor(**QUICK).fit(frame.assign(day=["03/04/2024", "05/06/2024"] * 200), target)
 
 
 def test_a_class_can_be_chosen_to_be_explained(classifier):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
-from eigenserve.training.data.identifiers import identifiers
+from eigenserve.training.data.identifiers import identifiers, left_out_note
 
 #: Numbers and dates that are written for a missing value.
 SENTINELS = (*(-(10.0**n - 1.0) for n in range(1, 10)), *(10.0**n - 1.0 for n in range(2, 10)))
@@ -56,6 +56,19 @@ def sentinel_notes(raw: pd.DataFrame, read: pd.DataFrame, given: Collection[str]
             )
 
 
+def without_identifiers(table: pd.DataFrame, kept: Collection[str] = ()) -> tuple[pd.DataFrame, list[str]]:
+    """Leave out identifiers, those in disguise too, of the features ``table``, but for ``kept``; and say which."""
+    notes = []
+    if ids := identifiers(table, kept=kept):
+        table = table.drop(columns=ids)
+        notes.append(left_out_note(ids))
+    disguised = disguised_identifiers(table, kept)
+    for name, what in disguised.items():
+        option = shlex.quote(f"{name}=number")
+        notes.append(f"{name!r} {what}, and was left out (--types {option}, or category, keeps it)")
+    return table.drop(columns=list(disguised)), notes
+
+
 def disguised_identifiers(table: pd.DataFrame, kept: Collection[str] = ()) -> dict[str, str]:
     """Find columns that would be identifiers without their gaps, decimals or order, and say of each what it is.
 
@@ -82,12 +95,6 @@ def disguised_identifiers(table: pd.DataFrame, kept: Collection[str] = ()) -> di
         elif numbers and _ROW_NUMBERS.fullmatch(name) and int(present.max()) - int(present.min()) < 2 * len(present):
             found[name] = "has the row numbers of another table"
     return found if len(found) < table.shape[1] else {}
-
-
-def disguised_notes(found: Mapping[str, str]) -> Iterator[str]:
-    """Say which of these columns were left out, and what keeps them."""
-    for name, what in found.items():
-        yield f"{name!r} {what}, and was left out (--types {shlex.quote(f'{name}=number')}, or category, keeps it)"
 
 
 def _outliers(values: np.ndarray, suspects: Sequence[float]) -> Iterator[np.ndarray]:
