@@ -26,18 +26,15 @@ from eigenserve.training.data.column_values import (
 )
 from eigenserve.training.data.given_missing import sentinels_among, with_missing, without_numbers
 from eigenserve.training.data.identifiers import names_an_identifier
-from eigenserve.training.data.oddities.odd_cells import check_share, odd_note, odd_texts
+from eigenserve.training.data.number_columns import codes_column, read_numbers
+from eigenserve.training.data.oddities.odd_cells import odd_texts
 from eigenserve.training.data.reading_options import ColumnType, ReadingOptions
 from eigenserve.training.data.spellings.date_texts import (
-    DIGIT_FORMATS,
-    LEAST_DATES,
     Dates,
     infer_dates,
     infer_digits,
-    spans_years,
 )
 from eigenserve.training.data.spellings.number_texts import (
-    NANOSECONDS,
     NEARLY,
     Numbers,
     are_number_codes,
@@ -47,8 +44,6 @@ from eigenserve.training.data.spellings.number_texts import (
 from eigenserve.training.data.spellings.resemblance import resemblance
 from eigenserve.training.data.texts import Texts, texts_of
 
-#: Whole numbers that begin with these are dates if all are.
-_FIRST_YEAR, _LAST_YEAR = 1900, 2100
 #: Share of a column's texts that must be dates where its type is given: one of them.
 LEAST_SHARE = 1e-12
 
@@ -153,7 +148,7 @@ def _read_column(column: pd.Series, options: ReadingOptions, plain: Reading, hin
     if pd.api.types.is_bool_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype):
         return category_column(column, plain) if wanted == "category" else Column(column)
     if pd.api.types.is_numeric_dtype(dtype):
-        return _of_numbers(column, wanted, plain, options)
+        return read_numbers(column, wanted, plain, options)
     present = column.dropna()
     kinds = set(map(type, present))
     if any(issubclass(kind, list | dict | set | tuple | np.ndarray) for kind in kinds):
@@ -177,85 +172,17 @@ def _of_objects(column: pd.Series, present: pd.Series, kinds: set[type]) -> Colu
         if floats.abs().max() > MOST_WHOLE and all(issubclass(kind, int | Decimal | np.integer) for kind in kinds):
             exact = pd.Series([None if pd.isna(x) else int(x) for x in column], column.index, object, column.name)
             if floats.abs().max() >= 2**63:
-                return _codes(exact)
-            return _of_numbers(exact.astype("Int64"), None, PLAIN, ReadingOptions())
+                return codes_column(exact)
+            return read_numbers(exact.astype("Int64"), None, PLAIN, ReadingOptions())
         whole = all(issubclass(kind, int | np.integer) for kind in kinds) and len(present) == len(column)
         if whole and max(map(abs, present)) < 2**63:
-            return _of_numbers(column.astype(np.int64), None, PLAIN, ReadingOptions())
-        return _of_numbers(floats, None, PLAIN, ReadingOptions())
+            return read_numbers(column.astype(np.int64), None, PLAIN, ReadingOptions())
+        return read_numbers(floats, None, PLAIN, ReadingOptions())
     if all(issubclass(kind, time | timedelta | np.timedelta64) for kind in kinds):
         return hours_column(column)
     if all(issubclass(kind, date | np.datetime64 | pd.Period) for kind in kinds):
         return Column(moments([np.nan if pd.isna(value) else days_since_epoch(value) for value in column], column))
     return None
-
-
-def _codes(column: pd.Series, plain: Reading = PLAIN) -> Column:
-    """Read whole numbers of more digits than a number keeps as categories."""
-    note = f"{column.name!r} holds whole numbers of more digits than a number keeps: read as codes, that is categories"
-    return replace(category_column(column, plain), notes=(note,))
-
-
-def _of_numbers(column: pd.Series, wanted: ColumnType | None, plain: Reading, options: ReadingOptions) -> Column:
-    name, present = str(column.name), column.dropna()
-    if wanted == "category":
-        return category_column(column, plain)
-    if wanted == "boolean":
-        if not set(present.unique()) <= {0, 1}:
-            raise UserError(f"column {name!r} must hold 0 and 1 to be boolean; it has {present.max()}")
-        return Column(column.astype("boolean"))
-    if pd.api.types.is_float_dtype(column.dtype):
-        infinite = np.isinf(column.to_numpy(np.float64, na_value=np.nan))
-        if infinite.any():
-            named = [(int(row), float(column.iloc[row])) for row in np.flatnonzero(infinite)]
-            if wanted is None:
-                check_share(name, "a finite number", named[0], len(named), len(present))
-            note = odd_note(name, "a finite number", named, len(named), len(present))
-            return Column(column.mask(infinite), plain, (note,))
-        # Whole numbers with a gap are floats.
-        if not len(present) or not (present == np.round(present)).all():
-            if wanted == "date" and len(present):
-                raise _no_dates(name, present)
-            return Column(column)
-        if not -(2**53) <= present.min() <= present.max() <= 2**53:
-            return Column(column)
-        present = present.astype(np.int64)
-    if not len(present):
-        return Column(column)
-    low, high = int(present.min()), int(present.max())
-    times = NANOSECONDS[0] < low <= high < NANOSECONDS[1] and not names_an_identifier(name)
-    big = max(-low, high) > MOST_WHOLE and not times
-    if big and wanted != "number":
-        return _codes(column, plain)
-    given = options.date_formats.get(name)
-    likely = _digit_format(low, high)
-    if wanted == "date" or given or (wanted is None and likely):
-        texts = texts_of(present.astype(str), frozenset())
-        dates = infer_dates(name, texts, given or likely or "%Y%m%d")
-        certain = (
-            dates is not None and not np.isnan(dates.days).any() and len(present) >= LEAST_DATES and spans_years(dates)
-        )
-        if dates is not None and (certain or wanted == "date" or given):
-            days = pd.Series(texts.spread(dates.days), present.index).reindex(column.index)
-            note = (
-                f"{name!r} holds dates as {dates.reading.date_format}, such as {texts.texts[0]} (--types {name}=number)"
-            )
-            return Column(moments(days, column), dates.reading, (note,))
-        if wanted == "date":
-            raise _no_dates(name, present)
-    return Column(column)
-
-
-def _digit_format(low: int, high: int) -> str | None:
-    """Return the format that whole numbers from low to high have if they are dates; None if they are not."""
-    form = DIGIT_FORMATS.get(len(str(high)))
-    years = (int(str(end)[:4]) for end in (low, high))
-    is_one = form and len(str(low)) == len(str(high)) and all(_FIRST_YEAR <= year <= _LAST_YEAR for year in years)
-    return form if is_one else None
-
-
-def _no_dates(name: str, present: pd.Series) -> UserError:
-    return UserError(f"column {name!r} must hold dates; it has {present.iloc[0]}: give --date-format {name}=...")
 
 
 def _of_texts(
