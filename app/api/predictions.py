@@ -80,7 +80,8 @@ class Predict(PredictCall):
         """Return the predictions in the media type that the client accepts."""
         if self.accepted == JSON:
             return answer_of(self.counted(predict_answer(asked, scored)), JSON)
-        answers = {**predicted_columns(asked.served, scored.scores), **interval_columns(asked, scored.scores)}
+        predicted = predicted_columns(asked.served, scored.scores, self.accepted)
+        answers = {**predicted, **interval_columns(asked, scored.scores)}
         count, kept = len(scored.scores), _kept(asked, self.accepted)
         # Arrow infers a column's type from all of it.
         slices = [slice(0, count)] if self.accepted == ARROW else kept_slices(kept, count, PIECE_ROWS)
@@ -111,7 +112,7 @@ class Explain(ExplainCall):
         columns = (
             answer_columns(
                 _some(kept, part.rows),
-                explained_columns(asked.served, part.explanation),
+                explained_columns(asked.served, part.explanation, self.accepted),
                 part.warnings,
             )
             for part in parts
