@@ -117,7 +117,10 @@ async def shadow(request: Request, name: str) -> Response:
     tags=["models"],
 )
 async def promote(request: Request, name: str) -> Response:
-    """Let a version answer requests that name none, in all workers at once; an earlier one to roll back."""
+    """Let a version answer requests that name none, in all workers at once; an earlier one to roll back.
+
+    The model's canary ends.
+    """
     return await PromoteCall(request).answer()
 
 
@@ -128,8 +131,10 @@ class PromoteCall(Call):
         """Promote the version, and wait until all workers have followed."""
         promotion = await self.sized(body, lambda: check_envelope(parse_large(body), PromoteRequest))
         name = self.request.path_params["name"]
+        canary = self.service.registry.canary(name)
         served = await self.service.store.promote(name, promotion.version)
-        return json_response({"model": name, "version": str(served.version)})
+        ended = None if canary is None else str(canary.version)
+        return json_response({"model": name, "version": str(served.version), "ended_canary": ended})
 
 
 class OutcomesCall(Call):

@@ -142,8 +142,8 @@ class Service:
     def _watched(self) -> list[ServedModel]:
         """Return the versions whose drift is exported: those that answer requests that name none."""
         watched = dict.fromkeys(self.registry.defaults().values())
-        for name, canary in self.registry.routing.canaries.items():
-            if (served := self.registry.served.get(name, {}).get(canary.version)) is not None:
+        for name in self.registry.routing.canaries:
+            if (served := self.registry.canary(name)) is not None:
                 watched[served] = None
         return list(watched)
 

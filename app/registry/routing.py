@@ -35,13 +35,18 @@ class Routing:
         aside = {self.shadows.get(name), None if canary is None else canary.version}
         return max((version for version in versions if version not in aside), default=max(versions))
 
-    def choose(self, name: str, versions: Collection[int], promoted: int | None = None) -> int:
-        """Return the version that answers the next request: the default one, or by its share the canary."""
-        canary = self.canaries.get(name)
+    def choose(self, name: str, versions: Collection[int], promoted: Mapping[str, int | None]) -> int:
+        """Return the version that answers the next request: the default one, or by its share the canary.
+
+        Args:
+            name, versions: of the model.
+            promoted: name -> the version that was promoted; None for the newest again. Both end the model's canary.
+        """
+        canary = None if name in promoted else self.canaries.get(name)
         # Not of a client's choosing, and of no use to guess.
         if canary is not None and canary.version in versions and random.random() < canary.share:
             return canary.version
-        return self.default(name, versions, promoted)
+        return self.default(name, versions, promoted.get(name))
 
 
 def read_routing(shadow: str | None, canary: str | None) -> Routing:

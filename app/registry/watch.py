@@ -121,12 +121,18 @@ class StoreWatch:
     async def promote(self, name: str, version: str | int | None) -> ServedModel:
         """Let a version answer requests that name none, in all workers; None for the newest.
 
+        Returns:
+            The version that answers them now.
+
         Raises:
             ProblemError: 404 no such model or version; 503 the workers do not follow.
         """
-        chosen = self.registry.promote(name, version)
-        await self._follow(lambda: self.registry.defaults().get(name) is chosen)
-        return chosen
+        await self._follow(self.registry.promote(name, version))
+        # Not ``find``: the answer to the call, unlike one to a request, is no business of chance.
+        served = self.registry.defaults().get(name)
+        if served is None:
+            raise ProblemError(404, f"no model {name!r} any longer")
+        return served
 
     async def _follow(self, condition: Callable[[], bool]) -> None:
         """Wait for an agreement."""

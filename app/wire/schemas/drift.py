@@ -136,6 +136,9 @@ class PromoteResponse(BaseModel):
 
     model: str
     version: str
+    ended_canary: str | None = Field(
+        description="The version that answered a share of the requests until now; null where there was none."
+    )
 
 
 class FeatureShare(BaseModel):
