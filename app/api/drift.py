@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -15,6 +16,7 @@ from eigenserve.app.problems import ProblemError, invalid
 from eigenserve.app.wire.accept import accepted
 from eigenserve.app.wire.answers import answer_of, json_response
 from eigenserve.app.wire.bodies import JSON, parse_json
+from eigenserve.app.wire.describe import describe
 from eigenserve.app.wire.envelope import check_envelope
 from eigenserve.app.wire.json_rows import check_parsed_size, parse_large
 from eigenserve.app.wire.limits import check_rows
@@ -149,7 +151,7 @@ class OutcomesCall(Call):
         return check_envelope(parse_json(body), OutcomesRequest)
 
     def _settle(self, request: OutcomesRequest) -> Response:
-        drift, values = self.service.drift, request.outcomes
+        values = request.outcomes
         if not values or len(values) > self.service.settings.max_rows:
             raise invalid(("outcomes",), f"must have 1 to {self.service.settings.max_rows} outcomes; got {len(values)}")
         self.charge(len(values))
@@ -158,13 +160,17 @@ class OutcomesCall(Call):
         if not all(isinstance(value, OutcomeOf) for value in values):
             raise invalid(("outcomes",), _BY_REQUEST)
         joined = [Outcome(v.request_id, v.row, v.outcome) for v in values if isinstance(v, OutcomeOf)]
-        try:
-            unknown = drift.settle(joined)
-        except ValueError as error:
-            raise invalid(("outcomes",), str(error)) from None
-        forwarded = len(unknown) if unknown and drift.outcomes.forward(unknown) else 0
-        counted = len(joined) - len(unknown)
-        return json_response({"counted": counted, "forwarded": forwarded, "unknown": len(unknown) - forwarded})
+        self._check_labels(joined)
+        return json_response(self.service.drift.settle(joined))
+
+    def _check_labels(self, outcomes: list[Outcome]) -> None:
+        """Refuse labels of no model that is served, before one is counted: any worker answers that alike."""
+        served = [served for versions in self.service.registry.served.values() for served in versions.values()]
+        kinds = list({sums.rule: sums for sums in (AccuracySums(each.model) for each in served)}.values())
+        for i, outcome in enumerate(outcomes):
+            if not any(math.isfinite(sums.label(outcome.value)) for sums in kinds):
+                rule = kinds[0].rule if len(kinds) == 1 else "a label of a model that is served"
+                raise invalid(("outcomes", i, "outcome"), f"must be {rule}; got {describe(outcome.value)}")
 
     def _settle_rows(self, request: OutcomesRequest, rows: Any) -> Response:
         served = self.service.registry.find(request.model, request.version)
@@ -177,4 +183,4 @@ class OutcomesCall(Call):
         except ValueError as error:
             raise invalid(("outcomes",), str(error)) from None
         self.service.drift.add_outcomes(served, served.model.scores(self.columns(asked)), labels)
-        return json_response({"counted": len(rows), "forwarded": 0, "unknown": 0})
+        return json_response({"counted": len(rows), "refused": 0, "forwarded": 0, "unknown": 0})

@@ -63,6 +63,7 @@ class Service:
         self.settings = settings
         self.drift = DriftMonitor(settings.drift, settings.drift_rows, settings.drift_level, settings.outcome_rows)
         self.metrics = Metrics(DriftCollector(self.drift, self._watched))
+        self.drift.outcomes.on_settled = self.metrics.settled
         self.registry = ModelRegistry(
             open_store(settings.store, settings.store_cache),
             settings.default_model,

@@ -110,6 +110,11 @@ def test_promotion_and_rollback_end_a_canary_and_answer_what_holds_from_then_on(
         ended = None
 
 
+def test_a_version_that_is_none_is_named_in_one_sentence(server: ServerProcess):
+    detail = server.client.post("/models/price/promote", json={"version": 1.0}).json()["detail"]
+    assert detail == "version: must be a text or a whole number; got 1.0"
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [
