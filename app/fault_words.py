@@ -15,7 +15,7 @@ _KINDS = {
     "float_parsing": "a number",
     "bool_type": "true or false",
     "bool_parsing": "true or false",
-    "list_type": "an array",
+    "list_type": "a list",
     "dict_type": "an object",
     "model_type": "an object",
 }

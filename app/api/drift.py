@@ -6,7 +6,7 @@ import asyncio
 import math
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from eigenserve.app.api.openapi import json_body, problems
 from eigenserve.app.engine.calls import Call
@@ -20,6 +20,7 @@ from eigenserve.app.wire.describe import describe
 from eigenserve.app.wire.envelope import check_envelope
 from eigenserve.app.wire.json_rows import check_parsed_size, parse_large
 from eigenserve.app.wire.limits import check_rows
+from eigenserve.app.wire.query import check_query
 from eigenserve.app.wire.requests import Asked
 from eigenserve.app.wire.schemas.drift import (
     DriftResponse,
@@ -46,6 +47,7 @@ _BY_REQUEST = 'must be objects such as {"request_id": ID, "row": 0, "outcome": V
     response_model=DriftResponse,
     responses=problems(404, 503),
     summary="Compare what was predicted lately with training",
+    dependencies=[Depends(check_query)],
     tags=["models"],
 )
 async def drift(

@@ -49,6 +49,17 @@ class Routing:
         return self.default(name, versions, promoted.get(name))
 
 
+def missing_versions(routing: Routing, served: Mapping[str, Collection[int]]) -> list[str]:
+    """Name the settings whose version is not served, and what is."""
+    named = [("EIGENSERVE_SHADOW", name, version) for name, version in routing.shadows.items()]
+    named += [("EIGENSERVE_CANARY", name, canary.version) for name, canary in routing.canaries.items()]
+    return [
+        f"{setting} names version {version} of model {name!r}, which is not served: it has no effect until it is"
+        for setting, name, version in named
+        if version not in served.get(name, ())
+    ]
+
+
 def read_routing(shadow: str | None, canary: str | None) -> Routing:
     """Read the settings ``NAME:VERSION`` and ``NAME:VERSION:SHARE``, which are checked when they are read."""
     shadows, canaries = {}, {}

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from eigenserve.app.problems import ProblemError
 from eigenserve.app.registry.registry import ModelRegistry
+from eigenserve.app.registry.routing import missing_versions
 from eigenserve.app.registry.served import ServedModel
 from eigenserve.model import CheckpointError
 from eigenserve.model.checkpoints.local_store import ModelNotFoundError
@@ -187,6 +188,8 @@ class StoreWatch:
         else:
             self._on_ready()
             log.info("ready", extra={"models": list(self.registry.served)})
+            for missing in missing_versions(self.registry.routing, self.registry.served):
+                log.warning(missing)
 
     async def _watch(self, loading: asyncio.Task[None]) -> None:
         await asyncio.wait([loading])

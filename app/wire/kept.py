@@ -144,11 +144,12 @@ class _Taker:
     def _keep(self, rows: list[Any]) -> None:
         for name in self.names:
             cells = [row.get(name) if isinstance(row, dict) else None for row in rows]
-            if name not in self.kept:
-                if all(cell is None for cell in cells) and not (self.columns and name in rows[0]):
-                    continue
+            is_column = bool(self.columns) and any(name in row for row in rows[:1] if isinstance(row, dict))
+            has_any = is_column or any(cell is not None for cell in cells)
+            if has_any and name not in self.kept:
                 self.kept[name] = [None] * self.count
-            self.kept[name] += kept_cells(cells, self.loc, name, self.count)
+            if name in self.kept:
+                self.kept[name] += kept_cells(cells, self.loc, name, self.count)
             if name not in self.known:
                 for row in rows:
                     if isinstance(row, dict):

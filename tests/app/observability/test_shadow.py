@@ -16,7 +16,7 @@ from tests.support.made_models import make_model
 from tests.support.server_process import ServerProcess, running_server
 
 from eigenserve.app.keys.grants import scope_of
-from eigenserve.app.registry.routing import Canary, Routing
+from eigenserve.app.registry.routing import Canary, Routing, missing_versions
 from eigenserve.app.settings import Settings
 from eigenserve.model import ModelStore
 from eigenserve.model.matrices.curves import CurveSet, Term
@@ -139,6 +139,14 @@ def test_the_default_is_promoted_or_the_newest_that_is_not_tried_out():
     assert routing.choose("c", [1, 2], {"c": 1}) == 1
     assert routing.choose("c", [1, 2], {"c": None}) == 1
     assert routing.default("d", [1, 2]) == 2
+
+
+def test_settings_whose_version_is_not_there_are_named():
+    routing = Routing({"a": 3}, {"b": Canary(2, 0.5)})
+    assert missing_versions(routing, {"a": [1, 3], "b": [1, 2]}) == []
+    shadow, canary = missing_versions(routing, {"b": [1]})
+    assert "EIGENSERVE_SHADOW names version 3 of model 'a', which is not served" in shadow
+    assert "EIGENSERVE_CANARY names version 2 of model 'b'" in canary
 
 
 def test_promoting_needs_an_admin_key():
