@@ -41,6 +41,9 @@ def to_model(
 ) -> SpectralModel:
     """Return the served model that scores as a module does: the same numbers, in float64, for the same inputs.
 
+    A missing value takes the curve's matrix for that; where there is none the module gives NaN, and the model takes the
+    training median.
+
     Args:
         module: a `SpectralNeuron`, `SpectralLayer` or `SpectralEnsemble`, or ``nn.Sequential(PiecewiseCurves, one of
             them)``, without smoothing. Its outputs are scores: predictions of a regression, or what the task's link
@@ -57,7 +60,8 @@ def to_model(
 
     Raises:
         TypeError: a module that is none of these.
-        ValueError: a smoothed eigenvalue, sizes that do not match, or scales that are not positive.
+        ValueError: a smoothed eigenvalue, sizes that do not match, scales that are not positive, or a `Feature` without
+            ``missing`` whose curve has a matrix for missing values.
     """
     curves, scorer = _parts(module)
     heads = scorer.heads if isinstance(scorer, SpectralEnsemble) else scorer

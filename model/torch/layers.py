@@ -39,7 +39,8 @@ class SpectralLayer(nn.Module):
     All matrices are symmetric tridiagonal, dim x dim, in one parameter ``matrices`` (in_features + 1, out_features,
     2 dim - 1): the diagonal and then the off-diagonal of each, the constants A last. One parameter, since an optimiser
     costs as much per parameter as a small layer's whole forward pass. Outputs have the dtype that inputs and matrices
-    promote to; eigenvalues are solved in float64 and rounded once.
+    promote to; matrices are added (but see `affine_matrices` for large layers) and eigenvalues solved in float64, and
+    rounded once.
 
     Args:
         in_features, out_features, dim: sizes.
@@ -47,7 +48,8 @@ class SpectralLayer(nn.Module):
         smoothing: take the Moreau-smoothed eigenvalue, whose gradient is Lipschitz (see
             ``smoothed_eigvalsh_tridiagonal``); an attribute, so that it may be lowered in training.
         monotone: for each input +1 (outputs never decrease in it), -1 (never increase) or 0; the matrices of the first
-            two are plus or minus L L', L lower bidiagonal, which every tridiagonal semidefinite matrix is.
+            two are plus or minus L L', L lower bidiagonal, which every tridiagonal semidefinite matrix is. ``matrices``
+            are those rounded to the parameters' dtype; outputs come from `exact_matrices`.
 
     Raises:
         ValueError: a size below 1, an eig_idx outside [0, dim), a smoothing that is not positive, or other signs.
