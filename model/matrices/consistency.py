@@ -25,7 +25,6 @@ def check_curves(features: FeatureSpace, ensemble: SpectralEnsemble) -> None:
         term = pencil.terms[curve.term]
         if not set(curve.numeric + curve.categorical) <= set(term.features):
             raise ValueError(f"curve {i} must use only features of its term {term.name!r}")
-        check_curve(i, curve)
         expected = tuple(features.features[f].num_paths for f in curve.categorical)
         if curve.num_codes != expected:
             names = " and ".join(repr(features.names[f]) for f in curve.categorical)
@@ -34,6 +33,7 @@ def check_curves(features: FeatureSpace, ensemble: SpectralEnsemble) -> None:
             raise ValueError(f"curve {i} must choose its path by categories")
         if any(features.features[f].kind == "categorical" for f in curve.numeric):
             raise ValueError(f"curve {i} must walk by numbers, not by categories")
+        check_curve(i, curve)
         if not curve.missing and any(features.features[f].missing for f in curve.numeric + curve.categorical):
             raise ValueError(f"curve {i} must have a matrix for missing values")
 
