@@ -105,12 +105,12 @@ class PiecewiseCurves(nn.Module):
             "_first": offsets[:-1],
             "_start_of_missing": np.where(gaps, offsets[1:] - 1, offsets[:-1]),
             "_num_knots": state["layout"][:, 1],
-            "_extend": np.array([curve.extend for curve in curves]),
+            "_extend": state["layout"][:, 2],
             "_weight_of_missing": np.where(gaps, 0.0, np.nan),
             "_sums": self.sums(),
         }
         self._like = torch.empty_like(self._like, device=device)
-        for name, array in {**state, "ramps": self.basis == "ramps", **derived}.items():
+        for name, array in {**state, "ramps": int(self.basis == "ramps"), **derived}.items():
             self.register_buffer(name, torch.tensor(array, device=device), persistent=name not in derived)
 
     @classmethod
@@ -230,7 +230,7 @@ class PiecewiseCurves(nn.Module):
         low = (u.detach()[..., None] >= self._inner).sum(-1)
         curve = torch.arange(len(self._first), device=z.device).expand_as(low)
         weight = (u - self._left[curve, low]) * self._slope[curve, low]
-        weight = torch.where(self._extend, weight, weight.clamp(0.0, 1.0))
+        weight = torch.where(self._extend > 0, weight, weight.clamp(0.0, 1.0))
         weight = torch.where(unknown, torch.nan, torch.where(absent, self._weight_of_missing, weight))
         start = torch.where(absent, self._start_of_missing, self._first + code * self._num_knots + low)
         zeros = torch.zeros((*z.shape[:-1], self.out_features), dtype=weight.dtype, device=z.device)

@@ -107,6 +107,15 @@ def test_a_state_brings_its_knots(basis):
         assert np.array_equal(*served)
 
 
+def test_averages_of_weights_keep_knots():
+    net, x = curved(PiecewiseCurves.through([(0.0, 0.5, 1.0), (0.0, 1.0)], extend=False, missing=True)), table(20)
+    x[0] = torch.nan
+    average = torch.optim.swa_utils.AveragedModel(net, use_buffers=True)
+    for _ in range(3):
+        average.update_parameters(net)
+    torch.testing.assert_close(average(x), net(x))
+
+
 def test_a_state_is_assigned_to_curves_made_without_numbers():
     curves, x = PiecewiseCurves(CHOSEN), torch.tensor([[2.0, 0.3], [0.0, torch.nan]])
     with torch.device("meta"):
