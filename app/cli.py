@@ -200,7 +200,7 @@ def _settings(parsed: argparse.Namespace) -> Settings:
 
 def _words(fault: Mapping[str, Any]) -> str:
     """Say what a setting must be. A value may be a secret: it is repeated only where its form is wrong."""
-    from eigenserve.app.fault_words import fault_words
+    from eigenserve.app.problems import fault_words
 
     if fault["type"] == "string_pattern_mismatch":
         return f"must be {FORMS[str(fault['loc'][0])]}; got {fault['input']!r}"

@@ -7,8 +7,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from eigenserve.app.fault_words import alternatives, fault_words
-from eigenserve.app.problems import ProblemError, invalid, invalid_all
+from eigenserve.app.problems import ProblemError, alternatives, fault_words, invalid, invalid_all
 from eigenserve.app.wire.describe import describe
 from eigenserve.model.rows.errors import Location
 
