@@ -29,6 +29,7 @@ from eigenserve.model.explanations.interactions import Interactions, interaction
 from eigenserve.model.explanations.near_crossings import narrow_gap
 from eigenserve.model.explanations.rank_stability import RankStability, rank_stability
 from eigenserve.model.explanations.reference import (
+    GIVEN,
     TRAINING,
     Reference,
     read_references,
@@ -193,7 +194,7 @@ class SpectralModel(Predictor):
         kept = read_references(self.card.get("references") or {}, self.ensemble.pencil.curves.num_matrices)
         return {TRAINING: training_reference(self), **kept}
 
-    def reference(self, population: Any, name: str = "given rows") -> Reference:
+    def reference(self, population: Any, name: str = GIVEN) -> Reference:
         """Return a reference by its name, or that of the mean of rows.
 
         Raises:

@@ -203,7 +203,7 @@ def _run(arguments: argparse.Namespace) -> None:
         strict = sorted(read_kinds(arguments.strict))
     except ValueError as error:
         raise UserError(f"--strict {error}") from error
-    populations = {condition: rows_where(rows.frame, condition) for condition in arguments.reference}
+    populations = {each: rows_where(rows.frame, each, given, table.readings) for each in arguments.reference}
     journal = journal_of(local / name, table.sha256, arguments.target, settings)
     with joined_ranks() as ranks, FitProgress() as progress:
         if ranks.first:
