@@ -20,7 +20,7 @@ from eigenserve.model.certificates.contribution_order import OrderProof, largest
 from eigenserve.model.certificates.reach import check_radii
 from eigenserve.model.explanations.explain import METHODS, explain
 from eigenserve.model.explanations.explanation import Explanation
-from eigenserve.model.explanations.groups import Groups, grouped, parts_of
+from eigenserve.model.explanations.groups import Groups, grouped, part_sums, term_parts
 from eigenserve.model.explanations.reference import Reference, training_reference
 from eigenserve.model.predictor import ClassLabel, Predictor
 from eigenserve.model.rows.features import FeatureSpace
@@ -109,7 +109,7 @@ def rank_stability(
         moves[j] = np.abs(there - here).max(initial=0.0) / largest if largest > 0.0 else 0.0
         sampled[j] = 1.0 if holds[j] == 1.0 else largest_share(steady.holds)
         if method in PROVED:
-            claims = order_claims(here, steady.order) @ part_sums(predictor, groups or {}).T
+            claims = order_claims(here, steady.order) @ part_sums(term_parts(predictor.ensemble.pencil, groups or {})).T
             proof = proof_of(predictor, row, steady.found.outputs[0], method, reference, claims, largest, check)
             proved[j] = proof.share(within)
     return RankStability(tuple(names), proved, sampled, holds, moves, SAMPLES)
@@ -148,13 +148,6 @@ def proof_of(
     weights = np.outer(outputs, predictor.ensemble.member_weights).ravel()
     margins = MARGIN * largest * np.abs(claims).sum(axis=1)
     return OrderProof(predictor, columns, weights, claims, margins, largest, means, check)
-
-
-def part_sums(predictor: Predictor, groups: Groups) -> FloatArray:
-    """Return what adds the contributions of terms up to those of parts, (T, P)."""
-    terms = predictor.ensemble.pencil.terms
-    parts = parts_of(tuple(term.name for term in terms), tuple(term.features for term in terms), groups)
-    return np.array([[t in part for part in parts.values()] for t in range(len(terms))], np.float64)
 
 
 class Neighbours:
