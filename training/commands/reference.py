@@ -34,7 +34,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.model.checkpoints.locations import place_of
     from eigenserve.model.explanations.reference import check_name, reference_of, with_reference
     from eigenserve.training.commands.population import rows_where
-    from eigenserve.training.data.reading_options import reading_options
+    from eigenserve.training.data.read_cells import reader_of
     from eigenserve.training.data.table import FileOptions, read_table
 
     called = arguments.name or arguments.where
@@ -46,10 +46,7 @@ def _run(arguments: argparse.Namespace) -> None:
     model = store.load(name, version)
     files = FileOptions(arguments.csv_separator, arguments.encoding, model.features.input_names)
     frame = read_table(arguments.data, files)
-    given = reading_options(model.card.get("training", {}).get("settings", {}), frame.columns)
-    features = {feature.name: feature for feature in model.features.features if not feature.source}
-    readings = {name: feature.reading for name, feature in features.items()}
-    population = rows_where(frame, arguments.where, given, readings, features)
+    population = rows_where(frame, arguments.where, reader_of(model, frame))
     reference = reference_of(model, model.features.encode(population), called)
     report = store.report(name, int(model.card["version"]))
 
