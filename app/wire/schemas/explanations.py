@@ -156,7 +156,10 @@ class RowExplanation(BaseModel):
 
     prediction: Prediction
     score: float
-    baseline: float
+    baseline: float = Field(
+        description="The score of what is compared with: one number for all rows that are explained for the same "
+        "class, or for the only output; each row's own by the method eigenvector."
+    )
     contributions: dict[str, float] = Field(
         description='By term: a feature, or a pair "a & b"; by feature for path and shapley.'
     )
