@@ -9,8 +9,8 @@ import pandas as pd
 
 from eigenserve.errors import UserError
 from eigenserve.model.rows.readings import Reading
-from eigenserve.training.data.read_cells import CellReader, Cells
 from eigenserve.training.data.reading_options import ReadingOptions
+from eigenserve.training.evaluation.read_cells import CellReader, Cells
 
 #: Values that a message lists.
 MOST_LISTED = 8

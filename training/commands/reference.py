@@ -34,8 +34,8 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.model.checkpoints.locations import place_of
     from eigenserve.model.explanations.reference import check_name, reference_of, with_reference
     from eigenserve.training.commands.population import rows_where
-    from eigenserve.training.data.read_cells import reader_of
     from eigenserve.training.data.table import FileOptions, read_table
+    from eigenserve.training.evaluation.read_cells import reader_of
 
     called = arguments.name or arguments.where
     try:

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from eigenserve.model.spectral import SpectralModel
-from eigenserve.training.data.read_cells import Cells, reader_of
 from eigenserve.training.evaluation.evaluate import Evaluation
 from eigenserve.training.evaluation.metrics import JUDGED_LEVEL
+from eigenserve.training.evaluation.read_cells import Cells, reader_of
 
 #: Groups shown, the largest; the rest is put together.
 MOST_GROUPS = 20

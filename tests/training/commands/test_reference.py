@@ -11,9 +11,9 @@ from eigenserve.errors import UserError
 from eigenserve.model import load_model
 from eigenserve.model.explanations.reference import TRAINING, Reference, with_reference
 from eigenserve.training.commands.population import rows_where
-from eigenserve.training.data.read_cells import CellReader
 from eigenserve.training.data.reading_options import ReadingOptions
 from eigenserve.training.data.schema import infer_features
+from eigenserve.training.evaluation.read_cells import CellReader
 
 
 @pytest.fixture(scope="module")
