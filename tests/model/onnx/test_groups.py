@@ -10,12 +10,12 @@ from tests.support.made_models import make_model, make_rows
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from eigenserve.model.onnx import ExportSettings, graph_inputs, onnx_bytes  # noqa: E402
-from eigenserve.model.onnx.agreement import run  # noqa: E402
-
 
 @pytest.mark.parametrize("task", ["regression", "multiclass"])
 def test_the_contributions_of_a_kept_group_are_one_number(task):
+    from eigenserve.model.onnx import ExportSettings, graph_inputs, onnx_bytes
+    from eigenserve.model.onnx.agreement import run
+
     model, settings = make_model(task, seed=3), ExportSettings(explain=True)
     model = replace(model, card={**model.card, "groups": {"person": ["age", "member", "rate"]}})
     rows = make_rows(40, seed=1)
@@ -36,5 +36,7 @@ def test_the_contributions_of_a_kept_group_are_one_number(task):
 
 
 def test_a_file_without_explanations_names_no_method():
+    from eigenserve.model.onnx import onnx_bytes
+
     facts = {prop.key for prop in onnx.load_from_string(onnx_bytes(make_model())).metadata_props}
     assert "eigenserve.method" not in facts
