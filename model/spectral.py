@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -234,9 +234,7 @@ class SpectralModel(Predictor):
             InvalidRowsError: rows that are not rows of this model.
             ValueError: a model of several classes, a bad cutoff, reference or wording.
         """
-        rules = self.reason_rules
-        if wording is not None:
-            rules = replace(rules, wording=read_wording(wording, self.features, self.groups))
+        rules = self.reason_rules if wording is None else self._reason_rules(wording)
         population = None if reference is None else self.reference(reference)
         columns = self.features.encode(rows)
         return find_reasons(self, columns, cutoff, rules, adverse=adverse, most=n, reference=population, seed=seed)
@@ -244,7 +242,10 @@ class SpectralModel(Predictor):
     @cached_property
     def reason_rules(self) -> ReasonRules:
         """Return what the model keeps for its reasons: words, groups and the changes that it allows."""
-        words = read_wording(self.card.get("reasons") or {}, self.features, self.groups)
+        return self._reason_rules(self.card.get("reasons") or {})
+
+    def _reason_rules(self, wording: Mapping[str, Any]) -> ReasonRules:
+        words = read_wording(wording, self.features, self.groups)
         return ReasonRules(self.groups, words, self.possible_changes, self.typicality)
 
     def eigenpairs(self, row: Any, target: ClassLabel | None = None) -> tuple[MemberEigenpair, ...]:
