@@ -29,6 +29,7 @@ from eigenserve.model.explanations.interactions import Interactions, interaction
 from eigenserve.model.explanations.near_crossings import narrow_gap
 from eigenserve.model.explanations.rank_stability import RankStability, rank_stability
 from eigenserve.model.explanations.reference import (
+    GIVEN,
     TRAINING,
     Reference,
     read_references,
@@ -193,7 +194,7 @@ class SpectralModel(Predictor):
         kept = read_references(self.card.get("references") or {}, self.ensemble.pencil.curves.num_matrices)
         return {TRAINING: training_reference(self), **kept}
 
-    def reference(self, population: Any, name: str = "given rows") -> Reference:
+    def reference(self, population: Any, name: str = GIVEN) -> Reference:
         """Return a reference by its name, or that of the mean of rows.
 
         Raises:
@@ -447,34 +448,33 @@ class SpectralModel(Predictor):
         *,
         method: str = METHODS[0],
         reference: Any = None,
+        baseline: Any = None,
+        groups: Mapping[str, Iterable[str]] | None = None,
         leading: int = 3,
     ) -> RankStability:
-        """Prove, and sample, how far rows can move while their largest contributions keep order and signs.
-
-        See ``model.explanations.rank_stability``.
+        """Prove, and sample, how far rows can move while their ``leading`` largest contributions keep order and signs.
 
         Args:
             rows: as for ``predict``.
-            radii: by feature, in its own unit, how far it moves; by default a tenth of the standard deviation of every
-                number.
-            target, method, reference: as for ``explain``.
+            radii: as for ``certify``, of all rows: see ``model.explanations.rank_stability``.
+            target, method, reference, baseline, groups: as for ``explain``.
             leading: how many contributions are looked at.
 
         Raises:
-            InvalidRowsError: rows that are not rows of this model.
-            ValueError: an unknown feature, class, method or reference.
+            InvalidRowsError: rows, or a baseline, that are not rows of this model.
+            ValueError: as for ``explain``; an unknown feature, or a radius that is negative or not finite.
         """
-        for name in radii or {}:
-            self.features.position(name)
+        check_comparison(method, reference is not None, baseline is not None)
         return rank_stability(
             self,
             self.features.encode(rows),
             (lambda row: default_radii(self.features, row)) if radii is None else lambda _: radii,
             method=method,
             target=target,
+            baseline=None if baseline is None else background_columns(self.features, baseline),
             reference=None if reference is None else self.reference(reference),
             leading=leading,
-            groups=self.groups,
+            groups=self.groups if groups is None else read_groups(self.features, groups),
         )
 
     def certificates(self) -> Certificates:

@@ -103,6 +103,7 @@ def to_frame(
 def to_shap(terms: tuple[str, ...], baseline: FloatArray, contributions: FloatArray, rows: ExplainedRows | None) -> Any:
     """Return a ``shap.Explanation``: values (N, T), base_values (N,), terms as feature_names, the features' data.
 
+    The base values are the rows' baselines, one number for each explained class, or each row's own by "eigenvector".
     ``data`` is float64 where every term is a number, NaN for missing; otherwise objects, with the categories' names
     and a pair's two values as a text.
 

@@ -147,7 +147,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.model.rows.warnings import read_kinds
     from eigenserve.training.commands.kept_words import check_kept, read_groups_option, read_reasons_file
     from eigenserve.training.commands.metrics_table import print_metrics
-    from eigenserve.training.commands.population import rows_where
+    from eigenserve.training.commands.population import populations_of
     from eigenserve.training.data.oddities.totals import without_totals
     from eigenserve.training.data.reading_options import reading_options
     from eigenserve.training.data.sampling import read_sample
@@ -203,7 +203,7 @@ def _run(arguments: argparse.Namespace) -> None:
         strict = sorted(read_kinds(arguments.strict))
     except ValueError as error:
         raise UserError(f"--strict {error}") from error
-    populations = {condition: rows_where(rows.frame, condition) for condition in arguments.reference}
+    populations = populations_of(rows.frame, arguments.reference, given, table.readings)
     journal = journal_of(local / name, table.sha256, arguments.target, settings)
     with joined_ranks() as ranks, FitProgress() as progress:
         if ranks.first:
