@@ -14,6 +14,7 @@ FUNCTIONS: dict[type[nn.Module], Callable[..., Tensor]] = {
     nn.CrossEntropyLoss: nn.functional.cross_entropy,
     nn.NLLLoss: nn.functional.nll_loss,
 }
+_OPTIONS = ("weight", "ignore_index", "label_smoothing")
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,11 @@ class ClassLoss:
         """Return the options of a module, a function or a `functools.partial` of it; None for another loss."""
         called, options = (loss.func, loss.keywords) if isinstance(loss, partial) else (loss, {})
         for kind, function in FUNCTIONS.items():
-            if called is function:
-                kept = ("weight", "ignore_index", "label_smoothing")
-                return cls(function, **{name: options[name] for name in kept if name in options})
             if isinstance(loss, kind) and type(loss).forward is kind.forward:
-                return cls(function, loss.weight, loss.ignore_index, getattr(loss, "label_smoothing", 0.0))
+                options = {name: getattr(loss, name) for name in _OPTIONS if hasattr(loss, name)}
+            elif called is not function:
+                continue
+            return cls(function, **{name: options[name] for name in _OPTIONS if name in options})
         return None
 
     def target_weights(self, targets: Tensor) -> Tensor | None:

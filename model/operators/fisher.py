@@ -122,7 +122,9 @@ def _drawn(made: ModuleLoss, samples: int, seed: int, sampler: Sampler | None) -
     """Return batches (inputs, targets, weights of the targets or None) with drawn targets, ``samples`` of each."""
     draw = sampler or _sampler_of(made.loss)
     if made.class_loss is not None and made.class_loss.label_smoothing:
-        raise ValueError("smoothed labels have no likelihood to draw from; leave label_smoothing out, or kind='empirical'")
+        raise ValueError(
+            "smoothed labels have no likelihood to draw from; leave label_smoothing out, or kind='empirical'"
+        )
     generator = torch.Generator(made.device).manual_seed(seed)
     batches = []
     for inputs, targets in map(made.on_device, made.batches()):

@@ -143,7 +143,9 @@ def gradients() -> Iterator[None]:
         RuntimeError: under `torch.inference_mode`, whose tensors can have none.
     """
     if torch.is_inference_mode_enabled():
-        raise RuntimeError("products need gradients, which torch.inference_mode() excludes; use torch.no_grad() instead")
+        raise RuntimeError(
+            "products need gradients, which torch.inference_mode() excludes; use torch.no_grad() instead"
+        )
     with torch.enable_grad():
         yield
 

@@ -156,9 +156,10 @@ class ModuleLoss:
         if not abs(whole - due) <= torch.finfo(losses.dtype).eps ** 0.5 * float(shares.abs().sum()):
             kind = "sum" if self.is_sum else "mean"
             raise ValueError(
-                f"the loss must be the {kind} over a batch's rows, or every way to batch them would have another matrix; "
-                f"got {whole:.6g} for a batch, and {due:.6g} from its parts. For class weights or ignored targets give "
-                "torch's own loss; for a sum set loss.reduction = 'sum'; the Hessian of another loss needs all rows as one batch"
+                f"the loss must be the {kind} over a batch's rows, or the matrix would depend on the batches; got "
+                f"{whole:.6g} for a batch, and {due:.6g} from its parts. For class weights or ignored targets give "
+                "torch's own loss; for a sum set loss.reduction = 'sum'; the Hessian of another loss needs all rows as "
+                "one batch"
             )
 
     def _untied(self) -> dict[str, Tensor]:
@@ -216,8 +217,8 @@ def _check_same(first: Any, second: Any) -> None:
         slack = _ROUNDING * torch.finfo(first.dtype).eps
         if not torch.allclose(first, second, slack, slack * float(first.abs().max()), equal_nan=True):
             raise ValueError(
-                "two evaluations of the module on the same inputs differ, as with dropout in training mode, so that every "
-                "product would be one of another matrix; call module.eval() first, or take out what is random"
+                "two evaluations of the module on the same inputs differ, as with dropout in training mode, so that "
+                "every product would be one of another matrix; call module.eval() first, or take out what is random"
             )
 
 

@@ -104,6 +104,16 @@ def test_operators_go_to_scipy_and_back(with_spectrum):
         from_scipy(scipy.sparse.linalg.aslinearoperator(np.zeros((3, 4))))
 
 
+def test_complex_operators_of_scipy_are_refused():
+    matrix = np.array([[2, 1j], [-1j, 2]])
+    with pytest.raises(ValueError, match=r"must be real.*got complex128.*\[\[A, -B\], \[B, A\]\]"):
+        from_scipy(matrix)
+    # Its dtype says real; its products are not.
+    liar = scipy.sparse.linalg.LinearOperator((2, 2), matvec=lambda v: matrix @ v, dtype=np.float64)
+    with pytest.raises(ValueError, match=r"must be real.*got complex128"):
+        lanczos(from_scipy(liar), 1)
+
+
 def test_mistakes_are_named(with_spectrum):
     operator = DenseOperator(with_spectrum(np.ones(5)))
     with pytest.raises(ValueError, match="products must be at least 6; got 5"):
