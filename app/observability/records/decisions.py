@@ -124,6 +124,15 @@ def commitments(details: pa.Table) -> Any:
     return pa.array(digests, pa.binary())
 
 
+def schema_hash(details: pa.Table) -> str:
+    """Return the sha256 of what rows of details mean: names and order of the columns, labels, and the model.
+
+    Commitments cover numbers; with this, their names cannot change under the cover of an erasure either.
+    """
+    stated = (details.schema.metadata or {}).get(ABOUT, b"")
+    return hashlib.sha256(orjson.dumps(details.column_names) + b"\n" + stated).hexdigest()
+
+
 def inputs_of(details: pa.Table) -> FloatArray:
     """Return the columns (N, F) that rows of details were read as, to the last bit."""
     columns = []
@@ -256,6 +265,8 @@ def _cells(values: Any, count: int) -> Iterable[Any]:
 
 
 def _text(value: Any) -> str | None:
+    if type(value) is float:  # a table that has gaps holds whole numbers as floats: 7.0 and 7 are one
+        return str(int(value)) if value.is_integer() else None if value != value else str(value)
     return None if value is None or value != value else str(value)
 
 
