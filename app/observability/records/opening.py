@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from eigenserve.app.settings import Settings
 
 
-#: The routes whose answers are recorded, besides the platform's own (``predict_route``).
+#: The routes whose answers are recorded, with the platform's own (``predict_route``).
 ROUTES = (
     "/predict",
     "/explain",
@@ -83,6 +83,8 @@ def _check(settings: Settings) -> None:
     """Refuse what would record nothing, or another share than was meant."""
     if not _urls(settings):
         raise UserError(f"{PREFIX}RECORDS must name a folder or a URL; got {settings.records!r}")
+    if settings.records_key is not None and all(map(_is_receiver, _urls(settings))):
+        raise UserError(f"{PREFIX}RECORDS_KEY signs Parquet parts, and {PREFIX}RECORDS names no place for them")
     known = (*ROUTES, *([settings.predict_route] if settings.predict_route else []))
     for route in settings.records_sample:
         if route not in known:

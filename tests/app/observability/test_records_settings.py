@@ -42,6 +42,13 @@ def test_routes_of_records_are_those_of_the_service(tmp_path: Path):
     )
 
 
+def test_a_key_that_would_sign_nothing_is_refused(tmp_path: Path):
+    pytest.importorskip("cryptography", reason="needs cryptography")
+    (tmp_path / "private.pem").touch()
+    with pytest.raises(UserError, match="RECORDS_KEY signs Parquet parts"):
+        check_records(Settings(records="http://127.0.0.1:1/", records_key=tmp_path / "private.pem"))
+
+
 @pytest.mark.parametrize("records", [",", " ", " , "])
 def test_places_that_are_none_are_refused(store: ModelStore, records: str):
     with pytest.raises(UserError, match="RECORDS must name a folder or a URL"):
