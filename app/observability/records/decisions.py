@@ -216,9 +216,7 @@ def _details(kind: Kind, batches: Sequence[Answered], counts: Any, columns: Floa
     count = columns.shape[1]
     found: dict[str, Any] = {"n": np.arange(count, dtype=np.int32)}
     if any(batch.ids is not None for batch in batches):
-        found["id"] = pa.array(
-            [_text(each) for batch in batches for each in _cells(batch.ids, len(batch))], pa.string()
-        )
+        found["id"] = pa.array([each for batch in batches for each in batch.id_texts()], pa.string())
         salts = pa.py_buffer(os.urandom(SALT_BYTES * count))
         found["salt"] = pa.FixedSizeBinaryArray.from_buffers(pa.binary(SALT_BYTES), count, [None, salts])
     labels = []
@@ -262,12 +260,6 @@ def _cells(values: Any, count: int) -> Iterable[Any]:
     if values is None:
         return repeat(None, count)
     return values.tolist() if isinstance(values, np.ndarray) else values
-
-
-def _text(value: Any) -> str | None:
-    if type(value) is float:  # a table that has gaps holds whole numbers as floats: 7.0 and 7 are one
-        return str(int(value)) if value.is_integer() else None if value != value else str(value)
-    return None if value is None or value != value else str(value)
 
 
 def _interval(batch: Answered) -> FloatArray:

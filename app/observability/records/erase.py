@@ -31,7 +31,7 @@ from eigenserve.errors import UserError
 
 #: Seconds for which an erasure that is not finished may be that of another process, where folders cannot be locked.
 BUSY_S = 120.0
-#: Seconds after which a row that was answered is counted in its chain's marker.
+#: Seconds within which a row that was answered is counted in its chain's marker, if no part is being written.
 SETTLED_S = 1.0
 POLL_S = 0.1
 
@@ -107,17 +107,31 @@ def _open_parts(folder: Folder) -> dict[str, Marker]:
 
 
 def _wait(folder: Folder, gathered: dict[str, Marker], wait_s: float) -> list[str]:
-    """Wait until the parts that were being gathered are written, and name those that are not."""
+    """Wait until what was answered by now is written, and name the parts of which that is not known.
+
+    Rows may have come while a part was being written: these are in the next one. So two parts of a chain are waited
+    for, or a while without rows.
+    """
     began = time.monotonic()
+    seen = {chain: (marker.part, 0, began) for chain, marker in gathered.items()}
     while True:
-        passed, now = time.monotonic() - began, _open_parts(folder)
-        settled = passed > SETTLED_S
-        same = {chain: now[chain] for chain, was in gathered.items() if chain in now and now[chain].part == was.part}
-        waiting = {chain: marker for chain, marker in same.items() if marker.rows or not settled}
-        if not waiting or passed > wait_s:
+        now, markers = time.monotonic(), _open_parts(folder)
+        for chain, (part, written, since) in list(seen.items()):
+            marker = markers.get(chain)
+            if marker is None:
+                del seen[chain]
+                continue
+            if marker.part != part:
+                written, since = written + 1, now
+            elif marker.rows:
+                since = now
+            seen[chain] = marker.part, written, since
+            if written == 2 or now - since > SETTLED_S:
+                del seen[chain]
+        if not seen or now - began >= wait_s:
             return [
-                f"chain {chain}: part {marker.part} is being gathered, with {marker.rows:,} rows"
-                for chain, marker in waiting.items()
+                f"chain {chain}: part {markers[chain].part} is being gathered, with {markers[chain].rows:,} rows"
+                for chain in seen
             ]
         time.sleep(POLL_S)
 

@@ -196,7 +196,7 @@ def test_whole_numbers_are_one_id_however_they_are_written(store: ModelStore, tm
 
 
 def test_show_and_erase_find_what_an_earlier_release_recorded(store: ModelStore, tmp_path: Path, monkeypatch, capsys):
-    monkeypatch.setattr("eigenserve.app.observability.records.decisions._text", str)
+    monkeypatch.setattr("eigenserve.app.observability.records.answered._text", str)
     record(store, tmp_path, [{"id": 7.0, **ROW}])
     for spelled in ("7", "7.0"):
         assert main(["records", "show", str(tmp_path), "--id", spelled]) == 0
@@ -225,3 +225,21 @@ def test_rows_that_wait_to_be_written_are_waited_for_or_named(store: ModelStore,
         assert time.monotonic() - started < 5
     assert verify(tmp_path).faults == []
     assert verify(tmp_path).erased == 2
+
+
+@pytest.mark.alone
+def test_rows_that_came_while_a_part_was_written_are_waited_for(store: ModelStore, tmp_path: Path, monkeypatch):
+    write, slow = LocalFolder.write, threading.Event()
+
+    def writing(self: LocalFolder, path: str, content: bytes) -> None:
+        if path.endswith("1.decisions.parquet"):
+            slow.set()
+            time.sleep(1.0)
+        write(self, path, content)
+
+    monkeypatch.setattr(LocalFolder, "write", writing)
+    with app_client(store, records=str(tmp_path), records_part_rows=6, records_part_s=2) as client:
+        client.post("/predict", json={"instances": PEOPLE})
+        assert slow.wait(10)
+        client.post("/predict", json={"instances": PEOPLE[:2]})
+        assert erase(LocalFolder(tmp_path), "person 1", wait_s=20.0).rows == 2
