@@ -7,12 +7,14 @@ Lipschitz gradient. The formulas are in ``model.autograd.derivatives``. All of i
 
 import math
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from eigenserve.model.autograd.derivatives import outer
 from eigenserve.model.autograd.functions import eigenpairs, eigenvalues, is_traced
 
 
@@ -110,25 +112,62 @@ def smoothed_eigvalsh_tridiagonal(diag: Tensor, off_diag: Tensor, *, eig_idx: in
     if not 0 < smoothing < math.inf:
         raise ValueError(f"smoothing must be positive and finite; got {smoothing}")
     d, e, shape = _batched(diag, off_diag, eig_idx, 0)
-    return _smoothed(d, e, operator.index(eig_idx), smoothing, 2).to(diag.dtype).reshape(shape)
+    return _smoothed(_envelope_difference, d, e, operator.index(eig_idx), smoothing, 2).to(diag.dtype).reshape(shape)
 
 
-def _smoothed(diag: Tensor, off_diag: Tensor, eig_idx: int, smoothing: float, window: int) -> Tensor:
-    """Return smoothed eigenvalues (M,), starting with `window` neighbours on either side."""
+def eigenvalue_forms(diag: Tensor, off_diag: Tensor, *, eig_idx: int, smoothing: float | None = None) -> Tensor:
+    """Return the gradient of an eigenvalue, smoothed or not, by its matrix's entries, without a graph.
+
+    float64 diag (..., n), off_diag (..., n - 1) -> (..., 2 n - 1), by the diagonal and then by the off-diagonal. It
+    comes from the eigenvectors, not from autograd, so modes in which autograd does not run have it, too. Raises
+    ValueError as `eigvalsh_tridiagonal` does.
+    """
+    with torch.no_grad():
+        d, e, shape = _batched(diag, off_diag, eig_idx, 0)
+        if smoothing is None:
+            vectors = eigenpairs(d, e, operator.index(eig_idx), 0)[1]
+            forms = torch.cat(outer(vectors, vectors), -1)
+        else:
+            forms = _smoothed(_envelope_forms, d, e, operator.index(eig_idx), smoothing, 2)
+    return forms.reshape(*shape, forms.shape[-1])
+
+
+def _smoothed(
+    take: Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]],
+    diag: Tensor,
+    off_diag: Tensor,
+    eig_idx: int,
+    smoothing: float,
+    window: int,
+) -> Tensor:
+    """Return what ``take`` makes of eigenpairs (M,), starting with `window` neighbours on either side."""
     everything = max(eig_idx, diag.shape[-1] - 1 - eig_idx)
     # What a window of values says of the next step, a graph or a transform cannot ask: there it is all of them.
     window = everything if is_traced() else min(window, everything)
-    values, _ = eigenpairs(diag, off_diag, eig_idx, window)
-    result, sufficient = _envelope_difference(values, smoothing)
+    values, vectors = eigenpairs(diag, off_diag, eig_idx, window)
+    result, sufficient = take(values, vectors, smoothing)
     if window < everything and not bool(sufficient.all()):
         rows = torch.nonzero(~sufficient)[:, 0]
-        wider = _smoothed(diag[rows], off_diag[rows], eig_idx, smoothing, 2 * window + 1)
+        wider = _smoothed(take, diag[rows], off_diag[rows], eig_idx, smoothing, 2 * window + 1)
         result = result.index_put((rows,), wider)
     return result
 
 
-def _envelope_difference(values: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+def _envelope_difference(values: Tensor, _: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
     """Return the difference of the two envelopes from a window (M, 2 w + 1), and whether it was wide enough (M,)."""
+    y, upper, lower, sufficient = _envelope_weights(values, smoothing)
+    gain = ((upper - lower) * y).sum(1) - 0.5 * ((upper * upper).sum(1) - (lower * lower).sum(1))
+    return values[:, values.shape[1] // 2].detach() + smoothing * gain, sufficient
+
+
+def _envelope_forms(values: Tensor, vectors: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    """Return the gradient of that difference by entries (M, 2 n - 1), and whether the window was wide enough (M,)."""
+    _, upper, lower, sufficient = _envelope_weights(values, smoothing)
+    return torch.cat(outer((upper - lower)[..., None] * vectors, vectors), -1), sufficient
+
+
+def _envelope_weights(values: Tensor, smoothing: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return a window's places and their weights in both envelopes, (M, 2 w + 1), and whether it was wide enough."""
     window = values.shape[1] // 2
     centre = values[:, window : window + 1].detach()
     # Weights lie within 1 of the centre's: a place further away has the same, 0 or 1, in both projections, and
@@ -136,9 +175,7 @@ def _envelope_difference(values: Tensor, smoothing: float) -> tuple[Tensor, Tens
     y = ((values - centre) / smoothing).clamp(-2.0, 2.0)
     upper = _capped_weights(y, window + 1)
     lower = _capped_weights(y, window)
-    gain = ((upper - lower) * y).sum(1) - 0.5 * ((upper * upper).sum(1) - (lower * lower).sum(1))
-    sufficient = ((upper[:, 0] <= 0) & (lower[:, -1] >= 1)) | torch.isnan(centre[:, 0])
-    return centre[:, 0] + smoothing * gain, sufficient
+    return y, upper, lower, ((upper[:, 0] <= 0) & (lower[:, -1] >= 1)) | torch.isnan(centre[:, 0])
 
 
 _SUM_ROUNDING = 1e-10  # of sums of up to thousands of lengths below 3: where the total is met exactly, it counts as met

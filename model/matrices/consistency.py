@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from eigenserve.model.matrices.curves import Curve
 from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.model.rows.features import FeatureSpace
 
@@ -24,10 +25,6 @@ def check_curves(features: FeatureSpace, ensemble: SpectralEnsemble) -> None:
         term = pencil.terms[curve.term]
         if not set(curve.numeric + curve.categorical) <= set(term.features):
             raise ValueError(f"curve {i} must use only features of its term {term.name!r}")
-        if max(len(curve.numeric), len(curve.categorical)) > 2:
-            raise ValueError(f"curve {i} must have at most two features of a kind")
-        if len(curve.direction) != len(curve.numeric):
-            raise ValueError(f"curve {i} must have a weight for each numeric feature")
         expected = tuple(features.features[f].num_paths for f in curve.categorical)
         if curve.num_codes != expected:
             names = " and ".join(repr(features.names[f]) for f in curve.categorical)
@@ -36,11 +33,26 @@ def check_curves(features: FeatureSpace, ensemble: SpectralEnsemble) -> None:
             raise ValueError(f"curve {i} must choose its path by categories")
         if any(features.features[f].kind == "categorical" for f in curve.numeric):
             raise ValueError(f"curve {i} must walk by numbers, not by categories")
-        if not curve.knots:
-            raise ValueError(f"curve {i} must have at least one knot")
-        if not all(np.diff(curve.knots) > 0):
-            raise ValueError(f"curve {i} must have ascending knots")
-        if not np.isfinite(curve.knots + curve.direction).all():
-            raise ValueError(f"curve {i} must have finite knots and a finite direction")
+        check_curve(i, curve)
         if not curve.missing and any(features.features[f].missing for f in curve.numeric + curve.categorical):
             raise ValueError(f"curve {i} must have a matrix for missing values")
+
+
+def check_curve(i: int, curve: Curve) -> None:
+    """Check what must be so of curve number i, whatever the features are.
+
+    Raises:
+        ValueError: saying what must be so.
+    """
+    if max(len(curve.numeric), len(curve.categorical)) > 2:
+        raise ValueError(f"curve {i} must have at most two features of a kind")
+    if len(curve.direction) != len(curve.numeric):
+        raise ValueError(f"curve {i} must have a weight for each numeric feature")
+    if len(curve.num_codes) != len(curve.categorical) or min(curve.num_codes, default=1) < 1:
+        raise ValueError(f"curve {i} must have a number of codes, 1 or more, for each categorical feature")
+    if not curve.knots:
+        raise ValueError(f"curve {i} must have at least one knot")
+    if not all(np.diff(curve.knots) > 0):
+        raise ValueError(f"curve {i} must have ascending knots, none of them twice; got {list(curve.knots)}")
+    if not np.isfinite(curve.knots + curve.direction).all():
+        raise ValueError(f"curve {i} must have finite knots and a finite direction")

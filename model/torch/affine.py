@@ -26,6 +26,9 @@ from eigenserve.model.torch.affine_library import affine_eigenpairs, form, to_in
 #: Matrices' entries up to which the kernels here are used: 128 kB of float32 stay in the second cache while rows pass.
 #: Beyond, a product by BLAS is faster.
 MOST_ENTRIES = 32_768
+#: Inputs up to which matrices are added in float64 in larger layers, too: with 8 that costs nothing, since nothing has
+#: to be converted afterwards; with 32 it would cost an eighth of a step, with 784 more than half.
+MOST_INPUTS = 16
 _FLOATS = (torch.float32, torch.float64)
 
 
@@ -55,8 +58,14 @@ def _small_layer(x: Tensor, matrices: Tensor, eig_idx: int, shape: Sequence[int]
 
 
 def affine_matrices(x: Tensor, matrices: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the matrices of every row, float64 diag (B, H, n) and off_diag (B, H, n - 1)."""
-    dtype = torch.promote_types(torch.promote_types(x.dtype, matrices.dtype), torch.float32)
+    """Return the matrices of every row, float64 diag (B, H, n) and off_diag (B, H, n - 1).
+
+    They are added in float64; those of a layer with more than MOST_ENTRIES numbers and MOST_INPUTS inputs in the dtype
+    that x and the matrices promote to, float32 or better.
+    """
+    dtype = torch.float64
+    if matrices.numel() > MOST_ENTRIES and x.shape[-1] > MOST_INPUTS:
+        dtype = torch.promote_types(torch.promote_types(x.dtype, matrices.dtype), torch.float32)
     # The device "meta" has no autocast.
     with nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False):
         table = matrices.to(dtype).flatten(1)

@@ -41,6 +41,9 @@ def to_model(
 ) -> SpectralModel:
     """Return the served model that scores as a module does: the same numbers, in float64, for the same inputs.
 
+    A missing value takes the curve's matrix for that; where there is none the module gives NaN, and the model takes the
+    training median.
+
     Args:
         module: a `SpectralNeuron`, `SpectralLayer` or `SpectralEnsemble`, or ``nn.Sequential(PiecewiseCurves, one of
             them)``, without smoothing. Its outputs are scores: predictions of a regression, or what the task's link
@@ -57,7 +60,8 @@ def to_model(
 
     Raises:
         TypeError: a module that is none of these.
-        ValueError: a smoothed eigenvalue, sizes that do not match, or scales that are not positive.
+        ValueError: a smoothed eigenvalue, sizes that do not match, scales that are not positive, or a `Feature` without
+            ``missing`` whose curve has a matrix for missing values.
     """
     curves, scorer = _parts(module)
     heads = scorer.heads if isinstance(scorer, SpectralEnsemble) else scorer
@@ -70,8 +74,8 @@ def to_model(
     elif features is None or target is None:
         raise ValueError("to_model needs features and target (or like, a model that has them)")
     else:
-        space = _feature_space(features, center, scale, rows)
-    table = _numbers(heads.matrices)
+        space = _feature_space(features, center, scale, rows, () if curves is None else curves.curve_set.curves)
+    table = _numbers(heads.exact_matrices())
     if curves is None:
         used, table = _straight_curves(table)
     else:
@@ -82,6 +86,7 @@ def to_model(
         raise ValueError(f"the module takes {needed} inputs; got {len(space)} features")
     if curves is None and heads.in_features != len(space):
         raise ValueError(f"the module takes {heads.in_features} inputs; got {len(space)} features")
+    _check_missing(used, space)
     members, offset = np.ones(1), np.zeros(heads.out_features)
     if isinstance(scorer, SpectralEnsemble):
         members, offset = _numbers(scorer.member_weights), _numbers(scorer.offset)
@@ -120,7 +125,7 @@ def from_model(model: SpectralModel) -> nn.Sequential:
         scorer.heads.matrices.copy_(torch.from_numpy(table))
         scorer.member_weights.copy_(torch.tensor(ensemble.member_weights))
         scorer.offset.copy_(torch.tensor(ensemble.offset))
-    return nn.Sequential(PiecewiseCurves(pencil.curves.curves, in_features=len(model.features)), scorer)
+    return nn.Sequential(PiecewiseCurves(pencil.curves.curves, in_features=len(model.features)), scorer).double()
 
 
 def _parts(module: nn.Module) -> tuple[PiecewiseCurves | None, SpectralLayer | SpectralEnsemble]:
@@ -166,7 +171,11 @@ def _terms(curves: Sequence[Curve], space: FeatureSpace) -> tuple[Term, ...]:
 
 
 def _feature_space(
-    features: FeatureSpace | Sequence[str | Feature], center: ArrayLike, scale: ArrayLike, rows: ArrayLike | None
+    features: FeatureSpace | Sequence[str | Feature],
+    center: ArrayLike,
+    scale: ArrayLike,
+    rows: ArrayLike | None,
+    curves: Sequence[Curve],
 ) -> FeatureSpace:
     if isinstance(features, FeatureSpace):
         return features
@@ -184,5 +193,26 @@ def _feature_space(
         low, typical, high = middle - DEFAULT_REACH * spread, middle, middle + DEFAULT_REACH * spread
         if table is not None:
             low, typical, high = (float(number) for number in np.nanquantile(table[:, i], [0.0, 0.5, 1.0]))
-        made.append(Feature(feature, "numeric", typical, center=middle, scale=spread, low=low, high=high))
+        gaps = [curve.missing for curve in curves if i in curve.numeric]
+        made.append(
+            Feature(
+                feature,
+                "numeric",
+                typical,
+                center=middle,
+                scale=spread,
+                low=low,
+                high=high,
+                missing=bool(gaps) and all(gaps),
+            )
+        )
     return FeatureSpace(tuple(made))
+
+
+def _check_missing(curves: Sequence[Curve], space: FeatureSpace) -> None:
+    """Check that a model does not put the training median where the module takes a matrix for missing values."""
+    for i, curve in enumerate(curves):
+        members = [space.features[f] for f in (*curve.numeric, *curve.categorical)]
+        if curve.missing and not any(feature.missing for feature in members):
+            names = " or ".join(repr(feature.name) for feature in members)
+            raise ValueError(f"curve {i} has a matrix for missing values: make the feature {names} with missing=True")

@@ -10,7 +10,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from eigenserve.model.autograd.tridiagonal import eigvalsh_tridiagonal, smoothed_eigvalsh_tridiagonal
+from eigenserve.model.autograd.tridiagonal import (
+    eigenvalue_forms,
+    eigvalsh_tridiagonal,
+    smoothed_eigvalsh_tridiagonal,
+)
 from eigenserve.model.torch.affine import affine_eigenvalues, affine_matrices
 from eigenserve.model.torch.monotone import MonotoneMatrices, checked_signs, semidefinite_start
 
@@ -35,7 +39,8 @@ class SpectralLayer(nn.Module):
     All matrices are symmetric tridiagonal, dim x dim, in one parameter ``matrices`` (in_features + 1, out_features,
     2 dim - 1): the diagonal and then the off-diagonal of each, the constants A last. One parameter, since an optimiser
     costs as much per parameter as a small layer's whole forward pass. Outputs have the dtype that inputs and matrices
-    promote to; eigenvalues are solved in float64 and rounded once.
+    promote to; matrices are added (but see `affine_matrices` for large layers) and eigenvalues solved in float64, and
+    rounded once.
 
     Args:
         in_features, out_features, dim: sizes.
@@ -43,7 +48,8 @@ class SpectralLayer(nn.Module):
         smoothing: take the Moreau-smoothed eigenvalue, whose gradient is Lipschitz (see
             ``smoothed_eigvalsh_tridiagonal``); an attribute, so that it may be lowered in training.
         monotone: for each input +1 (outputs never decrease in it), -1 (never increase) or 0; the matrices of the first
-            two are plus or minus L L', L lower bidiagonal, which every tridiagonal semidefinite matrix is.
+            two are plus or minus L L', L lower bidiagonal, which every tridiagonal semidefinite matrix is. ``matrices``
+            are those rounded to the parameters' dtype; outputs come from `exact_matrices`.
 
     Raises:
         ValueError: a size below 1, an eig_idx outside [0, dim), a smoothing that is not positive, or other signs.
@@ -79,7 +85,8 @@ class SpectralLayer(nn.Module):
         self.matrices = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
         self.reset_parameters()
         if any(self.monotone):
-            nn.utils.parametrize.register_parametrization(self, "matrices", MonotoneMatrices(self.monotone))
+            factors = MonotoneMatrices(self.monotone, self.matrices.device)
+            nn.utils.parametrize.register_parametrization(self, "matrices", factors)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -116,12 +123,43 @@ class SpectralLayer(nn.Module):
         self._check(x)
         shape = (*x.shape[:-1], *last)
         rows = x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), self.in_features)
+        table = self.exact_matrices()
         if self.smoothing is None:
-            return affine_eigenvalues(rows, self.matrices, self.eig_idx, shape)
-        values = smoothed_eigvalsh_tridiagonal(
-            *affine_matrices(rows, self.matrices), eig_idx=self.eig_idx, smoothing=self.smoothing
-        )
-        return values.to(torch.promote_types(x.dtype, self.matrices.dtype)).reshape(shape)
+            values = affine_eigenvalues(rows, table, self.eig_idx, shape)
+        else:
+            matrices = affine_matrices(rows, table)
+            values = smoothed_eigvalsh_tridiagonal(*matrices, eig_idx=self.eig_idx, smoothing=self.smoothing)
+            values = values.reshape(shape)
+        return values if values.dtype is x.dtype else values.to(self._promoted(x))
+
+    def exact_matrices(self) -> Tensor:
+        """Return what outputs are computed from, of the shape of ``matrices``.
+
+        That is ``matrices``; with monotone inputs float64, in which L L' is formed: rounded to fewer digits it may be
+        indefinite, and outputs would fall where they must not.
+        """
+        chain = self._factored()
+        if chain is None:
+            return self.matrices
+        first, *others = chain
+        table: Tensor = first.product(chain.original)
+        for parametrization in others:
+            table = parametrization(table)
+        return table
+
+    def _factored(self) -> Any:
+        """Return the parametrizations that make the matrices of monotone inputs, or None."""
+        if not (any(self.monotone) and nn.utils.parametrize.is_parametrized(self, "matrices")):
+            return None
+        return self.parametrizations.matrices  # type: ignore[union-attr]
+
+    def _dtype(self) -> torch.dtype:
+        chain = self._factored()
+        return self.matrices.dtype if chain is None else chain.original.dtype
+
+    def _promoted(self, x: Tensor) -> torch.dtype:
+        """Return the dtype of outputs for these inputs."""
+        return torch.promote_types(x.dtype, self._dtype())
 
     def explain(self, x: Tensor) -> Attribution:
         """Take outputs apart: input i contributed x_i v'M_i v, and the constant v'A v.
@@ -131,15 +169,13 @@ class SpectralLayer(nn.Module):
         """
         self._check(x)
         with torch.no_grad():
-            rows, table = x.reshape(-1, self.in_features).double(), self.matrices.double()
+            rows, table = x.reshape(-1, self.in_features).double(), self.exact_matrices().double()
             diag, off_diag = affine_matrices(rows, table)
-        diag, off_diag = diag.requires_grad_(), off_diag.requires_grad_()
-        with torch.enable_grad():
             values = self._eigenvalues(diag, off_diag)
-            form = torch.cat(torch.autograd.grad(values.sum(), (diag, off_diag)), -1)
-        contributions = torch.einsum("bi,iho,bho->bhi", rows, table[:-1], form)
-        constant = values.detach() - contributions.sum(-1)
-        batch, dtype = x.shape[:-1], torch.promote_types(x.dtype, self.matrices.dtype)
+            forms = eigenvalue_forms(diag, off_diag, eig_idx=self.eig_idx, smoothing=self.smoothing)
+            contributions = torch.einsum("bi,iho,bho->bhi", rows, table[:-1], forms)
+            constant = values - contributions.sum(-1)
+        batch, dtype = x.shape[:-1], self._promoted(x)
         return Attribution(
             constant.to(dtype).reshape(*batch, self.out_features),
             contributions.to(dtype).reshape(*batch, self.out_features, self.in_features),
@@ -150,9 +186,10 @@ class SpectralLayer(nn.Module):
 
         By Weyl's inequality no output changes by more than its strength times the input's change.
         """
-        diag, off_diag = self.matrices[:-1, :, : self.dim], self.matrices[:-1, :, self.dim :]
+        table = self.exact_matrices()[:-1]
+        diag, off_diag = table[..., : self.dim], table[..., self.dim :]
         ends = [eigvalsh_tridiagonal(diag, off_diag, eig_idx=k).abs() for k in (0, self.dim - 1)]
-        return torch.maximum(*ends)
+        return torch.maximum(*ends).to(self._dtype())
 
     def extra_repr(self) -> str:
         """Return the sizes, as print(module) shows them."""
@@ -182,7 +219,8 @@ def _unpickled(cls: type[SpectralLayer], state: dict[str, Any], free: nn.Paramet
     """Make a layer with monotone inputs from its state and its free parameters."""
     layer = cls.__new__(cls)
     layer.__dict__.update(state)
-    nn.utils.parametrize.register_parametrization(layer, "matrices", MonotoneMatrices(layer.monotone))
+    factors = MonotoneMatrices(layer.monotone, free.device)
+    nn.utils.parametrize.register_parametrization(layer, "matrices", factors)
     parametrizations: Any = layer.parametrizations
     parametrizations.matrices.original = free
     return layer

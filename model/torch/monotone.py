@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,21 +31,32 @@ class MonotoneMatrices(nn.Module):
 
     Where an input is monotone its parameters are l (the diagonal of L) and s (what is below), and its matrix has the
     diagonal l_i^2 + s_(i-1)^2 and the off-diagonal l_i s_i. A tridiagonal semidefinite matrix always has such an L.
+
+    ``signs`` (in_features + 1, 1, 1) is a buffer, so that a state dict with other signs is refused; those that the
+    module was made with are put back whatever happens to its memory.
     """
 
     signs: Tensor
 
-    def __init__(self, signs: Sequence[int]) -> None:
+    def __init__(self, signs: Sequence[int], device: Any = None) -> None:
         super().__init__()
-        self.register_buffer("signs", torch.tensor([*signs, 0], dtype=torch.int8)[:, None, None], persistent=False)
+        self._made_with = (*signs, 0)
+        self.register_buffer("signs", self._as_tensor(device))
 
-    def forward(self, free: Tensor) -> Tensor:
-        """Return the matrices of free parameters."""
-        n = (free.shape[-1] + 1) // 2
+    def _as_tensor(self, device: Any = None) -> Tensor:
+        return torch.tensor(self._made_with, dtype=torch.int8, device=device)[:, None, None]
+
+    def product(self, free: Tensor) -> Tensor:
+        """Return the matrices of free parameters in float64, in which those of monotone inputs are semidefinite."""
+        n, free = (free.shape[-1] + 1) // 2, free.double()
         main, below = free[..., :n], free[..., n:]
         diag = main * main + nn.functional.pad(below * below, (1, 0))
         product = torch.cat([diag, main[..., :-1] * below], -1)
         return torch.where(self.signs == 0, free, self.signs * product)
+
+    def forward(self, free: Tensor) -> Tensor:
+        """Return the matrices of free parameters, rounded to their dtype: semidefinite only to rounding."""
+        return self.product(free).to(free.dtype)
 
     def right_inverse(self, matrices: Tensor) -> Tensor:
         """Return free parameters of matrices.
@@ -56,6 +68,24 @@ class MonotoneMatrices(nn.Module):
         for i in torch.nonzero(self.signs.flatten())[:, 0].tolist():
             free[i] = _factor(free[i] * self.signs[i])
         return free
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        before = self.signs
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.signs is not before:  # `to_empty` leaves what was in memory
+            self.signs = self._as_tensor(self.signs.device)
+        return self
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        """Check a state's signs; one without them was saved before states had them."""
+        key, errors = f"{prefix}signs", args[-1]
+        given, made_with = state_dict.get(key), list(self._made_with)
+        if given is None:
+            state_dict = {**state_dict, key: self._as_tensor()}
+        elif (got := given.flatten().tolist()) != made_with:
+            errors.append(f"the state is of a layer with monotone={got[:-1]}; this one has monotone={made_with[:-1]}")
+            return
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def semidefinite_start(matrices: Tensor, signs: Sequence[int]) -> Tensor:
