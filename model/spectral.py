@@ -43,7 +43,7 @@ from eigenserve.model.explanations.response_curves import (
 )
 from eigenserve.model.explanations.tables import MOST_TERMS, html_table
 from eigenserve.model.predictor import ClassLabel, Predictor
-from eigenserve.model.reasons import RowReasons, Side, find_reasons, read_wording
+from eigenserve.model.reasons import ReasonRules, RowReasons, Side, find_reasons, read_wording
 from eigenserve.model.rows.baseline import background_columns, baseline_columns
 from eigenserve.model.rows.cells import iso_time
 from eigenserve.model.rows.warnings import RowChecks, RowWarnings, read_kinds
@@ -234,24 +234,19 @@ class SpectralModel(Predictor):
             InvalidRowsError: rows that are not rows of this model.
             ValueError: a model of several classes, a bad cutoff, reference or wording.
         """
-        words = read_wording(
-            self.card.get("reasons") or {} if wording is None else wording, {*self.features.names, *self.groups}
-        )
+        rules = self.reason_rules if wording is None else self._reason_rules(wording)
         population = None if reference is None else self.reference(reference)
         columns = self.features.encode(rows)
-        return find_reasons(
-            self,
-            columns,
-            cutoff,
-            adverse=adverse,
-            most=n,
-            reference=population,
-            groups=self.groups,
-            wording=words,
-            steps=self.possible_changes,
-            typical=self.typicality,
-            seed=seed,
-        )
+        return find_reasons(self, columns, cutoff, rules, adverse=adverse, most=n, reference=population, seed=seed)
+
+    @cached_property
+    def reason_rules(self) -> ReasonRules:
+        """Return what the model keeps for its reasons: words, groups and the changes that it allows."""
+        return self._reason_rules(self.card.get("reasons") or {})
+
+    def _reason_rules(self, wording: Mapping[str, Any]) -> ReasonRules:
+        words = read_wording(wording, self.features, self.groups)
+        return ReasonRules(self.groups, words, self.possible_changes, self.typicality)
 
     def eigenpairs(self, row: Any, target: ClassLabel | None = None) -> tuple[MemberEigenpair, ...]:
         """Compute every member's matrix, eigenvalue and eigenvector for a row (see ``model.explanations.eigenpairs``).
@@ -292,7 +287,7 @@ class SpectralModel(Predictor):
     @cached_property
     def possible_changes(self) -> Steps:
         """Return the changes that the model allows: the table [changes] of the reasons.toml that it keeps."""
-        return read_rules(self, (self.card.get("reasons") or {}).get("changes") or {})
+        return read_rules(self, (self.card.get("reasons") or {}).get("changes", {}))
 
     @cached_property
     def typicality(self) -> Typicality | None:

@@ -26,10 +26,7 @@ from numpy.typing import NDArray
 from eigenserve.app.observability.records.answered import Answered, Kind
 from eigenserve.app.registry import ServedModel
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.rows.features import Feature
 
-#: What stands for a category that training did not have.
-UNSEEN = "(unseen)"
 SALT_BYTES = 16
 #: Numbers that stay the same from row to row, numbers that go up, and texts that no row is without.
 REPEATED, COUNTING = ("time", "version"), ("n", "row")
@@ -221,7 +218,7 @@ def _details(kind: Kind, batches: Sequence[Answered], counts: Any, columns: Floa
         found["salt"] = pa.FixedSizeBinaryArray.from_buffers(pa.binary(SALT_BYTES), count, [None, salts])
     labels = []
     for j, feature in enumerate(features):
-        known = _labels(feature)
+        known = list(feature.labels) if feature.kind == "categorical" else None
         labels.append({"name": feature.name, "labels": known})
         values: Any = columns[j]
         if known is not None:
@@ -244,16 +241,6 @@ def _places(batches: Sequence[Answered], counts: Any) -> Any:
     """Return the place of each row in its request."""
     starts = np.cumsum(counts) - counts - np.array([batch.first for batch in batches])
     return np.arange(counts.sum(), dtype=np.int32) - np.repeat(starts.astype(np.int32), counts)
-
-
-def _labels(feature: Feature) -> list[str] | None:
-    """Return the texts of a feature's codes, the last one of which no category has; None for a number."""
-    if feature.kind != "categorical":
-        return None
-    unseen = UNSEEN
-    while unseen in feature.categories:
-        unseen = f"({unseen})"
-    return [*feature.categories, unseen]
 
 
 def _cells(values: Any, count: int) -> Iterable[Any]:

@@ -249,7 +249,7 @@ class CounterfactualsRequest(RowsRequest):
 class Change(BaseModel):
     """Give a value and the value it changes to."""
 
-    from_: Cell = Field(alias="from", description="null also for a category that training did not know.")
+    from_: Cell = Field(alias="from", description='"(unseen)" for a category that training did not know.')
     to: Cell
 
 
