@@ -16,11 +16,12 @@ from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.model.rows.features import FeatureSpace
 
 Task = Literal["regression", "binary", "multiclass", "poisson"]
+TASKS: tuple[Task, ...] = get_args(Task)
 Link = Literal["identity", "logistic", "softmax", "exp"]
 ClassLabel = str | int | float | bool
 
 #: A task's prediction is link_inverse(score).
-LINKS: dict[Task, Link] = dict(zip(get_args(Task), get_args(Link), strict=True))
+LINKS: dict[Task, Link] = dict(zip(TASKS, get_args(Link), strict=True))
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,13 @@ class Predictor:
     log_link: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise ValueError(f"task must be {', '.join(TASKS[:-1])} or {TASKS[-1]}; got {self.task!r}")
+        if self.classes and self.task not in ("binary", "multiclass"):
+            raise ValueError(
+                f"a {self.task} model must have no classes; got {self.classes}. With classes the task is "
+                f"{'binary' if len(self.classes) == 2 else 'multiclass'}"
+            )
         expected = {"binary": 2, "multiclass": len(self.classes)}.get(self.task, 0)
         if len(self.classes) != expected or (self.task == "multiclass" and expected < 2):
             raise ValueError(f"a {self.task} model must have {expected or 'no'} classes; got {self.classes}")

@@ -29,6 +29,7 @@ from eigenserve.model.explanations.interactions import Interactions, interaction
 from eigenserve.model.explanations.near_crossings import narrow_gap
 from eigenserve.model.explanations.rank_stability import RankStability, rank_stability
 from eigenserve.model.explanations.reference import (
+    GIVEN,
     TRAINING,
     Reference,
     read_references,
@@ -43,7 +44,7 @@ from eigenserve.model.explanations.response_curves import (
 )
 from eigenserve.model.explanations.tables import MOST_TERMS, html_table
 from eigenserve.model.predictor import ClassLabel, Predictor
-from eigenserve.model.reasons import RowReasons, Side, find_reasons, read_wording
+from eigenserve.model.reasons import ReasonRules, RowReasons, Side, find_reasons, read_wording
 from eigenserve.model.rows.baseline import background_columns, baseline_columns
 from eigenserve.model.rows.cells import iso_time
 from eigenserve.model.rows.warnings import RowChecks, RowWarnings, read_kinds
@@ -193,7 +194,7 @@ class SpectralModel(Predictor):
         kept = read_references(self.card.get("references") or {}, self.ensemble.pencil.curves.num_matrices)
         return {TRAINING: training_reference(self), **kept}
 
-    def reference(self, population: Any, name: str = "given rows") -> Reference:
+    def reference(self, population: Any, name: str = GIVEN) -> Reference:
         """Return a reference by its name, or that of the mean of rows.
 
         Raises:
@@ -234,24 +235,19 @@ class SpectralModel(Predictor):
             InvalidRowsError: rows that are not rows of this model.
             ValueError: a model of several classes, a bad cutoff, reference or wording.
         """
-        words = read_wording(
-            self.card.get("reasons") or {} if wording is None else wording, {*self.features.names, *self.groups}
-        )
+        rules = self.reason_rules if wording is None else self._reason_rules(wording)
         population = None if reference is None else self.reference(reference)
         columns = self.features.encode(rows)
-        return find_reasons(
-            self,
-            columns,
-            cutoff,
-            adverse=adverse,
-            most=n,
-            reference=population,
-            groups=self.groups,
-            wording=words,
-            steps=self.possible_changes,
-            typical=self.typicality,
-            seed=seed,
-        )
+        return find_reasons(self, columns, cutoff, rules, adverse=adverse, most=n, reference=population, seed=seed)
+
+    @cached_property
+    def reason_rules(self) -> ReasonRules:
+        """Return what the model keeps for its reasons: words, groups and the changes that it allows."""
+        return self._reason_rules(self.card.get("reasons") or {})
+
+    def _reason_rules(self, wording: Mapping[str, Any]) -> ReasonRules:
+        words = read_wording(wording, self.features, self.groups)
+        return ReasonRules(self.groups, words, self.possible_changes, self.typicality)
 
     def eigenpairs(self, row: Any, target: ClassLabel | None = None) -> tuple[MemberEigenpair, ...]:
         """Compute every member's matrix, eigenvalue and eigenvector for a row (see ``model.explanations.eigenpairs``).
@@ -292,7 +288,7 @@ class SpectralModel(Predictor):
     @cached_property
     def possible_changes(self) -> Steps:
         """Return the changes that the model allows: the table [changes] of the reasons.toml that it keeps."""
-        return read_rules(self, (self.card.get("reasons") or {}).get("changes") or {})
+        return read_rules(self, (self.card.get("reasons") or {}).get("changes", {}))
 
     @cached_property
     def typicality(self) -> Typicality | None:
@@ -452,34 +448,33 @@ class SpectralModel(Predictor):
         *,
         method: str = METHODS[0],
         reference: Any = None,
+        baseline: Any = None,
+        groups: Mapping[str, Iterable[str]] | None = None,
         leading: int = 3,
     ) -> RankStability:
-        """Prove, and sample, how far rows can move while their largest contributions keep order and signs.
-
-        See ``model.explanations.rank_stability``.
+        """Prove, and sample, how far rows can move while their ``leading`` largest contributions keep order and signs.
 
         Args:
             rows: as for ``predict``.
-            radii: by feature, in its own unit, how far it moves; by default a tenth of the standard deviation of every
-                number.
-            target, method, reference: as for ``explain``.
+            radii: as for ``certify``, of all rows: see ``model.explanations.rank_stability``.
+            target, method, reference, baseline, groups: as for ``explain``.
             leading: how many contributions are looked at.
 
         Raises:
-            InvalidRowsError: rows that are not rows of this model.
-            ValueError: an unknown feature, class, method or reference.
+            InvalidRowsError: rows, or a baseline, that are not rows of this model.
+            ValueError: as for ``explain``; an unknown feature, or a radius that is negative or not finite.
         """
-        for name in radii or {}:
-            self.features.position(name)
+        check_comparison(method, reference is not None, baseline is not None)
         return rank_stability(
             self,
             self.features.encode(rows),
             (lambda row: default_radii(self.features, row)) if radii is None else lambda _: radii,
             method=method,
             target=target,
+            baseline=None if baseline is None else background_columns(self.features, baseline),
             reference=None if reference is None else self.reference(reference),
             leading=leading,
-            groups=self.groups,
+            groups=self.groups if groups is None else read_groups(self.features, groups),
         )
 
     def certificates(self) -> Certificates:

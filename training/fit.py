@@ -176,10 +176,8 @@ def _fit_rows(
     clock: Clock,
 ) -> Fitted:
     _check_size(goal)
-    bent = {*settings.convex, *settings.concave}
     table = read.frame
-    shaped = bent | {name for name, _ in (*settings.monotone, *settings.max_strength)}
-    space = infer_features(table, bent, shaped, read.readings)
+    space = infer_features(table, settings.bent, settings.shaped, read.readings)
     # Processes that share a fit must decide alike: what one of them has timed, and no clock.
     plan, machine = ranks.agree(lambda: (plan_fit(space, table, goal, settings), this_machine(settings.by_plan_alone)))
     scope, alone = plan.scope, ranks.size == 1

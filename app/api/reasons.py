@@ -22,7 +22,7 @@ from eigenserve.app.wire.kept import kept_objects, kept_slices
 from eigenserve.app.wire.requests import Asked, read_reference, read_rows
 from eigenserve.app.wire.schemas.reasons import ReasonsRequest, ReasonsResponse
 from eigenserve.model.explanations.reference import TRAINING
-from eigenserve.model.reasons import RowReasons, find_reasons, read_wording
+from eigenserve.model.reasons import RowReasons, find_reasons
 from eigenserve.model.rows.warnings import RowWarnings
 
 router = APIRouter()
@@ -42,6 +42,10 @@ class FindReasons(Call):
             model.score_of(request.cutoff, "cutoff")
         except ValueError as error:
             raise invalid(("cutoff",), str(error).removeprefix("cutoff ")) from None
+        try:
+            self.rules = model.reason_rules
+        except ValueError as error:
+            raise invalid(("model",), f"keeps a reasons.toml that cannot be used: {error}") from None
         self.asked = request
         return replace(asked, reference=read_reference(served, "integrated", request.reference, self.most_work))
 
@@ -55,18 +59,14 @@ class FindReasons(Call):
         model, columns = asked.served.model, self.columns(asked)
         warnings = self.checked(asked, model.checks.warnings(columns))
         scores = finite(asked.served, model.scores(columns), asked.loc)
-        names = {*model.features.names, *model.groups}
         found = find_reasons(
             model,
             columns,
             self.asked.cutoff,
+            self.rules,
             adverse=self.asked.adverse or "above",
             most=self.asked.n or 4,
             reference=asked.reference,
-            groups=model.groups,
-            wording=read_wording(model.card.get("reasons") or {}, names),
-            steps=model.possible_changes,
-            typical=model.typicality,
             check=self.check,
         )
         if self.service.recorder is not None:

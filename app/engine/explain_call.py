@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from fastapi import Response
 
 from eigenserve.app.engine.calls import COUNTED_BYTES, Call
-from eigenserve.app.engine.explanation_parts import included
+from eigenserve.app.engine.explanation_parts import groups_of, included
 from eigenserve.app.engine.queue import Job
 from eigenserve.app.engine.small_requests import INLINE_BYTES
 from eigenserve.app.wire.answers import Part, finite
@@ -73,7 +73,6 @@ class ExplainCall(Call):
             if received or parts_bytes > COUNTED_BYTES:
                 self.memory.hold(received + parts_bytes)
 
-        groups = model.groups if asked.groups is None else asked.groups
         how = "" if self.service.recorder is None else asked.how
         quick = min(PART_ROWS, max(1, PART_CELLS // columns.shape[1]))
         step = quick if asked.method in QUICK else len(columns)
@@ -84,12 +83,12 @@ class ExplainCall(Call):
             explanation = explain(
                 model, part, asked.method, asked.target, asked.baseline, asked.reference, check=self.check
             )
-            explanation = grouped(explanation, groups)
+            explanation = grouped(explanation, groups_of(asked))
             finite(asked.served, explanation.scores, asked.loc, start)
             unstable = model.checks.unstable(explanation.gap < model.narrow_gap)
             self.checked(asked, unstable, start)
             if asked.include.names:
-                more = included(asked.served, asked.include, part, asked.target, asked.baseline, self.check, grow)
+                more = included(asked, part, self.check, grow)
             if len(columns) > step or received or parts_bytes > COUNTED_BYTES:
                 # Before it is written: an answer that has no room need not be made.
                 self.memory.hold(received + parts_bytes + len(columns) * asked.served.explanation_bytes)

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import orjson
 
-from eigenserve.app.registry import ServedModel
 from eigenserve.app.wire.answers import to_json
-from eigenserve.app.wire.include_options import Include
+from eigenserve.app.wire.requests import Asked
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.certificates.decision_radius import certified_radius
 from eigenserve.model.certificates.intervals import score_interval
@@ -19,15 +18,15 @@ from eigenserve.model.certificates.reach import DEFAULT_SHARE, default_radii
 from eigenserve.model.certificates.stability import stability
 from eigenserve.model.explanations.eigenpairs import member_eigenpairs
 from eigenserve.model.explanations.eigenvector import explain_by_eigenvector
+from eigenserve.model.explanations.groups import Groups
 from eigenserve.model.explanations.interactions import interactions
-from eigenserve.model.explanations.rank_stability import rank_stability
+from eigenserve.model.explanations.rank_stability import PROVED, rank_stability
 from eigenserve.model.explanations.response_curves import (
     ResponseCurve,
     ResponseSurface,
     response_curves,
     response_surface,
 )
-from eigenserve.model.predictor import ClassLabel
 from eigenserve.model.rows.baseline import baseline_columns
 
 #: Certificates are asked for while a value is dragged: measured, on a model with a map, half the time of an effort of 1
@@ -35,50 +34,43 @@ from eigenserve.model.rows.baseline import baseline_columns
 _EFFORT = 0.5
 
 
+def groups_of(asked: Asked) -> Groups:
+    """Return the groups of features that are explained as one: the request's, or else those that the model keeps."""
+    return asked.served.model.groups if asked.groups is None else asked.groups
+
+
 def included(
-    served: ServedModel,
-    include: Include,
+    asked: Asked,
     columns: FloatArray,
-    target: ClassLabel | None,
-    baseline: FloatArray | None,
     check: Callable[[], None],
     grow: Callable[[int], None] = lambda size: None,
 ) -> list[dict[str, Any]]:
     """Compute the further keys of every row's explanation, as JSON: as Python objects they take ten times as much.
 
     Args:
-        served: the model.
-        include: which.
+        asked: how the rows are explained, and with which parts.
         columns: (N, F), the rows.
-        target, baseline: of the explanation.
         check: called before every part, and in long ones; raises when nobody waits for the answer any more.
         grow: called with the bytes of every part; raises when there is no room for them.
     """
-    parts = [(name, part) for name, part in _PARTS.items() if name in include.names]
+    parts = [(name, part) for name, part in _PARTS.items() if name in asked.include.names]
     found = []
     for row in columns:
         entry: dict[str, Any] = {}
         for name, part in parts:
             check()
-            text = to_json(part(served, include, row, target, baseline, check))
+            text = to_json(part(asked, row, check))
             grow(len(text))
             entry[name] = orjson.Fragment(text)
         found.append(entry)
     return found
 
 
-def _certificate(
-    served: ServedModel,
-    include: Include,
-    row: FloatArray,
-    target: ClassLabel | None,
-    _: FloatArray | None,
-    check: Callable[[], None],
-) -> dict[str, Any]:
-    model = served.model
-    radii = default_radii(model.features, row) if include.radii is None else include.radii
+def _certificate(asked: Asked, row: FloatArray, check: Callable[[], None]) -> dict[str, Any]:
+    model, radii = asked.served.model, asked.include.radii
+    radii = default_radii(model.features, row) if radii is None else radii
     interval = score_interval(model, row, radii, _EFFORT, check)
-    output = model.output_of(row, target)
+    output = model.output_of(row, asked.target)
     ends = output.sign * np.array([interval.low[output.index], interval.high[output.index]])
     radius = None
     if model.classes:
@@ -88,22 +80,24 @@ def _certificate(
     return {"radii": radii, "low": float(ends.min()), "high": float(ends.max()), "decision_radius": radius}
 
 
-def _stability(
-    served: ServedModel,
-    _: Include,
-    row: FloatArray,
-    target: ClassLabel | None,
-    __: FloatArray | None,
-    check: Callable[[], None],
-) -> dict[str, Any]:
-    explained = explain_by_eigenvector(served.model, row[None], target)
-    found = stability(served.model, row[None], explained.outputs, explained.contributions, check=check)
+def _stability(asked: Asked, row: FloatArray, check: Callable[[], None]) -> dict[str, Any]:
+    model = asked.served.model
+    explained = explain_by_eigenvector(model, row[None], asked.target)
+    found = stability(model, row[None], explained.outputs, explained.contributions, check=check)
     ranks = rank_stability(
-        served.model, row[None], lambda row: default_radii(served.model.features, row), target=target, check=check
+        model,
+        row[None],
+        lambda row: default_radii(model.features, row),
+        method=asked.method,
+        target=asked.target,
+        baseline=asked.baseline,
+        reference=asked.reference,
+        groups=groups_of(asked),
+        check=check,
     )
     return {
         "leading": list(ranks.leading[0]),
-        "order_proved": DEFAULT_SHARE * float(ranks.proved[0]),
+        "order_proved": DEFAULT_SHARE * float(ranks.proved[0]) if asked.method in PROVED else None,
         "order_sampled": DEFAULT_SHARE * float(ranks.sampled[0]),
         "order_holds": float(ranks.holds[0]),
         "moves": float(ranks.moves[0]),
@@ -115,15 +109,8 @@ def _stability(
     }
 
 
-def _eigenvector(
-    served: ServedModel,
-    _: Include,
-    row: FloatArray,
-    target: ClassLabel | None,
-    __: FloatArray | None,
-    ___: Callable[[], None],
-) -> list[dict[str, Any]]:
-    model = served.model
+def _eigenvector(asked: Asked, row: FloatArray, _: Callable[[], None]) -> list[dict[str, Any]]:
+    model = asked.served.model
     return [
         {
             "member": pair.member,
@@ -134,21 +121,14 @@ def _eigenvector(
             "diag": pair.diag.tolist(),
             "off_diag": pair.off_diag.tolist(),
         }
-        for pair in member_eigenpairs(model, model.output_of(row, target), row)
+        for pair in member_eigenpairs(model, model.output_of(row, asked.target), row)
     ]
 
 
-def _interactions(
-    served: ServedModel,
-    _: Include,
-    row: FloatArray,
-    target: ClassLabel | None,
-    baseline: FloatArray | None,
-    check: Callable[[], None],
-) -> dict[str, Any]:
-    model = served.model
-    start = baseline_columns(model.features, None) if baseline is None else baseline
-    found = interactions(model, model.output_of(row, target), row, start, check)
+def _interactions(asked: Asked, row: FloatArray, check: Callable[[], None]) -> dict[str, Any]:
+    model = asked.served.model
+    start = baseline_columns(model.features, None) if asked.baseline is None else asked.baseline
+    found = interactions(model, model.output_of(row, asked.target), row, start, check)
     numbers = [i for i, feature in enumerate(model.features.features) if feature.kind in ("numeric", "datetime")]
     shapley = found.shapley
     entry: dict[str, Any] = {
@@ -167,24 +147,16 @@ def _interactions(
     return entry
 
 
-def _curves(
-    served: ServedModel,
-    include: Include,
-    row: FloatArray,
-    target: ClassLabel | None,
-    _: FloatArray | None,
-    check: Callable[[], None],
-) -> dict[str, Any]:
-    model = served.model
-    asked = include.curves
-    names = model.features.names if asked is None else tuple(one[0] for one in asked if len(one) == 1)
-    look = (model, model.output_of(row, target), row)
+def _curves(asked: Asked, row: FloatArray, check: Callable[[], None]) -> dict[str, Any]:
+    model, wanted = asked.served.model, asked.include.curves
+    names = model.features.names if wanted is None else tuple(one[0] for one in wanted if len(one) == 1)
+    look = (model, model.output_of(row, asked.target), row)
     which = [model.features.position(name) for name in dict.fromkeys(names)]
     found: dict[str, Any] = {}
     for position in which:
         check()
         found |= {name: _curve(curve) for name, curve in response_curves(*look, [position]).items()}
-    for a, b in (one for one in asked or () if len(one) == 2):
+    for a, b in (one for one in wanted or () if len(one) == 2):
         check()
         pair = model.features.position(a), model.features.position(b)
         found[model.features.pair_name(*pair)] = _surface(response_surface(*look, pair))

@@ -57,11 +57,15 @@ const byMethod = lane(async (question, signal) => {
   showWhy(await askExplanation(question, question.method, signal), question);
 });
 const whole = lane(async (question, signal) => {
-  const answer = await askParts(question, PARTS, signal, await certificate.radii(question, signal));
+  const radii = await certificate.radii(question, signal);
+  const answer = await askParts(question, PARTS, signal, radii === null ? {} : { radii });
   for (const panel of drawn) panel.show(answer, question);
 });
-/** A proof takes as long as thirty drawings of a row: it waits until the row rests. */
-const steadiness = lane(async (question, signal) => certificate.flag((await askParts(question, ["stability"], signal)).stability));
+/** A proof takes as long as thirty drawings of a row: it waits until the row rests. It is of the method that is shown. */
+const steadiness = lane(async (question, signal) => {
+  const { method } = question;
+  certificate.flag((await askParts(question, ["stability"], signal, { method })).stability);
+});
 const pairs = lane(async (question, signal) => interactions.show(await askParts(question, COSTLY, signal)));
 let rest = null;
 let opened = 0;
@@ -119,11 +123,12 @@ function ask(resting) {
   whole.want(question);
   clearTimeout(rest);
   rest = resting ? null : setTimeout(() => ask(true), REST_MS);
+  certificate.flag(null);
   if (resting) {
     pairs.want(question);
     steadiness.want(question);
     settled();
-  } else certificate.flag(null);
+  }
   showBusy();
 }
 

@@ -28,12 +28,21 @@ def eigenvalues(diag: Tensor, off_diag: Tensor, eig_idx: int) -> Tensor:
 
 
 def is_traced() -> bool:
-    """Return whether code is compiled, exported, traced or transformed by `torch.func`."""
+    """Return whether code is compiled, exported, traced, transformed by `torch.func` or under a dispatch mode."""
     return (
         torch.compiler.is_compiling()
         or torch._C._are_functorch_transforms_active()
         or torch._C._get_tracing_state() is not None
+        or is_dispatched_to_a_mode()
     )
+
+
+def is_dispatched_to_a_mode() -> bool:
+    """Return whether a mode sees every operator: `make_fx`, fake tensors, a counter of FLOPs or another's own.
+
+    Its tensors may be plain ones; what NumPy does to their memory, the mode would miss.
+    """
+    return torch._C._len_torch_dispatch_stack() > 0 or torch._C._dispatch_tls_is_dispatch_key_included(_PRE_DISPATCH)
 
 
 def is_plain(*tensors: Tensor) -> bool:
@@ -44,6 +53,7 @@ def is_plain(*tensors: Tensor) -> bool:
 
 
 _PLAIN = (Tensor, torch.nn.Parameter)
+_PRE_DISPATCH = torch._C.DispatchKey.PreDispatch
 
 
 class _Eigenvalues(Function):
@@ -70,5 +80,9 @@ class _Eigenvalues(Function):
 
 
 def is_readable(tensor: Tensor) -> bool:
-    """Return whether a kernel can read a gradient: not one of `torch.func` or of `is_grads_batched`."""
-    return not (torch._C._are_functorch_transforms_active() or torch._C._functorch.is_legacy_batchedtensor(tensor))
+    """Return whether a kernel can read a gradient: not one of `torch.func`, a mode or `is_grads_batched`."""
+    return not (
+        torch._C._are_functorch_transforms_active()
+        or is_dispatched_to_a_mode()
+        or torch._C._functorch.is_legacy_batchedtensor(tensor)
+    )

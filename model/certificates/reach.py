@@ -48,6 +48,18 @@ def default_radii(features: FeatureSpace, columns: FloatArray, share: float = DE
     return radii
 
 
+def check_radii(features: FeatureSpace, radii: Mapping[str, float]) -> None:
+    """Refuse radii that are none.
+
+    Raises:
+        ValueError: an unknown feature, or a radius that is negative or not finite.
+    """
+    for name, radius in radii.items():
+        features.position(name)
+        if not 0.0 <= radius < np.inf:
+            raise ValueError(f"a radius must be finite and at least 0; got {radius!r} for {name!r}")
+
+
 @dataclass(frozen=True)
 class Reach:
     """Hold what the coordinates of a row can be.
@@ -89,10 +101,7 @@ def reach(features: FeatureSpace, columns: FloatArray, radii: Mapping[str, float
     Raises:
         ValueError: an unknown feature, or a radius that is negative or not finite.
     """
-    for name, radius in radii.items():
-        features.position(name)
-        if not 0.0 <= radius < np.inf:
-            raise ValueError(f"a radius must be finite and at least 0; got {radius!r} for {name!r}")
+    check_radii(features, radii)
     row = features.coordinates(columns[None])[0]
     values = []
     for i, feature in enumerate(features.features):

@@ -69,9 +69,23 @@ class ModelStore:
     """Keep models in a folder as STORE/NAME/VERSION/, versions 1, 2, 3, ...
 
     A version appears whole or not at all, and never changes afterwards.
+
+    Args:
+        root: the folder; it need not exist yet.
+
+    Raises:
+        TypeError: a root that is no path.
+        ValueError: a URL, which `open_store` opens.
     """
 
     root: Path
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        text = os.fspath(root)
+        if "://" in text:
+            opener = "eigenserve.model.checkpoints.locations.open_store"
+            raise ValueError(f"a ModelStore is a folder; {opener} opens a URL; got {text!r}")
+        object.__setattr__(self, "root", Path(text))
 
     def names(self) -> list[str]:
         """List models that have a version, in alphabetical order."""

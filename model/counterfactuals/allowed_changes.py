@@ -12,7 +12,7 @@ import numpy as np
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.predictor import Predictor
 from eigenserve.model.rows.cells import describe
-from eigenserve.model.rows.features import Feature
+from eigenserve.model.rows.features import Feature, FeatureSpace
 
 #: Multiples of a step, or days, within a range that are tried one by one.
 MOST_VALUES = 4096
@@ -67,12 +67,7 @@ class Steps:
     check: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for index, limits in (self.ranges or {}).items():
-            feature = self.predictor.features.features[index]
-            if index in self.predictor.features.tied:
-                raise ValueError(f"{feature.name!r} has no range: {TIED}")
-            if not np.isfinite(limits).all() or not limits[0] <= limits[1]:
-                raise ValueError(f"a range must be [low, high] with low <= high; got {limits!r} for {feature.name!r}")
+        check_ranges(self.predictor.features, self.ranges or {})
 
     def joined(self, other: Steps) -> Steps:
         """Return the changes that both allow; an order of the other's replaces one of these."""
@@ -242,6 +237,20 @@ def _nearest_first(positions: tuple[int, ...], values: FloatArray, away: FloatAr
     values, away = values[possible], away[possible]
     order = np.argsort(away, kind="stable")
     return Moves(positions, values[order], away[order])
+
+
+def check_ranges(features: FeatureSpace, ranges: Mapping[int, tuple[float, float]]) -> None:
+    """Check ranges (low, high) in raw units by position.
+
+    Raises:
+        ValueError: one of a feature that has none, or not from low to high.
+    """
+    for index, limits in ranges.items():
+        name = features.names[index]
+        if index in features.tied:
+            raise ValueError(f"{name!r} has no range: {TIED}")
+        if not np.isfinite(limits).all() or not limits[0] <= limits[1]:
+            raise ValueError(f"a range must be [low, high] with low <= high; got {limits!r} for {name!r}")
 
 
 def read_range(feature: Feature, ends: Any) -> tuple[float, float]:

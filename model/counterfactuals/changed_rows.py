@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.counterfactuals.allowed_changes import Steps
 from eigenserve.model.counterfactuals.goals import Goal
-from eigenserve.model.rows.cells import SECONDS_PER_DAY, iso_time
-from eigenserve.model.rows.features import Feature
+from eigenserve.model.rows.cells import SECONDS_PER_DAY
 
 #: Multiples of a step tried from a root outward.
 _MULTIPLES = 8
@@ -78,12 +77,3 @@ def possible_change(steps: Steps, goal: Goal, row: FloatArray, index: int, place
     changed = with_values(row, (index,), values[:, None])
     good = np.flatnonzero(judged(steps, goal, changed)[1])
     return changed[good[0]] if len(good) else None
-
-
-def cell_value(feature: Feature, value: float) -> Any:
-    """Return a value as a row has it; None for a category that training did not know."""
-    if feature.kind == "categorical":
-        return feature.categories[int(value)] if value < len(feature.categories) else None
-    if feature.kind == "boolean":
-        return bool(value)
-    return iso_time(value) if feature.kind == "datetime" else float(value)

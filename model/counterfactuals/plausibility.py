@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.counterfactuals.changed_rows import cell_value
 from eigenserve.model.rows.features import FeatureSpace
 
 #: Changed rows as usual as one training row in twenty, or as the row itself, come first.
@@ -97,7 +96,7 @@ def example_row(features: FeatureSpace, columns: FloatArray, typical: Typicality
     fullest = np.flatnonzero(lacking == lacking.min())
     row = columns[fullest[typical.unusualness(columns[fullest]).argmin()]]
     return {
-        feature.name: None if np.isnan(value) else cell_value(feature, value)
+        feature.name: feature.written(value)
         for feature, value in zip(features.features, row.tolist(), strict=True)
         if not feature.cycle
     }
@@ -114,6 +113,8 @@ def read_typicality(features: FeatureSpace, document: Mapping[str, Any] | None) 
     mean, precision, quantiles = (np.array(document[key], np.float64) for key in ("mean", "precision", "quantiles"))
     rarity = {features.position(name): np.array(values, np.float64) for name, values in document["rarity"].items()}
     count = len(_numbers(features))
+    if not count and not precision.size:
+        precision = precision.reshape(0, 0)  # JSON keeps a matrix without rows as an empty list
     fits = mean.shape == (count,) and precision.shape == (count, count) and quantiles.ndim == 1 and len(quantiles)
     if not fits or any(len(values) != features.features[i].num_codes for i, values in rarity.items()):
         raise ValueError("the card's typicality does not fit the features")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 import numpy as np
 
-from eigenserve.model.counterfactuals.allowed_changes import Direction, Steps, read_limit, read_range
+from eigenserve.model.counterfactuals.allowed_changes import Direction, Steps, check_ranges, read_limit, read_range
 from eigenserve.model.predictor import Predictor
 from eigenserve.model.rows.cells import describe
-from eigenserve.model.rows.features import Feature
+from eigenserve.model.rows.features import Feature, FeatureSpace
 
 #: Keys of the table [changes] of reasons.toml, and of what counterfactuals take.
 KEYS = ("fixed", "ranges", "directions", "values", "orders")
@@ -28,18 +28,40 @@ class RuleError(ValueError):
         self.loc = loc
 
 
+class Rules(NamedTuple):
+    """Hold rules as ``Steps`` has them."""
+
+    fixed: list[int]
+    ranges: dict[int, tuple[float, float]]
+    directions: dict[int, Direction]
+    values: dict[int, tuple[float, ...]]
+    orders: dict[int, tuple[int, ...]]
+
+
 def read_rules(predictor: Predictor, document: Mapping[str, Any]) -> Steps:
     """Read rules: {"fixed": [...], "ranges": {...}, "directions": {...}, "values": {...}, "orders": {...}}.
 
     Raises:
         RuleError: an unknown key or feature, or a rule that its feature cannot have.
     """
-    space = predictor.features
+    return Steps(predictor, *parse_rules(predictor.features, document))
+
+
+def parse_rules(space: FeatureSpace, document: Mapping[str, Any]) -> Rules:
+    """Read rules of the features of a model, which need not exist yet; as ``read_rules`` does.
+
+    Raises:
+        RuleError: an unknown key or feature, or a rule that its feature cannot have.
+    """
+    if not isinstance(document, Mapping):
+        raise RuleError((), f"rules of changes must be a table; got {describe(document)}")
     for key in document:
         if key not in KEYS:
             raise RuleError((key,), f"rules of changes have the keys {', '.join(KEYS)}; got {key!r}")
 
     def position(loc: tuple[str | int, ...], name: Any) -> int:
+        if not isinstance(name, str):
+            raise RuleError(loc, f"the name of a feature must be a text; got {describe(name)}")
         try:
             return space.position(name)
         except ValueError as error:
@@ -64,7 +86,7 @@ def read_rules(predictor: Predictor, document: Mapping[str, Any]) -> Steps:
         except ValueError as error:
             raise RuleError(("ranges", feature.name), str(error)) from None
     orders = {i: _read_order(feature, value) for i, feature, value in by_feature("orders")}
-    values = {i: _read_values(predictor, i, value) for i, _, value in by_feature("values")}
+    values = {i: _read_values(space, i, value) for i, _, value in by_feature("values")}
     directions: dict[int, Direction] = {}
     for i, feature, way in by_feature("directions"):
         loc = ("directions", feature.name)
@@ -74,9 +96,10 @@ def read_rules(predictor: Predictor, document: Mapping[str, Any]) -> Steps:
             raise RuleError(loc, f"{feature.name!r} has no direction: its categories have no order; give one in orders")
         directions[i] = cast(Direction, way)
     try:
-        return Steps(predictor, positions, ranges, directions, values, orders)
+        check_ranges(space, ranges)
     except ValueError as error:
         raise RuleError(("ranges",), str(error)) from None
+    return Rules(positions, ranges, directions, values, orders)
 
 
 def _read_order(feature: Feature, order: Any) -> tuple[int, ...]:
@@ -91,10 +114,10 @@ def _read_order(feature: Feature, order: Any) -> tuple[int, ...]:
     return codes
 
 
-def _read_values(predictor: Predictor, index: int, values: Any) -> tuple[float, ...]:
-    feature = predictor.features.features[index]
+def _read_values(space: FeatureSpace, index: int, values: Any) -> tuple[float, ...]:
+    feature = space.features[index]
     loc = ("values", feature.name)
-    if index in predictor.features.tied or feature.kind == "datetime":
+    if index in space.tied or feature.kind == "datetime":
         raise RuleError(loc, f"{feature.name!r} has no allowed values: dates have a range")
     if not isinstance(values, list | tuple | np.ndarray):
         raise RuleError(loc, f"the values of {feature.name!r} must be a list; got {describe(values)}")

@@ -22,7 +22,6 @@ from eigenserve.model.arrays import FloatArray
 from eigenserve.model.counterfactuals.allowed_changes import Steps
 from eigenserve.model.counterfactuals.changed_rows import (
     Change,
-    cell_value,
     distance_of,
     judged,
     moved_features,
@@ -181,7 +180,7 @@ def _described(
 ) -> Counterfactual:
     features = steps.predictor.features.features
     changes = {
-        features[i].name: (cell_value(features[i], row[i]), cell_value(features[i], change.columns[i]))
+        features[i].name: (features[i].written(row[i]), features[i].written(change.columns[i]))
         for i in moved_features(steps, row, change.columns)
     }
     score = float(goal.score(steps.scores(change.columns[None]))[0])

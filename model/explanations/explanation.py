@@ -38,7 +38,8 @@ class Explanation:
         features: names of the F' numeric features.
         scores: (N, O), of all outputs.
         outputs: (N, O), for each row the explained combination of them (see ``Predictor.outputs``).
-        score, baseline: (N,), of the explained output.
+        score, baseline: (N,), of the explained output. But for "eigenvector" the baseline is one number for each: of
+            several classes, rows that are explained for different ones differ.
         contributions: (N, T).
         sensitivities: (N, F'), d(score)/dx in raw units; NaN where the value is missing, the derivative
             from the right at a knot.
@@ -107,6 +108,9 @@ class Explanation:
 
     def to_shap(self) -> Any:
         """Return a shap.Explanation, so that shap's plots work.
+
+        Its base values are the baselines: where rows of several classes are explained for those that are predicted,
+        one for each class. Plots of many rows take one: explain for one ``target`` then.
 
         Raises:
             ImportError: shap is not installed.

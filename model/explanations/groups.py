@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from eigenserve.model.arrays import FloatArray
 from eigenserve.model.explanations.explanation import Explanation
+from eigenserve.model.matrices.pencil import TridiagonalPencil
 from eigenserve.model.rows.features import FeatureSpace
 
 Groups = Mapping[str, tuple[int, ...]]
@@ -55,7 +57,7 @@ def grouped(explanation: Explanation, groups: Groups) -> Explanation:
         raise ValueError("groups need an explanation that keeps its rows, as model.explain makes it")
     terms, own = explanation.terms, explanation.rows.terms
     parts = parts_of(terms, own, groups)
-    sums = np.array([[t in part for part in parts.values()] for t in range(len(terms))], np.float64)
+    sums = part_sums(parts)
     errors = explanation.standard_error
     return replace(
         explanation,
@@ -78,3 +80,14 @@ def parts_of(names: tuple[str, ...], terms: tuple[tuple[int, ...], ...], groups:
         group = homes.pop() if len(homes) == 1 else None
         parts.setdefault(names[t] if group is None else group, []).append(t)
     return parts
+
+
+def term_parts(pencil: TridiagonalPencil, groups: Groups) -> dict[str, list[int]]:
+    """Return which terms of a model are one, as ``parts_of`` does."""
+    return parts_of(tuple(term.name for term in pencil.terms), tuple(term.features for term in pencil.terms), groups)
+
+
+def part_sums(parts: Mapping[str, list[int]]) -> FloatArray:
+    """Return what adds the contributions of terms up to those of parts, (T, P)."""
+    count = sum(map(len, parts.values()))
+    return np.array([[t in part for part in parts.values()] for t in range(count)], np.float64)

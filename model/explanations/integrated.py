@@ -5,7 +5,8 @@ With A the mean matrix of a reference population, T(s) = A + s (T(x) - A) and v(
     c_t = integral over s in [0, 1] of  v(s)' (M_t(x_t) - mean of M_t) v(s)
 
 adds up to lambda(T(x)) - lambda(A): Aumann-Shapley values (1974) with the terms' matrices as players. The baseline,
-lambda(A), is the same number for every row; nothing depends on coordinates or on knots.
+lambda(A), is the same number for every row that is explained for the same class, or for the only output; nothing
+depends on coordinates or on knots.
 """
 
 from __future__ import annotations

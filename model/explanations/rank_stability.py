@@ -1,7 +1,8 @@
-"""Rank stability: how far a row's numbers can move while its largest contributions keep their order and signs.
+"""Rank stability: how far a row's values can move while its largest contributions keep their order and signs.
 
 ``proved`` by ``model.certificates.contribution_order`` for the methods that are sums over terms, ``integrated`` and
-``eigenvector``; and sampled: what so many rows drawn evenly within the radii say, for every method.
+``eigenvector``, against any reference; and sampled: what so many rows drawn evenly within the radii say, for every
+method.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.certificates.contribution_order import OrderProof, largest_share
+from eigenserve.model.certificates.reach import check_radii
 from eigenserve.model.explanations.explain import METHODS, explain
 from eigenserve.model.explanations.explanation import Explanation
-from eigenserve.model.explanations.groups import Groups, grouped, parts_of
+from eigenserve.model.explanations.groups import Groups, grouped, part_sums, term_parts
 from eigenserve.model.explanations.reference import Reference, training_reference
 from eigenserve.model.predictor import ClassLabel, Predictor
+from eigenserve.model.rows.features import FeatureSpace
 
 #: Rows drawn near each row: a share of all is known to about a sixteenth.
 SAMPLES = 64
@@ -60,6 +63,7 @@ def rank_stability(
     *,
     method: str = METHODS[0],
     target: ClassLabel | None = None,
+    baseline: FloatArray | None = None,
     reference: Reference | None = None,
     leading: int = 3,
     seed: int = 0,
@@ -71,13 +75,17 @@ def rank_stability(
     Args:
         predictor: what is explained.
         columns: the rows.
-        radii: a row (F,) -> by feature, how far it moves at most, in its own unit. Categories stay in rows drawn; the
-            proof lets those with a radius take any value.
-        method, target, reference: as for ``explain``; of several classes, the one that each row is predicted to be.
+        radii: a row (F,) -> by feature, how far it moves at most, in its own unit. A category or boolean with a
+            positive one takes any value, in the proof and in the rows drawn; what is missing stays missing.
+        method, target, baseline, reference: as for ``explain``; of several classes, the one that each row is predicted
+            to be.
         leading: how many contributions are looked at; fewer where a model has fewer terms.
         seed: of the rows drawn; the same ones for each row, so that a row's result does not depend on the others.
         groups: features whose contributions are one.
         check: called before every row; it may raise, to give up.
+
+    Raises:
+        ValueError: an unknown feature, method or class, or a radius that is negative or not finite.
     """
     count, names = len(columns), []
     proved, sampled, holds, moves = np.full(count, np.nan), np.zeros(count), np.empty(count), np.empty(count)
@@ -85,14 +93,15 @@ def rank_stability(
     for j, row in enumerate(columns):
         check()
         within = radii(row)
-        widths = np.array([within.get(name, 0.0) for name in predictor.features.names])
-        widths[[bool(feature.num_codes) for feature in predictor.features.features]] = 0.0
+        check_radii(predictor.features, within)
         own = target
         if own is None and predictor.task == "multiclass":
             own = predictor.classes[int(predictor.scores(row[None]).argmax())]
 
-        explained = partial(explain, predictor, method=method, target=own, reference=reference, check=check)
-        steady = _Steady(explained, groups or {}, row, widths * draws, leading)
+        explained = partial(
+            explain, predictor, method=method, target=own, baseline=baseline, reference=reference, check=check
+        )
+        steady = _Steady(explained, groups or {}, row, Neighbours(predictor.features, row, within, draws), leading)
         here, there = steady.here, steady.moved(1.0)
         names.append(tuple(steady.found.terms[t] for t in steady.order))
         holds[j] = steady.same(there).mean()
@@ -100,7 +109,7 @@ def rank_stability(
         moves[j] = np.abs(there - here).max(initial=0.0) / largest if largest > 0.0 else 0.0
         sampled[j] = 1.0 if holds[j] == 1.0 else largest_share(steady.holds)
         if method in PROVED:
-            claims = order_claims(here, steady.order) @ part_sums(predictor, groups or {}).T
+            claims = order_claims(here, steady.order) @ part_sums(term_parts(predictor.ensemble.pencil, groups or {})).T
             proof = proof_of(predictor, row, steady.found.outputs[0], method, reference, claims, largest, check)
             proved[j] = proof.share(within)
     return RankStability(tuple(names), proved, sampled, holds, moves, SAMPLES)
@@ -141,11 +150,26 @@ def proof_of(
     return OrderProof(predictor, columns, weights, claims, margins, largest, means, check)
 
 
-def part_sums(predictor: Predictor, groups: Groups) -> FloatArray:
-    """Return what adds the contributions of terms up to those of parts, (T, P)."""
-    terms = predictor.ensemble.pencil.terms
-    parts = parts_of(tuple(term.name for term in terms), tuple(term.features for term in terms), groups)
-    return np.array([[t in part for part in parts.values()] for t in range(len(terms))], np.float64)
+class Neighbours:
+    """Draw rows near a row, of which any share of the radii can be taken.
+
+    Args:
+        features: what the columns are.
+        row: (F,).
+        radii: by feature; a category or boolean with a positive one takes any value.
+        draws: (M, F), each evenly drawn from [-1, 1): how much of its radius a number moves by, or which code it is.
+    """
+
+    def __init__(self, features: FeatureSpace, row: FloatArray, radii: Mapping[str, float], draws: FloatArray) -> None:
+        widths = np.array([radii.get(name, 0.0) for name in features.names])
+        counts = np.array([feature.num_codes for feature in features.features])
+        self.row, self.steps = row, np.where(counts > 0, 0.0, widths) * draws
+        self.any_code = (counts > 0) & (widths > 0.0) & ~np.isnan(row)
+        self.codes = np.floor(0.5 * (draws + 1.0) * counts)
+
+    def within(self, share: float) -> FloatArray:
+        """Return the rows (M, F) within a share of the radii."""
+        return np.where(self.any_code & (share > 0.0), self.codes, self.row + share * self.steps)
 
 
 class _Steady:
@@ -155,7 +179,7 @@ class _Steady:
         explained: rows -> their explanation.
         groups: features whose contributions are one.
         row: (F,).
-        draws: (M, F), what the rows drawn differ by.
+        neighbours: the rows drawn.
         leading: how many contributions lead.
     """
 
@@ -164,17 +188,17 @@ class _Steady:
         explained: Callable[[FloatArray], Explanation],
         groups: Groups,
         row: FloatArray,
-        draws: FloatArray,
+        neighbours: Neighbours,
         leading: int,
     ) -> None:
-        self.explained, self.groups, self.row, self.draws = explained, groups, row, draws
+        self.explained, self.groups, self.neighbours = explained, groups, neighbours
         self.found = grouped(explained(row[None]), groups)
         self.here = self.found.contributions[0]
         self.order = np.argsort(-np.abs(self.here), kind="stable")[:leading]
 
     def moved(self, share: float) -> FloatArray:
         """Return the contributions (M, P) of the rows drawn within a share of the radii."""
-        return grouped(self.explained(self.row + share * self.draws), self.groups).contributions
+        return grouped(self.explained(self.neighbours.within(share)), self.groups).contributions
 
     def same(self, there: FloatArray) -> NDArray[np.bool_]:
         """Return which of the contributions (M, P) have the same leading ones, in order and with signs."""

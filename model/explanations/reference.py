@@ -16,6 +16,8 @@ from eigenserve.model.predictor import Predictor
 
 #: The default reference: every term is centred on the rows of training, so that its mean matrix is zero.
 TRAINING = "training average"
+#: What answers call the mean of rows that a request gives.
+GIVEN = "given rows"
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +76,23 @@ def mean_weights(walk: Walk, num_matrices: int) -> FloatArray:
     return shares[:num_matrices] / len(walk.starts)
 
 
+def check_name(name: str) -> None:
+    """Refuse the name of a reference that answers give to another one.
+
+    Raises:
+        ValueError: in whichever letters it is written.
+    """
+    if name.strip().casefold() in (TRAINING, GIVEN):
+        raise ValueError(f"must not be {TRAINING!r} or {GIVEN!r}, which answers call others; got {name!r}")
+
+
 def with_reference(card: Mapping[str, Any], reference: Reference) -> dict[str, Any]:
-    """Return a checkpoint's card that keeps a reference, in place of one of the same name."""
+    """Return a checkpoint's card that keeps a reference, in place of one of the same name.
+
+    Raises:
+        ValueError: a name that is reserved (see ``check_name``).
+    """
+    check_name(reference.name)
     entry = {"rows": reference.rows, "shares": reference.shares.tolist()}
     return {**card, "references": {**(card.get("references") or {}), reference.name: entry}}
 

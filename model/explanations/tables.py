@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.rows.cells import category_key, iso_time
+from eigenserve.model.rows.cells import category_key, short_time
 from eigenserve.model.rows.features import Feature, FeatureSpace
 
 #: Rows and contributions that a notebook shows; the rest is counted.
@@ -55,7 +55,10 @@ class ExplainedRows:
 
 
 def row_values(features: FeatureSpace, columns: FloatArray) -> dict[str, Any]:
-    """Return a row (F,) by feature name: numbers, days since 1970 for dates, categories, booleans, None for missing."""
+    """Return a row (F,) by feature name: numbers, days since 1970 for dates, categories, booleans, None for missing.
+
+    A category that training did not know is called as ``Feature.labels`` does.
+    """
     values = {}
     for feature, value in zip(features.features, columns, strict=True):
         shown = _shown(feature, np.array([value]))[0]
@@ -65,19 +68,18 @@ def row_values(features: FeatureSpace, columns: FloatArray) -> dict[str, Any]:
 
 
 def _shown(feature: Feature, values: FloatArray) -> NDArray[Any]:
-    """Return a feature's column as a reader would write it: categories by name, None for missing and unknown ones."""
+    """Return a feature's column as a reader would write it: categories by their labels, None for missing ones."""
     if feature.kind != "categorical":
         return values.astype(np.float64)
-    names = np.array([*feature.categories, None, None], object)
-    unknown = len(feature.categories)
-    return names[np.where(np.isnan(values), unknown + 1, values).astype(int)]
+    names = np.array([*feature.labels, None], object)
+    return names[np.where(np.isnan(values), len(feature.labels), values).astype(int)]
 
 
 def _text(feature: Feature, value: Any) -> str:
     if value is None:
         return "missing"
     if feature.kind == "datetime":
-        return iso_time(value).removesuffix("+00:00").removesuffix("T00:00:00")
+        return short_time(value)
     return f"{value:.6g}" if feature.kind == "numeric" else category_key(value)
 
 
@@ -101,6 +103,7 @@ def to_frame(
 def to_shap(terms: tuple[str, ...], baseline: FloatArray, contributions: FloatArray, rows: ExplainedRows | None) -> Any:
     """Return a ``shap.Explanation``: values (N, T), base_values (N,), terms as feature_names, the features' data.
 
+    The base values are the rows' baselines, one number for each explained class, or each row's own by "eigenvector".
     ``data`` is float64 where every term is a number, NaN for missing; otherwise objects, with the categories' names
     and a pair's two values as a text.
 

@@ -64,8 +64,8 @@ class Comparison:
         quantiles: of the size of the difference, at ``QUANTILES``.
         correlation: of the predictions; None where one is constant.
         cutoff: where the decision is made; None for several classes, of which the most probable is the decision.
-        sides: rows (above by both, by the first alone, by the second alone, by neither); of several classes the same
-            class in place of the first, and the others together in the second, with zeros behind.
+        sides: rows (not below it by both, by the first alone, by the second alone, by neither); of several classes the
+            same class in place of the first, and the others together in the second, with zeros behind.
         explained: how many rows were explained.
         same_leading: share of rows whose largest contribution is the same feature's.
         shares: of features, those that differ most first.
@@ -140,7 +140,7 @@ def compare(
         unit = f"probability of {first.classes[1]!r}" if first.classes else first.target
         if cutoff is None:
             cutoff = 0.5 if first.classes else float(np.median(one))
-        above = one > cutoff, two > cutoff
+        above = one >= cutoff, two >= cutoff
         sides = (
             int((above[0] & above[1]).sum()),
             int((above[0] & ~above[1]).sum()),

@@ -13,6 +13,7 @@ from eigenserve.model.arrays import FloatArray
 from eigenserve.model.checkpoints.files import TENSORS
 from eigenserve.model.eigensolvers.tiles.gaps import RELATIVE_WIDTH
 from eigenserve.model.explanations.eigenvector import explain_by_eigenvector
+from eigenserve.model.explanations.groups import grouped
 from eigenserve.model.matrices.tridiagonal import norm_bound
 from eigenserve.model.onnx.export import ExportSettings, Precision, to_bytes, to_onnx
 from eigenserve.model.onnx.inputs import MISSING_TEXT, input_names
@@ -159,7 +160,7 @@ def _compare_explanations(
     norm: FloatArray,
     precision: Precision,
 ) -> dict[str, FloatArray]:
-    expected = explain_by_eigenvector(model, columns)
+    expected = grouped(explain_by_eigenvector(model, columns), model.groups)
     tolerance = TOLERANCE[precision]
     with np.errstate(divide="ignore"):
         vectors = np.maximum(tolerance, ROUNDINGS[precision] * norm / expected.gap)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eigenserve.model.explanations.groups import part_sums, term_parts
 from eigenserve.model.onnx.eigenvector import eigenvector
 from eigenserve.model.onnx.inputs import Columns, coordinate_slopes
 from eigenserve.model.onnx.scores import Spectrum, Tables
@@ -13,10 +14,16 @@ from eigenserve.model.onnx.tensor import Tensor
 from eigenserve.model.onnx.walk import Walk
 from eigenserve.model.spectral import SpectralModel
 
+#: The method of ``explain`` whose contributions a file gives.
+METHOD = "eigenvector"
+
 
 @dataclass(frozen=True)
 class ExplanationTensors:
-    """Hold an ``Explanation``, rows last: (1, N), but contributions (T, N), sensitivities (F', N)."""
+    """Hold an ``Explanation``, rows last: (1, N), but contributions (P, N), sensitivities (F', N).
+
+    The P parts are the terms, those of each group that the model keeps together.
+    """
 
     score: Tensor
     baseline: Tensor
@@ -50,7 +57,7 @@ def explained(
     return ExplanationTensors(
         score=graph.gather_elements(scores, chosen),
         baseline=graph.gather_elements(constants, chosen) + graph.gather(offset, chosen),
-        contributions=graph.matmul(graph.constant(_terms(model), dtype), values),
+        contributions=graph.matmul(graph.constant(_parts(model), dtype), values),
         sensitivities=_sensitivities(model, columns, walk, steps),
         gap=graph.reduce("ReduceMin", gaps, [0]),
     )
@@ -73,10 +80,11 @@ def _forms(found: Spectrum, model: SpectralModel, tables: Tables, rows: Tensor) 
     return graph.reshape_to(forms, graph.shape(outputs, entries * members, rows))
 
 
-def _terms(model: SpectralModel) -> np.ndarray:
-    """Return which curves make up each term, (T, C)."""
+def _parts(model: SpectralModel) -> np.ndarray:
+    """Return which curves make up each part, (P, C)."""
     pencil = model.ensemble.pencil
-    return np.arange(len(pencil.terms))[:, None] == pencil.curves.term
+    sums = part_sums(term_parts(pencil, model.groups))
+    return sums[pencil.curves.term].T
 
 
 def _sensitivities(model: SpectralModel, columns: Columns, walk: Walk, steps: Tensor) -> Tensor:

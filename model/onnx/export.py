@@ -13,7 +13,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from eigenserve.model.onnx.explanation import explained
+from eigenserve.model.explanations.groups import term_parts
+from eigenserve.model.onnx.explanation import METHOD, explained
 from eigenserve.model.onnx.graph import Graph, array_of
 from eigenserve.model.onnx.inputs import OUTPUTS, ROWS, Categories, Columns, check_categories, columns_of, input_names
 from eigenserve.model.onnx.scores import entries_of, probabilities_of, scores_of, spectrum, tables_of
@@ -109,11 +110,11 @@ def _write(graph: Graph, model: SpectralModel, columns: Columns, settings: Expor
         hand_out("prediction", value, 1, f"expected {model.target}")
     if settings.explain:
         parts = explained(model, columns, stands, tables, found, scores)
-        terms = [term.name for term in pencil.terms]
+        terms = list(term_parts(pencil, model.groups))
         numeric = [feature.name for feature in model.features.features if feature.kind == "numeric"]
         hand_out("score", parts.score, 1, "baseline + the sum of the contributions")
         hand_out("baseline", parts.baseline, 1, "the score's constant part, seen through this row")
-        hand_out("contributions", parts.contributions, len(terms), f"of {_listed(terms)}")
+        hand_out("contributions", parts.contributions, len(terms), f"by the method {METHOD}, of {_listed(terms)}")
         hand_out("sensitivities", parts.sensitivities, len(numeric), f"d(score)/d of {_listed(numeric)}")
         hand_out("gap", parts.gap, 1, "distance to the nearest neighbouring eigenvalue")
 
@@ -133,7 +134,9 @@ def _metadata(model: SpectralModel, settings: ExportSettings, inputs: Sequence[s
         "category_inputs": settings.categories,
         "classes": list(model.classes),
         "features": features,
-        "terms": [term.name for term in pencil.terms],
+        "terms": list(term_parts(pencil, model.groups)),
+        "groups": {name: [model.features.names[i] for i in positions] for name, positions in model.groups.items()},
+        **({"method": METHOD} if settings.explain else {}),
         "sensitivities": [f.name for f in model.features.features if f.kind == "numeric"],
     }
     texts = {

@@ -14,13 +14,19 @@ from eigenserve.model.operators.operator import SymmetricOperator
 
 
 def from_scipy(operator: Any, *, device: torch.device | str = "cpu") -> CallableOperator:
-    """Return a SciPy LinearOperator, which must be symmetric, as an operator of float32 or float64 vectors."""
+    """Return a SciPy LinearOperator, which must be symmetric, as an operator of float32 or float64 vectors.
+
+    Raises:
+        ValueError: one that is not square or not real; of a product, where it turns out complex.
+    """
     linear = scipy.sparse.linalg.aslinearoperator(operator)
     size = _square(linear.shape)
+    _check_real(linear.dtype)
     dtype = torch.float32 if linear.dtype == np.float32 else torch.float64
 
     def product(vector: Tensor) -> Tensor:
         image = np.asarray(linear.matvec(vector.cpu().numpy())).reshape(size)
+        _check_real(image.dtype)
         return torch.from_numpy(image).to(device=vector.device, dtype=dtype)
 
     return CallableOperator(product, size, dtype=dtype, device=device)
@@ -65,6 +71,14 @@ def to_curvlinops(operator: SymmetricOperator) -> Any:
             return [operator.matmat(X[0].T.contiguous()).T]
 
     return Ours([(operator.size,)], [(operator.size,)])
+
+
+def _check_real(dtype: Any) -> None:
+    if np.dtype(dtype).kind == "c":
+        raise ValueError(
+            f"an operator must be real, as a symmetric one is; got {dtype}. A Hermitian matrix A + iB has the "
+            "eigenvalues of [[A, -B], [B, A]], each twice"
+        )
 
 
 def _square(shape: tuple[int, ...]) -> int:

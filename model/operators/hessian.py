@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 import torch
@@ -57,9 +58,10 @@ class HessianOperator(SymmetricOperator):
         """See ``SymmetricOperator``."""
         total = torch.zeros_like(vector)
         for batch in self.batches:
-            (slope,) = grad(self.loss(self.parameters, batch), self.parameters, create_graph=True)
-            if slope.requires_grad:  # a loss that is linear in the parameters: its Hessian is zero
-                total += grad(slope, self.parameters, vector)[0]
+            with gradients():
+                (slope,) = grad(self.loss(self.parameters, batch), self.parameters, create_graph=True)
+                if slope.requires_grad:  # a loss that is linear in the parameters: its Hessian is zero
+                    total += grad(slope, self.parameters, vector)[0]
         return total
 
 
@@ -112,27 +114,44 @@ class GaussNewtonOperator(SymmetricOperator):
         """See ``SymmetricOperator``."""
         total = torch.zeros_like(vector)
         for batch in self.batches:
-            scores = self.scores(self.parameters, batch)
-            # J'c is linear in c, so its derivative by c in the direction of ``vector`` is J times it.
-            cotangent = torch.zeros_like(scores, requires_grad=True)
-            (pulled,) = grad(scores, self.parameters, cotangent, create_graph=True)
-            (pushed,) = grad(pulled, cotangent, vector)
-            bent = loss_curvature(self.loss, scores, batch, pushed)
-            total += grad(scores, self.parameters, bent)[0]
+            with gradients():
+                scores = self.scores(self.parameters, batch)
+                # J'c is linear in c, so its derivative by c in the direction of ``vector`` is J times it.
+                cotangent = torch.zeros_like(scores, requires_grad=True)
+                (pulled,) = grad(scores, self.parameters, cotangent, create_graph=True)
+                (pushed,) = grad(pulled, cotangent, vector)
+                bent = loss_curvature(self.loss, scores, batch, pushed)
+                total += grad(scores, self.parameters, bent)[0]
         return total
 
 
 def loss_curvature(loss: Callable[[Tensor, Any], Tensor], scores: Tensor, batch: Any, direction: Tensor) -> Tensor:
     """Multiply the Hessian of ``loss(scores, batch)`` by the scores with ``direction`` of their shape."""
-    scores = scores.detach().requires_grad_()
-    with torch.enable_grad():
+    with gradients():
+        scores = scores.detach().requires_grad_()
         (slope,) = grad(loss(scores, batch), scores, create_graph=True)
         if not slope.requires_grad:
             return torch.zeros_like(direction)
         return grad(slope, scores, direction)[0]
 
 
+@contextmanager
+def gradients() -> Iterator[None]:
+    """Record gradients, under `torch.no_grad` too.
+
+    Raises:
+        RuntimeError: under `torch.inference_mode`, whose tensors can have none.
+    """
+    if torch.is_inference_mode_enabled():
+        raise RuntimeError(
+            "products need gradients, which torch.inference_mode() excludes; use torch.no_grad() instead"
+        )
+    with torch.enable_grad():
+        yield
+
+
 def _flat(parameters: Tensor) -> Tensor:
     if parameters.ndim != 1:
         raise ValueError(f"parameters must be one vector (n,); got shape {tuple(parameters.shape)}")
-    return parameters.detach().clone().requires_grad_()
+    with gradients():
+        return parameters.detach().clone().requires_grad_()

@@ -11,26 +11,37 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from eigenserve.model.operators.class_losses import ClassLoss, is_of_torch, reduction_of
+
 #: Losses that torch names by a class and by a function: what a row has as many terms of as its outputs have entries.
 ELEMENTWISE = (nn.MSELoss, nn.BCEWithLogitsLoss, nn.functional.mse_loss, nn.functional.binary_cross_entropy_with_logits)
+
+#: Parts of a batch whose losses must make up the batch's.
+_PARTS = 16
+#: In eps of the largest output: what two evaluations may differ by.
+_ROUNDING = 1000
 
 
 class ModuleLoss:
     """Compute the loss of ``module`` on the rows of ``loader``, with the parameters whose names match as one vector.
 
-    It is the mean over all rows, however long the last batch is: each batch's mean counts by its rows. A loss whose
-    ``reduction`` is "sum" gives the sum.
+    It is the mean over all rows, however long the last batch is: each batch's mean counts by its rows, and that of
+    torch's losses of classes by the weights of the targets that are not ignored, as one batch of all rows would have
+    it. A loss whose ``reduction`` is "sum" gives the sum.
 
     Args:
         module: evaluated as it is; put it into eval mode if it has dropout.
-        loss: (outputs, targets) -> a number.
+        loss: (outputs, targets) -> the mean over a batch's rows, or their sum if its attribute ``reduction`` is "sum".
+            Where all rows are one batch, any number.
         loader: pairs (inputs, targets), gone through once per product: a DataLoader, a list, or an iterator, which is
             kept. Inputs are a tensor, a tuple for several arguments, or a mapping for named ones.
         parameters: a pattern of names (``"layer*"``), several, or None for all that require a gradient.
+        by_row: whether losses of single rows are used, which those of batches must be made up of even if there is one.
 
     Raises:
-        ValueError: no parameter that matches, parameters of several dtypes or devices, no rows, or dropout in training
-            mode, which would make every product one of another matrix.
+        ValueError: no parameter that matches, parameters of several dtypes or devices, no rows, only rows that do not
+            count, a loss that depends on how rows are batched, or a module with random outputs, such as by dropout in
+            training mode, which would make every product one of another matrix.
     """
 
     def __init__(
@@ -39,6 +50,8 @@ class ModuleLoss:
         loss: Callable[[Any, Any], Tensor],
         loader: Iterable[Any],
         parameters: str | Sequence[str] | None = None,
+        *,
+        by_row: bool = False,
     ) -> None:
         _check_repeatable(module)
         self.module, self.loss = module, loss
@@ -56,16 +69,20 @@ class ModuleLoss:
         if len(kinds) > 1:
             raise ValueError(f"parameters must share one dtype and one device; got {sorted(map(str, kinds))}")
         ((_, self.device),) = kinds
-        self.is_sum = getattr(loss, "reduction", "mean") == "sum"
-        self.num_rows = sum(_rows_of(targets) for _, targets in self._pairs())
-        if self.num_rows == 0:
-            raise ValueError("the loader must hold rows; got none")
+        if (reduction := reduction_of(loss)) == "none":
+            raise ValueError("the loss must be a number, a mean or a sum; its reduction is none")
+        self.is_sum, self.class_loss = reduction == "sum", ClassLoss.of(loss)
         # What is not differentiated, and buffers as copies: batch norm in training mode writes to them.
         self._rest = {
             name: tensor.detach()
             for name, tensor in module.named_parameters(remove_duplicate=False)
             if name not in self.chosen
         }
+        self.num_rows, self.total_weight, batches = self._counted()
+        # All rows as one batch may have any loss.
+        if (batches > 1 or by_row) and not is_of_torch(loss):
+            for inputs, targets in map(self.on_device, self.batches()):
+                self._check_parts(self.outputs(self.vector, inputs), targets)
 
     @property
     def names(self) -> list[str]:
@@ -101,8 +118,18 @@ class ModuleLoss:
 
     def output_loss(self, outputs: Any, targets: Any) -> Tensor:
         """Return the share of the loss of outputs that are there already."""
-        loss = self.loss(outputs, targets)
-        return loss if self.is_sum else loss * (_rows_of(targets) / self.num_rows)
+        if self.is_sum:
+            return self.loss(outputs, targets)
+        weight = self.weight_of(targets)
+        if weight == 0:  # torch's mean over nothing is NaN
+            return outputs.sum() * 0.0
+        return self.loss(outputs, targets) * (weight / self.total_weight)
+
+    def weight_of(self, targets: Any) -> float:
+        """Return what the mean of a batch counts by: its rows, or the weights of its classes."""
+        rows = _rows_of(targets)
+        weights = None if self.class_loss is None else self.class_loss.target_weights(targets)
+        return rows if weights is None else float(weights.sum())
 
     def row_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of each row alone, (B,)."""
@@ -117,10 +144,42 @@ class ModuleLoss:
         """Return the batches, to be gone through any number of times."""
         return self.loader
 
+    def _check_parts(self, outputs: Any, targets: Tensor) -> None:
+        """Raise ValueError where a batch's loss is not the mean (or sum) of its parts', as it is for its rows'."""
+        if not (isinstance(outputs, Tensor) and outputs.ndim and len(outputs) == len(targets)):
+            return
+        parts = list(zip(outputs.chunk(_PARTS), targets.chunk(_PARTS), strict=True))
+        losses = torch.stack([self.loss(*part).detach() for part in parts])
+        shares = losses if self.is_sum else losses * losses.new_tensor([len(part) / len(targets) for _, part in parts])
+        whole, due = float(self.loss(outputs, targets)), float(shares.sum())
+        # NaN, of parts without a target that counts, is no agreement.
+        if not abs(whole - due) <= torch.finfo(losses.dtype).eps ** 0.5 * float(shares.abs().sum()):
+            kind = "sum" if self.is_sum else "mean"
+            raise ValueError(
+                f"the loss must be the {kind} over a batch's rows, or the matrix would depend on the batches; got "
+                f"{whole:.6g} for a batch, and {due:.6g} from its parts. For class weights or ignored targets give "
+                "torch's own loss; for a sum set loss.reduction = 'sum'; the Hessian of another loss needs all rows as "
+                "one batch"
+            )
+
     def _untied(self) -> dict[str, Tensor]:
         tied = {id(parameter) for parameter in self.chosen.values()}
         named = dict(self.module.named_parameters(remove_duplicate=False))
         return {name: value for name, value in self._rest.items() if id(named[name]) not in tied}
+
+    def _counted(self) -> tuple[int, float, int]:
+        """Return the number of rows, what their means count by, and the number of batches."""
+        rows, weight, batches = 0, 0.0, 0
+        for inputs, targets in self._pairs():
+            if batches == 0:
+                _check_same(*(self.outputs(self.vector, _moved(inputs, self.device)) for _ in range(2)))
+            rows, batches = rows + _rows_of(targets), batches + 1
+            weight += self.weight_of(_moved(targets, self.device))
+        if rows == 0:
+            raise ValueError("the loader must hold rows; got none")
+        if weight == 0:
+            raise ValueError("the loader must hold targets that count; all are ignored or of classes of weight 0")
+        return rows, weight, batches
 
     def _pairs(self) -> Iterator[Any]:
         for batch in self.loader:
@@ -145,6 +204,22 @@ def _moved(value: Any, device: torch.device) -> Any:
 
 def _is_many(value: Any) -> bool:
     return isinstance(value, list | tuple)
+
+
+def _check_same(first: Any, second: Any) -> None:
+    """Raise ValueError where two evaluations differ by more than rounding."""
+    if isinstance(first, Mapping) or _is_many(first):
+        pairs = zip(*(v.values() if isinstance(v, Mapping) else v for v in (first, second)), strict=True)
+        for pair in pairs:
+            _check_same(*pair)
+    elif isinstance(first, Tensor) and first.is_floating_point() and first.numel():
+        # Sums on a GPU are added up in an order of their own each time.
+        slack = _ROUNDING * torch.finfo(first.dtype).eps
+        if not torch.allclose(first, second, slack, slack * float(first.abs().max()), equal_nan=True):
+            raise ValueError(
+                "two evaluations of the module on the same inputs differ, as with dropout in training mode, so that "
+                "every product would be one of another matrix; call module.eval() first, or take out what is random"
+            )
 
 
 def _check_repeatable(module: nn.Module) -> None:

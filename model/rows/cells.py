@@ -181,6 +181,11 @@ def iso_time(days: float) -> str:
     return moment.isoformat()
 
 
+def short_time(days: float) -> str:
+    """Write days since 1970-01-01T00:00Z as ``iso_time`` does, in UTC without saying so, and midnight as its date."""
+    return iso_time(days).removesuffix("+00:00").removesuffix("T00:00:00")
+
+
 def is_missing(value: Any) -> bool:
     """Return whether a value stands for nothing: None, NaN, NaT, or pandas' own marks."""
     if isinstance(value, float | np.floating):

@@ -10,11 +10,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.rows.cells import CategoryCodes, Kind, encode_cell
+from eigenserve.model.rows.cells import CategoryCodes, Kind, encode_cell, iso_time
 from eigenserve.model.rows.date_cycles import CYCLES, CycleName
 from eigenserve.model.rows.readings import PLAIN, Reading
 
 Transform = Literal["identity", "log"]
+#: What answers and records call a category that training did not know.
+UNSEEN = "(unseen)"
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,26 @@ class Feature:
     def codes(self) -> CategoryCodes:
         """Map every text to its code."""
         return CategoryCodes(self.categories, self.reading)
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Return what each code is called; that of unknown categories as no category is, such as "(unseen)"."""
+        if self.kind == "boolean":
+            return "false", "true"
+        unseen = UNSEEN
+        while unseen in self.categories:
+            unseen = f"({unseen})"
+        return *self.categories, unseen
+
+    def written(self, value: float) -> float | bool | str | None:
+        """Return a column's value as a row has it: a date in ISO 8601, an unknown category by its label."""
+        if np.isnan(value):
+            return None
+        if self.kind == "categorical":
+            return self.labels[int(value)]
+        if self.kind == "boolean":
+            return bool(value)
+        return iso_time(value) if self.kind == "datetime" else float(value)
 
     def encode(self, value: Any) -> tuple[float, str]:
         """Encode one value: (number, "") or (NaN, what is wrong)."""

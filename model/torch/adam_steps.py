@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 from torch.func import functional_call, grad_and_value
 
 from eigenserve.model.kernels.compiled import kernel
@@ -37,7 +38,8 @@ class AdamSteps:
             or more; every other number of rows compiles another graph, in 10 to 60 seconds.
 
     Raises:
-        ValueError: a batch below 1, or a module without parameters that train.
+        ValueError: a batch below 1, a module without parameters that train, or a rate, betas or eps that
+            `torch.optim.Adam` refuses.
     """
 
     def __init__(
@@ -53,6 +55,12 @@ class AdamSteps:
     ) -> None:
         if batch < 1:
             raise ValueError(f"batch must be at least 1; got {batch}")
+        if not lr >= 0:
+            raise ValueError(f"lr must be at least 0; got {lr}")
+        if not eps >= 0:
+            raise ValueError(f"eps must be at least 0; got {eps}")
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"betas must be in [0, 1); got {betas}")
         self._trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
         if not self._trained:
             raise ValueError("module must have parameters that require a gradient; it has none")
@@ -71,19 +79,24 @@ class AdamSteps:
         """Take a step per batch and return the losses before them, (batches,).
 
         Raises:
-            RuntimeError: the module was moved or converted since.
+            RuntimeError: the module was moved or converted since, or has other parameters.
             ValueError: no rows, or another number of targets.
         """
         if not 0 < len(rows) == len(targets):
             raise ValueError(f"there must be as many targets as rows, at least one; got {len(targets)} and {len(rows)}")
+        there = dict(self._module.named_parameters())
         for name, value in self._values.items():
+            if there.get(name) is not self._trained[name]:
+                raise RuntimeError(f"parameter {name!r} was replaced or removed: make AdamSteps again after that")
             if self._trained[name].data_ptr() != value.data_ptr():
                 raise RuntimeError(f"parameter {name!r} was moved or converted: make AdamSteps again after that")
         if self._compiled is None:
             return self._eager(rows, targets)
         # In inference mode operators go past autograd's dispatch, a tenth of a compiled step.
         with torch.inference_mode():
-            return self._compiled(rows, targets)
+            losses = self._compiled(rows, targets)
+        increment_version(self._parameters)
+        return losses
 
     def _eager(self, rows: Tensor, targets: Tensor) -> Tensor:
         if len(rows) <= self._batch:
@@ -98,6 +111,8 @@ class AdamSteps:
         with torch.no_grad():
             for group in self._groups:
                 group.step(slopes, self.lr, self._betas, self._eps)
+        # A kernel wrote to them: graphs made before must find out, as after torch's own steps.
+        increment_version(self._parameters)
         return value.detach()
 
     def _graph(self) -> Callable[[Tensor, Tensor], Tensor]:

@@ -50,7 +50,10 @@ def to_model(
             takes (one logit of the second of two classes, one of each of several, a logarithm).
         features: the columns that the module's inputs are, in order: names of numbers, or `Feature` objects.
         target: the name of what is predicted.
-        task, classes, log_link: as of `SpectralModel`.
+        task: "regression", "binary", "multiclass" or "poisson".
+        classes: the labels of a classifier in the order of its outputs: two for "binary", whose only output is the
+            second one's logit, or one for each output of "multiclass".
+        log_link: whether a regression's output is the logarithm of its prediction.
         center, scale: of features given by name: the module's inputs are (raw - center) / scale, as a StandardScaler's
             ``mean_`` and ``scale_``; a number for all or one each.
         rows: raw training rows (N, F), from which medians and training ranges are taken; without them, the range is
@@ -60,8 +63,8 @@ def to_model(
 
     Raises:
         TypeError: a module that is none of these.
-        ValueError: a smoothed eigenvalue, sizes that do not match, scales that are not positive, or a `Feature` without
-            ``missing`` whose curve has a matrix for missing values.
+        ValueError: a smoothed eigenvalue, another task, sizes that do not match, scales that are not positive, or a
+            `Feature` without ``missing`` whose curve has a matrix for missing values.
     """
     curves, scorer = _parts(module)
     heads = scorer.heads if isinstance(scorer, SpectralEnsemble) else scorer

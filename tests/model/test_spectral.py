@@ -164,7 +164,8 @@ def test_a_number_beyond_all_training_is_still_answered_with_a_number():
     ("change", "message"),
     [
         ({"classes": ("no",)}, "must have 2 classes"),
-        ({"task": "regression"}, "must have no classes"),
+        ({"task": "regression"}, "must have no classes.*With classes the task is binary"),
+        ({"task": "classification"}, "task must be regression, binary, multiclass or poisson; got 'classification'"),
         ({"task": "multiclass"}, "has 2 outputs; got 1"),
     ],
 )

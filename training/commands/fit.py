@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import time
-import tomllib
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,11 +143,11 @@ def _run(arguments: argparse.Namespace) -> None:
     # Imported here so that --help and a mistyped option answer at once.
     from eigenserve.model.checkpoints.local_store import ModelStore
     from eigenserve.model.explanations.reference import reference_of, with_reference
-    from eigenserve.model.reasons import read_wording
     from eigenserve.model.rows.readings import MISSING_TEXTS
     from eigenserve.model.rows.warnings import read_kinds
+    from eigenserve.training.commands.kept_words import check_kept, read_groups_option, read_reasons_file
     from eigenserve.training.commands.metrics_table import print_metrics
-    from eigenserve.training.commands.population import rows_where
+    from eigenserve.training.commands.population import populations_of
     from eigenserve.training.data.oddities.totals import without_totals
     from eigenserve.training.data.reading_options import reading_options
     from eigenserve.training.data.sampling import read_sample
@@ -175,6 +174,7 @@ def _run(arguments: argparse.Namespace) -> None:
     # What a fit keeps for --resume is always on this machine.
     local = store.root if isinstance(store, ModelStore) else store.cache
     _check_writable(local)
+    groups, words = read_groups_option(arguments.group), read_reasons_file(arguments.reasons)
     given = reading_options(asdict(settings))
     files = FileOptions(
         separator=arguments.csv_separator,
@@ -188,6 +188,9 @@ def _run(arguments: argparse.Namespace) -> None:
         start_compiling()
     rows = read_sample(arguments.data, arguments.max_rows, settings.seed, files)
     table = training_table(rows.frame, arguments.target, settings)
+    for name in {name for names in groups.values() for name in names} - set(rows.frame):
+        raise UserError(f"no column {name!r} for --group; the columns are {', '.join(map(str, rows.frame))}")
+    check_kept(table, settings, groups, words, arguments.reasons)
     if arguments.plan:
         planned = plan(table, arguments.target, settings).lines()
         print("\n".join([*(f"note: {note}" for note in (*rows.notes, *table.notes)), *planned]))
@@ -196,14 +199,11 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.test:
         test, _ = without_totals(read_sample(arguments.test, arguments.max_rows, settings.seed, files).frame)
         check_features(test, table, arguments.test)
-    for name in {name for names in _groups(arguments.group).values() for name in names} - set(rows.frame):
-        raise UserError(f"no column {name!r} for --group; the columns are {', '.join(map(str, rows.frame))}")
-    words = _read_toml(arguments.reasons) if arguments.reasons else {}
     try:
         strict = sorted(read_kinds(arguments.strict))
     except ValueError as error:
         raise UserError(f"--strict {error}") from error
-    populations = {condition: rows_where(rows.frame, condition) for condition in arguments.reference}
+    populations = populations_of(rows.frame, arguments.reference, given, table.readings)
     journal = journal_of(local / name, table.sha256, arguments.target, settings)
     with joined_ranks() as ranks, FitProgress() as progress:
         if ranks.first:
@@ -223,24 +223,11 @@ def _run(arguments: argparse.Namespace) -> None:
     fitted = replace(fitted, notes=(*rows.notes, *fitted.notes))
     data = {**fitted.model.card["data"], "rows_in_file": rows.total}
     model = replace(fitted.model, card={**fitted.model.card, "data": data})
-    if arguments.group:
-        model = replace(model, card={**model.card, "groups": _groups(arguments.group)})
-        try:
-            model.groups  # noqa: B018 (checks them)
-        except ValueError as error:
-            raise UserError(str(error)) from error
-    if strict:
-        model = replace(model, card={**model.card, "strict": strict})
-    if words:
-        model = replace(model, card={**model.card, "reasons": words})
-        try:
-            read_wording(words, {*model.features.names, *model.groups})
-            model.possible_changes  # noqa: B018 (checks them)
-        except ValueError as error:
-            raise UserError(f"{arguments.reasons}: {error}") from error
+    kept = {"groups": groups, "strict": strict, "reasons": words}
+    model = replace(model, card={**model.card, **{key: part for key, part in kept.items() if part}})
     for condition, population in populations.items():
-        kept = reference_of(model, model.features.encode(population), condition)
-        model = replace(model, card=with_reference(model.card, kept))
+        average = reference_of(model, model.features.encode(population), condition)
+        model = replace(model, card=with_reference(model.card, average))
     judged = {"out_of_fold": evaluate_scores(model, fitted.scores, fitted.target, fitted.weight, deviance_power(model))}
     if test is not None:
         judged["test"] = evaluate(model, test)
@@ -268,24 +255,6 @@ def _run(arguments: argparse.Namespace) -> None:
         result |= {"task": model.task, "metrics": metrics, "confidence_95": confidence, "notes": fitted.notes}
         result |= {"ranks": shares} if len(shares) > 1 else {}
         print(json.dumps(result))
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is not TOML: {error}") from error
-
-
-def _groups(given: list[str]) -> dict[str, list[str]]:
-    """Read --group NAME=A,B."""
-    groups = {}
-    for text in given:
-        name, equals, names = text.partition("=")
-        if not equals or not name:
-            raise UserError(f"--group must be NAME=A,B; got {text!r}")
-        groups[name] = _names(names)
-    return groups
 
 
 def _model_name(arguments: argparse.Namespace) -> str:

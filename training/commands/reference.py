@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eigenserve.errors import UserError
 from eigenserve.training.commands.fit import add_file_options
 
 if TYPE_CHECKING:
@@ -31,15 +32,22 @@ def add_reference(commands: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.model.checkpoints.locations import place_of
-    from eigenserve.model.explanations.reference import reference_of, with_reference
+    from eigenserve.model.explanations.reference import check_name, reference_of, with_reference
     from eigenserve.training.commands.population import rows_where
     from eigenserve.training.data.table import FileOptions, read_table
+    from eigenserve.training.evaluation.read_cells import reader_of
 
+    called = arguments.name or arguments.where
+    try:
+        check_name(called)
+    except ValueError as error:
+        raise UserError(f"--name {error}") from error
     store, name, version = place_of(arguments.model)
     model = store.load(name, version)
     files = FileOptions(arguments.csv_separator, arguments.encoding, model.features.input_names)
-    population = rows_where(read_table(arguments.data, files), arguments.where)
-    reference = reference_of(model, model.features.encode(population), arguments.name or arguments.where)
+    frame = read_table(arguments.data, files)
+    population = rows_where(frame, arguments.where, reader_of(model, frame))
+    reference = reference_of(model, model.features.encode(population), called)
     report = store.report(name, int(model.card["version"]))
 
     def keep_report(folder: Path, _: SpectralModel) -> None:

@@ -10,10 +10,12 @@ import pandas as pd
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.evaluation.evaluate import Evaluation
 from eigenserve.training.evaluation.metrics import JUDGED_LEVEL
+from eigenserve.training.evaluation.read_cells import Cells, reader_of
 
 #: Groups shown, the largest; the rest is put together.
 MOST_GROUPS = 20
-#: A column of more distinct numbers is cut into so many equal parts.
+#: A column of more distinct numbers or dates is cut into so many parts of as many rows. A value that holds as large a
+#: share of the rows is a part by itself.
 PARTS = 5
 
 
@@ -46,8 +48,14 @@ class RowGroup:
 
 
 def compare_groups(model: SpectralModel, evaluation: Evaluation, column: pd.Series) -> list[RowGroup]:
-    """Compare groups of evaluated rows (N,) by a column (N,) of the same rows, the largest group first."""
-    names = _names(column)
+    """Compare groups of evaluated rows (N,) by a column (N,) of the same rows, the largest group first.
+
+    Numbers and dates of many values are put together in ranges.
+
+    Raises:
+        UserError: a column that cannot be read.
+    """
+    names = _names(reader_of(model, column.to_frame()).read(column))
     order = names.value_counts(sort=True)
     kept = list(order.index[:MOST_GROUPS])
     names = names.where(names.isin(kept), f"{len(order) - len(kept)} others")
@@ -57,10 +65,30 @@ def compare_groups(model: SpectralModel, evaluation: Evaluation, column: pd.Seri
     ]
 
 
-def _names(column: pd.Series) -> pd.Series:
-    if pd.api.types.is_numeric_dtype(column) and column.nunique() > MOST_GROUPS:
-        column = pd.qcut(column, PARTS, duplicates="drop").astype(object)
-    return column.astype(object).where(column.notna(), "missing").astype(str).reset_index(drop=True)
+def _names(cells: Cells) -> pd.Series:
+    """Return what the group of each cell is called, (N,)."""
+    numbers = cells.numbers.reset_index(drop=True)
+    alone = numbers.dropna().unique().tolist()
+    ranges = pd.Series("missing", numbers.index, object)
+    if cells.feature.num_codes == 0 and len(alone) > MOST_GROUPS:
+        alone = _frequent(numbers)
+        rest = numbers[numbers.notna() & ~numbers.isin(alone)]
+        for _, part in rest.groupby(pd.qcut(rest, max(2, PARTS - len(alone)), duplicates="drop"), observed=True):
+            low, high = part.min(), part.max()
+            within = [cells.text(value) for value in sorted(alone) if low < value < high]
+            ranges[part.index] = f"{cells.text(low)} to {cells.text(high)}" + "".join(f" but {text}" for text in within)
+    texts = numbers.map({value: cells.text(value) for value in alone}).astype(object)
+    return texts.where(numbers.isin(alone), ranges)
+
+
+def _frequent(numbers: pd.Series) -> list[float]:
+    """Return values (at most ``PARTS``) that hold a part's share of the rows, or of what is left of them by others."""
+    shares = numbers.value_counts()
+    found: list[float] = []
+    while len(found) < PARTS and shares.iloc[0] >= shares.sum() / PARTS:
+        found.append(float(shares.index[0]))
+        shares = shares.iloc[1:]
+    return found
 
 
 def _figures(model: SpectralModel, evaluation: Evaluation, name: str, part: np.ndarray) -> RowGroup:

@@ -193,6 +193,16 @@ class FitSettings:
         )
 
     @property
+    def bent(self) -> frozenset[str]:
+        """Return the features along which the score is to be convex or concave."""
+        return frozenset({*self.convex, *self.concave})
+
+    @property
+    def shaped(self) -> frozenset[str]:
+        """Return the features along which something is promised of the score."""
+        return self.bent | {name for name, _ in (*self.monotone, *self.max_strength)}
+
+    @property
     def peak_learning_rate(self) -> float:
         """Return the learning rate, measured best on California housing unless given."""
         return self.learning_rate or (0.01 if self.curves == "piecewise" else 0.06)

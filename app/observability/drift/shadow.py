@@ -127,10 +127,12 @@ def columns_of(model: Predictor, other: Predictor, columns: FloatArray) -> Float
     if model.features == other.features:
         return columns
     dates = {feature.name for feature in other.features.features if feature.kind == "datetime"}
+    labels = {feature.name: feature.labels[-1] for feature in other.features.features if feature.kind == "categorical"}
     wanted = set(model.features.input_names)
     rows: list[dict[str, Any]] = []
     for row in columns:
         values = {name: value for name, value in row_values(other.features, row).items() if name in wanted}
+        values |= {name: None for name, unseen in labels.items() if values.get(name) == unseen}
         for name in dates & values.keys():
             values[name] = None if values[name] is None else iso_time(values[name])
         rows.append(values)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,10 +70,24 @@ class Answered:
                 size += OBJECT_BYTES * len(texts) + sum(len(text) for text in texts if isinstance(text, str))
         return size + len(self.options)
 
+    def id_texts(self) -> Iterable[str | None]:
+        """Return the ids as texts, one for each row."""
+        if self.ids is None:
+            return repeat(None, len(self))
+        values = self.ids.tolist() if isinstance(self.ids, np.ndarray) else self.ids
+        kinds = {*map(type, values)}
+        return values if kinds == {str} else map(str if kinds <= {str, int} else _text, values)
+
     @property
     def kind(self) -> Kind:
         """What rows of one table have in common."""
         return Kind(self.served, () if self.explanation is None else self.explanation.terms)
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, float):  # a table that has gaps holds whole numbers as floats: 7.0 and 7 are one
+        return str(int(value)) if value.is_integer() else None if value != value else str(value)
+    return None if value is None else str(value)
 
 
 def reasons_text(reasons: RowReasons) -> str:

@@ -7,7 +7,8 @@
     erasures/00000001.json[.sig]    which rows were erased from which details, likewise chained
 
 A link, NNNNNNNN.json, names the sha256 of its files and of the link before it; the last one of a process that ended in
-order says so. So a byte that is changed, and a part that is removed, replaced or moved, show. Details are what may be
+order says so. So a byte that is changed, and a part that is removed, replaced or moved, show; but for the last link,
+which no other one names, and which its signature or a copy of its hash elsewhere proves. Details are what may be
 erased: an erasure names the hashes of a file of details before and after it.
 """
 
@@ -29,7 +30,9 @@ from eigenserve.errors import UserError
 
 OPEN = "open.json"
 ERASURES = "erasures"
-LINK = re.compile(r"(\d{8})\.json")
+LINK = re.compile(r"([0-9]{8})\.json")
+#: What ``chain_name`` makes.
+CHAIN = re.compile(r"[0-9]{8}T[0-9]{6}-.+-[0-9]+-[0-9]{9}")
 
 
 @dataclass
@@ -95,8 +98,13 @@ def chain_name() -> str:
 
 
 def chain_names(folder: Folder) -> list[str]:
-    """List the chains of a folder."""
-    return [name for name in folder.names() if name != ERASURES]
+    """List the chains of a folder; what is not named like one is none."""
+    return [name for name in folder.names() if CHAIN.fullmatch(name)]
+
+
+def link_names(folder: Folder, path: str) -> list[str]:
+    """List the links in a folder, or the notes of erasures, in order."""
+    return [name for name in folder.names(path) if LINK.fullmatch(name)]
 
 
 def sha256(content: bytes | memoryview) -> str:
@@ -139,6 +147,6 @@ def is_signed(key: Any, content: bytes, signature: bytes) -> bool:
 
     try:
         key.verify(signature, content)
-    except InvalidSignature:
+    except (InvalidSignature, ValueError):
         return False
     return True

@@ -11,8 +11,11 @@ from typing import Any
 
 from eigenserve.errors import UserError
 
-#: Exit codes of ``verify``: something was changed; something was lost, and nothing changed.
-CHANGED, LOST = 1, 3
+#: Exit codes of ``verify``: something was changed; something was lost, and nothing changed. Of ``erase``: parts that
+#: are being gathered may hold more rows.
+CHANGED, LOST, WAITING = 1, 3, 3
+#: Seconds for which ``erase`` waits for parts that are being gathered: more than they take by default.
+WAIT_S = 30.0
 
 
 def add_records(commands: Any) -> None:
@@ -30,6 +33,9 @@ def add_records(commands: Any) -> None:
         verb.add_argument("records", metavar="URL", help="folder or fsspec URL, as in EIGENSERVE_RECORDS")
         if name == "verify":
             verb.add_argument("--public-key", type=Path, metavar="FILE", help="require signatures by this key (PEM)")
+            verb.add_argument(
+                "--heads", type=Path, metavar="FILE", help="require the heads that an earlier --json printed"
+            )
         if name == "replay":
             verb.add_argument("--store", default="models", metavar="STORE", help="of the models (default models/)")
         if name in ("verify", "replay"):
@@ -41,6 +47,13 @@ def add_records(commands: Any) -> None:
             verb.add_argument("--id", required=name == "erase", help="of the rows of one person, as given with rows")
         if name == "erase":
             verb.add_argument("--key", type=Path, metavar="FILE", help="private key (PEM) that signs the note of it")
+            verb.add_argument(
+                "--wait",
+                type=float,
+                default=WAIT_S,
+                metavar="S",
+                help="seconds to wait for parts that are being gathered (default %(default)g)",
+            )
 
 
 def _folder(parsed: argparse.Namespace) -> Any:
@@ -55,16 +68,22 @@ def _folder(parsed: argparse.Namespace) -> Any:
 
 def _verify(parsed: argparse.Namespace) -> int:
     from eigenserve.app.observability.records.chain import public_key
+    from eigenserve.app.observability.records.verdict import read_heads
     from eigenserve.app.observability.records.verify import Verifier
 
     key = None if parsed.public_key is None else public_key(parsed.public_key)
-    verdict = Verifier(_folder(parsed), key).verify()
+    heads = None if parsed.heads is None else read_heads(parsed.heads)
+    verdict = Verifier(_folder(parsed), key, heads).verify()
     for fault in verdict.faults:
         print(f"CHANGED: {fault}")
     for loss in verdict.lost:
         print(f"LOST: {loss}")
     for part in verdict.open:
         print(f"OPEN: {part}")
+    for stray in verdict.strays:
+        print(f"NOT A CHAIN: {stray}")
+    for text in verdict.unproved:
+        print(f"NOT PROVED: {text}")
     state = "changed" if verdict.faults else "incomplete" if verdict.lost else "in order"
     print(f"{state}: {verdict.chains} chains, {verdict.parts} parts, {verdict.rows:,} rows, {verdict.erased:,} erased")
     if parsed.json:
@@ -117,27 +136,34 @@ def _show(parsed: argparse.Namespace) -> None:
 
 
 def _rows(folder: Any, parsed: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    from eigenserve.app.observability.records.reading import parts, read_rows
+    from eigenserve.app.observability.records.reading import parts, read_rows, rows_of
 
     for part in parts(folder):
-        if parsed.model is not None and part.model["name"] != parsed.model:
+        if parsed.model is not None and part.model["model"] != parsed.model:
             continue
-        details = {row.pop("n"): row for row in read_rows(folder, part.details).to_pylist()}
+        table = read_rows(folder, part.details)
+        if parsed.id is not None:
+            table = table.filter(rows_of(table, parsed.id))
+        details = {row.pop("n"): row for row in table.to_pylist()}
         for n, decision in enumerate(read_rows(folder, part.decisions).to_pylist()):
             detail = details.get(n)
             if parsed.request is not None and decision["request_id"] != parsed.request:
                 continue
-            if parsed.id is not None and (detail is None or detail.get("id") != parsed.id):
+            if parsed.id is not None and detail is None:
                 continue
             yield {**decision, **(detail or {"erased": True})}
 
 
-def _erase(parsed: argparse.Namespace) -> None:
+def _erase(parsed: argparse.Namespace) -> int:
     from eigenserve.app.observability.records.chain import private_key
     from eigenserve.app.observability.records.erase import erase
 
-    count = erase(_folder(parsed), parsed.id, None if parsed.key is None else private_key(parsed.key))
-    print(f"erased inputs, contributions and reasons of {count:,} rows")
+    key = None if parsed.key is None else private_key(parsed.key)
+    erased = erase(_folder(parsed), parsed.id, key, parsed.wait)
+    print(f"erased inputs, contributions and reasons of {erased.rows:,} rows")
+    for part in erased.waiting:
+        print(f"WAITING: {part}: it may hold more rows of this id; erase again once it is written")
+    return WAITING if erased.waiting else 0
 
 
 def _text(value: Any) -> str:

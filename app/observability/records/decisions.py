@@ -26,10 +26,7 @@ from numpy.typing import NDArray
 from eigenserve.app.observability.records.answered import Answered, Kind
 from eigenserve.app.registry import ServedModel
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.rows.features import Feature
 
-#: What stands for a category that training did not have.
-UNSEEN = "(unseen)"
 SALT_BYTES = 16
 #: Numbers that stay the same from row to row, numbers that go up, and texts that no row is without.
 REPEATED, COUNTING = ("time", "version"), ("n", "row")
@@ -124,6 +121,15 @@ def commitments(details: pa.Table) -> Any:
     return pa.array(digests, pa.binary())
 
 
+def schema_hash(details: pa.Table) -> str:
+    """Return the sha256 of what rows of details mean: names and order of the columns, labels, and the model.
+
+    Commitments cover numbers; with this, their names cannot change under the cover of an erasure either.
+    """
+    stated = (details.schema.metadata or {}).get(ABOUT, b"")
+    return hashlib.sha256(orjson.dumps(details.column_names) + b"\n" + stated).hexdigest()
+
+
 def inputs_of(details: pa.Table) -> FloatArray:
     """Return the columns (N, F) that rows of details were read as, to the last bit."""
     columns = []
@@ -207,14 +213,12 @@ def _details(kind: Kind, batches: Sequence[Answered], counts: Any, columns: Floa
     count = columns.shape[1]
     found: dict[str, Any] = {"n": np.arange(count, dtype=np.int32)}
     if any(batch.ids is not None for batch in batches):
-        found["id"] = pa.array(
-            [_text(each) for batch in batches for each in _cells(batch.ids, len(batch))], pa.string()
-        )
+        found["id"] = pa.array([each for batch in batches for each in batch.id_texts()], pa.string())
         salts = pa.py_buffer(os.urandom(SALT_BYTES * count))
         found["salt"] = pa.FixedSizeBinaryArray.from_buffers(pa.binary(SALT_BYTES), count, [None, salts])
     labels = []
     for j, feature in enumerate(features):
-        known = _labels(feature)
+        known = list(feature.labels) if feature.kind == "categorical" else None
         labels.append({"name": feature.name, "labels": known})
         values: Any = columns[j]
         if known is not None:
@@ -239,24 +243,10 @@ def _places(batches: Sequence[Answered], counts: Any) -> Any:
     return np.arange(counts.sum(), dtype=np.int32) - np.repeat(starts.astype(np.int32), counts)
 
 
-def _labels(feature: Feature) -> list[str] | None:
-    """Return the texts of a feature's codes, the last one of which no category has; None for a number."""
-    if feature.kind != "categorical":
-        return None
-    unseen = UNSEEN
-    while unseen in feature.categories:
-        unseen = f"({unseen})"
-    return [*feature.categories, unseen]
-
-
 def _cells(values: Any, count: int) -> Iterable[Any]:
     if values is None:
         return repeat(None, count)
     return values.tolist() if isinstance(values, np.ndarray) else values
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None or value != value else str(value)
 
 
 def _interval(batch: Answered) -> FloatArray:

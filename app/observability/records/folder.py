@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from eigenserve.app.observability.records.holding import (
+    alone_in_folder,
     hold_folder,
     is_folder_held,
     is_process_running,
@@ -30,8 +33,14 @@ class Folder(Protocol):
     def write(self, path: str, content: bytes | memoryview) -> None:
         """Write a file whole or not at all, and the folder it is in."""
 
+    def create(self, path: str, content: bytes) -> None:
+        """Write a file that is not there yet, and the folder it is in; raises FileExistsError."""
+
     def remove(self, path: str) -> None:
         """Remove a file."""
+
+    def alone(self) -> AbstractContextManager[bool]:
+        """Wait until nobody else is in here; the value is False where that cannot be had."""
 
     def hold(self, path: str) -> str:
         """Hold a folder of it for as long as this process runs; return by what ``is_held`` knows it again."""
@@ -81,9 +90,25 @@ class LocalFolder:
         with write_whole(place) as file:
             file.write(content)
 
+    def create(self, path: str, content: bytes) -> None:
+        """See ``Folder``."""
+        place = self.root / path
+        draft = place.with_name(f".draft-{os.getpid()}-{place.name}")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with write_whole(draft) as file:
+            file.write(content)
+        try:
+            os.link(draft, place)
+        finally:
+            draft.unlink()
+
     def remove(self, path: str) -> None:
         """See ``Folder``."""
         (self.root / path).unlink(missing_ok=True)
+
+    def alone(self) -> AbstractContextManager[bool]:
+        """See ``Folder``."""
+        return alone_in_folder(self.root)
 
     def hold(self, path: str) -> str:
         """See ``Folder``."""
@@ -121,9 +146,32 @@ class RemoteFolder:
         self.system.makedirs(place.rpartition("/")[0], exist_ok=True)
         self.system.pipe_file(place, bytes(content))
 
+    def create(self, path: str, content: bytes) -> None:
+        """See ``Folder``."""
+        place = f"{self.root}/{path}"
+        self.system.makedirs(place.rpartition("/")[0], exist_ok=True)
+        self.system.invalidate_cache()
+        if self.system.exists(place):
+            raise FileExistsError(place)
+        knows = "mode" in inspect.signature(self.system.pipe_file).parameters
+        try:
+            self.system.pipe_file(place, content, **({"mode": "create"} if knows else {}))
+        except Exception as error:  # each store has another one for what is there already
+            self.system.invalidate_cache()
+            if self.system.exists(place):
+                raise FileExistsError(place) from error
+            raise
+        # Stores that know no such mode keep what was written last.
+        if self.read(path) != content:
+            raise FileExistsError(place)
+
     def remove(self, path: str) -> None:
         """See ``Folder``."""
         self.system.rm_file(f"{self.root}/{path}")
+
+    def alone(self) -> AbstractContextManager[bool]:
+        """See ``Folder``."""
+        return nullcontext(False)
 
     def hold(self, path: str) -> str:
         """See ``Folder``."""

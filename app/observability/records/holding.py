@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -26,6 +27,31 @@ def hold_folder(path: Path) -> str:
         _HELD.append(descriptor)
         return _identity(descriptor)
     return ""
+
+
+@contextmanager
+def alone_in_folder(path: Path) -> Iterator[bool]:
+    """Lock a folder, once whoever holds it has ended; the value is False where folders cannot be locked."""
+    descriptor = _locked(path)
+    try:
+        yield descriptor is not None
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _locked(path: Path) -> int | None:
+    with suppress(ImportError, OSError):
+        import fcntl
+
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError:
+            os.close(descriptor)
+            raise
+        return descriptor
+    return None
 
 
 def is_folder_held(path: Path, identity: str) -> bool | None:

@@ -4,10 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from eigenserve.app.settings import PREFIX
+from eigenserve.errors import UserError
+
 if TYPE_CHECKING:
     from eigenserve.app.observability.metrics import Metrics
     from eigenserve.app.observability.records.recorder import Recorder, Sink
     from eigenserve.app.settings import Settings
+
+
+#: The routes whose answers are recorded, with the platform's own (``predict_route``).
+ROUTES = (
+    "/predict",
+    "/explain",
+    "/reasons",
+    *(
+        f"/v1/models/{{name}}{version}:{verb}"
+        for version in ("", "/versions/{version}")
+        for verb in ("predict", "explain")
+    ),
+    *(f"/v2/models/{{name}}{version}/infer" for version in ("", "/versions/{version}")),
+    "/invocations",
+)
 
 
 def open_recorder(settings: Settings, metrics: Metrics) -> Recorder | None:
@@ -18,6 +36,7 @@ def open_recorder(settings: Settings, metrics: Metrics) -> Recorder | None:
     """
     if not settings.records:
         return None
+    _check(settings)
     # Imported late: it needs pyarrow, which costs 50 MB that other servers need not pay.
     from eigenserve.app.observability.records.chain import private_key
     from eigenserve.app.observability.records.events import EventsSink
@@ -49,6 +68,7 @@ def check_records(settings: Settings) -> None:
     """
     if not settings.records:
         return
+    _check(settings)
     from eigenserve.app.observability.records.chain import private_key
     from eigenserve.app.observability.records.folder import open_folder
 
@@ -57,6 +77,18 @@ def check_records(settings: Settings) -> None:
     for url in _urls(settings):
         if not _is_receiver(url):
             open_folder(url)
+
+
+def _check(settings: Settings) -> None:
+    """Refuse what would record nothing, or another share than was meant."""
+    if not _urls(settings):
+        raise UserError(f"{PREFIX}RECORDS must name a folder or a URL; got {settings.records!r}")
+    if settings.records_key is not None and all(map(_is_receiver, _urls(settings))):
+        raise UserError(f"{PREFIX}RECORDS_KEY signs Parquet parts, and {PREFIX}RECORDS names no place for them")
+    known = (*ROUTES, *([settings.predict_route] if settings.predict_route else []))
+    for route in settings.records_sample:
+        if route not in known:
+            raise UserError(f"{PREFIX}RECORDS_SAMPLE: no route {route!r} is recorded; those are {', '.join(known)}")
 
 
 def _urls(settings: Settings) -> list[str]:

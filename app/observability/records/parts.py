@@ -12,8 +12,8 @@ import pyarrow as pa
 from eigenserve import __version__
 from eigenserve.app.observability.machine import arithmetic
 from eigenserve.app.observability.records.answered import Answered, Kind
-from eigenserve.app.observability.records.chain import Chain, chain_name, chain_names
-from eigenserve.app.observability.records.decisions import Tables, from_parquet, tables, to_parquet
+from eigenserve.app.observability.records.chain import ERASURES, Chain, chain_name, chain_names, link_names, sha256
+from eigenserve.app.observability.records.decisions import Tables, from_parquet, schema_hash, tables, to_parquet
 from eigenserve.app.observability.records.folder import Folder
 from eigenserve.app.observability.records.recorder import Lose
 
@@ -44,13 +44,18 @@ class PartsSink:
         self._holds_memory = False
 
     def open(self) -> None:
-        """Write the first link, which names the chains that there are: one that is removed as a whole is missed."""
+        """Write the first link, which names the chains and the last erasure: what is removed as a whole is missed."""
         # What pyarrow imports when it is first used takes 0.3 s: now, and not while somebody waits.
         from_parquet(to_parquet(pa.table({"x": np.zeros(1)})))
-        others = [name for name in chain_names(self.chain.folder) if name != self.chain.name]
-        self.chain.append(
-            {"eigenserve": __version__, "arithmetic": arithmetic(), "sample": self._shares, "others": others}, {}
-        )
+        folder = self.chain.folder
+        first = {
+            "eigenserve": __version__,
+            "arithmetic": arithmetic(),
+            "sample": self._shares,
+            "others": [name for name in chain_names(folder) if name != self.chain.name],
+            "erasures": [sha256(folder.read(f"{ERASURES}/{name}")) for name in link_names(folder, ERASURES)[-1:]],
+        }
+        self.chain.append(first, {})
         self.waiting(0)
 
     def take(self, batches: list[Answered], lose: Lose) -> None:
@@ -62,7 +67,7 @@ class PartsSink:
             self._pending = [part for kind, some in kinds.items() for part in _parts(kind, some, lose)]
         while self._pending:
             part, files = self._pending[0]
-            self.chain.append({"rows": part.rows, "model": part.model}, files)
+            self.chain.append({"rows": part.rows, "model": part.model, "schema": schema_hash(part.details)}, files)
             del self._pending[0]
         self._pending, self._holds_memory, self._taken_at = None, True, time.monotonic()
         self.waiting(0)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eigenserve.app.observability.records.chain import LINK, chain_names
+import numpy as np
+from numpy.typing import NDArray
+
+from eigenserve.app.observability.records.chain import chain_names, link_names
 from eigenserve.app.observability.records.decisions import from_parquet
+from eigenserve.app.observability.records.documents import DamagedError, read_link
 from eigenserve.app.observability.records.folder import Folder
 from eigenserve.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+#: Whole numbers as a table of floats has them.
+WHOLE = re.compile(r"-?[0-9]+\.0+")
+EXPONENT = re.compile(r"-?[0-9](\.[0-9]+)?e\+[0-9]{1,2}")
 
 
 @dataclass(frozen=True)
@@ -43,17 +51,15 @@ def parts(folder: Folder) -> Iterator[Part]:
     """
     for chain in chain_names(folder):
         arithmetic: dict[str, str] = {}
-        for name in folder.names(chain):
-            if LINK.fullmatch(name) is None:
-                continue
+        for name in link_names(folder, chain):
             path = f"{chain}/{name}"
             try:
-                link = json.loads(folder.read(path))
-                arithmetic, files = link.get("arithmetic", arithmetic), link["files"]
-            except (ValueError, TypeError, AttributeError, KeyError) as error:
-                raise _damaged(path) from error
-            if files:
-                paths = {kind: f"{chain}/{file['name']}" for kind, file in files.items()}
+                link = read_link(folder.read(path))
+            except DamagedError as error:
+                raise damaged(path) from error
+            arithmetic = link.get("arithmetic", arithmetic)
+            if link["files"]:
+                paths = {kind: f"{chain}/{file['name']}" for kind, file in link["files"].items()}
                 yield Part(chain, link["number"], paths["decisions"], paths["details"], link["model"], arithmetic)
 
 
@@ -61,13 +67,36 @@ def read_rows(folder: Folder, path: str) -> pa.Table:
     """Read a file of a part.
 
     Raises:
-        UserError: a file that cannot be read.
+        UserError: a file that cannot be read, or is gone.
     """
     try:
-        return from_parquet(folder.read(path))
-    except ValueError as error:
-        raise _damaged(path) from error
+        content = folder.read(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is gone; `eigenserve records verify` names all that was changed") from error
+    try:
+        return from_parquet(content)
+    except Exception as error:  # damaged bytes end in all kinds of them
+        raise damaged(path) from error
 
 
-def _damaged(path: str) -> UserError:
+def rows_of(details: pa.Table, person: str) -> NDArray[np.bool_]:
+    """Return which rows of details have the id of a person, however its number is spelled: 7 and 7.0 are one."""
+    if "id" not in details.column_names:
+        return np.zeros(details.num_rows, bool)
+    known = plain_id(person)
+    ids = details.column("id").to_pylist()
+    return np.array([each is not None and plain_id(each) == known for each in ids], bool)
+
+
+def plain_id(text: str) -> str:
+    """Write a whole number without a point or an exponent, as it is recorded; leave other ids as they are."""
+    if WHOLE.fullmatch(text):
+        return text.partition(".")[0]
+    if EXPONENT.fullmatch(text) and (number := float(text)).is_integer():
+        return str(int(number))
+    return text
+
+
+def damaged(path: str) -> UserError:
+    """Say that a file cannot be read."""
     return UserError(f"{path} cannot be read: it was changed; `eigenserve records verify` names all that was")

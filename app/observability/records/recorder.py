@@ -57,6 +57,7 @@ class Buffer:
 
     Attributes:
         dropped: rows that had no room, or could not be written.
+        failing: whether the last attempt to write failed.
     """
 
     def __init__(self, sink: Sink, most: int, most_bytes: int, full_rows: int, wait_s: float, metrics: Metrics) -> None:
@@ -69,7 +70,7 @@ class Buffer:
             wait_s: seconds after which fewer are.
             metrics: counts rows.
         """
-        self.sink, self.dropped = sink, 0
+        self.sink, self.dropped, self.failing = sink, 0, False
         self._most, self._full_rows, self._wait_s = most, full_rows, wait_s
         self._most_bytes = most_bytes
         self._count_dropped = metrics.records_dropped.inc
@@ -174,8 +175,10 @@ class Buffer:
         while True:
             try:
                 work()
+                self.failing = False
                 return True
             except Exception as error:
+                self.failing = True
                 log.error("records cannot be written", extra={"sink": self.sink.name, "reason": repr(error)})
             with self._changed:
                 self._changed.wait_for(lambda: self._ends is not None, pause)
@@ -208,8 +211,7 @@ class Recorder:
         Raises:
             ProblemError: 503.
         """
-        if self._when_full == "refuse" and not all(buffer.has_room(1, 0) for buffer in self._buffers):
-            raise _full()
+        self._check_room(1, 0)
 
     def record(self, batch: Answered) -> None:
         """Hand over rows.
@@ -218,13 +220,18 @@ class Recorder:
             ProblemError: 503 where they have no room, and what is not recorded is to be refused.
         """
         size = batch.size
-        if self._when_full == "refuse" and not all(buffer.has_room(len(batch), size) for buffer in self._buffers):
-            raise _full()
+        self._check_room(len(batch), size)
         for buffer in self._buffers:
             if not buffer.put(batch, size):
                 buffer.drop(len(batch))
                 if self._when_full == "refuse":
-                    raise _full()
+                    raise _full(buffer)
+
+    def _check_room(self, rows: int, size: int) -> None:
+        if self._when_full == "refuse":
+            for buffer in self._buffers:
+                if not buffer.has_room(rows, size):
+                    raise _full(buffer)
 
     def close(self, timeout_s: float) -> None:
         """Write what waits, but not for longer than so many seconds."""
@@ -232,6 +239,13 @@ class Recorder:
             buffer.close(timeout_s)
 
 
-def _full() -> ProblemError:
-    detail = "overloaded: decisions cannot be recorded as fast as they are made; try again in 1 s"
-    return ProblemError(503, detail, headers={"Retry-After": "1"})
+def _full(buffer: Buffer) -> ProblemError:
+    if buffer.failing:
+        # Where it lies is the operator's business, and in the log.
+        wait_s, why = (
+            MAX_RETRY_S,
+            "decisions cannot be recorded, since what records them fails, and none is made without",
+        )
+    else:
+        wait_s, why = 1.0, "overloaded: decisions cannot be recorded as fast as they are made"
+    return ProblemError(503, f"{why}; try again in {wait_s:.0f} s", headers={"Retry-After": f"{wait_s:.0f}"})

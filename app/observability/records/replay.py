@@ -21,7 +21,7 @@ from eigenserve.model.arrays import FloatArray
 from eigenserve.model.explanations.explain import explain
 from eigenserve.model.explanations.groups import grouped
 from eigenserve.model.explanations.reference import Reference
-from eigenserve.model.reasons import find_reasons, read_wording
+from eigenserve.model.reasons import find_reasons
 
 #: Differences that are named; others are counted.
 MAX_NAMED = 20
@@ -148,17 +148,10 @@ def _reference(served: ServedModel, name: str | None, options: dict[str, Any]) -
 
 
 def _reasons(served: ServedModel, columns: FloatArray, options: dict[str, Any]) -> list[str]:
-    model = served.model
-    found = find_reasons(
-        model,
-        columns,
-        options["cutoff"],
-        adverse=options["adverse"],
-        most=options["n"],
-        reference=_reference(served, options.get("reference"), options),
-        groups=model.groups,
-        wording=read_wording(model.card.get("reasons") or {}, {*model.features.names, *model.groups}),
-    )
+    reference = _reference(served, options.get("reference"), options)
+    cutoff, adverse, most = (options[key] for key in ("cutoff", "adverse", "n"))
+    rules = served.model.reason_rules
+    found = find_reasons(served.model, columns, cutoff, rules, adverse=adverse, most=most, reference=reference)
     return [reasons_text(row) for row in found]
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -16,36 +15,21 @@ from eigenserve.app.observability.records.chain import (
     OPEN,
     chain_names,
     is_signed,
+    link_names,
     sha256,
 )
-from eigenserve.app.observability.records.decisions import commitments, from_parquet
+from eigenserve.app.observability.records.decisions import commitments, from_parquet, schema_hash
+from eigenserve.app.observability.records.documents import (
+    DamagedError,
+    Marker,
+    read_erasure,
+    read_link,
+    read_marker,
+)
 from eigenserve.app.observability.records.folder import Folder
+from eigenserve.app.observability.records.verdict import Verdict, say_what_is_not_proved
 
-#: Seconds after which an open part that nobody adds to counts as lost, where it cannot be known whether its process
-#: still runs: markers are written each tenth of the time that a part may take, which few will set to more than minutes.
-STALE_S = 120.0
-
-
-@dataclass
-class Verdict:
-    """Say what was found.
-
-    Attributes:
-        faults: what is not as it was written, one sentence each.
-        lost: what was never written, one sentence each.
-        open: what is still being gathered, one sentence each.
-        rows, erased, chains, parts: counts.
-        heads: chain -> the sha256 of its last link; to be kept elsewhere, it proves the chain up to there.
-    """
-
-    faults: list[str] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
-    open: list[str] = field(default_factory=list)
-    rows: int = 0
-    erased: int = 0
-    chains: int = 0
-    parts: int = 0
-    heads: dict[str, str] = field(default_factory=dict)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -65,29 +49,38 @@ class Erasure:
 class Verifier:
     """Verify the records in a folder."""
 
-    def __init__(self, folder: Folder, key: Any = None) -> None:
+    def __init__(self, folder: Folder, key: Any = None, heads: Mapping[str, str] | None = None) -> None:
         """Create a verifier.
 
         Args:
             folder: where the chains are.
             key: a public key; every link must then have a signature by it.
+            heads: those of an earlier verdict, which what they prove must still have; None for none.
         """
-        self.folder, self.key, self.verdict = folder, key, Verdict()
+        self.folder, self.key, self.heads, self.verdict = folder, key, heads, Verdict()
+        self._links_of: dict[str, list[str]] = {}  # chain, or ERASURES -> the sha256 of each link
+        self._notes: list[tuple[str, bool]] = []  # of each erasure: its chain, and whether it is signed
 
     def verify(self) -> Verdict:
         """Verify all chains and erasures."""
-        names, named = chain_names(self.folder), set[str]()
+        names, named, erasures = chain_names(self.folder), set[str](), set[str]()
         self.erasures = self._erasures()
         for name in names:
             self.verdict.chains += 1
             for link in self._links(name):
                 named.update(link.get("others", ()))
+                erasures.update(link.get("erasures", ()))
                 self._part(name, link)
         for name in sorted(named - set(names)):
             self._fault(f"chain {name} is gone, which was there when another one began")
         for chain, part in self.erasures:
             if chain not in names:
                 self._fault(f"an erasure names part {part} of chain {chain}, which is not there")
+        if erasures - {*self._links_of[ERASURES]}:
+            self._fault("an erasure is gone, or was changed, which was there when a chain began")
+        self._strays(names)
+        self._compare_heads()
+        say_what_is_not_proved(self.verdict, self.key is not None, self.heads)
         return self.verdict
 
     def _links(self, name: str) -> Iterator[dict[str, Any]]:
@@ -95,22 +88,26 @@ class Verifier:
         files = self.folder.names(name)
         numbers = [int(match[1]) for file in files if (match := LINK.fullmatch(file))]
         expected, previous, closed, known = 0, None, False, {OPEN}
+        hashes = self._links_of[name] = list[str]()
+        signed = {number for number in numbers if f"{number:08d}.json.sig" in files}
         for number in numbers:
             if number != expected:
                 self._fault(f"chain {name}: link {expected} is gone")
+            path = f"{name}/{number:08d}.json"
             known |= {f"{number:08d}.json", f"{number:08d}.json.sig"}
-            content = self.folder.read(f"{name}/{number:08d}.json")
-            link = self._document(f"{name}/{number:08d}.json", content)
+            content, link = self._document(path, read_link)
             if link is None:
+                known |= {file for file in files if file.startswith(f"{number:08d}.")}
                 previous, expected = None, number + 1
                 continue
-            in_place = link.get("chain") == name and link.get("number") == number
-            if not in_place or (number == expected and link.get("previous") != previous):
+            in_place = link["chain"] == name and link["number"] == number
+            if not in_place or (number == expected and link["previous"] != previous):
                 self._fault(f"chain {name}: link {number} does not follow the one before it: it or that was changed")
             if closed:
                 self._fault(f"chain {name}: link {number} was added behind the end")
-            self._signed(f"{name}/{number:08d}.json", content)
+            self._signed(path, content, number in signed, bool(signed))
             closed, previous, expected = bool(link.get("closed")), sha256(content), number + 1
+            hashes.append(previous)
             known |= {file["name"] for file in link["files"].values()}
             if link.get("dropped"):
                 self.verdict.lost.append(
@@ -119,6 +116,9 @@ class Verifier:
             yield link
         if previous is not None:
             self.verdict.heads[name] = previous
+        for chain, is_noted in self._notes:
+            if chain == name and signed and not is_noted and self.key is None:
+                self._fault(f"chain {name} is signed, and an erasure of it is not: its signature was removed")
         self._end(name, OPEN in files, closed, expected, previous)
         for file in sorted(set(files) - known):
             # Files of the part that was being written when its process was killed.
@@ -131,22 +131,23 @@ class Verifier:
         if not is_open:
             self._fault(f"chain {name}: its last links are gone: it is neither closed nor open")
             return
-        marker = self._document(f"{name}/{OPEN}", self.folder.read(f"{name}/{OPEN}"))
+        _, marker = self._document(f"{name}/{OPEN}", read_marker)
         if marker is None:
             return
         # The marker of the next part is written after a part: a process may be killed in between.
-        if marker["part"] not in (number, number - 1) or (marker["part"] == number and marker["previous"] != head):
-            self._fault(f"chain {name}: its last links are gone: part {marker['part']} was being gathered")
+        if marker.part not in (number, number - 1) or (marker.part == number and marker.previous != head):
+            self._fault(f"chain {name}: its last links are gone: part {marker.part} was being gathered")
         else:
             self._open_part(name, number, marker)
 
-    def _open_part(self, name: str, number: int, marker: dict[str, Any]) -> None:
+    def _open_part(self, name: str, number: int, marker: Marker) -> None:
         """Say whether a part is still being gathered, or its process is gone and the part with it."""
-        age_s = time.time() - marker["at"]
-        known = marker["rows"] if marker["part"] == number else 0
-        held = self.folder.is_held(name, str(marker.get("holder", "")))
-        if held is False or (held is None and age_s > STALE_S):
-            why = "its process was killed" if held is False else f"nobody has written to it for {age_s:,.0f} s"
+        age_s = time.time() - marker.at
+        known = marker.rows if marker.part == number else 0
+        held = marker.held(self.folder, name)
+        if held is False:
+            killed = self.folder.is_held(name, marker.holder) is False
+            why = "its process was killed" if killed else f"nobody has written to it for {age_s:,.0f} s"
             rows = f"at least {known:,}" if known else "any"
             self.verdict.lost.append(f"chain {name}: {why}: {rows} rows of part {number} were lost")
             return
@@ -161,9 +162,8 @@ class Verifier:
         self.verdict.parts += 1
         where, contents = f"chain {name}: part {link['number']}", {}
         for kind, file in link["files"].items():
-            try:
-                contents[kind] = self.folder.read(f"{name}/{file['name']}")
-            except FileNotFoundError:
+            content = self._read(f"{name}/{file['name']}")
+            if content is None:
                 self._fault(f"{where}: {file['name']} is gone")
                 continue
             known = {file["sha256"]}
@@ -171,16 +171,19 @@ class Verifier:
             if erasures:
                 # An erasure is noted before it is done: killed in between, it has to be done again.
                 known = {erasures[-1].after, erasures[-1].before}
-                chained = [file["sha256"], *(erasure.after for erasure in erasures)]
-                if [erasure.before for erasure in erasures] != chained[:-1]:
+                if not _follow(file["sha256"], erasures):
                     self._fault(f"{where}: its erasures do not follow each other")
-            if sha256(contents[kind]) not in known:
+            if sha256(content) not in known:
                 self._fault(f"{where}: {file['name']} was changed")
-                del contents[kind]
-            elif erasures and sha256(contents[kind]) == erasures[-1].before:
+                continue
+            if erasures and sha256(content) == erasures[-1].before:
                 self._fault(f"{where}: an erasure was begun and not finished: erase the same person again")
+            contents[kind] = content
         if len(contents) == 2:
-            self._rows(where, name, link, contents)
+            try:
+                self._rows(where, name, link, contents)
+            except Exception as error:  # damaged bytes end in all kinds of them
+                self._fault(f"{where}: its files were changed: they cannot be read: {type(error).__name__}")
 
     def _rows(self, where: str, name: str, link: dict[str, Any], contents: dict[str, bytes]) -> None:
         """Check that the details are those of the decisions, but for what was erased."""
@@ -189,53 +192,95 @@ class Verifier:
         gone = {row for erasure in erasures for row in erasure.rows}
         kept = [row for row in range(decisions.num_rows) if row not in gone]
         self.verdict.rows += decisions.num_rows
-        self.verdict.erased += len(gone)
+        self.verdict.erased += decisions.num_rows - len(kept)
         if decisions.num_rows != link["rows"] or details.column("n").to_pylist() != kept:
             self._fault(f"{where}: it does not have the rows that it was written with")
         elif erasures:
-            # What was not erased is proved by the commitments, which the chain holds.
+            # What was not erased is proved by the commitments, which the chain holds, and what it means by the schema.
+            self.verdict.without_schema += "schema" not in link
             promised = decisions.column("commitment").take(pa.array(kept, pa.int64())).combine_chunks()
-            if not commitments(details).equals(promised):
+            if link.get("schema", schema_hash(details)) != schema_hash(details):
+                self._fault(f"{where}: names or labels of its details were changed")
+            elif not commitments(details).equals(promised):
                 self._fault(f"{where}: rows of its details were changed")
 
     def _erasures(self) -> dict[tuple[str, int], list[Erasure]]:
         """Read what was erased, by chain and part."""
         found: dict[tuple[str, int], list[Erasure]] = {}
-        previous, numbers = None, [n for n in self.folder.names(ERASURES) if LINK.fullmatch(n)]
-        for number, file in enumerate(numbers, 1):
+        files = self.folder.names(ERASURES)
+        self.verdict.strays += [f"{ERASURES}/{f}" for f in files if not LINK.fullmatch(f.removesuffix(".sig"))]
+        previous, hashes = None, self._links_of.setdefault(ERASURES, [])
+        for number, file in enumerate(link_names(self.folder, ERASURES), 1):
             path = f"{ERASURES}/{file}"
-            content = self.folder.read(path)
-            document = self._document(path, content)
-            if document is None:
+            content, note = self._document(path, read_erasure)
+            if note is None:
+                previous = None
                 continue
-            if document["number"] != number or document["previous"] != previous:
+            if note["number"] != number or note["previous"] != previous:
                 self._fault(f"erasure {number} does not follow the one before it: one was changed or removed")
-            self._signed(path, content)
+            is_signed = f"{file}.sig" in files
+            self._signed(path, content, is_signed)
+            self._notes.append((note["chain"], is_signed))
             previous = sha256(content)
-            one = Erasure(document["before"], document["after"], tuple(document["rows"]))
-            found.setdefault((document["chain"], document["part"]), []).append(one)
+            hashes.append(previous)
+            one = Erasure(note["before"], note["after"], tuple(note["rows"]))
+            found.setdefault((note["chain"], note["part"]), []).append(one)
+        if previous is not None:
+            self.verdict.heads[ERASURES] = previous
         return found
 
-    def _document(self, path: str, content: bytes) -> dict[str, Any] | None:
-        try:
-            document = json.loads(content)
-            if isinstance(document, dict):
-                return document
-        except ValueError:
-            pass
-        self._fault(f"{path} was changed: it is not JSON")
-        return None
+    def _strays(self, chains: list[str]) -> None:
+        for name in self.folder.names():
+            if name in chains or name == ERASURES:
+                continue
+            if link_names(self.folder, name):
+                self._fault(f"{name} holds links and is not named as a chain: it was renamed, or added")
+            else:
+                self.verdict.strays.append(name)
 
-    def _signed(self, path: str, content: bytes) -> None:
-        if self.key is None:
-            return
+    def _compare_heads(self) -> None:
+        for name, head in sorted((self.heads or {}).items()):
+            what = "erasures" if name == ERASURES else f"chain {name}"
+            if not self._links_of.get(name):
+                self._fault(f"{what}: gone, and there when the heads were kept")
+            elif head not in self._links_of[name]:
+                self._fault(f"{what}: changed, cut off or undone: it does not have the head that was kept")
+
+    def _document(self, path: str, read: Callable[[bytes], T]) -> tuple[bytes, T | None]:
+        content = self._read(path)
         try:
-            signature = self.folder.read(f"{path}.sig")
-        except FileNotFoundError:
-            self._fault(f"{path} is not signed")
-            return
-        if not is_signed(self.key, content, signature):
+            if content is not None:
+                return content, read(content)
+            self._fault(f"{path} was changed: it is not a file")
+        except DamagedError as error:
+            self._fault(f"{path} was changed: {error}")
+        return b"", None
+
+    def _read(self, path: str) -> bytes | None:
+        try:
+            return self.folder.read(path)
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            return None
+
+    def _signed(self, path: str, content: bytes, is_there: bool, others: bool = False) -> None:
+        """Check a signature; without a key, only that there is one where others of the chain have one."""
+        signature = self._read(f"{path}.sig") if is_there else None
+        self.verdict.signatures += signature is not None
+        if signature is None:
+            if self.key is not None or others:
+                self._fault(f"{path} is not signed")
+        elif self.key is not None and not is_signed(self.key, content, signature):
             self._fault(f"{path} is not signed by this key")
 
     def _fault(self, text: str) -> None:
         self.verdict.faults.append(text)
+
+
+def _follow(written: str, erasures: list[Erasure]) -> bool:
+    """Return whether each erasure begins as the one before it ended, or began: that may not have been finished."""
+    before = {written}
+    for erasure in erasures:
+        if erasure.before not in before:
+            return False
+        before = {erasure.after, erasure.before}
+    return True

@@ -18,10 +18,8 @@ export async function askExplanation(question, method, signal) {
   return explanations[0];
 }
 
-/** The explanation of a row with these parts; `radii` are those of the certificate, if not the server's. */
-export async function askParts(question, include, signal, radii = null) {
-  const body = { ...rowBody(question), include };
-  if (radii !== null) body.radii = radii;
-  const { explanations } = await post("explain", body, signal);
+/** The explanation of a row with these parts; `options` are further keys of the request, such as the method. */
+export async function askParts(question, include, signal, options = {}) {
+  const { explanations } = await post("explain", { ...rowBody(question), include, ...options }, signal);
   return explanations[0];
 }

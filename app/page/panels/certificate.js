@@ -107,7 +107,7 @@ export class CertificatePanel {
     else say(this.#decision, `${proved} ${format(radius)} standard deviations.`);
   }
 
-  /** Say how steady the reasons are; null while the row moves: what was known of it is of another one. */
+  /** Say how steady the reasons are; null until that is known: what was known is of another row, or method. */
   flag(stability) {
     const flag = byId("flag");
     flag.style.visibility = stability === null ? "hidden" : "visible";
@@ -118,8 +118,10 @@ export class CertificatePanel {
     flag.dataset.trusted = String(holds >= STEADY);
     const share = percent(holds);
     const order = holds >= STEADY ? `Order of reasons holds in ${share}` : `Order of reasons holds in only ${share}`;
+    // proved is null for methods without a proof.
     say(flag, proved >= PROVED ? "Order of reasons proved" : order);
-    flag.title = `Sampled within a tenth of a standard deviation; proved within ${format(proved)}`;
+    const within = proved === null ? "nothing is proved of this method" : `proved within ${format(proved)}`;
+    flag.title = `Sampled within a tenth of a standard deviation; ${within}`;
     const largest = `the largest contributions are still ${leading.join(", ")}, in this order and with these signs`;
     const said = [
       proved > 0

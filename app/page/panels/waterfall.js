@@ -93,7 +93,8 @@ export class Waterfall {
     this.#fill(lines);
     this.#draw(lines, resting);
     const whose = label === null ? "" : `Score of the class ${label}, in ${scoreUnit(this.#card)}. `;
-    say(byId("why-note"), `${whose}${this.spoken()} The baseline is ${BASELINES[method]}.`);
+    const several = this.#card.classes.length > 2 ? " Each class has another one." : "";
+    say(byId("why-note"), `${whose}${this.spoken()} The baseline is ${BASELINES[method]}.${several}`);
   }
 
   /** What has a row: the terms in their order, the smallest of many together. */

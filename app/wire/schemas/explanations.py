@@ -63,12 +63,17 @@ class Certificate(BaseModel):
 
 
 class StabilityPart(BaseModel):
-    """Say how far numbers can move while the largest reasons stay, and how far the eigenvector explanation can turn."""
+    """Say how far numbers can move while the answer's largest contributions stay, and how far eigenvectors can turn.
 
-    leading: list[str] = Field(description="The three largest contributions of the method integrated, in order.")
-    order_proved: float = Field(
+    The contributions are those of the same answer: its method, reference or baseline, and groups. gap, turn, trusted
+    and reason are about the row's eigenvectors, and what the method eigenvector gives to every term.
+    """
+
+    leading: list[str] = Field(description="The three largest of this explanation's contributions, in order.")
+    order_proved: float | None = Field(
         description="Proved: while every number stays within so many of its standard deviations, at most a tenth, "
-        "these are the largest, in this order and with these signs; 0 where nothing is proved."
+        "these are the largest, in this order and with these signs; 0 where nothing is proved; null for shapley, "
+        "shapley_terms and path, for which there is no proof."
     )
     order_sampled: float = Field(description="The same of all rows that were drawn: sampled, not proved.")
     order_holds: float = Field(
@@ -82,8 +87,11 @@ class StabilityPart(BaseModel):
         description="Bound of the sine of the angle by which the eigenvectors turn, their mean, "
         "while every number stays within a ten-thousandth of its standard deviation."
     )
-    trusted: bool = Field(description="Whether no contribution can move by more than half of the largest one.")
-    reason: str | None = Field(description="Why the explanation is unreliable.")
+    trusted: bool = Field(
+        description="Whether no term's contribution by the method eigenvector can move by more than half of the "
+        "largest one, while every number stays within a ten-thousandth of its standard deviation."
+    )
+    reason: str | None = Field(description="Why the explanation by the method eigenvector is unreliable.")
 
 
 class MemberPart(BaseModel):
@@ -148,7 +156,10 @@ class RowExplanation(BaseModel):
 
     prediction: Prediction
     score: float
-    baseline: float
+    baseline: float = Field(
+        description="The score of what is compared with: one number for all rows that are explained for the same "
+        "class, or for the only output; each row's own by the method eigenvector."
+    )
     contributions: dict[str, float] = Field(
         description='By term: a feature, or a pair "a & b"; by feature for path and shapley.'
     )
@@ -249,7 +260,7 @@ class CounterfactualsRequest(RowsRequest):
 class Change(BaseModel):
     """Give a value and the value it changes to."""
 
-    from_: Cell = Field(alias="from", description="null also for a category that training did not know.")
+    from_: Cell = Field(alias="from", description='"(unseen)" for a category that training did not know.')
     to: Cell
 
 

@@ -37,14 +37,18 @@ class Reason(BaseModel):
 
     name: str = Field(description="Of the feature, or of the group.")
     text: str = Field(description="In the words that the model keeps, or its name.")
-    value: Any = Field(description="In the row; of a group an object by feature.")
+    value: Any = Field(
+        description='In the row, as a row has it, "(unseen)" for an unknown category; of a group an object by feature.'
+    )
     contribution: float = Field(description="To the score, against the reference.")
     share: float | None = Field(description="Of the distance from the cutoff; null for a row that is at it.")
     rank_holds: float = Field(
         description="In which share of 64 rows nearby (sampled; every number within a tenth of its deviation) it is "
         "among the reasons given."
     )
-    tied: bool = Field(description="Whether the next reason is as large, to the accuracy of contributions.")
+    tied: bool = Field(
+        description="Whether the next reason, given or not, is as large, to the accuracy of contributions."
+    )
 
 
 class RowReasons(BaseModel):
@@ -52,7 +56,7 @@ class RowReasons(BaseModel):
 
     adverse: bool
     prediction: float
-    distance: float = Field(description="Of the row's score from the cutoff's.")
+    distance: float = Field(description="Of the row's score from the cutoff's; 0 where the prediction is the cutoff.")
     reasons: list[Reason]
     order_proved: float = Field(
         description="While every number stays within so many of its standard deviations, at most a tenth, these are "

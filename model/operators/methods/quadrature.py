@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from eigenserve.model.operators.arguments import seeded, whole
 from eigenserve.model.operators.methods.krylov_basis import KrylovBasis
@@ -23,6 +24,7 @@ class Spectrum:
         size: eigenvalues in all, n.
         trace, trace_error: their sum, and the standard error of that estimate (NaN for one probe).
         nodes, weights: (p,) eigenvalues and the share of all that each stands for; the shares' sum is 1.
+        runs: (p,) the run from 0 that found each node; -1 for a known eigenvalue.
         iterations: products spent.
     """
 
@@ -31,6 +33,7 @@ class Spectrum:
     trace_error: float
     nodes: FloatArray
     weights: FloatArray
+    runs: NDArray[np.int64]
     iterations: int
 
     def density(self, grid: FloatArray, width: float) -> FloatArray:
@@ -82,7 +85,7 @@ def spectrum(
     steps = min(steps, n - held)  # none, if all is known
     basis = KrylovBasis(held + steps, n, dtype, device)
     values = np.empty(0) if known is None else known.eigenvalues.cpu().double().numpy()
-    nodes, weights = [np.empty(0)], [np.full(held, 1.0 / n)]
+    nodes, weights, runs = [np.empty(0)], [np.full(held, 1.0 / n)], [np.full(held, -1)]
     generator = seeded(seed)
     forms = np.zeros(probes)
     for i in range(probes if steps else 0):
@@ -95,6 +98,7 @@ def spectrum(
         diag, off_diag = _recurrence(products, basis, probe / square**0.5, steps)
         pairs = tridiagonal_eigenpairs(diag, off_diag, 0, len(diag))
         nodes.append(pairs.values)
+        runs.append(np.full(len(diag), i))
         # Each run speaks for all that is not known; the norm of its probe, for the trace alone.
         weights.append((n - held) / n / probes * pairs.vectors[:, 0] ** 2)
         forms[i] = square * diag[0]
@@ -109,6 +113,7 @@ def spectrum(
         trace_error=float(error) if probes > 1 else float("nan"),
         nodes=np.concatenate([values, products.restored(np.concatenate(nodes))]),
         weights=np.concatenate(weights),
+        runs=np.concatenate(runs),
         iterations=products.count,
     )
 

@@ -67,7 +67,9 @@ def xtrace(operator: SymmetricOperator, products: int = 60, seed: int = 0) -> Es
     basis, triangle = torch.linalg.qr(images.T)  # images' = basis triangle
     turned = counted.matmat(basis.T.contiguous()).T
     middle = basis.T @ turned
-    if half == size:
+    sizes = torch.linalg.svdvals(triangle)
+    # Where images depend on each other, they span all that the operator reaches.
+    if half == size or float(sizes[-1]) <= counted.rounding(float(sizes[0])):
         return _estimate(counted, float(middle.trace()), np.zeros(1))
     # Column i is the direction of the basis that the other images do not have: their basis is basis (I - s s').
     own = torch.linalg.inv(triangle).T
@@ -95,7 +97,9 @@ def log_determinant(operator: SymmetricOperator, probes: int = 20, steps: int = 
     found = spectrum(operator, probes, steps, seed)
     if not (found.nodes > 0).all():
         raise ValueError(f"the operator must be positive definite; got a Ritz value of {found.nodes.min():.3g}")
-    by_probe = found.size * probes * (np.log(found.nodes) * found.weights).reshape(probes, -1).sum(1)
+    # Runs end after different numbers of steps, each where its space is invariant.
+    sums = np.bincount(found.runs, np.log(found.nodes) * found.weights, minlength=probes)
+    by_probe = found.size * probes * sums
     error = float(by_probe.std(ddof=1) / np.sqrt(probes)) if probes > 1 else float("nan")
     return Estimate(float(by_probe.mean()), error, found.iterations)
 

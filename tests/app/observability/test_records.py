@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.app_client import AppClient, app_client
+from tests.support.app_client import app_client
 from tests.support.made_models import ROW, make_model, make_rows
 from tests.support.server_process import running_server
 
@@ -26,6 +26,7 @@ pytest.importorskip("pyarrow", reason="needs pyarrow")
 
 import pyarrow.ipc
 import pyarrow.parquet
+from tests.support.recorded import PEOPLE, chain_of, verify
 
 from eigenserve.app.observability.records import decisions, holding
 from eigenserve.app.observability.records.answered import Answered
@@ -33,7 +34,7 @@ from eigenserve.app.observability.records.chain import private_key, public_key, 
 from eigenserve.app.observability.records.erase import erase
 from eigenserve.app.observability.records.events import _answers
 from eigenserve.app.observability.records.folder import LocalFolder, open_folder
-from eigenserve.app.observability.records.verify import Verdict, Verifier
+from eigenserve.app.observability.records.verify import Verifier
 from eigenserve.cli import main
 from eigenserve.model import ModelStore
 
@@ -48,68 +49,6 @@ print(this_process(), hold_folder(Path(sys.argv[1])), sep="\\n", flush=True)
 sys.stdin.read()
 """
 ROW_ALONE = {"instances": [ROW]}
-PEOPLE = [{"id": f"person {i % 40}", **row} for i, row in enumerate(make_rows(400, seed=5))]
-
-
-def verify(folder: Path, key: Any = None) -> Verdict:
-    return Verifier(LocalFolder(folder), key).verify()
-
-
-def ask_everything(client: AppClient) -> int:
-    """Ask all that is recorded, of three models; return the rows."""
-    asked = [
-        ("/predict", {"instances": PEOPLE}),
-        ("/predict", {"instances": PEOPLE[:2], "model": "choice"}),
-        ("/predict", {"instances": [list(ROW.values())] * 3, "model": "level"}),
-        ("/explain", {"instances": PEOPLE[:50], "reference": PEOPLE[:5]}),
-        ("/explain", {"instances": make_rows(9), "model": "level", "method": "eigenvector", "target": "mid"}),
-        ("/explain", {"instances": PEOPLE[:3], "method": "shapley", "baseline": ROW}),
-        ("/explain", {"instances": PEOPLE[:3], "groups": {"who": ["age", "member"]}}),
-        ("/reasons", {"instances": PEOPLE[:4], "cutoff": 0.0}),
-        ("/v1/models/price:predict", {"instances": make_rows(5)}),
-    ]
-    for path, body in asked:
-        for row in body["instances"] if path == "/explain" and "reference" in body else ():
-            assert "id" in row
-        if "reference" in body:
-            body = {**body, "reference": [{k: v for k, v in row.items() if k != "id"} for row in body["reference"]]}
-        answer = client.post(path, json=body)
-        assert answer.status_code == 200, answer.text
-    return sum(len(body["instances"]) for _, body in asked)
-
-
-@pytest.fixture(scope="module")
-def recorded(store: ModelStore, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
-    """A folder of signed records in many parts, and their rows; its keys lie next to it."""
-    folder = tmp_path_factory.mktemp("recorded")
-    ed25519 = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ed25519")
-    key, pem = ed25519.Ed25519PrivateKey.generate(), pytest.importorskip("cryptography.hazmat.primitives.serialization")
-    (folder / "private.pem").write_bytes(
-        key.private_bytes(pem.Encoding.PEM, pem.PrivateFormat.PKCS8, pem.NoEncryption())
-    )
-    (folder / "public.pem").write_bytes(
-        key.public_key().public_bytes(pem.Encoding.PEM, pem.PublicFormat.SubjectPublicKeyInfo)
-    )
-    with app_client(
-        store, records=str(folder / "records"), records_key=folder / "private.pem", records_part_rows=1
-    ) as client:
-        rows = ask_everything(client)
-    return folder, rows
-
-
-@pytest.fixture
-def copied(recorded: tuple[Path, int], tmp_path: Path) -> Path:
-    """A copy of the records, to be changed."""
-    for path in (recorded[0] / "records").rglob("*"):
-        if path.is_file():
-            target = tmp_path / path.relative_to(recorded[0] / "records")
-            target.parent.mkdir(exist_ok=True)
-            target.write_bytes(path.read_bytes())
-    return tmp_path
-
-
-def chain_of(folder: Path) -> Path:
-    return next(path for path in folder.iterdir() if path.is_dir() and path.name != "erasures")
 
 
 def test_every_row_is_recorded_and_what_nobody_touched_is_in_order(recorded: tuple[Path, int]):
@@ -215,13 +154,13 @@ def test_a_chain_that_is_gone_as_a_whole_is_missed_by_the_next_one(store: ModelS
 def test_a_person_is_erased_and_the_rest_stays_proved(copied: Path, recorded: tuple[Path, int]):
     keys = recorded[0]
     before = b"".join(path.read_bytes() for path in sorted(chain_of(copied).glob("*.decisions.parquet")))
-    count = erase(LocalFolder(copied), "person 1", private_key(keys / "private.pem"))
+    count = erase(LocalFolder(copied), "person 1", private_key(keys / "private.pem")).rows
     assert count == 10 + 1 + 2 + 1 + 1 + 1
     verdict = verify(copied, public_key(keys / "public.pem"))
     assert (verdict.faults, verdict.erased) == ([], count)
     assert before == b"".join(path.read_bytes() for path in sorted(chain_of(copied).glob("*.decisions.parquet")))
-    assert erase(LocalFolder(copied), "person 1") == 0
-    assert erase(LocalFolder(copied), "person 2", private_key(keys / "private.pem")) > 0
+    assert erase(LocalFolder(copied), "person 1", private_key(keys / "private.pem")).rows == 0
+    assert erase(LocalFolder(copied), "person 2", private_key(keys / "private.pem")).rows > 0
     assert verify(copied, public_key(keys / "public.pem")).faults == []
     # Nothing of it is left in any file: not in plain, and not compressed.
     from eigenserve.app.observability.records.decisions import from_parquet
@@ -231,11 +170,11 @@ def test_a_person_is_erased_and_the_rest_stays_proved(copied: Path, recorded: tu
         assert "id" not in table.column_names or not {"person 1", "person 2"} & {*table.column("id").to_pylist()}
 
 
-def test_an_erasure_hides_no_other_change(copied: Path):
+def test_an_erasure_hides_no_other_change(copied: Path, recorded: tuple[Path, int]):
     """A row of details that is changed under the cover of an erasure does not fit its commitment."""
     from eigenserve.app.observability.records.decisions import from_parquet, to_parquet
 
-    erase(LocalFolder(copied), "person 1")
+    erase(LocalFolder(copied), "person 1", private_key(recorded[0] / "private.pem"))
     path = sorted(chain_of(copied).glob("*.details.parquet"))[0]
     table = from_parquet(path.read_bytes())
     at = table.column_names.index("inputs.age")
@@ -283,10 +222,12 @@ def test_show_prints_what_was_decided(recorded: tuple[Path, int], capsys):
 
 
 @pytest.mark.parametrize("name", ["00000001.details.parquet", "00000001.json"])
-def test_damaged_files_are_named_in_one_line(copied: Path, store: ModelStore, capsys, name: str):
-    path = sorted(copied.rglob(name))[0]
+def test_damaged_files_are_named_in_one_line(
+    copied: Path, recorded: tuple[Path, int], store: ModelStore, capsys, name: str
+):
+    path, signing = sorted(copied.rglob(name))[0], ["--key", str(recorded[0] / "private.pem")]
     path.write_bytes(path.read_bytes()[:50])
-    for command in (["show"], ["replay", "--store", str(store.root)], ["erase", "--id", "nobody"]):
+    for command in (["show"], ["replay", "--store", str(store.root)], ["erase", "--id", "nobody", *signing]):
         assert main(["records", command[0], str(copied), *command[1:]]) == 2
         error = capsys.readouterr().err
         assert f"{name} cannot be read: it was changed" in error
@@ -358,7 +299,7 @@ def test_a_process_is_known_by_more_than_its_number(tmp_path: Path):
 def test_a_server_that_nobody_asks_is_not_taken_for_dead(store: ModelStore, tmp_path: Path, monkeypatch):
     monkeypatch.setattr("eigenserve.app.observability.records.recorder.IDLE_S", 0.05)
     monkeypatch.setattr("eigenserve.app.observability.records.parts.MARKED_S", 0.01)
-    monkeypatch.setattr("eigenserve.app.observability.records.verify.STALE_S", 1.0)
+    monkeypatch.setattr("eigenserve.app.observability.records.documents.STALE_S", 1.0)
     with app_client(store, records=str(tmp_path)):
         ends = time.monotonic() + 10
         while not list(tmp_path.rglob("open.json")):
@@ -384,7 +325,11 @@ def test_what_has_no_room_is_dropped_and_counted_or_refused(store: ModelStore, t
     with app_client(store, **small, records_when_full="refuse") as client:
         answers = [client.post("/predict", json={"instances": [ROW] * 3}) for _ in range(4)]
         assert [answer.status_code for answer in answers] == [200, 503, 503, 503]
-        assert answers[3].headers["Retry-After"] == "1"
+        ends = time.monotonic() + 10
+        while (last := client.post("/predict", json={"instances": [ROW] * 3})).headers["Retry-After"] != "15":
+            assert time.monotonic() < ends
+            time.sleep(0.05)
+        assert "decisions cannot be recorded, since what records them fails" in last.json()["detail"]
 
 
 def test_a_part_that_failed_is_written_once(store: ModelStore, tmp_path: Path, monkeypatch):
@@ -417,7 +362,7 @@ def test_records_go_wherever_fsspec_reaches(store: ModelStore):
     folder = open_folder("memory://audit/records")
     verdict = Verifier(folder).verify()
     assert (verdict.faults, verdict.lost, verdict.rows) == ([], [], 20)
-    assert erase(folder, "person 3") == 1
+    assert erase(folder, "person 3").rows == 1
     assert Verifier(folder).verify().faults == []
 
 

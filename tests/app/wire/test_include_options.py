@@ -56,6 +56,29 @@ def test_everything_can_be_included_with_every_model(server: ServerProcess, stor
             assert abs(np.linalg.norm(member["eigenvector"]) - 1.0) <= 1e-12
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"groups": {"money": ["income", "rate"]}},
+        {"reference": [{**ROW, "age": 70, "city": "Paris"}]},
+        {"method": "eigenvector", "groups": {"money": ["income", "rate"]}},
+        {"method": "shapley", "baseline": {**ROW, "age": 70, "rate": 2.5}},
+        {"method": "shapley_terms", "reference": [{**ROW, "age": 70}]},
+        {"method": "path", "baseline": [ROW, {**ROW, "age": 70}], "groups": {"money": ["income", "rate"]}},
+    ],
+)
+def test_the_stability_is_that_of_the_contributions_in_the_same_answer(server: ServerProcess, store: ModelStore, asked):
+    row = make_rows(2, seed=5)[1]
+    body = explain(server, instances=[row], model="price", include=["stability"], **asked)
+    (entry,) = body["explanations"]
+    shown, stable = entry["contributions"], entry["stability"]
+    assert stable["leading"] == sorted(shown, key=lambda term: -abs(shown[term]))[:3]
+    expected = load_model(store.root / "price").reasons_stable([row], **asked)
+    assert (stable["order_holds"], stable["moves"]) == (expected.holds[0], expected.moves[0])
+    proved = asked.get("method", "integrated") in ("integrated", "eigenvector")
+    assert stable["order_proved"] == (0.1 * expected.proved[0] if proved else None)
+
+
 def test_a_certificate_holds_for_rows_within_its_radii(server: ServerProcess):
     rng = np.random.default_rng(1)
     for name in ("price", "choice", "level"):

@@ -10,7 +10,8 @@ from tests.support.twin import FEATURES, random_model, random_rows
 from eigenserve.model.certificates.contribution_order import largest_share
 from eigenserve.model.certificates.reach import default_radii
 from eigenserve.model.explanations.explain import explain
-from eigenserve.model.explanations.rank_stability import part_sums, proof_of
+from eigenserve.model.explanations.groups import part_sums, term_parts
+from eigenserve.model.explanations.rank_stability import proof_of
 from eigenserve.model.matrices.curves import Curve, CurveSet, Term
 from eigenserve.model.matrices.ensemble import SpectralEnsemble
 from eigenserve.model.matrices.pencil import TridiagonalPencil
@@ -102,7 +103,7 @@ def test_what_is_proved_is_of_the_contributions_that_are_explained():
     model, rows = random_model(seed=3), random_rows(6, seed=1)
     grouped = replace(model, card={"groups": {"size": ["width", "price"]}})
     for row, contributions in zip(FEATURES.encode(rows), grouped.explain(rows).contributions, strict=True):
-        claims = np.eye(len(contributions)) @ part_sums(model, grouped.groups).T
+        claims = np.eye(len(contributions)) @ part_sums(term_parts(model.ensemble.pencil, grouped.groups)).T
         proof = proof_of(model, row, np.ones(1), "integrated", None, claims, np.abs(contributions).max(), lambda: None)
         cells = proof.cells
         forms = (proof.weights[cells.head] * cells.width) @ cells.forms

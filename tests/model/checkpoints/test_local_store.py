@@ -49,6 +49,29 @@ def test_versions_count_from_one_and_the_newest_is_the_default(store):
     assert newest.card["metrics"] == {"rmse": 1.5}
 
 
+class Folder:
+    def __fspath__(self):
+        return "models"
+
+
+@pytest.mark.parametrize("root", ["models", Path("models"), Folder()], ids=["str", "Path", "PathLike"])
+def test_a_store_is_made_of_any_path(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ModelStore(root).save("houses", random_model())
+    assert ModelStore(root) == ModelStore(Path("models"))
+    assert ModelStore(root).names() == ["houses"]
+    assert (tmp_path / "models" / "houses" / "1").is_dir()
+
+
+def test_a_store_is_no_url_and_no_number():
+    with pytest.raises(
+        ValueError, match=r"a ModelStore is a folder; .*open_store opens a URL; got 's3://bucket/models'"
+    ):
+        ModelStore("s3://bucket/models")
+    with pytest.raises(TypeError, match="PathLike"):
+        ModelStore(3)
+
+
 def test_versions_are_ordered_as_numbers(store):
     folder = store.root / "houses"
     for version in (2, 10, 9):

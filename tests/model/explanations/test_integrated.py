@@ -45,6 +45,16 @@ def test_contributions_add_up_to_the_score_from_one_baseline(task):
     assert (np.abs(total - found.score) <= 1e-12 * np.maximum(1.0, np.abs(found.score))).all()
 
 
+@pytest.mark.parametrize("method", ["integrated", "shapley_terms", "shapley", "path"])
+def test_of_several_classes_the_baseline_is_one_number_for_each_explained_class(method):
+    found = random_model("multiclass", seed=7).explain(random_rows(12, seed=1), method=method)
+    of = found.outputs.argmax(axis=1)
+    assert set(of) == {0, 1, 2}
+    baselines = [set(found.baseline[of == output].tolist()) for output in range(3)]
+    assert [len(numbers) for numbers in baselines] == [1, 1, 1]
+    assert len(set.union(*baselines)) == 3
+
+
 @pytest.mark.parametrize("task", ["regression", "multiclass"])
 def test_brute_force_agrees_within_a_ten_thousandth_of_the_largest(task):
     model, rows = random_model(task, seed=5), random_rows(40, seed=2)

@@ -38,7 +38,7 @@ def test_the_rows_are_shown_as_their_writer_would():
     by_feature = random_model().explain(rows, method="shapley").rows.values()
     assert by_feature[0].tolist()[0] == 1.0
     assert np.isnan(by_feature[0, 1])
-    assert by_feature[0].tolist()[2:] == [1.0, "3", None]
+    assert by_feature[0].tolist()[2:] == [1.0, "3", "(unseen)"]
     by_term = random_model().explain(rows).rows.values()
     assert by_term[0, 6] == "1.0, 3"
     assert by_term.shape == (1, len(TERMS))
@@ -89,7 +89,7 @@ def test_the_values_of_a_row_are_written_as_a_reader_writes_them():
     columns = np.array([[1.23456789, 19846.0, 1.0, 0.0], [np.nan, 19846.75, 0.0, 1.0]])
     rows = ExplainedRows(space, columns, ((0,), (1,), (2,), (3, 1)))
     assert rows.texts(0) == ["1.23457", "2024-05-03", "true", "Rome, 2024-05-03"]
-    assert rows.texts(1) == ["missing", "2024-05-03T18:00:00", "false", "missing, 2024-05-03T18:00:00"]
+    assert rows.texts(1) == ["missing", "2024-05-03T18:00:00", "false", "(unseen), 2024-05-03T18:00:00"]
 
 
 def test_many_terms_are_added_up():

@@ -203,6 +203,65 @@ def test_inputs_may_be_named_or_many():
     assert math.isfinite(float(made[0].sum()))
 
 
+class Random(nn.Module):
+    def __init__(self, change):
+        super().__init__()
+        self.linear, self.change = nn.Linear(3, CLASSES), change
+
+    def forward(self, x):
+        return {"scores": [self.linear(self.change(x, self.training))]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x, training: nn.functional.dropout(x, 0.5, training),
+        lambda x, training: nn.functional.rrelu(x, training=training),
+        lambda x, training: x + 0.01 * torch.randn_like(x) if training else x,
+    ],
+    ids=["dropout", "rrelu", "noise"],
+)
+def test_functions_that_are_random_in_training_mode_are_refused(change):
+    torch.manual_seed(0)
+    x, y = torch.randn(8, 3), torch.randint(0, CLASSES, (8,))
+
+    def loss(outputs, targets):
+        return nn.functional.cross_entropy(outputs["scores"][0], targets)
+
+    module = Random(change)
+    for make in (HessianOperator, GaussNewtonOperator, FisherOperator):
+        with pytest.raises(ValueError, match=r"two evaluations of the module.*differ.*call module.eval\(\) first"):
+            make.from_module(module, loss, [(x, y)])
+    operator = HessianOperator.from_module(module.eval(), loss, [(x, y)])
+    vector = torch.ones(operator.size)
+    assert torch.equal(operator.matvec(vector), operator.matvec(vector))
+
+
+MAKERS = {
+    "hessian": HessianOperator.from_module,
+    "gauss-newton": GaussNewtonOperator.from_module,
+    "fisher": FisherOperator.from_module,
+    "drawn fisher": lambda *args: FisherOperator.from_module(*args, kind="monte-carlo"),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_products_are_taken_where_gradients_are_off(name):
+    module, x, y = case(Spectral)
+    arguments = (module, nn.CrossEntropyLoss(), [(x, y)])
+    truth = by_rows(MAKERS[name](*arguments))
+    with torch.no_grad():
+        operator = MAKERS[name](*arguments)
+        found = lanczos(operator, 1)
+        assert torch.equal(by_rows(operator), truth)
+        assert not operator.matvec(truth[0]).requires_grad
+    assert found.converged.all()
+    with torch.inference_mode():
+        for wrong in (lambda: lanczos(operator, 1), lambda: MAKERS[name](*arguments)):
+            with pytest.raises(RuntimeError, match=r"products need gradients.*inference_mode.*use torch.no_grad\(\)"):
+                wrong()
+
+
 def test_mistakes_are_named():
     module, x, y = case(Attention)
     loss = nn.CrossEntropyLoss()

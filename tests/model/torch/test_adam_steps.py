@@ -73,6 +73,74 @@ def test_a_module_that_was_converted_since_is_refused():
         steps(x.float(), y.float())
 
 
+def assign(module):
+    module.load_state_dict({name: value.clone() for name, value in module.state_dict().items()}, assign=True)
+
+
+def replace(module):
+    module[0].matrices = nn.Parameter(module[0].matrices.detach().clone())
+
+
+def exchange(module):
+    module[0] = SpectralLayer(3, 2, 4).double()
+
+
+def remove(module):
+    module[0] = nn.Linear(3, 2).double()
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("change", [assign, replace, exchange, remove])
+def test_a_module_with_other_parameters_is_refused(change, compiled):
+    module, x, y = case()
+    steps = AdamSteps(module, mse_loss, batch=16, compiled=compiled)
+    change(module)
+    with pytest.raises(RuntimeError, match=r"parameter '0.matrices' was replaced or removed: make AdamSteps again"):
+        steps(x, y)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])  # a kernel of ours, and torch's
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_graph_made_before_a_step_is_refused_as_after_torchs(compiled, dtype, monkeypatch):
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    _, x, y = case()
+    x, y = x.to(dtype), y.to(dtype)[:, None]
+    module = nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 1)).to(dtype)
+    steps = AdamSteps(module, mse_loss, batch=16, compiled=compiled)
+    inputs = x.clone().requires_grad_()
+    out = module(inputs).sum()
+    steps(x, y)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(out, inputs)
+
+
+def test_a_spectral_layers_graph_made_before_a_step_is_refused():
+    module, x, y = case()
+    inputs = x.clone().requires_grad_()
+    out = module(inputs).sum()
+    AdamSteps(module, mse_loss, batch=16)(x, y)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(out, inputs)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lr": -1.0}, "lr must be at least 0; got -1.0"),
+        ({"lr": float("nan")}, "lr must be at least 0; got nan"),
+        ({"eps": -1e-8}, "eps must be at least 0; got -1e-08"),
+        ({"betas": (0.9, 1.0)}, r"betas must be in \[0, 1\); got \(0.9, 1.0\)"),
+        ({"betas": (-0.1, 0.9)}, r"betas must be in \[0, 1\); got \(-0.1, 0.9\)"),
+    ],
+)
+def test_what_torchs_adam_refuses_is_refused(options, message):
+    module, _, _ = case()
+    with pytest.raises(ValueError, match="Invalid"):
+        torch.optim.Adam(module.parameters(), **options)
+    with pytest.raises(ValueError, match=message):
+        AdamSteps(module, mse_loss, batch=16, **options)
+
+
 @pytest.mark.parametrize(("rows", "targets"), [(0, 0), (16, 4)])
 def test_rows_without_targets_are_refused(rows, targets):
     module, x, y = case()

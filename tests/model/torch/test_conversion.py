@@ -124,6 +124,37 @@ def test_an_exported_onnx_file_of_a_module_agrees():
     assert scores.reshape(-1, 1) == pytest.approx(truth, abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"task": "classification"}, "task must be regression, binary, multiclass or poisson; got 'classification'"),
+        ({"task": "classify", "classes": ["no", "yes"]}, "task must be regression, .*; got 'classify'"),
+        ({"task": None}, "task must be regression, .*; got None"),
+        ({"classes": ["no", "yes"]}, "a regression model must have no classes.*With classes the task is binary"),
+        ({"task": "poisson", "classes": list("xyz")}, "must have no classes.*With classes the task is multiclass"),
+        ({"task": "binary"}, "a binary model must have 2 classes"),
+        ({"task": "multiclass", "classes": list("xyz")}, "a multiclass model has 3 outputs; got 1"),
+    ],
+)
+def test_a_task_that_is_none_or_does_not_match_is_refused_with_those_there_are(options, message):
+    with pytest.raises(ValueError, match=message):
+        to_model(SpectralNeuron(3, 5), features=NAMES, target="y", **options)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_a_module_that_gives_logits_becomes_a_classifier(task, tmp_path):
+    classes = ["no", "maybe", "yes"] if task == "multiclass" else ["no", "yes"]
+    layer = SpectralLayer(3, len(classes) if task == "multiclass" else 1, 5, dtype=torch.float64)
+    model = to_model(layer, features=NAMES, target="y", task=task, classes=classes)
+    ModelStore(str(tmp_path / "store")).save("made", model)
+    again = ModelStore(tmp_path / "store").load("made")
+    x = np.random.default_rng(0).normal(size=(5, 3))
+    logits = layer(torch.from_numpy(x)).detach()
+    truth = logits.softmax(1) if task == "multiclass" else torch.cat([1 - logits.sigmoid(), logits.sigmoid()], 1)
+    assert again.predict_proba(x) == pytest.approx(truth.numpy(), abs=1e-12)
+    assert set(again.predict(x)) <= set(classes)
+
+
 def test_what_cannot_be_served_is_refused():
     with pytest.raises(ValueError, match="set smoothing to None"):
         to_model(SpectralNeuron(3, 5, smoothing=0.1), features=NAMES, target="y")

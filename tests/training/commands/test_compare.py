@@ -103,3 +103,10 @@ def test_every_task_is_compared(task: str):
     assert sum(share.first or 0.0 for share in found.shares) == pytest.approx(1.0)
     if task == "multiclass":
         assert found.changed_sides == np.mean(first.predict(rows) != second.predict(rows))
+
+
+def test_a_prediction_that_is_the_cutoff_is_above_it():
+    model = make_model("binary", seed=1)
+    columns = model.features.encode([{"age": 30, "rate": 0.5, "income": 1e4}])
+    (at,) = model.probabilities(model.scores(columns))[:, 1]
+    assert compare(model, model, (columns, columns), float(at)).sides == (1, 0, 0, 0)

@@ -85,6 +85,35 @@ def test_groups_of_rows_are_compared_by_rates_calibration_and_errors(model, tabl
     assert sum(group.rows for group in compare_groups(model, found, many)) == 100
 
 
+def sizes(model, found, values):
+    return {group.name: group.rows for group in compare_groups(model, found, pd.Series(values, name="extra"))}
+
+
+def test_a_frequent_value_is_a_group_against_ranges_of_the_rest(model, table):
+    found = evaluate(model, table[300:])
+    gains = [0] * 76 + [None] * 2 + list(range(100, 122))
+    ranges = {"100 to 105": 6, "106 to 110": 5, "111 to 115": 5, "116 to 121": 6}
+    assert sizes(model, found, gains) == {"0": 76, "missing": 2, **ranges}
+    both = [0] * 60 + list(range(-20, 0)) + list(range(1, 21))
+    assert sizes(model, found, both) == {"0": 60, "-20 to -11": 10, "-10 to -1": 10, "1 to 10": 10, "11 to 20": 10}
+    across = [0] * 40 + list(range(-10, 0)) + list(range(1, 51))
+    named = sizes(model, found, across)
+    assert named["0"] == 40
+    assert sum(named.values()) == 100
+    assert "-10 to 5 but 0" in named
+
+
+def test_dates_of_many_values_are_grouped_by_ranges_whatever_they_are_written_as(model, table):
+    found = evaluate(model, table[300:])
+    days = pd.date_range("2024-01-01", periods=100, freq="D")
+    expected = {"2024-01-01 to 2024-01-20": 20, "2024-01-21 to 2024-02-09": 20, "2024-02-10 to 2024-02-29": 20}
+    expected |= {"2024-03-01 to 2024-03-20": 20, "2024-03-21 to 2024-04-09": 20}
+    for column in (days, days.strftime("%d.%m.%Y"), days.strftime("%Y-%m-%d")):
+        assert sizes(model, found, column) == expected
+    months = days.to_period("M").start_time.strftime("%Y-%m-%d")
+    assert set(sizes(model, found, months)) == {"2024-01-01", "2024-02-01", "2024-03-01", "2024-04-01"}
+
+
 def test_groups_of_a_regression_have_the_coverage_of_its_intervals():
     model = replace(make_model(), card={"intervals": {"0.9": 1.0}})
     rows, group = pd.DataFrame(make_rows(40)), np.arange(40) % 4 == 0
