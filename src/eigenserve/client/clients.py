@@ -14,7 +14,7 @@ import httpx
 from eigenserve.client import exchanges
 from eigenserve.client.errors import ServiceError
 from eigenserve.client.exchanges import Exchange, Question, Send, model_path
-from eigenserve.client.options import names_option, plain_options, strict_option
+from eigenserve.client.options import model_option, names_option, plain_options, strict_option
 from eigenserve.client.retries import Retries, checked
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -86,7 +86,7 @@ class _Questions(ABC):
             TypeError, ValueError: ``rows`` are not rows, or two of their columns have one name.
             httpx.TransportError: it cannot be reached.
         """
-        options = {**self._defaults, **_model_of(which), "interval": interval}
+        options = {**self._defaults, **model_option(which), "interval": interval}
         options |= {"keep": names_option(keep), "strict": strict_option(strict)}
         return self._run(
             exchanges.ask(rows, Question("/predict", "predictions", options, exchanges.prediction_columns))
@@ -118,7 +118,7 @@ class _Questions(ABC):
             ServiceError, httpx.TransportError: as ``predict``.
         """
         options = {"method": method, "target": target, "reference": reference, "baseline": baseline, "groups": groups}
-        options = {**self._defaults, **_model_of(which), **plain_options(options), "include": include}
+        options = {**self._defaults, **model_option(which), **plain_options(options), "include": include}
         options |= {"keep": names_option(keep), "strict": strict_option(strict)}
         return self._run(
             exchanges.ask(rows, Question("/explain", "explanations", options, exchanges.explanation_columns))
@@ -145,7 +145,7 @@ class _Questions(ABC):
             ServiceError, httpx.TransportError: as ``predict``.
         """
         options = plain_options({"cutoff": cutoff, "adverse": adverse, "n": n, "reference": reference})
-        options = {**self._defaults, **_model_of(which), **options}
+        options = {**self._defaults, **model_option(which), **options}
         options |= {"keep": names_option(keep), "strict": strict_option(strict)}
         question = Question("/reasons", "reasons", options, exchanges.reason_columns, tables=False)
         return self._run(exchanges.ask(rows, question))
@@ -270,18 +270,6 @@ class AsyncClient(_Questions):
                 return _settled(response, failure)
             await asyncio.sleep(pause)
             attempt += 1
-
-
-def _model_of(which: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the model and version that a question names.
-
-    Raises:
-        TypeError: it names something else.
-    """
-    unknown = ", ".join(which.keys() - {"model", "version"})
-    if unknown:
-        raise TypeError(f"unknown option {unknown}")
-    return {key: str(value) for key, value in which.items() if value is not None}
 
 
 def _arguments(request: Send) -> tuple[tuple[str, str], dict[str, Any]]:

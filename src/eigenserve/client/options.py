@@ -8,6 +8,18 @@ from typing import Any
 from eigenserve.client.tables import plain_row, read_rows
 
 
+def model_option(which: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the model and version that a question names.
+
+    Raises:
+        TypeError: it names something else.
+    """
+    unknown = ", ".join(which.keys() - {"model", "version"})
+    if unknown:
+        raise TypeError(f"unknown option {unknown}")
+    return {key: str(value) for key, value in which.items() if value is not None}
+
+
 def names_option(names: Sequence[str] | None) -> str | list[str] | None:
     """Return names as one text, which can stand in a query, if none of them has a comma."""
     if names is None:
