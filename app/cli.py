@@ -9,6 +9,7 @@ import os
 import secrets
 import socket
 import sys
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
 
 #: Connections that wait to be accepted, as uvicorn has it.
 LISTEN_BACKLOG = 2048
+#: Setting -> what is right, for those whose form a pattern gives.
+FORMS = {
+    "shadow": "NAME:VERSION, such as housing:2",
+    "canary": "NAME:VERSION:SHARE, such as housing:2:0.1",
+    "path_prefix": "a path that begins and does not end with a slash, such as /models",
+    "health_route": "a path, such as /health",
+    "predict_route": "a path, such as /predict",
+    "jwt_jwks_url": "a URL, such as https://login.example.com/keys",
+}
 
 
 def add_serve(commands: Any) -> None:
@@ -102,7 +112,7 @@ def _run_serve(parsed: argparse.Namespace) -> None:
     try:
         settings = _settings(parsed)
     except ValidationError as error:
-        raise UserError("; ".join(f"{_origin(e['loc'], parsed)}: {e['msg']}" for e in error.errors())) from error
+        raise UserError("; ".join(f"{_origin(e['loc'], parsed)}: {_words(e)}" for e in error.errors())) from error
     if settings.keys_file is not None:
         read_keys(settings.keys_file)  # a mistake in it is reported now, in one line
     check_records(settings)
@@ -186,6 +196,15 @@ def _settings(parsed: argparse.Namespace) -> Settings:
         key: value for key, value in vars(parsed).items() if key in Settings.model_fields and value is not None
     }
     return Settings(**{**platform_settings(os.environ), **given})
+
+
+def _words(fault: Mapping[str, Any]) -> str:
+    """Say what a setting must be. A value may be a secret: it is repeated only where its form is wrong."""
+    from eigenserve.app.problems import fault_words
+
+    if fault["type"] == "string_pattern_mismatch":
+        return f"must be {FORMS[str(fault['loc'][0])]}; got {fault['input']!r}"
+    return fault_words(fault)
 
 
 def _origin(loc: tuple[int | str, ...], parsed: argparse.Namespace) -> str:

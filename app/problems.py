@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -22,6 +23,19 @@ MAX_CHARACTERS = 400
 #: Statuses that no RFC names. 499 is nginx's; only the log and the metrics see it.
 _TITLES = {499: "Client Closed Request"}
 MEDIA_TYPE = "application/problem+json"
+#: pydantic's type of a fault -> what the value must be.
+_KINDS = {
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "list_type": "a list",
+    "dict_type": "an object",
+    "model_type": "an object",
+}
 Location = tuple[int | str, ...]
 T = TypeVar("T")
 
@@ -67,6 +81,21 @@ def _short(part: T) -> T | str:
         return part
     text = part if len(part) <= MAX_CHARACTERS else part[: MAX_CHARACTERS - 3] + "..."
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def fault_words(fault: Mapping[str, Any]) -> str:
+    """Say what a value must be, beginning with "must", from one of ``ValidationError.errors()``."""
+    if fault["type"] in _KINDS:
+        return f"must be {_KINDS[fault['type']]}"
+    if fault["type"] == "missing":
+        return "must be given"
+    return re.sub(r"^\w+ should ", "must ", str(fault["msg"])).removeprefix("Value error, ")
+
+
+def alternatives(words: list[str]) -> str:
+    """Join what a value may be: "must be a text" and "must be a number" to "must be a text or a number"."""
+    first, *others = dict.fromkeys(words)
+    return " or ".join([first, *(each.removeprefix("must be ") for each in others)])
 
 
 def problem_body(problem: ProblemError, request_id: str | None) -> bytes:

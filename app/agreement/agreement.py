@@ -29,7 +29,8 @@ class Agreement:
         unloaded: models that are not served until they are loaded again.
         members: worker -> the number of its last offer that is considered here. Only members answer requests.
         looks: counts the occasions on which all workers shall look at the store at once.
-        promoted: name -> the version that answers requests that name none, if it is served.
+        promoted: name -> the version that answers requests that name none, if it is served; None for the newest. Of a
+            model that has an entry the canary has ended.
     """
 
     number: int = 0
@@ -37,7 +38,7 @@ class Agreement:
     unloaded: frozenset[str] = frozenset()
     members: Mapping[int, int] = field(default_factory=dict)
     looks: int = 0
-    promoted: Mapping[str, int] = field(default_factory=dict)
+    promoted: Mapping[str, int | None] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """Write it for other processes."""
@@ -147,9 +148,8 @@ class Arbiter:
         self._consider(self.agreement.unloaded - {name}, self.agreement.looks + 1)
 
     def promote(self, name: str, version: int | None) -> None:
-        """Let a version answer by default; None for the newest again."""
-        others = {other: v for other, v in self.agreement.promoted.items() if other != name}
-        self._consider(promoted=others if version is None else {**others, name: version})
+        """Let a version answer by default, None for the newest again, and end the model's canary."""
+        self._consider(promoted={**self.agreement.promoted, name: version})
 
     def digests(self) -> set[str]:
         """Return the checkpoints that any worker has or shall have."""
@@ -161,7 +161,7 @@ class Arbiter:
         self,
         unloaded: frozenset[str] | None = None,
         looks: int | None = None,
-        promoted: Mapping[str, int] | None = None,
+        promoted: Mapping[str, int | None] | None = None,
     ) -> None:
         before = self.agreement
         unloaded = before.unloaded if unloaded is None else unloaded

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from eigenserve.app.api.openapi import json_body, problems
 from eigenserve.app.engine.calls import Call
@@ -15,9 +16,11 @@ from eigenserve.app.problems import ProblemError, invalid
 from eigenserve.app.wire.accept import accepted
 from eigenserve.app.wire.answers import answer_of, json_response
 from eigenserve.app.wire.bodies import JSON, parse_json
+from eigenserve.app.wire.describe import describe
 from eigenserve.app.wire.envelope import check_envelope
 from eigenserve.app.wire.json_rows import check_parsed_size, parse_large
 from eigenserve.app.wire.limits import check_rows
+from eigenserve.app.wire.query import check_query
 from eigenserve.app.wire.requests import Asked
 from eigenserve.app.wire.schemas.drift import (
     DriftResponse,
@@ -44,6 +47,7 @@ _BY_REQUEST = 'must be objects such as {"request_id": ID, "row": 0, "outcome": V
     response_model=DriftResponse,
     responses=problems(404, 503),
     summary="Compare what was predicted lately with training",
+    dependencies=[Depends(check_query)],
     tags=["models"],
 )
 async def drift(
@@ -117,7 +121,10 @@ async def shadow(request: Request, name: str) -> Response:
     tags=["models"],
 )
 async def promote(request: Request, name: str) -> Response:
-    """Let a version answer requests that name none, in all workers at once; an earlier one to roll back."""
+    """Let a version answer requests that name none, in all workers at once; an earlier one to roll back.
+
+    The model's canary ends.
+    """
     return await PromoteCall(request).answer()
 
 
@@ -128,8 +135,10 @@ class PromoteCall(Call):
         """Promote the version, and wait until all workers have followed."""
         promotion = await self.sized(body, lambda: check_envelope(parse_large(body), PromoteRequest))
         name = self.request.path_params["name"]
+        canary = self.service.registry.canary(name)
         served = await self.service.store.promote(name, promotion.version)
-        return json_response({"model": name, "version": str(served.version)})
+        ended = None if canary is None else str(canary.version)
+        return json_response({"model": name, "version": str(served.version), "ended_canary": ended})
 
 
 class OutcomesCall(Call):
@@ -144,7 +153,7 @@ class OutcomesCall(Call):
         return check_envelope(parse_json(body), OutcomesRequest)
 
     def _settle(self, request: OutcomesRequest) -> Response:
-        drift, values = self.service.drift, request.outcomes
+        values = request.outcomes
         if not values or len(values) > self.service.settings.max_rows:
             raise invalid(("outcomes",), f"must have 1 to {self.service.settings.max_rows} outcomes; got {len(values)}")
         self.charge(len(values))
@@ -153,13 +162,17 @@ class OutcomesCall(Call):
         if not all(isinstance(value, OutcomeOf) for value in values):
             raise invalid(("outcomes",), _BY_REQUEST)
         joined = [Outcome(v.request_id, v.row, v.outcome) for v in values if isinstance(v, OutcomeOf)]
-        try:
-            unknown = drift.settle(joined)
-        except ValueError as error:
-            raise invalid(("outcomes",), str(error)) from None
-        forwarded = len(unknown) if unknown and drift.outcomes.forward(unknown) else 0
-        counted = len(joined) - len(unknown)
-        return json_response({"counted": counted, "forwarded": forwarded, "unknown": len(unknown) - forwarded})
+        self._check_labels(joined)
+        return json_response(self.service.drift.settle(joined))
+
+    def _check_labels(self, outcomes: list[Outcome]) -> None:
+        """Refuse labels of no model that is served, before one is counted: any worker answers that alike."""
+        served = [served for versions in self.service.registry.served.values() for served in versions.values()]
+        kinds = list({sums.rule: sums for sums in (AccuracySums(each.model) for each in served)}.values())
+        for i, outcome in enumerate(outcomes):
+            if not any(math.isfinite(sums.label(outcome.value)) for sums in kinds):
+                rule = kinds[0].rule if len(kinds) == 1 else "a label of a model that is served"
+                raise invalid(("outcomes", i, "outcome"), f"must be {rule}; got {describe(outcome.value)}")
 
     def _settle_rows(self, request: OutcomesRequest, rows: Any) -> Response:
         served = self.service.registry.find(request.model, request.version)
@@ -172,4 +185,4 @@ class OutcomesCall(Call):
         except ValueError as error:
             raise invalid(("outcomes",), str(error)) from None
         self.service.drift.add_outcomes(served, served.model.scores(self.columns(asked)), labels)
-        return json_response({"counted": len(rows), "forwarded": 0, "unknown": 0})
+        return json_response({"counted": len(rows), "refused": 0, "forwarded": 0, "unknown": 0})

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -37,6 +37,7 @@ from eigenserve.app.wire.downloads import download_response
 from eigenserve.app.wire.json_rows import parse_large
 from eigenserve.app.wire.kept import kept_slices
 from eigenserve.app.wire.kept_values import arrow_kept
+from eigenserve.app.wire.query import check_query, query_options
 from eigenserve.app.wire.requests import Asked, read_explain, read_predict
 from eigenserve.app.wire.schemas import predictions as schemas
 from eigenserve.app.wire.schemas.explanations import ExplainRequest, ExplainResponse
@@ -74,13 +75,15 @@ class Predict(PredictCall):
         registry, max_rows = self.service.registry, self.service.settings.max_rows
         if self.media_type == JSON:
             return read_predict(parse_large(body), registry, max_rows)
-        return read_table(body, self.media_type, self.request.query_params, registry, max_rows, self.check)
+        query = query_options(self.request.query_params.multi_items())
+        return read_table(body, self.media_type, query, registry, max_rows, self.check)
 
     def write(self, asked: Asked, scored: Scored) -> Response:
         """Return the predictions in the media type that the client accepts."""
         if self.accepted == JSON:
             return answer_of(self.counted(predict_answer(asked, scored)), JSON)
-        answers = {**predicted_columns(asked.served, scored.scores), **interval_columns(asked, scored.scores)}
+        predicted = predicted_columns(asked.served, scored.scores, self.accepted)
+        answers = {**predicted, **interval_columns(asked, scored.scores)}
         count, kept = len(scored.scores), _kept(asked, self.accepted)
         # Arrow infers a column's type from all of it.
         slices = [slice(0, count)] if self.accepted == ARROW else kept_slices(kept, count, PIECE_ROWS)
@@ -97,7 +100,8 @@ class Explain(ExplainCall):
         """Return the rows that a body has, and how to explain them."""
         registry, max_rows = self.service.registry, self.service.settings.max_rows
         if self.media_type != JSON:
-            return read_table(body, self.media_type, self.request.query_params, registry, max_rows, self.check)
+            query = query_options(self.request.query_params.multi_items())
+            return read_table(body, self.media_type, query, registry, max_rows, self.check)
         asked = read_explain(parse_large(body), registry, max_rows, self.most_work)
         if asked.include.names and self.accepted != JSON:
             raise ProblemError(406, f'"include" requires JSON; got Accept: {self.accepted}; accept {JSON}')
@@ -111,7 +115,7 @@ class Explain(ExplainCall):
         columns = (
             answer_columns(
                 _some(kept, part.rows),
-                explained_columns(asked.served, part.explanation),
+                explained_columns(asked.served, part.explanation, self.accepted),
                 part.warnings,
             )
             for part in parts
@@ -176,6 +180,7 @@ async def model(request: Request, name: str) -> Response:
     response_class=Response,
     responses={200: {"description": "The schema", "content": {SCHEMA: {}}}, **problems(404, 503)},
     summary="Get the JSON Schema of a model's rows",
+    dependencies=[Depends(check_query)],
     tags=["models"],
 )
 async def schema_of_model(
@@ -203,6 +208,7 @@ async def model_version(request: Request, name: str, version: str) -> Response:
     response_class=Response,
     responses={**download(ONNX, "The file"), **problems(404, 422, 500, 501, 503, 504)},
     summary="Get a version of a model as an ONNX file",
+    dependencies=[Depends(check_query)],
     tags=["models"],
 )
 async def model_onnx(

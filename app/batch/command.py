@@ -98,7 +98,7 @@ def _score(parsed: argparse.Namespace) -> None:
             method=method,
             reference=parsed.reference,
             on_error=parsed.on_error,
-            keep=tuple(dict.fromkeys(parsed.keep.split(","))) if parsed.keep else (),
+            keep=tuple(dict.fromkeys(name for part in (parsed.keep or "").split(",") if (name := part.strip()))),
             separator=csv_separator(parsed.csv_separator),
             encoding=parsed.encoding,
             engine=engine,

@@ -16,6 +16,7 @@ from eigenserve.app.batch.encoding import Faults, encode_table
 from eigenserve.app.batch.errors import ScoreError
 from eigenserve.app.batch.table import Part
 from eigenserve.app.registry import ServedModel
+from eigenserve.app.wire.bodies import CSV
 from eigenserve.app.wire.tables import arrow_table, explained_columns, predicted_columns, write_csv
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.explanations.explain import explain
@@ -142,13 +143,13 @@ class Scorer:
         warnings = model.checks.warnings(columns)
         if self.options.method is None:
             scores = model.scores(columns)
-            return scores, predicted_columns(self.served, scores), warnings
+            return scores, predicted_columns(self.served, scores, CSV), warnings
         if not len(columns):
             return np.empty((0, model.ensemble.num_outputs)), self._answers_of_none(), warnings
         explanation = explain(model, columns, self.options.method, reference=self._reference)
         explanation = grouped(explanation, model.groups)
         warnings = warnings.joined(model.checks.unstable(explanation.gap < model.narrow_gap))
-        return explanation.scores, explained_columns(self.served, explanation), warnings
+        return explanation.scores, explained_columns(self.served, explanation, CSV), warnings
 
     def _answers_of_none(self) -> dict[str, Any]:
         """Return the columns without a row: those of a row in which all is missing, without it."""

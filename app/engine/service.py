@@ -63,6 +63,7 @@ class Service:
         self.settings = settings
         self.drift = DriftMonitor(settings.drift, settings.drift_rows, settings.drift_level, settings.outcome_rows)
         self.metrics = Metrics(DriftCollector(self.drift, self._watched))
+        self.drift.outcomes.on_settled = self.metrics.settled
         self.registry = ModelRegistry(
             open_store(settings.store, settings.store_cache),
             settings.default_model,
@@ -142,8 +143,8 @@ class Service:
     def _watched(self) -> list[ServedModel]:
         """Return the versions whose drift is exported: those that answer requests that name none."""
         watched = dict.fromkeys(self.registry.defaults().values())
-        for name, canary in self.registry.routing.canaries.items():
-            if (served := self.registry.served.get(name, {}).get(canary.version)) is not None:
+        for name in self.registry.routing.canaries:
+            if (served := self.registry.canary(name)) is not None:
                 watched[served] = None
         return list(watched)
 

@@ -38,6 +38,9 @@ class Metrics:
         self.warnings = Counter(
             "eigenserve_warnings", "Rows answered with a warning", ("model", "kind"), registry=registry
         )
+        self.outcomes = Counter(
+            "eigenserve_outcomes", "Outcomes: counted, refused, or of unknown requests", ("result",), registry=registry
+        )
         self.records_dropped = Counter(
             "eigenserve_records_dropped", "Rows answered and not recorded: no room, or not writable", registry=registry
         )
@@ -132,6 +135,11 @@ class Metrics:
         """Count the rows that have a warning, by its kind."""
         for kind, rows in warnings.rows_by_kind().items():
             self.warnings.labels(model, kind).inc(rows)
+
+    def settled(self, result: str, rows: int) -> None:
+        """Count outcomes that were "counted", "refused" or of "unknown" requests."""
+        if rows:
+            self.outcomes.labels(result).inc(rows)
 
     def model_loaded(self, name: str, version: int | None) -> None:
         """Count a version that was loaded, or (None) that could not be."""

@@ -1,6 +1,7 @@
 """Keep the models that are served now."""
 
-from eigenserve.app.registry.registry import ModelRegistry, not_ready, unready
+from eigenserve.app.registry.readiness import not_ready, unready
+from eigenserve.app.registry.registry import ModelRegistry
 from eigenserve.app.registry.served import ServedModel
 from eigenserve.app.registry.watch import StoreWatch
 

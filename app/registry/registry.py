@@ -13,6 +13,7 @@ from eigenserve.app.agreement.agreement import Agreement, Offer
 from eigenserve.app.problems import ProblemError, invalid
 from eigenserve.app.registry.failures import Key
 from eigenserve.app.registry.peers import Alone, Peers
+from eigenserve.app.registry.readiness import LOADING, not_ready
 from eigenserve.app.registry.routing import Routing
 from eigenserve.app.registry.served import ServedModel, make_served
 from eigenserve.app.registry.shelf import Shelf, Taken, log_failure
@@ -108,7 +109,7 @@ class ModelRegistry:
                 raise not_ready()
             raise ProblemError(404, f"no model {name!r}; models: {', '.join(served) or 'none'}")
         if version is None:
-            return versions[self.routing.choose(name, versions, self.peers.agreement.promoted.get(name))]
+            return versions[self.routing.choose(name, versions, self.peers.agreement.promoted)]
         try:
             return versions[int(version)]
         except (KeyError, ValueError):
@@ -188,23 +189,32 @@ class ModelRegistry:
             raise ModelNotFoundError(f"no model {name!r} is loaded; loaded: {', '.join(self.served)}")
         self.peers.unload(name)
 
-    def promote(self, name: str, version: str | int | None) -> ServedModel:
+    def promote(self, name: str, version: str | int | None) -> Callable[[], bool]:
         """Let a version answer requests that name none, in all workers; None for the newest.
+
+        Returns:
+            Says whether that is so by now.
 
         Raises:
             ProblemError: 404 no such model or version.
         """
-        chosen = None if version is None else self.find(name, version).version
-        if chosen is None:
-            self.find(name)
+        chosen = self.find(name, version).version if version is not None else None
+        self.find(name)
         self.peers.promote(name, chosen)
-        return self.defaults([name], chosen)[name]
+        return lambda: self.peers.agreement.promoted.get(name, -1) == chosen
 
-    def defaults(self, names: Iterable[str] | None = None, promoted: int | None = None) -> dict[str, ServedModel]:
-        """Return by name the versions that answer requests that name none; ``promoted`` is one about to be."""
+    def canary(self, name: str) -> ServedModel | None:
+        """Return the version that answers a share of a model's requests now; None for none."""
+        canary = self.routing.canaries.get(name)
+        if canary is None or name in self.peers.agreement.promoted:
+            return None
+        return self.served.get(name, {}).get(canary.version)
+
+    def defaults(self, names: Iterable[str] | None = None) -> dict[str, ServedModel]:
+        """Return by name the versions that answer requests that name none, canaries aside."""
         served, agreed = self.served, self.peers.agreement.promoted
         return {
-            name: served[name][self.routing.default(name, served[name], promoted or agreed.get(name))]
+            name: served[name][self.routing.default(name, served[name], agreed.get(name))]
             for name in (served if names is None else names)
         }
 
@@ -305,16 +315,3 @@ class ModelRegistry:
             raise not_ready()
         names = ", ".join(served) or "none"
         raise invalid(("model",), f"must be given, one of {names}: a default model is not set")
-
-
-LOADING = "the models are still being loaded"
-
-
-def not_ready() -> ProblemError:
-    """Answer while models are being loaded."""
-    return unready(LOADING)
-
-
-def unready(reason: str) -> ProblemError:
-    """Answer while requests cannot be served, with the reason."""
-    return ProblemError(503, reason, headers={"Retry-After": "1"})

@@ -35,13 +35,29 @@ class Routing:
         aside = {self.shadows.get(name), None if canary is None else canary.version}
         return max((version for version in versions if version not in aside), default=max(versions))
 
-    def choose(self, name: str, versions: Collection[int], promoted: int | None = None) -> int:
-        """Return the version that answers the next request: the default one, or by its share the canary."""
-        canary = self.canaries.get(name)
+    def choose(self, name: str, versions: Collection[int], promoted: Mapping[str, int | None]) -> int:
+        """Return the version that answers the next request: the default one, or by its share the canary.
+
+        Args:
+            name, versions: of the model.
+            promoted: name -> the version that was promoted; None for the newest again. Both end the model's canary.
+        """
+        canary = None if name in promoted else self.canaries.get(name)
         # Not of a client's choosing, and of no use to guess.
         if canary is not None and canary.version in versions and random.random() < canary.share:
             return canary.version
-        return self.default(name, versions, promoted)
+        return self.default(name, versions, promoted.get(name))
+
+
+def missing_versions(routing: Routing, served: Mapping[str, Collection[int]]) -> list[str]:
+    """Name the settings whose version is not served, and what is."""
+    named = [("EIGENSERVE_SHADOW", name, version) for name, version in routing.shadows.items()]
+    named += [("EIGENSERVE_CANARY", name, canary.version) for name, canary in routing.canaries.items()]
+    return [
+        f"{setting} names version {version} of model {name!r}, which is not served: it has no effect until it is"
+        for setting, name, version in named
+        if version not in served.get(name, ())
+    ]
 
 
 def read_routing(shadow: str | None, canary: str | None) -> Routing:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from eigenserve.app.problems import ProblemError
 from eigenserve.app.registry.registry import ModelRegistry
+from eigenserve.app.registry.routing import missing_versions
 from eigenserve.app.registry.served import ServedModel
 from eigenserve.model import CheckpointError
 from eigenserve.model.checkpoints.local_store import ModelNotFoundError
@@ -121,12 +122,18 @@ class StoreWatch:
     async def promote(self, name: str, version: str | int | None) -> ServedModel:
         """Let a version answer requests that name none, in all workers; None for the newest.
 
+        Returns:
+            The version that answers them now.
+
         Raises:
             ProblemError: 404 no such model or version; 503 the workers do not follow.
         """
-        chosen = self.registry.promote(name, version)
-        await self._follow(lambda: self.registry.defaults().get(name) is chosen)
-        return chosen
+        await self._follow(self.registry.promote(name, version))
+        # Not ``find``: the answer to the call, unlike one to a request, is no business of chance.
+        served = self.registry.defaults().get(name)
+        if served is None:
+            raise ProblemError(404, f"no model {name!r} any longer")
+        return served
 
     async def _follow(self, condition: Callable[[], bool]) -> None:
         """Wait for an agreement."""
@@ -181,6 +188,8 @@ class StoreWatch:
         else:
             self._on_ready()
             log.info("ready", extra={"models": list(self.registry.served)})
+            for missing in missing_versions(self.registry.routing, self.registry.served):
+                log.warning(missing)
 
     async def _watch(self, loading: asyncio.Task[None]) -> None:
         await asyncio.wait([loading])

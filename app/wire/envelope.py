@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from eigenserve.app.problems import ProblemError, invalid, invalid_all
+from eigenserve.app.problems import ProblemError, alternatives, fault_words, invalid, invalid_all
 from eigenserve.app.wire.describe import describe
 from eigenserve.model.rows.errors import Location
 
@@ -39,26 +38,38 @@ def check_envelope(document: Any, schema: type[S]) -> S:
 
 def _invalid_envelope(document: Mapping[str, Any], schema: type[BaseModel], error: ValidationError) -> ProblemError:
     """Return the faults that pydantic names, in the words of the other errors."""
-    faults: dict[Location, list[str]] = {}
+    found: dict[Location, tuple[list[str], str]] = {}
     for fault in error.errors(include_url=False, include_context=False)[:MAX_OPTIONS]:
-        msg = re.sub(r"^\w+ should ", "must ", fault["msg"]).replace("valid string", "text")
-        msg += f"; got {describe(fault['input'])}"
+        words, got, place = fault_words(fault), f"; got {describe(fault['input'])}", _place(document, fault["loc"])
         if fault["type"] == "missing":
-            msg = "must be given"
+            got, place = "", (*_place(document, fault["loc"][:-1]), fault["loc"][-1])
         elif fault["type"] == "extra_forbidden":
-            msg = f"unknown key; the keys are {', '.join(sorted(schema.model_fields))}"
-        place = fault["loc"] if fault["type"] == "missing" else _place(document, fault["loc"])
-        faults.setdefault(place, []).append(msg)
-    return invalid_all([(place, " or ".join(msgs)) for place, msgs in faults.items()])
+            keys = _model_of(schema, fault["loc"]).model_fields
+            words, got = f"unknown key; the keys are {', '.join(sorted(keys))}", ""
+        found.setdefault(place, ([], got))[0].append(words)
+    # Of a value that may be one of several types, what is wrong within it says more than that it is not another.
+    outer = {place[:i] for place in found for i in range(len(place))}
+    inner = [(place, alternatives(words) + got) for place, (words, got) in found.items() if place not in outer]
+    return invalid_all(inner)
+
+
+def _model_of(schema: type[BaseModel], loc: Sequence[int | str]) -> type[BaseModel]:
+    """Return the model that a location of pydantic's names last: it has the names of a union's types in it."""
+    waiting: list[Any] = [field.annotation for field in schema.model_fields.values()]
+    while waiting:
+        kind = waiting.pop()
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__name__ in loc:
+            return kind
+        waiting += get_args(kind)
+    return schema
 
 
 def _place(document: Any, loc: Sequence[int | str]) -> Location:
-    """Return the part of pydantic's location that is in the document: behind it come the names of a union's types."""
+    """Return the part of pydantic's location that is in the document, without the names of a union's types."""
     place: list[int | str] = []
     for part in loc:
         known = isinstance(document, dict) and part in document
-        if not known and not (isinstance(document, list) and isinstance(part, int) and part < len(document)):
-            break
-        document = document[part]
-        place.append(part)
+        if known or (isinstance(document, list) and isinstance(part, int) and part < len(document)):
+            document = document[part]
+            place.append(part)
     return tuple(place)

@@ -51,7 +51,9 @@ def kept_names(served: ServedModel, keep: Sequence[str]) -> tuple[str, ...]:
     return (*keep, ID) if ID not in keep and ID not in served.model.features.names else tuple(keep)
 
 
-def split_kept(rows: Any, served: ServedModel, keep: Sequence[str], loc: Location) -> tuple[Any, Kept]:
+def split_kept(
+    rows: Any, served: ServedModel, keep: Sequence[str], loc: Location, table: bool = False
+) -> tuple[Any, Kept]:
     """Separate the features of rows from what is handed through.
 
     Args:
@@ -59,14 +61,17 @@ def split_kept(rows: Any, served: ServedModel, keep: Sequence[str], loc: Locatio
         served: the model.
         keep: names that the request gives.
         loc: where in the body the rows are.
+        table: objects are rows of one table: each has every feature, and what is neither feature nor handed through is
+            ignored.
 
     Returns:
         The rows, and what is handed through, which of ``RowSlices`` is complete once they have been read.
 
     Raises:
-        ProblemError: 422 a table without a column that is named, or what cannot be handed through (``kept_cells``).
+        ProblemError: 422 a table without a feature or a column that is named, or what cannot be handed
+            through (``kept_cells``).
     """
-    if not keep and isinstance(rows, list) and not any(ID in row for row in rows if type(row) is dict):
+    if not (keep or table) and isinstance(rows, list) and not any(ID in row for row in rows if type(row) is dict):
         return rows, {}
     names, known = kept_names(served, keep), frozenset(served.model.features.names)
     if isinstance(rows, dict):
@@ -76,7 +81,7 @@ def split_kept(rows: Any, served: ServedModel, keep: Sequence[str], loc: Locatio
         kept = {name: kept_cells(rows[name], loc, name) for name in names if name in rows}
         return {name: values for name, values in rows.items() if name in known or name not in kept} or rows, kept
     kept = {name: [] for name in keep}
-    taker = _Taker(names, known, kept, loc)
+    taker = _Taker(names, known, kept, loc, served.model.features.input_names if table else ())
     if isinstance(rows, RowSlices):
         return replace(rows, each=taker.take), kept
     return taker.take(rows), kept
@@ -126,22 +131,32 @@ class _Taker:
     known: frozenset[str]
     kept: Kept
     loc: Location
+    #: Of a table: what each of its rows must have, and all that is left of it.
+    columns: tuple[str, ...] = ()
     count: int = 0
 
     def take(self, rows: list[Any]) -> list[Any]:
-        if not self.kept and not any(type(row) is dict and ID in row for row in rows):
-            self.count += len(rows)
-            return rows
+        if self.kept or any(type(row) is dict and ID in row for row in rows):
+            self._keep(rows)
+        self.count += len(rows)
+        return [self._of_table(row) if type(row) is dict else row for row in rows] if self.columns else rows
+
+    def _keep(self, rows: list[Any]) -> None:
         for name in self.names:
             cells = [row.get(name) if isinstance(row, dict) else None for row in rows]
-            if name not in self.kept:
-                if all(cell is None for cell in cells):
-                    continue
+            is_column = bool(self.columns) and any(name in row for row in rows[:1] if isinstance(row, dict))
+            has_any = is_column or any(cell is not None for cell in cells)
+            if has_any and name not in self.kept:
                 self.kept[name] = [None] * self.count
-            self.kept[name] += kept_cells(cells, self.loc, name, self.count)
+            if name in self.kept:
+                self.kept[name] += kept_cells(cells, self.loc, name, self.count)
             if name not in self.known:
                 for row in rows:
                     if isinstance(row, dict):
                         row.pop(name, None)
-        self.count += len(rows)
-        return rows
+
+    def _of_table(self, row: dict[str, Any]) -> dict[str, Any]:
+        absent = next((name for name in self.columns if name not in row), None)
+        if absent is not None:
+            raise invalid(self.loc, f"the table must have the column {absent!r}")
+        return {name: row[name] for name in self.columns}

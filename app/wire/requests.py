@@ -202,7 +202,7 @@ def read_rows(request: RowsRequest, registry: ModelRegistry, max_rows: int) -> A
     """
     served = registry.find(request.model, request.version)
     rows = check_rows(request.instances, max_rows, ("instances",))
-    rows, kept = split_kept(rows, served, read_keep(request.keep), ("instances",))
+    rows, kept = split_kept(rows, served, read_keep(request.keep), ("instances",), request.table)
     return Asked(served, rows, strict=read_strict(request.strict), kept=kept)
 
 

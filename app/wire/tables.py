@@ -79,13 +79,18 @@ def answer_columns(kept: Kept, answers: Columns, warnings: RowWarnings) -> Colum
     return {**kept, **answers, "warnings": warnings.texts()}
 
 
-def predicted_columns(served: ServedModel, scores: FloatArray) -> Columns:
-    """Write predictions as columns: ``prediction``, or ``label`` and ``probabilities.CLASS``."""
+def predicted_columns(served: ServedModel, scores: FloatArray, media_type: str) -> Columns:
+    """Write predictions as columns: ``prediction``, or ``label`` and ``probabilities.CLASS``.
+
+    Labels are texts in CSV, and in Arrow of the classes' own type, if that is one.
+    """
     model = served.model
     if not model.classes:
         return {"prediction": model.values(scores)}
     probabilities = model.probabilities(scores)
-    labels = [served.class_keys[c] for c in probabilities.argmax(axis=1).tolist()]
+    is_typed = media_type != CSV and len(set(map(type, model.classes))) == 1
+    classes = model.classes if is_typed else served.class_keys
+    labels = [classes[c] for c in probabilities.argmax(axis=1).tolist()]
     shares = {f"probabilities.{key}": probabilities[:, i] for i, key in enumerate(served.class_keys)}
     return {"label": labels, **shares}
 
@@ -98,11 +103,11 @@ def interval_columns(asked: Asked, scores: FloatArray) -> Columns:
     return {"low": interval[:, 0], "high": interval[:, 1]}
 
 
-def explained_columns(served: ServedModel, explanation: Explanation) -> Columns:
+def explained_columns(served: ServedModel, explanation: Explanation, media_type: str) -> Columns:
     """Write explanations as columns: the predictions', then score, baseline, contributions.TERM and so on."""
     errors = explanation.standard_error
     return {
-        **predicted_columns(served, explanation.scores),
+        **predicted_columns(served, explanation.scores, media_type),
         "score": explanation.score,
         "baseline": explanation.baseline,
         **{f"contributions.{t}": explanation.contributions[:, i] for i, t in enumerate(explanation.terms)},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -62,19 +63,32 @@ class AccuracySums:
         Raises:
             ValueError: naming the first that is not a label of this model.
         """
-        out = np.empty(len(values))
-        positions = {category_key(label): float(i) for i, label in enumerate(self.model.classes)}
-        for i, value in enumerate(values):
-            if positions:
-                number = positions.get(category_key(value), math.nan)
-                rule = f"one of {', '.join(map(repr, self.model.classes))}"
-            else:
-                is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-                number, rule = float(value) if is_number else math.nan, "a finite number"
-            if not math.isfinite(number):
-                raise ValueError(f"outcome {i} must be {rule}; got {value!r}")
-            out[i] = number
+        out = np.array([self.label(value) for value in values], np.float64)
+        bad = np.flatnonzero(~np.isfinite(out))
+        if len(bad):
+            raise ValueError(f"outcome {bad[0]} must be {self.rule}; got {values[bad[0]]!r}")
         return out
+
+    def label(self, value: Any) -> float:
+        """Return a label as a number, or as the position of its class; NaN for what is not one of this model."""
+        if self._positions:
+            return self._positions.get(category_key(value), math.nan)
+        if not isinstance(value, int | float | np.number) or isinstance(value, bool):
+            return math.nan
+        try:
+            return float(value) if math.isfinite(value) else math.nan
+        except OverflowError:  # a whole number beyond float64
+            return math.nan
+
+    @property
+    def rule(self) -> str:
+        """Say what a label must be."""
+        classes = self.model.classes
+        return f"one of {', '.join(map(repr, classes))}" if classes else "a finite number"
+
+    @cached_property
+    def _positions(self) -> dict[str, float]:
+        return {category_key(label): float(i) for i, label in enumerate(self.model.classes)}
 
     def of(self, scores: FloatArray, labels: FloatArray) -> FloatArray:
         """Return the sums (``size``,) of rows with these scores (N, O) and labels (N,)."""
@@ -113,7 +127,8 @@ class AccuracySums:
                 "accuracy": Accuracy(share, math.sqrt(share * (1.0 - share) / n), self._trained("accuracy")),
                 "ece": Accuracy(gap, None, self._trained("ece")),
             }
-        mean, square = sums[1] / n, sums[2] / n
+        # Of outcomes that were replaced a rounding error may be left.
+        mean, square = sums[1] / n, max(0.0, sums[2] / n)
         rmse = math.sqrt(square)
         # Of a square root: half the standard error of the mean square, divided by the root.
         rmse_error = math.sqrt(max(0.0, sums[3] / n - square**2) / n) / (2.0 * rmse) if rmse else 0.0

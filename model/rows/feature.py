@@ -179,6 +179,11 @@ class Feature:
         return slope
 
     @property
+    def missing_counts_as(self) -> str:
+        """Say what a missing value counts as where it does not have a separate matrix (``stand_in``)."""
+        return "an unknown category" if self.kind == "categorical" else "the typical value"
+
+    @property
     def stand_in(self) -> float:
         """Return what a missing value counts as where it does not have a separate matrix."""
         if self.kind == "categorical":

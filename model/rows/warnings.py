@@ -140,7 +140,7 @@ class RowWarnings:
             )
         feature = self.features.features[position]
         if kind == MISSING:
-            return "is missing, as in no row of training: the typical value stands in"
+            return f"is missing, as in no row of training: it counts as {feature.missing_counts_as}"
         if kind == UNSEEN:
             return "is a category that training did not have"
         side, unit = "above" if by > 0 else "below", " days" if feature.kind == "datetime" else ""

@@ -14,8 +14,10 @@ import pytest
 from tests.support.server_process import ROOT, free_port, start_command
 
 from eigenserve.app.batch.command import METHODS, add_score
+from eigenserve.app.cli import FORMS
 from eigenserve.app.keys.file import parse_keys
 from eigenserve.app.keys.grants import ORDINARY, digest_of
+from eigenserve.app.settings import Settings
 from eigenserve.model import ModelStore
 
 
@@ -79,11 +81,17 @@ def test_an_unknown_default_model_is_named(tmp_path: Path, store: ModelStore):
         (["--workers", "none"], {}, "--workers"),
         ([], {"EIGENSERVE_MAX_ROWS": "0"}, "EIGENSERVE_MAX_ROWS"),
         ([], {"EIGENSERVE_LOG_LEVEL": "loud"}, "EIGENSERVE_LOG_LEVEL"),
+        ([], {"EIGENSERVE_SHADOW": "a"}, "EIGENSERVE_SHADOW: must be NAME:VERSION, such as housing:2; got 'a'"),
         (["--host", "203.0.113.1"], {}, "203.0.113.1"),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, store: ModelStore, arguments, environment, says):
     check(*run(tmp_path, "serve", "--store", str(store.root), *arguments, **environment), says)
+
+
+def test_every_setting_with_a_pattern_says_what_is_right():
+    fields = Settings.model_fields.items()
+    assert {name for name, field in fields if any(getattr(m, "pattern", None) for m in field.metadata)} == {*FORMS}
 
 
 def test_a_mistake_in_the_file_of_keys_is_named(tmp_path: Path, store: ModelStore):

@@ -124,7 +124,7 @@ def test_kept_columns_and_ids_come_back_in_json_and_arrow(client, count):
             others = [name for name in ("branch", "when, exactly") if name not in keep]
             answer = ask(frame.drop(columns=others), keep=keep)
             assert list(answer)[: len(keep) + 1] == [*keep, "id"]
-            pd.testing.assert_frame_equal(answer[[*keep, "id"]], frame[[*keep, "id"]], check_dtype=False)
+            pd.testing.assert_frame_equal(answer[[*keep, "id"]], frame[[*keep, "id"]])
     if count > ARROW_ROWS:
         return
     rows = [{"id": i, "branch": "north", **row} for i, row in enumerate(make_rows(3))]
@@ -135,8 +135,71 @@ def test_kept_columns_and_ids_come_back_in_json_and_arrow(client, count):
     ]
     assert [entry["kept"] for entry in client.explain(rows, keep=["branch"])] == kept
     assert [entry["kept"] for entry in client.reasons(rows, cutoff=0.0, keep=["branch"])] == kept
-    with pytest.raises(ServiceError, match="must not name a column of the answer"):
-        client.predict(frame_of(ARROW_ROWS).assign(prediction=1.0), keep=["prediction"])
+    assert client.predict([{k: v for k, v in rows[0].items() if k != "branch"}, {}]) == [
+        {"prediction": plain[0], "kept": {"id": 0}},
+        {"prediction": client.predict([{}])[0], "kept": {"id": None}},
+    ]
+
+
+BOTH = pytest.mark.parametrize("count", [4, ARROW_ROWS], ids=["JSON", "Arrow"])
+
+
+def refusal(ask: partial[object]) -> ServiceError:
+    with pytest.raises(ServiceError) as caught:
+        ask()
+    return caught.value
+
+
+@BOTH
+def test_labels_are_the_models_own(client, store, count):
+    frame = frame_of(count)
+    assert client.predict(frame, model="choice")["label"].tolist() == store.load("choice").predict(frame).tolist()
+    assert client.predict(frame, model="choice")["label"].dtype == bool
+
+
+@BOTH
+def test_frames_are_tables_whatever_their_size(client, count):
+    frame = frame_of(count)
+    plain, more = client.predict(frame), frame.assign(value=math.inf, what=[{"a": 1}] * count)
+    pd.testing.assert_frame_equal(client.predict(more), plain)
+    assert len(client.explain(more, method="eigenvector")) == count
+    if count < ARROW_ROWS:
+        assert len(client.reasons(more, cutoff=0.0)) == count
+    absent = refusal(partial(client.predict, frame.drop(columns="rate")))
+    assert absent.errors == [{"loc": ["instances"], "msg": "the table must have the column 'rate'"}]
+    clash = refusal(partial(client.predict, frame.assign(prediction=1.0), keep=["prediction"]))
+    assert clash.detail == "keep: must not name a column of the answer; 'prediction' is one"
+    infinite = refusal(partial(client.predict, frame.assign(age=math.inf)))
+    assert infinite.errors[0]["loc"] == ["instances", 0, "age"]
+    assert "must be a finite number" in infinite.detail
+    empty_ids = client.predict(frame.assign(id=None))
+    assert list(empty_ids) == ["id", *plain]
+    with pytest.raises(ValueError, match="two are called 'age'"):
+        client.predict(frame.rename(columns={"rate": "age"}))
+
+
+@BOTH
+def test_strictness_is_asked_for(client, count):
+    frame = frame_of(count).assign(age=1e6)
+    for strict in (True, "range", ["range", "unseen"]):
+        refused = refusal(partial(client.predict, frame, strict=strict))
+        assert refused.errors[0]["loc"] == ["instances", 0, "age"]
+    assert len(client.predict(frame, strict=["certified"])) == len(client.predict(frame, strict=False)) == count
+
+
+@pytest.mark.parametrize("size", [4, ARROW_ROWS], ids=["JSON", "Arrow"])
+def test_errors_name_the_callers_row(client, monkeypatch, size):
+    monkeypatch.setattr("eigenserve.client.exchanges.ROWS_AT_ONCE", size)
+    frame = frame_of(3 * size)
+    frame["age"] = frame["age"].astype(object)
+    frame.iloc[2 * size + 1, list(frame).index("age")] = "very old"
+    refused = refusal(partial(client.predict, frame))
+    assert refused.errors[0]["loc"] == ["instances", 2 * size + 1, "age"]
+    assert refused.detail.startswith(f"instances[{2 * size + 1}].age: ")
+    rows = [{}] * (3 * size)
+    rows[-1] = {"age": math.inf}
+    with pytest.raises(ValueError, match=f"row {3 * size - 1}, 'age'"):
+        client.predict(rows)
 
 
 def test_errors_say_what_is_wrong_and_are_not_retried(client):

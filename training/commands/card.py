@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eigenserve.training.commands.fit import add_file_options
+from eigenserve.training.commands.page_file import check_page_file, print_page
 
 if TYPE_CHECKING:
     from eigenserve.model.monitoring import Accuracy, Sketch
@@ -44,9 +45,9 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.model.checkpoints.files import to_bytes
     from eigenserve.model.checkpoints.locations import load_model
     from eigenserve.model.monitoring import read_sketch
-    from eigenserve.model.monitoring.pages.blocks import to_markdown, written
     from eigenserve.training.report.card import card_blocks
 
+    check_page_file(arguments.out)
     if arguments.by is not None and arguments.data is None:
         raise UserError("--by needs DATA with that column and the target")
     model = load_model(arguments.model)
@@ -57,19 +58,15 @@ def _run(arguments: argparse.Namespace) -> None:
         served = _served(arguments.url, arguments.key, str(model.card["name"]))
     digest = hashlib.sha256(to_bytes(model)["model.json"]).hexdigest()
     blocks = card_blocks(model, sketch, digest, checked, served)
-    if arguments.out is None:
-        print(to_markdown(blocks), end="")
-    else:
-        title = f"Model card: {model.card['name']}, version {model.card['version']}"
-        Path(arguments.out).write_text(written(arguments.out, title, blocks))
-        print(f"wrote {arguments.out}")
+    print_page(arguments.out, f"Model card: {model.card['name']}, version {model.card['version']}", blocks)
 
 
 def _check(arguments: argparse.Namespace, model: SpectralModel, sketch: Sketch | None) -> Checked:
     from eigenserve.errors import UserError
     from eigenserve.model.monitoring import EXPLAINED_ROWS, AccuracySums, Counting, measure_drift, spread
     from eigenserve.training.data.table import FileOptions, read_table
-    from eigenserve.training.evaluation.labelled_rows import labelled_rows
+    from eigenserve.training.evaluation.labelled_rows import has_labels, labelled_rows
+    from eigenserve.training.evaluation.seen_rows import seen_note
     from eigenserve.training.report.card import Checked
 
     wanted = (model.target, *model.features.input_names)
@@ -85,9 +82,11 @@ def _check(arguments: argparse.Namespace, model: SpectralModel, sketch: Sketch |
         counting.count_contributions(spread(columns, EXPLAINED_ROWS), counts)
         drift = measure_drift(sketch, counts)
     metrics: dict[str, dict[str, Accuracy]] = {}
-    if model.target in frame:
+    note = ""
+    if has_labels(model, frame):
         rows, target = labelled_rows(model, frame)
         sums, known, labels = AccuracySums(model), rows.index, target.values
+        note = seen_note(model.card, columns[known], labels)
         metrics["all rows"] = sums.metrics(sums.of(scores[known], labels))
         if arguments.by is not None:
             if arguments.by not in frame:
@@ -103,8 +102,8 @@ def _check(arguments: argparse.Namespace, model: SpectralModel, sketch: Sketch |
                 name = f"{arguments.by} {value} ({int(chosen.sum()):,} rows)"
                 metrics[name] = sums.metrics(sums.of(scores[known][chosen], labels[chosen]))
     elif arguments.by is not None:
-        raise UserError(f"--by needs the target {model.target!r} in {arguments.data}")
-    return Checked(Path(arguments.data).name, len(columns), drift, metrics)
+        raise UserError(f"--by needs the target {model.target!r} in {arguments.data}, with values")
+    return Checked(Path(arguments.data).name, len(columns), drift, metrics, note)
 
 
 def _served(url: str, key: str | None, name: str) -> Any:

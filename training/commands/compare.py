@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eigenserve.training.commands.fit import add_file_options
+from eigenserve.training.commands.page_file import check_page_file, print_page
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,10 +44,11 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.errors import UserError
     from eigenserve.model.checkpoints.locations import load_model
     from eigenserve.model.monitoring.comparison import check_comparable, compare
-    from eigenserve.model.monitoring.pages.blocks import to_markdown, written
     from eigenserve.model.monitoring.pages.comparison import comparison_blocks
     from eigenserve.training.data.table import FileOptions, read_table
+    from eigenserve.training.evaluation.labelled_rows import has_labels
 
+    check_page_file(arguments.out)
     models = load_model(arguments.first), load_model(arguments.second)
     first, second = models
     names = tuple(f"{model.card['name']}/{model.card['version']}" for model in models)
@@ -63,14 +64,10 @@ def _run(arguments: argparse.Namespace) -> None:
     except ValueError as error:
         raise UserError(str(error)) from error
     metrics: tuple[dict[str, Accuracy], dict[str, Accuracy]] = {}, {}
-    if first.target in frame and first.target == second.target:
+    if has_labels(first, frame) and first.target == second.target:
         metrics = _metrics(first, frame), _metrics(second, frame)
     blocks = comparison_blocks((names[0], names[1]), comparison, metrics)
-    if arguments.out is None:
-        print(to_markdown(blocks), end="")
-    else:
-        Path(arguments.out).write_text(written(arguments.out, f"{names[1]} compared with {names[0]}", blocks))
-        print(f"wrote {arguments.out}")
+    print_page(arguments.out, f"{names[1]} compared with {names[0]}", blocks)
     if arguments.json:
         measured = [{name: vars(metric) for name, metric in each.items()} for each in metrics]
         print(json.dumps({"models": list(names), **comparison.document(), "metrics": measured}))

@@ -21,7 +21,7 @@ def add_drift(commands: Any) -> None:
         "drift",
         help="compare a table with a model's training rows",
         description="Compare a table with a model's training rows: every feature, score and contribution, and, where "
-        "the table has the target, accuracy, calibration and coverage. Exit code 1 if anything has drifted.",
+        "the table has the target, accuracy, calibration and coverage. Exit code 1 if anything differs beyond chance.",
     )
     drift.set_defaults(run=_run)
     drift.add_argument("model", metavar="MODEL", help="STORE/NAME or STORE/NAME/VERSION")
@@ -47,7 +47,8 @@ def _run(arguments: argparse.Namespace) -> int:
         spread,
     )
     from eigenserve.training.data.table import FileOptions, read_table
-    from eigenserve.training.evaluation.labelled_rows import labelled_rows
+    from eigenserve.training.evaluation.labelled_rows import has_labels, labelled_rows
+    from eigenserve.training.evaluation.seen_rows import seen_note
 
     level = LEVEL if arguments.level is None else arguments.level
     if not 0.0 < level < 1.0:
@@ -67,26 +68,33 @@ def _run(arguments: argparse.Namespace) -> int:
     counting.count(columns, scores, counts)
     counting.count_contributions(spread(columns, EXPLAINED_ROWS), counts)
     drifts = measure_drift(sketch, counts, level)
-    accuracy = None
-    if model.target in frame:
+    accuracy, note = None, ""
+    if has_labels(model, frame):
         sums = AccuracySums(model)
         rows, target = labelled_rows(model, frame)
         accuracy = sums.document(sums.of(scores[rows.index], target.values))
+        note = seen_note(model.card, columns[rows.index], target.values)
+    elif model.target in frame:
+        note = f"the target {model.target!r} has no value in any row: predictions are not compared with it"
+    metrics: dict[str, Any] = {} if accuracy is None else accuracy["metrics"]
+    beyond = [name for name, metric in metrics.items() if metric["beyond"]]
     alarms = [drift for drift in drifts if drift.alarm]
     print(f"{len(columns):,} rows against {sketch.rows:,} training rows; chance of a false alarm {level:g}")
     for drift in drifts if arguments.all else alarms:
         print(_line(drift))
     if not alarms:
         print(f"no drift in {len(drifts)} features, scores and contributions")
-    for name, metric in (accuracy or {"metrics": {}})["metrics"].items():
+    for name, metric in metrics.items():
         trained = "" if metric["training"] is None else f", {metric['training']:.4g} expected"
         error = "" if metric["standard_error"] is None else f" +- {metric['standard_error']:.2g}"
         print(f"{name}: {metric['value']:.4g}{error}{trained}{' (beyond chance)' if metric['beyond'] else ''}")
+    if note:
+        print(f"note: {note}")
     if arguments.json:
         head = {"model": model.card["name"], "version": model.card["version"], "rows": len(columns), "level": level}
         channels = [drift.document() for drift in drifts]
-        print(json.dumps({**head, "drifted": bool(alarms), "channels": channels, "accuracy": accuracy}))
-    return DRIFTED if alarms else 0
+        print(json.dumps({**head, "drifted": bool(alarms or beyond), "channels": channels, "accuracy": accuracy}))
+    return DRIFTED if alarms or beyond else 0
 
 
 def _line(drift: ChannelDrift) -> str:

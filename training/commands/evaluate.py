@@ -33,7 +33,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.training.evaluation.evaluate import evaluate
     from eigenserve.training.evaluation.groups_of_rows import compare_groups
     from eigenserve.training.evaluation.labelled_rows import labelled_rows
-    from eigenserve.training.evaluation.seen_rows import NOTED
+    from eigenserve.training.evaluation.seen_rows import note_of
 
     model = load_model(arguments.model)
     wanted = (model.target, *model.features.input_names, *([arguments.by] if arguments.by else []))
@@ -46,11 +46,8 @@ def _run(arguments: argparse.Namespace) -> None:
     evaluation = evaluate(model, frame)
     name = Path(arguments.data).name
     print_metrics({name: evaluation})
-    if evaluation.seen is not None and evaluation.seen >= NOTED:
-        print(
-            f"note: the model was trained on about {evaluation.seen:.0%} of these rows; on rows that it has not seen "
-            "it is less good: its card has the out-of-fold metrics"
-        )
+    if note := note_of(evaluation.seen):
+        print(f"note: {note}")
     groups = []
     if arguments.by is not None:
         rows, _ = labelled_rows(model, frame)

@@ -21,13 +21,22 @@ def labelled_rows(model: SpectralModel, frame: pd.DataFrame) -> tuple[pd.DataFra
     Raises:
         UserError: no such column, or values that are none of this model's.
     """
-    options = reading_options(model.card.get("training", {}).get("settings", {}), frame.columns)
-    hint = decimal_hint(feature.reading for feature in model.features.features)
-    kept = model.card.get(READING_KEY)
-    reading = reading_of(kept) if kept else None
     raw = required_column(frame, model.target)
-    column = read_target(raw, model.task, options, hint, reading).values
+    column = _target(model, frame)
     features, target, _ = split_read_target(
         frame.drop(columns=model.target), raw, column, model.task, model.classes, vary=False
     )
     return features.set_index(np.flatnonzero(column.notna())), target
+
+
+def has_labels(model: SpectralModel, frame: pd.DataFrame) -> bool:
+    """Return whether a table has the target of a model, with a value in any row; raises as ``labelled_rows``."""
+    return model.target in frame and bool(_target(model, frame).notna().any())
+
+
+def _target(model: SpectralModel, frame: pd.DataFrame) -> pd.Series:
+    options = reading_options(model.card.get("training", {}).get("settings", {}), frame.columns)
+    hint = decimal_hint(feature.reading for feature in model.features.features)
+    kept = model.card.get(READING_KEY)
+    reading = reading_of(kept) if kept else None
+    return read_target(required_column(frame, model.target), model.task, options, hint, reading).values

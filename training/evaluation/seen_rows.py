@@ -33,6 +33,21 @@ def smallest_hashes(columns: FloatArray, target: NDArray[Any]) -> list[str]:
     return [f"{each:016x}" for each in _hashes(columns, target)[:KEPT].tolist()]
 
 
+def seen_note(card: Mapping[str, Any], columns: FloatArray, target: NDArray[Any]) -> str:
+    """Say that the model was trained on rows like these: columns (N, F) and target (N,); empty where it was not."""
+    return note_of(seen_share(card, columns, target))
+
+
+def note_of(share: float | None) -> str:
+    """Say of rows of which the model was trained on a share what that means; empty where it is small or unknown."""
+    if share is None or share < NOTED:
+        return ""
+    return (
+        f"the model was trained on about {share:.0%} of these rows; on rows that it has not seen it is less good: its "
+        "card has the out-of-fold metrics"
+    )
+
+
 def seen_share(card: Mapping[str, Any], columns: FloatArray, target: NDArray[Any]) -> float | None:
     """Estimate which share of distinct rows the model was trained on; None where its card cannot say."""
     kept = {int(each, 16) for each in card.get("training_rows") or ()}

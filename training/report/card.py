@@ -34,12 +34,14 @@ class Checked(NamedTuple):
         rows: how many it has.
         drift: every channel compared with training; None where the checkpoint keeps no sketch.
         metrics: by group of rows, "all rows" first; empty where the target is not known.
+        note: that the model was trained on these rows; empty where it was not.
     """
 
     source: str
     rows: int
     drift: Sequence[ChannelDrift] | None
     metrics: Mapping[str, Mapping[str, Accuracy]]
+    note: str
 
 
 def card_blocks(
@@ -128,6 +130,7 @@ def _performance(model: SpectralModel, checked: Checked | None) -> list[Block]:
         names = list(next(iter(checked.metrics.values())))
         rows = [[group, *(_with_error(found.get(name)) for name in names)] for group, found in checked.metrics.items()]
         blocks += [Text(f"On {checked.source}, with standard errors:"), Table(["Rows", *names], rows)]
+        blocks += [Text(f"Note: {checked.note}.")] if checked.note else []
     if checked is None or len(checked.metrics) < 2:
         blocks.append(Text("Groups of people or cases: not measured; give DATA and --by COLUMN."))
     if radii := model.card.get("intervals"):

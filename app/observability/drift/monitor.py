@@ -126,11 +126,18 @@ class DriftMonitor:
         self.outcomes.add(served, scores, labels)
         self._outcomes_changed = True
 
-    def settle(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """Add outcomes by request id; return those whose request this process does not know (see ``Outcomes``)."""
-        unknown = self.outcomes.settle(outcomes)
+    def settle(self, outcomes: Sequence[Outcome]) -> dict[str, int]:
+        """Add outcomes by request id, and leave those whose request is not known here to the other workers.
+
+        Returns:
+            How many are ``counted``, ``refused`` (see ``Settled``), ``forwarded`` and ``unknown``.
+        """
+        counted, refused, unknown = self.outcomes.settle(outcomes)
         self._outcomes_changed = True
-        return unknown
+        forwarded = len(unknown) if unknown and self.enabled and self.outcomes.forward(unknown) else 0
+        lost = len(unknown) - forwarded
+        self.outcomes.on_settled("unknown", lost)
+        return {"counted": counted, "refused": refused, "forwarded": forwarded, "unknown": lost}
 
     def accuracy(self, served: ServedModel) -> FloatArray:
         """Return the sums of a version's outcomes, in all workers (see ``AccuracySums``)."""

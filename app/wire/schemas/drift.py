@@ -118,7 +118,8 @@ class OutcomesRequest(BaseModel):
 class OutcomesResponse(BaseModel):
     """Count what became of outcomes."""
 
-    counted: int
+    counted: int = Field(description="A later outcome of a row takes the place of an earlier one.")
+    refused: int = Field(description="Not a label of the model that predicted the row, or of no row of the request.")
     forwarded: int = Field(description="Left to the other workers, one of which may know their requests.")
     unknown: int = Field(description="Their requests are too old, or were never answered here.")
 
@@ -136,6 +137,9 @@ class PromoteResponse(BaseModel):
 
     model: str
     version: str
+    ended_canary: str | None = Field(
+        description="The version that answered a share of the requests until now; null where there was none."
+    )
 
 
 class FeatureShare(BaseModel):

@@ -73,7 +73,7 @@ def prediction_schema(served: ServedModel) -> dict[str, Any]:
 def _cell(feature: Feature) -> dict[str, Any]:
     absent = "null, or no such key, is a missing value"
     if not feature.missing:
-        absent += f", which the model does not treat separately: it counts as {_stand_in(feature)}"
+        absent += f", which the model does not treat separately: it counts as {feature.missing_counts_as}"
     if feature.kind == "categorical":
         anything: dict[str, Any] = {"type": ["string", "number", "boolean", "null"], "description": absent}
         if len(feature.categories) <= MAX_CATEGORIES:
@@ -90,7 +90,3 @@ def _cell(feature: Feature) -> dict[str, Any]:
         texts = [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}, {"type": "null"}]
         return {"anyOf": texts, **described}
     return {"type": ["number", "null"], **described}
-
-
-def _stand_in(feature: Feature) -> str:
-    return "an unknown category" if feature.kind == "categorical" else "typical"

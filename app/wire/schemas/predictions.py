@@ -46,6 +46,11 @@ class RowsRequest(BaseModel):
         description="Keys of rows that come back with their answers, under `kept`; they need not be features. A row's "
         "`id` always does.",
     )
+    table: bool = Field(
+        default=False,
+        description="The objects are rows of one table, as in CSV and Arrow: each must have a key for every feature, "
+        "and other keys are ignored.",
+    )
 
 
 class PredictRequest(RowsRequest):

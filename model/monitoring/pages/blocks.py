@@ -67,11 +67,6 @@ def to_markdown(blocks: Sequence[Block]) -> str:
     return "\n\n".join(map(_markdown, blocks)) + "\n"
 
 
-def written(path: str, title: str, blocks: Sequence[Block]) -> str:
-    """Write blocks as the name of a file says: HTML for ``.html``, else Markdown."""
-    return to_html(title, blocks) if path.lower().endswith((".html", ".htm")) else to_markdown(blocks)
-
-
 def table_html(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Write a table of texts."""
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)

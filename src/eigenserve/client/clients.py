@@ -13,7 +13,8 @@ import httpx
 
 from eigenserve.client import exchanges
 from eigenserve.client.errors import ServiceError
-from eigenserve.client.exchanges import Exchange, Question, Send, keep_option, model_path, plain_options
+from eigenserve.client.exchanges import Exchange, Question, Send, model_path
+from eigenserve.client.options import model_option, names_option, plain_options, strict_option
 from eigenserve.client.retries import Retries, checked
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -56,27 +57,37 @@ class _Questions(ABC):
         """Send an exchange's requests and return its result."""
 
     def predict(
-        self, rows: Any, *, interval: float | None = None, keep: Sequence[str] | None = None, **which: Any
+        self,
+        rows: Any,
+        *,
+        interval: float | None = None,
+        keep: Sequence[str] | None = None,
+        strict: bool | Sequence[str] | None = None,
+        **which: Any,
     ) -> Any:
         """Predict rows.
 
         Args:
             rows: a pandas or Polars DataFrame, a list of rows (mappings by feature name, or sequences in column
-                order) or a 2-D array. NaN, NaT and None are missing values.
+                order) or a 2-D array. NaN, NaT and None are missing values. A DataFrame must have every feature as a
+                column; its other columns are ignored.
             interval: a level: with each prediction of a regression the bounds that hold the target so often.
-            keep: names of columns, features or not, that come back with the answer; a column ``id`` always does.
+            keep: names of columns, features or not, that come back with the answer; an ``id`` always does.
+            strict: refuse rows that have a warning: of any kind, or of these.
             which: ``model`` and ``version``.
 
         Returns:
             For a DataFrame one, with the same index, what is kept and the columns ``prediction`` (``low``, ``high``),
             or ``label`` and ``probabilities.CLASS``; else a list with a prediction for each row as the service writes
-            it, or with ``keep`` an object that has it and what is ``kept``.
+            it, or where something is kept an object that has it and what is ``kept``.
 
         Raises:
-            ServiceError: the service refuses; ``errors`` names each bad value.
+            ServiceError: the service refuses; ``errors`` names each bad value, by its row among all.
+            TypeError, ValueError: ``rows`` are not rows, or two of their columns have one name.
             httpx.TransportError: it cannot be reached.
         """
-        options = {**self._defaults, **_model_of(which), "interval": interval, "keep": keep_option(keep)}
+        options = {**self._defaults, **model_option(which), "interval": interval}
+        options |= {"keep": names_option(keep), "strict": strict_option(strict)}
         return self._run(
             exchanges.ask(rows, Question("/predict", "predictions", options, exchanges.prediction_columns))
         )
@@ -92,12 +103,13 @@ class _Questions(ABC):
         groups: Mapping[str, Sequence[str]] | None = None,
         include: Sequence[str] | None = None,
         keep: Sequence[str] | None = None,
+        strict: bool | Sequence[str] | None = None,
         **which: Any,
     ) -> Any:
         """Explain rows: score = baseline + the sum of the contributions. Arguments as for ``SpectralModel.explain``.
 
         Args:
-            keep: as for ``predict``.
+            keep, strict: as for ``predict``.
 
         Returns:
             For a DataFrame one, with columns ``contributions.TERM`` and others; else a list of explanations.
@@ -106,8 +118,8 @@ class _Questions(ABC):
             ServiceError, httpx.TransportError: as ``predict``.
         """
         options = {"method": method, "target": target, "reference": reference, "baseline": baseline, "groups": groups}
-        options = {**self._defaults, **_model_of(which), **plain_options(options), "include": include}
-        options["keep"] = keep_option(keep)
+        options = {**self._defaults, **model_option(which), **plain_options(options), "include": include}
+        options |= {"keep": names_option(keep), "strict": strict_option(strict)}
         return self._run(
             exchanges.ask(rows, Question("/explain", "explanations", options, exchanges.explanation_columns))
         )
@@ -121,9 +133,10 @@ class _Questions(ABC):
         n: int | None = None,
         reference: Any = None,
         keep: Sequence[str] | None = None,
+        strict: bool | Sequence[str] | None = None,
         **which: Any,
     ) -> Any:
-        """Give the reasons of decisions at a cutoff. Arguments as for ``SpectralModel.reasons``, ``keep`` as above.
+        """Give the reasons of decisions at a cutoff. Arguments as for ``SpectralModel.reasons`` and ``predict``.
 
         Returns:
             For a DataFrame one, with the texts of each row's reasons as a list; else a list of the service's entries.
@@ -132,7 +145,8 @@ class _Questions(ABC):
             ServiceError, httpx.TransportError: as ``predict``.
         """
         options = plain_options({"cutoff": cutoff, "adverse": adverse, "n": n, "reference": reference})
-        options = {**self._defaults, **_model_of(which), **options, "keep": keep_option(keep)}
+        options = {**self._defaults, **model_option(which), **options}
+        options |= {"keep": names_option(keep), "strict": strict_option(strict)}
         question = Question("/reasons", "reasons", options, exchanges.reason_columns, tables=False)
         return self._run(exchanges.ask(rows, question))
 
@@ -256,18 +270,6 @@ class AsyncClient(_Questions):
                 return _settled(response, failure)
             await asyncio.sleep(pause)
             attempt += 1
-
-
-def _model_of(which: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the model and version that a question names.
-
-    Raises:
-        TypeError: it names something else.
-    """
-    unknown = ", ".join(which.keys() - {"model", "version"})
-    if unknown:
-        raise TypeError(f"unknown option {unknown}")
-    return {key: str(value) for key, value in which.items() if value is not None}
 
 
 def _arguments(request: Send) -> tuple[tuple[str, str], dict[str, Any]]:

@@ -10,7 +10,8 @@ from urllib.parse import quote
 import httpx
 
 from eigenserve.client.errors import ServiceError
-from eigenserve.client.tables import ARROW, Rows, frame_of, has_arrow, joined, plain_row, read_rows, table_answer
+from eigenserve.client.options import kept_names
+from eigenserve.client.tables import ARROW, Rows, frame_of, has_arrow, joined, read_rows, table_answer
 
 #: Rows of one request: of a client's many rows each part is answered within a second or so, and retried alone.
 ROWS_AT_ONCE = 10_000
@@ -26,6 +27,7 @@ T = TypeVar("T")
 class _Answer(NamedTuple):
     frame: Any
     entries: Sequence[Any]
+    kept: Sequence[Mapping[str, Any]]
     version: str
 
 
@@ -77,24 +79,23 @@ def ask(rows: Any, question: Question) -> Exchange[Any]:
         raise ValueError("rows must have at least one row; got none")
     options = {key: value for key, value in question.options.items() if value is not None}
     as_table = question.tables and _is_tabular(options) and has_arrow() and len(source) >= ARROW_ROWS
-    answers: list[Any] = []
+    answers: list[_Answer] = []
     start, step = 0, ROWS_AT_ONCE
     while start < len(source):
         part = source.part(start, start + step)
         try:
-            frame, entries, version = yield from _answer(part, question, options, bool(source.library) and as_table)
+            answer = yield from _answer(part, question, options, bool(source.library) and as_table)
         except ServiceError as error:
             if error.status not in TOO_MANY or len(part) <= LEAST_ROWS:
-                raise
+                raise error.moved(start) from None
             step = max(LEAST_ROWS, len(part) // 2)
             continue
-        if source.library:
-            answers.append(frame)
-        else:
-            answers += entries
-        options["version"] = version
+        answers.append(answer)
+        options["version"] = answer.version
         start += len(part)
-    return joined(answers, source.library) if source.library else answers
+    if source.library:
+        return joined([answer.frame for answer in answers], source.library)
+    return _with_kept(answers)
 
 
 def _answer(part: Rows, question: Question, options: Mapping[str, Any], as_table: bool) -> Exchange[_Answer]:
@@ -103,16 +104,21 @@ def _answer(part: Rows, question: Question, options: Mapping[str, Any], as_table
         query = {key: str(v).lower() if isinstance(v, bool) else str(v) for key, v in options.items()}
         headers = {"content-type": ARROW, "accept": ARROW}
         response = yield Send("POST", question.path, content=part.arrow(), params=query, headers=headers)
-        frame, version = table_answer(response.content, part)
-        return _Answer(frame, (), version)
-    response = yield Send("POST", question.path, json={"instances": part.plain(), **options})
-    body = response.json()
-    entries = _entries(body, question.key)
+        frame, version = table_answer(response.content, part, {*kept_names(options), "id"})
+        return _Answer(frame, (), (), version)
+    body = {"instances": part.plain(), **options, **({"table": True} if part.library else {})}
+    document = (yield Send("POST", question.path, json=body)).json()
+    entries = _entries(document, question.key)
+    kept = _kept(document, entries)
     if not part.library:
-        return _Answer(None, _with_kept(body, entries) if "keep" in options else entries, body["version"])
-    kept = {name: part.column(name) for name in (_kept(body, entries) or [{}])[0]}
-    columns = kept | question.columns(entries) | _warning_column(body, entries)
-    return _Answer(frame_of(columns, part), (), body["version"])
+        return _Answer(None, entries, kept or [{}] * len(entries), document["version"])
+    columns = question.columns(entries) | _warning_column(document, entries)
+    handed = {name: part.column(name) for name in (kept or [{}])[0]}
+    clash = next((name for name in handed if name in columns), None)
+    if clash is not None:  # which in a table would be two columns of one name
+        message = f"must not name a column of the answer; {clash!r} is one"
+        raise ServiceError(422, f"keep: {message}", [{"loc": ["keep"], "msg": message}])
+    return _Answer(frame_of(handed | columns, part), (), (), document["version"])
 
 
 def get(path: str) -> Exchange[Any]:
@@ -129,26 +135,6 @@ def models() -> Exchange[list[dict[str, Any]]]:
 def model_path(name: str, *parts: str) -> str:
     """Return the path of a model's document."""
     return "/".join(["/models", *(quote(part, safe="") for part in (name, *parts))])
-
-
-def keep_option(keep: Sequence[str] | None) -> str | list[str] | None:
-    """Return the names of columns to hand through as one text, which can stand in a query, if no name has a comma."""
-    if keep is None:
-        return None
-    names = [keep] if isinstance(keep, str) else list(keep)
-    return names if any("," in name or name != name.strip() for name in names) else ",".join(names)
-
-
-def plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options with rows among them as JSON has them."""
-    changed = dict(options)
-    for key in ("reference", "baseline"):
-        value = changed.get(key)
-        if isinstance(value, Mapping):
-            changed[key] = plain_row(value, 0)
-        elif value is not None and not isinstance(value, str):
-            changed[key] = read_rows(value).plain()
-    return changed
 
 
 def prediction_columns(entries: Sequence[Any]) -> dict[str, list[Any]]:
@@ -168,7 +154,8 @@ def explanation_columns(entries: Sequence[Any]) -> dict[str, list[Any]]:
         cells |= {"score": entry["score"], "baseline": entry["baseline"]}
         cells |= {f"contributions.{term}": value for term, value in entry["contributions"].items()}
         cells |= {f"sensitivities.{name}": value for name, value in entry["sensitivities"].items()}
-        for key, value in {**cells, "gap": entry["gap"]}.items():
+        errors = {f"standard_error.{term}": value for term, value in entry.get("standard_error", {}).items()}
+        for key, value in {**cells, "gap": entry["gap"], **errors}.items():
             columns.setdefault(key, []).append(value)
     return columns
 
@@ -199,10 +186,17 @@ def _kept(body: Mapping[str, Any], entries: Sequence[Any]) -> list[dict[str, Any
     )
 
 
-def _with_kept(body: Mapping[str, Any], entries: Sequence[Any]) -> list[Any]:
-    """Add what was handed through to predictions, which have no place for it."""
-    pairs = zip(entries, body.get("kept", ()), strict=False)
-    return [{**_named(entry), "kept": kept} for entry, kept in pairs] or list(entries)
+def _with_kept(answers: Sequence[_Answer]) -> list[Any]:
+    """Join entries, and where something was handed through add it to all of them, null where a row has none."""
+    entries = [entry for answer in answers for entry in answer.entries]
+    kept = [row for answer in answers for row in answer.kept]
+    names = dict.fromkeys(name for row in kept for name in row)
+    if not names:
+        return entries
+    return [
+        {**_named(entry), "kept": {name: row.get(name) for name in names}}
+        for entry, row in zip(entries, kept, strict=True)
+    ]
 
 
 def _named(prediction: Any) -> Mapping[str, Any]:

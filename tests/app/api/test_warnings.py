@@ -55,6 +55,22 @@ def test_other_protocols_have_them_where_there_are_any(server: ServerProcess):
         assert "warnings" not in server.client.post(path, json={"instances": [ROW]}).json()
 
 
+def test_what_a_query_repeats_is_joined_or_refused(server: ServerProcess):
+    names = list(ROW)
+    body = ",".join([*names, "branch"]) + "\n" + ",".join("" if n == "rate" else str(ROW[n]) for n in names) + ",7\n"
+    headers = {"content-type": "text/csv"}
+    for query in ("strict=missing&strict=range", "strict=range&strict=missing", "strict=missing"):
+        assert server.client.post(f"/predict?{query}", content=body, headers=headers).status_code == 422
+    kept = server.client.post("/predict?keep=branch&keep=age", content=body, headers=headers)
+    assert kept.text.startswith("branch,age,prediction,warnings\n")
+    for path in ("/predict", "/explain"):
+        twice = server.client.post(f"{path}?version=1&version=1", content=body, headers=headers)
+        assert (twice.status_code, twice.json()["errors"][0]["loc"]) == (422, ["version"])
+    for path in ("/models/price/schema", "/models/price/drift"):
+        assert server.client.get(f"{path}?version=1&version=2").status_code == 422
+    assert server.client.get("/models/price/versions/1/model.onnx?explain=true&explain=false").status_code == 422
+
+
 def test_strict_refuses_and_names_rows_and_features(server: ServerProcess):
     answer = server.client.post("/predict", json={"instances": [ROW, ODD], "strict": True})
     assert answer.status_code == 422

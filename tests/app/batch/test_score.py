@@ -189,11 +189,11 @@ def test_folders_named_by_a_value_are_a_column(store, tmp_path):
 
 def test_standard_input_is_scored(store, tmp_path):
     data, out = write(ROWS[:20], tmp_path / "rows.csv"), tmp_path / "out.csv"
-    asked = command(store.root / "price", "-", "--out", out)
+    asked = command(store.root / "price", "-", "--out", out, "--keep", "note, age")
     done = subprocess.run(asked, cwd=ROOT, input=data.read_bytes(), timeout=180, check=False)
     assert done.returncode == 0
     expected = store.load("price").predict(ROWS[:20]).tolist()
-    assert list(map(float, read(out)["prediction"].to_pylist())) == expected
+    assert list(map(float, read(out).select(["note", "age", "prediction"])[2].to_pylist())) == expected
 
 
 @pytest.mark.parametrize("name", ["choice", "level", "count"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from tests.support.made_models import make_model
 from tests.support.server_process import ServerProcess, running_server
 
 from eigenserve.app.observability.drift.outcomes import INBOX_BYTES, INBOX_S, Outcome, Outcomes
+from eigenserve.app.registry import ServedModel
 from eigenserve.model import ModelStore
 
 pytestmark = pytest.mark.alone
@@ -19,7 +21,7 @@ pytestmark = pytest.mark.alone
 @pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     store = ModelStore(tmp_path_factory.mktemp("store"))
-    for name in ("still", "shifted", "gaps", "doubled", "labelled", "scraped"):
+    for name in ("still", "shifted", "gaps", "doubled", "labelled", "relabelled", "scraped"):
         store.save(name, sketched_model())
     store.save("old", make_model())
     log = tmp_path_factory.mktemp("log") / "server.log"
@@ -127,7 +129,7 @@ def test_outcomes_by_request_id_and_by_rows_give_live_accuracy(server: ServerPro
     assert report["metrics"]["bias"]["value"] == pytest.approx(0.0, abs=1e-9)
     predicted = server.client.post("/predict", json={"model": "labelled", "instances": rows}).json()["predictions"]
     again = server.client.post("/outcomes", json={"model": "labelled", "instances": rows, "outcomes": predicted})
-    assert again.json() == {"counted": 30, "forwarded": 0, "unknown": 0}
+    assert again.json() == {"counted": 30, "refused": 0, "forwarded": 0, "unknown": 0}
     report = accuracy_of(server, "labelled", 60)
     assert report["metrics"]["mae"]["value"] == pytest.approx(0.25)
     assert (
@@ -144,7 +146,17 @@ def test_outcomes_by_request_id_and_by_rows_give_live_accuracy(server: ServerPro
         ({"outcomes": [1.0, 2.0], "instances": [{}], "model": "labelled"}, "one for each row, 1; got 2"),
         ({"outcomes": ["high"], "instances": [{}], "model": "labelled"}, "must be a finite number"),
         ({"outcomes": [True], "instances": [{}], "model": "labelled"}, "must be a finite number"),
-        ({"outcomes": [{"request_id": "x", "value": 1}]}, "outcome"),
+        ({"outcomes": [{"request_id": "x", "value": 1}]}, '"outcomes[0].outcome: must be given (and 1 more)"'),
+        ({"outcomes": [{"request_id": "x", "outcome": 1, "value": 1}]}, "the keys are outcome, request_id, row"),
+        ({"outcomes": [None]}, '"outcomes[0]: must be an object or a number or a text or true or false; got null"'),
+        (
+            {"outcomes": [{"request_id": "x", "row": -1, "outcome": 1}]},
+            '"outcomes[0].row: must be greater than or equal to 0; got -1"',
+        ),
+        (
+            {"outcomes": [{"request_id": "x", "outcome": 1}, {"request_id": "x", "outcome": "high"}]},
+            "\"outcomes[1].outcome: must be a finite number; got 'high'\"",
+        ),
         ({"outcomes": [{"request_id": "x" * 129, "outcome": 1}]}, "at most 128 characters"),
         ({"outcomes": [{"request_id": "x", "outcome": "y" * 513}]}, "at most 512 characters"),
         ({}, "must be given"),
@@ -154,6 +166,48 @@ def test_outcomes_that_cannot_be_joined_are_named(server: ServerProcess, body: d
     answer = server.client.post("/outcomes", json=body)
     assert answer.status_code == 422
     assert words in answer.text
+
+
+def test_a_row_has_one_outcome_and_what_is_not_one_is_refused_alone(server: ServerProcess):
+    """In every worker, whichever has answered the request."""
+    rows = like_training(20, seed=31)
+    answer = server.client.post("/predict", json={"model": "relabelled", "instances": rows})
+    predicted, request_id = answer.json()["predictions"], answer.headers["x-request-id"]
+    wrong = [{"request_id": request_id, "row": 20, "outcome": 1.0}]
+    for shift in (3.0, 3.0, 2.0, 0.5, 0.5):
+        given = [{"request_id": request_id, "row": i, "outcome": y + shift} for i, y in enumerate(predicted)]
+        with server.client.__class__(base_url=server.url) as client:
+            joined = client.post("/outcomes", json={"outcomes": wrong + given}).json()
+        assert joined in (
+            {"counted": 20, "refused": 1, "forwarded": 0, "unknown": 0},
+            {"counted": 0, "refused": 0, "forwarded": 21, "unknown": 0},
+        )
+        time.sleep(1.5)  # what is forwarded is taken within a second
+    report = accuracy_of(server, "relabelled", 20)
+    assert report["metrics"]["bias"]["value"] == pytest.approx(0.5)
+    assert report["metrics"]["rmse"]["value"] == pytest.approx(0.5)
+    assert 'eigenserve_outcomes_total{result="refused"} 5.0' in server.client.get("/metrics").text
+
+
+def test_what_no_worker_takes_is_counted_as_unknown(tmp_path, monkeypatch):
+    model = sketched_model()
+    served, rows = ServedModel("a", 1, model), model.features.encode(like_training(3, seed=1))
+    asked, other = Outcomes(10), Outcomes(10)
+    settled: Counter[str] = Counter()
+    for each in (asked, other):
+        each.share(tmp_path)
+        each.on_settled = lambda result, count: settled.update({result: count})
+    other.note("known", served, model.scores(rows))
+    left = [Outcome("known", 0, 1.0), Outcome("known", 9, 1.0), Outcome("never", 0, 1.0)]
+    assert asked.settle(left).unknown == left
+    assert asked.forward(left)
+    assert other.tick([served])
+    assert +settled == {"counted": 1, "refused": 1}
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + INBOX_S + 1)
+    asked.tick([served])
+    assert +settled == {"counted": 1, "refused": 1, "unknown": 1}
+    assert not list(tmp_path.glob("*.taken"))
 
 
 def test_unknown_requests_are_counted_as_such(server: ServerProcess):

@@ -16,7 +16,7 @@ from tests.support.made_models import make_model
 from tests.support.server_process import ServerProcess, running_server
 
 from eigenserve.app.keys.grants import scope_of
-from eigenserve.app.registry.routing import Canary, Routing
+from eigenserve.app.registry.routing import Canary, Routing, missing_versions
 from eigenserve.app.settings import Settings
 from eigenserve.model import ModelStore
 from eigenserve.model.matrices.curves import CurveSet, Term
@@ -91,10 +91,28 @@ def test_a_canary_answers_its_share(server: ServerProcess):
 def test_a_promoted_version_answers_in_all_workers_at_once_and_is_rolled_back(server: ServerProcess):
     for wanted, expected in (("2", "2"), (1, "1"), (None, "1")):
         answer = server.client.post("/models/price/promote", json={"version": wanted})
-        assert (answer.status_code, answer.json()) == (200, {"model": "price", "version": expected})
+        assert (answer.status_code, answer.json()) == (
+            200,
+            {"model": "price", "version": expected, "ended_canary": None},
+        )
         assert {ask(server, "price").json()["version"] for _ in range(20)} == {expected}
         listed = {model["name"]: model["version"] for model in server.client.get("/models").json()["models"]}
         assert listed["price"] == expected
+
+
+def test_promotion_and_rollback_end_a_canary_and_answer_what_holds_from_then_on(server: ServerProcess):
+    """Runs behind the canary's own test: it ends the canary."""
+    ended: str | None = "3"
+    for wanted, expected in ((1, "1"), (None, "2"), (3, "3"), (None, "2")):
+        answer = server.client.post("/models/level/promote", json={"version": wanted})
+        assert answer.json() == {"model": "level", "version": expected, "ended_canary": ended}
+        assert {ask(server, "level").json()["version"] for _ in range(30)} == {expected}
+        ended = None
+
+
+def test_a_version_that_is_none_is_named_in_one_sentence(server: ServerProcess):
+    detail = server.client.post("/models/price/promote", json={"version": 1.0}).json()["detail"]
+    assert detail == "version: must be a text or a whole number; got 1.0"
 
 
 @pytest.mark.parametrize(
@@ -116,9 +134,19 @@ def test_the_default_is_promoted_or_the_newest_that_is_not_tried_out():
     assert routing.default("a", [3]) == 3
     assert routing.default("a", [1, 2, 3], promoted=3) == 3
     assert routing.default("a", [1, 2, 3], promoted=9) == 2
-    assert routing.choose("b", [1, 2]) == 1
-    assert routing.choose("c", [1, 2]) == 2
+    assert routing.choose("b", [1, 2], {}) == 1
+    assert routing.choose("c", [1, 2], {}) == 2
+    assert routing.choose("c", [1, 2], {"c": 1}) == 1
+    assert routing.choose("c", [1, 2], {"c": None}) == 1
     assert routing.default("d", [1, 2]) == 2
+
+
+def test_settings_whose_version_is_not_there_are_named():
+    routing = Routing({"a": 3}, {"b": Canary(2, 0.5)})
+    assert missing_versions(routing, {"a": [1, 3], "b": [1, 2]}) == []
+    shadow, canary = missing_versions(routing, {"b": [1]})
+    assert "EIGENSERVE_SHADOW names version 3 of model 'a', which is not served" in shadow
+    assert "EIGENSERVE_CANARY names version 2 of model 'b'" in canary
 
 
 def test_promoting_needs_an_admin_key():

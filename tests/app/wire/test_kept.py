@@ -28,6 +28,27 @@ def test_an_id_comes_back_though_nobody_names_it(server: ServerProcess):
     assert "kept" not in server.client.post("/predict", json={"instances": [ROW]}).json()
 
 
+@pytest.mark.parametrize("path", ["/predict", "/explain", "/v1/models/price:predict", "/invocations"])
+def test_an_id_that_is_null_is_none(server: ServerProcess, path: str):
+    alone = server.client.post(path, json={"instances": [{"age": 30, "id": None}]})
+    without = server.client.post(path, json={"instances": [{"age": 30}]})
+    assert (alone.status_code, alone.json()) == (200, without.json())
+    assert server.client.post(path, json={"instances": [{"id": None}, {"id": "a"}]}).status_code == 200
+
+
+def test_rows_of_a_table_have_every_feature_and_may_have_more(server: ServerProcess):
+    rows = [dict.fromkeys(("age", "income", "member", "city", "rate")) | {"more": [1]}]
+    assert server.client.post("/predict", json={"instances": rows}).status_code == 422
+    assert server.client.post("/predict", json={"instances": rows, "table": True}).status_code == 200
+    for odd in ([{"age": 1}], [5], [[1, 2]], [{"id": 1}]):
+        answer = server.client.post("/predict", json={"instances": odd, "table": True, "keep": ["more"]})
+        assert answer.status_code == 422
+    assert (
+        "must have the column 'income'"
+        in server.client.post("/predict", json={"instances": [{"age": 1}], "table": True}).text
+    )
+
+
 def test_named_keys_come_back_features_among_them(server: ServerProcess):
     rows = [{**ROW, "when": "2024-01-31"}, {**ROW, "city": "Paris"}]
     for path, more in (

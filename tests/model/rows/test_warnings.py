@@ -31,6 +31,21 @@ def test_each_kind_is_found_and_a_row_like_those_of_training_has_none():
     assert kinds_of({}) == [("missing", "income"), ("missing", "member"), ("missing", "rate")]
 
 
+def test_a_missing_value_is_said_to_count_as_what_it_counts_as():
+    features = (
+        Feature("age", "numeric", 30.0, low=0.0, high=90.0),
+        Feature("member", "boolean", True),
+        Feature("city", "categorical", "Rome", categories=("Oslo", "Rome")),
+    )
+    space = FeatureSpace(features)
+    rows = [{}, {"age": 30.0, "member": True, "city": "none of them"}]
+    assert (np.diff(space.coordinates(space.encode(rows)), axis=0) == 0.0).all()
+    (messages, _) = ([w["message"] for w in of] for of in RowChecks(space).warnings(space.encode(rows)).lists())
+    counts_as = ["the typical value", "the typical value", "an unknown category"]
+    assert messages == [f"is missing, as in no row of training: it counts as {each}" for each in counts_as]
+    assert [feature.missing_counts_as for feature in features] == counts_as
+
+
 @pytest.mark.parametrize(("value", "by"), [(3.0, None), (-3.0, None), (7.0, 4.0), (-3.5, -0.5)])
 def test_how_far_beyond_the_range_is_said_and_its_ends_are_within(value, by):
     (warnings,) = MODEL.warnings([{**ROW, "rate": value}]).lists()

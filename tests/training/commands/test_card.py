@@ -15,6 +15,7 @@ from tests.support.made_models import make_model
 
 from eigenserve.cli import main
 from eigenserve.model import ModelStore
+from eigenserve.training.evaluation.seen_rows import smallest_hashes
 
 SECTIONS = (
     "Identity and purpose",
@@ -82,6 +83,26 @@ def test_it_measures_drift_and_metrics_by_group_on_a_table(folder: Path, capsys:
     assert re.search(r"\| all rows \| (0\.9|1\.0)", text)
     assert re.search(r"\| member True \([\d,]+ rows\)", text)
     assert re.search(r"\| feature \| rate \| Kolmogorov distance", text)
+
+
+def test_it_says_that_the_model_was_trained_on_these_rows(folder: Path, capsys: pytest.CaptureFixture[str]):
+    store, frame = ModelStore(folder), pd.read_csv(folder / "rows.csv")
+    model = store.load("kept")
+    seen = smallest_hashes(model.features.encode(frame), frame["target"].to_numpy())
+    store.save("seen", replace(model, card={**model.card, "training_rows": seen}))
+    assert "Note: the model was trained on about 100% of these rows" in card_of(
+        folder, capsys, str(folder / "seen"), "rows.csv"
+    )
+    assert "was trained on about" not in card_of(folder, capsys, "kept", "rows.csv")
+
+
+@pytest.mark.parametrize("command", ["card", "compare"])
+def test_a_page_is_html_or_markdown(folder: Path, capsys: pytest.CaptureFixture[str], command: str):
+    more = ["kept", "rows.csv"] if command == "compare" else []
+    paths = [str(folder / part) for part in ("kept", *more)]
+    assert main([command, *paths, "--out", str(folder / "page.pdf")]) == 2
+    assert "--out must end in .html or .md" in capsys.readouterr().err
+    assert not (folder / "page.pdf").exists()
 
 
 def test_what_a_checkpoint_lacks_is_said(folder: Path, capsys: pytest.CaptureFixture[str]):

@@ -26,6 +26,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     noise = np.random.default_rng(1).normal(size=2000)
     pd.DataFrame(rows).assign(target=model.predict(rows) + noise).to_csv(folder / "like.csv", index=False)
     pd.DataFrame(rows).assign(rate=lambda frame: frame["rate"] + 0.3).to_csv(folder / "moved.csv", index=False)
+    labelled = pd.read_csv(folder / "like.csv")
+    labelled.assign(target=labelled["target"] + 10.0).to_csv(folder / "wrong.csv", index=False)
+    labelled.assign(target=None).to_csv(folder / "unlabelled.csv", index=False)
+    labelled.assign(target="?").to_csv(folder / "unknown.csv", index=False)
     (folder / "empty.csv").write_text(",".join(rows[0]) + "\n")
     return folder
 
@@ -45,6 +49,27 @@ def test_a_table_that_has_drifted_is_exit_code_1_and_named(folder: Path, capsys:
     out = capsys.readouterr().out
     assert "feature 'rate': Kolmogorov distance" in out
     assert "rmse" not in out
+
+
+def test_labels_far_from_the_predictions_are_exit_code_1_too(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["drift", str(folder / "kept"), str(folder / "wrong.csv"), "--json"]) == 1
+    out = capsys.readouterr().out
+    assert "no drift in" in out
+    assert "bias: " in out
+    assert "(beyond chance)" in out
+    assert json.loads(out.splitlines()[-1])["drifted"]
+
+
+@pytest.mark.parametrize("name", ["unlabelled.csv", "unknown.csv"])
+def test_a_target_without_values_is_noted_and_features_are_compared(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str
+):
+    assert main(["drift", str(folder / "kept"), str(folder / name)]) == 0
+    out = capsys.readouterr().out
+    assert "no drift in" in out
+    assert "note: the target 'target' has no value in any row" in out
+    assert main(["card", str(folder / "kept"), str(folder / name)]) == 0
+    assert main(["compare", str(folder / "kept"), str(folder / "kept"), str(folder / name)]) == 0
 
 
 @pytest.mark.parametrize(
