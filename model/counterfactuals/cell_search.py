@@ -27,6 +27,8 @@ MOST_CELLS = 400
 _ATTEMPTS = 3
 #: A cell is cut if the goal is not farther from its best corner than so many times the corners' differences.
 CURIOSITY = 2.0
+#: Cells of the rows that are scored at once.
+BLOCK_CELLS = 2**18
 #: Places to zoom in from, over all pairs together.
 STARTS = 10
 
@@ -183,14 +185,10 @@ class CellSearch:
 
     def _measured(self, pair: NDArray[np.int64], first: FloatArray, second: FloatArray) -> FloatArray:
         """Measure the goal's margins (N,) at places; the nearest that reach it are noted."""
-        columns = np.tile(self.row, (len(pair), 1))
         places = np.stack([first, second], axis=1)
-        for k in range(2):
-            moved = self.pairs[pair, k]
-            for i in np.unique(moved):
-                own = np.flatnonzero(moved == i)
-                columns[own, i] = self.steps.value(int(i), places[own, k])
-        scores = self.steps.scores(columns)
+        size = max(1, BLOCK_CELLS // len(self.row))
+        blocks = [slice(start, start + size) for start in range(0, len(pair), size)]
+        scores = np.concatenate([self._scores(pair[block], places[block]) for block in blocks or [slice(0)]])
         origin = self.origin[pair]
         away = np.abs(places - origin).sum(axis=1)
         # What stands still in one number is a single change.
@@ -200,3 +198,13 @@ class CellSearch:
             if away[h] < self.distance[pair[h]]:
                 self.distance[pair[h]], self.places[pair[h]] = away[h], places[h]
         return self.goal.margin(scores)
+
+    def _scores(self, pair: NDArray[np.int64], places: FloatArray) -> FloatArray:
+        """Score the row with the numbers of pairs (N,) at places (N, 2)."""
+        columns = np.tile(self.row, (len(pair), 1))
+        for k in range(2):
+            moved = self.pairs[pair, k]
+            for i in np.unique(moved):
+                own = np.flatnonzero(moved == i)
+                columns[own, i] = self.steps.value(int(i), places[own, k])
+        return self.steps.scores(columns)

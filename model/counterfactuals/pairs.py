@@ -25,7 +25,7 @@ LINES, LISTED = 16, 64
 #: All values of a pair are tried if there are at most so many, within squares of the limit; a fifth of a second.
 COMBINATIONS = 2**17
 #: Pairs of values that are tried at once, the nearest first; cells of the rows that are searched at once.
-_BLOCK, _CELLS = 4096, 2**20
+_BLOCK, _CELLS = 4096, 2**18
 
 
 def nearest_changes_of_two(steps: Steps, goal: Goal, row: FloatArray, limit: float) -> list[Change]:
@@ -88,8 +88,9 @@ def _listed_pairs(steps: Steps, goal: Goal, row: FloatArray, moves: Mapping[int,
     order = np.argsort(away, kind="stable")
     changes: dict[tuple[int, int], tuple[Change, float]] = {}
     done: set[tuple[int, int]] = set()
+    size = min(_BLOCK, max(1, _CELLS // len(row)))
     while len(order):
-        block, order = order[:_BLOCK], order[_BLOCK:]
+        block, order = order[:size], order[size:]
         changed = np.tile(row, (len(block), 1))
         for which, choice in ((first, one), (second, two)):
             for i in np.unique(which[block]):
