@@ -77,7 +77,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "eigenserve") -> in
 
 def _fail(message: str) -> int:
     # One line, whatever a file or a column is called.
-    print("error:", " ".join(message.split()), file=sys.stderr, flush=True)
+    # In one piece, as several processes may say so at once.
+    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    sys.stderr.flush()
     return USER_ERROR
 
 

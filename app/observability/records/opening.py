@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eigenserve.app.settings import PREFIX
 from eigenserve.errors import UserError
 
 if TYPE_CHECKING:
@@ -81,6 +80,9 @@ def check_records(settings: Settings) -> None:
 
 def _check(settings: Settings) -> None:
     """Refuse what would record nothing, or another share than was meant."""
+    # Imported late: commands that read records do without what a server needs.
+    from eigenserve.app.settings import PREFIX
+
     if not _urls(settings):
         raise UserError(f"{PREFIX}RECORDS must name a folder or a URL; got {settings.records!r}")
     if settings.records_key is not None and all(map(_is_receiver, _urls(settings))):

@@ -9,7 +9,7 @@ const PLAIN_READING = {
 };
 const PLAIN = /^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$/;
 const SIGNS = "$€£¥₹₽₩₺₪฿₫₴₦";
-const UNIT = "\\p{L}[^\\p{Nd}@:]{0,15}[23]?";
+const UNIT = "\\p{L}[^\\p{Nd}@:]{0,15}(?:[23]|/ ?1[.,]73 ?m\\^?[2²])?";
 const NUMBER = new RegExp(
   "^(?:(?<bound>[<>]=?|[≤≥~≈]|(?:[Cc]a|[Cc]irca|[Aa]pprox|[Aa]bout)(?!\\p{L})\\.?)\\s*)?" +
     "(?<open>\\()?\\s*(?<sign>[+-])?\\s*" +
@@ -23,6 +23,7 @@ const CLOCK =
   /^(?<sign>[+-])?(?:(?<days>[0-9]+) days?,? ?(?:\+ ?)?)?(?<hours>[0-9]{1,4})(?::(?<minutes>[0-5][0-9]))?(?::(?<seconds>[0-5][0-9](?:\.[0-9]+)?))?(?: ?(?<half>[AaPp])\.?[Mm]\.?)?$/;
 const ZONE =
   / ?(?:(?:UTC|GMT)?(?<sign>[+-])(?<hours>[0-9]{2}):?(?<minutes>[0-9]{2})|(?<name>Z|[A-Z]{3,4}))(?: \([^()]*\))?$/;
+const PLACE = /(?<=[0-9Z])\[[A-Za-z_]+(?:\/[A-Za-z_+-]+)*\]$/;
 const PARTING = /(?<=[0-9 ])T(?=[0-9])|(?<=[0-9])-(?=[0-9]{2}:[0-9]{2}:)|(?<=[A-Za-z][0-9]{4}):(?=[0-9]{2}:)/g;
 const POINTS = /^([0-9]{1,2})\.([0-9]{2})(?:\.([0-9]{2}(?:\.[0-9]+)?))?(?= ?[AaPp][Mm]|$)/;
 const ORDINALS = new Set(["st", "nd", "rd", "th"]);
@@ -47,7 +48,7 @@ export function readCell(cell, feature) {
     throw new Error(`${feature.name} must be true or false; got “${text}”.`);
   }
   if (feature.kind === "datetime") {
-    const moment = formattedMoment(text, reading.date_format) ?? extendedMoment(text);
+    const moment = formattedMoment(text, reading.date_format) ?? extendedMoment(text.replace(PLACE, ""));
     if (Number.isNaN(textDays(moment))) throw new Error(`${feature.name} must be a date (2024-05-31); got “${text}”.`);
     return moment;
   }
