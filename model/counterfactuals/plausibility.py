@@ -15,6 +15,9 @@ from eigenserve.model.rows.features import FeatureSpace
 PLAUSIBLE = 0.05
 #: Quantiles of the training rows' unusualness that are kept.
 _QUANTILES = 101
+#: Beyond so many rows a product by BLAS, whose last bits depend on how many rows there are, takes a thirtieth of the
+#: time: 24 s for 20,000 rows of 1,000 numbers. Those of a request are fewer.
+MANY_ROWS = 1_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +44,10 @@ class Typicality:
     def unusualness(self, columns: FloatArray) -> FloatArray:
         """Return how unusual columns (N, F) are, (N,); zero for the most usual."""
         away = np.nan_to_num(self.features.coordinates(columns)[:, _numbers(self.features)] - self.mean)
-        total = np.einsum("ni,ij,nj->n", away, self.precision, away)
+        if len(away) > MANY_ROWS:
+            total = np.einsum("ni,ni->n", away @ self.precision, away)
+        else:
+            total = np.einsum("ni,ij,nj->n", away, self.precision, away)
         for i, rarity in self.rarity.items():
             codes = columns[:, i]
             known = ~np.isnan(codes)

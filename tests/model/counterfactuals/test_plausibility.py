@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from tests.support.few_features import few_features_model
 
-from eigenserve.model.counterfactuals.plausibility import measure_typicality, read_typicality
+from eigenserve.model.counterfactuals.plausibility import MANY_ROWS, measure_typicality, read_typicality
 from eigenserve.model.rows.date_cycles import CYCLES
-from eigenserve.model.rows.features import Feature
+from eigenserve.model.rows.features import Feature, FeatureSpace
 
 CATEGORY = Feature("c", "categorical", "a", categories=("a", "b", "d"))
 BOOLEAN = Feature("b", "boolean", True)
@@ -47,3 +47,12 @@ def test_what_does_not_fit_the_features_is_refused():
     for wrong in ({"precision": [[1.0]]}, {"mean": [0.0]}, {"rarity": {"c": [0.0]}}):
         with pytest.raises(ValueError, match="does not fit the features"):
             read_typicality(model.features, {**document, **wrong})
+
+
+def test_many_rows_are_as_unusual_as_few():
+    rng = np.random.default_rng(0)
+    features = FeatureSpace(tuple(Feature(name, "numeric", typical=0.0) for name in "abc"))
+    columns = rng.normal(size=(MANY_ROWS + 500, 3)) @ rng.normal(size=(3, 3))
+    typical = measure_typicality(features, columns)
+    parts = [typical.unusualness(part) for part in np.array_split(columns, 3)]
+    np.testing.assert_allclose(typical.unusualness(columns), np.concatenate(parts), rtol=1e-12)
