@@ -9,7 +9,7 @@ import os
 import secrets
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,7 +81,10 @@ class Outcomes:
     def __init__(self, rows: int) -> None:
         self.rows = rows
         self.on_settled: Callable[[str, int], None] = lambda result, rows: None
-        self._answered: dict[str, _Answered] = {}
+        # In an array and a model by request, not in a tuple for each: the garbage collector would walk all of them.
+        self._scores: OrderedDict[str, FloatArray] = OrderedDict()
+        self._served: dict[str, ServedModel] = {}
+        self._given: dict[str, dict[int, tuple[float, Block]]] = {}
         self._kept = 0
         self._lock = threading.Lock()
         self._blocks: dict[ServedModel, list[Block]] = {}
@@ -100,11 +103,16 @@ class Outcomes:
         if not request_id or len(scores) > self.rows:
             return
         with self._lock:
-            before = self._answered.pop(request_id, None)
-            self._answered[request_id] = _Answered(served, scores, {})
-            self._kept += len(scores) - (0 if before is None else len(before.scores))
+            if request_id in self._scores:
+                self._kept -= len(self._scores.pop(request_id))
+                self._given.pop(request_id, None)
+            self._scores[request_id], self._served[request_id] = scores, served
+            self._kept += len(scores)
             while self._kept > self.rows:
-                self._kept -= len(self._answered.pop(next(iter(self._answered))).scores)
+                oldest, gone = self._scores.popitem(last=False)
+                self._kept -= len(gone)
+                del self._served[oldest]
+                self._given.pop(oldest, None)
 
     def settle(self, outcomes: Sequence[Outcome]) -> Settled:
         """Add outcomes to the sums. A later one of the same row takes the place of an earlier one."""
@@ -113,7 +121,7 @@ class Outcomes:
         unknown: list[Outcome] = []
         refused = 0
         for outcome in outcomes:
-            answered = self._answered.get(outcome.request_id)
+            answered = self._find(outcome.request_id)
             if answered is None:
                 unknown.append(outcome)
                 continue
@@ -131,6 +139,13 @@ class Outcomes:
         self.on_settled("counted", counted)
         self.on_settled("refused", refused)
         return Settled(counted, refused, unknown)
+
+    def _find(self, request_id: str) -> _Answered | None:
+        with self._lock:
+            scores = self._scores.get(request_id)
+            if scores is None:
+                return None
+            return _Answered(self._served[request_id], scores, self._given.setdefault(request_id, {}))
 
     def add(self, served: ServedModel, scores: FloatArray, labels: FloatArray) -> None:
         """Add rows whose labels are known: scores (N, O), labels (N,) as ``AccuracySums.labels`` gives them."""
