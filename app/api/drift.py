@@ -45,7 +45,7 @@ _BY_REQUEST = 'must be objects such as {"request_id": ID, "row": 0, "outcome": V
 @router.get(
     "/models/{name}/drift",
     response_model=DriftResponse,
-    responses=problems(404, 503),
+    responses=problems(404, 422, 503),
     summary="Compare what was predicted lately with training",
     dependencies=[Depends(check_query)],
     tags=["models"],

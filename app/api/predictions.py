@@ -178,7 +178,7 @@ async def model(request: Request, name: str) -> Response:
 @router.get(
     "/models/{name}/schema",
     response_class=Response,
-    responses={200: {"description": "The schema", "content": {SCHEMA: {}}}, **problems(404, 503)},
+    responses={200: {"description": "The schema", "content": {SCHEMA: {}}}, **problems(404, 422, 503)},
     summary="Get the JSON Schema of a model's rows",
     dependencies=[Depends(check_query)],
     tags=["models"],

@@ -27,5 +27,6 @@ def query_options(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def check_query(request: Request) -> None:
-    """Refuse a query that gives a parameter more than once; raises as ``query_options``."""
-    query_options(request.query_params.multi_items())
+    """Refuse a query that gives a parameter of its route more than once; raises as ``query_options``."""
+    known = {field.alias for field in request.scope["route"].dependant.query_params}
+    query_options(pair for pair in request.query_params.multi_items() if pair[0] in known)

@@ -68,6 +68,8 @@ def test_what_a_query_repeats_is_joined_or_refused(server: ServerProcess):
         assert (twice.status_code, twice.json()["errors"][0]["loc"]) == (422, ["version"])
     for path in ("/models/price/schema", "/models/price/drift"):
         assert server.client.get(f"{path}?version=1&version=2").status_code == 422
+        # A parameter that nobody reads, such as those of a cache, may be repeated.
+        assert server.client.get(f"{path}?x=1&x=2").status_code in (200, 404)
     assert server.client.get("/models/price/versions/1/model.onnx?explain=true&explain=false").status_code == 422
 
 
