@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from eigenserve.errors import UserError
 from eigenserve.model.rows.errors import CsvError
-from eigenserve.model.rows.text_encoding import BOMS, encoding_of_head
+from eigenserve.model.rows.text_encoding import byte_order_mark, encoding_of_head
 from eigenserve.model.rows.titles import titles_above, titles_note
 
 #: Records there that are looked at.
@@ -86,9 +86,9 @@ def infer_layout(
     Raises:
         CsvError: an empty text, bytes that are not in the encoding, or an encoding that must be given.
     """
-    mark = next(((bom, name) for bom, name in BOMS if head.startswith(bom)), (b"", None))
-    encoding = encoding or mark[1] or encoding_of_head(head)
-    text = _decoded(head[len(mark[0]) :], encoding, complete)
+    mark, marked = byte_order_mark(head)
+    encoding = encoding or marked or encoding_of_head(head)
+    text = _decoded(head[len(mark) :], encoding, complete)
     lines = list(io.StringIO(text, newline=""))
     if not complete and len(lines) > 1:
         lines.pop()  # It may go on.
@@ -113,7 +113,7 @@ def infer_layout(
         encoding=encoding,
         separator=separator,
         names=tuple(names),
-        start=len(mark[0]) + len(before.encode(encoding)),
+        start=len(mark) + len(before.encode(encoding)),
         lines=first + taken,
         blank_before_quote=quoted,
         notes=(*titles, *notes),

@@ -11,7 +11,7 @@ from eigenserve.model.rows.errors import CsvError
 #: Bytes at the beginning of a text by which it is judged.
 HEAD_BYTES = 2**18
 UTF_8, WESTERN = "utf-8", "cp1252"
-BOMS = ((codecs.BOM_UTF8, UTF_8), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_MARKS = ((codecs.BOM_UTF8, UTF_8), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 #: Encodings of elsewhere that a message names where the text can be read in them.
 _ELSEWHERE = ("cp1251", "gb18030", "shift_jis", "cp949", "big5", "cp1253", "koi8-r", "cp1255", "cp1256", "cp874")
 _MOST_NAMED, _LONGEST = 5, 12
@@ -30,9 +30,8 @@ def encoding_of(file: IO[bytes]) -> str:
         CsvError: as ``encoding_of_head``.
     """
     piece = file.read(HEAD_BYTES)
-    mark = next((name for bom, name in BOMS if piece.startswith(bom)), None) or _utf_16(piece)
-    if mark:
-        return mark
+    if marked := byte_order_mark(piece)[1] or _utf_16(piece):
+        return marked
     decoder = codecs.getincrementaldecoder(UTF_8)()
     lines = beyond = 0
     try:
@@ -44,6 +43,11 @@ def encoding_of(file: IO[bytes]) -> str:
     except UnicodeDecodeError as error:
         return _other_than_utf_8(error, lines, beyond)
     return UTF_8
+
+
+def byte_order_mark(head: bytes) -> tuple[bytes, str | None]:
+    """Return the byte order mark that a text begins with, and its encoding; (b"", None) for none."""
+    return next(((mark, name) for mark, name in _MARKS if head.startswith(mark)), (b"", None))
 
 
 def encoding_of_head(head: bytes) -> str:
