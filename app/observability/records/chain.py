@@ -63,14 +63,14 @@ class Chain:
         """
         number, entries = self.number + 1, {}
         for kind, content in files.items():
-            name = f"{number:08d}.{kind}.parquet"
+            name = part_name(number, kind)
             self.folder.write(f"{self.name}/{name}", content)
             entries[kind] = {"name": name, "sha256": sha256(content), "bytes": len(content)}
         link = {"chain": self.name, "number": number, "previous": self.head, "files": entries, **document}
         content = json.dumps(link, indent=1).encode()
         if self.key is not None:
-            self.folder.write(f"{self.name}/{number:08d}.json.sig", self.key.sign(content))
-        self.folder.write(f"{self.name}/{number:08d}.json", content)
+            self.folder.write(f"{self.name}/{link_name(number)}.sig", self.key.sign(content))
+        self.folder.write(f"{self.name}/{link_name(number)}", content)
         self.number, self.head = number, sha256(content)
 
     def mark(self, rows: int) -> None:
@@ -100,6 +100,21 @@ def chain_name() -> str:
 def chain_names(folder: Folder) -> list[str]:
     """List the chains of a folder; what is not named like one is none."""
     return [name for name in folder.names() if CHAIN.fullmatch(name)]
+
+
+def name_prefix(number: int) -> str:
+    """Return what the names of all files of a link begin with."""
+    return f"{number:08d}."
+
+
+def link_name(number: int) -> str:
+    """Name the file of a link, or of the note of an erasure."""
+    return f"{name_prefix(number)}json"
+
+
+def part_name(number: int, kind: str) -> str:
+    """Name a file of a part: of "decisions" or "details"."""
+    return f"{name_prefix(number)}{kind}.parquet"
 
 
 def link_names(folder: Folder, path: str) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from eigenserve.app.observability.records.chain import part_name
 from eigenserve.app.observability.records.folder import Folder
 
 #: Seconds after which an open part that nobody adds to counts as lost, where it cannot be known whether its process
@@ -74,7 +75,7 @@ def read_link(content: bytes) -> dict[str, Any]:
             raise DamagedError("it does not name the two files of a part")
         for kind, file in link["files"].items():
             _check(file, _FILE, f"files.{kind}.")
-            if file["name"] != f"{link['number']:08d}.{kind}.parquet":
+            if file["name"] != part_name(link["number"], kind):
                 raise DamagedError(f"files.{kind}.name is that of another file")
     return link
 

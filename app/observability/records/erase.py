@@ -15,7 +15,9 @@ from eigenserve.app.observability.records.chain import (
     OPEN,
     chain_names,
     is_signed,
+    link_name,
     link_names,
+    part_name,
     sha256,
 )
 from eigenserve.app.observability.records.decisions import from_parquet, to_parquet
@@ -219,7 +221,7 @@ class _Notes:
             **entry,
             "after": sha256(left),
         }
-        content, path = json.dumps(document, indent=1).encode(), f"{ERASURES}/{number:08d}.json"
+        content, path = json.dumps(document, indent=1).encode(), f"{ERASURES}/{link_name(number)}"
         if self._alone:
             self._sign(path, content)
         try:
@@ -262,4 +264,4 @@ class _Notes:
 
 
 def _details_path(chain: str, number: int) -> str:
-    return f"{chain}/{number:08d}.details.parquet"
+    return f"{chain}/{part_name(number, 'details')}"

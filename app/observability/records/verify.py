@@ -15,7 +15,9 @@ from eigenserve.app.observability.records.chain import (
     OPEN,
     chain_names,
     is_signed,
+    link_name,
     link_names,
+    name_prefix,
     sha256,
 )
 from eigenserve.app.observability.records.decisions import commitments, from_parquet, schema_hash
@@ -89,15 +91,15 @@ class Verifier:
         numbers = [int(match[1]) for file in files if (match := LINK.fullmatch(file))]
         expected, previous, closed, known = 0, None, False, {OPEN}
         hashes = self._links_of[name] = list[str]()
-        signed = {number for number in numbers if f"{number:08d}.json.sig" in files}
+        signed = {number for number in numbers if f"{link_name(number)}.sig" in files}
         for number in numbers:
             if number != expected:
                 self._fault(f"chain {name}: link {expected} is gone")
-            path = f"{name}/{number:08d}.json"
-            known |= {f"{number:08d}.json", f"{number:08d}.json.sig"}
+            path = f"{name}/{link_name(number)}"
+            known |= {link_name(number), f"{link_name(number)}.sig"}
             content, link = self._document(path, read_link)
             if link is None:
-                known |= {file for file in files if file.startswith(f"{number:08d}.")}
+                known |= {file for file in files if file.startswith(name_prefix(number))}
                 previous, expected = None, number + 1
                 continue
             in_place = link["chain"] == name and link["number"] == number
@@ -122,7 +124,7 @@ class Verifier:
         self._end(name, OPEN in files, closed, expected, previous)
         for file in sorted(set(files) - known):
             # Files of the part that was being written when its process was killed.
-            if closed or not file.startswith(f"{expected:08d}."):
+            if closed or not file.startswith(name_prefix(expected)):
                 self._fault(f"chain {name}: {file} is in no link: it was added, or its link was removed")
 
     def _end(self, name: str, is_open: bool, closed: bool, number: int, head: str | None) -> None:
