@@ -459,7 +459,7 @@ def test_a_header_that_may_be_one_stays(tmp_path, content, names):
         ("a.csv", b"PK\x03\x04" + b"0" * 30, "first bytes are those of a zip archive: unpack it"),
         ("a.csv", b"PK\x03\x04xl/workbook.xml", "an Excel workbook: let its name end in .xlsx"),
         ("a.csv", b"PAR1" + b"\x15\0" * 9, "a Parquet file: let its name end in .parquet"),
-        ("a.csv", gzip.compress(b"x,y"), "a file compressed by gzip: let its name end in .gz"),
+        ("a.csv", gzip.compress(b"x,y", mtime=0), "a file compressed by gzip: let its name end in .gz"),
         ("a.csv", b"<!DOCTYPE html><html>", "a web page"),
         ("a.csv", b'[{"x": 1}]', "those of JSON"),
         ("a.xlsx", b"\xd0\xcf\x11\xe0\xa1\xb1", "not an Excel workbook; its first bytes are those of an old Excel"),
