@@ -53,6 +53,8 @@ _CLOCK = re.compile(
     r"(?P<sign>[+-])?(?:(?P<days>[0-9]{1,9}) days?,? ?(?:\+ ?)?)?(?P<hours>[0-9]{1,4})"
     r"(?::(?P<minutes>[0-5][0-9]))?(?::(?P<seconds>[0-5][0-9](?:\.[0-9]+)?))?(?: ?(?P<half>[AaPp])\.?[Mm]\.?)?"
 )
+#: Of two parts with a fraction the second is seconds: 08:26.5, as stopwatches and Excel write it.
+_STOPWATCH = re.compile(r"(?P<sign>[+-])?(?P<minutes>[0-9]{1,6}):(?P<seconds>[0-5][0-9]\.[0-9]+)")
 #: Names of zones -> hours from UTC: those of RFC 2822, Europe, Japan, Korea and Australia that have one meaning.
 ZONE_HOURS = {
     **{
@@ -85,7 +87,13 @@ _POINTS = re.compile(r"^([0-9]{1,2})\.([0-9]{2})(?:\.([0-9]{2}(?:\.[0-9]+)?))?(?
 
 def hours_of(text: str) -> float | None:
     """Return the hours of a time of day or a duration: 9:30, 9:30 pm, 2 days 03:00:00; None for other texts."""
-    match = _CLOCK.fullmatch(text.translate(PLAINER)) if len(text) <= LONGEST else None
+    if len(text) > LONGEST:
+        return None
+    plain = text.translate(PLAINER)
+    if match := _STOPWATCH.fullmatch(plain):
+        seconds = 60 * int(match["minutes"]) + float(match["seconds"])
+        return (-seconds if match["sign"] == "-" else seconds) / SECONDS_PER_HOUR
+    match = _CLOCK.fullmatch(plain)
     if match is None or not (match["minutes"] or match["half"]):
         return None
     hours = int(match["hours"])

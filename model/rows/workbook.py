@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Iterator
+from typing import IO, Any
 
 from eigenserve.errors import UserError
 from eigenserve.model.rows.sources import Source, check_content, unreadable
@@ -23,7 +23,8 @@ def first_sheet(source: Source, wanted: Collection[str] = ()) -> tuple[list[tupl
         wanted: names that the columns should have.
 
     Raises:
-        UserError: openpyxl is not installed, the file is not a workbook, or its first sheet is empty.
+        UserError: openpyxl is not installed, the file is not a workbook, its formulas have no values, or its first
+            sheet is empty.
     """
     check_content(source)
     try:
@@ -41,8 +42,14 @@ def first_sheet(source: Source, wanted: Collection[str] = ()) -> tuple[list[tupl
             lines = [row for row in map(_written, sheet.iter_rows(values_only=True)) if row]
             sheets = book.sheetnames
             book.close()
+            formulas = list(_formulas_without_values(openpyxl, file)) if any(None in row for row in lines) else []
     except Exception as error:  # openpyxl raises what zipfile, XML and its own readers do
         raise unreadable(source.name, error) from error
+    if formulas:
+        raise UserError(
+            f"{source.name} has formulas without values, such as {formulas[0]} ({len(formulas):,} in all), as programs "
+            "write them that do not compute: open it in Excel or LibreOffice, and save it"
+        )
     if not lines:
         raise UserError(f"{source.name} has no rows in its first sheet, {sheets[0]!r}")
     notes = [f"the first of {len(sheets)} sheets was read, {sheets[0]!r}"] if len(sheets) > 1 else []
@@ -52,6 +59,19 @@ def first_sheet(source: Source, wanted: Collection[str] = ()) -> tuple[list[tupl
     if titles := titles_above(head, wanted):
         notes.append(titles_note(head[:titles]))
     return lines[titles:], tuple(notes)
+
+
+def _formulas_without_values(openpyxl: Any, file: IO[bytes]) -> Iterator[str]:
+    """Yield the places of cells that have a formula and no value; an empty text is one."""
+    books = [openpyxl.load_workbook(file, read_only=True, data_only=data_only) for data_only in (True, False)]
+    for book in books:
+        book.worksheets[0].reset_dimensions()
+    for rows in zip(*(book.worksheets[0].iter_rows() for book in books), strict=True):
+        for value, formula in zip(*rows, strict=True):
+            if value.value is None and value.data_type == "n" and formula.data_type == "f":
+                yield formula.coordinate
+    for book in books:
+        book.close()
 
 
 def _written(row: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -194,6 +194,7 @@ CASES: list[tuple[Feature, str, float | str | None]] = [
     (CLOCK, "9:30", 9.5),
     (CLOCK, "09:30:36", 9.51),
     (CLOCK, "9:30 pm", 21.5),
+    (CLOCK, "09:00.0", 0.15),
     (CLOCK, "12:00 AM", 0.0),
     (CLOCK, "1 day, 2:00:00", 26.0),
     (CLOCK, "9:75", REFUSED),

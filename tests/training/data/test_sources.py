@@ -141,6 +141,21 @@ def test_a_workbook_that_says_little_or_nothing_of_its_size_is_read_whole(tmp_pa
     assert found["last"].isna().tolist() == [False, True, False, True]
 
 
+def test_formulas_without_values_are_refused_and_those_that_are_empty_texts_are_missing(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["x", "y"], [1, "=A2*2"], [2, "=A3*2"], [None, 4]):
+        book.active.append(row)
+    book.save(tmp_path / "a.xlsx")
+    with pytest.raises(UserError, match=r"formulas without values, such as B2 \(2 in all\).* open it in Excel"):
+        read_table(tmp_path / "a.xlsx")
+    with zipfile.ZipFile(tmp_path / "a.xlsx") as old, zipfile.ZipFile(tmp_path / "b.xlsx", "w") as new:
+        for name in old.namelist():
+            sheet = re.sub(rb'<c r="(B[23])"><f>', rb'<c r="\1" t="str"><f>', old.read(name))
+            new.writestr(name, sheet)
+    assert read_table(tmp_path / "b.xlsx")["y"].isna().tolist() == [True, True, False]
+
+
 @pytest.fixture
 def web(tmp_path):
     class Quiet(SimpleHTTPRequestHandler):
