@@ -21,6 +21,7 @@ const NUMBER = new RegExp(
 );
 const CLOCK =
   /^(?<sign>[+-])?(?:(?<days>[0-9]+) days?,? ?(?:\+ ?)?)?(?<hours>[0-9]{1,4})(?::(?<minutes>[0-5][0-9]))?(?::(?<seconds>[0-5][0-9](?:\.[0-9]+)?))?(?: ?(?<half>[AaPp])\.?[Mm]\.?)?$/;
+const STOPWATCH = /^(?<sign>[+-])?(?<minutes>[0-9]{1,6}):(?<seconds>[0-5][0-9]\.[0-9]+)$/;
 const ZONE =
   / ?(?:(?:UTC|GMT)?(?<sign>[+-])(?<hours>[0-9]{2}):?(?<minutes>[0-9]{2})|(?<name>Z|[A-Z]{3,4}))(?: \([^()]*\))?$/;
 const PLACE = /(?<=[0-9Z])\[[A-Za-z_]+(?:\/[A-Za-z_+-]+)*\]$/;
@@ -156,7 +157,8 @@ function digitsOf(body, { decimal, thousands }) {
 }
 
 function hoursOf(text) {
-  const parts = CLOCK.exec(plainer(text))?.groups;
+  const stopwatch = STOPWATCH.exec(plainer(text))?.groups;
+  const parts = stopwatch ? { ...stopwatch, hours: 0 } : CLOCK.exec(plainer(text))?.groups;
   if (!parts?.minutes && !parts?.half) return null;
   let hours = Number(parts.hours);
   if (parts.half) {
