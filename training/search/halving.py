@@ -71,6 +71,7 @@ class Search:
     first_steps: int = LENGTHS[0]
     late: Callable[[], bool] = lambda: False
     _repeats: int = REPEATS
+    _lengths: Sequence[int] = ()
     _allowed: float = 0.0
     _numbers: dict[Candidate, int] = field(default_factory=dict)
     _standings: dict[tuple[Candidate, int], float] = field(default_factory=dict)
@@ -90,6 +91,7 @@ class Search:
         if not vary:
             costs = [self._repeats * self.bench.folds * self.bench.step_seconds(candidate) for candidate in entrants]
             self._allowed = sum(steps * sum(costs[:most]) for steps, most in zip(lengths, ENTRANTS, strict=False))
+        self._lengths = lengths
         best: list[float] = []
         try:
             for level, steps in enumerate(lengths):
@@ -102,8 +104,9 @@ class Search:
                 standing = self._standing(steps)
                 best.append(standing[0][0])
                 entrants = [candidate for _, candidate in standing]
+                futile = vary and level == 0 and not self._beats_additive(steps)
                 self._drop_scores()
-                if not _promises_more(best):
+                if futile or not _promises_more(best):
                     break
         except OutOfTimeError:
             self.reporter.say("the budget is spent: continuing with the best so far")
@@ -128,6 +131,21 @@ class Search:
         while steps > LEAST_STEPS and self._repeats * steps * step_s > FIRST_SHARE * core_s:
             steps = max(LEAST_STEPS, steps // 2)
         return steps
+
+    def _beats_additive(self, steps: int) -> bool:
+        """Say whether the best of a length is better than the best additive model, if any, by a standard error.
+
+        Where it is not, longer searches choose by noise: 3,562 rows on who repays a loan gave the same loss on held-out
+        rows after 2 and after 91 s of one core, 1,176 on who leaves a company after 17 and after 75.
+        """
+        additive = [entry for entry in self.judged if entry.candidate is None]
+        if not additive:
+            return True
+        _, leader = self._standing(steps)[0]
+        repeats = [entry.scores for entry in self.judged if (entry.candidate, entry.steps) == (leader, steps)]
+        best = min(additive, key=lambda entry: entry.loss)
+        gain = self.bench.row_losses(best.scores) - self.bench.row_losses(np.mean(repeats, axis=0))
+        return bool(gain.mean() > gain.std() / np.sqrt(len(gain)))
 
     def _length(self, level: int, steps: int, entrants: Sequence[Candidate], limit: float, varied: int) -> bool:
         """Judge the entrants, then variants of the best; false where not one of them was affordable."""
@@ -158,22 +176,27 @@ class Search:
             return list(candidates)
         chosen, spent = [], self.spent
         for candidate in candidates:
-            step_s = self.bench.step_seconds(candidate)
-            cost = steps * step_s * self._repeats * self.bench.folds
-            if spent + cost + self.members_of(candidate.dim) * steps * step_s > limit:
+            cost = self._cost(candidate, steps)
+            refit = self.members_of(candidate.dim) * cost / (self._repeats * self.bench.folds)
+            if spent + cost + refit > limit:
                 continue
             spent += cost
             chosen.append(candidate)
         return chosen
+
+    def _cost(self, candidate: Candidate, steps: int) -> float:
+        """Estimate the seconds of one core that judging a candidate takes."""
+        return steps * self.bench.step_seconds(candidate) * self._repeats * self.bench.folds
 
     def _judge(self, level: int, steps: int, candidates: Sequence[Candidate]) -> None:
         bench, folds = self.bench, range(self.bench.folds)
         numbered = [(self._numbers.setdefault(c, len(self._numbers)), c) for c in candidates]
         tasks = [Task(c, steps, f, (level, i, r, f)) for i, c in numbered for r in range(self._repeats) for f in folds]
         before, cost = self.spent, sum(steps * bench.step_seconds(task.candidate) for task in tasks)
+        whole = self._expected(level, before + cost)
 
         def progress(share: float) -> None:
-            self._report(level, before + share * cost)
+            self._report(before + share * cost, whole)
 
         results = train_tasks(
             bench,
@@ -199,15 +222,24 @@ class Search:
                 self._standings[candidate, steps] = mean_loss(repeats, self.members_of(candidate.dim), bench.loss)
                 if r == self._repeats - 1:
                     repeats = []
-            self._report(level, self.spent)
+            self._report(self.spent, whole)
 
-    def _report(self, level: int, spent: float) -> None:
-        total = max(self._expected(level), spent)
-        self.reporter.advance(round(1e6 * spent), round(1e6 * total), self._summary())
+    def _report(self, spent: float, whole: float) -> None:
+        self.reporter.advance(round(1e6 * spent), round(1e6 * max(whole, spent)), self._summary())
 
-    def _expected(self, level: int) -> float:
-        """Estimate the seconds of one core of the whole search, which may end after this length or with the budget."""
-        return float(np.sqrt(SHARES[min(level, len(SHARES) - 1)])) * self._allowed
+    def _expected(self, level: int, begun: float) -> float:
+        """Estimate the seconds of one core of the whole search when this length's work so far is ``begun``.
+
+        It ends at the earliest with the entrants of the next length, or with what is begun where none is affordable,
+        and at the latest with what is allowed: the geometric mean is wrong by the same factor either way.
+        """
+        least, most = begun, SHARES[min(level, len(SHARES) - 1)] * self._allowed
+        for steps in self._lengths[level + 1 : level + 2]:
+            entrants = self._affordable(list(self._numbers), steps, self._allowed - begun + self.spent)
+            if entrants:
+                each = [self._cost(candidate, steps) for candidate in entrants[: ENTRANTS[level + 1]]]
+                least, most = begun + sum(each), self._allowed
+        return float(np.sqrt(least * max(least, most)))
 
     def _standing(self, steps: int) -> list[tuple[float, Candidate]]:
         """List the candidates judged at this length, the best first."""
