@@ -75,7 +75,7 @@ def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> T
     if (shared := decimal_hint(read.readings.values())) != hint == ".":
         goal_column = read_target(raw, settings.task, options, shared)
     column = goal_column.values
-    whole = read.frame.assign(**{target: column})[list(chosen.columns)]
+    whole = pd.concat([read.frame, column.rename(target)], axis=1)[list(chosen.columns)]
     try:
         table, goal, target_notes = split_read_target(
             read.frame, raw, column, settings.task, positive=settings.positive

@@ -27,6 +27,7 @@ from eigenserve.training.data.column_values import (
 from eigenserve.training.data.given_missing import sentinels_among, with_missing, without_numbers
 from eigenserve.training.data.identifiers import names_an_identifier
 from eigenserve.training.data.number_columns import codes_column, read_numbers
+from eigenserve.training.data.oddities.no_data import without_no_data
 from eigenserve.training.data.oddities.odd_cells import odd_texts
 from eigenserve.training.data.reading_options import ColumnType, ReadingOptions
 from eigenserve.training.data.spellings.date_texts import (
@@ -42,7 +43,7 @@ from eigenserve.training.data.spellings.number_texts import (
     infer_numbers,
 )
 from eigenserve.training.data.spellings.resemblance import resemblance
-from eigenserve.training.data.texts import Texts, texts_of
+from eigenserve.training.data.texts import Texts, is_number, texts_of
 
 #: Share of a column's texts that must be dates where its type is given: one of them.
 LEAST_SHARE = 1e-12
@@ -126,9 +127,11 @@ def read_column(
     options = options or ReadingOptions()
     plain = options.plain_reading(str(column.name))
     if plain == PLAIN:
-        return _read_column(column, options, plain, hint, letters)
-    sentinels = sentinels_among(plain.missing)
-    return with_missing(_read_column(without_numbers(column, sentinels), options, plain, hint, letters), plain)
+        read = _read_column(column, options, plain, hint, letters)
+    else:
+        known = without_numbers(column, sentinels_among(plain.missing))
+        read = with_missing(_read_column(known, options, plain, hint, letters), plain)
+    return without_no_data(read, str(column.name) in options.types)
 
 
 def _read_column(column: pd.Series, options: ReadingOptions, plain: Reading, hint: str, letters: bool) -> Column:
@@ -147,6 +150,8 @@ def _read_column(column: pd.Series, options: ReadingOptions, plain: Reading, hin
         return hours_column(column)
     if pd.api.types.is_bool_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype):
         return category_column(column, plain) if wanted == "category" else Column(column)
+    if pd.api.types.is_float_dtype(dtype) and getattr(dtype, "itemsize", 8) != 8 and wanted != "category":
+        column = pd.Series(column.to_numpy(np.float64, na_value=np.nan), column.index, name=column.name)
     if pd.api.types.is_numeric_dtype(dtype):
         return read_numbers(column, wanted, plain, options)
     present = column.dropna()
@@ -195,8 +200,8 @@ def _of_texts(
     letters: bool,
 ) -> Column:
     name = str(column.name)
-    # Values of other types as texts first: 1 and True are equal to pandas.
-    cells = column if kinds <= {str} else column.map(text_of, na_action="ignore")
+    # Values of other types than numbers as texts first: 1 and True are equal to pandas.
+    cells = column if kinds <= {str} else column.map(_text_or_number, na_action="ignore")
     texts = texts_of(cells, plain.missing_texts)
     if wanted == "category" or not texts.texts:
         return categories_column(column, texts, plain, letters)
@@ -237,6 +242,10 @@ def _of_texts(
         notes = (note,)
     read = categories_column(column, texts, plain, letters)
     return replace(read, notes=(*notes, *read.notes))
+
+
+def _text_or_number(value: Any) -> Any:
+    return value if is_number(value) else text_of(value)
 
 
 def _numbers_column(

@@ -237,7 +237,7 @@ def _read_csv(source: Source, options: FileOptions) -> tuple[pa.Table, CsvLayout
     table = pa.Table.from_batches(batches, schema).rename_columns([names[i] for i in positions])
     # The one cell more that rows have than their header is in the notes already.
     unnamed = len(names) - len(positions) - layout.passed_over
-    if encoding not in ("utf-8", "utf-16-le", "utf-16-be") and not options.encoding:
+    if not encoding.startswith("utf-") and not options.encoding:
         note = f"{source.name} is not UTF-8: read as {encoding} (--encoding overrides it)"
         layout = CsvLayout(**{**layout.__dict__, "notes": (*layout.notes, note)})
     if layout.separator != "," and not options.separator:
@@ -259,7 +259,7 @@ def _csv_frame(table: pa.Table, options: FileOptions, semicolons: bool) -> pd.Da
 
 def _csv_column(cells: pa.ChunkedArray, stays: bool, missing: frozenset[str], decimal_comma: bool) -> pd.Series:
     texts = pc.utf8_trim_whitespace(cells)
-    absent = pc.is_in(texts, value_set=pa.array(sorted(missing), pa.string()))
+    absent = pc.or_(pc.is_null(texts), pc.is_in(texts, value_set=pa.array(sorted(missing), pa.string())))
     present = texts.filter(pc.invert(absent)) if pc.any(absent).as_py() else texts
     if not stays and len(present):
         complete = len(present) == len(texts)

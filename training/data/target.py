@@ -16,6 +16,7 @@ from eigenserve.model.arrays import FloatArray
 from eigenserve.model.predictor import ClassLabel, Task
 from eigenserve.model.rows.cells import category_key, encode_cell
 from eigenserve.model.rows.readings import PLAIN, Reading
+from eigenserve.model.rows.titles import header_remedy
 from eigenserve.training.data.column_values import Column
 from eigenserve.training.data.columns import read_column
 from eigenserve.training.data.oddities.odd_cells import NAMED
@@ -152,6 +153,8 @@ def required_column(frame: pd.DataFrame, name: str) -> pd.Series:
     near = next((other for other in names if other.casefold().strip() == name.casefold().strip()), None)
     if near is not None:
         raise UserError(f"no column {name!r}; there is a column {near!r}")
+    if remedy := header_remedy(names):
+        raise UserError(f"no column {name!r}; the columns are {', '.join(names)}: {remedy}")
     if len(names) == 1:
         raise UserError(
             f"no column {name!r}; the only column is {names[0]!r}: if another character separates its cells, give "

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from eigenserve.training.data.identifiers import identifiers, left_out_note
+from eigenserve.training.data.identifiers import identifiers, keeping, left_out_note
 
 #: Numbers and dates that are written for a missing value.
 SENTINELS = (*(-(10.0**n - 1.0) for n in range(1, 10)), *(10.0**n - 1.0 for n in range(2, 10)))
@@ -60,12 +60,11 @@ def without_identifiers(table: pd.DataFrame, kept: Collection[str] = ()) -> tupl
     """Leave out identifiers, those in disguise too, of the features ``table``, but for ``kept``; and say which."""
     notes = []
     if ids := identifiers(table, kept=kept):
+        notes.append(left_out_note(table, ids))
         table = table.drop(columns=ids)
-        notes.append(left_out_note(ids))
     disguised = disguised_identifiers(table, kept)
     for name, what in disguised.items():
-        option = shlex.quote(f"{name}=number")
-        notes.append(f"{name!r} {what}, and was left out (--types {option}, or category, keeps it)")
+        notes.append(f"{name!r} {what}, and was left out ({keeping(table[name])} keeps it)")
     return table.drop(columns=list(disguised)), notes
 
 

@@ -83,18 +83,27 @@ def infer_numbers(texts: Texts, decimal: str | None = None, hint: str = ".", giv
         range_ends(text) if part is None and given else None for text, part in zip(texts.texts, parts, strict=True)
     ]
     ends = [ends or (part,) for ends, part in zip(ranges, parts, strict=True)]
+    is_text = np.isnan(texts.numbers)
     cells = [
-        (part, text, count)
-        for each, text, count in zip(ends, texts.texts, texts.counts.tolist(), strict=True)
+        (is_text[i], (part, text, count))
+        for i, (each, text, count) in enumerate(zip(ends, texts.texts, texts.counts.tolist(), strict=True))
         for part in each
         if part is not None
     ]
-    affixes = affixes_of(cells, given)
+    affixes = affixes_of([cell for _, cell in cells], given)
     if affixes is None:
         return None
-    marks, ambiguous = _marks(cells, decimal, hint)
+    # Cells that are numbers have no marks.
+    marked = [cell for with_marks, cell in cells if with_marks]
+    marks, ambiguous = _marks(marked, decimal, hint)
+    if ambiguous and not is_text.all():
+        other = _marks(marked, "," if marks[0] == "." else ".", hint)[0]
+        marks = min(marks, other, key=lambda each: _distance(marked, each, texts.numbers))
     reading = Reading(*marks, affixes=affixes.kept, magnitudes=affixes.magnitudes, ranges=any(ranges))
     values = np.array([np.nan if (x := reading.number(text)) is None else x for text in texts.texts])
+    if not reading.are_percents:
+        # Among texts such as 12%, a number may be a share or its percent.
+        values = np.where(is_text, values, texts.numbers)
     values[np.isinf(values)] = np.nan
     odd = np.isnan(values)
     example, bare = _example(texts, values, parts, ambiguous), _without_unit(texts, values, parts, affixes)
@@ -177,6 +186,14 @@ def _marks(cells: Sequence[Cell], decimal: str | None, hint: str) -> tuple[tuple
     readings = [[_digits(*body, *style) for body in bodies] for style in equals]
     differ = any(other != readings[0] for other in readings)
     return styles[best], differ and not decimal
+
+
+def _distance(cells: Sequence[Cell], marks: tuple[str, str], numbers: FloatArray) -> float:
+    """Return the powers of ten between numbers with these marks and the column's other numbers, in the median."""
+    read = np.array([float(digits_of(part.body, *marks) or "nan") for part, _, _ in cells])
+    sizes = (np.abs(some[np.isfinite(some) & (some != 0)]) for some in (read, numbers))
+    low, high = (float(np.median(some)) if len(some) else np.nan for some in sizes)
+    return abs(np.log10(low / high)) if low and high else 0.0
 
 
 def _parts_thousands(cells: Sequence[Cell]) -> bool:
