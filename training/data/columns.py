@@ -111,7 +111,12 @@ def _in_order(values: pd.Series, dtype: Any) -> pd.Series:
 
 
 def read_column(
-    column: pd.Series, options: ReadingOptions | None = None, hint: str = ".", letters: bool = False
+    column: pd.Series,
+    options: ReadingOptions | None = None,
+    hint: str = ".",
+    *,
+    labels: bool = False,
+    category: bool = False,
 ) -> Column:
     """Read one column.
 
@@ -119,27 +124,31 @@ def read_column(
         column: raw values of any type.
         options: what is given.
         hint: the decimal mark where its values leave it open.
-        letters: whether even single letters are one category in either case.
+        labels: whether categories are a target's classes.
+        category: whether it is one of categories unless another type is given.
 
     Raises:
         UserError: as ``read_columns``.
     """
     options = options or ReadingOptions()
     plain = options.plain_reading(str(column.name))
+    wanted: ColumnType | None = "category" if category else None
+    wanted = options.types.get(str(column.name), wanted)
     if plain == PLAIN:
-        read = _read_column(column, options, plain, hint, letters)
+        read = _read_column(column, options, plain, hint, wanted, labels)
     else:
         known = without_numbers(column, sentinels_among(plain.missing))
-        read = with_missing(_read_column(known, options, plain, hint, letters), plain)
+        read = with_missing(_read_column(known, options, plain, hint, wanted, labels), plain)
     return without_no_data(read, str(column.name) in options.types)
 
 
-def _read_column(column: pd.Series, options: ReadingOptions, plain: Reading, hint: str, letters: bool) -> Column:
+def _read_column(
+    column: pd.Series, options: ReadingOptions, plain: Reading, hint: str, wanted: ColumnType | None, labels: bool
+) -> Column:
     """Read one column of which no number stands for a missing value."""
     if isinstance(column.dtype, pd.ArrowDtype) and column.dtype.kind == "m":
         column = column.astype("timedelta64[us]")
     name, dtype = str(column.name), column.dtype
-    wanted = options.types.get(name)
     if isinstance(dtype, pd.CategoricalDtype):
         column, wanted = column.astype(object), wanted or "category"
     if pd.api.types.is_complex_dtype(dtype):
@@ -163,7 +172,7 @@ def _read_column(column: pd.Series, options: ReadingOptions, plain: Reading, hin
         )
     if not kinds <= {str} and wanted is None and (typed := _of_objects(column, present, kinds)) is not None:
         return typed
-    return _of_texts(column, kinds, wanted, options, plain, hint, letters)
+    return _of_texts(column, kinds, wanted, options, plain, hint, labels)
 
 
 def _of_objects(column: pd.Series, present: pd.Series, kinds: set[type]) -> Column | None:
@@ -197,14 +206,15 @@ def _of_texts(
     options: ReadingOptions,
     plain: Reading,
     hint: str,
-    letters: bool,
+    labels: bool,
 ) -> Column:
     name = str(column.name)
+    given = options.types.get(name) == "category"
     # Values of other types than numbers as texts first: 1 and True are equal to pandas.
     cells = column if kinds <= {str} else column.map(_text_or_number, na_action="ignore")
     texts = texts_of(cells, plain.missing_texts)
     if wanted == "category" or not texts.texts:
-        return categories_column(column, texts, plain, letters)
+        return categories_column(column, texts, plain, labels=labels, given=given)
     words = {text.casefold() for text in texts.texts}
     if wanted == "boolean" or (words <= {"true", "false", "1", "0"} and words & {"true", "false"}):
         if not words <= TRUE_TEXTS | FALSE_TEXTS:
@@ -240,7 +250,7 @@ def _of_texts(
         raise UserError(f"column {name!r} must hold {wanted}s; row {texts.rows[0] + 1} has {texts.texts[0]!r}")
     if not notes and (note := resemblance(name, texts, options.decimal, hint)):
         notes = (note,)
-    read = categories_column(column, texts, plain, letters)
+    read = categories_column(column, texts, plain, labels=labels, given=given)
     return replace(read, notes=(*notes, *read.notes))
 
 

@@ -223,9 +223,7 @@ def read_target(
         UserError: values that are nearly numbers, but not quite.
     """
     options = options or ReadingOptions()
-    types = dict(options.types)
-    if task in ("binary", "multiclass") and any(isinstance(value, str) for value in raw.dropna()):
-        types.setdefault(str(raw.name), "category")
+    classes = task in ("binary", "multiclass") and any(isinstance(value, str) for value in raw.dropna())
     if pd.api.types.is_float_dtype(raw.dtype):
         infinite = np.flatnonzero(np.isinf(raw.to_numpy(np.float64, na_value=np.nan)))
         if infinite.size:
@@ -235,7 +233,7 @@ def read_target(
             )
     if reading is not None:
         return Column(_known_numbers(raw, reading), reading)
-    return read_column(raw, replace(options, types=types), hint, letters=True)
+    return read_column(raw, options, hint, labels=True, category=classes)
 
 
 def _known_numbers(raw: pd.Series, reading: Reading) -> pd.Series:
@@ -321,8 +319,9 @@ def _odd_numbers(column: pd.Series) -> str:
 
 def _with_positive(column: pd.Series, classes: list[ClassLabel], positive: str) -> list[ClassLabel]:
     """Order two classes, the positive one last."""
-    wanted = category_key(positive).casefold()
-    chosen = [label for label in classes if category_key(label).casefold() == wanted]
+    wanted = category_key(positive)
+    chosen = [label for label in classes if category_key(label) == wanted]
+    chosen = chosen or [label for label in classes if category_key(label).casefold() == wanted.casefold()]
     if len(classes) != 2 or not chosen:
         shown = ", ".join(map(repr, classes[:10]))
         raise UserError(

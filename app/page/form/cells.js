@@ -27,6 +27,8 @@ const ZONE =
 const PLACE = /(?<=[0-9Z])\[[A-Za-z_]+(?:\/[A-Za-z_+-]+)*\]$/;
 const PARTING = /(?<=[0-9 ])T(?=[0-9])|(?<=[0-9])-(?=[0-9]{2}:[0-9]{2}:)|(?<=[A-Za-z][0-9]{4}):(?=[0-9]{2}:)/g;
 const POINTS = /^([0-9]{1,2})\.([0-9]{2})(?:\.([0-9]{2}(?:\.[0-9]+)?))?(?= ?[AaPp][Mm]|$)/;
+const MOMENT =
+  /^([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?(?:Z|\+00:?00)?$/;
 const ORDINALS = new Set(["st", "nd", "rd", "th"]);
 const HALVES = new Set(["am", "pm", "a.m", "p.m"]);
 const RANGE = /^(?<low>.*[^\s-])\s*(?:-|\bto\b|\bbis\b)\s*(?<high>[^\s-].*)$/i;
@@ -129,10 +131,17 @@ function isMissing(text, { missing, markers }) {
   return text === "" || missing.includes(text) || (markers && MISSING_TEXTS.has(text));
 }
 
-/** 3.0 and 3 are one category. */
+/** 3.0 and 3 are one category, 1.50 and 1.5, and a midnight and its date. */
 function key(text) {
   const trimmed = text.trim();
-  return /^(-?[0-9]+)\.0+$/.exec(trimmed)?.[1] ?? trimmed;
+  const number = /^(-?)([0-9]*)\.([0-9]+)$/.exec(trimmed);
+  const moment = MOMENT.exec(trimmed);
+  const digits = (number?.[3] ?? moment?.[4] ?? "").replace(/0+$/, "");
+  const fraction = digits ? `.${digits}` : "";
+  if (number) return `${number[1]}${number[2] || "0"}${fraction}`;
+  if (!moment) return trimmed;
+  const clock = `${moment[2]}:${moment[3] ?? "00"}${fraction}`;
+  return clock === "00:00:00" ? moment[1] : `${moment[1]} ${clock}`;
 }
 
 function plainer(text) {
