@@ -16,6 +16,8 @@ from eigenserve.model.rows.moments import hours_of_value
 from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.training.data.texts import Texts
 
+#: Where a frame's ``attrs`` keep that the decimal mark of its file is the point, as its numbers prove.
+POINTS = "eigenserve.decimal_points"
 #: Genotypes such as AA, Aa and A/a: as in single letters, the case means something in them.
 _GENES = re.compile(r"(?:([a-z])\1)+|[a-z](?:[/|:][a-z])+", re.IGNORECASE)
 #: Whole numbers beyond are not all floats.
@@ -30,11 +32,13 @@ class Column:
         values: numbers, dates, booleans or categories' texts; None or NaN where missing.
         reading: how texts of it are read.
         notes: what the user should know.
+        proof: the decimal mark that its texts prove; empty for none.
     """
 
     values: pd.Series
     reading: Reading = PLAIN
     notes: tuple[str, ...] = ()
+    proof: str = ""
 
 
 def categories_column(

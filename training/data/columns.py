@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -16,6 +17,7 @@ from eigenserve.model.rows.cells import category_key, days_since_epoch, iso_time
 from eigenserve.model.rows.readings import FALSE_TEXTS, PLAIN, TRUE_TEXTS, Reading
 from eigenserve.training.data.column_values import (
     MOST_WHOLE,
+    POINTS,
     Column,
     categories_column,
     category_column,
@@ -57,20 +59,24 @@ class Columns:
         frame: the table.
         readings: column -> how its texts are read, where that is not as programs write them.
         notes: what the user should know.
+        decimal: the mark that its columns share where their values leave it open.
     """
 
     frame: pd.DataFrame
     readings: Mapping[str, Reading] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    decimal: str = "."
 
 
-def read_columns(frame: pd.DataFrame, options: ReadingOptions | None = None, hint: str = ".") -> Columns:
+def read_columns(
+    frame: pd.DataFrame, options: ReadingOptions | None = None, others: Collection[Column] = ()
+) -> Columns:
     """Read all columns of a table.
 
     Args:
         frame: raw values.
         options: what is given.
-        hint: the decimal mark that a column outside the table proves, such as the target.
+        others: columns outside the table that have a part in what its decimal mark is, such as the target.
 
     Raises:
         UserError: a column that cannot be one of a model, is nearly of one type but not quite, or may be read in
@@ -80,10 +86,10 @@ def read_columns(frame: pd.DataFrame, options: ReadingOptions | None = None, hin
     for name in (*options.types, *options.missing_in, *filter(None, options.date_formats)):
         if name not in frame:
             raise UserError(f"no column {name!r}; the columns are {', '.join(frame.columns)}")
-    columns = {str(name): read_column(frame[name], options, hint) for name in frame.columns}
-    shared = decimal_hint(column.reading for column in columns.values())
-    if shared != hint == "." and options.decimal is None:
-        # What one column proves, others with either meaning share.
+    columns = {str(name): read_column(frame[name], options) for name in frame.columns}
+    shared = _shared_mark([*others, *columns.values()], any(map(_has_fractions, (frame[name] for name in frame))))
+    if shared == "," and options.decimal is None:
+        # What some columns prove, others with either meaning share.
         for name in frame.columns:
             columns[str(name)] = read_column(frame[name], options, shared)
     read = {name: _in_order(column.values, frame[name].dtype) for name, column in columns.items()}
@@ -91,11 +97,29 @@ def read_columns(frame: pd.DataFrame, options: ReadingOptions | None = None, hin
         pd.DataFrame(read, index=frame.index) if read else frame,
         {name: column.reading for name, column in columns.items() if column.reading != PLAIN},
         tuple(note for column in columns.values() for note in column.notes),
+        shared,
     )
 
 
+def _shared_mark(columns: Collection[Column], fractions: bool) -> str:
+    """Return the decimal mark that most columns prove; with no proof a comma, unless there are fractions as numbers."""
+    proofs = Counter(column.proof for column in columns)
+    if proofs[","] != proofs["."]:
+        return max(",.", key=lambda mark: proofs[mark])
+    return "." if fractions or proofs["."] else decimal_hint(column.reading for column in columns)
+
+
+def _has_fractions(column: pd.Series) -> bool:
+    """Return whether a column has fractions that are numbers already."""
+    if not pd.api.types.is_float_dtype(column.dtype):
+        return False
+    values = column.to_numpy(np.float64, na_value=np.nan)
+    values = values[np.isfinite(values)]
+    return bool((values != np.round(values)).any())
+
+
 def decimal_hint(readings: Iterable[Reading]) -> str:
-    """Return the decimal mark that the columns of a table share where their values leave it open."""
+    """Return the decimal mark of readings that others share where their values leave it open."""
     return "," if any(reading.decimal == "," for reading in readings) else "."
 
 
@@ -131,6 +155,8 @@ def read_column(
         UserError: as ``read_columns``.
     """
     options = options or ReadingOptions()
+    if column.attrs.get(POINTS):
+        options, hint = replace(options, points=True), "."
     plain = options.plain_reading(str(column.name))
     wanted: ColumnType | None = "category" if category else None
     wanted = options.types.get(str(column.name), wanted)
@@ -226,7 +252,7 @@ def _of_texts(
     if wanted is None and (dates := infer_digits(name, texts)) is not None:
         return _dates_column(column, texts, dates, plain, wanted)
     if wanted in (None, "number") and (wanted or not are_number_codes(texts.texts, names_an_identifier(name))):
-        numbers = infer_numbers(texts, options.decimal, hint, given=wanted == "number")
+        numbers = infer_numbers(texts, options.decimal, hint, wanted == "number", options.points)
         if numbers is not None:
             return _numbers_column(column, texts, numbers, plain, wanted)
     elif wanted is None:
@@ -248,7 +274,7 @@ def _of_texts(
             )
     if wanted is not None:
         raise UserError(f"column {name!r} must hold {wanted}s; row {texts.rows[0] + 1} has {texts.texts[0]!r}")
-    if not notes and (note := resemblance(name, texts, options.decimal, hint)):
+    if not notes and (note := resemblance(name, texts, options.decimal, hint, options.points)):
         notes = (note,)
     read = categories_column(column, texts, plain, labels=labels, given=given)
     return replace(read, notes=(*notes, *read.notes))
@@ -272,7 +298,7 @@ def _numbers_column(
         also += f"; those without a unit, such as {numbers.bare!r}, count as in the same" if numbers.bare else ""
         notes = (f"{name!r} is read as numbers: {text!r} is {number:.15g}{unit}{also}", *notes)
     values = pd.Series(texts.spread(numbers.values), column.index, np.float64, name=column.name)
-    return Column(values, reading, notes)
+    return Column(values, reading, notes, numbers.proof)
 
 
 def _dates_column(column: pd.Series, texts: Texts, dates: Dates, plain: Reading, wanted: ColumnType | None) -> Column:

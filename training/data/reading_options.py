@@ -23,6 +23,7 @@ class ReadingOptions:
         missing: texts for a missing value in all columns, instead of the usual ones; None for these.
         missing_in: column -> texts for a missing value in it, instead of those.
         types: column -> what it is.
+        points: the file's numbers prove that its decimal mark is the point.
     """
 
     decimal: str | None = None
@@ -30,6 +31,7 @@ class ReadingOptions:
     missing: tuple[str, ...] | None = None
     missing_in: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     types: Mapping[str, ColumnType] = field(default_factory=dict)
+    points: bool = False
 
     def plain_reading(self, name: str) -> Reading:
         """Return the reading of a column's missing values."""

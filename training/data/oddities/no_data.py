@@ -46,7 +46,7 @@ def without_no_data(read: Column, given: bool = False) -> Column:
     note = alone if len(rows) == 1 else several
     sentinels = (*read.reading.sentinels, *(form for mark in marks for form in _forms(mark)))
     reading = replace(read.reading, sentinels=tuple(dict.fromkeys(sentinels)))
-    return Column(read.values.mask(huge), reading, (*read.notes, note))
+    return replace(read, values=read.values.mask(huge), reading=reading, notes=(*read.notes, note))
 
 
 def _forms(mark: float) -> list[float]:

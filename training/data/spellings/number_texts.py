@@ -21,7 +21,7 @@ from eigenserve.model.rows.readings import (
     range_ends,
     split_number,
 )
-from eigenserve.training.data.spellings.affixes import Affixes, Cell, affixes_of, are_few
+from eigenserve.training.data.spellings.affixes import LEAST_NUMBERS, Affixes, Cell, affixes_of, are_few
 from eigenserve.training.data.texts import Texts
 
 #: A column is one of numbers where this share of its cells has their shape; the rest is odd. With a larger rest it is
@@ -56,6 +56,7 @@ class Numbers:
         example: a text that shows what is special about the reading, and its number; empty for plain numbers.
         ambiguous: the marks might mean something else.
         bare: a number without the unit in letters that others have; empty if there is none.
+        proof: the decimal mark that the texts prove; empty for none.
     """
 
     reading: Reading
@@ -63,9 +64,12 @@ class Numbers:
     example: tuple[str, float] | None = None
     ambiguous: bool = False
     bare: str = ""
+    proof: str = ""
 
 
-def infer_numbers(texts: Texts, decimal: str | None = None, hint: str = ".", given: bool = False) -> Numbers | None:
+def infer_numbers(
+    texts: Texts, decimal: str | None = None, hint: str = ".", given: bool = False, points: bool = False
+) -> Numbers | None:
     """Read texts as numbers; None if they are not nearly all numbers, or are codes.
 
     Args:
@@ -73,6 +77,7 @@ def infer_numbers(texts: Texts, decimal: str | None = None, hint: str = ".", giv
         decimal: the decimal mark, if it is given.
         hint: the decimal mark of other columns, where these texts leave it open.
         given: the column is one of numbers, however few of its texts are; ranges are their middles.
+        points: other columns prove that the decimal mark is the point.
     """
     if not texts.texts or (not given and _share(texts.only(_first(len(texts.texts)))) < NEARLY / 2):
         return None
@@ -99,6 +104,9 @@ def infer_numbers(texts: Texts, decimal: str | None = None, hint: str = ".", giv
     if ambiguous and not is_text.all():
         other = _marks(marked, "," if marks[0] == "." else ".", hint)[0]
         marks = min(marks, other, key=lambda each: _distance(marked, each, texts.numbers))
+    proof = "" if ambiguous else _proof(marked, marks[0])
+    if points and marks[0] == "," and not (proof or given or decimal):
+        return None
     reading = Reading(*marks, affixes=affixes.kept, magnitudes=affixes.magnitudes, ranges=any(ranges))
     values = np.array([np.nan if (x := reading.number(text)) is None else x for text in texts.texts])
     if not reading.are_percents:
@@ -107,7 +115,7 @@ def infer_numbers(texts: Texts, decimal: str | None = None, hint: str = ".", giv
     values[np.isinf(values)] = np.nan
     odd = np.isnan(values)
     example, bare = _example(texts, values, parts, ambiguous), _without_unit(texts, values, parts, affixes)
-    numbers = Numbers(reading, values, example, ambiguous, bare)
+    numbers = Numbers(reading, values, example, ambiguous, bare, proof)
     if given:
         return None if odd.all() else numbers
     if texts.count(~odd) < NEARLY * texts.count(~texts.is_marker()):
@@ -175,7 +183,7 @@ def _marks(cells: Sequence[Cell], decimal: str | None, hint: str) -> tuple[tuple
             bodies["0" + shape[1:] if part.body[0] == "0" else shape, _EXPONENT.search(text) is not None] += count
     if not bodies:
         return (".", ""), False
-    preferred = decimal or ("," if _parts_thousands(cells) else hint)
+    preferred = decimal or next((other for mark, other in (".,", ",.") if _parts_thousands(cells, mark)), hint)
     # Of equals the first: those with the mark that is given or preferred, and with fewer marks.
     styles = sorted(_STYLES, key=lambda style: style[0] != preferred)
     if decimal:
@@ -196,9 +204,24 @@ def _distance(cells: Sequence[Cell], marks: tuple[str, str], numbers: FloatArray
     return abs(np.log10(low / high)) if low and high else 0.0
 
 
-def _parts_thousands(cells: Sequence[Cell]) -> bool:
-    """Return whether all points stand before three digits, next to whole numbers none of which is a thousand."""
-    bodies = {part.body for part, _, _ in cells}
+def _proof(cells: Sequence[Cell], decimal: str) -> str:
+    """Return the decimal mark if the numbers prove it: lists of codes, such as 5,4, prove no comma."""
+    marked = [(part, count) for part, _, count in cells if decimal in part.body]
+    if decimal == "." or not marked:
+        return decimal if marked else ""
+    ends = [part.body.rpartition(",")[2] for part, _ in marked]
+    dressed = any(
+        part.prefix or part.suffix or part.sign or part.power or part.body.strip("0123456789,") for part, _ in marked
+    )
+    cents = len(set(map(len, ends))) == 1 and len(ends[0]) > 1
+    different = len({part.body for part, _ in marked})
+    many = different >= LEAST_NUMBERS and 2 * different > sum(count for _, count in marked)
+    return "," if dressed or cents or many else ""
+
+
+def _parts_thousands(cells: Sequence[Cell], mark: str) -> bool:
+    """Return whether all such marks stand before three digits, next to whole numbers none of which is a thousand."""
+    bodies = {part.body.replace(mark, ".") if "." not in part.body or mark == "." else "" for part, _, _ in cells}
     whole = {body for body in bodies if body.isdigit()}
     dotted = bodies - whole
     return (

@@ -30,13 +30,15 @@ _LETTERS, _VERSION = re.compile(r"[^\W\d_]+"), re.compile(r"\d\.\d+\.\d")
 _DIGIT_FIRST = re.compile(r"\W*\d")
 
 
-def resemblance(name: str, texts: Texts, decimal: str | None = None, hint: str = ".") -> str | None:
+def resemblance(
+    name: str, texts: Texts, decimal: str | None = None, hint: str = ".", points: bool = False
+) -> str | None:
     """Return a note on a column that is one of categories though most of its cells look like numbers or dates.
 
     Args:
         name: of the column.
         texts: of the column.
-        decimal, hint: as for ``infer_numbers``.
+        decimal, hint, points: as for ``infer_numbers``.
     """
     first = texts.only((np.arange(len(texts.texts)) < SAMPLE) & ~texts.is_marker())
     confirmed = f"read as categories (--types {name}=category confirms it"
@@ -54,6 +56,11 @@ def resemblance(name: str, texts: Texts, decimal: str | None = None, hint: str =
     if text := _most(first, _looks_like_range):
         return f"{name!r} holds ranges such as {text!r}: {confirmed}; --types {name}=number reads their middles)"
     numbers = infer_numbers(first, decimal, hint, given=True)
+    if numbers is not None and points and numbers.reading.decimal == "," and numbers.example:
+        return (
+            f"{name!r} holds texts such as {numbers.example[0]!r} where the decimal mark of the file is the point: "
+            f"{confirmed}; --types {name}=number takes the comma for a decimal mark)"
+        )
     if numbers is not None and _most(first, lambda text: split_number(text) is not None):
         return _partly(name, "number", first, np.isnan(numbers.values))
     if text := _most(first, _looks_like_number):
