@@ -20,7 +20,7 @@ HEAD_RECORDS = 200
 SEPARATORS = (",", ";", "\t", "|")
 SEPARATOR_NAMES = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 #: Characters of lines whose cells are all empty.
-_EMPTY = " \u00a0\r\n\"\ufeff" + "".join(SEPARATORS)
+_EMPTY = ' \u00a0\r\n"\ufeff' + "".join(SEPARATORS)
 #: Ragged lines that an error names.
 _NAMED = 3
 #: Rows from which first cells that are all different show that a header leaves out the column of row names.

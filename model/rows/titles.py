@@ -64,7 +64,7 @@ def header_remedy(names: Sequence[str]) -> str:
         return "each line is in quotes as a whole: remove the quotes around lines"
     quoted = sum(len(name) > 1 and (name[0], name[-1]) in _QUOTES for name in names)
     if 2 * quoted > len(names):
-        return f"cells are in the quotes {names[0][:1]}, which CSV does not know: put \" in their place"
+        return f'cells are in the quotes {names[0][:1]}, which CSV does not know: put " in their place'
     return ""
 
 

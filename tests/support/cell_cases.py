@@ -65,6 +65,9 @@ SIGNS = _date("signs", "%Y年%m月%d日")
 FLAG = Feature("flag", "boolean", typical=True, missing=True)
 COLOUR = Feature("colour", "categorical", "red", categories=_COLOURS, missing=True)
 PLACE = Feature("place", "categorical", "Bath", categories=("Bath", "bath ", "York"), missing=True)
+GENE = Feature("gene", "categorical", "AA", categories=("AA", "Aa", "aa"), missing=True)
+SIZE = Feature("size", "categorical", "1.5", categories=("1.5", "1.50", "3"), missing=True)
+DAY = Feature("day", "categorical", "x", categories=("2022-01-01", "2022-01-02 10:00:00", "x"), missing=True)
 BLANKS = Feature(
     "blanks", "categorical", "x", categories=("None", "x", "y"), missing=True, reading=Reading(markers=False)
 )
@@ -294,6 +297,20 @@ CASES: list[tuple[Feature, str, float | str | None]] = [
     (PLACE, "Bath", 0.0),
     (PLACE, "bath ", 1.0),
     (PLACE, "York\u00a0", 2.0),
+    (GENE, "AA", 0.0),
+    (GENE, "Aa", 1.0),
+    (GENE, "aa", 2.0),
+    (GENE, "aA", UNKNOWN),
+    (SIZE, "1.5", 0.0),
+    (SIZE, "1.50", 1.0),
+    (SIZE, "1.500", 0.0),
+    (SIZE, "3.00", 2.0),
+    (SIZE, ".5", UNKNOWN),
+    (DAY, "2022-01-01", 0.0),
+    (DAY, "2022-01-01T00:00:00", 0.0),
+    (DAY, "2022-01-01 00:00:00", 0.0),
+    (DAY, "2022-01-02T10:00:00", 1.0),
+    (DAY, "2022-01-02", UNKNOWN),
     (BLANKS, "None", 0.0),
     (BLANKS, "NA", UNKNOWN),
     (BLANKS, "", None),

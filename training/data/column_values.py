@@ -56,7 +56,9 @@ def categories_column(
     merged, apart = [], []
     for places in _alike(keys):
         spellings = list(dict.fromkeys(keys[i] for i in places))
-        if len(spellings) > 1 and not given and (labels or len(spellings[0]) > 1) and not _GENES.fullmatch(spellings[0]):
+        # Single letters are codes, in which the case may mean something.
+        is_code = len(spellings[0]) == 1 and not labels
+        if len(spellings) > 1 and not given and not is_code and not _GENES.fullmatch(spellings[0]):
             most = max(places, key=lambda i: (texts.counts[i], -i))
             merged.append(f"{keys[most]!r} and {next(s for s in spellings if s != keys[most])!r}")
             for i in places:

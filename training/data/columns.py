@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -26,6 +25,7 @@ from eigenserve.training.data.column_values import (
     spread_texts,
     text_of,
 )
+from eigenserve.training.data.decimal_marks import has_fractions, shared_mark
 from eigenserve.training.data.given_missing import sentinels_among, with_missing, without_numbers
 from eigenserve.training.data.identifiers import names_an_identifier
 from eigenserve.training.data.number_columns import codes_column, read_numbers
@@ -87,7 +87,7 @@ def read_columns(
         if name not in frame:
             raise UserError(f"no column {name!r}; the columns are {', '.join(frame.columns)}")
     columns = {str(name): read_column(frame[name], options) for name in frame.columns}
-    shared = _shared_mark([*others, *columns.values()], any(map(_has_fractions, (frame[name] for name in frame))))
+    shared = shared_mark([*others, *columns.values()], any(map(has_fractions, (frame[name] for name in frame))))
     if shared == "," and options.decimal is None:
         # What some columns prove, others with either meaning share.
         for name in frame.columns:
@@ -99,28 +99,6 @@ def read_columns(
         tuple(note for column in columns.values() for note in column.notes),
         shared,
     )
-
-
-def _shared_mark(columns: Collection[Column], fractions: bool) -> str:
-    """Return the decimal mark that most columns prove; with no proof a comma, unless there are fractions as numbers."""
-    proofs = Counter(column.proof for column in columns)
-    if proofs[","] != proofs["."]:
-        return max(",.", key=lambda mark: proofs[mark])
-    return "." if fractions or proofs["."] else decimal_hint(column.reading for column in columns)
-
-
-def _has_fractions(column: pd.Series) -> bool:
-    """Return whether a column has fractions that are numbers already."""
-    if not pd.api.types.is_float_dtype(column.dtype):
-        return False
-    values = column.to_numpy(np.float64, na_value=np.nan)
-    values = values[np.isfinite(values)]
-    return bool((values != np.round(values)).any())
-
-
-def decimal_hint(readings: Iterable[Reading]) -> str:
-    """Return the decimal mark of readings that others share where their values leave it open."""
-    return "," if any(reading.decimal == "," for reading in readings) else "."
 
 
 def _in_order(values: pd.Series, dtype: Any) -> pd.Series:
@@ -235,12 +213,12 @@ def _of_texts(
     labels: bool,
 ) -> Column:
     name = str(column.name)
-    given = options.types.get(name) == "category"
+    as_given = options.types.get(name) == "category"
     # Values of other types than numbers as texts first: 1 and True are equal to pandas.
     cells = column if kinds <= {str} else column.map(_text_or_number, na_action="ignore")
     texts = texts_of(cells, plain.missing_texts)
     if wanted == "category" or not texts.texts:
-        return categories_column(column, texts, plain, labels=labels, given=given)
+        return categories_column(column, texts, plain, labels=labels, given=as_given)
     words = {text.casefold() for text in texts.texts}
     if wanted == "boolean" or (words <= {"true", "false", "1", "0"} and words & {"true", "false"}):
         if not words <= TRUE_TEXTS | FALSE_TEXTS:
@@ -276,7 +254,7 @@ def _of_texts(
         raise UserError(f"column {name!r} must hold {wanted}s; row {texts.rows[0] + 1} has {texts.texts[0]!r}")
     if not notes and (note := resemblance(name, texts, options.decimal, hint, options.points)):
         notes = (note,)
-    read = categories_column(column, texts, plain, labels=labels, given=given)
+    read = categories_column(column, texts, plain, labels=labels, given=as_given)
     return replace(read, notes=(*notes, *read.notes))
 
 

@@ -22,8 +22,9 @@ def with_partition(table: pa.Table, source: Source) -> pa.Table:
             continue
         differ = [cell for cell in table[name].unique().to_pylist() if not _is_value(cell, value)]
         if differ:
+            shown = f"{name}={MISSING_PARTITION if value is None else value}"
             raise UserError(
-                f"{source.name} is in a folder {name}={value or MISSING_PARTITION}, but its column {name!r} has {differ[0]!r}: rename one"
+                f"{source.name} is in a folder {shown}, but its column {name!r} has {differ[0]!r}: rename one"
             )
     return table
 

@@ -63,7 +63,7 @@ def _as_pandas(X: Any) -> Any:
     exact_values = {name: pd.Series(table[name].to_list(), dtype=object) for name in wide}
     frame = table.with_columns(narwhals.col(*wide).cast(narwhals.Float64)).to_pandas() if wide else table.to_pandas()
     for name, values in exact_values.items():
-        frame.isetitem(frame.columns.get_loc(name), values)
+        frame[name] = values
     for i, (name, kind) in enumerate(table.schema.items()):
         if kind in (narwhals.Int64, narwhals.UInt64) and table[name].null_count():
             exact = exact_integers(table.select(name).to_arrow().column(0))

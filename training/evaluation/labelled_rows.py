@@ -7,7 +7,7 @@ import pandas as pd
 
 from eigenserve.model.rows.readings import reading_of
 from eigenserve.model.spectral import SpectralModel
-from eigenserve.training.data.columns import decimal_hint
+from eigenserve.training.data.decimal_marks import decimal_hint
 from eigenserve.training.data.reading_options import reading_options
 from eigenserve.training.data.target import Target, read_target, required_column, split_read_target
 

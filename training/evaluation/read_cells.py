@@ -12,7 +12,8 @@ from eigenserve.model.rows.cells import CategoryCodes, category_key, encode_cell
 from eigenserve.model.rows.feature import Feature
 from eigenserve.model.rows.readings import Reading
 from eigenserve.model.spectral import SpectralModel
-from eigenserve.training.data.columns import decimal_hint, read_column
+from eigenserve.training.data.columns import read_column
+from eigenserve.training.data.decimal_marks import decimal_hint
 from eigenserve.training.data.reading_options import ReadingOptions, reading_options
 from eigenserve.training.data.schema import infer_features
 
