@@ -21,10 +21,11 @@ MISSING_TEXTS = frozenset(
 TRUE_TEXTS = frozenset({"true", "t", "yes", "y", "1", "on"})
 FALSE_TEXTS = frozenset({"false", "f", "no", "n", "0", "off"})
 _CURRENCIES = (
-    "$ us$ usd$ a$ au$ c$ ca$ r$ nz$ hk$ s$ nt$ mx$ € £ ¥ ₹ ₽ ₩ ₺ ₪ ฿ ₫ ₴ ₦ ₱ ₡ ₸ ৳ ₨ ₲ ₭ ₮ ₼ ₾ ₵ ៛ ﷼ s/ b/ rs fr sfr kr zł "
-    "kč rp rm ksh tk dh lei leu dollar euro 円 元 usd eur gbp inr chf jpy cny rmb aud cad nzd sek nok dkk pln brl czk huf "
-    "rub zar mxn sgd hkd aed ars bdt bgn bhd byn clp cop crc dop dzd egp ghs idr ils iqd isk jod kes krw kwd kzt lkr ngn "
-    "omr php pkr qar ron rsd sar thb tnd twd tzs uah ugx uyu vnd xaf xof zmw"
+    "$ us$ usd$ a$ au$ c$ ca$ r$ nz$ hk$ s$ nt$ mx$ € £ ¥ ₹ ₽ ₩ ₺ ₪ ฿ ₫ ₴ ₦ ₱ ₡ ₸ ৳ ₨ ₲ ₭ ₮ ₼ ₾ ₵ ៛ ﷼ s/ b/ rs "
+    "fr sfr kr zł kč rp rm ksh tk dh lei leu dollar euro 円 元 usd eur gbp inr chf jpy cny rmb aud cad nzd sek "
+    "nok dkk pln brl czk huf rub zar mxn sgd hkd aed ars bdt bgn bhd byn clp cop crc dop dzd egp ghs idr ils "
+    "iqd isk jod kes krw kwd kzt lkr ngn omr php pkr qar ron rsd sar thb tnd twd tzs uah ugx uyu vnd xaf xof "
+    "zmw"
 )
 #: Signs and codes of currencies, in small letters, that may stand before or behind a number; codes that are also words,
 #: such as TRY and TOP, are units like others.

@@ -12,6 +12,7 @@ import pandas as pd
 from eigenserve.model.rows.cells import category_key
 from eigenserve.model.rows.moments import hours_of_value
 from eigenserve.model.rows.readings import PLAIN, Reading
+from eigenserve.training.data.spellings.marks import NO_MARKS, Marks
 from eigenserve.training.data.texts import Texts
 
 #: Whole numbers beyond are not all floats.
@@ -26,11 +27,13 @@ class Column:
         values: numbers, dates, booleans or categories' texts; None or NaN where missing.
         reading: how texts of it are read.
         notes: what the user should know.
+        marks: of numbers that are written as texts.
     """
 
     values: pd.Series
     reading: Reading = PLAIN
     notes: tuple[str, ...] = ()
+    marks: Marks = NO_MARKS
 
 
 def categories_column(column: pd.Series, texts: Texts, plain: Reading, letters: bool) -> Column:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -34,6 +34,7 @@ from eigenserve.training.data.spellings.date_texts import (
     infer_dates,
     infer_digits,
 )
+from eigenserve.training.data.spellings.marks import Marks, Votes, votes_of
 from eigenserve.training.data.spellings.number_texts import (
     NEARLY,
     Numbers,
@@ -56,20 +57,22 @@ class Columns:
         frame: the table.
         readings: column -> how its texts are read, where that is not as programs write them.
         notes: what the user should know.
+        decimal: the decimal mark that most columns prove; empty where none does.
     """
 
     frame: pd.DataFrame
     readings: Mapping[str, Reading] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    decimal: str = ""
 
 
-def read_columns(frame: pd.DataFrame, options: ReadingOptions | None = None, hint: str = ".") -> Columns:
+def read_columns(frame: pd.DataFrame, options: ReadingOptions | None = None, others: Sequence[Column] = ()) -> Columns:
     """Read all columns of a table.
 
     Args:
         frame: raw values.
         options: what is given.
-        hint: the decimal mark that a column outside the table proves, such as the target.
+        others: read columns outside the table, such as the target, which say how its numbers are written, too.
 
     Raises:
         UserError: a column that cannot be one of a model, is nearly of one type but not quite, or may be read in
@@ -79,23 +82,30 @@ def read_columns(frame: pd.DataFrame, options: ReadingOptions | None = None, hin
     for name in (*options.types, *options.missing_in, *filter(None, options.date_formats)):
         if name not in frame:
             raise UserError(f"no column {name!r}; the columns are {', '.join(frame.columns)}")
-    columns = {str(name): read_column(frame[name], options, hint) for name in frame.columns}
-    shared = decimal_hint(column.reading for column in columns.values())
-    if shared != hint == "." and options.decimal is None:
-        # What one column proves, others with either meaning share.
-        for name in frame.columns:
-            columns[str(name)] = read_column(frame[name], options, shared)
+    columns = {str(name): read_column(frame[name], options) for name in frame.columns}
+    decimal = votes_of(frame.attrs).plus(column.marks for column in (*columns.values(), *others)).decimal
+    if decimal and options.decimal is None:
+        # What most columns prove, those with either meaning share.
+        for name, column in columns.items():
+            if column.marks.ambiguous or column.marks.pairs:
+                columns[name] = read_column(frame[name], options, decimal)
     read = {name: _in_order(column.values, frame[name].dtype) for name, column in columns.items()}
     return Columns(
         pd.DataFrame(read, index=frame.index) if read else frame,
         {name: column.reading for name, column in columns.items() if column.reading != PLAIN},
         tuple(note for column in columns.values() for note in column.notes),
+        decimal,
     )
 
 
 def decimal_hint(readings: Iterable[Reading]) -> str:
-    """Return the decimal mark that the columns of a table share where their values leave it open."""
-    return "," if any(reading.decimal == "," for reading in readings) else "."
+    """Return the decimal mark of most readings that show one; empty where none does."""
+    shown = [Marks(proof="," if "," in reading.decimal else ".") for reading in readings if _shows_mark(reading)]
+    return Votes().plus(shown).decimal
+
+
+def _shows_mark(reading: Reading) -> bool:
+    return reading.decimal == "," or reading.thousands == ","
 
 
 def _in_order(values: pd.Series, dtype: Any) -> pd.Series:
@@ -110,14 +120,14 @@ def _in_order(values: pd.Series, dtype: Any) -> pd.Series:
 
 
 def read_column(
-    column: pd.Series, options: ReadingOptions | None = None, hint: str = ".", letters: bool = False
+    column: pd.Series, options: ReadingOptions | None = None, hint: str = "", letters: bool = False
 ) -> Column:
     """Read one column.
 
     Args:
         column: raw values of any type.
         options: what is given.
-        hint: the decimal mark where its values leave it open.
+        hint: the decimal mark of the table, where its values leave it open.
         letters: whether even single letters are one category in either case.
 
     Raises:
@@ -212,8 +222,15 @@ def _of_texts(
         return _dates_column(column, texts, dates, plain, wanted)
     if wanted in (None, "number") and (wanted or not are_number_codes(texts.texts, names_an_identifier(name))):
         numbers = infer_numbers(texts, options.decimal, hint, given=wanted == "number")
-        if numbers is not None:
+        pairs = numbers is not None and numbers.marks.pairs and hint == "." and not (wanted or options.decimal)
+        if numbers is not None and not pairs:
             return _numbers_column(column, texts, numbers, plain, wanted)
+        if pairs:
+            pair = next(text for text in texts.texts if "," in text)
+            notes = (
+                f"{name!r} has texts such as {pair!r}, while other columns have decimal points: read as categories "
+                f"(--types {name}=number reads decimal commas)",
+            )
     elif wanted is None:
         code = next((text for text in texts.texts if text[0] == "0"), texts.texts[0])
         notes = (f"{name!r} holds codes such as {code!r}: read as categories (--types {name}=number overrides it)",)
@@ -249,11 +266,15 @@ def _numbers_column(
     if numbers.example is not None:
         text, number = numbers.example
         unit = " hours" if reading.clock else ""
-        also = f" (--decimal '{'.' if reading.decimal == ',' else ','}' reads otherwise)" if numbers.ambiguous else ""
+        also = (
+            f" (--decimal '{'.' if reading.decimal == ',' else ','}' reads otherwise)"
+            if numbers.marks.ambiguous
+            else ""
+        )
         also += f"; those without a unit, such as {numbers.bare!r}, count as in the same" if numbers.bare else ""
         notes = (f"{name!r} is read as numbers: {text!r} is {number:.15g}{unit}{also}", *notes)
     values = pd.Series(texts.spread(numbers.values), column.index, np.float64, name=column.name)
-    return Column(values, reading, notes)
+    return Column(values, reading, notes, numbers.marks)
 
 
 def _dates_column(column: pd.Series, texts: Texts, dates: Dates, plain: Reading, wanted: ColumnType | None) -> Column:

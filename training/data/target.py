@@ -62,7 +62,7 @@ def split_target(
     vary: bool = True,
     positive: str | None = None,
     options: ReadingOptions | None = None,
-    hint: str = ".",
+    hint: str = "",
     reading: Reading | None = None,
 ) -> tuple[pd.DataFrame, Target, list[str]]:
     """Separate the target's column from the others.
@@ -204,7 +204,7 @@ def read_target(
     raw: pd.Series,
     task: Task | None = None,
     options: ReadingOptions | None = None,
-    hint: str = ".",
+    hint: str = "",
     reading: Reading | None = None,
 ) -> Column:
     """Read the target's values: numbers, booleans, or labels of which all spellings are one; and notes for the user.
