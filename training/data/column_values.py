@@ -36,8 +36,16 @@ class Column:
     marks: Marks = NO_MARKS
 
 
-def categories_column(column: pd.Series, texts: Texts, plain: Reading, letters: bool) -> Column:
-    """Read categories without blanks around them; spellings that differ by capital letters alone are one."""
+def categories_column(column: pd.Series, texts: Texts, plain: Reading, letters: bool, apart: bool = False) -> Column:
+    """Read categories without blanks around them; spellings that differ by capital letters alone are one.
+
+    Args:
+        column: the texts.
+        texts: the different ones.
+        plain: how they are read.
+        letters: whether even single letters are one in either case.
+        apart: whether no spellings are one.
+    """
     keys = [category_key(text) for text in texts.texts]
     folded: dict[str, list[int]] = {}
     for i, key in enumerate(keys):
@@ -46,14 +54,15 @@ def categories_column(column: pd.Series, texts: Texts, plain: Reading, letters: 
     for places in folded.values():
         spellings = list(dict.fromkeys(keys[i] for i in places))
         # Single letters are codes, in which the case may mean something.
-        if len(spellings) > 1 and (letters or len(spellings[0]) > 1):
+        if len(spellings) > 1 and not apart and (letters or len(spellings[0]) > 1):
             most = max(places, key=lambda i: (texts.counts[i], -i))
             merged.append(f"{keys[most]!r} and {next(s for s in spellings if s != keys[most])!r}")
             for i in places:
                 keys[i] = keys[most]
     more = f", {merged[1]}" + (" and so on" if len(merged) > 2 else "") if len(merged) > 1 else ""
     name = str(column.name)
-    notes = (f"in {name!r} {merged[0]}{more} are one category",) if merged else ()
+    remedy = f"--types {name}=category keeps them apart"
+    notes = (f"in {name!r} {merged[0]}{more} are one category ({remedy})",) if merged else ()
     if texts.trimmed:
         notes = (*notes, f"in {name!r} blanks around texts such as {texts.trimmed!r} are passed over")
     return Column(spread_texts(np.array(keys, object), texts, column), plain, notes)

@@ -146,7 +146,7 @@ def _read_column(column: pd.Series, options: ReadingOptions, plain: Reading, hin
     if isinstance(column.dtype, pd.ArrowDtype) and column.dtype.kind == "m":
         column = column.astype("timedelta64[us]")
     name, dtype = str(column.name), column.dtype
-    wanted = options.types.get(name)
+    wanted = "category" if name in options.labels else options.types.get(name)
     if isinstance(dtype, pd.CategoricalDtype):
         column, wanted = column.astype(object), wanted or "category"
     if pd.api.types.is_complex_dtype(dtype):
@@ -209,7 +209,7 @@ def _of_texts(
     cells = column if kinds <= {str} else column.map(text_of, na_action="ignore")
     texts = texts_of(cells, plain.missing_texts)
     if wanted == "category" or not texts.texts:
-        return categories_column(column, texts, plain, letters)
+        return categories_column(column, texts, plain, letters, options.types.get(name) == "category")
     words = {text.casefold() for text in texts.texts}
     if wanted == "boolean" or (words <= {"true", "false", "1", "0"} and words & {"true", "false"}):
         if not words <= TRUE_TEXTS | FALSE_TEXTS:
@@ -266,11 +266,8 @@ def _numbers_column(
     if numbers.example is not None:
         text, number = numbers.example
         unit = " hours" if reading.clock else ""
-        also = (
-            f" (--decimal '{'.' if reading.decimal == ',' else ','}' reads otherwise)"
-            if numbers.marks.ambiguous
-            else ""
-        )
+        other = "." if reading.decimal == "," else ","
+        also = f" (--decimal '{other}' reads otherwise)" if numbers.marks.ambiguous else ""
         also += f"; those without a unit, such as {numbers.bare!r}, count as in the same" if numbers.bare else ""
         notes = (f"{name!r} is read as numbers: {text!r} is {number:.15g}{unit}{also}", *notes)
     values = pd.Series(texts.spread(numbers.values), column.index, np.float64, name=column.name)
@@ -282,7 +279,15 @@ def _dates_column(column: pd.Series, texts: Texts, dates: Dates, plain: Reading,
     missing, lenient, notes = odd_texts(name, "a date", texts, np.isnan(dates.days), wanted)
     reading = replace(reading, missing=(*plain.missing, *missing), markers=plain.markers, lenient=lenient)
     if reading.date_format:
-        at = int(np.argmax(~np.isnan(dates.days)))
-        day = iso_time(dates.days[at])[:10]
-        notes = (f"{name!r} is read as dates in the format {reading.date_format}: {texts.texts[at]!r} is {day}", *notes)
+        notes = (f"{name!r} is read as dates in the format {reading.date_format}: {_shown_dates(texts, dates)}", *notes)
     return Column(moments(texts.spread(dates.days), column), reading, notes)
+
+
+def _shown_dates(texts: Texts, dates: Dates) -> str:
+    """Show how dates are read: the first, or, where the century is inferred, the earliest and the latest."""
+    known = np.flatnonzero(~np.isnan(dates.days))
+    places = [int(known[np.argmin(texts.rows[known])])]
+    if dates.reading.last_year:
+        places = [int(known[np.argmin(dates.days[known])]), int(known[np.argmax(dates.days[known])])]
+    shown = [f"{texts.texts[at]!r} is {iso_time(dates.days[at])[:10]}" for at in dict.fromkeys(places)]
+    return shown[0] if len(shown) == 1 else f"from {shown[0]} to {shown[1]}"

@@ -220,9 +220,9 @@ def read_target(
         UserError: values that are nearly numbers, but not quite.
     """
     options = options or ReadingOptions()
-    types = dict(options.types)
-    if task in ("binary", "multiclass") and any(isinstance(value, str) for value in raw.dropna()):
-        types.setdefault(str(raw.name), "category")
+    classes = task in ("binary", "multiclass") and str(raw.name) not in options.types
+    if classes and any(isinstance(value, str) for value in raw.dropna()):
+        options = replace(options, labels=frozenset({str(raw.name)}))
     if pd.api.types.is_float_dtype(raw.dtype):
         infinite = np.flatnonzero(np.isinf(raw.to_numpy(np.float64, na_value=np.nan)))
         if infinite.size:
@@ -232,7 +232,7 @@ def read_target(
             )
     if reading is not None:
         return Column(_known_numbers(raw, reading), reading)
-    return read_column(raw, replace(options, types=types), hint, letters=True)
+    return read_column(raw, options, hint, letters=True)
 
 
 def _known_numbers(raw: pd.Series, reading: Reading) -> pd.Series:

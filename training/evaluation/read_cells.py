@@ -73,7 +73,7 @@ class CellReader:
         feature, options = self.features.get(str(column.name)), self.options
         if feature is None or feature.kind == "categorical":
             if feature is not None:
-                options = replace(options, types={**options.types, feature.name: "category"})
+                options = replace(options, labels=frozenset({feature.name}))
             read = read_column(column, options, decimal_hint(self.readings.values()))
             known = {str(column.name): read.reading}
             column = read.values.rename(str(column.name))

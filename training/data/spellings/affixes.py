@@ -73,8 +73,8 @@ class Affixes:
 def word_before(cells: Sequence[Cell], given: bool = False) -> str:
     """Choose the word before most numbers that is no currency known; empty where numbers with it may be names.
 
-    They are quantities where ten or more have it, with decimals or thousands: AED 0.50 and R 1,200, but not Room 12; and
-    in groups of three digits where it stands directly before them, as in diagnoses (E11.9).
+    They are quantities where ten or more have it, some with decimals or thousands: AED 0.50 and R 1,200, but not Room
+    12; only thousands say so where it stands directly before them, as in diagnoses (E11.9).
 
     Args:
         cells: as for ``affixes_of``, with any word before the number.

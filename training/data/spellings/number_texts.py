@@ -146,7 +146,7 @@ def _share(texts: Texts, parts: Sequence[NumberText | None] | None = None) -> fl
 
 
 def _parts(texts: Texts, given: bool = False) -> list[NumberText | None]:
-    """Take texts apart; None for those that have not the shape of a number, or a word before it that others have not."""
+    """Take texts apart; None for those without the shape of a number, or with a word before it that others have not."""
     parts = [number_parts(text) for text in texts.texts]
     cells = zip(parts, texts.texts, texts.counts.tolist(), strict=True)
     word = word_before([(part, text, count) for part, text, count in cells if part is not None], given)
@@ -168,16 +168,12 @@ def _example(
         if np.isnan(values[i]) or plain:
             continue
         part = parts[i]
-        # By what changes its meaning most: a bound, a magnitude, a unit.
+        # By what changes its meaning most: a mark, a bound or a sign, a magnitude, a unit.
         rank = 0
         if part is not None:
-            either = ambiguous and _EITHER.fullmatch(part.body)
-            rank = (
-                4 * bool(either)
-                or 3 * bool(part.bound or part.trail)
-                or 2 * bool(part.scale or part.suffix in MAGNITUDES)
-                or int(bool(part.suffix))
-            )
+            either, negative = ambiguous and _EITHER.fullmatch(part.body), part.trail or "(" in text
+            scaled = part.scale or part.suffix in MAGNITUDES
+            rank = 4 if either else 3 if part.bound or negative else 2 if scaled else int(bool(part.suffix))
         if rank > best:
             best, example = rank, (text, float(values[i]))
     return example

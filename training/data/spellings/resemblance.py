@@ -57,7 +57,10 @@ def resemblance(name: str, texts: Texts, decimal: str | None = None, hint: str =
     numbers = infer_numbers(first, decimal, hint, given=True)
     if numbers is not None and (text := _most(first, lambda text: _has_word_before(text, numbers.reading.affixes))):
         word = text[: re.search(r"\W*\d", text).start()]  # type: ignore[union-attr]
-        return f"{name!r} has {word!r} before its numbers, such as {text!r}: {confirmed}; --types {name}=number reads them)"
+        return (
+            f"{name!r} has {word!r} before its numbers, such as {text!r}: {confirmed}; --types {name}=number reads the "
+            "numbers)"
+        )
     if numbers is not None and _most(first, lambda text: split_number(text) is not None):
         return _partly(name, "number", first, np.isnan(numbers.values))
     if text := _most(first, _looks_like_number):
