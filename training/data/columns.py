@@ -83,7 +83,7 @@ def read_columns(frame: pd.DataFrame, options: ReadingOptions | None = None, oth
         if name not in frame:
             raise UserError(f"no column {name!r}; the columns are {', '.join(frame.columns)}")
     columns = {str(name): read_column(frame[name], options) for name in frame.columns}
-    decimal = votes_of(frame.attrs).plus(column.marks for column in (*columns.values(), *others)).decimal
+    decimal = votes_of(frame).plus(column.marks for column in (*columns.values(), *others)).decimal
     if decimal and options.decimal is None:
         # What most columns prove, those with either meaning share.
         for name, column in columns.items():

@@ -115,7 +115,7 @@ def _digit_format(present: pd.Series) -> str | None:
 
 def _are_dates(numbers: pd.Series, length: int, form: str) -> bool:
     """Return whether all numbers are dates of so many digits in a format, or stand for none."""
-    texts = numbers.astype(str).unique()
+    texts = numbers.astype(str).unique().tolist()
     dates = (len(text) == length and formatted_moment(text, form) is not None for text in texts)
     return all(date or none for date, none in zip(dates, are_no_dates(texts), strict=True))
 

@@ -160,8 +160,8 @@ def are_no_dates(texts: Sequence[str]) -> NDArray[np.bool_]:
 def last_year(years: Collection[int], now: int) -> int:
     """Return the last of the hundred years in which dates with years of two digits are.
 
-    A wide break among the years parts the last from the first, and none is later than now: 50 to 98 are 1950 to 1998, and
-    63 to 12 are 1963 to 2012. Only years that begin before now and end soon after, 24 to 45 in 2026, are read as to come.
+    A wide break among the years parts the last from the first, and none is later than now: 50 to 98 are 1950 to 1998,
+    and 63 to 12 are 1963 to 2012. Only years that begin before now and end soon after, 24 to 45 in 2026, are to come.
 
     Args:
         years: the last two digits of each; one at least.

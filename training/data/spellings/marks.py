@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from eigenserve.model.rows.readings import digits_of
 from eigenserve.training.data.spellings.affixes import Cell
@@ -56,36 +57,40 @@ class Votes(NamedTuple):
         commas: columns that prove a comma.
         pairs: columns whose commas may part two codes instead.
         semicolons: whether semicolons part the cells of its file, as they do where decimals have commas.
+        typed: whether some of its fractions are numbers, not texts, which may be what others are meant to be.
     """
 
     points: int = 0
     commas: int = 0
     pairs: int = 0
     semicolons: bool = False
+    typed: bool = False
 
     def plus(self, columns: Iterable[Marks]) -> Votes:
         """Count more columns."""
         marks = list(columns)
-        return Votes(
-            self.points + sum(mark.proof == "." for mark in marks),
-            self.commas + sum(mark.proof == "," and not mark.pairs for mark in marks),
-            self.pairs + sum(mark.pairs for mark in marks),
-            self.semicolons,
+        return self._replace(
+            points=self.points + sum(mark.proof == "." for mark in marks),
+            commas=self.commas + sum(mark.proof == "," and not mark.pairs for mark in marks),
+            pairs=self.pairs + sum(mark.pairs for mark in marks),
         )
 
     @property
     def decimal(self) -> str:
         """Return the decimal mark that most columns prove; empty where none does."""
         if self.commas + self.pairs and (self.semicolons or not self.points):
-            return ","
+            return "," if self.commas or self.semicolons or not self.typed else ""
         if self.points:
             return "," if self.commas > self.points else "."
         return ""
 
 
-def votes_of(attrs: Any) -> Votes:
-    """Return what a frame's ``attrs`` say that its file proves."""
-    return Votes(*attrs.get(VOTES_KEY, ()))
+def votes_of(frame: pd.DataFrame) -> Votes:
+    """Return what a frame's file proves, as its ``attrs`` keep it, or its columns of numbers say."""
+    if VOTES_KEY in frame.attrs:
+        return Votes(*frame.attrs[VOTES_KEY])
+    floats = (column.dropna() for _, column in frame.items() if pd.api.types.is_float_dtype(column.dtype))
+    return Votes(typed=any(bool((column % 1 != 0).any()) for column in floats))
 
 
 def infer_marks(cells: Sequence[Cell], decimal: str | None, hint: str) -> Marks:
