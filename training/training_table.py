@@ -68,10 +68,10 @@ def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> T
     chosen = chosen_columns(frame, target, settings, teacher)
     options = reading_options(asdict(settings), chosen.columns)
     raw = chosen[target]
-    # What columns prove of the decimal mark, the target and others, all share.
+    # What most columns prove of the decimal mark, the target among them, all share.
     goal_column = read_target(raw, settings.task, options)
     read = read_columns(chosen.drop(columns=target), without(options, target), [goal_column])
-    if read.decimal == ",":
+    if read.decimal and (goal_column.marks.ambiguous or goal_column.marks.pairs):
         goal_column = read_target(raw, settings.task, options, read.decimal)
     column = goal_column.values
     whole = pd.concat([read.frame, column.rename(target)], axis=1)[list(chosen.columns)]

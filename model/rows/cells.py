@@ -117,6 +117,9 @@ def _encode_cell(kind: Kind, codes: Mapping[str, float], reading: Reading, value
         try:
             return _days(value, reading), ""
         except ValueError:
+            # Of whole numbers that are dates, 0 may stand for none.
+            if category_key(value) in reading.missing:
+                return math.nan, ""
             return math.nan, f"{_DATE_RULE}; got {describe(value)}"
     if reading.clock and (hours := hours_of_value(value)) is not None:
         return hours, ""
@@ -159,7 +162,7 @@ def _days(value: object, reading: Reading) -> float:
     """Return days since 1970 of a value that is not a text; a whole number may be a date, as 20240131.0 is."""
     number = isinstance(value, int | float | Decimal | np.integer | np.floating) and not isinstance(value, bool)
     if number and reading.date_format:
-        digits = formatted_moment(category_key(value), reading.date_format)
+        digits = formatted_moment(category_key(value), reading.date_format, reading.last_year)
         if digits:
             return days_of(digits)
     return days_since_epoch(value)

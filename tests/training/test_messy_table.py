@@ -16,8 +16,7 @@ import pytest
 from eigenserve import load_model
 from eigenserve.cli import main
 from eigenserve.errors import UserError
-from eigenserve.training.data.columns import read_columns
-from eigenserve.training.data.decimal_marks import decimal_hint
+from eigenserve.training.data.columns import decimal_hint, read_columns
 from eigenserve.training.data.table import read_table
 from eigenserve.training.data.target import split_target
 from eigenserve.training.estimators import SpectralClassifier, SpectralRegressor

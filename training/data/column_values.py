@@ -14,10 +14,9 @@ import pandas as pd
 from eigenserve.model.rows.cells import category_key
 from eigenserve.model.rows.moments import hours_of_value
 from eigenserve.model.rows.readings import PLAIN, Reading
+from eigenserve.training.data.spellings.marks import NO_MARKS, Marks
 from eigenserve.training.data.texts import Texts
 
-#: Where a frame's ``attrs`` keep that the decimal mark of its file is the point, as its numbers prove.
-POINTS = "eigenserve.decimal_points"
 #: Genotypes such as AA, Aa and A/a: as in single letters, the case means something in them.
 _GENES = re.compile(r"(?:([a-z])\1)+|[a-z](?:[/|:][a-z])+", re.IGNORECASE)
 #: Whole numbers beyond are not all floats.
@@ -32,49 +31,47 @@ class Column:
         values: numbers, dates, booleans or categories' texts; None or NaN where missing.
         reading: how texts of it are read.
         notes: what the user should know.
-        proof: the decimal mark that its texts prove; empty for none.
+        marks: of numbers that are written as texts.
     """
 
     values: pd.Series
     reading: Reading = PLAIN
     notes: tuple[str, ...] = ()
-    proof: str = ""
+    marks: Marks = NO_MARKS
 
 
-def categories_column(
-    column: pd.Series, texts: Texts, plain: Reading, *, labels: bool = False, given: bool = False
-) -> Column:
+def categories_column(column: pd.Series, texts: Texts, plain: Reading, letters: bool, apart: bool = False) -> Column:
     """Read categories without blanks around them; spellings that differ by capital letters alone are one.
 
     Args:
         column, texts: the column and its texts.
         plain: its reading.
-        labels: they are a target's classes, among which even single letters are one in either case.
-        given: the user says that they are categories: spellings of words, and of numbers but a target's, stay apart.
+        letters: whether even single letters are one in either case, as a target's labels are.
+        apart: whether no spellings of words are one, nor, but for labels, those of numbers such as 1.1 and 1.10.
     """
     name, keys = str(column.name), [category_key(text) for text in texts.texts]
-    merged, apart = [], []
+    merged, parted = [], []
     for places in _alike(keys):
         spellings = list(dict.fromkeys(keys[i] for i in places))
         # Single letters are codes, in which the case may mean something.
-        is_code = len(spellings[0]) == 1 and not labels
-        if len(spellings) > 1 and not given and not is_code and not _GENES.fullmatch(spellings[0]):
+        is_code = len(spellings[0]) == 1 and not letters
+        if len(spellings) > 1 and not apart and not is_code and not _GENES.fullmatch(spellings[0]):
             most = max(places, key=lambda i: (texts.counts[i], -i))
             merged.append(f"{keys[most]!r} and {next(s for s in spellings if s != keys[most])!r}")
             for i in places:
                 keys[i] = keys[most]
-    for places in _alike(keys) if given and not labels else ():
+    for places in _alike(keys) if apart and not letters else ():
         # Numbers to programs, such as the versions 1.1 and 1.10; 3 and 3.0 are one in every format.
         written = [i for i in places if np.isnan(texts.numbers[i]) and "." in keys[i]]
         if len({texts.texts[i] for i in written}) > 1:
-            apart.append(" and ".join(repr(texts.texts[i]) for i in written[:2]))
+            parted.append(" and ".join(repr(texts.texts[i]) for i in written[:2]))
             for i in written:
                 keys[i] = texts.texts[i]
     notes = []
     if merged:
         notes.append(f"in {name!r} {_such(merged)} are one category (--types {name}=category keeps them apart)")
-    if apart:
-        notes.append(f"in {name!r} {_such(apart)} are two categories, as they are spelt")
+    if parted:
+        notes.append(f"in {name!r} {_such(parted)} are two categories, as they are spelt")
     if texts.trimmed:
         notes.append(f"in {name!r} blanks around texts such as {texts.trimmed!r} are passed over")
     return Column(spread_texts(np.array(keys, object), texts, column), plain, tuple(notes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -16,7 +16,6 @@ from eigenserve.model.rows.cells import category_key, days_since_epoch, iso_time
 from eigenserve.model.rows.readings import FALSE_TEXTS, PLAIN, TRUE_TEXTS, Reading
 from eigenserve.training.data.column_values import (
     MOST_WHOLE,
-    POINTS,
     Column,
     categories_column,
     category_column,
@@ -25,7 +24,6 @@ from eigenserve.training.data.column_values import (
     spread_texts,
     text_of,
 )
-from eigenserve.training.data.decimal_marks import has_fractions, shared_mark
 from eigenserve.training.data.given_missing import sentinels_among, with_missing, without_numbers
 from eigenserve.training.data.identifiers import names_an_identifier
 from eigenserve.training.data.number_columns import codes_column, read_numbers
@@ -37,6 +35,7 @@ from eigenserve.training.data.spellings.date_texts import (
     infer_dates,
     infer_digits,
 )
+from eigenserve.training.data.spellings.marks import Marks, Votes, votes_of
 from eigenserve.training.data.spellings.number_texts import (
     NEARLY,
     Numbers,
@@ -59,24 +58,22 @@ class Columns:
         frame: the table.
         readings: column -> how its texts are read, where that is not as programs write them.
         notes: what the user should know.
-        decimal: the mark that its columns share where their values leave it open.
+        decimal: the decimal mark that most columns prove; empty where none does.
     """
 
     frame: pd.DataFrame
     readings: Mapping[str, Reading] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    decimal: str = "."
+    decimal: str = ""
 
 
-def read_columns(
-    frame: pd.DataFrame, options: ReadingOptions | None = None, others: Collection[Column] = ()
-) -> Columns:
+def read_columns(frame: pd.DataFrame, options: ReadingOptions | None = None, others: Sequence[Column] = ()) -> Columns:
     """Read all columns of a table.
 
     Args:
         frame: raw values.
         options: what is given.
-        others: columns outside the table that have a part in what its decimal mark is, such as the target.
+        others: read columns outside the table, such as the target, which say how its numbers are written, too.
 
     Raises:
         UserError: a column that cannot be one of a model, is nearly of one type but not quite, or may be read in
@@ -87,18 +84,29 @@ def read_columns(
         if name not in frame:
             raise UserError(f"no column {name!r}; the columns are {', '.join(frame.columns)}")
     columns = {str(name): read_column(frame[name], options) for name in frame.columns}
-    shared = shared_mark([*others, *columns.values()], any(map(has_fractions, (frame[name] for name in frame))))
-    if shared == "," and options.decimal is None:
-        # What some columns prove, others with either meaning share.
-        for name in frame.columns:
-            columns[str(name)] = read_column(frame[name], options, shared)
+    decimal = votes_of(frame).plus(column.marks for column in (*columns.values(), *others)).decimal
+    if decimal and options.decimal is None:
+        # What most columns prove, those with either meaning share.
+        for name, column in columns.items():
+            if column.marks.ambiguous or column.marks.pairs:
+                columns[name] = read_column(frame[name], options, decimal)
     read = {name: _in_order(column.values, frame[name].dtype) for name, column in columns.items()}
     return Columns(
         pd.DataFrame(read, index=frame.index) if read else frame,
         {name: column.reading for name, column in columns.items() if column.reading != PLAIN},
         tuple(note for column in columns.values() for note in column.notes),
-        shared,
+        decimal,
     )
+
+
+def decimal_hint(readings: Iterable[Reading]) -> str:
+    """Return the decimal mark of most readings that show one; empty where none does."""
+    shown = [Marks(proof="," if "," in reading.decimal else ".") for reading in readings if _shows_mark(reading)]
+    return Votes().plus(shown).decimal
+
+
+def _shows_mark(reading: Reading) -> bool:
+    return reading.decimal == "," or reading.thousands == ","
 
 
 def _in_order(values: pd.Series, dtype: Any) -> pd.Series:
@@ -113,46 +121,35 @@ def _in_order(values: pd.Series, dtype: Any) -> pd.Series:
 
 
 def read_column(
-    column: pd.Series,
-    options: ReadingOptions | None = None,
-    hint: str = ".",
-    *,
-    labels: bool = False,
-    category: bool = False,
+    column: pd.Series, options: ReadingOptions | None = None, hint: str = "", letters: bool = False
 ) -> Column:
     """Read one column.
 
     Args:
         column: raw values of any type.
         options: what is given.
-        hint: the decimal mark where its values leave it open.
-        labels: whether categories are a target's classes.
-        category: whether it is one of categories unless another type is given.
+        hint: the decimal mark of the table, where its values leave it open.
+        letters: whether even single letters are one category in either case.
 
     Raises:
         UserError: as ``read_columns``.
     """
     options = options or ReadingOptions()
-    if column.attrs.get(POINTS):
-        options, hint = replace(options, points=True), "."
     plain = options.plain_reading(str(column.name))
-    wanted: ColumnType | None = "category" if category else None
-    wanted = options.types.get(str(column.name), wanted)
     if plain == PLAIN:
-        read = _read_column(column, options, plain, hint, wanted, labels)
+        read = _read_column(column, options, plain, hint, letters)
     else:
         known = without_numbers(column, sentinels_among(plain.missing))
-        read = with_missing(_read_column(known, options, plain, hint, wanted, labels), plain)
+        read = with_missing(_read_column(known, options, plain, hint, letters), plain)
     return without_no_data(read, str(column.name) in options.types)
 
 
-def _read_column(
-    column: pd.Series, options: ReadingOptions, plain: Reading, hint: str, wanted: ColumnType | None, labels: bool
-) -> Column:
+def _read_column(column: pd.Series, options: ReadingOptions, plain: Reading, hint: str, letters: bool) -> Column:
     """Read one column of which no number stands for a missing value."""
     if isinstance(column.dtype, pd.ArrowDtype) and column.dtype.kind == "m":
         column = column.astype("timedelta64[us]")
     name, dtype = str(column.name), column.dtype
+    wanted = "category" if name in options.labels else options.types.get(name)
     if isinstance(dtype, pd.CategoricalDtype):
         column, wanted = column.astype(object), wanted or "category"
     if pd.api.types.is_complex_dtype(dtype):
@@ -176,7 +173,7 @@ def _read_column(
         )
     if not kinds <= {str} and wanted is None and (typed := _of_objects(column, present, kinds)) is not None:
         return typed
-    return _of_texts(column, kinds, wanted, options, plain, hint, labels)
+    return _of_texts(column, kinds, wanted, options, plain, hint, letters)
 
 
 def _of_objects(column: pd.Series, present: pd.Series, kinds: set[type]) -> Column | None:
@@ -210,15 +207,14 @@ def _of_texts(
     options: ReadingOptions,
     plain: Reading,
     hint: str,
-    labels: bool,
+    letters: bool,
 ) -> Column:
     name = str(column.name)
-    as_given = options.types.get(name) == "category"
     # Values of other types than numbers as texts first: 1 and True are equal to pandas.
     cells = column if kinds <= {str} else column.map(_text_or_number, na_action="ignore")
     texts = texts_of(cells, plain.missing_texts)
     if wanted == "category" or not texts.texts:
-        return categories_column(column, texts, plain, labels=labels, given=as_given)
+        return categories_column(column, texts, plain, letters, options.types.get(name) == "category")
     words = {text.casefold() for text in texts.texts}
     if wanted == "boolean" or (words <= {"true", "false", "1", "0"} and words & {"true", "false"}):
         if not words <= TRUE_TEXTS | FALSE_TEXTS:
@@ -230,9 +226,16 @@ def _of_texts(
     if wanted is None and (dates := infer_digits(name, texts)) is not None:
         return _dates_column(column, texts, dates, plain, wanted)
     if wanted in (None, "number") and (wanted or not are_number_codes(texts.texts, names_an_identifier(name))):
-        numbers = infer_numbers(texts, options.decimal, hint, wanted == "number", options.points)
-        if numbers is not None:
+        numbers = infer_numbers(texts, options.decimal, hint, given=wanted == "number")
+        pairs = numbers is not None and numbers.marks.pairs and hint == "." and not (wanted or options.decimal)
+        if numbers is not None and not pairs:
             return _numbers_column(column, texts, numbers, plain, wanted)
+        if pairs:
+            pair = next(text for text in texts.texts if "," in text)
+            notes = (
+                f"{name!r} has texts such as {pair!r}, while other columns have decimal points: read as categories "
+                f"(--types {name}=number reads decimal commas)",
+            )
     elif wanted is None:
         code = next((text for text in texts.texts if text[0] == "0"), texts.texts[0])
         notes = (f"{name!r} holds codes such as {code!r}: read as categories (--types {name}=number overrides it)",)
@@ -252,9 +255,9 @@ def _of_texts(
             )
     if wanted is not None:
         raise UserError(f"column {name!r} must hold {wanted}s; row {texts.rows[0] + 1} has {texts.texts[0]!r}")
-    if not notes and (note := resemblance(name, texts, options.decimal, hint, options.points)):
+    if not notes and (note := resemblance(name, texts, options.decimal, hint)):
         notes = (note,)
-    read = categories_column(column, texts, plain, labels=labels, given=as_given)
+    read = categories_column(column, texts, plain, letters)
     return replace(read, notes=(*notes, *read.notes))
 
 
@@ -272,11 +275,12 @@ def _numbers_column(
     if numbers.example is not None:
         text, number = numbers.example
         unit = " hours" if reading.clock else ""
-        also = f" (--decimal '{'.' if reading.decimal == ',' else ','}' reads otherwise)" if numbers.ambiguous else ""
+        other = "." if reading.decimal == "," else ","
+        also = f" (--decimal '{other}' reads otherwise)" if numbers.marks.ambiguous else ""
         also += f"; those without a unit, such as {numbers.bare!r}, count as in the same" if numbers.bare else ""
         notes = (f"{name!r} is read as numbers: {text!r} is {number:.15g}{unit}{also}", *notes)
     values = pd.Series(texts.spread(numbers.values), column.index, np.float64, name=column.name)
-    return Column(values, reading, notes, numbers.proof)
+    return Column(values, reading, notes, numbers.marks)
 
 
 def _dates_column(column: pd.Series, texts: Texts, dates: Dates, plain: Reading, wanted: ColumnType | None) -> Column:
@@ -284,7 +288,15 @@ def _dates_column(column: pd.Series, texts: Texts, dates: Dates, plain: Reading,
     missing, lenient, notes = odd_texts(name, "a date", texts, np.isnan(dates.days), wanted)
     reading = replace(reading, missing=(*plain.missing, *missing), markers=plain.markers, lenient=lenient)
     if reading.date_format:
-        at = int(np.argmax(~np.isnan(dates.days)))
-        day = iso_time(dates.days[at])[:10]
-        notes = (f"{name!r} is read as dates in the format {reading.date_format}: {texts.texts[at]!r} is {day}", *notes)
+        notes = (f"{name!r} is read as dates in the format {reading.date_format}: {_shown_dates(texts, dates)}", *notes)
     return Column(moments(texts.spread(dates.days), column), reading, notes)
+
+
+def _shown_dates(texts: Texts, dates: Dates) -> str:
+    """Show how dates are read: the first, or, where the century is inferred, the earliest and the latest."""
+    known = np.flatnonzero(~np.isnan(dates.days))
+    places = [int(known[np.argmin(texts.rows[known])])]
+    if dates.reading.last_year:
+        places = [int(known[np.argmin(dates.days[known])]), int(known[np.argmax(dates.days[known])])]
+    shown = [f"{texts.texts[at]!r} is {iso_time(dates.days[at])[:10]}" for at in dict.fromkeys(places)]
+    return shown[0] if len(shown) == 1 else f"from {shown[0]} to {shown[1]}"

@@ -24,8 +24,9 @@ from eigenserve.model.rows.readings import MISSING_TEXTS
 from eigenserve.model.rows.sources import Source, check_content, sources_of, unreadable
 from eigenserve.model.rows.text_encoding import HEAD_BYTES, encoding_of
 from eigenserve.model.rows.workbook import first_sheet
-from eigenserve.training.data.column_values import MOST_WHOLE, POINTS
+from eigenserve.training.data.column_values import MOST_WHOLE
 from eigenserve.training.data.parts import joined_parts, with_partition
+from eigenserve.training.data.spellings.marks import VOTES_KEY, Votes
 
 #: Bytes of CSV that are parsed at a time.
 BLOCK_BYTES = 2**24
@@ -37,7 +38,6 @@ _NUMBER = r"^[+-]?(0?[0-9]|[1-9][0-9]{1,14}|[0-9]+[eE][+-]?[0-9]+|([0-9]+\.[0-9]
 _DOTTED = r"^[+-]?[1-9][0-9]{0,2}(\.[0-9]{3})+$"
 _HUNDREDS = r"^[+-]?[0-9]{1,3}$"
 _COMMA = r"^[+-]?[0-9]*,[0-9]+$"
-_POINT = r"^[+-]?[0-9]*\.[0-9]+([eE][+-]?[0-9]+)?$"
 
 
 @dataclass(frozen=True)
@@ -249,17 +249,23 @@ def _read_csv(source: Source, options: FileOptions) -> tuple[pa.Table, CsvLayout
 
 def _csv_frame(table: pa.Table, options: FileOptions, semicolons: bool) -> pd.DataFrame:
     """Turn columns of texts into a frame: those that are numbers or booleans throughout are, others stay texts."""
-    commas, points = (sum(map(proves, table.columns)) for proves in (_is_decimal_comma, _is_decimal_point))
-    # Semicolons part cells where decimals have commas; commas do not, unless no column has points.
-    decimal_comma = commas >= points if semicolons else commas > 0 and not points
+    # Semicolons part cells where decimals have commas.
+    decimal_comma = semicolons or any(map(_is_decimal_comma, table.columns))
     columns = {
         name: _csv_column(column, name in options.texts, options.missing_in.get(name, options.missing), decimal_comma)
         for name, column in zip(table.column_names, table.columns, strict=True)
     }
     frame = pd.DataFrame(columns) if columns else pd.DataFrame(index=range(len(table)))
-    if points and not decimal_comma:
-        frame.attrs[POINTS] = True
+    floats = [table[name] for name, column in columns.items() if pd.api.types.is_float_dtype(column.dtype)]
+    frame.attrs[VOTES_KEY] = tuple(Votes(sum(map(_has_decimal_points, floats)), semicolons=semicolons))
     return frame
+
+
+def _has_decimal_points(cells: pa.ChunkedArray) -> bool:
+    """Return whether points among a column's numbers can part nothing but decimals."""
+    sample = pc.utf8_trim_whitespace(cells.slice(0, 10 * HEAD_ROWS))
+    points = sample.filter(pc.match_substring(sample, "."))
+    return len(points) > 0 and not _all(points, _DOTTED)
 
 
 def _csv_column(cells: pa.ChunkedArray, stays: bool, missing: frozenset[str], decimal_comma: bool) -> pd.Series:
@@ -311,13 +317,6 @@ def _is_decimal_comma(cells: pa.ChunkedArray) -> bool:
     sample = pc.utf8_trim_whitespace(cells.slice(0, 10 * HEAD_ROWS))
     commas = sample.filter(pc.match_substring(sample, ","))
     return len(commas) > 0 and _all(commas, _COMMA) and not _all(commas, r"^[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+$")
-
-
-def _is_decimal_point(cells: pa.ChunkedArray) -> bool:
-    """Return whether a column's numbers have decimal points that can be nothing else."""
-    sample = pc.utf8_trim_whitespace(cells.slice(0, 10 * HEAD_ROWS))
-    points = sample.filter(pc.match_substring(sample, "."))
-    return len(points) > 0 and _all(points, _POINT) and not _all(points, _DOTTED)
 
 
 def _read_excel(sources: list[Source], wanted: Collection[str]) -> RawTable:

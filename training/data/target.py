@@ -63,7 +63,7 @@ def split_target(
     vary: bool = True,
     positive: str | None = None,
     options: ReadingOptions | None = None,
-    hint: str = ".",
+    hint: str = "",
     reading: Reading | None = None,
 ) -> tuple[pd.DataFrame, Target, list[str]]:
     """Separate the target's column from the others.
@@ -207,7 +207,7 @@ def read_target(
     raw: pd.Series,
     task: Task | None = None,
     options: ReadingOptions | None = None,
-    hint: str = ".",
+    hint: str = "",
     reading: Reading | None = None,
 ) -> Column:
     """Read the target's values: numbers, booleans, or labels of which all spellings are one; and notes for the user.
@@ -223,7 +223,9 @@ def read_target(
         UserError: values that are nearly numbers, but not quite.
     """
     options = options or ReadingOptions()
-    classes = task in ("binary", "multiclass") and any(isinstance(value, str) for value in raw.dropna())
+    classes = task in ("binary", "multiclass") and str(raw.name) not in options.types
+    if classes and any(isinstance(value, str) for value in raw.dropna()):
+        options = replace(options, labels=frozenset({str(raw.name)}))
     if pd.api.types.is_float_dtype(raw.dtype):
         infinite = np.flatnonzero(np.isinf(raw.to_numpy(np.float64, na_value=np.nan)))
         if infinite.size:
@@ -233,7 +235,7 @@ def read_target(
             )
     if reading is not None:
         return Column(_known_numbers(raw, reading), reading)
-    return read_column(raw, options, hint, labels=True, category=classes)
+    return read_column(raw, options, hint, letters=True)
 
 
 def _known_numbers(raw: pd.Series, reading: Reading) -> pd.Series:

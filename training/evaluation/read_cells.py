@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import pandas as pd
@@ -12,8 +12,7 @@ from eigenserve.model.rows.cells import CategoryCodes, category_key, encode_cell
 from eigenserve.model.rows.feature import Feature
 from eigenserve.model.rows.readings import Reading
 from eigenserve.model.spectral import SpectralModel
-from eigenserve.training.data.columns import read_column
-from eigenserve.training.data.decimal_marks import decimal_hint
+from eigenserve.training.data.columns import decimal_hint, read_column
 from eigenserve.training.data.reading_options import ReadingOptions, reading_options
 from eigenserve.training.data.schema import infer_features
 
@@ -73,8 +72,9 @@ class CellReader:
         """
         feature, options = self.features.get(str(column.name)), self.options
         if feature is None or feature.kind == "categorical":
-            hint = decimal_hint(self.readings.values())
-            read = read_column(column, options, hint, category=feature is not None)
+            if feature is not None:
+                options = replace(options, labels=frozenset({feature.name}))
+            read = read_column(column, options, decimal_hint(self.readings.values()))
             known = {str(column.name): read.reading}
             column = read.values.rename(str(column.name))
             feature = infer_features(column.to_frame(), readings=known).features[0]

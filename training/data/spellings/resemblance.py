@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eigenserve.errors import UserError
 from eigenserve.model.rows.moments import MONTH_WORDS
-from eigenserve.model.rows.readings import has_unit, range_ends, split_number
+from eigenserve.model.rows.readings import has_unit, number_parts, range_ends, split_number
 from eigenserve.training.data.spellings.date_texts import infer_dates
 from eigenserve.training.data.spellings.number_texts import infer_numbers
 from eigenserve.training.data.texts import Texts
@@ -27,18 +27,17 @@ _DATE = re.compile(
 #: Groups of letters in a text that looks like numbers, as 3h 53m has; a hexadecimal identifier has more.
 MOST_WORDS = 2
 _LETTERS, _VERSION = re.compile(r"[^\W\d_]+"), re.compile(r"\d\.\d+\.\d")
+_CLOSE = re.compile(r"\W*[^\W\d_]+\d")
 _DIGIT_FIRST = re.compile(r"\W*\d")
 
 
-def resemblance(
-    name: str, texts: Texts, decimal: str | None = None, hint: str = ".", points: bool = False
-) -> str | None:
+def resemblance(name: str, texts: Texts, decimal: str | None = None, hint: str = "") -> str | None:
     """Return a note on a column that is one of categories though most of its cells look like numbers or dates.
 
     Args:
         name: of the column.
         texts: of the column.
-        decimal, hint, points: as for ``infer_numbers``.
+        decimal, hint: as for ``infer_numbers``.
     """
     first = texts.only((np.arange(len(texts.texts)) < SAMPLE) & ~texts.is_marker())
     confirmed = f"read as categories (--types {name}=category confirms it"
@@ -56,10 +55,11 @@ def resemblance(
     if text := _most(first, _looks_like_range):
         return f"{name!r} holds ranges such as {text!r}: {confirmed}; --types {name}=number reads their middles)"
     numbers = infer_numbers(first, decimal, hint, given=True)
-    if numbers is not None and points and numbers.reading.decimal == "," and numbers.example:
+    if numbers is not None and (text := _most(first, lambda text: _has_word_before(text, numbers.reading.affixes))):
+        word = text[: re.search(r"\W*\d", text).start()]  # type: ignore[union-attr]
         return (
-            f"{name!r} holds texts such as {numbers.example[0]!r} where the decimal mark of the file is the point: "
-            f"{confirmed}; --types {name}=number takes the comma for a decimal mark)"
+            f"{name!r} has {word!r} before its numbers, such as {text!r}: {confirmed}; --types {name}=number reads the "
+            "numbers)"
         )
     if numbers is not None and _most(first, lambda text: split_number(text) is not None):
         return _partly(name, "number", first, np.isnan(numbers.values))
@@ -93,6 +93,12 @@ def _most(texts: Texts, looks: Callable[[str], bool]) -> str:
     if not texts.present or texts.count(flags) < MOST * texts.present:
         return ""
     return next(text for text, flag in zip(texts.texts, flags, strict=True) if flag)
+
+
+def _has_word_before(text: str, affixes: Sequence[str]) -> bool:
+    """Return whether a word that is no currency known stands before a number, parted from it: Room 12."""
+    parts = number_parts(text)
+    return parts is not None and not parts.is_known and parts.prefix in affixes and _CLOSE.match(text) is None
 
 
 def _looks_like_date(text: str) -> bool:
