@@ -81,7 +81,7 @@ def test_quantities_are_numbers_and_the_note_shows_what_surprises(name):
 
 SIGNS = (
     "AED|Rp|RM|S$|NT$|CA$|AU$|MX$|US $|USD $|R|SAR|THB|PHP|TRY|VND|PKR|NGN|KES|KSh|EGP|ARS|CLP|Lei|SFr.|Tk.|Dhs.|"
-    "S/|S/.|₱|₡|₸|৳|XYZ|Bs."
+    "S/|S/.|₱|₡|₸|৳|XYZ|Bs.|J$"
 )
 
 

@@ -84,9 +84,10 @@ def word_before(cells: Sequence[Cell], given: bool = False) -> str:
     word, count = max(counts.items(), key=lambda item: (item[1], item[0]), default=("", 0))
     if not count or count < MOST_WORD * counts.total():
         return ""
-    having = [(part.body, text) for part, text, _ in cells if part.prefix == word]
-    if given:
+    # J$ is a currency, whatever the letters are.
+    if given or word[-1] in CURRENCIES:
         return word
+    having = [(part.body, text) for part, text, _ in cells if part.prefix == word]
     parted = all(PARTED.match(text) for _, text in having)
     marked = any(not body.isdigit() if parted else _GROUPED.fullmatch(body) for body, _ in having)
     named = any(len(body) > 1 and body[0] == "0" and body.isdigit() for body, _ in having)
