@@ -36,10 +36,14 @@ def read(cells, **types):
 
 
 NUMBERS = {
-    "no cents": ([f"{i},50" if i % 2 else f"{i},-" for i in EACH], [i + 0.5 * (i % 2) for i in EACH], "'0,-' is 0"),
-    "swiss": ([f"CHF {i}.–" if i % 2 else f"CHF {i}.50" for i in EACH], [i + 0.5 * (i % 2 == 0) for i in EACH], ".50"),
-    "dutch": ([f"€ {i},--" for i in EACH], list(EACH), "'€ 0,--' is 0"),
-    "crowns": ([f"-{i},- kr" for i in EACH], [-i for i in EACH], "'-0,- kr' is -0"),
+    "no cents": ([f"{i},50" if i % 2 else f"{i},-" for i in EACH], [i + 0.5 * (i % 2) for i in EACH], "'2,-' is 2"),
+    "swiss": (
+        [f"CHF {i}.–" if i % 2 else f"CHF {i}.50" for i in EACH],
+        [i + 0.5 * (i % 2 == 0) for i in EACH],
+        "'CHF 1.–' is 1",
+    ),
+    "dutch": ([f"€ {i},--" for i in EACH], list(EACH), "'€ 1,--' is 1"),
+    "crowns": ([f"-{i},- kr" for i in EACH], [-i for i in EACH], "'-1,- kr' is -1"),
     "SAP": (
         [f"{i}.50-" if i % 2 else f"{i}.00" for i in EACH],
         [-i - 0.5 if i % 2 else i for i in EACH],
@@ -77,7 +81,7 @@ def test_quantities_are_numbers_and_the_note_shows_what_surprises(name):
 
 SIGNS = (
     "AED|Rp|RM|S$|NT$|CA$|AU$|MX$|US $|USD $|R|SAR|THB|PHP|TRY|VND|PKR|NGN|KES|KSh|EGP|ARS|CLP|Lei|SFr.|Tk.|Dhs.|"
-    "S/|S/.|₱|₡|₸|৳|XYZ|Bs."
+    "S/|S/.|₱|₡|₸|৳|XYZ|Bs.|J$"
 )
 
 
@@ -98,10 +102,16 @@ def test_a_word_before_whole_numbers_is_named_with_what_reads_them(form):
     assert read(cells, x="number").values.tolist() == [i % 20 for i in EACH]
 
 
-@pytest.mark.parametrize("form", ["V{}", "E{}.5", "v1.{}", "CUST{:04d}", "({}) yes", "A{}-B", "AB {}:30"])
+@pytest.mark.parametrize("form", ["V{}", "E{}.5", "v1.{}", "CUST{:04d}", "({}) yes", "A{}-B", "D-{}.50", "AB-{}"])
 def test_codes_with_letters_in_front_stay_categories(form):
     found = read_column(pd.Series([form.format(i) for i in EACH], dtype=object, name="x"))
     assert pd.api.types.is_string_dtype(found.values)
+
+
+def test_quantities_behind_several_words_are_named():
+    cells = [f"XYZ {i}.50" if i % 2 else f"QRS {i}.50" for i in EACH]
+    (note,) = read_column(pd.Series(cells, dtype=object, name="x")).notes
+    assert "'x' looks like numbers, such as 'QRS 0.50'" in note
 
 
 def survey():

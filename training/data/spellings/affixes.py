@@ -46,11 +46,9 @@ _CENTS = frozenset({"¢", "p"})
 LARGE_DIGITS = 4
 _DECIMALS = re.compile(r"[.,](?:[0-9]{0,2}|[0-9]{4,})$")
 _JOINED, _CAPITAL = re.compile(r"[0-9.,][A-Za-z]\W*$"), re.compile(r"[KMB]\W*$")
-#: Letters that stand directly before digits, and digits in groups, as only quantities have them.
-_CLOSE, _GROUPED = (
-    re.compile(r"[^\W\d_][0-9]"),
-    re.compile(r"[1-9][0-9]{0,2}(?:[,.'][0-9]{3})*[,'][0-9]{3}(?:[.,][0-9]+)?"),
-)
+#: A word that stands apart before a number, and digits in groups, as only quantities have them.
+PARTED = re.compile(r"\W*[^\W\d_]+(?:\.|/\.?)?\s")
+_GROUPED = re.compile(r"[1-9][0-9]{0,2}(?:[,.'][0-9]{3})*[,'][0-9]{3}(?:[.,][0-9]+)?")
 #: The parts of a text, the text, and how many rows have it.
 Cell = tuple[NumberText, str, int]
 
@@ -86,11 +84,12 @@ def word_before(cells: Sequence[Cell], given: bool = False) -> str:
     word, count = max(counts.items(), key=lambda item: (item[1], item[0]), default=("", 0))
     if not count or count < MOST_WORD * counts.total():
         return ""
-    having = [(part.body, text) for part, text, _ in cells if part.prefix == word]
-    if given:
+    # J$ is a currency, whatever the letters are.
+    if given or word[-1] in CURRENCIES:
         return word
-    close = any(_CLOSE.search(text) for _, text in having)
-    marked = any(_GROUPED.fullmatch(body) if close else not body.isdigit() for body, _ in having)
+    having = [(part.body, text) for part, text, _ in cells if part.prefix == word]
+    parted = all(PARTED.match(text) for _, text in having)
+    marked = any(not body.isdigit() if parted else _GROUPED.fullmatch(body) for body, _ in having)
     named = any(len(body) > 1 and body[0] == "0" and body.isdigit() for body, _ in having)
     return word if marked and not named and len({body for body, _ in having}) >= LEAST_NUMBERS else ""
 

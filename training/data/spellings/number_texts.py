@@ -36,6 +36,8 @@ NANOSECONDS = (9e17, 4e18)
 _CODE = re.compile(r"[^\W\d_]{1,4}[-. /]?\d")
 #: Digits whose mark may part thousands or decimals.
 _EITHER = re.compile(r"[1-9][0-9]{0,2}(?:[., '][0-9]{3})+")
+#: Brackets of a negative number, and a dash for no cents.
+_SIGNED = re.compile(r"\(|[.,][-\u2013\u2014]")
 #: A date as cameras write it.
 _DAY = re.compile(r"(?:19|20)[0-9]{2}:(?:0[1-9]|1[0-2]):(?:0[1-9]|[12][0-9]|3[01])")
 
@@ -179,7 +181,7 @@ def _example(
     texts: Texts, values: FloatArray, parts: Sequence[NumberText | None], ambiguous: bool = False
 ) -> tuple[str, float] | None:
     """Find the first text that might be another number to programs or people; one with more around it is preferred."""
-    best, example = -1, None
+    best, example = -1.0, None
     for i in np.argsort(texts.rows, kind="stable").tolist():
         text = texts.texts[i]
         plain = is_plain_number(text) and float(text) == values[i] and not (ambiguous and "." in text)
@@ -187,11 +189,13 @@ def _example(
             continue
         part = parts[i]
         # By what changes its meaning most: a mark, a bound or a sign, a magnitude, a unit.
-        rank = 0
+        rank = 0.0
         if part is not None:
-            either, negative = ambiguous and _EITHER.fullmatch(part.body), part.trail or "(" in text
+            either, negative = ambiguous and _EITHER.fullmatch(part.body), part.trail or _SIGNED.search(text)
             scaled = part.scale or part.suffix in MAGNITUDES
             rank = 4 if either else 3 if part.bound or negative else 2 if scaled else int(bool(part.suffix))
+        # A zero is one in every unit.
+        rank = rank if values[i] else -0.5
         if rank > best:
             best, example = rank, (text, float(values[i]))
     return example

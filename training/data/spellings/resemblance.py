@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from eigenserve.errors import UserError
 from eigenserve.model.rows.moments import MONTH_WORDS
 from eigenserve.model.rows.readings import has_unit, number_parts, range_ends, split_number
+from eigenserve.training.data.spellings.affixes import PARTED
 from eigenserve.training.data.spellings.date_texts import infer_dates
 from eigenserve.training.data.spellings.number_texts import infer_numbers
 from eigenserve.training.data.texts import Texts
@@ -27,7 +28,6 @@ _DATE = re.compile(
 #: Groups of letters in a text that looks like numbers, as 3h 53m has; a hexadecimal identifier has more.
 MOST_WORDS = 2
 _LETTERS, _VERSION = re.compile(r"[^\W\d_]+"), re.compile(r"\d\.\d+\.\d")
-_CLOSE = re.compile(r"\W*[^\W\d_]+\d")
 _DIGIT_FIRST = re.compile(r"\W*\d")
 
 
@@ -98,7 +98,7 @@ def _most(texts: Texts, looks: Callable[[str], bool]) -> str:
 def _has_word_before(text: str, affixes: Sequence[str]) -> bool:
     """Return whether a word that is no currency known stands before a number, parted from it: Room 12."""
     parts = number_parts(text)
-    return parts is not None and not parts.is_known and parts.prefix in affixes and _CLOSE.match(text) is None
+    return parts is not None and not parts.is_known and parts.prefix in affixes and PARTED.match(text) is not None
 
 
 def _looks_like_date(text: str) -> bool:
@@ -118,7 +118,13 @@ def _looks_like_range(text: str) -> bool:
 
 
 def _looks_like_number(text: str) -> bool:
-    """Return whether a text begins with a digit, or a sign before it, and has few letters; versions are left out."""
+    """Return whether a text begins with a digit, or a sign before it, and has few letters; versions are left out.
+
+    So does a quantity with decimals or thousands behind a word.
+    """
+    parts = number_parts(text)
+    if parts is not None and not parts.is_known:
+        return PARTED.match(text) is not None and not parts.body.isdigit()
     digits = sum(letter.isdigit() for letter in text)
     if len(_LETTERS.findall(text)) > MOST_WORDS:
         return False
