@@ -1,6 +1,5 @@
 """Cells that are numbers already are what they are, and marks are inferred from the texts next to them."""
 
-
 import pandas as pd
 import pytest
 
