@@ -13,7 +13,7 @@ from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.errors import InvalidRowsError
 from eigenserve.model.rows.readings import PLAIN, Reading
-from eigenserve.training.data.columns import decimal_hint, read_columns
+from eigenserve.training.data.columns import read_columns
 from eigenserve.training.data.exposure import per_unit
 from eigenserve.training.data.oddities.doubts import sentinel_notes, without_identifiers
 from eigenserve.training.data.oddities.totals import without_totals
@@ -68,14 +68,13 @@ def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> T
     chosen = chosen_columns(frame, target, settings, teacher)
     options = reading_options(asdict(settings), chosen.columns)
     raw = chosen[target]
-    # What one column proves of the decimal mark, the target or another, all share.
+    # What most columns prove of the decimal mark, the target among them, all share.
     goal_column = read_target(raw, settings.task, options)
-    hint = decimal_hint([goal_column.reading])
-    read = read_columns(chosen.drop(columns=target), without(options, target), hint)
-    if (shared := decimal_hint(read.readings.values())) != hint == ".":
-        goal_column = read_target(raw, settings.task, options, shared)
+    read = read_columns(chosen.drop(columns=target), without(options, target), [goal_column])
+    if read.decimal and (goal_column.marks.ambiguous or goal_column.marks.pairs):
+        goal_column = read_target(raw, settings.task, options, read.decimal)
     column = goal_column.values
-    whole = read.frame.assign(**{target: column})[list(chosen.columns)]
+    whole = pd.concat([read.frame, column.rename(target)], axis=1)[list(chosen.columns)]
     try:
         table, goal, target_notes = split_read_target(
             read.frame, raw, column, settings.task, positive=settings.positive

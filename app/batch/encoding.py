@@ -101,6 +101,9 @@ def _encode_distinct(feature: Feature, column: Any, out: FloatArray) -> Sequence
 
 def _values(column: Any) -> list[Any]:
     """Return a column's values as Python's own; times beyond Python's range become texts."""
+    if pa.types.is_float16(column.type) or pa.types.is_float32(column.type):
+        # Python's would have digits that 32 bits do not say.
+        return list(column.drop_null().to_numpy())
     try:
         values: list[Any] = column.to_pylist()
     except OverflowError:

@@ -7,7 +7,7 @@ import re
 
 from eigenserve.app.batch.errors import ScoreError
 from eigenserve.app.batch.places import SUFFIXES, Place, file_system
-from eigenserve.model.rows.sources import Source, sources_of
+from eigenserve.model.rows.sources import Source, partition_of, sources_of
 
 _ENDINGS = {"csv": ".csv", "parquet": ".parquet", "arrow": ".arrow", "excel": ".xlsx"}
 
@@ -56,7 +56,7 @@ def _remote(data: Place) -> list[Place]:
         pieces = str(part).split("/")
         if pieces[-1].startswith(("_", ".")) or not pieces[-1].lower().endswith(SUFFIXES):
             continue
-        partition = tuple((name, value) for name, _, value in (p.partition("=") for p in pieces[:-1] if "=" in p))
+        partition = tuple(partition_of(pieces[:-1]).items())
         chosen.append(Place(system.unstrip_protocol(part), partition=partition))
     if not chosen:
         raise ScoreError(f"{data.text} has no file that ends in one of {', '.join(SUFFIXES)}")

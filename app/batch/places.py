@@ -49,14 +49,14 @@ class Place:
         text: the path or URL.
         name: what messages call it, where that is not the text.
         ending: one of ``SUFFIXES``, where the name does not say what the file is.
-        partition: columns whose value is the same in all rows, from folders called COLUMN=VALUE.
+        partition: columns whose value is the same in all rows, from folders called COLUMN=VALUE; None for missing.
         draft: keeps a file that holds what came from elsewhere.
     """
 
     text: str
     name: str = ""
     ending: str = ""
-    partition: tuple[tuple[str, str], ...] = ()
+    partition: tuple[tuple[str, str | None], ...] = ()
     draft: Any = field(default=None, compare=False, repr=False)
 
     @property

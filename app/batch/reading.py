@@ -6,25 +6,35 @@ import io
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date, time
+from datetime import date, datetime, time, timedelta
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
 from eigenserve.app.batch.errors import ScoreError
 from eigenserve.app.batch.places import COMPRESSIONS, SUFFIXES, TEXTS, WORKBOOKS, Place
-from eigenserve.model.rows.cells import category_key
 from eigenserve.model.rows.csv_arrow import text_batches
 from eigenserve.model.rows.csv_layout import CsvLayout, infer_layout
 from eigenserve.model.rows.sources import Source
 from eigenserve.model.rows.text_encoding import HEAD_BYTES, encoding_of
+from eigenserve.model.rows.titles import header_remedy
 from eigenserve.model.rows.workbook import first_sheet
 
 #: Bytes of text, or of a Parquet column, that are read at a time: what is in memory does not depend on how long
 #: a file or its row groups are.
 BLOCK_BYTES = 2**22
 COLUMN_BLOCK_BYTES = 2**18
+#: A column of a workbook: each cell has one of the types that openpyxl gives.
+CELLS = pa.dense_union(
+    [
+        *(pa.field("text", pa.string()), pa.field("boolean", pa.bool_())),
+        *(pa.field("whole", pa.int64()), pa.field("number", pa.float64())),
+        *(pa.field("moment", pa.timestamp("us")), pa.field("date", pa.date32())),
+        *(pa.field("time", pa.time64("us")), pa.field("duration", pa.duration("us"))),
+    ]
+)
 
 
 @dataclass
@@ -68,7 +78,7 @@ class TableFile:
         """Return the types of the columns to read."""
         with self.place.open() as file:
             if self.is_text or self.place.suffix in WORKBOOKS:
-                return pa.schema([(name, pa.string()) for name in self.names])
+                return pa.schema([(name, pa.string() if self.is_text else CELLS) for name in self.names])
             if self.place.suffix in (".parquet", ".pq"):
                 schema = pa.parquet.read_schema(file)
             else:
@@ -136,14 +146,14 @@ class TableFile:
                     yield batch.select(self.names)
 
     def _workbook(self) -> Iterator[pa.RecordBatch]:
-        """Yield the first sheet, every cell as a text, dates in ISO 8601."""
+        """Yield the first sheet, every cell of the type that it has there."""
         lines, _ = first_sheet(Source(self.place.shown, self.place.path, "excel"), self.names)
         present = ["" if cell is None else str(cell).strip() for cell in lines[0]]
         self._check(present)
         positions = [present.index(name) for name in self.names]
-        texts = [[_text_of(line[i]) for line in lines[1:]] for i in positions]
+        columns = [_cells([line[i] for line in lines[1:]]) for i in positions]
         self.read = 1.0
-        yield pa.RecordBatch.from_arrays([pa.array(column, pa.string()) for column in texts], list(self.names))
+        yield pa.RecordBatch.from_arrays(columns, list(self.names))
 
     def _text(self) -> Iterator[pa.RecordBatch]:
         """Yield every cell as a text."""
@@ -187,7 +197,9 @@ class TableFile:
         for name in self.names:
             if present.count(name) != 1:
                 fault = "has no column" if name not in present else "has more than one column"
-                raise ScoreError(f"{self.place.shown} {fault} {name!r}, which the model or --keep needs")
+                remedy = header_remedy(present)
+                needed = "which the model or --keep needs" + (f"; {remedy}" if remedy else "")
+                raise ScoreError(f"{self.place.shown} {fault} {name!r}, {needed}")
 
 
 def _skip(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
@@ -199,8 +211,23 @@ def _skip(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBat
             rows -= len(batch)
 
 
-def _text_of(value: Any) -> str | None:
-    """Return the text of a workbook's cell."""
-    if value is None:
-        return None
-    return value.isoformat() if isinstance(value, date | time) else category_key(value)
+def _cells(values: Sequence[Any]) -> pa.UnionArray:
+    """Return a column of a workbook, whose cells may be of several types, as one of ``CELLS``."""
+    # Of more digits than 64 bits hold, as Excel does not keep them.
+    values = [float(value) if isinstance(value, int) and abs(value) >= 2**63 else value for value in values]
+    kinds = np.fromiter(map(_kind, values), np.int8, len(values))
+    places = np.zeros(len(values), np.int32)
+    parts = []
+    for number, kind in enumerate(CELLS):
+        chosen = np.flatnonzero(kinds == number)
+        places[chosen] = np.arange(len(chosen))
+        parts.append(pa.array([values[i] for i in chosen], kind.type))
+    return pa.UnionArray.from_dense(pa.array(kinds), pa.array(places), parts, [kind.name for kind in CELLS])
+
+
+def _kind(value: Any) -> int:
+    """Return which type of ``CELLS`` a cell has; an empty one is an empty text."""
+    if value is None or isinstance(value, str):
+        return 0
+    kinds = (bool, int, float, datetime, date, time, timedelta)
+    return 1 + next(number for number, kind in enumerate(kinds) if isinstance(value, kind))

@@ -22,6 +22,7 @@ from eigenserve.model.arrays import FloatArray
 from eigenserve.model.explanations.explain import explain
 from eigenserve.model.explanations.groups import grouped
 from eigenserve.model.explanations.reference import Reference
+from eigenserve.model.rows.cells import category_key
 from eigenserve.model.rows.warnings import KINDS, RowWarnings
 from eigenserve.model.spectral import SpectralModel
 
@@ -118,7 +119,8 @@ class Scorer:
         # What is wrong with a blank row is more than a warning.
         warnings = warnings.of_rows(~blank)
         counts = warnings.rows_by_kind()
-        content = self._content({name: part.rows.column(name) for name in self.options.keep}, answers, warnings, blank)
+        kept = {name: _kept(part.rows.column(name)) for name in self.options.keep}
+        content = self._content(kept, answers, warnings, blank)
         warned = ".".join(str(counts.get(kind, 0)) for kind in KINDS)
         return ScoredPart(part.number, len(columns), int(blank.sum()), content, warned=warned)
 
@@ -188,6 +190,14 @@ class Scorer:
             )
         name = self.served.model.features.names[feature]
         return f"row {part.first_row + first + 1}, column {name!r}: {faults[first, feature]}"
+
+
+def _kept(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column as it is handed through: of several types in one, as texts."""
+    if not pa.types.is_union(column.type):
+        return column
+    texts = [None if value is None else category_key(value) for value in column.to_pylist()]
+    return pa.chunked_array([pa.array(texts, pa.string())])
 
 
 def _blanked(values: Any, blank: Any) -> list[Any]:

@@ -69,10 +69,10 @@ class Table:
         Raises:
             ScoreError: a file that cannot be read, or lacks a column.
         """
-        number, waiting, schema = first, Waiting(), None
+        number, waiting, empty = first, Waiting(), None
         try:
             for batch in self._batches(first * rows, rows):
-                schema = batch.schema
+                empty = batch.slice(0, 0)
                 waiting.add(batch)
                 seen = number * rows + waiting.count
                 while waiting.count >= rows:
@@ -83,7 +83,7 @@ class Table:
                 yield Part(number, number * rows, waiting.take(waiting.count), 1.0)
             elif number == 0:
                 columns = {name: pa.array([], pa.string()) for name in self.names}
-                yield Part(0, 0, pa.table(columns) if schema is None else schema.empty_table())
+                yield Part(0, 0, pa.table(columns) if empty is None else pa.Table.from_batches([empty]))
         except CsvError as error:
             raise ScoreError(f"{self._current.shown}: {error}") from error
         except (pa.ArrowException, OSError, EOFError, ValueError, zlib.error) as error:

@@ -15,7 +15,7 @@ from eigenserve.app.wire.accept import accepted
 from eigenserve.app.wire.answers import to_json
 from eigenserve.app.wire.bodies import JSON
 from eigenserve.app.wire.downloads import Download, download_response
-from eigenserve.model.rows.moments import FILLERS, MONTH_WORDS, ZONE_HOURS
+from eigenserve.model.rows.moments import FILLERS, LAST_YEAR, MONTH_WORDS, ZONE_HOURS
 from eigenserve.model.rows.readings import CURRENCIES, FALSE_TEXTS, MAGNITUDES, MISSING_TEXTS, TRUE_TEXTS
 
 INDEX = "index.html"
@@ -103,6 +103,6 @@ def _cell_texts() -> bytes:
         "FILLERS": frozenset(FILLERS),
     }
     lines = [f"export const {name} = new Set({json.dumps(sorted(texts))});" for name, texts in sets.items()]
-    maps = {"MAGNITUDES": MAGNITUDES, "MONTH_WORDS": MONTH_WORDS, "ZONE_HOURS": ZONE_HOURS}
-    lines += [f"export const {name} = {json.dumps(values)};" for name, values in maps.items()]
+    values = {"LAST_YEAR": LAST_YEAR, "MAGNITUDES": MAGNITUDES, "MONTH_WORDS": MONTH_WORDS, "ZONE_HOURS": ZONE_HOURS}
+    lines += [f"export const {name} = {json.dumps(value)};" for name, value in values.items()]
     return "\n".join([*lines, ""]).encode()

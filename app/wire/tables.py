@@ -175,7 +175,7 @@ def _read_csv(
     if body.count(b"\n") + body.count(b"\r") > MAX_LINES:
         raise ProblemError(413, f"CSV must have at most {MAX_LINES} ends of lines; got more: send several requests")
     # Of other encodings only those that say so themselves: HTTP's text is UTF-8 unless its type says otherwise.
-    encoding = None if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
+    encoding = None if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)) else "utf-8"
     head, wanted = body[:HEAD_BYTES], served.model.features.input_names
     columns: Columns = {}
     count = 0

@@ -259,7 +259,7 @@ def _feature_document(feature: Feature) -> dict[str, Any]:
     if feature.reading == PLAIN:
         del document["reading"]
     else:
-        for name in ("ranges", "sentinels", "lenient"):
+        for name in ("ranges", "last_year", "sentinels", "lenient"):
             if not document["reading"][name]:
                 del document["reading"][name]
     return {name: value for name, value in document.items() if value or name not in ("values", "ordered")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -26,6 +27,9 @@ EXPLANATION_OUTPUTS = ("score", "baseline", "contributions", "sensitivities", "g
 OUTPUTS = (*REGRESSOR_OUTPUTS, *CLASSIFIER_OUTPUTS, *EXPLANATION_OUTPUTS)
 #: A category that is this text is a missing value.
 MISSING_TEXT = ""
+#: Categories that files spell in several ways: numbers and moments as ``category_key`` writes them.
+_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?: [0-9]{2}:[0-9]{2}:[0-9.]+)?")
 
 
 @dataclass(frozen=True)
@@ -155,8 +159,12 @@ def _spellings(feature: Feature) -> Iterator[str]:
     yield from sorted(feature.reading.missing_texts)
     for category in feature.categories:
         yield from (category.lower(), category.upper(), category.capitalize(), category.title())
-        if category.removeprefix("-").isdigit():
-            yield f"{category}.0"
+        if _NUMBER.fullmatch(category):
+            whole, _, fraction = category.partition(".")
+            yield from (f"{whole}.{fraction:0<{decimals}}" for decimals in (1, 2, 3) if decimals > len(fraction))
+        elif _MOMENT.fullmatch(category):
+            day, _, clock = category.partition(" ")
+            yield from (f"{day}{between}{clock or '00:00:00'}" for between in " T")
 
 
 def _coordinates(raw: Tensor, features: FeatureSpace) -> Tensor:

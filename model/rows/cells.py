@@ -20,22 +20,37 @@ SECONDS_PER_DAY = 86_400.0
 _NUMBER_RULE = "must be a number or null"
 _DATE_RULE = "must be a date or time in ISO 8601, or null"
 _INFINITE = "must be a finite number; got an infinity or a number beyond float64"
-_WHOLE = re.compile(r"(-?[0-9]+)\.0+")
+_DECIMAL = re.compile(r"(-?)([0-9]*)\.([0-9]+)")
+_MOMENT = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?(?:Z|\+00:?00)?"
+)
 
 
 def category_key(value: object) -> str:
-    """Return the text under which a category is stored: 3, 3.0, "3" and " 3.0" are one, so are True and "true"."""
+    """Return the text under which a category is stored, whatever type a format gives it.
+
+    3, 3.0, "3" and " 3.0" are one, and so are 1.5 and "1.50", True and "true", a midnight and its date.
+    """
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     if isinstance(value, Decimal) and value.is_finite():
-        value = int(value) if value == int(value) else float(value)
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
+        value = f"{value:f}"
+    if isinstance(value, float | np.floating):
+        if float(value).is_integer():
+            return str(int(value))
+        # Without an exponent, as files have small numbers.
+        value = np.format_float_positional(value, trim="-")
     text = str(value).strip()
-    whole = _WHOLE.fullmatch(text)
-    return whole[1] if whole else text
+    if number := _DECIMAL.fullmatch(text):
+        fraction = number[3].rstrip("0")
+        return f"{number[1]}{number[2] or 0}{'.' if fraction else ''}{fraction}"
+    if moment := _MOMENT.fullmatch(text):
+        fraction = (moment[4] or "").rstrip("0")
+        clock = f"{moment[2]}:{moment[3] or '00'}{'.' if fraction else ''}{fraction}"
+        return moment[1] if clock == "00:00:00" else f"{moment[1]} {clock}"
+    return text
 
 
 class CategoryCodes(dict[str, float]):
@@ -102,6 +117,9 @@ def _encode_cell(kind: Kind, codes: Mapping[str, float], reading: Reading, value
         try:
             return _days(value, reading), ""
         except ValueError:
+            # Of whole numbers that are dates, 0 may stand for none.
+            if category_key(value) in reading.missing:
+                return math.nan, ""
             return math.nan, f"{_DATE_RULE}; got {describe(value)}"
     if reading.clock and (hours := hours_of_value(value)) is not None:
         return hours, ""
@@ -144,7 +162,7 @@ def _days(value: object, reading: Reading) -> float:
     """Return days since 1970 of a value that is not a text; a whole number may be a date, as 20240131.0 is."""
     number = isinstance(value, int | float | Decimal | np.integer | np.floating) and not isinstance(value, bool)
     if number and reading.date_format:
-        digits = formatted_moment(category_key(value), reading.date_format)
+        digits = formatted_moment(category_key(value), reading.date_format, reading.last_year)
         if digits:
             return days_of(digits)
     return days_since_epoch(value)

@@ -69,8 +69,9 @@ def text_batches(
                 if ragged:
                     break
                 yield batch
-            if counted.quotes % 2 and not ragged:
-                # A quoted cell without an end takes in all rows behind it; the other parser names its line.
+            if (counted.quotes % 2 or counted.escaped) and not ragged:
+                # A quoted cell without an end takes in all rows behind it, and a quote behind a backslash may end one;
+                # the other parser names the line.
                 for _ in _slow_batches(open_file, layout, positions):
                     pass
         except pa.ArrowInvalid as error:
@@ -109,11 +110,11 @@ def _skip_bytes(file: IO[bytes], count: int) -> None:
 
 
 class _Counted(io.RawIOBase):
-    """Count the quotes that are read of a file."""
+    """Count the quotes that are read of a file, and those of them behind a backslash."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self.quotes = 0
+        self.quotes = self.escaped = 0
 
     def readable(self) -> bool:
         return True
@@ -121,4 +122,5 @@ class _Counted(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         content = self._file.read(size)
         self.quotes += content.count(b'"')
+        self.escaped += content.count(b'\\"')
         return content

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from eigenserve.errors import UserError
 from eigenserve.model.rows.errors import CsvError
 from eigenserve.model.rows.text_encoding import byte_order_mark, encoding_of_head
-from eigenserve.model.rows.titles import titles_above, titles_note
+from eigenserve.model.rows.titles import header_remedy, titles_above, titles_note
 
 #: Records there that are looked at.
 HEAD_RECORDS = 200
 SEPARATORS = (",", ";", "\t", "|")
 SEPARATOR_NAMES = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
+#: Characters of lines whose cells are all empty.
+_EMPTY = ' \u00a0\r\n"\ufeff' + "".join(SEPARATORS)
 #: Ragged lines that an error names.
 _NAMED = 3
 #: Rows from which first cells that are all different show that a header leaves out the column of row names.
@@ -132,13 +134,23 @@ def records(lines: Iterable[str], layout: CsvLayout) -> Iterator[tuple[int, list
         CsvError: a quoted cell that does not end, or goes on behind its quotes.
     """
     reader = csv.reader(lines, delimiter=layout.separator, skipinitialspace=layout.blank_before_quote, strict=True)
+    end = layout.lines
     try:
         for row in reader:
+            end = layout.lines + reader.line_num
             if len(row) > 1 or (row and row[0].strip()):
-                yield layout.lines + reader.line_num, row
+                yield end, row
     except csv.Error as error:
-        fault = "a quoted cell is not closed" if "end of data" in str(error) else str(error)
-        raise CsvError(f"line {layout.lines + reader.line_num}: {fault}") from None
+        # The record that cannot be read begins behind the last one that could.
+        last = layout.lines + reader.line_num
+        where = f" in line {last}" if last > end + 1 else ""
+        mend = 'end it with a quote, and write one within it twice ("", not \\")'
+        faults = {
+            "end of data": f"a quoted cell is not closed: {mend}",
+            "expected after": f"a quoted cell ends{where}, and text follows it: {mend}",
+        }
+        fault = next((words for sign, words in faults.items() if sign in str(error)), str(error))
+        raise CsvError(f"line {end + 1}: {fault}") from None
 
 
 def rows_of(lines: Iterable[str], layout: CsvLayout) -> Iterator[list[str]]:
@@ -166,6 +178,7 @@ def rows_of(lines: Iterable[str], layout: CsvLayout) -> Iterator[list[str]]:
         remedy = "mend these lines, or quote cells that hold the separator"
         if count > _NAMED and width == 1:
             remedy = f"remove the lines above the header if the first is not it; else {remedy}"
+        remedy = header_remedy(layout.names) or remedy
         raise CsvError(
             f"rows must have {shown} values{kept}, as the header has ({names}); {', '.join(bad)}{more}: {remedy}",
             at,
@@ -195,10 +208,10 @@ def _decoded(head: bytes, encoding: str, complete: bool) -> str:
 
 
 def _first_line(lines: Sequence[str]) -> tuple[int, str | None]:
-    """Find the first line that is not blank, and the separator that Excel writes above the header (``sep=;``)."""
-    first = next((i for i, line in enumerate(lines) if line.strip()), len(lines))
+    """Find the first line with a cell that is not empty, and the separator that Excel writes above it (``sep=;``)."""
+    first = next((i for i, line in enumerate(lines) if line.strip(_EMPTY)), len(lines))
     if first < len(lines) and (hint := re.fullmatch(r"sep=(.)\s*", lines[first], re.IGNORECASE)):
-        return first + 1, hint[1]
+        return first + 1 + _first_line(lines[first + 1 :])[0], hint[1]
     return first, None
 
 

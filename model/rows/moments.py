@@ -13,7 +13,11 @@ SECONDS_PER_HOUR = 3600.0
 #: largest float has 309 digits.
 LONGEST = 400
 #: Dashes that stand for a minus, and blanks that a spreadsheet or a typesetter writes.
-PLAINER = str.maketrans({"\u2212": "-", "\u2013": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2007": " "})
+PLAINER = str.maketrans(
+    {**dict.fromkeys("\u2212\u2010\u2011\u2012\u2013\u2014", "-"), **dict.fromkeys("\u00a0\u202f\u2009\u2007", " ")}
+)
+#: The last year that two digits stand for, where training has not found another: that of POSIX.
+LAST_YEAR = 2068
 #: Names of the months in English, German, French, Spanish, Portuguese, Italian, Dutch and the languages of Scandinavia.
 _MONTHS = (
     "january januar janvier enero janeiro gennaio januari",
@@ -119,20 +123,23 @@ def english_date(text: str) -> str:
     return " ".join(_WORD.sub(plain, _ORDINAL.sub("", text)).split())
 
 
-def formatted_moment(text: str, date_format: str) -> datetime | None:
+def formatted_moment(text: str, date_format: str, last_year: int = 0) -> datetime | None:
     """Read a date in a format of ``strptime``, with or without a time of day behind it; None for other texts.
 
     Months may have their names in other languages than English, and %q is a quarter, which counts as its first day.
+    Years of two digits are those up to ``last_year``, of which 0 is ``LAST_YEAR``.
     """
     if len(text) > LONGEST:
         return None
     try:
         moment = _moment(text, date_format)
         if moment is None and ("%b" in date_format or "%B" in date_format):
-            return _moment(english_date(text), date_format.replace("%B", "%b").replace(". ", " "))
-    except OverflowError:  # a time of day or a zone leads out of the years 1 to 9999
+            moment = _moment(english_date(text), date_format.replace("%B", "%b").replace(". ", " "))
+        if moment is None or not last_year or "%y" not in date_format:
+            return moment
+        return moment.replace(year=last_year - (last_year - moment.year) % 100)
+    except (OverflowError, ValueError):  # beyond the years 1 to 9999, or February 29th of another century
         return None
-    return moment
 
 
 def _day(text: str, date_format: str) -> datetime | None:

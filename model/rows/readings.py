@@ -20,31 +20,16 @@ MISSING_TEXTS = frozenset(
 )
 TRUE_TEXTS = frozenset({"true", "t", "yes", "y", "1", "on"})
 FALSE_TEXTS = frozenset({"false", "f", "no", "n", "0", "off"})
-#: Signs and codes of currencies, in small letters, that may stand before or behind a number.
-CURRENCIES = frozenset(
-    {
-        *("$", "us$", "a$", "c$", "r$", "nz$", "hk$", "€", "£", "¥", "₹", "₽", "₩", "₺", "₪", "฿", "₫", "₴", "₦"),
-        *("usd", "eur", "gbp", "inr", "rs", "chf", "fr", "jpy", "cny", "rmb", "aud", "cad", "nzd", "sek", "nok", "dkk"),
-        *(
-            "kr",
-            "zł",
-            "pln",
-            "brl",
-            "kč",
-            "czk",
-            "huf",
-            "rub",
-            "zar",
-            "mxn",
-            "sgd",
-            "hkd",
-            "dollar",
-            "euro",
-            "円",
-            "元",
-        ),
-    }
+_CURRENCIES = (
+    "$ us$ usd$ a$ au$ c$ ca$ r$ nz$ hk$ s$ nt$ mx$ € £ ¥ ₹ ₽ ₩ ₺ ₪ ฿ ₫ ₴ ₦ ₱ ₡ ₸ ৳ ₨ ₲ ₭ ₮ ₼ ₾ ₵ ៛ ﷼ s/ b/ rs "
+    "fr sfr kr zł kč rp rm ksh tk dh lei leu dollar euro 円 元 usd eur gbp inr chf jpy cny rmb aud cad nzd sek "
+    "nok dkk pln brl czk huf rub zar mxn sgd hkd aed ars bdt bgn bhd byn clp cop crc dop dzd egp ghs idr ils "
+    "iqd isk jod kes krw kwd kzt lkr ngn omr php pkr qar ron rsd sar thb tnd twd tzs uah ugx uyu vnd xaf xof "
+    "zmw"
 )
+#: Signs and codes of currencies, in small letters, that may stand before or behind a number; codes that are also words,
+#: such as TRY and TOP, are units like others.
+CURRENCIES = frozenset(_CURRENCIES.split())
 #: Letters and words behind a number that multiply it, as powers of ten.
 MAGNITUDES = {
     **{"k": 3, "m": 6, "mn": 6, "b": 9, "bn": 9, "t": 12, "cr": 7, "¢": -2, "p": -2},
@@ -57,23 +42,27 @@ MAGNITUDES = {
 LONGEST_LETTERS = 2
 _PLAIN = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"([0-9]{6,})\.0+")
-_SIGNS = "$€£¥₹₽₩₺₪฿₫₴₦"
+_SIGNS = "$€£¥₹₽₩₺₪฿₫₴₦₱₡₸৳₨₲₭₮₼₾₵៛﷼"
 #: The last are those of body surface: mL/min/1.73m2.
 _UNIT = r"[^\W\d_][^\d@:]{0,15}(?:[23]|/ ?1[.,]73 ?m\^?[2²])?"
 _NUMBER = re.compile(
     r"(?:(?P<bound>[<>]=?|[≤≥~≈]|(?:[Cc]a|[Cc]irca|[Aa]pprox|[Aa]bout)\b\.?)\s*)?"
     r"(?P<open>\()?\s*(?P<sign>[+-])?\s*"
-    rf"(?P<prefix>[^\W\d_]{{0,3}}[{_SIGNS}]|[^\W\d_]{{2,3}}\.?)?\s*(?P<inner>[+-])?\s*"
-    r"(?P<body>(?:[0-9][0-9.,'’ ]*)?[0-9][.,]?|[.,][0-9]+)(?P<exponent>[eE][+-]?[0-9]+)?"
+    rf"(?P<prefix>(?:[^\W\d_]{{1,5}}(?:/\.?|\.)?)? ?[{_SIGNS}]|[^\W\d_]{{1,5}}(?:/\.?|\.)?)?\s*(?P<inner>[+(-])?\s*"
+    # A dash behind the decimal mark is written for no cents: 15,- or CHF 15.--
+    r"(?P<body>(?:[0-9][0-9.,'’ ]*)?[0-9][.,]?|[.,][0-9]+)(?:(?P<exponent>[eE][+-]?[0-9]+)|(?<=[.,])--?)?"
+    r"(?P<shut>\s*\))?"
     rf"(?:\s*(?P<suffix>[+*\"]|/[-=]|[%‰°℃℉¢{_SIGNS}](?:(?: ?/ ?| )?{_UNIT})?|(?:/ ?)?{_UNIT}))?"
     r"(?P<trail>-)?\s*(?P<close>\))?"
 )
 #: Ordinals, which are one unit.
 _ORDINALS = frozenset({"st", "nd", "rd", "th"})
+#: Currencies of two letters, which a letter of a magnitude before them makes an abbreviation of something else.
+_SHORT = frozenset(word for word in CURRENCIES if len(word) == 2 and word.isalpha()) - {"kr"}
 #: What follows an hour is not a unit.
 _HALVES = frozenset({"am", "pm", "a.m", "p.m"})
 _BRACKETS = re.compile(r"[\[(](?P<inner>.+)[\])]")
-_RANGE = re.compile(r"(?P<low>.*[^\s-])\s*(?:-|\bto\b|\bbis\b)\s*(?P<high>[^\s-].*)", re.IGNORECASE)
+_RANGE = re.compile(r"(?P<low>.*(?:[^\s-]|[.,]--?))\s*(?:-|\bto\b|\bbis\b)\s*(?P<high>[^\s-].*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -84,11 +73,12 @@ class Reading:
         decimal: the decimal mark, "." or ",".
         thousands: what parts groups of three digits: "", ",", ".", " " or "'".
         affixes: currencies, units and signs such as < and ~ around a number, as ``affix_key`` writes them; they are
-            passed over.
+            passed over. So is a minus behind it, where "-" is one of them: 50- is a class that begins with 50.
         magnitudes: K, M and B, million, crore and such words behind a number multiply it.
         ranges: texts like 10-19, 10 to 19 or (10, 19] are the middle of their ends.
         clock: texts like 9:30 or 1:23:45, times of day and durations are numbers of hours.
         date_format: of a date as ``strptime`` has it, which a time of day may follow; empty for ISO 8601 alone.
+        last_year: the last of the hundred years that two digits stand for; 0 for ``LAST_YEAR``.
         missing: texts that stand for a missing value in this column, in addition to the usual ones.
         markers: whether the usual ones (``MISSING_TEXTS``) do; an empty text always does.
         sentinels: numbers, or days since 1970 of a date, that stand for a missing value however they are written.
@@ -103,6 +93,7 @@ class Reading:
     ranges: bool = False
     clock: bool = False
     date_format: str = ""
+    last_year: int = 0
     missing: tuple[str, ...] = ()
     markers: bool = True
     sentinels: tuple[float, ...] = ()
@@ -137,7 +128,7 @@ class Reading:
             return float(text)
         if self.clock:
             return hours_of(text)
-        parts = split_number(text)
+        parts = number_parts(text)
         if parts is None and self.ranges and (ends := range_ends(text)):
             numbers = [self.number_of(end) for end in ends]
             return None if None in numbers else sum(filter(None, numbers)) / 2
@@ -158,7 +149,8 @@ class Reading:
         digits = digits_of(parts.body, self.decimal, self.thousands)
         if digits is None:
             return None
-        number = float(f"{parts.sign}{digits}e{parts.power + power}")
+        sign = "" if parts.trail and "-" in self.affixes else parts.sign
+        number = float(f"{sign}{digits}e{parts.power + power}")
         bare = not parts.suffix and number != 0
         # A share of .5 among percents may be a half or half a percent.
         return None if bare and self.are_percents else number
@@ -172,7 +164,7 @@ class Reading:
         if self.date_format:
             # Where a column of whole numbers has a gap, programs write 20240131.0.
             whole = _WHOLE.fullmatch(text) if len(text) <= LONGEST else None
-            moment = formatted_moment(whole[1] if whole else text, self.date_format)
+            moment = formatted_moment(whole[1] if whole else text, self.date_format, self.last_year)
             if moment is not None:
                 return days_of(moment)
         return days_of(iso_moment(text))
@@ -198,6 +190,12 @@ class NumberText(NamedTuple):
     suffix: str
     bound: str = ""
     scale: str = ""
+    trail: bool = False
+
+    @property
+    def is_known(self) -> bool:
+        """Return whether no word or sign but a currency stands before the number."""
+        return not self.prefix or self.prefix in CURRENCIES
 
 
 def is_plain_number(text: str) -> bool:
@@ -210,11 +208,17 @@ def affix_key(text: str) -> str:
     key = text.strip().rstrip(".").casefold().replace("/ ", "/").replace(" /", "/")
     if key in _ORDINALS:
         return "th"
-    return key[:-1] if len(key) > 2 and key.endswith("s") else key
+    return key[:-1] if len(key) > 2 and key.endswith("s") and key not in CURRENCIES else key
 
 
 def split_number(text: str) -> NumberText | None:
-    """Take a text apart around its digits; None if it has not the shape of a number."""
+    """Take a text apart around its digits; None if it has not the shape of a number, or another word before it."""
+    parts = number_parts(text)
+    return parts if parts is None or parts.is_known else None
+
+
+def number_parts(text: str) -> NumberText | None:
+    """Take a text apart as ``split_number``, whatever word or sign stands before it."""
     # Longer texts are neither kept by a cache nor matched; nor are blanks in a row, which a pattern could share out
     # among its parts in very many ways.
     return None if len(text) > LONGEST else _split_number(" ".join(text.translate(PLAINER).split()))
@@ -223,34 +227,42 @@ def split_number(text: str) -> NumberText | None:
 @lru_cache(1024)
 def _split_number(text: str) -> NumberText | None:
     match = _NUMBER.fullmatch(text)
-    if match is None or bool(match["open"]) != bool(match["close"]):
+    if match is None:
         return None
-    prefix = affix_key(match["prefix"] or "")
-    if prefix and prefix not in CURRENCIES:
-        return None
+    opened = [bool(match["open"]), match["inner"] == "("]
+    closed = [bool(match["shut"]), bool(match["close"])]
     minuses = [match["sign"] == "-", match["inner"] == "-", bool(match["trail"])]
-    if sum(minuses) > 1:
+    if not sum(opened) == sum(closed) <= 1 or sum(minuses) > 1:
+        return None
+    suffix, factor, prefix = affix_key(match["suffix"] or ""), "", affix_key(match["prefix"] or "")
+    # Behind brackets, letters are a label: (1) yes.
+    if suffix in _HALVES or (closed[0] and suffix and suffix not in CURRENCIES and suffix[0] != "%"):
+        return None
+    if prefix.replace(" ", "") not in CURRENCIES:
+        factor, prefix = _scaled(prefix)
+    scale, suffix = _scaled(suffix)
+    if factor and scale:
         return None
     power = int(match["exponent"][1:]) if match["exponent"] else 0
-    suffix = affix_key(match["suffix"] or "")
-    if suffix in _HALVES:
-        return None
     body = match["body"].replace("’", "'")
-    sign = "-" if match["open"] or any(minuses) else ""
+    sign = "-" if any(opened) or any(minuses) else ""
     bound = affix_key(match["bound"] or "")
-    scale, suffix = _scaled(suffix)
-    return NumberText(sign, prefix, body, power, suffix, bound, scale)
+    return NumberText(sign, prefix.replace(" ", ""), body, power, suffix, bound, factor or scale, minuses[2])
 
 
-def _scaled(suffix: str) -> tuple[str, str]:
-    """Part a magnitude from the currency or unit behind it: "mio. €", "k€", "million people"."""
-    head, _, unit = suffix.partition(" ")
-    if not unit and suffix[-1:] in CURRENCIES:
-        head, unit = suffix[:-1], suffix[-1:]
+def _scaled(affix: str) -> tuple[str, str]:
+    """Part a magnitude from the currency or unit behind it: "mio. €", "k€", "teur", "million people"."""
+    head, _, unit = affix.partition(" ")
+    if not unit and affix not in CURRENCIES:
+        ends = range(1, len(affix))
+        # Of two letters only kr: mrs is not a million rupees.
+        unit = next((affix[i:] for i in ends if affix[i:] in CURRENCIES and affix[i:] not in _SHORT), "")
+        head = affix.removesuffix(unit)
     scale = affix_key(head)
-    if unit and scale in MAGNITUDES and (len(scale) > LONGEST_LETTERS or unit in CURRENCIES):
-        return scale, unit
-    return "", suffix
+    if unit and MAGNITUDES.get(scale, 0) > 0 and (len(scale) > LONGEST_LETTERS or unit in CURRENCIES):
+        # T€ and TEUR are thousands, in German; a trillion has its currency in front.
+        return ("tsd" if scale == "t" and unit in CURRENCIES else scale), unit
+    return "", affix
 
 
 def has_unit(text: str) -> bool:

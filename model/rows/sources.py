@@ -12,9 +12,11 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
+from urllib.parse import unquote
 
 from eigenserve.errors import UserError
 from eigenserve.model.rows.contents import foreign_content, remedy_for
@@ -28,6 +30,8 @@ FORMATS: dict[str, Format] = {
 }
 _COMPRESSED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _MAGICS: tuple[tuple[bytes, Format], ...] = ((b"PAR1", "parquet"), (b"ARROW1", "arrow"), (b"PK\x03\x04", "excel"))
+#: What the folders of Hive and its relatives say of a missing value.
+MISSING_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 #: Seconds that a web server may be silent.
 TIMEOUT_S = 60.0
 
@@ -41,7 +45,7 @@ class Source:
         path: of the file on this machine.
         format: of its content.
         compression: the end of its name that says how it is compressed; "" for not at all.
-        partition: column -> value for all rows, from folders called COLUMN=VALUE.
+        partition: column -> value for all rows, from folders called COLUMN=VALUE; None where it is missing.
         draft: keeps a file that was fetched for as long as it is needed.
     """
 
@@ -49,7 +53,7 @@ class Source:
     path: Path
     format: Format
     compression: str = ""
-    partition: dict[str, str] = field(default_factory=dict)
+    partition: dict[str, str | None] = field(default_factory=dict)
     draft: Any = None
 
     def open(self) -> IO[bytes]:
@@ -94,6 +98,12 @@ def table_name(data: str | Path) -> str:
     return parts[-1].split(".")[0] if parts else ""
 
 
+def partition_of(folders: Iterable[str]) -> dict[str, str | None]:
+    """Return what folders called COLUMN=VALUE say, as Spark and Hive write names and values; None for a missing one."""
+    pairs = (folder.split("=", 1) for folder in folders if "=" in folder)
+    return {unquote(name): None if value == MISSING_PARTITION else unquote(value) for name, value in pairs}
+
+
 def _source(name: str, path: Path, **more: Any) -> Source:
     ends = Path(name.split("?")[0] if "://" in name else name).suffixes
     compression = ends.pop().lower() if ends and ends[-1].lower() in _COMPRESSED else ""
@@ -113,7 +123,7 @@ def _parts(name: str, paths: list[str], root: Path | None) -> list[Source]:
         below = Path(part).relative_to(root).parts if root else Path(part).parts
         if any(piece.startswith(("_", ".")) for piece in (below if root else below[-1:])):
             continue
-        partition = dict(piece.split("=", 1) for piece in below[:-1] if "=" in piece)
+        partition = partition_of(below[:-1])
         if root is None or any(end in FORMATS for end in Path(part).suffixes):
             chosen.append(_source(part, Path(part), partition=partition))
     if not chosen:
@@ -170,7 +180,9 @@ def _remote(url: str) -> list[Source]:
             draft = tempfile.NamedTemporaryFile(prefix="eigenserve-")  # noqa: SIM115
             with system.open(part, "rb") as file:
                 shutil.copyfileobj(file, draft)
-            sources.append(_fetched(str(part), draft))
+            # The folders above a file that is named alone say nothing, here as on a local disk.
+            folders = [] if paths == [path] else str(part).split("/")[:-1]
+            sources.append(_fetched(str(part), draft, partition_of(folders)))
     except (ImportError, ValueError, OSError) as error:
         raise UserError(f"{url} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if not sources:
@@ -178,12 +190,12 @@ def _remote(url: str) -> list[Source]:
     return sources
 
 
-def _fetched(name: str, draft: Any) -> Source:
+def _fetched(name: str, draft: Any, partition: dict[str, str | None] | None = None) -> Source:
     """Name a file that was fetched; its format is that of its name, or shows in its first bytes."""
     draft.flush()
     path = Path(draft.name)
     try:
-        return _source(name, path, draft=draft)
+        return _source(name, path, draft=draft, partition=partition or {})
     except UserError:
         pass
     with path.open("rb") as file:

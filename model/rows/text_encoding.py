@@ -11,7 +11,11 @@ from eigenserve.model.rows.errors import CsvError
 #: Bytes at the beginning of a text by which it is judged.
 HEAD_BYTES = 2**18
 UTF_8, WESTERN = "utf-8", "cp1252"
-_MARKS = ((codecs.BOM_UTF8, UTF_8), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+#: The mark of UTF-32 begins with that of UTF-16.
+_MARKS = (
+    *((codecs.BOM_UTF8, UTF_8), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be")),
+    *((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")),
+)
 #: Encodings of elsewhere that a message names where the text can be read in them.
 _ELSEWHERE = ("cp1251", "gb18030", "shift_jis", "cp949", "big5", "cp1253", "koi8-r", "cp1255", "cp1256", "cp874")
 _MOST_NAMED, _LONGEST = 5, 12

@@ -15,6 +15,9 @@ MOST_TITLES = 20
 LEAST_ROWS, SAME_WIDTH = 3, 0.95
 #: Share of a column's cells that must be numbers for a name above them to be no cell of theirs.
 NUMBERS = 0.8
+#: Quotes that CSV does not know, and what parts the cells of a line that is one cell.
+_QUOTES = frozenset({("'", "'"), ("`", "`"), ("´", "´"), ("‘", "’"), ("“", "”"), ("„", "“"), ("«", "»")})
+_PARTED = re.compile(r"[^,;\t|]+([,;\t|])[^,;\t|]+")
 _NUMBER = re.compile(r"[+-]?[0-9][0-9.,]*")
 
 
@@ -55,9 +58,19 @@ def titles_above(rows: Sequence[Sequence[str]], wanted: Collection[str] = ()) ->
     return count if is_header and (named or by_shape) else 0
 
 
+def header_remedy(names: Sequence[str]) -> str:
+    """Say what to do with a header that shows quotes where CSV has none; an empty text for others."""
+    if len(names) == 1 and _PARTED.search(names[0]):
+        return "each line is in quotes as a whole: remove the quotes around lines"
+    quoted = sum(len(name) > 1 and (name[0], name[-1]) in _QUOTES for name in names)
+    if 2 * quoted > len(names):
+        return f'cells are in the quotes {names[0][:1]}, which CSV does not know: put " in their place'
+    return ""
+
+
 def titles_note(rows: Sequence[Sequence[str]]) -> str:
     """Say which rows of titles were passed over."""
-    shown = next(cell for cell in rows[0] if cell)
+    shown = next((cell for row in rows for cell in row if cell), "")
     lines = "1 line above the header was" if len(rows) == 1 else f"{len(rows)} lines above the header were"
     return f"{lines} passed over: {shown[:40]!r}{', ...' if len(rows) > 1 else ''}"
 

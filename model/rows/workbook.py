@@ -75,8 +75,9 @@ def _formulas_without_values(openpyxl: Any, file: IO[bytes]) -> Iterator[str]:
 
 
 def _written(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the cells of a row up to the last one that is not empty."""
+    """Return the cells of a row up to the last one that is not empty; none where all are empty or blanks."""
     width = len(row)
     while width and row[width - 1] is None:
         width -= 1
-    return row[:width]
+    blank = all(cell is None or (isinstance(cell, str) and not cell.strip()) for cell in row[:width])
+    return () if blank else row[:width]

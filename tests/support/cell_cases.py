@@ -18,8 +18,9 @@ def _number(name: str, **reading: object) -> Feature:
     return Feature(name, "numeric", typical=0.0, missing=True, reading=Reading(**reading))  # type: ignore[arg-type]
 
 
-def _date(name: str, date_format: str = "") -> Feature:
-    return Feature(name, "datetime", typical=0.0, missing=True, reading=Reading(date_format=date_format))
+def _date(name: str, date_format: str = "", **reading: object) -> Feature:
+    kept = Reading(date_format=date_format, **reading)  # type: ignore[arg-type]
+    return Feature(name, "datetime", typical=0.0, missing=True, reading=kept)
 
 
 PLAIN = _number("plain", missing=("n.a.", "-"))
@@ -42,6 +43,14 @@ RENT = _number("rent", decimal=",", affixes=("€/m²",))
 WAGE = _number("wage", affixes=("$", "/hr", "$/hr"))
 ALCOHOL = _number("alcohol", affixes=("% vol",))
 RUPEES = _number("rupees", thousands=",", affixes=("/-", "rs"))
+FRANC = _number("franc", thousands="'", affixes=("chf", "fr"))
+KRONA = _number("krona", decimal=",", thousands=".", affixes=("kr", "€"), magnitudes=True)
+DIRHAM = _number("dirham", affixes=("aed",))
+RAND = _number("rand", thousands=",", affixes=("r",))
+SOL = _number("sol", affixes=("s/",))
+ABROAD = _number("abroad", affixes=("us$", "usd$", "₱", "s$"))
+OPEN = _number("open", affixes=("-",))
+OPEN_BAND = _number("open_band", affixes=("-",), ranges=True)
 SPACED = _number("spaced", thousands=" ")
 CLOCK = _number("clock", clock=True)
 ISO = _date("iso")
@@ -50,6 +59,9 @@ MONTH_NAME = _date("month_name", "%b %d, %Y")
 DAY_NAME = _date("day_name", "%d %b %Y")
 QUARTER = _date("quarter", "Q%q %Y")
 MONTH = _date("month", "%Y-%m")
+BORN = _date("born", "%d-%b-%y", last_year=2036)
+BORN_DIGITS = _date("born_digits", "%d/%m/%y", last_year=1970)
+ENDS = _date("ends", "%Y%m%d", missing=("0",))
 DIGITS = _date("digits", "%Y%m%d")
 YEAR_MONTH = _date("year_month", "%Y%m")
 STAMP = _date("stamp", "%Y%m%d%H%M%S")
@@ -65,6 +77,9 @@ SIGNS = _date("signs", "%Y年%m月%d日")
 FLAG = Feature("flag", "boolean", typical=True, missing=True)
 COLOUR = Feature("colour", "categorical", "red", categories=_COLOURS, missing=True)
 PLACE = Feature("place", "categorical", "Bath", categories=("Bath", "bath ", "York"), missing=True)
+GENE = Feature("gene", "categorical", "AA", categories=("AA", "Aa", "aa"), missing=True)
+SIZE = Feature("size", "categorical", "1.5", categories=("1.5", "1.50", "3"), missing=True)
+DAY = Feature("day", "categorical", "x", categories=("2022-01-01", "2022-01-02 10:00:00", "x"), missing=True)
 BLANKS = Feature(
     "blanks", "categorical", "x", categories=("None", "x", "y"), missing=True, reading=Reading(markers=False)
 )
@@ -159,6 +174,66 @@ CASES: list[tuple[Feature, str, float | str | None]] = [
     (ALCOHOL, "12.5 % vol", 12.5),
     (ALCOHOL, "0.5", REFUSED),
     (RUPEES, "Rs. 1,500/-", 1500.0),
+    (PLAIN, "15.-", 15.0),
+    (PLAIN, "15.--", 15.0),
+    (PLAIN, "-15.-", -15.0),
+    (PLAIN, "12.50-", -12.5),
+    (PLAIN, "1 2-", REFUSED),
+    (EURO, "15,-", 15.0),
+    (EURO, "€ 1.215,–", 1215.0),
+    (EURO, "15,- €", 15.0),
+    (EURO, "15,— €", 15.0),
+    (EURO, "(15,-)", -15.0),
+    (EURO, "15-", -15.0),
+    (EURO, "15--", REFUSED),
+    (FRANC, "CHF 15.-", 15.0),
+    (FRANC, "Fr. 1'215.--", 1215.0),
+    (FRANC, "CHF 15.50", 15.5),
+    (KRONA, "kr 15,-", 15.0),
+    (KRONA, "-15,- kr", -15.0),
+    (KRONA, "2 tkr", 2000.0),
+    (KRONA, "2 Mkr", 2e6),
+    (DOLLAR, "$ (37.50)", -37.5),
+    (DOLLAR, "$(37.50)", -37.5),
+    (DOLLAR, " $ (3,329.47) ", -3329.47),
+    (DOLLAR, "(37.50) $", -37.5),
+    (DOLLAR, "$ ( 5 )", -5.0),
+    (DOLLAR, "($ (5))", REFUSED),
+    (DOLLAR, "$ (5", REFUSED),
+    (DOLLAR, "$ 5)", REFUSED),
+    (EURO, "(1.234,50) €", -1234.5),
+    (PERCENT, "(12.5)%", -12.5),
+    (UNIT, "(12.5) kmpl", REFUSED),
+    (DIRHAM, "AED 0.50", 0.5),
+    (DIRHAM, "-AED 5", -5.0),
+    (DIRHAM, "AED (5)", -5.0),
+    (DIRHAM, "5 aed", 5.0),
+    (DIRHAM, "THB 5", REFUSED),
+    (RAND, "R 1,200.50", 1200.5),
+    (RAND, "R1,200", 1200.0),
+    (RAND, "Q 1,200", REFUSED),
+    (SOL, "S/ 12.50", 12.5),
+    (SOL, "S/.12.50", 12.5),
+    (ABROAD, "US $ 5", 5.0),
+    (ABROAD, "USD $5", 5.0),
+    (ABROAD, "₱5", 5.0),
+    (ABROAD, "S$5", 5.0),
+    (ABROAD, "NT$5", REFUSED),
+    (PLAIN, "V57", REFUSED),
+    (PLAIN, "Room 12", REFUSED),
+    (EURO_WORDS, "11 T€", 11000.0),
+    (EURO_WORDS, "1,5T€", 1500.0),
+    (EURO_WORDS, "T€ 11", 11000.0),
+    (EURO_WORDS, "2,5 M€", 2.5e6),
+    (EURO_WORDS, "M€ 2,5", 2.5e6),
+    (EURO_WORDS, "€1,5T", 1.5e12),
+    (EURO, "11 T€", REFUSED),
+    (KRONA, "M€ 2 M", REFUSED),
+    (OPEN, "50-", 50.0),
+    (OPEN, "-50", -50.0),
+    (OPEN_BAND, "50-", 50.0),
+    (OPEN_BAND, "10-20", 15.0),
+    (BAND, "10\u201420", 15.0),
     (SPACED, "1\u00a0234\u202f567", 1234567.0),
     (SPACED, "1 234.5", 1234.5),
     (PLAIN, "~5", REFUSED),
@@ -242,6 +317,19 @@ CASES: list[tuple[Feature, str, float | str | None]] = [
     (DIGITS, "19700102", 1.0),
     (DIGITS, "19700102.0", 1.0),
     (DIGITS, "19700102.5", REFUSED),
+    (DIGITS, "99991231", 2932896.0),
+    (ENDS, "19700102", 1.0),
+    (ENDS, "0", None),
+    (ENDS, "00000000", REFUSED),
+    (BORN, "02-Jan-70", 1.0),
+    (BORN, "02-Jan-36", 24107.0),
+    (BORN, "02-Jan-37", -12052.0),
+    (BORN, "02-Januar-37 12:00", -12051.5),
+    (BORN_DIGITS, "02/01/70", 1.0),
+    (BORN_DIGITS, "01/01/71", -36159.0),
+    (BORN_DIGITS, "29/02/00", REFUSED),
+    (ORACLE, "02-JAN-68", 35795.0),
+    (ORACLE, "02-JAN-69", -364.0),
     (YEAR_MONTH, "197002", 31.0),
     (YEAR_MONTH, "197002.0", 31.0),
     (YEAR_MONTH, "197013", REFUSED),
@@ -294,6 +382,20 @@ CASES: list[tuple[Feature, str, float | str | None]] = [
     (PLACE, "Bath", 0.0),
     (PLACE, "bath ", 1.0),
     (PLACE, "York\u00a0", 2.0),
+    (GENE, "AA", 0.0),
+    (GENE, "Aa", 1.0),
+    (GENE, "aa", 2.0),
+    (GENE, "aA", UNKNOWN),
+    (SIZE, "1.5", 0.0),
+    (SIZE, "1.50", 1.0),
+    (SIZE, "1.500", 0.0),
+    (SIZE, "3.00", 2.0),
+    (SIZE, ".5", UNKNOWN),
+    (DAY, "2022-01-01", 0.0),
+    (DAY, "2022-01-01T00:00:00", 0.0),
+    (DAY, "2022-01-01 00:00:00", 0.0),
+    (DAY, "2022-01-02T10:00:00", 1.0),
+    (DAY, "2022-01-02", UNKNOWN),
     (BLANKS, "None", 0.0),
     (BLANKS, "NA", UNKNOWN),
     (BLANKS, "", None),

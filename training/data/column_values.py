@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, time
 from typing import Any
@@ -12,8 +14,11 @@ import pandas as pd
 from eigenserve.model.rows.cells import category_key
 from eigenserve.model.rows.moments import hours_of_value
 from eigenserve.model.rows.readings import PLAIN, Reading
+from eigenserve.training.data.spellings.marks import NO_MARKS, Marks
 from eigenserve.training.data.texts import Texts
 
+#: Genotypes such as AA, Aa and A/a: as in single letters, the case means something in them.
+_GENES = re.compile(r"(?:([a-z])\1)+|[a-z](?:[/|:][a-z])+", re.IGNORECASE)
 #: Whole numbers beyond are not all floats.
 MOST_WHOLE = 2**53
 
@@ -26,39 +31,70 @@ class Column:
         values: numbers, dates, booleans or categories' texts; None or NaN where missing.
         reading: how texts of it are read.
         notes: what the user should know.
+        marks: of numbers that are written as texts.
     """
 
     values: pd.Series
     reading: Reading = PLAIN
     notes: tuple[str, ...] = ()
+    marks: Marks = NO_MARKS
 
 
-def categories_column(column: pd.Series, texts: Texts, plain: Reading, letters: bool) -> Column:
-    """Read categories without blanks around them; spellings that differ by capital letters alone are one."""
-    keys = [category_key(text) for text in texts.texts]
-    folded: dict[str, list[int]] = {}
-    for i, key in enumerate(keys):
-        folded.setdefault(key.casefold(), []).append(i)
-    merged = []
-    for places in folded.values():
+def categories_column(column: pd.Series, texts: Texts, plain: Reading, letters: bool, apart: bool = False) -> Column:
+    """Read categories without blanks around them; spellings that differ by capital letters alone are one.
+
+    Args:
+        column, texts: the column and its texts.
+        plain: its reading.
+        letters: whether even single letters are one in either case, as a target's labels are.
+        apart: whether no spellings of words are one, nor, but for labels, those of numbers such as 1.1 and 1.10.
+    """
+    name, keys = str(column.name), [category_key(text) for text in texts.texts]
+    merged, parted = [], []
+    for places in _alike(keys):
         spellings = list(dict.fromkeys(keys[i] for i in places))
         # Single letters are codes, in which the case may mean something.
-        if len(spellings) > 1 and (letters or len(spellings[0]) > 1):
+        is_code = len(spellings[0]) == 1 and not letters
+        if len(spellings) > 1 and not apart and not is_code and not _GENES.fullmatch(spellings[0]):
             most = max(places, key=lambda i: (texts.counts[i], -i))
             merged.append(f"{keys[most]!r} and {next(s for s in spellings if s != keys[most])!r}")
             for i in places:
                 keys[i] = keys[most]
-    more = f", {merged[1]}" + (" and so on" if len(merged) > 2 else "") if len(merged) > 1 else ""
-    name = str(column.name)
-    notes = (f"in {name!r} {merged[0]}{more} are one category",) if merged else ()
+    for places in _alike(keys) if apart and not letters else ():
+        # Numbers to programs, such as the versions 1.1 and 1.10; 3 and 3.0 are one in every format.
+        written = [i for i in places if np.isnan(texts.numbers[i]) and "." in keys[i]]
+        if len({texts.texts[i] for i in written}) > 1:
+            parted.append(" and ".join(repr(texts.texts[i]) for i in written[:2]))
+            for i in written:
+                keys[i] = texts.texts[i]
+    notes = []
+    if merged:
+        notes.append(f"in {name!r} {_such(merged)} are one category (--types {name}=category keeps them apart)")
+    if parted:
+        notes.append(f"in {name!r} {_such(parted)} are two categories, as they are spelt")
     if texts.trimmed:
-        notes = (*notes, f"in {name!r} blanks around texts such as {texts.trimmed!r} are passed over")
-    return Column(spread_texts(np.array(keys, object), texts, column), plain, notes)
+        notes.append(f"in {name!r} blanks around texts such as {texts.trimmed!r} are passed over")
+    return Column(spread_texts(np.array(keys, object), texts, column), plain, tuple(notes))
+
+
+def _alike(keys: Sequence[str]) -> list[list[int]]:
+    """Return the places of keys that differ by capital letters at most."""
+    folded: dict[str, list[int]] = {}
+    for i, key in enumerate(keys):
+        folded.setdefault(key.casefold(), []).append(i)
+    return [places for places in folded.values() if len(places) > 1]
+
+
+def _such(pairs: Sequence[str]) -> str:
+    more = f", {pairs[1]}" + (" and so on" if len(pairs) > 2 else "") if len(pairs) > 1 else ""
+    return pairs[0] + more
 
 
 def category_column(column: pd.Series, plain: Reading) -> Column:
     """Read typed values as categories."""
-    values = [None if missing else category_key(value) for value, missing in zip(column, column.isna(), strict=True)]
+    # Of 32 bits as they are: Python's floats would have digits that these do not say.
+    cells = column.to_numpy() if column.dtype == np.float32 or column.dtype == np.float16 else column
+    values = [None if missing else category_key(value) for value, missing in zip(cells, column.isna(), strict=True)]
     return Column(pd.Series(values, column.index, "str", name=column.name), plain)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -27,6 +27,7 @@ from eigenserve.training.data.column_values import (
 from eigenserve.training.data.given_missing import sentinels_among, with_missing, without_numbers
 from eigenserve.training.data.identifiers import names_an_identifier
 from eigenserve.training.data.number_columns import codes_column, read_numbers
+from eigenserve.training.data.oddities.no_data import without_no_data
 from eigenserve.training.data.oddities.odd_cells import odd_texts
 from eigenserve.training.data.reading_options import ColumnType, ReadingOptions
 from eigenserve.training.data.spellings.date_texts import (
@@ -34,6 +35,7 @@ from eigenserve.training.data.spellings.date_texts import (
     infer_dates,
     infer_digits,
 )
+from eigenserve.training.data.spellings.marks import Marks, Votes, votes_of
 from eigenserve.training.data.spellings.number_texts import (
     NEARLY,
     Numbers,
@@ -42,7 +44,7 @@ from eigenserve.training.data.spellings.number_texts import (
     infer_numbers,
 )
 from eigenserve.training.data.spellings.resemblance import resemblance
-from eigenserve.training.data.texts import Texts, texts_of
+from eigenserve.training.data.texts import Texts, is_number, texts_of
 
 #: Share of a column's texts that must be dates where its type is given: one of them.
 LEAST_SHARE = 1e-12
@@ -56,20 +58,22 @@ class Columns:
         frame: the table.
         readings: column -> how its texts are read, where that is not as programs write them.
         notes: what the user should know.
+        decimal: the decimal mark that most columns prove; empty where none does.
     """
 
     frame: pd.DataFrame
     readings: Mapping[str, Reading] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    decimal: str = ""
 
 
-def read_columns(frame: pd.DataFrame, options: ReadingOptions | None = None, hint: str = ".") -> Columns:
+def read_columns(frame: pd.DataFrame, options: ReadingOptions | None = None, others: Sequence[Column] = ()) -> Columns:
     """Read all columns of a table.
 
     Args:
         frame: raw values.
         options: what is given.
-        hint: the decimal mark that a column outside the table proves, such as the target.
+        others: read columns outside the table, such as the target, which say how its numbers are written, too.
 
     Raises:
         UserError: a column that cannot be one of a model, is nearly of one type but not quite, or may be read in
@@ -79,23 +83,30 @@ def read_columns(frame: pd.DataFrame, options: ReadingOptions | None = None, hin
     for name in (*options.types, *options.missing_in, *filter(None, options.date_formats)):
         if name not in frame:
             raise UserError(f"no column {name!r}; the columns are {', '.join(frame.columns)}")
-    columns = {str(name): read_column(frame[name], options, hint) for name in frame.columns}
-    shared = decimal_hint(column.reading for column in columns.values())
-    if shared != hint == "." and options.decimal is None:
-        # What one column proves, others with either meaning share.
-        for name in frame.columns:
-            columns[str(name)] = read_column(frame[name], options, shared)
+    columns = {str(name): read_column(frame[name], options) for name in frame.columns}
+    decimal = votes_of(frame).plus(column.marks for column in (*columns.values(), *others)).decimal
+    if decimal and options.decimal is None:
+        # What most columns prove, those with either meaning share.
+        for name, column in columns.items():
+            if column.marks.ambiguous or column.marks.pairs:
+                columns[name] = read_column(frame[name], options, decimal)
     read = {name: _in_order(column.values, frame[name].dtype) for name, column in columns.items()}
     return Columns(
         pd.DataFrame(read, index=frame.index) if read else frame,
         {name: column.reading for name, column in columns.items() if column.reading != PLAIN},
         tuple(note for column in columns.values() for note in column.notes),
+        decimal,
     )
 
 
 def decimal_hint(readings: Iterable[Reading]) -> str:
-    """Return the decimal mark that the columns of a table share where their values leave it open."""
-    return "," if any(reading.decimal == "," for reading in readings) else "."
+    """Return the decimal mark of most readings that show one; empty where none does."""
+    shown = [Marks(proof="," if "," in reading.decimal else ".") for reading in readings if _shows_mark(reading)]
+    return Votes().plus(shown).decimal
+
+
+def _shows_mark(reading: Reading) -> bool:
+    return reading.decimal == "," or reading.thousands == ","
 
 
 def _in_order(values: pd.Series, dtype: Any) -> pd.Series:
@@ -110,14 +121,14 @@ def _in_order(values: pd.Series, dtype: Any) -> pd.Series:
 
 
 def read_column(
-    column: pd.Series, options: ReadingOptions | None = None, hint: str = ".", letters: bool = False
+    column: pd.Series, options: ReadingOptions | None = None, hint: str = "", letters: bool = False
 ) -> Column:
     """Read one column.
 
     Args:
         column: raw values of any type.
         options: what is given.
-        hint: the decimal mark where its values leave it open.
+        hint: the decimal mark of the table, where its values leave it open.
         letters: whether even single letters are one category in either case.
 
     Raises:
@@ -126,9 +137,11 @@ def read_column(
     options = options or ReadingOptions()
     plain = options.plain_reading(str(column.name))
     if plain == PLAIN:
-        return _read_column(column, options, plain, hint, letters)
-    sentinels = sentinels_among(plain.missing)
-    return with_missing(_read_column(without_numbers(column, sentinels), options, plain, hint, letters), plain)
+        read = _read_column(column, options, plain, hint, letters)
+    else:
+        known = without_numbers(column, sentinels_among(plain.missing))
+        read = with_missing(_read_column(known, options, plain, hint, letters), plain)
+    return without_no_data(read, str(column.name) in options.types)
 
 
 def _read_column(column: pd.Series, options: ReadingOptions, plain: Reading, hint: str, letters: bool) -> Column:
@@ -136,7 +149,7 @@ def _read_column(column: pd.Series, options: ReadingOptions, plain: Reading, hin
     if isinstance(column.dtype, pd.ArrowDtype) and column.dtype.kind == "m":
         column = column.astype("timedelta64[us]")
     name, dtype = str(column.name), column.dtype
-    wanted = options.types.get(name)
+    wanted = "category" if name in options.labels else options.types.get(name)
     if isinstance(dtype, pd.CategoricalDtype):
         column, wanted = column.astype(object), wanted or "category"
     if pd.api.types.is_complex_dtype(dtype):
@@ -147,6 +160,8 @@ def _read_column(column: pd.Series, options: ReadingOptions, plain: Reading, hin
         return hours_column(column)
     if pd.api.types.is_bool_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype):
         return category_column(column, plain) if wanted == "category" else Column(column)
+    if pd.api.types.is_float_dtype(dtype) and getattr(dtype, "itemsize", 8) != 8 and wanted != "category":
+        column = pd.Series(column.to_numpy(np.float64, na_value=np.nan), column.index, name=column.name)
     if pd.api.types.is_numeric_dtype(dtype):
         return read_numbers(column, wanted, plain, options)
     present = column.dropna()
@@ -195,11 +210,11 @@ def _of_texts(
     letters: bool,
 ) -> Column:
     name = str(column.name)
-    # Values of other types as texts first: 1 and True are equal to pandas.
-    cells = column if kinds <= {str} else column.map(text_of, na_action="ignore")
+    # Values of other types than numbers as texts first: 1 and True are equal to pandas.
+    cells = column if kinds <= {str} else column.map(_text_or_number, na_action="ignore")
     texts = texts_of(cells, plain.missing_texts)
     if wanted == "category" or not texts.texts:
-        return categories_column(column, texts, plain, letters)
+        return categories_column(column, texts, plain, letters, options.types.get(name) == "category")
     words = {text.casefold() for text in texts.texts}
     if wanted == "boolean" or (words <= {"true", "false", "1", "0"} and words & {"true", "false"}):
         if not words <= TRUE_TEXTS | FALSE_TEXTS:
@@ -212,8 +227,15 @@ def _of_texts(
         return _dates_column(column, texts, dates, plain, wanted)
     if wanted in (None, "number") and (wanted or not are_number_codes(texts.texts, names_an_identifier(name))):
         numbers = infer_numbers(texts, options.decimal, hint, given=wanted == "number")
-        if numbers is not None:
+        pairs = numbers is not None and numbers.marks.pairs and hint == "." and not (wanted or options.decimal)
+        if numbers is not None and not pairs:
             return _numbers_column(column, texts, numbers, plain, wanted)
+        if pairs:
+            pair = next(text for text in texts.texts if "," in text)
+            notes = (
+                f"{name!r} has texts such as {pair!r}, while other columns have decimal points: read as categories "
+                f"(--types {name}=number reads decimal commas)",
+            )
     elif wanted is None:
         code = next((text for text in texts.texts if text[0] == "0"), texts.texts[0])
         notes = (f"{name!r} holds codes such as {code!r}: read as categories (--types {name}=number overrides it)",)
@@ -239,6 +261,10 @@ def _of_texts(
     return replace(read, notes=(*notes, *read.notes))
 
 
+def _text_or_number(value: Any) -> Any:
+    return value if is_number(value) else text_of(value)
+
+
 def _numbers_column(
     column: pd.Series, texts: Texts, numbers: Numbers, plain: Reading, wanted: ColumnType | None
 ) -> Column:
@@ -249,11 +275,12 @@ def _numbers_column(
     if numbers.example is not None:
         text, number = numbers.example
         unit = " hours" if reading.clock else ""
-        also = f" (--decimal '{'.' if reading.decimal == ',' else ','}' reads otherwise)" if numbers.ambiguous else ""
+        other = "." if reading.decimal == "," else ","
+        also = f" (--decimal '{other}' reads otherwise)" if numbers.marks.ambiguous else ""
         also += f"; those without a unit, such as {numbers.bare!r}, count as in the same" if numbers.bare else ""
         notes = (f"{name!r} is read as numbers: {text!r} is {number:.15g}{unit}{also}", *notes)
     values = pd.Series(texts.spread(numbers.values), column.index, np.float64, name=column.name)
-    return Column(values, reading, notes)
+    return Column(values, reading, notes, numbers.marks)
 
 
 def _dates_column(column: pd.Series, texts: Texts, dates: Dates, plain: Reading, wanted: ColumnType | None) -> Column:
@@ -261,7 +288,15 @@ def _dates_column(column: pd.Series, texts: Texts, dates: Dates, plain: Reading,
     missing, lenient, notes = odd_texts(name, "a date", texts, np.isnan(dates.days), wanted)
     reading = replace(reading, missing=(*plain.missing, *missing), markers=plain.markers, lenient=lenient)
     if reading.date_format:
-        at = int(np.argmax(~np.isnan(dates.days)))
-        day = iso_time(dates.days[at])[:10]
-        notes = (f"{name!r} is read as dates in the format {reading.date_format}: {texts.texts[at]!r} is {day}", *notes)
+        notes = (f"{name!r} is read as dates in the format {reading.date_format}: {_shown_dates(texts, dates)}", *notes)
     return Column(moments(texts.spread(dates.days), column), reading, notes)
+
+
+def _shown_dates(texts: Texts, dates: Dates) -> str:
+    """Show how dates are read: the first, or, where the century is inferred, the earliest and the latest."""
+    known = np.flatnonzero(~np.isnan(dates.days))
+    places = [int(known[np.argmin(texts.rows[known])])]
+    if dates.reading.last_year:
+        places = [int(known[np.argmin(dates.days[known])]), int(known[np.argmax(dates.days[known])])]
+    shown = [f"{texts.texts[at]!r} is {iso_time(dates.days[at])[:10]}" for at in dict.fromkeys(places)]
+    return shown[0] if len(shown) == 1 else f"from {shown[0]} to {shown[1]}"

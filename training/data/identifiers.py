@@ -46,9 +46,16 @@ def identifiers(table: pd.DataFrame, kept: Collection[str] = ()) -> list[str]:
     return found if len(found) < table.shape[1] else []
 
 
-def left_out_note(ids: Sequence[str]) -> str:
-    """Say which identifiers were left out, and what keeps the first."""
-    remedy = f"--types {shlex.quote(f'{ids[0]}=number')}, or category,"
+def keeping(column: pd.Series) -> str:
+    """Return the option that keeps an identifier as a feature."""
+    if _is_text(column):
+        return f"--types {shlex.quote(f'{column.name}=category')}"
+    return f"--types {shlex.quote(f'{column.name}=number')}, or category,"
+
+
+def left_out_note(table: pd.DataFrame, ids: Sequence[str]) -> str:
+    """Say which identifiers of a table were left out, and what keeps the first."""
+    remedy = keeping(table[ids[0]])
     shown = ", ".join(map(repr, ids[:5])) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
     differ = (
         "is different in every row, as an identifier is, and was"

@@ -8,17 +8,27 @@ import numpy as np
 import pandas as pd
 
 from eigenserve.errors import UserError
+from eigenserve.model.rows.moments import formatted_moment
 from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.training.data.column_values import MOST_WHOLE, Column, category_column, moments
 from eigenserve.training.data.identifiers import names_an_identifier
-from eigenserve.training.data.oddities.odd_cells import check_share, odd_note
+from eigenserve.training.data.oddities.odd_cells import check_share, odd_note, odd_texts
 from eigenserve.training.data.reading_options import ColumnType, ReadingOptions
-from eigenserve.training.data.spellings.date_texts import DIGIT_FORMATS, LEAST_DATES, infer_dates, spans_years
+from eigenserve.training.data.spellings.date_texts import (
+    DIGIT_FORMATS,
+    LEAST_DATES,
+    Dates,
+    are_no_dates,
+    infer_dates,
+    spans_years,
+)
 from eigenserve.training.data.spellings.number_texts import NANOSECONDS
-from eigenserve.training.data.texts import texts_of
+from eigenserve.training.data.texts import Texts, texts_of
 
 #: Whole numbers that begin with these are dates if all are.
 _FIRST_YEAR, _LAST_YEAR = 1900, 2100
+#: Rows that are looked at before all are.
+HEAD_ROWS = 100
 
 
 def read_numbers(column: pd.Series, wanted: ColumnType | None, plain: Reading, options: ReadingOptions) -> Column:
@@ -58,22 +68,29 @@ def read_numbers(column: pd.Series, wanted: ColumnType | None, plain: Reading, o
     if big and wanted != "number":
         return codes_column(column, plain)
     given = options.date_formats.get(name)
-    likely = _digit_format(low, high)
+    likely = _digit_format(present)
     if wanted == "date" or given or (wanted is None and likely):
         texts = texts_of(present.astype(str), frozenset())
         dates = infer_dates(name, texts, given or likely or "%Y%m%d")
-        certain = (
-            dates is not None and not np.isnan(dates.days).any() and len(present) >= LEAST_DATES and spans_years(dates)
-        )
+        certain = dates is not None and bool(likely) and spans_years(dates)
         if dates is not None and (certain or wanted == "date" or given):
-            days = pd.Series(texts.spread(dates.days), present.index).reindex(column.index)
-            note = (
-                f"{name!r} holds dates as {dates.reading.date_format}, such as {texts.texts[0]} (--types {name}=number)"
-            )
-            return Column(moments(days, column), dates.reading, (note,))
+            return _dates_column(column, present, texts, dates, wanted)
         if wanted == "date":
             raise _no_dates(name, present)
     return Column(column)
+
+
+def _dates_column(
+    column: pd.Series, present: pd.Series, texts: Texts, dates: Dates, wanted: ColumnType | None
+) -> Column:
+    """Read whole numbers as dates; those that are none, such as 0, count as missing."""
+    name, odd = str(column.name), np.isnan(dates.days)
+    days = pd.Series(texts.spread(dates.days), present.index).reindex(column.index)
+    first = texts.texts[int(np.argmin(odd))]
+    notes = [f"{name!r} holds dates as {dates.reading.date_format}, such as {first} (--types {name}=number)"]
+    missing, lenient, more = odd_texts(name, "a date", texts, odd, wanted)
+    reading = replace(dates.reading, missing=missing, lenient=lenient)
+    return Column(moments(days, column), reading, (*notes, *more))
 
 
 def codes_column(column: pd.Series, plain: Reading = PLAIN) -> Column:
@@ -82,12 +99,25 @@ def codes_column(column: pd.Series, plain: Reading = PLAIN) -> Column:
     return replace(category_column(column, plain), notes=(note,))
 
 
-def _digit_format(low: int, high: int) -> str | None:
-    """Return the format that whole numbers from low to high have if they are dates; None if they are not."""
-    form = DIGIT_FORMATS.get(len(str(high)))
-    years = (int(str(end)[:4]) for end in (low, high))
-    is_one = form and len(str(low)) == len(str(high)) and all(_FIRST_YEAR <= year <= _LAST_YEAR for year in years)
-    return form if is_one else None
+def _digit_format(present: pd.Series) -> str | None:
+    """Return the format of whole numbers that are dates; None if they are not.
+
+    Those of one length with a year of our time are, if all others are none (0 or 99999999) or dates of other centuries,
+    such as 99991231 for no end.
+    """
+    for length, form in DIGIT_FORMATS.items():
+        first, end = (year * 10 ** (length - 4) for year in (_FIRST_YEAR, _LAST_YEAR + 1))
+        enough = present.between(first, end - 1).sum() >= LEAST_DATES
+        if enough and all(_are_dates(rows, length, form) for rows in (present.iloc[:HEAD_ROWS], present)):
+            return form
+    return None
+
+
+def _are_dates(numbers: pd.Series, length: int, form: str) -> bool:
+    """Return whether all numbers are dates of so many digits in a format, or stand for none."""
+    texts = numbers.astype(str).unique().tolist()
+    dates = (len(text) == length and formatted_moment(text, form) is not None for text in texts)
+    return all(date or none for date, none in zip(dates, are_no_dates(texts), strict=True))
 
 
 def _no_dates(name: str, present: pd.Series) -> UserError:

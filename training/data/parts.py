@@ -7,10 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from eigenserve.errors import UserError
-from eigenserve.model.rows.sources import Source
-
-#: What the folders of Hive and its relatives say of a missing value.
-MISSING_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+from eigenserve.model.rows.sources import MISSING_PARTITION, Source
 
 
 def with_partition(table: pa.Table, source: Source) -> pa.Table:
@@ -25,8 +22,9 @@ def with_partition(table: pa.Table, source: Source) -> pa.Table:
             continue
         differ = [cell for cell in table[name].unique().to_pylist() if not _is_value(cell, value)]
         if differ:
+            shown = f"{name}={MISSING_PARTITION if value is None else value}"
             raise UserError(
-                f"{source.name} is in a folder {name}={value}, but its column {name!r} has {differ[0]!r}: rename one"
+                f"{source.name} is in a folder {shown}, but its column {name!r} has {differ[0]!r}: rename one"
             )
     return table
 
@@ -87,10 +85,10 @@ def _of_several_types(tables: list[tuple[str, pa.Table]], error: Exception) -> U
     return UserError(f"parts must have columns of the same types; {' '.join(str(error).split())}")
 
 
-def _is_value(cell: Any, text: str) -> bool:
+def _is_value(cell: Any, text: str | None) -> bool:
     """Return whether a cell is what the name of a folder says."""
-    if str(cell) == text or (cell is None and text == MISSING_PARTITION):
-        return True
+    if cell is None or text is None or str(cell) == text:
+        return str(cell) == str(text)
     try:
         return float(cell) == float(text)
     except (TypeError, ValueError):

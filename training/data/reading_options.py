@@ -22,7 +22,8 @@ class ReadingOptions:
         date_formats: column -> format; "" for all columns.
         missing: texts for a missing value in all columns, instead of the usual ones; None for these.
         missing_in: column -> texts for a missing value in it, instead of those.
-        types: column -> what it is.
+        types: column -> what it is; the spellings of a category that is given are as many categories.
+        labels: columns of categories whose type is not given, of which all spellings are one.
     """
 
     decimal: str | None = None
@@ -30,6 +31,7 @@ class ReadingOptions:
     missing: tuple[str, ...] | None = None
     missing_in: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     types: Mapping[str, ColumnType] = field(default_factory=dict)
+    labels: frozenset[str] = frozenset()
 
     def plain_reading(self, name: str) -> Reading:
         """Return the reading of a column's missing values."""

@@ -161,7 +161,8 @@ def skewness(values: np.ndarray) -> float:
 
 
 def _categorical(name: str, present: pd.Series, missing: bool) -> Feature:
-    counts = present.map(category_key).value_counts()
+    # Texts are keys already.
+    counts = present.map(lambda value: value if isinstance(value, str) else category_key(value)).value_counts()
     floor = max(MIN_CATEGORY_ROWS, RARE_SHARE * len(present))
     kept = sorted(counts.index[counts >= floor])
     if len(kept) > MANY_CATEGORIES:

@@ -26,6 +26,7 @@ from eigenserve.model.rows.text_encoding import HEAD_BYTES, encoding_of
 from eigenserve.model.rows.workbook import first_sheet
 from eigenserve.training.data.column_values import MOST_WHOLE
 from eigenserve.training.data.parts import joined_parts, with_partition
+from eigenserve.training.data.spellings.marks import VOTES_KEY, Votes
 
 #: Bytes of CSV that are parsed at a time.
 BLOCK_BYTES = 2**24
@@ -237,7 +238,7 @@ def _read_csv(source: Source, options: FileOptions) -> tuple[pa.Table, CsvLayout
     table = pa.Table.from_batches(batches, schema).rename_columns([names[i] for i in positions])
     # The one cell more that rows have than their header is in the notes already.
     unnamed = len(names) - len(positions) - layout.passed_over
-    if encoding not in ("utf-8", "utf-16-le", "utf-16-be") and not options.encoding:
+    if not encoding.startswith("utf-") and not options.encoding:
         note = f"{source.name} is not UTF-8: read as {encoding} (--encoding overrides it)"
         layout = CsvLayout(**{**layout.__dict__, "notes": (*layout.notes, note)})
     if layout.separator != "," and not options.separator:
@@ -254,12 +255,22 @@ def _csv_frame(table: pa.Table, options: FileOptions, semicolons: bool) -> pd.Da
         name: _csv_column(column, name in options.texts, options.missing_in.get(name, options.missing), decimal_comma)
         for name, column in zip(table.column_names, table.columns, strict=True)
     }
-    return pd.DataFrame(columns) if columns else pd.DataFrame(index=range(len(table)))
+    frame = pd.DataFrame(columns) if columns else pd.DataFrame(index=range(len(table)))
+    floats = [table[name] for name, column in columns.items() if pd.api.types.is_float_dtype(column.dtype)]
+    frame.attrs[VOTES_KEY] = tuple(Votes(sum(map(_has_decimal_points, floats)), semicolons=semicolons))
+    return frame
+
+
+def _has_decimal_points(cells: pa.ChunkedArray) -> bool:
+    """Return whether points among a column's numbers can part nothing but decimals."""
+    sample = pc.utf8_trim_whitespace(cells.slice(0, 10 * HEAD_ROWS))
+    points = sample.filter(pc.match_substring(sample, "."))
+    return len(points) > 0 and not _all(points, _DOTTED)
 
 
 def _csv_column(cells: pa.ChunkedArray, stays: bool, missing: frozenset[str], decimal_comma: bool) -> pd.Series:
     texts = pc.utf8_trim_whitespace(cells)
-    absent = pc.is_in(texts, value_set=pa.array(sorted(missing), pa.string()))
+    absent = pc.or_(pc.is_null(texts), pc.is_in(texts, value_set=pa.array(sorted(missing), pa.string())))
     present = texts.filter(pc.invert(absent)) if pc.any(absent).as_py() else texts
     if not stays and len(present):
         complete = len(present) == len(texts)

@@ -16,6 +16,7 @@ from eigenserve.model.arrays import FloatArray
 from eigenserve.model.predictor import ClassLabel, Task
 from eigenserve.model.rows.cells import category_key, encode_cell
 from eigenserve.model.rows.readings import PLAIN, Reading
+from eigenserve.model.rows.titles import header_remedy
 from eigenserve.training.data.column_values import Column
 from eigenserve.training.data.columns import read_column
 from eigenserve.training.data.oddities.odd_cells import NAMED
@@ -62,7 +63,7 @@ def split_target(
     vary: bool = True,
     positive: str | None = None,
     options: ReadingOptions | None = None,
-    hint: str = ".",
+    hint: str = "",
     reading: Reading | None = None,
 ) -> tuple[pd.DataFrame, Target, list[str]]:
     """Separate the target's column from the others.
@@ -152,6 +153,8 @@ def required_column(frame: pd.DataFrame, name: str) -> pd.Series:
     near = next((other for other in names if other.casefold().strip() == name.casefold().strip()), None)
     if near is not None:
         raise UserError(f"no column {name!r}; there is a column {near!r}")
+    if remedy := header_remedy(names):
+        raise UserError(f"no column {name!r}; the columns are {', '.join(names)}: {remedy}")
     if len(names) == 1:
         raise UserError(
             f"no column {name!r}; the only column is {names[0]!r}: if another character separates its cells, give "
@@ -204,7 +207,7 @@ def read_target(
     raw: pd.Series,
     task: Task | None = None,
     options: ReadingOptions | None = None,
-    hint: str = ".",
+    hint: str = "",
     reading: Reading | None = None,
 ) -> Column:
     """Read the target's values: numbers, booleans, or labels of which all spellings are one; and notes for the user.
@@ -220,9 +223,9 @@ def read_target(
         UserError: values that are nearly numbers, but not quite.
     """
     options = options or ReadingOptions()
-    types = dict(options.types)
-    if task in ("binary", "multiclass") and any(isinstance(value, str) for value in raw.dropna()):
-        types.setdefault(str(raw.name), "category")
+    classes = task in ("binary", "multiclass") and str(raw.name) not in options.types
+    if classes and any(isinstance(value, str) for value in raw.dropna()):
+        options = replace(options, labels=frozenset({str(raw.name)}))
     if pd.api.types.is_float_dtype(raw.dtype):
         infinite = np.flatnonzero(np.isinf(raw.to_numpy(np.float64, na_value=np.nan)))
         if infinite.size:
@@ -232,7 +235,7 @@ def read_target(
             )
     if reading is not None:
         return Column(_known_numbers(raw, reading), reading)
-    return read_column(raw, replace(options, types=types), hint, letters=True)
+    return read_column(raw, options, hint, letters=True)
 
 
 def _known_numbers(raw: pd.Series, reading: Reading) -> pd.Series:
@@ -318,8 +321,9 @@ def _odd_numbers(column: pd.Series) -> str:
 
 def _with_positive(column: pd.Series, classes: list[ClassLabel], positive: str) -> list[ClassLabel]:
     """Order two classes, the positive one last."""
-    wanted = category_key(positive).casefold()
-    chosen = [label for label in classes if category_key(label).casefold() == wanted]
+    wanted = category_key(positive)
+    chosen = [label for label in classes if category_key(label) == wanted]
+    chosen = chosen or [label for label in classes if category_key(label).casefold() == wanted.casefold()]
     if len(classes) != 2 or not chosen:
         shown = ", ".join(map(repr, classes[:10]))
         raise UserError(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from string import ascii_lowercase
+from typing import Any, TypeGuard
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.rows.cells import category_key
 
 #: Words and signs that stand for a missing value among numbers or dates, in small letters: written by people,
 #: spreadsheets, databases (\N) and Stata (.a to .z), and neither number nor date themselves. Among categories they may
@@ -30,13 +33,14 @@ MARKERS = frozenset(
 
 @dataclass(frozen=True)
 class Texts:
-    """Hold the different texts of a column of N rows, without blanks around them.
+    """Hold the different texts of a column of N rows, without blanks around them, and its numbers as texts.
 
     Attributes:
-        texts: the different ones, of which none stands for a missing value.
+        texts: the different ones, of which none stands for a missing value; one may be a number's and a text's.
         counts: (len(texts),) how many rows have each.
         rows: (len(texts),) the first row that has it.
         codes: (N,) which text each row has; -1 where it is missing.
+        numbers: (len(texts),) those that are no texts in the column; NaN for a text.
         trimmed: a text that stands with blanks around it, too; empty if there is none.
     """
 
@@ -44,6 +48,7 @@ class Texts:
     counts: NDArray[np.int64]
     rows: NDArray[np.int64]
     codes: NDArray[np.int64]
+    numbers: FloatArray
     trimmed: str = ""
 
     @property
@@ -67,28 +72,40 @@ class Texts:
         """Return the texts that are kept; the others are missing."""
         places = np.where(kept, np.cumsum(kept) - 1, -1)
         texts = [text for text, keep in zip(self.texts, kept, strict=True) if keep]
-        return Texts(texts, self.counts[kept], self.rows[kept], np.append(places, -1)[self.codes])
+        codes = np.append(places, -1)[self.codes]
+        return Texts(texts, self.counts[kept], self.rows[kept], codes, self.numbers[kept])
 
 
 def texts_of(column: pd.Series, missing: frozenset[str]) -> Texts:
     """Collect the different texts of a column.
 
     Args:
-        column: of texts; None and NaN are missing.
+        column: of texts and numbers; None and NaN are missing.
         missing: texts that stand for a missing value.
     """
     raw, uniques = pd.factorize(column)
-    names: dict[str, int] = {}
+    names: dict[tuple[str, bool], int] = {}
+    numbers: list[float] = []
     trimmed = ""
     places = np.full(len(uniques) + 1, -1, np.int64)
     for i, value in enumerate(uniques):
-        name = value.strip()
-        if name not in missing:
-            if name in names and not trimmed:
+        number = is_number(value)
+        name = category_key(value) if number else value.strip()
+        if number or name not in missing:
+            key = name, number
+            if key in names and not trimmed:
                 trimmed = name
-            places[i] = names.setdefault(name, len(names))
+            elif key not in names:
+                numbers.append(float(value) if number else np.nan)
+            places[i] = names.setdefault(key, len(names))
     codes = places[raw]
     kept = np.flatnonzero(codes >= 0)
     rows = np.full(len(names), len(codes), np.int64)
     np.minimum.at(rows, codes[kept], kept)
-    return Texts(list(names), np.bincount(codes[kept], minlength=len(names)).astype(np.int64), rows, codes, trimmed)
+    counts = np.bincount(codes[kept], minlength=len(names)).astype(np.int64)
+    return Texts([name for name, _ in names], counts, rows, codes, np.array(numbers, np.float64), trimmed)
+
+
+def is_number(value: Any) -> TypeGuard[int | float | Decimal | np.integer | np.floating]:
+    """Return whether a value is a number, and neither a text nor a boolean."""
+    return isinstance(value, int | float | Decimal | np.integer | np.floating) and not isinstance(value, bool)

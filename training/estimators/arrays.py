@@ -58,7 +58,12 @@ def _as_pandas(X: Any) -> Any:
         table = table.collect()
     if not isinstance(table, narwhals.DataFrame):
         return X
-    frame = table.to_pandas()
+    # pandas has none so wide: they become Python's.
+    wide = [name for name, kind in table.schema.items() if kind in (narwhals.Int128, narwhals.UInt128)]
+    exact_values = {name: pd.Series(table[name].to_list(), dtype=object) for name in wide}
+    frame = table.with_columns(narwhals.col(*wide).cast(narwhals.Float64)).to_pandas() if wide else table.to_pandas()
+    for name, values in exact_values.items():
+        frame[name] = values
     for i, (name, kind) in enumerate(table.schema.items()):
         if kind in (narwhals.Int64, narwhals.UInt64) and table[name].null_count():
             exact = exact_integers(table.select(name).to_arrow().column(0))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight
 
 from eigenserve.model.arrays import FloatArray
+from eigenserve.model.rows.cells import category_key
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.data.target import Target
 from eigenserve.training.estimators.arrays import read_features, read_target
@@ -131,7 +133,8 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):  # type: ignore[mi
         random_state: of everything random.
 
     Attributes:
-        classes_: labels in the order of ``predict_proba``.
+        classes_: labels in the order of ``predict_proba``, each spelling a class, as scikit-learn has it; ``notes_``
+            names those that differ by blanks or capital letters alone.
     """
 
     def __init__(
@@ -188,7 +191,9 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):  # type: ignore[mi
             values=np.searchsorted(classes, labels).astype(np.float64),
             classes=tuple(classes.tolist()),
         )
-        return self._train(table, goal, weight, settings)
+        self._train(table, goal, weight, settings)
+        self.notes_ = [*_spelling_notes(self.classes_), *self.notes_]
+        return self
 
     def predict_proba(self, X: Any) -> FloatArray:
         """Predict probabilities (N, classes), in the order of ``classes_``."""
@@ -207,6 +212,20 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):  # type: ignore[mi
         self.classes_ = np.array(model.classes)
         self.model_ = model
         return self
+
+
+def _spelling_notes(classes: NDArray[Any]) -> Iterator[str]:
+    """Say which labels differ by blanks or capital letters alone: to scikit-learn they are different classes."""
+    spellings: dict[str, list[Any]] = {}
+    for label in classes.tolist():
+        spellings.setdefault(category_key(label).casefold(), []).append(label)
+    for alike in spellings.values():
+        if len(alike) > 1:
+            shown = ", ".join(map(repr, alike))
+            yield (
+                f"the labels {shown} of y are {len(alike)} classes, though they differ by blanks, capital letters or "
+                "type alone: if they are one, give them one spelling in y"
+            )
 
 
 def _name(y: Any) -> str:

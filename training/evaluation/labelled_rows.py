@@ -36,7 +36,8 @@ def has_labels(model: SpectralModel, frame: pd.DataFrame) -> bool:
 
 def _target(model: SpectralModel, frame: pd.DataFrame) -> pd.Series:
     options = reading_options(model.card.get("training", {}).get("settings", {}), frame.columns)
-    hint = decimal_hint(feature.reading for feature in model.features.features)
+    # Numbers whose reading is not kept were written as programs write them.
+    hint = decimal_hint(feature.reading for feature in model.features.features) if model.classes else "."
     kept = model.card.get(READING_KEY)
     reading = reading_of(kept) if kept else None
     return read_target(required_column(frame, model.target), model.task, options, hint, reading).values

@@ -73,12 +73,13 @@ class CellReader:
         feature, options = self.features.get(str(column.name)), self.options
         if feature is None or feature.kind == "categorical":
             if feature is not None:
-                options = replace(options, types={**options.types, feature.name: "category"})
+                options = replace(options, labels=frozenset({feature.name}))
             read = read_column(column, options, decimal_hint(self.readings.values()))
             known = {str(column.name): read.reading}
             column = read.values.rename(str(column.name))
             feature = infer_features(column.to_frame(), readings=known).features[0]
-        texts = sorted({category_key(cell) for cell in column.unique() if not is_missing(cell)})
+        present = (cell for cell in column.unique() if not is_missing(cell))
+        texts = sorted({cell if isinstance(cell, str) else category_key(cell) for cell in present})
         codes = CategoryCodes(texts if feature.kind == "categorical" else (), feature.reading)
         numbers = [encode_cell(feature.kind, codes, feature.reading, cell)[0] for cell in column]
         return Cells(feature, codes, pd.Series(numbers, column.index, "float64"))

@@ -1,20 +1,20 @@
 // Cells: a cell's text -> the value that the service takes, by the rules of eigenserve.model.rows.readings.
 
 import { textDays } from "../charts/dates.js";
-import { CURRENCIES, FALSE_TEXTS, FILLERS, MAGNITUDES, MISSING_TEXTS, MONTH_WORDS, TRUE_TEXTS, ZONE_HOURS } from "../cell_texts.js";
+import { CURRENCIES, FALSE_TEXTS, FILLERS, LAST_YEAR, MAGNITUDES, MISSING_TEXTS, MONTH_WORDS, TRUE_TEXTS, ZONE_HOURS } from "../cell_texts.js";
 
 const PLAIN_READING = {
-  decimal: ".", thousands: "", affixes: [], magnitudes: false, ranges: false, clock: false, date_format: "", missing: [],
-  markers: true,
+  decimal: ".", thousands: "", affixes: [], magnitudes: false, ranges: false, clock: false, date_format: "", last_year: 0,
+  missing: [], markers: true,
 };
 const PLAIN = /^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$/;
-const SIGNS = "$€£¥₹₽₩₺₪฿₫₴₦";
+const SIGNS = "$€£¥₹₽₩₺₪฿₫₴₦₱₡₸৳₨₲₭₮₼₾₵៛﷼";
 const UNIT = "\\p{L}[^\\p{Nd}@:]{0,15}(?:[23]|/ ?1[.,]73 ?m\\^?[2²])?";
 const NUMBER = new RegExp(
   "^(?:(?<bound>[<>]=?|[≤≥~≈]|(?:[Cc]a|[Cc]irca|[Aa]pprox|[Aa]bout)(?!\\p{L})\\.?)\\s*)?" +
     "(?<open>\\()?\\s*(?<sign>[+-])?\\s*" +
-    `(?<prefix>\\p{L}{0,3}[${SIGNS}]|\\p{L}{2,3}\\.?)?\\s*(?<inner>[+-])?\\s*` +
-    "(?<body>(?:[0-9][0-9.,'’ ]*)?[0-9][.,]?|[.,][0-9]+)(?<exponent>[eE][+-]?[0-9]+)?" +
+    `(?<prefix>(?:\\p{L}{1,5}(?:/\\.?|\\.)?)? ?[${SIGNS}]|\\p{L}{1,5}(?:/\\.?|\\.)?)?\\s*(?<inner>[+(-])?\\s*` +
+    "(?<body>(?:[0-9][0-9.,'’ ]*)?[0-9][.,]?|[.,][0-9]+)(?:(?<exponent>[eE][+-]?[0-9]+)|(?<=[.,])--?)?(?<shut>\\s*\\))?" +
     `(?:\\s*(?<suffix>[+*"]|/[-=]|[%‰°℃℉¢${SIGNS}](?:(?: ?/ ?| )?${UNIT})?|(?:/ ?)?${UNIT}))?` +
     "(?<trail>-)?\\s*(?<close>\\))?$",
   "u",
@@ -27,9 +27,12 @@ const ZONE =
 const PLACE = /(?<=[0-9Z])\[[A-Za-z_]+(?:\/[A-Za-z_+-]+)*\]$/;
 const PARTING = /(?<=[0-9 ])T(?=[0-9])|(?<=[0-9])-(?=[0-9]{2}:[0-9]{2}:)|(?<=[A-Za-z][0-9]{4}):(?=[0-9]{2}:)/g;
 const POINTS = /^([0-9]{1,2})\.([0-9]{2})(?:\.([0-9]{2}(?:\.[0-9]+)?))?(?= ?[AaPp][Mm]|$)/;
+const MOMENT =
+  /^([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?(?:Z|\+00:?00)?$/;
 const ORDINALS = new Set(["st", "nd", "rd", "th"]);
+const SHORT = new Set([...CURRENCIES].filter((word) => /^\p{L}{2}$/u.test(word) && word !== "kr"));
 const HALVES = new Set(["am", "pm", "a.m", "p.m"]);
-const RANGE = /^(?<low>.*[^\s-])\s*(?:-|\bto\b|\bbis\b)\s*(?<high>[^\s-].*)$/i;
+const RANGE = /^(?<low>.*(?:[^\s-]|[.,]--?))\s*(?:-|\bto\b|\bbis\b)\s*(?<high>[^\s-].*)$/i;
 const WORD = "\\p{L}+";
 const CODES = {
   d: "(?<d>[0-9]{1,2})", m: "(?<m>[0-9]{1,2})", Y: "(?<Y>[0-9]{4})", y: "(?<y>[0-9]{2})", b: `(?<b>${WORD})`, B: `(?<B>${WORD})`,
@@ -49,7 +52,7 @@ export function readCell(cell, feature) {
     throw new Error(`${feature.name} must be true or false; got “${text}”.`);
   }
   if (feature.kind === "datetime") {
-    const moment = formattedMoment(text, reading.date_format) ?? extendedMoment(text.replace(PLACE, ""));
+    const moment = formattedMoment(text, reading.date_format, reading.last_year) ?? extendedMoment(text.replace(PLACE, ""));
     if (Number.isNaN(textDays(moment))) throw new Error(`${feature.name} must be a date (2024-05-31); got “${text}”.`);
     return moment;
   }
@@ -72,13 +75,22 @@ export function readNumber(text, reading = PLAIN_READING) {
 /** The parts of a text around its digits; null if it has not the shape of a number. */
 function splitNumber(text) {
   const parts = NUMBER.exec(plainer(text).trim())?.groups;
-  if (!parts || Boolean(parts.open) !== Boolean(parts.close)) return null;
-  const [bound, prefix, whole] = [parts.bound, parts.prefix, parts.suffix].map((affix) => affixKey(affix ?? ""));
-  const minuses = [parts.sign === "-", parts.inner === "-", Boolean(parts.trail)].filter(Boolean).length;
-  if (minuses > 1 || (prefix && !CURRENCIES.has(prefix)) || HALVES.has(whole)) return null;
+  if (!parts) return null;
+  const count = (...flags) => flags.filter(Boolean).length;
+  const opened = count(parts.open, parts.inner === "(");
+  const minuses = count(parts.sign === "-", parts.inner === "-", parts.trail);
+  if (opened !== count(parts.shut, parts.close) || opened > 1 || minuses > 1) return null;
+  const [bound, before, whole] = [parts.bound, parts.prefix, parts.suffix].map((affix) => affixKey(affix ?? ""));
+  const label = parts.shut && whole && !CURRENCIES.has(whole) && whole[0] !== "%";
+  if (label || HALVES.has(whole)) return null;
+  const joined = before.replaceAll(" ", "");
+  const [factor, prefix] = CURRENCIES.has(joined) ? ["", joined] : scaled(before);
   const [scale, suffix] = scaled(whole);
-  const power = parts.exponent ? Number(parts.exponent.slice(1)) : 0;
-  return { bound, prefix, scale, suffix, power, sign: minuses || parts.open ? "-" : "", body: parts.body.replaceAll("’", "'") };
+  if (factor && scale) return null;
+  return {
+    bound, prefix: prefix.replaceAll(" ", ""), scale: factor || scale, suffix, trail: Boolean(parts.trail),
+    power: parts.exponent ? Number(parts.exponent.slice(1)) : 0, sign: minuses || opened ? "-" : "", body: parts.body.replaceAll("’", "'"),
+  };
 }
 
 /** The ends of 10-19, 10 to 19 or (10, 20]; null for other texts. */
@@ -91,23 +103,29 @@ function rangeEnds(text) {
   return low && high ? [low.suffix || low.scale ? low : { ...low, suffix: high.suffix, scale: high.scale }, high] : null;
 }
 
-/** A magnitude and the currency or unit behind it: "mio. €", "k€", "million people". */
+/** A magnitude and the currency or unit next to it: "mio. €", "k€", "teur", "million people". */
 function scaled(whole) {
   const blank = whole.indexOf(" ");
   let [head, unit] = blank < 0 ? [whole, ""] : [whole.slice(0, blank), whole.slice(blank + 1)];
-  if (!unit && CURRENCIES.has(whole.slice(-1))) [head, unit] = [whole.slice(0, -1), whole.slice(-1)];
+  if (!unit && !CURRENCIES.has(whole)) {
+    const ends = Array.from(whole, (_letter, at) => whole.slice(at)).slice(1);
+    unit = ends.find((end) => CURRENCIES.has(end) && !SHORT.has(end)) ?? "";
+    head = whole.slice(0, whole.length - unit.length);
+  }
   const scale = affixKey(head);
-  return unit && Object.hasOwn(MAGNITUDES, scale) && (scale.length > 2 || CURRENCIES.has(unit)) ? [scale, unit] : ["", whole];
+  const power = Object.hasOwn(MAGNITUDES, scale) ? MAGNITUDES[scale] : 0;
+  if (!unit || power <= 0 || (scale.length <= 2 && !CURRENCIES.has(unit))) return ["", whole];
+  return [scale === "t" && CURRENCIES.has(unit) ? "tsd" : scale, unit];
 }
 
-function numberOf({ bound, prefix, scale, suffix, power, sign, body }, reading) {
+function numberOf({ bound, prefix, scale, suffix, trail, power, sign, body }, reading) {
   const alone = reading.magnitudes && !scale && Object.hasOwn(MAGNITUDES, suffix);
   const factor = scale || (alone ? suffix : "");
   const affixes = [bound, prefix, alone ? "" : suffix];
   const unknown = (scale && !reading.magnitudes) || affixes.some((affix) => affix && !reading.affixes.includes(affix));
   const digits = digitsOf(body, reading);
   if (unknown || digits === null) return null;
-  const number = Number(`${sign}${digits}e${power + (factor ? MAGNITUDES[factor] : 0)}`);
+  const number = Number(`${trail && reading.affixes.includes("-") ? "" : sign}${digits}e${power + (factor ? MAGNITUDES[factor] : 0)}`);
   return !suffix && number !== 0 && arePercents(reading) ? null : number;
 }
 
@@ -129,20 +147,27 @@ function isMissing(text, { missing, markers }) {
   return text === "" || missing.includes(text) || (markers && MISSING_TEXTS.has(text));
 }
 
-/** 3.0 and 3 are one category. */
+/** 3.0 and 3 are one category, 1.50 and 1.5, and a midnight and its date. */
 function key(text) {
   const trimmed = text.trim();
-  return /^(-?[0-9]+)\.0+$/.exec(trimmed)?.[1] ?? trimmed;
+  const number = /^(-?)([0-9]*)\.([0-9]+)$/.exec(trimmed);
+  const moment = MOMENT.exec(trimmed);
+  const digits = (number?.[3] ?? moment?.[4] ?? "").replace(/0+$/, "");
+  const fraction = digits ? `.${digits}` : "";
+  if (number) return `${number[1]}${number[2] || "0"}${fraction}`;
+  if (!moment) return trimmed;
+  const clock = `${moment[2]}:${moment[3] ?? "00"}${fraction}`;
+  return clock === "00:00:00" ? moment[1] : `${moment[1]} ${clock}`;
 }
 
 function plainer(text) {
-  return text.replace(/[\u2212\u2013]/g, "-").replace(/[\u00a0\u202f\u2009\u2007]/g, " ");
+  return text.replace(/[\u2010-\u2014\u2212]/g, "-").replace(/[\u00a0\u202f\u2009\u2007]/g, " ");
 }
 
 function affixKey(text) {
   const short = text.trim().replace(/\.+$/, "").toLowerCase().replaceAll("/ ", "/").replaceAll(" /", "/");
   if (ORDINALS.has(short)) return "th";
-  return short.length > 2 && short.endsWith("s") ? short.slice(0, -1) : short;
+  return short.length > 2 && short.endsWith("s") && !CURRENCIES.has(short) ? short.slice(0, -1) : short;
 }
 
 function digitsOf(body, { decimal, thousands }) {
@@ -170,12 +195,12 @@ function hoursOf(text) {
 }
 
 /** A date in a format of strptime, its month in any language that is known, as ISO 8601; null for other texts. */
-function formattedMoment(written, format) {
+function formattedMoment(written, format, lastYear) {
   // Where a column of whole numbers has a gap, programs write 20240131.0.
   const text = /^([0-9]{6,})\.0+$/.exec(written)?.[1] ?? written;
-  const moment = format ? momentBy(text, format) : null;
+  const moment = format ? momentBy(text, format, lastYear) : null;
   if (moment !== null || !/%[bB]/.test(format)) return moment;
-  return momentBy(plainDate(text), format.replaceAll("%B", "%b").replaceAll(". ", " "));
+  return momentBy(plainDate(text), format.replaceAll("%B", "%b").replaceAll(". ", " "), lastYear);
 }
 
 /** A moment in the basic form of ISO 8601, 20240131T1011, or with a comma before the fraction, in the form browsers read. */
@@ -197,14 +222,14 @@ function plainDate(text) {
 }
 
 /** A date, with or without a time behind it. */
-function momentBy(text, format) {
-  const whole = dateBy(text, format);
+function momentBy(text, format, lastYear) {
+  const whole = dateBy(text, format, lastYear);
   if (whole !== null) return whole;
   const words = plainer(text).replace(PARTING, " ").trim().split(/\s+/);
   const count = format.split(" ").length;
   if (words.length <= count || /%[HI]/.test(format)) return null;
   // JavaScript's toLocaleString writes a comma between them.
-  const day = dateBy(words.slice(0, count).join(" ").replace(/,$/, ""), format);
+  const day = dateBy(words.slice(0, count).join(" ").replace(/,$/, ""), format, lastYear);
   const rest = words.slice(count).join(" ").replace(/^at | Uhr$/g, "");
   const zone = ZONE.exec(rest);
   const clock = zone ? rest.slice(0, zone.index) : rest;
@@ -219,14 +244,14 @@ function momentBy(text, format) {
   return `${day}T${time}${shift < 0 ? "-" : "+"}${String(Math.abs(shift)).padStart(2, "0")}:00`;
 }
 
-function dateBy(text, format) {
+function dateBy(text, format, lastYear) {
   const escaped = format.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&").replace(/ +/g, "\\s+");
   const parts = new RegExp(`^${escaped.replace(/%(.)/g, (all, code) => CODES[code] ?? all)}$`, "iu").exec(text)?.groups;
   if (!parts) return null;
   const name = (parts.b ?? parts.B)?.toLowerCase();
   const month = name ? (MONTH_WORDS[name] ?? 0) : Number(parts.m ?? 3 * Number(parts.q ?? 1) - 2);
-  const short = Number(parts.y);
-  const year = parts.Y ? Number(parts.Y) : short < 69 ? 2000 + short : 1900 + short;
+  const last = lastYear || LAST_YEAR;
+  const year = Number(parts.Y ?? last - ((last - Number(parts.y)) % 100));
   const day = Number(parts.d ?? 1);
   const date = new Date(Date.UTC(year, month - 1, day));
   if (month < 1 || date.getUTCMonth() !== month - 1 || date.getUTCDate() !== day) return null;

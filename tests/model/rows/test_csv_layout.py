@@ -19,6 +19,10 @@ TEXTS = {
     "byte order mark": (b"\xef\xbb\xbfa,b\n1,2\n3,4\n", TWO),
     "utf-16": ("a,b\n1,2\n3,4\n".encode("utf-16"), TWO),
     "utf-16 big": (b"\xfe\xff" + "a,b\n1,2\n3,4\n".encode("utf-16-be"), TWO),
+    "utf-32": ("a,b\n1,2\n3,4\n".encode("utf-32"), TWO),
+    "utf-32 big": (b"\x00\x00\xfe\xff" + "a,b\n1,2\n3,4\n".encode("utf-32-be"), TWO),
+    "empty rows above": (b',\n ,\n"",""\na,b\n1,2\n3,4\n', TWO),
+    "empty rows below the hint": (b"sep=;\n;\n;\na;b\n1;2\n3;4\n", TWO),
     "semicolons": (b"a;b\n1;2\n3;4\n", TWO),
     "tabs": (b"a\tb\n1\t2\n3\t4\n", TWO),
     "pipes": (b"a|b\n1|2\n3|4\n", TWO),
@@ -73,7 +77,14 @@ def test_both_parsers_read_the_same_columns(name):
         (b"a,b\n5,1,2\n3,1,2\n", "line 2 has 3, line 3 has 3"),
         (b"title\na,b\n1,2\n", "line 2 has 2"),
         (b"a,b\n" + b"1\n" * 10, "and so on (10 lines)"),
-        (b'a,b\n1,"x\n2,3\n', "a quoted cell is not closed"),
+        (b'a,b\n1,"x\n2,3\n', "line 2: a quoted cell is not closed"),
+        (b"a,b\n" + b"1,2\n" * 20 + b'1,"x\n' + b"2,3\n" * 40, "line 22: a quoted cell is not closed"),
+        (b'a,b\n1,"x\n2,3\n4,"y"\n', "line 2: a quoted cell ends in line 4, and text follows it"),
+        (
+            b'a,b\n1,"say \\"hi\\""\n',
+            "line 2: a quoted cell ends, and text follows it: end it with a quote, and write one",
+        ),
+        (b"'a','b'\n'1','2,5'\n", "cells are in the quotes ', which CSV does not know"),
     ],
 )
 def test_a_ragged_text_is_refused_by_its_lines(content, says):

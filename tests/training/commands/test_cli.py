@@ -269,3 +269,8 @@ def test_an_unreachable_store_is_reported_as_it_is(monkeypatch, capsys):
     monkeypatch.setattr("eigenserve.model.checkpoints.locations.load_model", unreachable)
     assert main(["evaluate", "s3://bucket/model", "rows.csv"]) == 2
     assert capsys.readouterr().err == "error: the store s3://bucket cannot be read: no such bucket\n"
+
+
+def test_a_value_that_looks_like_an_option_is_shown_how_to_give(capsys):
+    assert main(["fit", "a.csv", "--target", "y", "--missing", "-999,NA"]) == 2
+    assert "one that begins with - follows an equals sign: --missing=VALUE" in capsys.readouterr().err

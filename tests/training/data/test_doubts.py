@@ -1,9 +1,16 @@
 """What may mean something else than it says is named: values that stand for missing ones, identifiers in disguise."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from eigenserve.errors import UserError
+from eigenserve.training.data.columns import read_columns
+from eigenserve.training.data.oddities.doubts import without_identifiers
+from eigenserve.training.data.reading_options import ReadingOptions
+from eigenserve.training.data.schema import infer_features
 from eigenserve.training.settings import make_settings
 from eigenserve.training.training_table import training_table
 
@@ -70,3 +77,29 @@ def test_identifiers_with_gaps_decimals_or_in_another_order_are_left_out_with_a_
 def test_measurements_are_no_identifiers():
     assert "x" in table_of(RNG.permutation(ROWS) * 1.0).features
     assert "x" in table_of(RNG.uniform(size=ROWS)).features
+
+
+@pytest.mark.parametrize("mark", [-1.7976931348623157e308, 1e300, -3.4028234663852886e38, -3.40282e38])
+def test_numbers_too_large_to_be_any_are_missing_in_training_and_serving(mark):
+    cells = [0.5, 1.5, mark, *range(3, 60)]
+    read = read_columns(pd.DataFrame({"elevation": cells}))
+    assert np.flatnonzero(read.frame["elevation"].isna()).tolist() == [2]
+    assert re.match(r"in 'elevation' -?[0-9.e+]+ in row 3 is too large to be a number and counts", read.notes[0])
+    space = infer_features(read.frame, readings=read.readings)
+    written = [mark, str(mark), *([np.float32(mark), str(np.float32(mark))] if abs(mark) < 1e39 else [])]
+    assert np.isnan(space.encode({"elevation": written})).all()
+
+
+def test_many_different_numbers_too_large_to_be_any_stop_the_fit():
+    frame = pd.DataFrame({"x": [1e200 * i for i in range(1, 60)]})
+    with pytest.raises(UserError, match="is nearly all finite numbers, but 59 of 59 cells"):
+        read_columns(frame)
+    assert read_columns(frame, ReadingOptions(types={"x": "number"})).frame["x"].isna().all()
+
+
+def test_the_remedy_for_an_identifier_is_a_type_that_it_can_have():
+    table = pd.DataFrame({"name": [f"n{i}x" for i in range(60)], "x": [i % 7 for i in range(60)]})
+    _, notes = without_identifiers(table)
+    assert "(--types name=category keeps it)" in notes[0]
+    _, notes = without_identifiers(table.assign(name=[None, *table["name"][1:]]))
+    assert "(--types name=category keeps it)" in notes[0]

@@ -508,3 +508,23 @@ def test_an_empty_part_is_passed_over_with_a_note(tmp_path):
     found = read_sample(tmp_path, 10, seed=0)
     assert_same(found.frame)
     assert any("b.csv is empty" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("'a','b','y'\n'1','2','3'\n", "cells are in the quotes ', which CSV does not know: put \" in their place"),
+        ('"a,b,y"\n"1,2,3"\n', "each line is in quotes as a whole: remove the quotes around lines"),
+    ],
+)
+def test_quotes_that_csv_does_not_know_are_named(tmp_path, content, says):
+    (tmp_path / "a.csv").write_text(content * 30)
+    with pytest.raises(UserError) as caught:
+        training_table(read_table(tmp_path / "a.csv", FileOptions(wanted=("y",))), "y", make_settings({}))
+    assert says in str(caught.value)
+
+
+def test_a_target_may_be_called_as_parameters_are():
+    for name in ("self", "axis", "columns", "index"):
+        frame = pd.DataFrame({"x": [i % 7 for i in range(60)], name: [i / 2 for i in range(60)]})
+        assert training_table(frame, name, make_settings({})).target.values.tolist() == frame[name].tolist()

@@ -28,6 +28,8 @@ def typed(values, kind):
 #: Columns whose values all differ, and what they are.
 DIFFERENT = {
     "objects": (objects(A), "numeric"),
+    "16 bits": (pd.Series(np.linspace(0, 60_000, ROWS).astype(np.float16)), "numeric"),
+    "80 bits": (pd.Series(A.astype(np.longdouble)), "numeric"),
     "decimals": (objects(Decimal(f"{v:.6f}") for v in A), "numeric"),
     "mixed": (objects(v if i % 2 else f"{v}" for i, v in enumerate(A)), "numeric"),
     "money": (objects(f"${v * 1000:,.2f}" for v in A), "numeric"),
@@ -83,6 +85,14 @@ def test_values_that_all_differ_are_what_they_are(name, train):
 def test_polars_decimals_are_numbers(train):
     table, _ = train(pl.DataFrame({"a": [Decimal(f"{v:.6f}") for v in A], "z": A[::-1]}))
     np.testing.assert_allclose(np.sort(table["a"].astype(float)), np.sort(A.round(6)))
+
+
+def test_polars_whole_numbers_of_128_bits_are_numbers(train):
+    frame = pl.DataFrame({"a": list(range(7)) * 8 + [3, 4, 5, None], "z": A}, schema_overrides={"a": pl.Int128})
+    table, _ = train(frame)
+    assert table["a"].sum() == 7 * 24 + 12
+    long = pl.DataFrame({"a": [2**70 + i % 2 for i in range(ROWS)], "z": A}, schema_overrides={"a": pl.Int128})
+    assert set(train(long)[0]["a"]) == {str(2**70), str(2**70 + 1)}
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,16 @@ def test_an_identifier_is_left_out_as_on_the_command_line(people):
     assert len(regressor.predict(frame)) == len(frame)
 
 
+def test_labels_that_differ_by_their_spelling_alone_are_named(people):
+    frame, _ = people
+    labels = np.array(["yes", "Yes ", "no", "NO"] * 100, object)
+    classifier = SpectralClassifier(**QUICK).fit(frame, labels)
+    assert classifier.classes_.tolist() == np.unique(labels).tolist()
+    assert "the labels 'NO', 'no' of y are 2 classes, though they differ by" in classifier.notes_[0]
+    assert "'Yes ', 'yes'" in classifier.notes_[1]
+    assert not any("classes" in note for note in SpectralClassifier(**QUICK).fit(frame, labels == "no").notes_)
+
+
 def test_notes_name_parameters_and_not_options(people):
     frame, target = people
     rng = np.random.default_rng(1)

@@ -9,11 +9,15 @@ from collections.abc import Collection, Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from eigenserve.training.data.identifiers import identifiers, left_out_note
+from eigenserve.model.rows.cells import category_key
+from eigenserve.training.data.identifiers import identifiers, keeping, left_out_note
 
 #: Numbers and dates that are written for a missing value.
 SENTINELS = (*(-(10.0**n - 1.0) for n in range(1, 10)), *(10.0**n - 1.0 for n in range(2, 10)))
-SENTINEL_DATES = ("9999-12-31", "9999-01-01", "2999-12-31", "2099-12-31", "1900-01-01", "0001-01-01", "1970-01-01")
+SENTINEL_DATES = (
+    *("9999-12-31", "9999-12-01", "9999-01-01", "2999-12-31", "2099-12-31"),
+    *("1970-01-01", "1900-01-01", "1899-12-30", "0001-01-01"),
+)
 #: Rows that have one, and different values of the others, below which it may be a value like them.
 LEAST_REPEATS, LEAST_VALUES = 3, 3
 #: Rows of a column that are looked at before all are.
@@ -36,7 +40,7 @@ def sentinel_notes(raw: pd.DataFrame, read: pd.DataFrame, given: Collection[str]
         column = read[name]
         if name in given or pd.api.types.is_bool_dtype(column):
             continue
-        if pd.api.types.is_datetime64_any_dtype(column):
+        if dated := pd.api.types.is_datetime64_any_dtype(column):
             values = column.dt.tz_localize(None).to_numpy("datetime64[D]").astype(np.float64)
             values[column.isna().to_numpy()] = np.nan
             suspects: Sequence[float] = np.array(SENTINEL_DATES, "datetime64[D]").astype(np.float64).tolist()
@@ -46,7 +50,8 @@ def sentinel_notes(raw: pd.DataFrame, read: pd.DataFrame, given: Collection[str]
             continue
         for rows in _outliers(values, suspects):
             cell = raw[name].iloc[rows[0]]
-            text = str(cell).strip() if isinstance(cell, str | pd.Timestamp) else f"{values[rows[0]]:.15g}"
+            typed = isinstance(cell, str | pd.Timestamp)
+            text = str(cell).strip() if typed else category_key(cell) if dated else f"{values[rows[0]]:.15g}"
             if isinstance(cell, pd.Timestamp):
                 text = text.removesuffix(" 00:00:00")
             option = shlex.quote(f"{name}={text}")
@@ -60,12 +65,11 @@ def without_identifiers(table: pd.DataFrame, kept: Collection[str] = ()) -> tupl
     """Leave out identifiers, those in disguise too, of the features ``table``, but for ``kept``; and say which."""
     notes = []
     if ids := identifiers(table, kept=kept):
+        notes.append(left_out_note(table, ids))
         table = table.drop(columns=ids)
-        notes.append(left_out_note(ids))
     disguised = disguised_identifiers(table, kept)
     for name, what in disguised.items():
-        option = shlex.quote(f"{name}=number")
-        notes.append(f"{name!r} {what}, and was left out (--types {option}, or category, keeps it)")
+        notes.append(f"{name!r} {what}, and was left out ({keeping(table[name])} keeps it)")
     return table.drop(columns=list(disguised)), notes
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from eigenserve.errors import UserError
 from eigenserve.model.rows.readings import has_unit
 from eigenserve.training.data.reading_options import ColumnType
+from eigenserve.training.data.spellings.date_texts import are_no_dates
 from eigenserve.training.data.texts import Texts
 
 #: Share of a column's cells that may be neither what the others are nor missing.
@@ -45,6 +46,8 @@ def odd_texts(
     places = np.flatnonzero(odd)[np.argsort(texts.rows[odd], kind="stable")]
     named = [(int(texts.rows[i]), texts.texts[i]) for i in places]
     strange = odd & ~texts.is_marker()
+    if kind == "a date":
+        strange &= ~are_no_dates(texts.texts)
     if strange.any() and wanted is None:
         first = min(np.flatnonzero(strange), key=lambda i: texts.rows[i])
         example = int(texts.rows[first]), texts.texts[first]

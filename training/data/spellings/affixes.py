@@ -14,13 +14,29 @@ from eigenserve.model.rows.readings import CURRENCIES, LONGEST_LETTERS, MAGNITUD
 LEAST_NUMBERS = 10
 #: Share of the cells up to which letters behind numbers are slips, as the O of 4500O is.
 MOST_SLIPS = 0.01
+#: Share of the words before numbers, currencies left out, that must be one word.
+MOST_WORD = 0.8
 #: Signs and names of currencies -> the codes that they may stand for; others are codes themselves.
 _MEANINGS = {
-    **dict.fromkeys(("$", "dollar"), "usd aud cad nzd sgd hkd mxn"),
+    **dict.fromkeys(("$", "dollar"), "usd aud cad nzd sgd hkd mxn twd ars clp cop uyu dop"),
     "euro": "eur",
     **{"us$": "usd", "a$": "aud", "c$": "cad", "r$": "brl", "nz$": "nzd", "hk$": "hkd", "€": "eur", "£": "gbp"},
-    **{"¥": "jpy cny", "rmb": "cny", "₹": "inr", "rs": "inr", "₽": "rub", "fr": "chf", "kr": "sek nok dkk"},
+    **{"¥": "jpy cny", "rmb": "cny", "₹": "inr", "rs": "inr pkr lkr", "₽": "rub", "fr": "chf", "kr": "sek nok dkk"},
     **{"zł": "pln", "kč": "czk", "円": "jpy", "元": "cny"},
+    **{"usd$": "usd", "au$": "aud", "ca$": "cad", "s$": "sgd", "nt$": "twd", "mx$": "mxn", "sfr": "chf", "s/": "pen"},
+    **{"rp": "idr", "rm": "myr", "ksh": "kes", "tk": "bdt", "dh": "aed", "lei": "ron", "leu": "ron", "b/": "pab"},
+    **{"₺": "try", "₩": "krw", "₪": "ils", "฿": "thb", "₫": "vnd", "₴": "uah", "₦": "ngn", "₱": "php", "₡": "crc"},
+    **{
+        "₸": "kzt",
+        "৳": "bdt",
+        "₨": "inr pkr lkr",
+        "₵": "ghs",
+        "₲": "pyg",
+        "₭": "lak",
+        "₮": "mnt",
+        "₼": "azn",
+        "₾": "gel",
+    },
 }
 #: Letters that may multiply a number or be a unit or name: metres, tonnes, bytes, kelvins, block B; and cents.
 _UNCERTAIN = frozenset({"m", "t", "b", "k", "¢", "p"})
@@ -30,6 +46,9 @@ _CENTS = frozenset({"¢", "p"})
 LARGE_DIGITS = 4
 _DECIMALS = re.compile(r"[.,](?:[0-9]{0,2}|[0-9]{4,})$")
 _JOINED, _CAPITAL = re.compile(r"[0-9.,][A-Za-z]\W*$"), re.compile(r"[KMB]\W*$")
+#: A word that stands apart before a number, and digits in groups, as only quantities have them.
+PARTED = re.compile(r"\W*[^\W\d_]+(?:\.|/\.?)?\s")
+_GROUPED = re.compile(r"[1-9][0-9]{0,2}(?:[,.'][0-9]{3})*[,'][0-9]{3}(?:[.,][0-9]+)?")
 #: The parts of a text, the text, and how many rows have it.
 Cell = tuple[NumberText, str, int]
 
@@ -49,12 +68,39 @@ class Affixes:
     unit: str = ""
 
 
-def affixes_of(cells: Sequence[Cell], given: bool = False) -> Affixes | None:
+def word_before(cells: Sequence[Cell], given: bool = False) -> str:
+    """Choose the word before most numbers that is no currency known; empty where numbers with it may be names.
+
+    They are quantities where ten or more have it, some with decimals or thousands: AED 0.50 and R 1,200, but not Room
+    12; only thousands say so where it stands directly before them, as in diagnoses (E11.9).
+
+    Args:
+        cells: as for ``affixes_of``, with any word before the number.
+        given: they are numbers.
+    """
+    counts: Counter[str] = Counter()
+    for part, _, count in cells:
+        counts[part.prefix] += 0 if part.is_known else count
+    word, count = max(counts.items(), key=lambda item: (item[1], item[0]), default=("", 0))
+    if not count or count < MOST_WORD * counts.total():
+        return ""
+    # J$ is a currency, whatever the letters are.
+    if given or word[-1] in CURRENCIES:
+        return word
+    having = [(part.body, text) for part, text, _ in cells if part.prefix == word]
+    parted = all(PARTED.match(text) for _, text in having)
+    marked = any(not body.isdigit() if parted else _GROUPED.fullmatch(body) for body, _ in having)
+    named = any(len(body) > 1 and body[0] == "0" and body.isdigit() for body, _ in having)
+    return word if marked and not named and len({body for body, _ in having}) >= LEAST_NUMBERS else ""
+
+
+def affixes_of(cells: Sequence[Cell], given: bool = False, ranges: bool = False) -> Affixes | None:
     """Choose the currency and the unit that most cells have; None where letters there are names.
 
     Args:
         cells: the parts of a text, the text, and how many rows have it.
         given: letters are units, however few numbers have them.
+        ranges: whether some of them are ends of ranges.
     """
     suffixes: Counter[str] = Counter()
     for part, _, count in cells:
@@ -64,7 +110,7 @@ def affixes_of(cells: Sequence[Cell], given: bool = False) -> Affixes | None:
     bounds = {part.bound for part, _, _ in cells} - {""}
     if bounds and not given and _numbers_of(cells, None) < LEAST_NUMBERS:
         return None
-    kept |= bounds
+    kept |= bounds | ({"-"} if _are_open(cells, ranges) else set())
     scaled = {suffix for suffix in suffixes if suffix in MAGNITUDES}
     words = any(part.scale for part, _, _ in cells) or any(len(scale) > LONGEST_LETTERS for scale in scaled)
     alone = bool(scaled) and not set(suffixes) - scaled - CURRENCIES
@@ -97,6 +143,12 @@ def _are_slips(suffixes: Counter[str], bare: int, cells: Sequence[Cell]) -> bool
     return few or measured > suffixes.total() + bare - measured
 
 
+def _are_open(cells: Sequence[Cell], ranges: bool) -> bool:
+    """Return whether a minus behind a number means "and more": among ranges, or where all are whole and have one."""
+    trailing = [part.trail for part, _, _ in cells if part.body.strip("0.,")]
+    return any(trailing) and (ranges or (all(trailing) and all(part.body.isdigit() for part, _, _ in cells)))
+
+
 def _one_currency(cells: Sequence[Cell]) -> set[str]:
     """Choose the currency of most cells: the signs and names that may stand for it."""
     codes: Counter[str] = Counter()
@@ -107,7 +159,8 @@ def _one_currency(cells: Sequence[Cell]) -> set[str]:
         for code in set.intersection(*map(_codes, affixes)) if affixes else ():
             codes[code] += count
     best = max(codes, key=lambda code: (codes[code], code), default="")
-    return {affix for affix in seen if best in _codes(affix)}
+    words = {part.prefix for part, _, _ in cells if not part.is_known}
+    return words | {affix for affix in seen if best in _codes(affix)}
 
 
 def _codes(affix: str) -> set[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
@@ -53,6 +55,15 @@ _LONGEST_YEAR = 366
 #: Dates, months and moments that are written in digits alone, as whole numbers of so many.
 DIGIT_FORMATS = {8: "%Y%m%d", 6: "%Y%m", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 _CENTURIES = re.compile(r"(?:19|20|21)[0-9]+(?:\.0+)?")
+#: Years of two digits in a row that no date has, from which they are those before and after all dates; fewer may be
+#: missing by chance.
+LEAST_BREAK = 20
+#: Years from now until the last payment of a loan: dates to come.
+YEARS_AHEAD = 30
+#: Years for which a model may be served, whose dates are later than those of training.
+YEARS_SERVED = 10
+#: A date of zeros or nines alone, which is none.
+_NO_DATE = re.compile(r"(?=.*[0-9])(?:[0:./ -]+|[9:./ -]+)")
 
 
 @dataclass(frozen=True)
@@ -80,11 +91,14 @@ def infer_dates(name: str, texts: Texts, given: str | None = None, share: float 
     Raises:
         UserError: dates whose day and month may be either; or none that has the format given.
     """
-    wanted = share * texts.count(~texts.is_marker())
+    dated = ~(texts.is_marker() | are_no_dates(texts.texts))
+    wanted = share * texts.count(dated)
+    if not wanted:
+        return None
     if given:
         dates = _read(texts, given)
         return dates if texts.count(~np.isnan(dates.days)) >= wanted else None
-    sample = [text for text in texts.texts[:SAMPLE] if len(text) >= 5 and any(letter.isdigit() for letter in text)]
+    sample = [text for text, is_one in zip(texts.texts[:SAMPLE], dated, strict=False) if is_one and _may_be_date(text)]
     if not sample or len(sample) < share * 0.5 * len(texts.texts[:SAMPLE]):
         return None
     iso = sum(_is_iso(text) for text in sample)
@@ -119,15 +133,50 @@ def infer_dates(name: str, texts: Texts, given: str | None = None, share: float 
 def infer_digits(name: str, texts: Texts) -> Dates | None:
     """Read texts such as 20240131 next to odd ones as dates; None if any of so many digits is not a date."""
     digits = [text.partition(".")[0] if _CENTURIES.fullmatch(text) else "" for text in texts.texts]
+    none = texts.is_marker() | are_no_dates(texts.texts)
     for length, form in DIGIT_FORMATS.items():
         shaped = np.fromiter((len(text) == length for text in digits), bool, len(digits))
-        if texts.count(shaped) < max(LEAST_DATES, NEARLY * texts.count(~texts.is_marker())):
+        if texts.count(shaped) < LEAST_DATES:
+            continue
+        # Dates of other centuries, such as 99991231, stand for no end.
+        far = [
+            not digits[i] and len(text) == length and formatted_moment(text, form) is not None
+            for i, text in enumerate(texts.texts)
+        ]
+        if texts.count(shaped) < NEARLY * texts.count(~(none | far)):
             continue
         dates = infer_dates(name, texts, form)
         if dates is None or np.isnan(dates.days[shaped]).any():
             return None
         return dates if spans_years(dates) else None
     return None
+
+
+def are_no_dates(texts: Sequence[str]) -> NDArray[np.bool_]:
+    """Return whether each text is of zeros or of nines alone, such as 0000-00-00 or 99999999."""
+    return np.fromiter((_NO_DATE.fullmatch(text) is not None for text in texts), bool, len(texts))
+
+
+def last_year(years: Collection[int], now: int) -> int:
+    """Return the last of the hundred years in which dates with years of two digits are.
+
+    A wide break among the years parts the last from the first, and none is later than now: 50 to 98 are 1950 to 1998,
+    and 63 to 12 are 1963 to 2012. Only years that begin before now and end soon after, 24 to 45 in 2026, are to come.
+
+    Args:
+        years: the last two digits of each; one at least.
+        now: this year.
+    """
+    ordered = sorted(set(years))
+    breaks = [(after - before - 1) % 100 for before, after in zip([*ordered[-1:], *ordered], ordered, strict=False)]
+    widest = int(np.argmax(breaks))
+    if len(ordered) > 1 and breaks[widest] < LEAST_BREAK:
+        return now
+    span = (ordered[widest - 1] - ordered[widest]) % 100
+    first = now - span - (now - span - ordered[widest]) % 100
+    if first + 100 <= now and first + 100 + span <= now + YEARS_AHEAD:
+        first += 100
+    return min(first + 99, max(first + span, now) + YEARS_SERVED)
 
 
 def spans_years(dates: Dates) -> bool:
@@ -148,7 +197,15 @@ def readable_format(text: str) -> str:
 
 def _read(texts: Texts, form: str) -> Dates:
     reading = Reading(date_format=form)
+    if "%y" in form:
+        moments = [formatted_moment(text, form) for text in texts.texts]
+        if years := {moment.year % 100 for moment in moments if moment is not None}:
+            reading = Reading(date_format=form, last_year=last_year(years, datetime.now(UTC).year))
     return Dates(reading, np.array([_days(reading, text) for text in texts.texts]))
+
+
+def _may_be_date(text: str) -> bool:
+    return len(text) >= 5 and any(letter.isdigit() for letter in text)
 
 
 def _days(reading: Reading, text: str) -> float:

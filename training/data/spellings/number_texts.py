@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,10 +17,11 @@ from eigenserve.model.rows.readings import (
     Reading,
     digits_of,
     is_plain_number,
+    number_parts,
     range_ends,
-    split_number,
 )
-from eigenserve.training.data.spellings.affixes import Affixes, Cell, affixes_of, are_few
+from eigenserve.training.data.spellings.affixes import Affixes, Cell, affixes_of, are_few, word_before
+from eigenserve.training.data.spellings.marks import NO_MARKS, Marks, infer_marks
 from eigenserve.training.data.texts import Texts
 
 #: A column is one of numbers where this share of its cells has their shape; the rest is odd. With a larger rest it is
@@ -33,17 +33,13 @@ SAMPLE = 200
 MOST_DIGITS = 15
 #: The range of nanoseconds since 1970 that are times of these years: large, and no codes.
 NANOSECONDS = (9e17, 4e18)
-_STYLES = [(decimal, mark) for decimal in ".," for mark in ("", ",", ".", " ", "'") if decimal != mark]
 _CODE = re.compile(r"[^\W\d_]{1,4}[-. /]?\d")
-_EXPONENT = re.compile(r"[0-9.,][eE][+-]?[0-9]+\b")
-#: Numbers with three digits behind one point, next to whole numbers below a thousand, from which the point parts
-#: thousands: of 20 fractions rounded to three digits and written without zeros at the end, one is whole with a chance
-#: of .02, and none has fewer digits with one of .9^20 = .12.
-LEAST_DOTTED = 20
-_THREE_DECIMALS = re.compile(r"[1-9][0-9]{0,2}\.[0-9]{3}")
+#: Digits whose mark may part thousands or decimals.
+_EITHER = re.compile(r"[1-9][0-9]{0,2}(?:[., '][0-9]{3})+")
+#: Brackets of a negative number, and a dash for no cents.
+_SIGNED = re.compile(r"\(|[.,][-\u2013\u2014]")
 #: A date as cameras write it.
 _DAY = re.compile(r"(?:19|20)[0-9]{2}:(?:0[1-9]|1[0-2]):(?:0[1-9]|[12][0-9]|3[01])")
-_ONES = str.maketrans("023456789", "111111111")
 
 
 @dataclass(frozen=True)
@@ -54,18 +50,18 @@ class Numbers:
         reading: how they are read.
         values: (len(texts),); NaN for a text that is not a number.
         example: a text that shows what is special about the reading, and its number; empty for plain numbers.
-        ambiguous: the marks might mean something else.
+        marks: of the numbers, and what they prove.
         bare: a number without the unit in letters that others have; empty if there is none.
     """
 
     reading: Reading
     values: FloatArray
     example: tuple[str, float] | None = None
-    ambiguous: bool = False
+    marks: Marks = NO_MARKS
     bare: str = ""
 
 
-def infer_numbers(texts: Texts, decimal: str | None = None, hint: str = ".", given: bool = False) -> Numbers | None:
+def infer_numbers(texts: Texts, decimal: str | None = None, hint: str = "", given: bool = False) -> Numbers | None:
     """Read texts as numbers; None if they are not nearly all numbers, or are codes.
 
     Args:
@@ -76,29 +72,38 @@ def infer_numbers(texts: Texts, decimal: str | None = None, hint: str = ".", giv
     """
     if not texts.texts or (not given and _share(texts.only(_first(len(texts.texts)))) < NEARLY / 2):
         return None
-    parts = [split_number(text) for text in texts.texts]
+    parts = _parts(texts, given)
     if not given and _share(texts, parts) < NEARLY:
         return None
     ranges = [
         range_ends(text) if part is None and given else None for text, part in zip(texts.texts, parts, strict=True)
     ]
     ends = [ends or (part,) for ends, part in zip(ranges, parts, strict=True)]
+    is_text = np.isnan(texts.numbers)
     cells = [
-        (part, text, count)
-        for each, text, count in zip(ends, texts.texts, texts.counts.tolist(), strict=True)
+        (is_text[i], (part, text, count))
+        for i, (each, text, count) in enumerate(zip(ends, texts.texts, texts.counts.tolist(), strict=True))
         for part in each
         if part is not None
     ]
-    affixes = affixes_of(cells, given)
+    affixes = affixes_of([cell for _, cell in cells], given, any(ranges))
     if affixes is None:
         return None
-    marks, ambiguous = _marks(cells, decimal, hint)
-    reading = Reading(*marks, affixes=affixes.kept, magnitudes=affixes.magnitudes, ranges=any(ranges))
+    # Cells that are numbers have no marks.
+    marked = [cell for with_marks, cell in cells if with_marks]
+    marks = infer_marks(marked, decimal, hint)
+    if marks.ambiguous and not is_text.all():
+        other = infer_marks(marked, "," if marks.decimal == "." else ".", hint)._replace(ambiguous=True)
+        marks = min(marks, other, key=lambda each: _distance(marked, each, texts.numbers))
+    reading = Reading(*marks[:2], affixes=affixes.kept, magnitudes=affixes.magnitudes, ranges=any(ranges))
     values = np.array([np.nan if (x := reading.number(text)) is None else x for text in texts.texts])
+    if not reading.are_percents:
+        # Among texts such as 12%, a number may be a share or its percent.
+        values = np.where(is_text, values, texts.numbers)
     values[np.isinf(values)] = np.nan
     odd = np.isnan(values)
-    example, bare = _example(texts, values, parts, ambiguous), _without_unit(texts, values, parts, affixes)
-    numbers = Numbers(reading, values, example, ambiguous, bare)
+    example, bare = _example(texts, values, parts, marks.ambiguous), _without_unit(texts, values, parts, affixes)
+    numbers = Numbers(reading, values, example, marks, bare)
     if given:
         return None if odd.all() else numbers
     if texts.count(~odd) < NEARLY * texts.count(~texts.is_marker()):
@@ -107,6 +112,14 @@ def infer_numbers(texts: Texts, decimal: str | None = None, hint: str = ".", giv
     if codes > texts.count(odd) / 2 and not are_few(codes, texts.present):
         return None
     return numbers
+
+
+def _distance(cells: Sequence[Cell], marks: Marks, numbers: FloatArray) -> float:
+    """Return the powers of ten between numbers with these marks and the column's other numbers, in the median."""
+    read = np.array([float(digits_of(part.body, *marks[:2]) or "nan") for part, _, _ in cells])
+    sizes = (np.abs(some[np.isfinite(some) & (some != 0)]) for some in (read, numbers))
+    low, high = (float(np.median(some)) if len(some) else np.nan for some in sizes)
+    return abs(np.log10(low / high)) if low and high else 0.0
 
 
 def infer_hours(texts: Texts) -> Numbers | None:
@@ -147,72 +160,42 @@ def _first(count: int) -> NDArray[np.bool_]:
 
 def _share(texts: Texts, parts: Sequence[NumberText | None] | None = None) -> float:
     """Return the share of the rows, those with a marker left out, whose texts have the shape of a number."""
-    parts = [split_number(text) for text in texts.texts] if parts is None else parts
+    parts = _parts(texts) if parts is None else parts
     shaped, rest = [part is not None for part in parts], texts.count(~texts.is_marker())
     return texts.count(shaped) / rest if rest else 0.0
+
+
+def _parts(texts: Texts, given: bool = False) -> list[NumberText | None]:
+    """Take texts apart; None for those without the shape of a number, or with a word before it that others have not."""
+    parts = [number_parts(text) for text in texts.texts]
+    cells = zip(parts, texts.texts, texts.counts.tolist(), strict=True)
+    word = word_before([(part, text, count) for part, text, count in cells if part is not None], given)
+    return [part if part is not None and (part.is_known or part.prefix == word) else None for part in parts]
 
 
 def _are_codes(texts: Sequence[str]) -> NDArray[np.bool_]:
     return np.fromiter((_CODE.match(text) is not None for text in texts), bool, len(texts))
 
 
-def _marks(cells: Sequence[Cell], decimal: str | None, hint: str) -> tuple[tuple[str, str], bool]:
-    """Choose the decimal mark and the thousands separator under which most bodies are numbers."""
-    bodies: Counter[tuple[str, bool]] = Counter()
-    for part, text, count in cells:
-        if not part.body.isdigit():
-            # Marks are judged by where they stand, whatever the digits are, but for a zero in front.
-            shape = part.body.translate(_ONES)
-            bodies["0" + shape[1:] if part.body[0] == "0" else shape, _EXPONENT.search(text) is not None] += count
-    if not bodies:
-        return (".", ""), False
-    preferred = decimal or ("," if _parts_thousands(cells) else hint)
-    # Of equals the first: those with the mark that is given or preferred, and with fewer marks.
-    styles = sorted(_STYLES, key=lambda style: style[0] != preferred)
-    if decimal:
-        styles = [style for style in styles if style[0] == decimal]
-    fitting = [sum(count for body, count in bodies.items() if _digits(*body, *style) is not None) for style in styles]
-    best = int(np.argmax(fitting))
-    equals = [style for style, fits in zip(styles, fitting, strict=True) if fits == fitting[best]]
-    readings = [[_digits(*body, *style) for body in bodies] for style in equals]
-    differ = any(other != readings[0] for other in readings)
-    return styles[best], differ and not decimal
-
-
-def _parts_thousands(cells: Sequence[Cell]) -> bool:
-    """Return whether all points stand before three digits, next to whole numbers none of which is a thousand."""
-    bodies = {part.body for part, _, _ in cells}
-    whole = {body for body in bodies if body.isdigit()}
-    dotted = bodies - whole
-    return (
-        bool(whole - {"0"})
-        and all(len(body) <= 3 for body in whole)
-        and len(dotted) >= LEAST_DOTTED
-        and all(_THREE_DECIMALS.fullmatch(body) for body in dotted)
-        and not any(part.power for part, _, _ in cells)
-    )
-
-
-def _digits(body: str, with_exponent: bool, decimal: str, thousands: str) -> str | None:
-    """Return digits as ``digits_of``; those before an exponent are never parted by thousands."""
-    return None if with_exponent and thousands and thousands in body else digits_of(body, decimal, thousands)
-
-
 def _example(
     texts: Texts, values: FloatArray, parts: Sequence[NumberText | None], ambiguous: bool = False
 ) -> tuple[str, float] | None:
     """Find the first text that might be another number to programs or people; one with more around it is preferred."""
-    best, example = -1, None
+    best, example = -1.0, None
     for i in np.argsort(texts.rows, kind="stable").tolist():
         text = texts.texts[i]
         plain = is_plain_number(text) and float(text) == values[i] and not (ambiguous and "." in text)
         if np.isnan(values[i]) or plain:
             continue
         part = parts[i]
-        # By what changes its meaning most: a bound, a magnitude, a unit.
-        rank = 0
+        # By what changes its meaning most: a mark, a bound or a sign, a magnitude, a unit.
+        rank = 0.0
         if part is not None:
-            rank = 3 * bool(part.bound) or 2 * bool(part.scale or part.suffix in MAGNITUDES) or int(bool(part.suffix))
+            either, negative = ambiguous and _EITHER.fullmatch(part.body), part.trail or _SIGNED.search(text)
+            scaled = part.scale or part.suffix in MAGNITUDES
+            rank = 4 if either else 3 if part.bound or negative else 2 if scaled else int(bool(part.suffix))
+        # A zero is one in every unit.
+        rank = rank if values[i] else -0.5
         if rank > best:
             best, example = rank, (text, float(values[i]))
     return example

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eigenserve.errors import UserError
 from eigenserve.model.rows.moments import MONTH_WORDS
-from eigenserve.model.rows.readings import has_unit, range_ends, split_number
+from eigenserve.model.rows.readings import has_unit, number_parts, range_ends, split_number
+from eigenserve.training.data.spellings.affixes import PARTED
 from eigenserve.training.data.spellings.date_texts import infer_dates
 from eigenserve.training.data.spellings.number_texts import infer_numbers
 from eigenserve.training.data.texts import Texts
@@ -30,7 +31,7 @@ _LETTERS, _VERSION = re.compile(r"[^\W\d_]+"), re.compile(r"\d\.\d+\.\d")
 _DIGIT_FIRST = re.compile(r"\W*\d")
 
 
-def resemblance(name: str, texts: Texts, decimal: str | None = None, hint: str = ".") -> str | None:
+def resemblance(name: str, texts: Texts, decimal: str | None = None, hint: str = "") -> str | None:
     """Return a note on a column that is one of categories though most of its cells look like numbers or dates.
 
     Args:
@@ -54,6 +55,12 @@ def resemblance(name: str, texts: Texts, decimal: str | None = None, hint: str =
     if text := _most(first, _looks_like_range):
         return f"{name!r} holds ranges such as {text!r}: {confirmed}; --types {name}=number reads their middles)"
     numbers = infer_numbers(first, decimal, hint, given=True)
+    if numbers is not None and (text := _most(first, lambda text: _has_word_before(text, numbers.reading.affixes))):
+        word = text[: re.search(r"\W*\d", text).start()]  # type: ignore[union-attr]
+        return (
+            f"{name!r} has {word!r} before its numbers, such as {text!r}: {confirmed}; --types {name}=number reads the "
+            "numbers)"
+        )
     if numbers is not None and _most(first, lambda text: split_number(text) is not None):
         return _partly(name, "number", first, np.isnan(numbers.values))
     if text := _most(first, _looks_like_number):
@@ -88,6 +95,12 @@ def _most(texts: Texts, looks: Callable[[str], bool]) -> str:
     return next(text for text, flag in zip(texts.texts, flags, strict=True) if flag)
 
 
+def _has_word_before(text: str, affixes: Sequence[str]) -> bool:
+    """Return whether a word that is no currency known stands before a number, parted from it: Room 12."""
+    parts = number_parts(text)
+    return parts is not None and not parts.is_known and parts.prefix in affixes and PARTED.match(text) is not None
+
+
 def _looks_like_date(text: str) -> bool:
     if not any(letter.isdigit() for letter in text):
         return False
@@ -105,7 +118,13 @@ def _looks_like_range(text: str) -> bool:
 
 
 def _looks_like_number(text: str) -> bool:
-    """Return whether a text begins with a digit, or a sign before it, and has few letters; versions are left out."""
+    """Return whether a text begins with a digit, or a sign before it, and has few letters; versions are left out.
+
+    So does a quantity with decimals or thousands behind a word.
+    """
+    parts = number_parts(text)
+    if parts is not None and not parts.is_known:
+        return PARTED.match(text) is not None and not parts.body.isdigit()
     digits = sum(letter.isdigit() for letter in text)
     if len(_LETTERS.findall(text)) > MOST_WORDS:
         return False

@@ -1,0 +1,96 @@
+"""A category has one key in every format, and spellings that mean something stay apart."""
+
+import datetime as dt
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from eigenserve.app.batch.encoding import encode_table
+from eigenserve.errors import UserError
+from eigenserve.model.rows.cells import category_key
+from eigenserve.training.data.columns import read_columns
+from eigenserve.training.data.reading_options import ReadingOptions
+from eigenserve.training.data.schema import infer_features
+from eigenserve.training.data.table import FileOptions, read_table
+from eigenserve.training.settings import make_settings
+from eigenserve.training.training_table import training_table
+
+#: name -> (cells of a CSV file, the same in Parquet).
+SAME = {
+    "zeros at the end": (["1.50", "2.25", "3.00"], [1.5, 2.25, 3.0]),
+    "32 bits": (["0.10", "0.2", "1.10"], np.array([0.1, 0.2, 1.1], np.float32)),
+    "small": (["0.00001", "0.0000250", "1"], [0.00001, 0.000025, 1.0]),
+    "dates": (["2022-01-01", "2022-01-02", "2022-01-03"], pd.date_range("2022-01-01", periods=3)),
+    "days": (["2022-01-01", "2022-01-02", "2022-01-03"], [dt.date(2022, 1, day) for day in (1, 2, 3)]),
+    "moments": (
+        ["2022-01-01T10:00", "2022-01-02 10:00:00", "2022-01-03"],
+        [dt.datetime(2022, 1, 1, 10), dt.datetime(2022, 1, 2, 10), dt.datetime(2022, 1, 3)],
+    ),
+    "in UTC": (["2022-01-01", "2022-01-02", "2022-01-03"], pd.date_range("2022-01-01", periods=3, tz="UTC")),
+    "flags": (["True", "False", "True"], [True, False, True]),
+}
+
+
+@pytest.mark.parametrize(("texts", "values"), SAME.values(), ids=SAME)
+def test_a_category_is_the_same_in_csv_parquet_json_and_frames(texts, values, tmp_path):
+    options = ReadingOptions(types={"g": "category"})
+    typed = pd.DataFrame({"g": values})
+    typed.to_parquet(tmp_path / "a.parquet")
+    (tmp_path / "a.csv").write_text("g,h\n" + "".join(f"{text},1\n" for text in texts))
+    files = FileOptions(texts=frozenset({"g"}))
+    frames = [typed, read_table(tmp_path / "a.parquet"), read_table(tmp_path / "a.csv", files)[["g"]]]
+    for frame in frames:
+        read = read_columns(pd.concat([frame] * 3, ignore_index=True), options)
+        space = infer_features(read.frame, readings=read.readings)
+        assert len(space.features[0].categories) == len(set(map(str, values)))
+        expected = space.encode(read.frame)[:3, 0].tolist()
+        for rows in (typed, frame, [{"g": text} for text in texts], {"g": list(values)}):
+            assert space.encode(rows)[:, 0].tolist() == expected
+        columns, faults = encode_table(space, pa.table({"g": pa.Array.from_pandas(typed["g"])}))
+        assert (columns[:, 0].tolist(), faults) == (expected, {})
+
+
+def test_a_key_says_what_a_value_is_and_not_how_it_is_written():
+    assert category_key(1e-5) == category_key("0.000010") == "0.00001"
+    assert category_key(np.datetime64("2022-01-01T00:00:00", "ns")) == "2022-01-01"
+    assert category_key("2022-01-01T00:00Z") == category_key("2022-01-01 00:00:00.000000+00:00") == "2022-01-01"
+    assert [category_key(text) for text in ("10.0.0.1", "007", "1.", "1e3", "v1.10")] == [
+        *("10.0.0.1", "007", "1.", "1e3", "v1.10")
+    ]
+
+
+@pytest.mark.parametrize("genes", [("AA", "Aa", "aa"), ("AABb", "AaBb", "aaBB"), ("A/A", "A/a", "a/a")])
+def test_genotypes_are_apart_as_features_and_as_a_target(genes):
+    frame = pd.DataFrame({"g": genes * 30, "x": range(90)})
+    assert set(read_columns(frame).frame["g"]) == set(genes)
+    assert training_table(frame, "g", make_settings({})).target.classes == tuple(sorted(genes))
+
+
+def test_a_given_type_keeps_spellings_apart():
+    frame = pd.DataFrame({"g": ("Mb", "MB", "mb") * 30, "v": ("1.1", "1.10", "2") * 30, "x": range(90)})
+    read = read_columns(frame[["g", "x"]])
+    assert read.frame["g"].nunique() == 1
+    assert "in 'g' 'Mb' and 'MB' are one category (--types g=category keeps them apart)" in read.notes
+    read = read_columns(frame, ReadingOptions(types={"g": "category", "v": "category"}))
+    assert read.frame["g"].tolist() == frame["g"].tolist()
+    assert read.frame["v"].tolist() == frame["v"].tolist()
+    assert read.notes == ("in 'v' '1.1' and '1.10' are two categories, as they are spelt",)
+    space = infer_features(read.frame, readings=read.readings)
+    assert len(set(space.encode(frame)[:3, 0])) == len(set(space.encode(frame)[:3, 1])) == 3
+
+
+def test_a_target_of_one_class_in_several_spellings_names_the_remedy():
+    frame = pd.DataFrame({"y": ("Mb", "MB", "mb") * 30, "x": range(90)})
+    with pytest.raises(UserError, match=r"must vary; it is Mb in every row; .*--types y=category keeps them apart"):
+        training_table(frame, "y", make_settings({}))
+    table = training_table(frame, "y", make_settings({"types": "y=category"}))
+    assert table.target.classes == ("MB", "Mb", "mb")
+
+
+def test_the_positive_class_is_the_one_spelt_so():
+    frame = pd.DataFrame({"y": ("mb", "MB") * 30, "x": range(60)})
+    for label in ("mb", "MB"):
+        table = training_table(frame, "y", make_settings({"types": "y=category", "positive": label}))
+        assert table.target.classes[1] == label
