@@ -26,9 +26,11 @@ MAX_WHOLE = 2.0**53
 MOST_VALUES, ROWS_PER_VALUE = 24, 20
 #: Decimals that a step is looked for among.
 MOST_DECIMALS = 4
-#: Categories seen less often than this, and less often than in one of 2,000 rows, count as unknown.
+#: Categories seen less often than this, and less often than in one of 2,000 rows, count as unknown; the second only
+#: where such categories, together, have no more than a fiftieth of the rows.
 MIN_CATEGORY_ROWS = 2
 RARE_SHARE = 0.0005
+MOST_RARE = 0.02
 #: Dates that span less say nothing of what comes back every week, or year.
 LEAST_DAYS: dict[CycleName, float] = {"hour": 0.0, "weekday": 14.0, "day of year": 400.0}
 
@@ -162,10 +164,12 @@ def skewness(values: np.ndarray) -> float:
 
 def _categorical(name: str, present: pd.Series, missing: bool) -> Feature:
     counts = present.map(category_key).value_counts()
-    floor = max(MIN_CATEGORY_ROWS, RARE_SHARE * len(present))
-    kept = sorted(counts.index[counts >= floor])
-    if len(kept) > MANY_CATEGORIES:
-        # They will be grouped (``training.data.grouping``), where rare ones find their place.
-        kept = sorted(counts.index[counts >= MIN_CATEGORY_ROWS])
+    kept = counts[counts >= MIN_CATEGORY_ROWS]
+    often = kept[kept >= RARE_SHARE * len(present)]
+    if len(kept) <= MANY_CATEGORIES or (
+        len(often) <= MANY_CATEGORIES and kept.sum() - often.sum() <= MOST_RARE * len(present)
+    ):
+        # More will be grouped (``training.data.grouping``), where rare ones find their place.
+        kept = often
     typical = str(counts.index[0]) if len(counts) else None
-    return Feature(name=name, kind="categorical", typical=typical, categories=tuple(kept), missing=missing)
+    return Feature(name=name, kind="categorical", typical=typical, categories=tuple(sorted(kept.index)), missing=missing)
