@@ -19,6 +19,7 @@ from eigenserve.model.predictor import Predictor
 from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.additive.pairs import pair_term
+from eigenserve.training.data.census import Beyond
 from eigenserve.training.data.columns import Columns, read_columns
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.target import Target
@@ -43,8 +44,9 @@ from eigenserve.training.search.journal import Journal
 from eigenserve.training.search.judged import Judged, described
 from eigenserve.training.search.on_device.devices import check_device
 from eigenserve.training.search.preparation.ahead import start_compiling
+from eigenserve.training.search.preparation.counted import census_of
 from eigenserve.training.search.preparation.links import prepare_linked
-from eigenserve.training.search.preparation.planned import plan_fit
+from eigenserve.training.search.preparation.planned import plan_all
 from eigenserve.training.search.preparation.priming import prime_kernels
 from eigenserve.training.search.ranks import Ranks
 from eigenserve.training.search.refit import joined_picks, train_picks
@@ -107,7 +109,16 @@ def fit(
     if len(table.features) < MIN_ROWS:
         raise UserError(f"at least {MIN_ROWS} rows are needed; got {len(table.features)}")
     fitted = fit_rows(
-        table.features, table.target, table.weight, settings, reporter, journal, ranks, table.readings, clock
+        table.features,
+        table.target,
+        table.weight,
+        settings,
+        reporter,
+        journal,
+        ranks,
+        table.readings,
+        clock,
+        table.beyond,
     )
     card = {**fitted.model.card, "data": {"rows": table.rows, "sha256": table.sha256}}
     if table.target_reading != PLAIN:
@@ -123,7 +134,7 @@ def plan(frame: pd.DataFrame | TrainingTable, target: str, settings: FitSettings
     """
     table = frame if isinstance(frame, TrainingTable) else training_table(frame, target, settings)
     space = infer_features(table.features, readings=table.readings)
-    return plan_fit(space, table.features, table.target, settings)
+    return plan_all(space, table.features, table.target, settings, table.beyond)[0]
 
 
 def fit_rows(
@@ -136,6 +147,7 @@ def fit_rows(
     ranks: Ranks | None = None,
     readings: Mapping[str, Reading] | None = None,
     clock: Clock | None = None,
+    beyond: Beyond | None = None,
 ) -> Fitted:
     """Fit rows whose target and weights are at hand already.
 
@@ -149,6 +161,7 @@ def fit_rows(
         ranks: the processes that share the training.
         readings: how the columns' texts are read; None for a table of raw values, which is then read here.
         clock: of the budget.
+        beyond: the table that the rows are a sample of, if they are.
 
     Raises:
         UserError: a table or a setting that cannot be trained on.
@@ -161,7 +174,7 @@ def fit_rows(
         with clock.paused():
             prime_kernels()
         read = Columns(table, readings) if readings is not None else read_columns(table)
-        fitted = _fit_rows(read, goal, weight, settings, reporter or Silent(), journal, ranks or Ranks(), clock)
+        fitted = _fit_rows(read, goal, weight, settings, reporter or Silent(), journal, ranks or Ranks(), clock, beyond)
         return replace(fitted, notes=(*read.notes, *fitted.notes))
 
 
@@ -174,14 +187,20 @@ def _fit_rows(
     journal: Journal | None,
     ranks: Ranks,
     clock: Clock,
+    beyond: Beyond | None,
 ) -> Fitted:
     _check_size(goal)
     table = read.frame
     space = infer_features(table, settings.bent, settings.shaped, read.readings)
     # Processes that share a fit must decide alike: what one of them has timed, and no clock.
-    plan, machine = ranks.agree(lambda: (plan_fit(space, table, goal, settings), this_machine(settings.by_plan_alone)))
+    (plan, counted), machine = ranks.agree(
+        lambda: (plan_all(space, table, goal, settings, beyond), this_machine(settings.by_plan_alone))
+    )
     scope, alone = plan.scope, ranks.size == 1
     phases = Phases(reporter, plan.seconds, clock if alone else None)
+    if counted.features:
+        phases.say("counting the categories of all rows")
+    census = ranks.agree(lambda: census_of(counted, goal, table, beyond))
     if scope.rows < len(table):
         part = np.sort(np.random.default_rng(settings.seed).choice(len(table), scope.rows, replace=False))
         table, goal, weight = table.iloc[part], goal.rows(part), weight[part]
@@ -189,7 +208,7 @@ def _fit_rows(
     phases.begin("additive", "fitting the additive model")
     core_seconds = machine.cores * (plan.seconds["search"] + plan.seconds["refit"]) / machine.slowness
     sample, bench, gains = ranks.agree(
-        lambda: prepare_linked(space, columns, goal, weight, settings, scope, clock, 0.25 * core_seconds)
+        lambda: prepare_linked(space, columns, goal, weight, settings, scope, clock, 0.25 * core_seconds, census)
     )
     space = sample.space
     shift, scale, log_link = sample.shift, sample.scale, sample.objective.log_link
@@ -263,6 +282,7 @@ def _fit_rows(
             "settings": asdict(settings),
             "rows": len(table),
             "folds": folds,
+            **({"category_rows": dict.fromkeys(census.counts, census.rows)} if census is not None else {}),
             "members": described(picks),
             **({"stable": compared} if compared else {}),
             "pairs": [

@@ -13,11 +13,13 @@ from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.errors import InvalidRowsError
 from eigenserve.model.rows.readings import PLAIN, Reading
+from eigenserve.training.data.census import Beyond, TargetReader
 from eigenserve.training.data.columns import decimal_hint, read_columns
 from eigenserve.training.data.exposure import per_unit
 from eigenserve.training.data.oddities.doubts import sentinel_notes, without_identifiers
 from eigenserve.training.data.oddities.totals import without_totals
 from eigenserve.training.data.reading_options import ReadingOptions, reading_options
+from eigenserve.training.data.sampling import WholeTable
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.table import fingerprint
 from eigenserve.training.data.target import Target, positive_column, read_target, required_column, split_read_target
@@ -43,6 +45,7 @@ class TrainingTable:
         notes: what the user should know.
         rows: of the table, those without a target included.
         sha256: a hash of the columns that were asked for, as they are read.
+        beyond: the table that these are a sample of, where its other rows can be read without being held.
     """
 
     features: pd.DataFrame
@@ -53,10 +56,13 @@ class TrainingTable:
     notes: tuple[str, ...] = ()
     rows: int = 0
     sha256: str = ""
+    beyond: Beyond | None = None
 
 
-def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> TrainingTable:
-    """Read a table for a fit of the column ``target``.
+def training_table(
+    frame: pd.DataFrame, target: str, settings: FitSettings, whole: WholeTable | None = None
+) -> TrainingTable:
+    """Read a table for a fit of the column ``target``; ``whole`` is the one that its rows are a sample of, if they are.
 
     Raises:
         UserError: a table or a setting that cannot be trained on.
@@ -75,7 +81,7 @@ def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> T
     if (shared := decimal_hint(read.readings.values())) != hint == ".":
         goal_column = read_target(raw, settings.task, options, shared)
     column = goal_column.values
-    whole = read.frame.assign(**{target: column})[list(chosen.columns)]
+    asked = read.frame.assign(**{target: column})[list(chosen.columns)]
     try:
         table, goal, target_notes = split_read_target(
             read.frame, raw, column, settings.task, positive=settings.positive
@@ -109,8 +115,18 @@ def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> T
         target_reading=PLAIN if goal.classes else goal_column.reading,
         notes=(*totals, *goal_column.notes, *target_notes),
         rows=total,
-        sha256=fingerprint(whole),
+        sha256=fingerprint(asked),
+        beyond=None if whole is None else Beyond(whole, _target_reader(raw, column, goal, goal_column.reading)),
     )
+
+
+def _target_reader(raw: pd.Series, column: pd.Series, goal: Target, reading: Reading) -> TargetReader:
+    """Return what reads the targets of other rows as those of these were read: raw and read cells, and the result."""
+    if not goal.classes:
+        return TargetReader(reading)
+    cells = raw[column.notna()]
+    first = ~cells.duplicated().to_numpy()
+    return TargetReader(codes=dict(zip(cells[first], goal.values[first].tolist(), strict=True)))
 
 
 def without(options: ReadingOptions, name: str) -> ReadingOptions:

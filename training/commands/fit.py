@@ -187,7 +187,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if not arguments.plan:
         start_compiling()
     rows = read_sample(arguments.data, arguments.max_rows, settings.seed, files)
-    table = training_table(rows.frame, arguments.target, settings)
+    table = training_table(rows.frame, arguments.target, settings, rows.whole)
     for name in {name for names in groups.values() for name in names} - set(rows.frame):
         raise UserError(f"no column {name!r} for --group; the columns are {', '.join(map(str, rows.frame))}")
     check_kept(table, settings, groups, words, arguments.reasons)

@@ -171,5 +171,5 @@ def _categorical(name: str, present: pd.Series, missing: bool) -> Feature:
     ):
         # More will be grouped (``training.data.grouping``), where rare ones find their place.
         kept = often
-    typical = str(counts.index[0]) if len(counts) else None
-    return Feature(name=name, kind="categorical", typical=typical, categories=tuple(sorted(kept.index)), missing=missing)
+    typical, categories = (str(counts.index[0]) if len(counts) else None), tuple(sorted(kept.index))
+    return Feature(name=name, kind="categorical", typical=typical, categories=categories, missing=missing)
