@@ -19,7 +19,7 @@ from eigenserve.model.predictor import Predictor
 from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.additive.pairs import pair_term
-from eigenserve.training.data.census import Beyond
+from eigenserve.training.data.categories.census import Beyond
 from eigenserve.training.data.columns import Columns, read_columns
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.target import Target

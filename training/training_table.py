@@ -13,7 +13,7 @@ from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.errors import InvalidRowsError
 from eigenserve.model.rows.readings import PLAIN, Reading
-from eigenserve.training.data.census import Beyond, TargetReader
+from eigenserve.training.data.categories.census import Beyond, TargetReader
 from eigenserve.training.data.columns import decimal_hint, read_columns
 from eigenserve.training.data.exposure import per_unit
 from eigenserve.training.data.oddities.doubts import sentinel_notes, without_identifiers

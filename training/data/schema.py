@@ -12,8 +12,8 @@ from eigenserve.model.rows.cells import SECONDS_PER_DAY, category_key
 from eigenserve.model.rows.date_cycles import CycleName, cycle_values
 from eigenserve.model.rows.features import Feature, FeatureSpace
 from eigenserve.model.rows.readings import PLAIN, Reading
+from eigenserve.training.data.categories.grouping import MANY_CATEGORIES
 from eigenserve.training.data.columns import read_columns
-from eigenserve.training.data.grouping import MANY_CATEGORIES
 
 #: A positive feature more skewed than this is taken by its logarithm. Incomes, prices, areas and counts lie
 #: above, near-symmetric measurements below; the exponential distribution has skewness 2.
@@ -169,7 +169,7 @@ def _categorical(name: str, present: pd.Series, missing: bool) -> Feature:
     if len(kept) <= MANY_CATEGORIES or (
         len(often) <= MANY_CATEGORIES and kept.sum() - often.sum() <= MOST_RARE * len(present)
     ):
-        # More will be grouped (``training.data.grouping``), where rare ones find their place.
+        # More will be grouped (``training.data.categories.grouping``), where rare ones find their place.
         kept = often
     typical, categories = (str(counts.index[0]) if len(counts) else None), tuple(sorted(kept.index))
     return Feature(name=name, kind="categorical", typical=typical, categories=categories, missing=missing)

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from eigenserve.model.rows.features import Feature, FeatureSpace
-from eigenserve.training.data.census import Beyond, Census, take_census
-from eigenserve.training.data.grouping import are_many, indicator_classes
+from eigenserve.training.data.categories.census import Beyond, Census, take_census
+from eigenserve.training.data.categories.grouping import are_many, indicator_classes
 from eigenserve.training.data.target import Target
 from eigenserve.training.settings import FitSettings
 

@@ -10,8 +10,8 @@ from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.features import FeatureSpace
 from eigenserve.training.additive.pairs import PairGain
-from eigenserve.training.data.census import Census
-from eigenserve.training.data.grouping import group_categories, indicator_classes
+from eigenserve.training.data.categories.census import Census
+from eigenserve.training.data.categories.grouping import group_categories, indicator_classes
 from eigenserve.training.data.schema import skewness
 from eigenserve.training.data.target import Target
 from eigenserve.training.kernels.losses import DEVIANCE_LOSSES, choose_objective, standardised

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from eigenserve.model.rows.features import FeatureSpace
-from eigenserve.training.data.census import Beyond
-from eigenserve.training.data.grouping import MANY_CATEGORIES
+from eigenserve.training.data.categories.census import Beyond
+from eigenserve.training.data.categories.grouping import MANY_CATEGORIES
 from eigenserve.training.data.target import Target
 from eigenserve.training.planning.costs import Sizes
 from eigenserve.training.planning.machine import this_machine

@@ -1,7 +1,7 @@
 """Count the categories of all rows of a table, and add up their targets.
 
-What a category is worth is an average (``training.data.grouping``), which needs no more of a row than its category and
-its target: so rows that are not trained on say it, too, and are read once without being held.
+What a category is worth is an average (``training.data.categories.grouping``), which needs no more of a row than its
+category and its target: so rows that are not trained on say it, too, and are read once without being held.
 """
 
 from __future__ import annotations

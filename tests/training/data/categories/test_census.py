@@ -11,8 +11,8 @@ import pytest
 from eigenserve.cli import main
 from eigenserve.model.rows.features import Feature, FeatureSpace
 from eigenserve.model.rows.readings import PLAIN
-from eigenserve.training.data.census import TargetReader, take_census
-from eigenserve.training.data.grouping import group_categories
+from eigenserve.training.data.categories.census import TargetReader, take_census
+from eigenserve.training.data.categories.grouping import group_categories
 from eigenserve.training.data.sampling import read_sample
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.fit import fit, plan

@@ -4,7 +4,8 @@ The effect of a category is its mean target less that of all rows, shrunken towa
 n / (n + m), with m the variance within categories over that between them. Categories are ordered by it and cut into
 groups of about equally many rows; an unknown category has the effect zero and goes where that is. A row is trained on
 in the group that the other folds' rows give its category, so a row's target never decides its group. Where fewer rows
-are trained on than there are, a census of all of them says what the categories are worth (``training.data.census``).
+are trained on than there are, a census of all of them says what the categories are worth
+(``training.data.categories.census``).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.features import Feature, FeatureSpace
-from eigenserve.training.data.census import Census
+from eigenserve.training.data.categories.census import Census
 
 #: Features with more categories are grouped, and those with fewer where there are fewer rows for each.
 MANY_CATEGORIES = 64
