@@ -21,6 +21,7 @@ from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.additive.pairs import pair_term
 from eigenserve.training.data.categories.census import Beyond
 from eigenserve.training.data.columns import Columns, read_columns
+from eigenserve.training.data.rare_class import as_if_uniform
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.target import Target
 from eigenserve.training.evaluation.audit import audit
@@ -69,7 +70,7 @@ class Fitted:
         scores: (N, O), the score of each row by members that have not seen it.
         weight: (N,), how much each row counted.
         notes: what the user should know about the data.
-        columns: (all rows, F), as the model's feature space encodes them.
+        columns: (rows, F), all rows or a uniform sample of them, as the model's feature space encodes them.
         judged: what the search tried, in the order in which it did.
         complete: false if the search was interrupted.
     """
@@ -192,6 +193,7 @@ def _fit_rows(
     _check_size(goal)
     table = read.frame
     space = infer_features(table, settings.bent, settings.shaped, read.readings)
+    usual = as_if_uniform(None if beyond is None else beyond.stands_for, len(table), settings.seed)
     # Processes that share a fit must decide alike: what one of them has timed, and no clock.
     (plan, counted), machine = ranks.agree(
         lambda: (plan_all(space, table, goal, settings, beyond), this_machine(settings.by_plan_alone))
@@ -203,7 +205,7 @@ def _fit_rows(
     census = ranks.agree(lambda: census_of(counted, goal, table, beyond))
     if scope.rows < len(table):
         part = np.sort(np.random.default_rng(settings.seed).choice(len(table), scope.rows, replace=False))
-        table, goal, weight = table.iloc[part], goal.rows(part), weight[part]
+        table, goal, weight, usual = table.iloc[part], goal.rows(part), weight[part], usual[part]
     columns = space.encode(table)
     phases.begin("additive", "fitting the additive model")
     core_seconds = machine.cores * (plan.seconds["search"] + plan.seconds["refit"]) / machine.slowness
@@ -274,8 +276,8 @@ def _fit_rows(
     model = SpectralModel(goal.task, goal.name, space, ensemble, goal.classes, log_link=log_link)
     unseen = goal.rows(held)
     metrics = score_metrics(model, scores, unseen, weight[held], settings.deviance_power(goal.task))
-    usual = spread(columns, SKETCHED_ROWS)
-    typical = measure_typicality(space, usual)
+    shown = spread(columns[usual], SKETCHED_ROWS)
+    typical = measure_typicality(space, shown)
     card: dict[str, Any] = {
         "metrics": {"out_of_fold": {"rows": metrics.rows, **metrics.values}},
         "training": {
@@ -296,7 +298,7 @@ def _fit_rows(
             ],
         },
         "typicality": typical.document(),
-        "example": example_row(space, usual, typical),
+        "example": example_row(space, shown, typical),
         "training_rows": smallest_hashes(columns, goal.values),
         "libraries": releases(),
     }
@@ -304,14 +306,14 @@ def _fit_rows(
         card |= prediction_intervals(model.values(scores), unseen.values, weight[held])
     if proved := proved_of(settings, model):
         card["certificates"] = proved
-    card[CARD_KEY] = sketch_document(make_sketch(model, columns))
+    card[CARD_KEY] = sketch_document(make_sketch(model, columns[usual]))
     return Fitted(
         model=replace(model, card=card),
         target=unseen,
         scores=scores,
         weight=weight[held],
         notes=(*plan.notes, *clock.notes, *_fewer(len(picks), wanted), *audit(table, space, columns, goal, weight)),
-        columns=columns,
+        columns=columns[usual],
         judged=judged,
         complete=complete,
     )

@@ -60,9 +60,20 @@ class TrainingTable:
 
 
 def training_table(
-    frame: pd.DataFrame, target: str, settings: FitSettings, whole: WholeTable | None = None
+    frame: pd.DataFrame,
+    target: str,
+    settings: FitSettings,
+    whole: WholeTable | None = None,
+    stands_for: FloatArray | None = None,
 ) -> TrainingTable:
-    """Read a table for a fit of the column ``target``; ``whole`` is the one that its rows are a sample of, if they are.
+    """Read a table for a fit of the column ``target``.
+
+    Args:
+        frame: raw rows.
+        target: the column.
+        settings: of the fit.
+        whole: the table that the rows are a sample of, if they are.
+        stands_for: (N,), how many of its rows each of a sample stands for; None for a uniform one.
 
     Raises:
         UserError: a table or a setting that cannot be trained on.
@@ -89,7 +100,9 @@ def training_table(
     except UserError as error:
         # How the column was read is often why.
         raise UserError("; ".join([str(error), *goal_column.notes])) from error
-    weight = _weights(table, goal, settings)
+    present = column.notna().to_numpy()
+    stands_for = None if stands_for is None else stands_for[: len(frame)][present]
+    weight = _weights(table, goal, settings, stands_for)
     power = settings.deviance_power(goal.task)
     goal, weight = per_unit(table, goal, weight, settings.exposure, settings.offset, power or 1.0)
     goal = with_teacher(goal, table, teacher)
@@ -116,15 +129,16 @@ def training_table(
         notes=(*totals, *goal_column.notes, *target_notes),
         rows=total,
         sha256=fingerprint(asked),
-        beyond=None if whole is None else Beyond(whole, _target_reader(raw, column, goal, goal_column.reading)),
+        beyond=None
+        if whole is None
+        else Beyond(whole, _target_reader(raw[present], goal, goal_column.reading), stands_for),
     )
 
 
-def _target_reader(raw: pd.Series, column: pd.Series, goal: Target, reading: Reading) -> TargetReader:
-    """Return what reads the targets of other rows as those of these were read: raw and read cells, and the result."""
+def _target_reader(cells: pd.Series, goal: Target, reading: Reading) -> TargetReader:
+    """Return what reads the targets of other rows as the raw cells (N,) of these were read."""
     if not goal.classes:
         return TargetReader(reading)
-    cells = raw[column.notna()]
     first = ~cells.duplicated().to_numpy()
     return TargetReader(codes=dict(zip(cells[first], goal.values[first].tolist(), strict=True)))
 
@@ -192,9 +206,13 @@ def named_in(settings: FitSettings) -> Iterable[str]:
     yield from (name for pair in settings.pairs or () for name in pair)
 
 
-def _weights(table: pd.DataFrame, goal: Target, settings: FitSettings) -> FloatArray:
+def _weights(
+    table: pd.DataFrame, goal: Target, settings: FitSettings, stands_for: FloatArray | None = None
+) -> FloatArray:
     """Return how much each row counts, (N,)."""
     weight = np.ones(len(table)) if settings.weight is None else positive_column(table, settings.weight)
+    if stands_for is not None:
+        weight = weight * (stands_for / stands_for.mean())
     if settings.class_weight == "balanced":
         if not goal.classes:
             raise UserError(f"class_weight balanced needs classes; the task is {goal.task}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +54,25 @@ class WholeTable:
                 for batch in batches:
                     part = with_partition(pa.Table.from_batches([batch]), source)
                     yield frame_of(part).reindex(columns=list(columns))
+
+    def chosen(self, column: str, wanted: Callable[[pd.Series], NDArray[np.bool_]]) -> pd.DataFrame:
+        """Return the rows that ``wanted`` marks, given a column of a batch after the other; no others are held.
+
+        Raises:
+            UserError: a file that cannot be read.
+        """
+        parts = []
+        for source in self.sources:
+            with _reading(source):
+                schema, batches = _open(source)
+                tables = [schema.empty_table()]
+                for batch in batches:
+                    cells = frame_of(with_partition(pa.Table.from_batches([batch]), source).select([column]))[column]
+                    tables.append(pa.Table.from_batches([batch.filter(pa.array(wanted(cells)))]))
+                parts.append((source.name, with_partition(pa.concat_tables(tables).unify_dictionaries(), source)))
+        frame = frame_of(joined_parts(parts), self_destruct=True)
+        frame.columns = frame.columns.map(str)
+        return frame
 
 
 @dataclass(frozen=True)

@@ -71,10 +71,17 @@ class TargetReader:
 
 @dataclass(frozen=True)
 class Beyond:
-    """Hold the table of which the rows at hand are a sample, and how its targets are read."""
+    """Hold the table of which the rows at hand are a sample.
+
+    Attributes:
+        whole: the table.
+        reader: of its targets.
+        stands_for: (N,), how many of its rows each row at hand stands for; None for a uniform sample.
+    """
 
     whole: WholeTable
     reader: TargetReader
+    stands_for: FloatArray | None = None
 
     def batches(self, target: str, names: Sequence[str]) -> Iterator[tuple[pd.DataFrame, FloatArray]]:
         """Yield these columns of all rows and their targets (N,), a batch at a time."""

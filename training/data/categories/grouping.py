@@ -104,12 +104,16 @@ def _grouping(
     counts = np.zeros((folds, categories + 1))
     sums = np.zeros((folds, categories + 1, target.shape[1]))
     np.add.at(counts, (fold[counted], code[counted]), 1.0)
-    mean = target[counted].mean(axis=0)
+    mean = target[counted].mean(axis=0) if census is None else census[1].sum(axis=0) / max(1.0, census[0].sum())
     np.add.at(sums, (fold[counted], code[counted]), target[counted] - mean)
     every, sums_of_all = counts.sum(axis=0), sums.sum(axis=0)
-    shrinkage = _shrinkage(every, sums_of_all, target[counted])
+    squares = float(((target[counted] - target[counted].mean(axis=0)) ** 2).sum())
+    shrinkage = _shrinkage(every, sums_of_all, squares)
     if census is not None:
         every, sums_of_all = census[0], census[1] - mean * census[0][:, None]
+        if np.isin(target, (0.0, 1.0)).all():
+            # Classes, of which the rows at hand need not be a uniform sample.
+            shrinkage = _shrinkage(every, sums_of_all, float((every.sum() * mean * (1.0 - mean)).sum()))
     whole = _effects(every, sums_of_all, shrinkage)
     # Of several classes: along the direction in which the categories differ most.
     along = _main_direction(whole, every)
@@ -138,13 +142,15 @@ def _effects(counts: FloatArray, sums: FloatArray, shrinkage: float) -> FloatArr
     return sums / (counts + shrinkage)[:, None]
 
 
-def _shrinkage(counts: FloatArray, sums: FloatArray, target: FloatArray) -> float:
-    """Return m, the variance within categories over that between them, by analysis of variance of all outputs."""
+def _shrinkage(counts: FloatArray, sums: FloatArray, total: float) -> float:
+    """Return m, the variance within categories over that between them, by analysis of variance of all outputs.
+
+    ``total`` is the sum of squares of the targets less their means, ``sums`` that of each category.
+    """
     rows, levels = counts.sum(), int((counts > 0).sum())
     if levels < 2 or rows <= levels:
         return MOST_SHRUNKEN
     between = float((sums**2 / np.maximum(counts, 1.0)[:, None]).sum())
-    total = float(((target - target.mean(axis=0)) ** 2).sum())
     within = max(total - between, 1e-12 * total) / (rows - levels)
     size = (rows - (counts**2).sum() / rows) / (levels - 1)
     variance = (between / (levels - 1) - within) / size
