@@ -162,3 +162,23 @@ def test_the_plan_names_the_rows_that_are_counted(tmp_path, capsys):
     pq.write_table(pa.Table.from_pandas(visits()), tmp_path / "a.parquet")
     main(["fit", str(tmp_path / "a.parquet"), "--target", "y", "--max-rows", "2000", "--plan"])
     assert "all 20,000 rows say what categories of 'town' are worth" in capsys.readouterr().out
+
+
+def test_classes_are_counted_on_all_rows_though_the_rows_at_hand_are_mostly_of_one():
+    rng = np.random.default_rng(4)
+    level = rng.integers(0, LEVELS, 200_000)
+    share = 0.02 / (1 + np.exp(-EFFECTS[level]))
+    target = (rng.random(len(level)) < share).astype(float)
+    feature = Feature("c", "categorical", "0", categories=tuple(f"t{i:03}" for i in range(LEVELS)))
+    census = take_census([feature], [(pd.DataFrame({"c": [f"t{i:03}" for i in level]}), target)])
+    # All of the rare class, and as many of the other.
+    rare = np.flatnonzero(target == 1)
+    part = np.concatenate([rare, rng.choice(np.flatnonzero(target == 0), len(rare), replace=False)])
+    fold = np.arange(len(part)) % 4
+    space, _ = group_categories(
+        FeatureSpace((feature,)), level[part, None].astype(float), target[part][:, None], fold, census=census
+    )
+    groups = np.array(space.features[0].groups)
+    assert np.corrcoef(np.argsort(np.argsort(EFFECTS)), groups[:-1])[0, 1] > 0.7
+    # An unknown category is worth the mean of all rows, not the half that the rare class has here.
+    assert 0.25 < (groups[:-1] < groups[-1]).mean() < 0.75
