@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from eigenserve.cli import main
 from eigenserve.training.data.rare_class import Drawn, as_if_uniform, draw_by_class
 from eigenserve.training.data.sampling import read_sample
 from eigenserve.training.fit import fit
@@ -97,3 +98,11 @@ def test_a_uniform_sample_is_kept_where_it_will_do_and_otherwise_with_the_reason
     assert not isinstance(found, Drawn)
     assert says in found
     assert bool(says) == bool(found)
+
+
+def test_the_plan_says_which_rows_are_used(tmp_path, capsys):
+    pq.write_table(pa.Table.from_pandas(alarms()[0]), tmp_path / "a.parquet")
+    main(["fit", str(tmp_path / "a.parquet"), "--target", "y", "--max-rows", "4000", "--plan"])
+    out = capsys.readouterr().out
+    assert "rows of the rare class 'Alarm'" in out
+    assert "a uniform sample" not in out
