@@ -19,7 +19,9 @@ from eigenserve.model.predictor import Predictor
 from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.additive.pairs import pair_term
+from eigenserve.training.data.categories.census import Beyond
 from eigenserve.training.data.columns import Columns, read_columns
+from eigenserve.training.data.rare_class import as_if_uniform
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.target import Target
 from eigenserve.training.evaluation.audit import audit
@@ -43,8 +45,9 @@ from eigenserve.training.search.journal import Journal
 from eigenserve.training.search.judged import Judged, described
 from eigenserve.training.search.on_device.devices import check_device
 from eigenserve.training.search.preparation.ahead import start_compiling
+from eigenserve.training.search.preparation.counted import census_of
 from eigenserve.training.search.preparation.links import prepare_linked
-from eigenserve.training.search.preparation.planned import plan_fit
+from eigenserve.training.search.preparation.planned import plan_all
 from eigenserve.training.search.preparation.priming import prime_kernels
 from eigenserve.training.search.ranks import Ranks
 from eigenserve.training.search.refit import joined_picks, train_picks
@@ -67,7 +70,7 @@ class Fitted:
         scores: (N, O), the score of each row by members that have not seen it.
         weight: (N,), how much each row counted.
         notes: what the user should know about the data.
-        columns: (all rows, F), as the model's feature space encodes them.
+        columns: (rows, F), all rows or a uniform sample of them, as the model's feature space encodes them.
         judged: what the search tried, in the order in which it did.
         complete: false if the search was interrupted.
     """
@@ -107,7 +110,16 @@ def fit(
     if len(table.features) < MIN_ROWS:
         raise UserError(f"at least {MIN_ROWS} rows are needed; got {len(table.features)}")
     fitted = fit_rows(
-        table.features, table.target, table.weight, settings, reporter, journal, ranks, table.readings, clock
+        table.features,
+        table.target,
+        table.weight,
+        settings,
+        reporter,
+        journal,
+        ranks,
+        table.readings,
+        clock,
+        table.beyond,
     )
     card = {**fitted.model.card, "data": {"rows": table.rows, "sha256": table.sha256}}
     if table.target_reading != PLAIN:
@@ -123,7 +135,7 @@ def plan(frame: pd.DataFrame | TrainingTable, target: str, settings: FitSettings
     """
     table = frame if isinstance(frame, TrainingTable) else training_table(frame, target, settings)
     space = infer_features(table.features, readings=table.readings)
-    return plan_fit(space, table.features, table.target, settings)
+    return plan_all(space, table.features, table.target, settings, table.beyond)[0]
 
 
 def fit_rows(
@@ -136,6 +148,7 @@ def fit_rows(
     ranks: Ranks | None = None,
     readings: Mapping[str, Reading] | None = None,
     clock: Clock | None = None,
+    beyond: Beyond | None = None,
 ) -> Fitted:
     """Fit rows whose target and weights are at hand already.
 
@@ -149,6 +162,7 @@ def fit_rows(
         ranks: the processes that share the training.
         readings: how the columns' texts are read; None for a table of raw values, which is then read here.
         clock: of the budget.
+        beyond: the table that the rows are a sample of, if they are.
 
     Raises:
         UserError: a table or a setting that cannot be trained on.
@@ -161,7 +175,7 @@ def fit_rows(
         with clock.paused():
             prime_kernels()
         read = Columns(table, readings) if readings is not None else read_columns(table)
-        fitted = _fit_rows(read, goal, weight, settings, reporter or Silent(), journal, ranks or Ranks(), clock)
+        fitted = _fit_rows(read, goal, weight, settings, reporter or Silent(), journal, ranks or Ranks(), clock, beyond)
         return replace(fitted, notes=(*read.notes, *fitted.notes))
 
 
@@ -174,22 +188,29 @@ def _fit_rows(
     journal: Journal | None,
     ranks: Ranks,
     clock: Clock,
+    beyond: Beyond | None,
 ) -> Fitted:
     _check_size(goal)
     table = read.frame
     space = infer_features(table, settings.bent, settings.shaped, read.readings)
+    usual = as_if_uniform(None if beyond is None else beyond.stands_for, len(table), settings.seed)
     # Processes that share a fit must decide alike: what one of them has timed, and no clock.
-    plan, machine = ranks.agree(lambda: (plan_fit(space, table, goal, settings), this_machine(settings.by_plan_alone)))
+    (plan, counted), machine = ranks.agree(
+        lambda: (plan_all(space, table, goal, settings, beyond), this_machine(settings.by_plan_alone))
+    )
     scope, alone = plan.scope, ranks.size == 1
     phases = Phases(reporter, plan.seconds, clock if alone else None)
+    if counted.features:
+        phases.say("counting the categories of all rows")
+    census = ranks.agree(lambda: census_of(counted, goal, table, beyond))
     if scope.rows < len(table):
         part = np.sort(np.random.default_rng(settings.seed).choice(len(table), scope.rows, replace=False))
-        table, goal, weight = table.iloc[part], goal.rows(part), weight[part]
+        table, goal, weight, usual = table.iloc[part], goal.rows(part), weight[part], usual[part]
     columns = space.encode(table)
     phases.begin("additive", "fitting the additive model")
     core_seconds = machine.cores * (plan.seconds["search"] + plan.seconds["refit"]) / machine.slowness
     sample, bench, gains = ranks.agree(
-        lambda: prepare_linked(space, columns, goal, weight, settings, scope, clock, 0.25 * core_seconds)
+        lambda: prepare_linked(space, columns, goal, weight, settings, scope, clock, 0.25 * core_seconds, census)
     )
     space = sample.space
     shift, scale, log_link = sample.shift, sample.scale, sample.objective.log_link
@@ -255,14 +276,15 @@ def _fit_rows(
     model = SpectralModel(goal.task, goal.name, space, ensemble, goal.classes, log_link=log_link)
     unseen = goal.rows(held)
     metrics = score_metrics(model, scores, unseen, weight[held], settings.deviance_power(goal.task))
-    usual = spread(columns, SKETCHED_ROWS)
-    typical = measure_typicality(space, usual)
+    shown = spread(columns[usual], SKETCHED_ROWS)
+    typical = measure_typicality(space, shown)
     card: dict[str, Any] = {
         "metrics": {"out_of_fold": {"rows": metrics.rows, **metrics.values}},
         "training": {
             "settings": asdict(settings),
             "rows": len(table),
             "folds": folds,
+            **({"category_rows": dict.fromkeys(census.counts, census.rows)} if census is not None else {}),
             "members": described(picks),
             **({"stable": compared} if compared else {}),
             "pairs": [
@@ -276,7 +298,7 @@ def _fit_rows(
             ],
         },
         "typicality": typical.document(),
-        "example": example_row(space, usual, typical),
+        "example": example_row(space, shown, typical),
         "training_rows": smallest_hashes(columns, goal.values),
         "libraries": releases(),
     }
@@ -284,14 +306,14 @@ def _fit_rows(
         card |= prediction_intervals(model.values(scores), unseen.values, weight[held])
     if proved := proved_of(settings, model):
         card["certificates"] = proved
-    card[CARD_KEY] = sketch_document(make_sketch(model, columns))
+    card[CARD_KEY] = sketch_document(make_sketch(model, columns[usual]))
     return Fitted(
         model=replace(model, card=card),
         target=unseen,
         scores=scores,
         weight=weight[held],
         notes=(*plan.notes, *clock.notes, *_fewer(len(picks), wanted), *audit(table, space, columns, goal, weight)),
-        columns=columns,
+        columns=columns[usual],
         judged=judged,
         complete=complete,
     )

@@ -13,11 +13,13 @@ from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.errors import InvalidRowsError
 from eigenserve.model.rows.readings import PLAIN, Reading
+from eigenserve.training.data.categories.census import Beyond, TargetReader
 from eigenserve.training.data.columns import read_columns
 from eigenserve.training.data.exposure import per_unit
 from eigenserve.training.data.oddities.doubts import sentinel_notes, without_identifiers
 from eigenserve.training.data.oddities.totals import without_totals
 from eigenserve.training.data.reading_options import ReadingOptions, reading_options
+from eigenserve.training.data.sampling import WholeTable
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.table import fingerprint
 from eigenserve.training.data.target import Target, positive_column, read_target, required_column, split_read_target
@@ -43,6 +45,7 @@ class TrainingTable:
         notes: what the user should know.
         rows: of the table, those without a target included.
         sha256: a hash of the columns that were asked for, as they are read.
+        beyond: the table that these are a sample of, where its other rows can be read without being held.
     """
 
     features: pd.DataFrame
@@ -53,10 +56,24 @@ class TrainingTable:
     notes: tuple[str, ...] = ()
     rows: int = 0
     sha256: str = ""
+    beyond: Beyond | None = None
 
 
-def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> TrainingTable:
+def training_table(
+    frame: pd.DataFrame,
+    target: str,
+    settings: FitSettings,
+    whole: WholeTable | None = None,
+    stands_for: FloatArray | None = None,
+) -> TrainingTable:
     """Read a table for a fit of the column ``target``.
+
+    Args:
+        frame: raw rows.
+        target: the column.
+        settings: of the fit.
+        whole: the table that the rows are a sample of, if they are.
+        stands_for: (N,), how many of its rows each of a sample stands for; None for a uniform one.
 
     Raises:
         UserError: a table or a setting that cannot be trained on.
@@ -74,7 +91,7 @@ def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> T
     if read.decimal and (goal_column.marks.ambiguous or goal_column.marks.pairs):
         goal_column = read_target(raw, settings.task, options, read.decimal)
     column = goal_column.values
-    whole = pd.concat([read.frame, column.rename(target)], axis=1)[list(chosen.columns)]
+    asked = pd.concat([read.frame, column.rename(target)], axis=1)[list(chosen.columns)]
     try:
         table, goal, target_notes = split_read_target(
             read.frame, raw, column, settings.task, positive=settings.positive
@@ -82,7 +99,9 @@ def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> T
     except UserError as error:
         # How the column was read is often why.
         raise UserError("; ".join([str(error), *goal_column.notes])) from error
-    weight = _weights(table, goal, settings)
+    present = column.notna().to_numpy()
+    stands_for = None if stands_for is None else stands_for[: len(frame)][present]
+    weight = _weights(table, goal, settings, stands_for)
     power = settings.deviance_power(goal.task)
     goal, weight = per_unit(table, goal, weight, settings.exposure, settings.offset, power or 1.0)
     goal = with_teacher(goal, table, teacher)
@@ -108,8 +127,19 @@ def training_table(frame: pd.DataFrame, target: str, settings: FitSettings) -> T
         target_reading=PLAIN if goal.classes else goal_column.reading,
         notes=(*totals, *goal_column.notes, *target_notes),
         rows=total,
-        sha256=fingerprint(whole),
+        sha256=fingerprint(asked),
+        beyond=None
+        if whole is None
+        else Beyond(whole, _target_reader(raw[present], goal, goal_column.reading), stands_for),
     )
+
+
+def _target_reader(cells: pd.Series, goal: Target, reading: Reading) -> TargetReader:
+    """Return what reads the targets of other rows as the raw cells (N,) of these were read."""
+    if not goal.classes:
+        return TargetReader(reading)
+    first = ~cells.duplicated().to_numpy()
+    return TargetReader(codes=dict(zip(cells[first], goal.values[first].tolist(), strict=True)))
 
 
 def without(options: ReadingOptions, name: str) -> ReadingOptions:
@@ -175,9 +205,13 @@ def named_in(settings: FitSettings) -> Iterable[str]:
     yield from (name for pair in settings.pairs or () for name in pair)
 
 
-def _weights(table: pd.DataFrame, goal: Target, settings: FitSettings) -> FloatArray:
+def _weights(
+    table: pd.DataFrame, goal: Target, settings: FitSettings, stands_for: FloatArray | None = None
+) -> FloatArray:
     """Return how much each row counts, (N,)."""
     weight = np.ones(len(table)) if settings.weight is None else positive_column(table, settings.weight)
+    if stands_for is not None:
+        weight = weight * (stands_for / stands_for.mean())
     if settings.class_weight == "balanced":
         if not goal.classes:
             raise UserError(f"class_weight balanced needs classes; the task is {goal.task}")

@@ -64,7 +64,8 @@ def add_fit(commands: Any) -> None:
         type=_count,
         default=1_000_000,
         metavar="N",
-        help="use at most N rows; larger tables are sampled uniformly (default 1,000,000)",
+        help="train on at most N rows (default 1,000,000); larger tables are sampled, uniformly but for a rare class; "
+        "of Parquet and Arrow files all rows say what their many categories are worth",
     )
     add_file_options(fit)
     fit.add_argument(
@@ -149,6 +150,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.training.commands.metrics_table import print_metrics
     from eigenserve.training.commands.population import populations_of
     from eigenserve.training.data.oddities.totals import without_totals
+    from eigenserve.training.data.rare_class import Drawn, draw_by_class
     from eigenserve.training.data.reading_options import reading_options
     from eigenserve.training.data.sampling import read_sample
     from eigenserve.training.data.table import FileOptions
@@ -187,13 +189,20 @@ def _run(arguments: argparse.Namespace) -> None:
     if not arguments.plan:
         start_compiling()
     rows = read_sample(arguments.data, arguments.max_rows, settings.seed, files)
-    table = training_table(rows.frame, arguments.target, settings)
+    table = training_table(rows.frame, arguments.target, settings, rows.whole)
+    sampling = rows.notes
+    drawn = draw_by_class(rows, table.target, table.beyond, settings)
+    if isinstance(drawn, Drawn):
+        table = training_table(drawn.frame, arguments.target, settings, rows.whole, drawn.stands_for)
+        sampling = (*rows.file_notes, drawn.note)
+    elif drawn:
+        sampling = (*rows.notes, drawn)
     for name in {name for names in groups.values() for name in names} - set(rows.frame):
         raise UserError(f"no column {name!r} for --group; the columns are {', '.join(map(str, rows.frame))}")
     check_kept(table, settings, groups, words, arguments.reasons)
     if arguments.plan:
         planned = plan(table, arguments.target, settings).lines()
-        print("\n".join([*(f"note: {note}" for note in (*rows.notes, *table.notes)), *planned]))
+        print("\n".join([*(f"note: {note}" for note in (*sampling, *table.notes)), *planned]))
         return
     test = None
     if arguments.test:
@@ -212,7 +221,7 @@ def _run(arguments: argparse.Namespace) -> None:
             journal.clear()
         # No rank writes into the journal before it is cleared.
         ranks.exchange(None)
-        for note in rows.notes if ranks.first else ():
+        for note in sampling if ranks.first else ():
             progress.say(note)
         reporter = progress if ranks.first else Silent()
         fitted = fit(table, arguments.target, settings, reporter, journal, ranks, clock)
@@ -220,7 +229,7 @@ def _run(arguments: argparse.Namespace) -> None:
         shares = ranks.exchange({"members": ranks.jobs, "seconds": round(ranks.seconds, 3)})
     if not ranks.first:
         return
-    fitted = replace(fitted, notes=(*rows.notes, *fitted.notes))
+    fitted = replace(fitted, notes=(*sampling, *fitted.notes))
     data = {**fitted.model.card["data"], "rows_in_file": rows.total}
     model = replace(fitted.model, card={**fitted.model.card, "data": data})
     kept = {"groups": groups, "strict": strict, "reasons": words}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,51 @@ BATCH_ROWS = 65_536
 
 
 @dataclass(frozen=True)
+class WholeTable:
+    """Read all rows of Parquet or Arrow files, a batch at a time, as often as is wanted.
+
+    Attributes:
+        sources: the files.
+        rows: in them.
+    """
+
+    sources: tuple[Source, ...]
+    rows: int
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+        """Yield some columns of all rows; a column that a file lacks is missing in its rows.
+
+        Raises:
+            UserError: a file that cannot be read.
+        """
+        for source in self.sources:
+            with _reading(source):
+                _, batches = _open(source, columns)
+                for batch in batches:
+                    part = with_partition(pa.Table.from_batches([batch]), source)
+                    yield frame_of(part).reindex(columns=list(columns))
+
+    def chosen(self, column: str, wanted: Callable[[pd.Series], NDArray[np.bool_]]) -> pd.DataFrame:
+        """Return the rows that ``wanted`` marks, given a column of a batch after the other; no others are held.
+
+        Raises:
+            UserError: a file that cannot be read.
+        """
+        parts = []
+        for source in self.sources:
+            with _reading(source):
+                schema, batches = _open(source)
+                tables = [schema.empty_table()]
+                for batch in batches:
+                    cells = frame_of(with_partition(pa.Table.from_batches([batch]), source).select([column]))[column]
+                    tables.append(pa.Table.from_batches([batch.filter(pa.array(wanted(cells)))]))
+                parts.append((source.name, with_partition(pa.concat_tables(tables).unify_dictionaries(), source)))
+        frame = frame_of(joined_parts(parts), self_destruct=True)
+        frame.columns = frame.columns.map(str)
+        return frame
+
+
+@dataclass(frozen=True)
 class TableSample:
     """Hold rows of a table.
 
@@ -39,12 +84,14 @@ class TableSample:
         total: rows in the files.
         unnamed: columns that were left out since they have no name.
         file_notes: what the user should know of the files.
+        whole: all rows, where these are a sample and the others can be read without being held.
     """
 
     frame: pd.DataFrame
     total: int
     unnamed: int = 0
     file_notes: tuple[str, ...] = ()
+    whole: WholeTable | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -76,7 +123,8 @@ def read_sample(data: str | Path, max_rows: int, seed: int, options: FileOptions
         total = sum(counts)
         if total > max_rows:
             part = _sampled(sources, counts, max_rows, rng)
-            return TableSample(checked_frame(part, name), total, file_notes=index_notes(part))
+            whole = WholeTable(tuple(sources), total)
+            return TableSample(checked_frame(part, name), total, file_notes=index_notes(part), whole=whole)
     lengths: list[int] = []
 
     def chosen(total: int) -> NDArray[np.int64] | None:
@@ -128,16 +176,20 @@ def _count(source: Source) -> int:
         return int(pa.dataset.dataset(source.path, format="ipc").count_rows())
 
 
-def _open(source: Source) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    """Open schema and batches of a file, none of which is read before its turn."""
+def _open(source: Source, columns: Sequence[str] | None = None) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """Open schema and batches of a file, none of which is read before its turn, with all of its columns or some."""
     if source.format == "parquet":
         # Without a buffer ahead and threads: they keep what they have read (measured: the whole file in the end).
         file = pa.parquet.ParquetFile(source.path, pre_buffer=False)
-        return file.schema_arrow, file.iter_batches(BATCH_ROWS, use_threads=False)
+        named = None if columns is None else [name for name in file.schema_arrow.names if name in columns]
+        return file.schema_arrow, file.iter_batches(BATCH_ROWS, columns=named, use_threads=False)
     reader = open_arrow(source.path)
+    named = [name for name in reader.schema.names if columns is None or name in columns]
     if isinstance(reader, pa.RecordBatchStreamReader):
-        return reader.schema, iter(reader)
-    return reader.schema, (reader.get_batch(i) for i in range(reader.num_record_batches))
+        batches = iter(reader)
+    else:
+        batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
+    return reader.schema, (batch.select(named) for batch in batches)
 
 
 def _chosen(

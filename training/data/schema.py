@@ -12,8 +12,8 @@ from eigenserve.model.rows.cells import SECONDS_PER_DAY, category_key
 from eigenserve.model.rows.date_cycles import CycleName, cycle_values
 from eigenserve.model.rows.features import Feature, FeatureSpace
 from eigenserve.model.rows.readings import PLAIN, Reading
+from eigenserve.training.data.categories.grouping import MANY_CATEGORIES
 from eigenserve.training.data.columns import read_columns
-from eigenserve.training.data.grouping import MANY_CATEGORIES
 
 #: A positive feature more skewed than this is taken by its logarithm. Incomes, prices, areas and counts lie
 #: above, near-symmetric measurements below; the exponential distribution has skewness 2.
@@ -26,9 +26,11 @@ MAX_WHOLE = 2.0**53
 MOST_VALUES, ROWS_PER_VALUE = 24, 20
 #: Decimals that a step is looked for among.
 MOST_DECIMALS = 4
-#: Categories seen less often than this, and less often than in one of 2,000 rows, count as unknown.
+#: Categories seen less often than this, and less often than in one of 2,000 rows, count as unknown; the second only
+#: where such categories, together, have no more than a fiftieth of the rows.
 MIN_CATEGORY_ROWS = 2
 RARE_SHARE = 0.0005
+MOST_RARE = 0.02
 #: Dates that span less say nothing of what comes back every week, or year.
 LEAST_DAYS: dict[CycleName, float] = {"hour": 0.0, "weekday": 14.0, "day of year": 400.0}
 
@@ -163,10 +165,12 @@ def skewness(values: np.ndarray) -> float:
 def _categorical(name: str, present: pd.Series, missing: bool) -> Feature:
     # Texts are keys already.
     counts = present.map(lambda value: value if isinstance(value, str) else category_key(value)).value_counts()
-    floor = max(MIN_CATEGORY_ROWS, RARE_SHARE * len(present))
-    kept = sorted(counts.index[counts >= floor])
-    if len(kept) > MANY_CATEGORIES:
-        # They will be grouped (``training.data.grouping``), where rare ones find their place.
-        kept = sorted(counts.index[counts >= MIN_CATEGORY_ROWS])
-    typical = str(counts.index[0]) if len(counts) else None
-    return Feature(name=name, kind="categorical", typical=typical, categories=tuple(kept), missing=missing)
+    kept = counts[counts >= MIN_CATEGORY_ROWS]
+    often = kept[kept >= RARE_SHARE * len(present)]
+    if len(kept) <= MANY_CATEGORIES or (
+        len(often) <= MANY_CATEGORIES and kept.sum() - often.sum() <= MOST_RARE * len(present)
+    ):
+        # More will be grouped (``training.data.categories.grouping``), where rare ones find their place.
+        kept = often
+    typical, categories = (str(counts.index[0]) if len(counts) else None), tuple(sorted(kept.index))
+    return Feature(name=name, kind="categorical", typical=typical, categories=categories, missing=missing)

@@ -76,8 +76,9 @@ def _summary(model: SpectralModel, fitted: Fitted) -> str:
     pairs = sum(len(term.features) == 2 for term in pencil.terms)
     members = len(model.ensemble.member_weights)
     classes = f" of {len(model.classes)} classes" if model.classes else ""
+    rows = model.card["training"]["rows"]
     return escape(
-        f"A {model.task} model{classes} of {model.target!r}, trained on {len(fitted.columns):,} rows with "
+        f"A {model.task} model{classes} of {model.target!r}, trained on {rows:,} rows with "
         f"{len(model.features)} features: {len(pencil.terms) - pairs} terms of one feature and {pairs} of a pair, "
         f"in the mean of {members} spectral neuron{'s' * (members != 1)} of size {pencil.dim}."
     )

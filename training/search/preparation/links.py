@@ -10,7 +10,8 @@ from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.features import FeatureSpace
 from eigenserve.training.additive.pairs import PairGain
-from eigenserve.training.data.grouping import group_categories
+from eigenserve.training.data.categories.census import Census
+from eigenserve.training.data.categories.grouping import group_categories, indicator_classes
 from eigenserve.training.data.schema import skewness
 from eigenserve.training.data.target import Target
 from eigenserve.training.kernels.losses import DEVIANCE_LOSSES, choose_objective, standardised
@@ -18,6 +19,7 @@ from eigenserve.training.planning.clock import Clock
 from eigenserve.training.planning.costs import Scope
 from eigenserve.training.progress import Silent
 from eigenserve.training.search.halving import LENGTHS, Search
+from eigenserve.training.search.preparation.counted import on_scale
 from eigenserve.training.search.preparation.folds import assign_folds
 from eigenserve.training.search.preparation.prepare import prepare
 from eigenserve.training.search.preparation.sample import Sample
@@ -29,8 +31,6 @@ from eigenserve.training.settings import FitSettings
 TRIED_SKEWNESS = 1.0
 #: The logarithm must take this share off the squared error: contributions in the target's own units say more.
 MIN_GAIN = 0.02
-#: Classes whose shares order a feature's categories.
-MAX_INDICATORS = 16
 
 Prepared = tuple[Sample, Workbench, list[PairGain]]
 
@@ -44,17 +44,20 @@ def prepare_linked(
     scope: Scope,
     clock: Clock,
     core_seconds: float,
+    census: Census | None = None,
 ) -> Prepared:
     """Prepare the rows by the given link or the better one, with all that ``prepare`` makes of them.
 
-    Links are compared by the first round of the search, within so many seconds of one core.
+    Links are compared by the first round of the search, within so many seconds of one core. A ``census`` says what the
+    categories of features that have many are worth, by more rows than these.
 
     Raises:
         UserError: settings that do not fit the table.
         KeyboardInterrupt: interrupted before it was known which link is better.
     """
     prepared = {
-        log: _prepare(space, columns, goal, weight, settings, log, scope, clock) for log in links_of(goal, settings)
+        log: _prepare(space, columns, goal, weight, settings, log, scope, clock, census)
+        for log in links_of(goal, settings)
     }
     if len(prepared) == 1:
         return next(iter(prepared.values()))
@@ -95,6 +98,7 @@ def _prepare(
     log: bool,
     scope: Scope,
     clock: Clock,
+    census: Census | None,
 ) -> Prepared:
     target, shift, scale, teacher = goal.values, 0.0, 1.0, goal.teacher
     if goal.task == "regression":
@@ -104,7 +108,8 @@ def _prepare(
     rng = np.random.default_rng(np.random.SeedSequence(settings.seed))
     fold = assign_folds(target, scope.folds, rng, goal.groups, goal.moments)
     capped = {name for name, _ in settings.max_strength}
-    space, grouped = group_categories(space, columns, _as_numbers(target, len(goal.classes)), fold, capped)
+    numbers, census = _as_numbers(target, len(goal.classes)), on_scale(census, goal, shift, scale, log)
+    space, grouped = group_categories(space, columns, numbers, fold, capped, census)
     coordinates = space.coordinates(columns)
     for i, of_rows in grouped.items():
         coordinates[:, i] = of_rows
@@ -129,8 +134,7 @@ def _as_numbers(target: FloatArray, classes: int) -> FloatArray:
     """Return a regression's or a binary target as it is, or indicators of the most frequent classes, (N, O)."""
     if classes <= 2:
         return target[:, None]
-    often = np.argsort(-np.bincount(target.astype(np.int64), minlength=classes), kind="stable")[:MAX_INDICATORS]
-    return (target[:, None] == np.sort(often)).astype(np.float64)
+    return (target[:, None] == indicator_classes(target, classes)).astype(np.float64)
 
 
 def _squared_error(prepared: Prepared, goal: Target, settings: FitSettings, core_seconds: float, clock: Clock) -> float:

@@ -6,7 +6,7 @@ import pytest
 
 from eigenserve.model.checkpoints.files import read_checkpoint, write_checkpoint
 from eigenserve.model.rows.features import Feature, FeatureSpace
-from eigenserve.training.data.grouping import group_categories
+from eigenserve.training.data.categories.grouping import group_categories
 from eigenserve.training.evaluation.evaluate import evaluate
 from eigenserve.training.fit import fit
 from eigenserve.training.settings import make_settings

@@ -3,7 +3,9 @@
 The effect of a category is its mean target less that of all rows, shrunken towards zero as empirical Bayes has it: by
 n / (n + m), with m the variance within categories over that between them. Categories are ordered by it and cut into
 groups of about equally many rows; an unknown category has the effect zero and goes where that is. A row is trained on
-in the group that the other folds' rows give its category, so a row's target never decides its group.
+in the group that the other folds' rows give its category, so a row's target never decides its group. Where fewer rows
+are trained on than there are, a census of all of them says what the categories are worth
+(``training.data.categories.census``).
 """
 
 from __future__ import annotations
@@ -15,11 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.rows.features import FeatureSpace
+from eigenserve.model.rows.features import Feature, FeatureSpace
+from eigenserve.training.data.categories.census import Census
 
 #: Features with more categories are grouped, and those with fewer where there are fewer rows for each.
 MANY_CATEGORIES = 64
 FEW_CATEGORIES, ROWS_PER_CATEGORY = 16, 8
+#: Classes whose shares order a feature's categories.
+MAX_INDICATORS = 16
 #: Groups at most, and the rows that there are for each at least.
 MAX_GROUPS, ROWS_PER_GROUP = 32, 30
 #: Shrinkage where categories differ no more than chance has them: then all effects are nearly zero.
@@ -45,6 +50,7 @@ def group_categories(
     target: FloatArray,
     fold: NDArray[np.int64],
     single: Collection[str] = (),
+    census: Census | None = None,
 ) -> tuple[FeatureSpace, dict[int, FloatArray]]:
     """Give features with many categories groups.
 
@@ -54,27 +60,41 @@ def group_categories(
         target: (N, O), numbers, or indicators of classes.
         fold: (N,), by which effects are cross-fitted.
         single: names of features that are left as they are.
+        census: of all rows, these included, with targets as ``target`` has them; None where there are no others.
 
     Returns:
         The features with groups, and by position the coordinates in which the rows are trained on.
     """
     features, coordinates = list(space.features), {}
     for i, feature in enumerate(space.features):
-        many = feature.kind == "categorical" and _are_many(len(feature.categories), len(columns))
-        if not many or feature.name in single:
+        if not are_many(feature, len(columns)) or feature.name in single:
             continue
-        found = _grouping(columns[:, i], len(feature.categories), target, fold, feature.missing)
+        counted = None if census is None else (census.counts[feature.name], census.sums[feature.name])
+        found = _grouping(columns[:, i], len(feature.categories), target, fold, feature.missing, counted)
         features[i] = replace(feature, groups=found.groups)
         coordinates[i] = found.of_rows
     return FeatureSpace(tuple(features)), coordinates
 
 
-def _are_many(categories: int, rows: int) -> bool:
-    return categories > MANY_CATEGORIES or (categories > FEW_CATEGORIES and rows < ROWS_PER_CATEGORY * categories)
+def are_many(feature: Feature, rows: int) -> bool:
+    """Return whether the categories of a feature, if it has any, are grouped."""
+    count = len(feature.categories)
+    return count > MANY_CATEGORIES or (count > FEW_CATEGORIES and rows < ROWS_PER_CATEGORY * count)
+
+
+def indicator_classes(target: FloatArray, classes: int) -> NDArray[np.int64]:
+    """Return the most frequent of several classes, ascending, whose indicators order categories."""
+    often = np.argsort(-np.bincount(target.astype(np.int64), minlength=classes), kind="stable")
+    return np.sort(often[:MAX_INDICATORS])
 
 
 def _grouping(
-    codes: FloatArray, categories: int, target: FloatArray, fold: NDArray[np.int64], missing: bool
+    codes: FloatArray,
+    categories: int,
+    target: FloatArray,
+    fold: NDArray[np.int64],
+    missing: bool,
+    census: tuple[FloatArray, FloatArray] | None = None,
 ) -> Grouping:
     present = ~np.isnan(codes)
     # A missing value counts as unknown where it does not have a matrix.
@@ -84,22 +104,30 @@ def _grouping(
     counts = np.zeros((folds, categories + 1))
     sums = np.zeros((folds, categories + 1, target.shape[1]))
     np.add.at(counts, (fold[counted], code[counted]), 1.0)
-    np.add.at(sums, (fold[counted], code[counted]), target[counted] - target[counted].mean(axis=0))
-    shrinkage = _shrinkage(counts.sum(axis=0), sums.sum(axis=0), target[counted])
-    whole = _effects(counts.sum(axis=0), sums.sum(axis=0), shrinkage)
+    mean = target[counted].mean(axis=0) if census is None else census[1].sum(axis=0) / max(1.0, census[0].sum())
+    np.add.at(sums, (fold[counted], code[counted]), target[counted] - mean)
+    every, sums_of_all = counts.sum(axis=0), sums.sum(axis=0)
+    squares = float(((target[counted] - target[counted].mean(axis=0)) ** 2).sum())
+    shrinkage = _shrinkage(every, sums_of_all, squares)
+    if census is not None:
+        every, sums_of_all = census[0], census[1] - mean * census[0][:, None]
+        if np.isin(target, (0.0, 1.0)).all():
+            # Classes, of which the rows at hand need not be a uniform sample.
+            shrinkage = _shrinkage(every, sums_of_all, float((every.sum() * mean * (1.0 - mean)).sum()))
+    whole = _effects(every, sums_of_all, shrinkage)
     # Of several classes: along the direction in which the categories differ most.
-    along = _main_direction(whole, counts.sum(axis=0))
+    along = _main_direction(whole, every)
     effects = whole @ along
     wanted = max(1, min(MAX_GROUPS, int(counted.sum()) // ROWS_PER_GROUP, categories))
     order = np.argsort(effects, kind="stable")
-    share = np.cumsum(counts.sum(axis=0)[order]) / max(1.0, counts.sum())
+    share = np.cumsum(every[order]) / max(1.0, every.sum())
     at = np.searchsorted(share, np.arange(1, wanted) / wanted)
     cuts = np.unique(effects[order][np.minimum(at, len(order) - 1)])
     groups = np.searchsorted(cuts, effects, side="left")
     of_rows = np.empty(len(codes))
     for f in range(folds):
         held = fold == f
-        others = _effects(counts.sum(axis=0) - counts[f], sums.sum(axis=0) - sums[f], shrinkage) @ along
+        others = _effects(every - counts[f], sums_of_all - sums[f], shrinkage) @ along
         of_rows[held] = np.searchsorted(cuts, others, side="left")[code[held]]
     # Groups in which no category is left have no number.
     used = np.unique(np.append(groups, of_rows.astype(np.int64)))
@@ -114,13 +142,15 @@ def _effects(counts: FloatArray, sums: FloatArray, shrinkage: float) -> FloatArr
     return sums / (counts + shrinkage)[:, None]
 
 
-def _shrinkage(counts: FloatArray, sums: FloatArray, target: FloatArray) -> float:
-    """Return m, the variance within categories over that between them, by analysis of variance of all outputs."""
+def _shrinkage(counts: FloatArray, sums: FloatArray, total: float) -> float:
+    """Return m, the variance within categories over that between them, by analysis of variance of all outputs.
+
+    ``total`` is the sum of squares of the targets less their means, ``sums`` that of each category.
+    """
     rows, levels = counts.sum(), int((counts > 0).sum())
     if levels < 2 or rows <= levels:
         return MOST_SHRUNKEN
     between = float((sums**2 / np.maximum(counts, 1.0)[:, None]).sum())
-    total = float(((target - target.mean(axis=0)) ** 2).sum())
     within = max(total - between, 1e-12 * total) / (rows - levels)
     size = (rows - (counts**2).sum() / rows) / (levels - 1)
     variance = (between / (levels - 1) - within) / size

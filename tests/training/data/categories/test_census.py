@@ -1,0 +1,184 @@
+"""Categories are counted on all rows of a table: as its sample is read, exactly, and no row says where it stands."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from eigenserve.cli import main
+from eigenserve.model.rows.features import Feature, FeatureSpace
+from eigenserve.model.rows.readings import PLAIN
+from eigenserve.training.data.categories.census import TargetReader, take_census
+from eigenserve.training.data.categories.grouping import group_categories
+from eigenserve.training.data.sampling import read_sample
+from eigenserve.training.data.schema import infer_features
+from eigenserve.training.fit import fit, plan
+from eigenserve.training.search.preparation.counted import census_of, plan_census
+from eigenserve.training.settings import make_settings
+from eigenserve.training.training_table import training_table
+
+QUICK = {"members": 1, "dim": 5, "budget": 2.0, "reproducible": True, "pairs": "none"}
+LEVELS, ROWS = 200, 20_000
+EFFECTS = np.random.default_rng(99).standard_normal(LEVELS)
+
+
+def visits(rows=ROWS, seed=0, noise=1.0):
+    rng = np.random.default_rng(seed)
+    town, x = rng.integers(0, LEVELS, rows), rng.standard_normal(rows)
+    y = EFFECTS[town] + 0.3 * x + noise * rng.standard_normal(rows)
+    return pd.DataFrame({"town": [f"t{i:03}" for i in town], "x": x, "y": y})
+
+
+def sampled(frame, folder, rows, settings, target="y", file="a.parquet"):
+    path = folder / file
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pandas(frame), path, row_group_size=3_000)
+    else:
+        with pa.ipc.new_stream(path, (table := pa.Table.from_pandas(frame)).schema) as stream:
+            stream.write_table(table, max_chunksize=3_000)
+    found = read_sample(path, rows, seed=0)
+    return training_table(found.frame, target, settings, found.whole)
+
+
+def counted(table, settings):
+    space = infer_features(table.features, readings=table.readings)
+    decided = plan_census(space, table.target, settings, table.beyond, len(table.features), slowness=1.0)
+    return space, decided, census_of(decided, table.target, table.features, table.beyond)
+
+
+@pytest.mark.parametrize("file", ["a.parquet", "a.arrow"])
+def test_counts_and_sums_are_those_of_all_rows(tmp_path, file):
+    frame = visits()
+    frame.loc[::50, "town"] = None
+    frame.loc[1::50, "y"] = np.nan
+    frame["town"] = frame["town"].astype("category")
+    space, _, census = counted(sampled(frame, tmp_path, 2_000, make_settings(QUICK), file=file), make_settings(QUICK))
+    expected = frame.dropna().groupby("town", observed=True)["y"].agg(["size", "sum"])
+    categories = list(space.features[0].categories)
+    assert census.rows == int(frame["y"].notna().sum())
+    np.testing.assert_array_equal(census.counts["town"][:-1], expected["size"][categories])
+    np.testing.assert_allclose(census.sums["town"][:-1, 0], expected["sum"][categories])
+    assert census.counts["town"][-1] == census.sums["town"][-1, 0] == 0.0
+
+
+def test_classes_are_those_of_the_sample_and_cells_are_read_like_a_requests(tmp_path):
+    frame = visits()
+    frame["y"] = np.where(frame["y"] > 0, "Yes ", "no")
+    frame.loc[::3, "town"] = frame["town"][::3].str.upper() + " "
+    expected = frame.assign(town=frame["town"].str.strip().str.lower(), y=frame["y"] == "no")
+    _, _, census = counted(sampled(frame, tmp_path, 4_000, make_settings(QUICK)), make_settings(QUICK))
+    assert census.counts["town"].sum() == ROWS
+    assert sorted(census.sums["town"][:-1, 0]) == sorted(expected.groupby("town")["y"].sum())
+
+
+def test_a_target_that_no_row_at_hand_has_counts_as_missing():
+    reader = TargetReader(codes={"a": 0.0, "b": 1.0})
+    np.testing.assert_array_equal(reader.read(pd.Series(["b", "c", None, "a"])), [1.0, np.nan, np.nan, 0.0])
+    read = TargetReader(PLAIN).read(pd.Series(["1.5", "x", None, "2"]))
+    np.testing.assert_array_equal(read, [1.5, np.nan, np.nan, 2.0])
+
+
+def test_no_row_is_in_a_group_by_its_own_target():
+    """Pure noise, counted on all rows: the groups in which rows are trained on know nothing of it."""
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"c": [str(i) for i in rng.integers(0, LEVELS, 1_200)]})
+    target = rng.standard_normal(1_200)
+    feature = Feature("c", "categorical", "0", categories=tuple(sorted(set(frame["c"]))))
+    space = FeatureSpace((feature,))
+    census = take_census([feature], [(frame, target)])
+    part = np.arange(0, 1_200, 2)
+    fold = np.arange(len(part)) % 4
+    codes = space.encode(frame.iloc[part])
+    _, before = group_categories(space, codes, target[part][:, None], fold, census=census)
+    changed = target.copy()
+    held = part[fold == 0]
+    for name in set(frame["c"]):
+        here = held[(frame["c"].iloc[held] == name).to_numpy()]
+        changed[here] = np.roll(changed[here], 1)
+    census = take_census([feature], [(frame, changed)])
+    _, after = group_categories(space, codes, changed[part][:, None], fold, census=census)
+    np.testing.assert_array_equal(before[0][fold == 0], after[0][fold == 0])
+
+
+def test_the_rows_that_are_not_trained_on_make_the_model_better(tmp_path):
+    settings = make_settings(QUICK)
+    table = sampled(visits(40_000), tmp_path, 1_000, settings)
+    fresh = visits(10_000, seed=5)
+    errors = {}
+    for name, beyond in (("sample", None), ("all", table.beyond)):
+        fitted = fit(replace(table, beyond=beyond), "y", settings)
+        rows = fresh[["town", "x"]]
+        errors[name] = np.square(fitted.model.predict(rows) - fresh["y"]).mean()
+        notes = " ".join(fitted.notes)
+        assert ("all 40,000 rows say what categories of 'town' are worth" in notes) == (name == "all")
+        assert ("category_rows" in fitted.model.card["training"]) == (name == "all")
+    # Five rows of a category leave a sixth of its variance unknown, two hundred next to nothing.
+    assert errors["all"] < errors["sample"] - 0.08
+
+
+def test_rows_at_hand_that_are_not_trained_on_are_counted_too():
+    settings = make_settings(QUICK)
+    table = training_table(visits(), "y", settings)
+    space = infer_features(table.features, readings=table.readings)
+    assert not plan_census(space, table.target, settings, None, ROWS, slowness=1.0).features
+    decided = plan_census(space, table.target, settings, None, ROWS // 2, slowness=1.0)
+    census = census_of(decided, table.target, table.features, None)
+    assert census.rows == census.counts["town"].sum() == ROWS
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"groups": "x"}, "--groups"),
+        ({"time": "x"}, "--time"),
+        ({"budget": 0.01}, "raise --budget"),
+        ({"exposure": "units", "task": "poisson"}, "without exposures"),
+    ],
+)
+def test_what_keeps_the_others_from_being_counted_is_said(tmp_path, given, says):
+    settings = make_settings({**QUICK, **given})
+    frame = visits().assign(units=2.0)
+    frame["y"] = frame["y"].abs().round()
+    table = sampled(frame, tmp_path, 2_000, settings)
+    _, decided, census = counted(table, settings)
+    assert census is None
+    assert says in decided.note
+    assert decided.note in plan(table, "y", settings).notes
+
+
+def test_copies_among_the_others_keep_them_from_being_counted(tmp_path):
+    settings = make_settings(QUICK)
+    frame = visits(5_000)
+    table = sampled(pd.concat([frame, frame], ignore_index=True), tmp_path, 3_000, settings)
+    _, decided, census = counted(table, settings)
+    assert census is None
+    assert "copies" in decided.note
+
+
+def test_the_plan_names_the_rows_that_are_counted(tmp_path, capsys):
+    pq.write_table(pa.Table.from_pandas(visits()), tmp_path / "a.parquet")
+    main(["fit", str(tmp_path / "a.parquet"), "--target", "y", "--max-rows", "2000", "--plan"])
+    assert "all 20,000 rows say what categories of 'town' are worth" in capsys.readouterr().out
+
+
+def test_classes_are_counted_on_all_rows_though_the_rows_at_hand_are_mostly_of_one():
+    rng = np.random.default_rng(4)
+    level = rng.integers(0, LEVELS, 200_000)
+    share = 0.02 / (1 + np.exp(-EFFECTS[level]))
+    target = (rng.random(len(level)) < share).astype(float)
+    feature = Feature("c", "categorical", "0", categories=tuple(f"t{i:03}" for i in range(LEVELS)))
+    census = take_census([feature], [(pd.DataFrame({"c": [f"t{i:03}" for i in level]}), target)])
+    # All of the rare class, and as many of the other.
+    rare = np.flatnonzero(target == 1)
+    part = np.concatenate([rare, rng.choice(np.flatnonzero(target == 0), len(rare), replace=False)])
+    fold = np.arange(len(part)) % 4
+    space, _ = group_categories(
+        FeatureSpace((feature,)), level[part, None].astype(float), target[part][:, None], fold, census=census
+    )
+    groups = np.array(space.features[0].groups)
+    assert np.corrcoef(np.argsort(np.argsort(EFFECTS)), groups[:-1])[0, 1] > 0.7
+    # An unknown category is worth the mean of all rows, not the half that the rare class has here.
+    assert 0.25 < (groups[:-1] < groups[-1]).mean() < 0.75

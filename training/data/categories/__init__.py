@@ -1,0 +1,1 @@
+"""Group the categories of a feature by what they are worth."""
