@@ -97,10 +97,11 @@ def _prepare(
     clock: Clock,
 ) -> Prepared:
     target, shift, scale, teacher = goal.values, 0.0, 1.0, goal.teacher
-    if goal.task == "regression":
-        target, shift, scale = standardised(goal.values, weight, log)
+    if not goal.classes:
+        rates = log or goal.task == "poisson"
+        target, shift, scale = standardised(goal.values, weight, rates)
         if teacher is not None:
-            teacher = np.maximum(teacher, 0.0) / np.exp(shift) if log else (teacher - shift) / scale
+            teacher = np.maximum(teacher, 0.0) / np.exp(shift) if rates else (teacher - shift) / scale
     rng = np.random.default_rng(np.random.SeedSequence(settings.seed))
     fold = assign_folds(target, scope.folds, rng, goal.groups, goal.moments)
     capped = {name for name, _ in settings.max_strength}
