@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -58,7 +59,7 @@ def prepare_linked(
     }
     if len(prepared) == 1:
         return next(iter(prepared.values()))
-    errors = {log: _squared_error(found, goal, settings, core_seconds, clock) for log, found in prepared.items()}
+    errors = {log: _squared_error(found, settings, core_seconds, clock) for log, found in prepared.items()}
     return prepared[errors[True] < (1.0 - MIN_GAIN) * errors[False]]
 
 
@@ -134,7 +135,7 @@ def _as_numbers(target: FloatArray, classes: int) -> FloatArray:
     return (target[:, None] == np.sort(often)).astype(np.float64)
 
 
-def _squared_error(prepared: Prepared, goal: Target, settings: FitSettings, core_seconds: float, clock: Clock) -> float:
+def _squared_error(prepared: Prepared, settings: FitSettings, core_seconds: float, clock: Clock) -> float:
     """Return half the mean squared error of the best candidate after few steps, out of fold, on the target's scale."""
     sample, bench, _ = prepared
     late = clock.late("search")
@@ -142,5 +143,5 @@ def _squared_error(prepared: Prepared, goal: Target, settings: FitSettings, core
     search.run(LENGTHS[:1], core_seconds, vary=False)
     if not search.complete and not late():
         raise KeyboardInterrupt
-    unit = goal.values.std() / sample.target.std()
-    return float(unit**2) * min(entry.loss for entry in search.judged)
+    unit = math.exp(sample.shift) if sample.objective.log_link else sample.scale
+    return unit**2 * min(entry.loss for entry in search.judged)
