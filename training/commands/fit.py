@@ -152,6 +152,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.training.data.reading_options import reading_options
     from eigenserve.training.data.sampling import read_sample
     from eigenserve.training.data.table import FileOptions
+    from eigenserve.training.data.teacher import attach_teacher
     from eigenserve.training.evaluation.evaluate import deviance_power, evaluate, evaluate_scores
     from eigenserve.training.fit import fit, plan
     from eigenserve.training.planning.clock import Clock
@@ -187,7 +188,8 @@ def _run(arguments: argparse.Namespace) -> None:
     if not arguments.plan:
         start_compiling()
     rows = read_sample(arguments.data, arguments.max_rows, settings.seed, files)
-    table = training_table(rows.frame, arguments.target, settings)
+    frame, _ = attach_teacher(rows.frame, settings.teacher, rows.positions, rows.total)
+    table = training_table(frame, arguments.target, settings)
     for name in {name for names in groups.values() for name in names} - set(rows.frame):
         raise UserError(f"no column {name!r} for --group; the columns are {', '.join(map(str, rows.frame))}")
     check_kept(table, settings, groups, words, arguments.reasons)
