@@ -130,7 +130,9 @@ class AccuracySums:
             gap = float(np.abs(shares[1] - shares[2]).sum() / n)
             return {
                 "log_loss": Accuracy(loss, spread, self._trained("log_loss")),
-                "accuracy": Accuracy(share, math.sqrt(max(0.0, share * (1.0 - share)) / like), self._trained("accuracy")),
+                "accuracy": Accuracy(
+                    share, math.sqrt(max(0.0, share * (1.0 - share)) / like), self._trained("accuracy")
+                ),
                 "ece": Accuracy(gap, None, self._trained("ece")),
             }
         # Of outcomes that were replaced a rounding error may be left.
