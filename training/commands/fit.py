@@ -124,7 +124,7 @@ _SETTINGS = (
     ("offset", str, "column of logarithms added to the score, for the same tasks"),
     ("teacher", str, "column or file of a stronger model's predictions or probabilities to learn from"),
     ("class-weight", str, "balanced, or none (default)"),
-    ("curves", str, "piecewise (default), or linear for the plain affine pencil"),
+    ("curves", str, "piecewise (default; flat outside the training range), or linear for the plain affine pencil"),
     ("device", str, "where members are trained: cpu (default), or cuda, or cuda:N for one of several"),
     ("seed", int, "seed of everything random (default 0)"),
     ("features", _names, "columns to use: a,b,c (default: all)"),
