@@ -121,3 +121,20 @@ def test_an_estimator_predicts_costs():
     model.fit(frame[["age", "region"]], frame["cost"])
     assert model.model_.link == "exp"
     assert (model.predict(frame[["age", "region"]]) > 0).all()
+
+
+@pytest.mark.parametrize(("loss", "power"), [("poisson", 1.0), ("tweedie", 1.5)])
+def test_an_estimator_takes_exposures_and_offsets_as_targets_and_weights(loss, power):
+    frame, columns = claims(300), ["age", "region"]
+    target = "count" if loss == "poisson" else "cost"
+    table = frame.assign(offset=np.log(frame["years"]), exposure=frame["years"])
+    settings = {**QUICK, "task": loss, "features": columns}
+    for role, unit, weight in (
+        ("exposure", frame["years"], frame["years"]),
+        ("offset", frame["years"], frame["years"] ** (2.0 - power)),
+    ):
+        by_column = fit(table, target, make_settings({**settings, role: role}), clock=UNHURRIED).model
+        ours = SpectralRegressor(loss=loss, **QUICK).fit(frame[columns], frame[target] / unit, sample_weight=weight)
+        # The estimators sort the rows, so folds differ: two fits of one truth on 300 rows.
+        correlation = np.corrcoef(np.log(ours.predict(frame)), np.log(by_column.predict(frame)))[0, 1]
+        assert correlation > 0.95

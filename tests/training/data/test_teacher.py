@@ -95,7 +95,7 @@ def test_a_teachers_file_is_sampled_with_the_table(tmp_path, name):
     attached, _ = attach_teacher(sample.frame, settings.teacher, sample.positions, sample.total)
     goal = training_table(attached, "y", settings).target
     np.testing.assert_array_equal(goal.teacher, goal.values)
-    with pytest.raises(UserError, match="for each of the table's 401, in their order; .* has 400"):
+    with pytest.raises(UserError, match=r"for each of the table's 401, in their order; .* has 400"):
         attach_teacher(sample.frame, settings.teacher, sample.positions, 401)
 
 
