@@ -6,7 +6,6 @@ the JSON file after each fit and is not done again; learners whose package is mi
 """
 
 import argparse
-import json
 import multiprocessing
 import os
 import resource
@@ -24,6 +23,8 @@ from sklearn.model_selection import train_test_split
 from benchmarks.accuracy_report import markdown, summary
 from benchmarks.accuracy_rivals import RIVALS
 from benchmarks.accuracy_tables import Table, tables_of
+from benchmarks.results import read_results, write_results
+from eigenserve.errors import UserError
 
 #: Where tables are unless a folder is given.
 FOLDER_VARIABLE = "EIGENSERVE_ACCURACY_TABLES"
@@ -38,11 +39,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, default=folder, help=f"with manifest.json (default: ${FOLDER_VARIABLE})")
     parser.add_argument("--tables", help="of them: a,b,c (default: all)")
     parser.add_argument("--learners", default=",".join(RIVALS), help="default: %(default)s")
-    parser.add_argument("--splits", default="0,1,2", help="seeds of the splits (default: %(default)s)")
+    parser.add_argument("--splits", type=_seeds, default="0,1,2", help="seeds of the splits (default: %(default)s)")
     parser.add_argument("--budget", type=float, default=60.0, help="seconds of Eigenserve's fit (default 60)")
     parser.add_argument("--out", type=Path, default=Path("build/accuracy.json"), help="default: %(default)s")
     given = parser.parse_args(argv)
-    tables, learners = tables_of(given.folder), given.learners.split(",")
+    try:
+        tables, done = tables_of(given.folder), read_results(given.out)
+    except UserError as error:
+        parser.error(str(error))
+    learners = given.learners.split(",")
     names = given.tables.split(",") if given.tables else list(tables)
     for wanted, known in ((names, tables), (learners, RIVALS)):
         unknown = sorted(set(wanted) - set(known))
@@ -51,20 +56,33 @@ def main(argv: Sequence[str] | None = None) -> None:
     absent = [name for name in learners if find_spec(RIVALS[name].package) is None]
     if absent:
         print(f"left out, not installed: {', '.join(absent)}")
-    done = json.loads(given.out.read_text()) if given.out.exists() else {}
+    unread = []
     for name in names:
-        table = tables[name]()
+        try:
+            table = tables[name]()
+        except (UserError, OSError, ValueError) as error:
+            unread.append(name)
+            print(f"left out, cannot be read: {name}: {error}", flush=True)
+            continue
         entry = done.setdefault(name, {"task": table.task, "rows": len(table.target), "learners": {}})
-        for split in map(int, given.splits.split(",")):
+        for split in given.splits:
             for learner in learners:
                 results = entry["learners"].setdefault(learner, {})
                 if learner in absent or table.task not in RIVALS[learner].tasks or str(split) in results:
                     continue
                 results[str(split)] = _alone(table, learner, split, given.budget)
-                given.out.parent.mkdir(parents=True, exist_ok=True)
-                given.out.write_text(json.dumps(done, indent=1) + "\n")
+                write_results(given.out, done)
         print(markdown(name, entry), flush=True)
-    print(summary({name: done[name] for name in names}))
+    print(summary({name: done[name] for name in names if name not in unread}))
+    if unread:
+        parser.exit(1, f"{len(unread)} of {len(names)} tables could not be read: {', '.join(unread)}\n")
+
+
+def _seeds(text: str) -> list[int]:
+    seeds = text.split(",")
+    if not all(seed.isdecimal() for seed in seeds):
+        raise argparse.ArgumentTypeError(f"must be whole numbers from 0 such as 0,1,2; got {text!r}")
+    return [int(seed) for seed in seeds]
 
 
 def _alone(table: Table, learner: str, split: int, budget: float) -> dict[str, Any]:

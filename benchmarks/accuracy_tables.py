@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 from sklearn import datasets
 
+from eigenserve.errors import UserError
 from eigenserve.training.data.table import read_table
-from eigenserve.training.data.target import infer_task
+from eigenserve.training.data.target import infer_task, required_column
 
 DATA = Path(__file__).parents[1] / "examples" / "data"
 #: Rows of a table that are used, a uniform sample of longer ones.
@@ -86,16 +87,35 @@ def tables_of(folder: Path | None) -> dict[str, Callable[[], Table]]:
     """Name the tables of a folder with a manifest; without a folder those that come with packages and examples.
 
     Raises:
-        FileNotFoundError: the folder has no manifest.
+        UserError: the folder has no manifest, or one that is not a list of tables.
     """
     if folder is None:
         return TABLES
-    entries = json.loads((folder / "manifest.json").read_text())
-    return {entry["name"]: partial(_listed, folder, entry) for entry in entries}
+    manifest = folder / "manifest.json"
+    try:
+        entries = json.loads(manifest.read_text())
+        return {entry["name"]: partial(_listed, folder, entry) for entry in entries}
+    except OSError as error:
+        raise UserError(f"{folder} must have a manifest.json, a list of its tables: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            f'{manifest} must be a list of {{"name", "file", "target"}}: {type(error).__name__}: {error}'
+        ) from error
 
 
 def _listed(folder: Path, entry: dict[str, Any]) -> Table:
-    frame = _sample(pd.read_csv(folder / entry["file"]).dropna(subset=entry["target"]))
+    """Read a table of a folder.
+
+    Raises:
+        UserError: an entry or a file that lacks something.
+        OSError, ValueError: a file that cannot be read.
+    """
+    if absent := [key for key in ("file", "target") if key not in entry]:
+        raise UserError(f"its entry in the manifest has no {absent[0]!r}")
+    frame = pd.read_csv(folder / entry["file"])
+    for column in (entry["target"], *entry.get("drop", []), *([entry["exposure"]] if "exposure" in entry else [])):
+        required_column(frame, column)
+    frame = _sample(frame.dropna(subset=entry["target"]))
     exposure = frame[entry["exposure"]] if "exposure" in entry else None
     left_out = [entry["target"], *entry.get("drop", []), *([entry["exposure"]] if exposure is not None else [])]
     return _table(frame.drop(columns=left_out), frame[entry["target"]], entry.get("task"), exposure)

@@ -18,7 +18,6 @@ file; a run that is repeated measures the rest.
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +26,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.accuracy_tables import TABLES, Table, tables_of
+from benchmarks.results import read_results, write_results
+from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.certificates.reach import default_radii
 from eigenserve.model.explanations.explain import explain
@@ -44,13 +45,12 @@ HEAD = ("table", "method", "complete", "faithful", ".01 sd", ".1 sd", "Shapley",
 
 def main(out: Path, folder: Path | None, quick: bool) -> None:
     """Measure what the file lacks, and print the table."""
-    done: dict[str, dict[str, Any]] = json.loads(out.read_text()) if out.exists() else {}
+    done: dict[str, dict[str, Any]] = read_results(out)
     found = {**TABLES, **(tables_of(folder) if folder else {})}
     for name in NAMES[: 2 if quick else None]:
         if name in found and not any(key.startswith(f"{name}/") for key in done):
             done |= {f"{name}/{method}": figures for method, figures in _measure(found[name](), quick).items()}
-            out.parent.mkdir(parents=True, exist_ok=True)
-            out.write_text(json.dumps(done, indent=1))
+            write_results(out, done)
     print("| " + " | ".join(HEAD) + " |\n|" + "---|" * len(HEAD))
     for key, figures in done.items():
         cells = ["" if figures[name] is None else f"{figures[name]:.2g}" for name in HEAD[2:-1]]
@@ -227,4 +227,7 @@ if __name__ == "__main__":
     parser.add_argument("--tables", type=Path, help="a folder with a manifest.json, as for make bench-accuracy")
     parser.add_argument("--quick", action="store_true", help="two tables, short fits")
     arguments = parser.parse_args()
-    main(arguments.out, arguments.tables, arguments.quick)
+    try:
+        main(arguments.out, arguments.tables, arguments.quick)
+    except UserError as error:
+        parser.error(str(error))

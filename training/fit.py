@@ -46,6 +46,7 @@ from eigenserve.training.search.judged import Judged, described
 from eigenserve.training.search.on_device.devices import check_device
 from eigenserve.training.search.preparation.ahead import start_compiling
 from eigenserve.training.search.preparation.counted import census_of
+from eigenserve.training.search.preparation.learnable import check_numbers
 from eigenserve.training.search.preparation.links import prepare_linked
 from eigenserve.training.search.preparation.planned import plan_all
 from eigenserve.training.search.preparation.priming import prime_kernels
@@ -56,8 +57,6 @@ from eigenserve.training.settings import FitSettings
 from eigenserve.training.training_table import TrainingTable, training_table
 
 MIN_ROWS = 20
-#: The largest number of a target must lie between these sizes: beyond, its squares leave float64 in metrics and scales.
-SIZES = 1e-100, 1e100
 
 
 @dataclass(frozen=True)
@@ -190,7 +189,7 @@ def _fit_rows(
     clock: Clock,
     beyond: Beyond | None,
 ) -> Fitted:
-    _check_size(goal)
+    check_numbers(goal)
     table = read.frame
     space = infer_features(table, settings.bent, settings.shaped, read.readings)
     usual = as_if_uniform(None if beyond is None else beyond.stands_for, len(table), settings.seed)
@@ -206,6 +205,7 @@ def _fit_rows(
     if scope.rows < len(table):
         part = np.sort(np.random.default_rng(settings.seed).choice(len(table), scope.rows, replace=False))
         table, goal, weight, usual = table.iloc[part], goal.rows(part), weight[part], usual[part]
+        check_numbers(goal)
     columns = space.encode(table)
     phases.begin("additive", "fitting the additive model")
     core_seconds = machine.cores * (plan.seconds["search"] + plan.seconds["refit"]) / machine.slowness
@@ -330,12 +330,3 @@ def _fewer(members: int, wanted: int) -> Iterator[str]:
 
 def _never() -> bool:
     return False
-
-
-def _check_size(goal: Target) -> None:
-    largest = 0.0 if goal.classes else float(np.abs(goal.values).max())
-    if largest and not SIZES[0] <= largest <= SIZES[1]:
-        raise UserError(
-            f"target {goal.name!r} must have a largest absolute value between {SIZES[0]:g} and {SIZES[1]:g}; "
-            f"got {largest:.3g}: rescale the target"
-        )

@@ -107,7 +107,7 @@ def training_table(
     goal = with_teacher(goal, table, teacher)
     goal = replace(goal, moments=_moments(table, settings.time))
     owners = None if settings.groups is None else table[settings.groups]
-    table = table.drop(columns=[*_roles(settings), *teacher])
+    table = table.drop(columns=_no_features(frame, settings, teacher))
     target_notes += read.notes
     kept = {*settings.features, *options.types, *named_in(settings)}
     table, left_out = without_identifiers(table, kept)
@@ -155,18 +155,18 @@ def without(options: ReadingOptions, name: str) -> ReadingOptions:
 def chosen_columns(
     frame: pd.DataFrame, target: str, settings: FitSettings, teacher: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Select the columns that the settings ask for, and the target.
+    """Select the columns that the settings ask for, those with a role even if they are excluded, and the target.
 
     Raises:
         UserError: a column that there is not, or the target among the others.
     """
-    roles = [*_roles(settings), *teacher, *filter(None, [settings.time])]
+    roles = _roles(settings, teacher)
     features, exclude = named(settings.features, frame), named(settings.exclude, frame)
     for name in (*features, *exclude, *roles):
         required_column(frame, name)
         if name == target:
             raise UserError(f"column {name!r} is the target; it cannot be used otherwise")
-    wanted = {target, *roles, *(features or frame.columns)} - set(exclude)
+    wanted = {target, *roles, *(set(features or frame.columns) - set(exclude))}
     return frame[[name for name in frame if name in wanted]]
 
 
@@ -226,11 +226,17 @@ def _weights(
     return weight
 
 
-def _roles(settings: FitSettings) -> list[str]:
-    """List the columns that are neither features nor the target."""
-    roles = (settings.weight, settings.exposure, settings.offset, settings.groups)
-    # What is named as a feature, too, is one.
-    return [name for name in roles if name is not None and name not in settings.features]
+def _roles(settings: FitSettings, teacher: Sequence[str]) -> list[str]:
+    """List the columns that have a role, features or not, but for the target."""
+    roles = (settings.weight, settings.exposure, settings.offset, settings.groups, settings.time)
+    return [*dict.fromkeys([*filter(None, roles), *teacher])]
+
+
+def _no_features(frame: pd.DataFrame, settings: FitSettings, teacher: Sequence[str]) -> list[str]:
+    """List the columns that have a role and are no features: time is one, and what is named as one, too."""
+    features = {*named(settings.features, frame), *filter(None, [settings.time])} - set(teacher)
+    features -= set(named(settings.exclude, frame))
+    return [name for name in _roles(settings, teacher) if name not in features]
 
 
 def _owned(owners: pd.Series) -> NDArray[np.int64]:

@@ -90,10 +90,14 @@ class AccuracySums:
     def _positions(self) -> dict[str, float]:
         return {category_key(label): float(i) for i, label in enumerate(self.model.classes)}
 
-    def of(self, scores: FloatArray, labels: FloatArray) -> FloatArray:
-        """Return the sums (``size``,) of rows with these scores (N, O) and labels (N,)."""
+    def of(self, scores: FloatArray, labels: FloatArray, weight: FloatArray | None = None) -> FloatArray:
+        """Return the sums (``size``,) of rows with these scores (N, O) and labels (N,).
+
+        weight: (N,), positive: how much each row counts, in any unit; None where all count the same.
+        """
+        count = np.ones(len(labels)) if weight is None else weight / weight.mean()
         out = np.zeros(self.size)
-        out[0] = len(labels)
+        out[0], out[5] = len(labels), count @ count
         if self.model.classes:
             probabilities, codes = self.model.probabilities(scores), labels.astype(np.int64)
             loss = -np.log(np.maximum(probabilities[np.arange(len(codes)), codes], _TINY))
@@ -102,14 +106,14 @@ class AccuracySums:
                 stated, met = probabilities[:, 1], codes == 1
             else:
                 stated, met = probabilities.max(axis=1), right
-            out[1:4] = loss.sum(), (loss**2).sum(), right.sum()
-            out[-3 * CALIBRATION_BINS :] = _calibration(stated, met)
+            out[1:4] = count @ loss, count @ loss**2, count @ right
+            out[-3 * CALIBRATION_BINS :] = _calibration(stated, met, count)
             return out
         errors = labels - self.model.values(scores)
-        out[1:7] = [(errors**k).sum() for k in (1, 2, 4)] + [np.abs(errors).sum(), 0.0, 0.0]
+        out[1:5] = [count @ errors**k for k in (1, 2, 4)] + [count @ np.abs(errors)]
         for i, level in enumerate(self.model.interval_levels):
             bounds = self.model.intervals(scores, level)
-            out[7 + i] = ((bounds[:, 0] <= labels) & (labels <= bounds[:, 1])).sum()
+            out[7 + i] = count @ ((bounds[:, 0] <= labels) & (labels <= bounds[:, 1]))
         return out
 
     def metrics(self, sums: FloatArray) -> dict[str, Accuracy]:
@@ -117,29 +121,33 @@ class AccuracySums:
         n = sums[0]
         if not n:
             return {}
+        # As many rows of equal weights as these say (Kish, Survey sampling, 1965).
+        like = n**2 / sums[5]
         if self.model.classes:
             loss, share = sums[1] / n, sums[3] / n
-            spread = math.sqrt(max(0.0, sums[2] / n - loss**2) / n)
+            spread = math.sqrt(max(0.0, sums[2] / n - loss**2) / like)
             shares = sums[-3 * CALIBRATION_BINS :].reshape(3, -1)
             gap = float(np.abs(shares[1] - shares[2]).sum() / n)
             return {
                 "log_loss": Accuracy(loss, spread, self._trained("log_loss")),
-                "accuracy": Accuracy(share, math.sqrt(share * (1.0 - share) / n), self._trained("accuracy")),
+                "accuracy": Accuracy(
+                    share, math.sqrt(max(0.0, share * (1.0 - share)) / like), self._trained("accuracy")
+                ),
                 "ece": Accuracy(gap, None, self._trained("ece")),
             }
         # Of outcomes that were replaced a rounding error may be left.
         mean, square = sums[1] / n, max(0.0, sums[2] / n)
         rmse = math.sqrt(square)
         # Of a square root: half the standard error of the mean square, divided by the root.
-        rmse_error = math.sqrt(max(0.0, sums[3] / n - square**2) / n) / (2.0 * rmse) if rmse else 0.0
+        rmse_error = math.sqrt(max(0.0, sums[3] / n - square**2) / like) / (2.0 * rmse) if rmse else 0.0
         found = {
             "rmse": Accuracy(rmse, rmse_error, self._trained("rmse")),
-            "mae": Accuracy(sums[4] / n, math.sqrt(max(0.0, square - (sums[4] / n) ** 2) / n), self._trained("mae")),
-            "bias": Accuracy(mean, math.sqrt(max(0.0, square - mean**2) / n), 0.0),
+            "mae": Accuracy(sums[4] / n, math.sqrt(max(0.0, square - (sums[4] / n) ** 2) / like), self._trained("mae")),
+            "bias": Accuracy(mean, math.sqrt(max(0.0, square - mean**2) / like), 0.0),
         }
         for i, level in enumerate(self.model.interval_levels):
             share = sums[7 + i] / n
-            found[f"coverage_{100 * level:g}"] = Accuracy(share, math.sqrt(level * (1.0 - level) / n), level)
+            found[f"coverage_{100 * level:g}"] = Accuracy(share, math.sqrt(level * (1.0 - level) / like), level)
         return found
 
     def calibration(self, sums: FloatArray) -> list[dict[str, float]]:
@@ -148,7 +156,7 @@ class AccuracySums:
             return []
         counts, stated, met = sums[-3 * CALIBRATION_BINS :].reshape(3, -1)
         return [
-            {"rows": int(n), "predicted": p / n, "observed": y / n}
+            {"rows": round(n), "predicted": p / n, "observed": y / n}
             for n, p, y in zip(counts.tolist(), stated.tolist(), met.tolist(), strict=True)
             if n
         ]
@@ -164,7 +172,7 @@ class AccuracySums:
         return float(value) if isinstance(value, int | float) else None
 
 
-def _calibration(stated: FloatArray, met: NDArray[np.bool_]) -> FloatArray:
+def _calibration(stated: FloatArray, met: NDArray[np.bool_], count: FloatArray) -> FloatArray:
     bins = np.minimum((stated * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
-    parts = [np.bincount(bins, weights, CALIBRATION_BINS) for weights in (None, stated, met.astype(np.float64))]
+    parts = [np.bincount(bins, weights, CALIBRATION_BINS) for weights in (count, count * stated, count * met)]
     return np.concatenate(parts)

@@ -232,6 +232,7 @@ def _choose_penalties(
         while not late() and LEAST_LINE <= best.line * factor <= MOST_LINE:
             choice, least = judge(best.line * factor, best.ramp, best.beta), best.loss
             best = min(best, choice, key=lambda choice: choice.loss)
-            if choice.loss > least - LEAST_LINE_GAIN * abs(least):
+            # At a loss of zero no gain is possible, so equality ends it.
+            if choice.loss >= least - LEAST_LINE_GAIN * abs(least):
                 break
     return best

@@ -65,7 +65,8 @@ def _check(arguments: argparse.Namespace, model: SpectralModel, sketch: Sketch |
     from eigenserve.errors import UserError
     from eigenserve.model.monitoring import EXPLAINED_ROWS, AccuracySums, Counting, measure_drift, spread
     from eigenserve.training.data.table import FileOptions, read_table
-    from eigenserve.training.evaluation.labelled_rows import has_labels, labelled_rows
+    from eigenserve.training.evaluation.evaluate import judged_rows
+    from eigenserve.training.evaluation.labelled_rows import has_labels
     from eigenserve.training.evaluation.seen_rows import seen_note
     from eigenserve.training.report.card import Checked
 
@@ -84,10 +85,10 @@ def _check(arguments: argparse.Namespace, model: SpectralModel, sketch: Sketch |
     metrics: dict[str, dict[str, Accuracy]] = {}
     note = ""
     if has_labels(model, frame):
-        rows, target = labelled_rows(model, frame)
+        rows, target, weight = judged_rows(model, frame)
         sums, known, labels = AccuracySums(model), rows.index, target.values
         note = seen_note(model.card, columns[known], labels)
-        metrics["all rows"] = sums.metrics(sums.of(scores[known], labels))
+        metrics["all rows"] = sums.metrics(sums.of(scores[known], labels, weight))
         if arguments.by is not None:
             if arguments.by not in frame:
                 raise UserError(f"--by must name a column of {arguments.data}; got {arguments.by!r}")
@@ -100,7 +101,7 @@ def _check(arguments: argparse.Namespace, model: SpectralModel, sketch: Sketch |
             for value in values.index:
                 chosen = (groups == value).to_numpy()
                 name = f"{arguments.by} {value} ({int(chosen.sum()):,} rows)"
-                metrics[name] = sums.metrics(sums.of(scores[known][chosen], labels[chosen]))
+                metrics[name] = sums.metrics(sums.of(scores[known][chosen], labels[chosen], weight[chosen]))
     elif arguments.by is not None:
         raise UserError(f"--by needs the target {model.target!r} in {arguments.data}, with values")
     return Checked(Path(arguments.data).name, len(columns), drift, metrics, note)

@@ -75,8 +75,8 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _metrics(model: SpectralModel, frame: pd.DataFrame) -> dict[str, Accuracy]:
     from eigenserve.model.monitoring.accuracy import AccuracySums
-    from eigenserve.training.evaluation.labelled_rows import labelled_rows
+    from eigenserve.training.evaluation.evaluate import judged_rows
 
     sums = AccuracySums(model)
-    rows, target = labelled_rows(model, frame)
-    return sums.metrics(sums.of(model.scores(model.features.encode(rows)), target.values))
+    rows, target, weight = judged_rows(model, frame)
+    return sums.metrics(sums.of(model.scores(model.features.encode(rows)), target.values, weight))

@@ -47,7 +47,8 @@ def _run(arguments: argparse.Namespace) -> int:
         spread,
     )
     from eigenserve.training.data.table import FileOptions, read_table
-    from eigenserve.training.evaluation.labelled_rows import has_labels, labelled_rows
+    from eigenserve.training.evaluation.evaluate import judged_rows
+    from eigenserve.training.evaluation.labelled_rows import has_labels
     from eigenserve.training.evaluation.seen_rows import seen_note
 
     level = LEVEL if arguments.level is None else arguments.level
@@ -71,8 +72,8 @@ def _run(arguments: argparse.Namespace) -> int:
     accuracy, note = None, ""
     if has_labels(model, frame):
         sums = AccuracySums(model)
-        rows, target = labelled_rows(model, frame)
-        accuracy = sums.document(sums.of(scores[rows.index], target.values))
+        rows, target, weight = judged_rows(model, frame)
+        accuracy = sums.document(sums.of(scores[rows.index], target.values, weight))
         note = seen_note(model.card, columns[rows.index], target.values)
     elif model.target in frame:
         note = f"the target {model.target!r} has no value in any row: predictions are not compared with it"

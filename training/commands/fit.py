@@ -125,7 +125,7 @@ _SETTINGS = (
     ("offset", str, "column of logarithms added to the score, for the same tasks"),
     ("teacher", str, "column or file of a stronger model's predictions or probabilities to learn from"),
     ("class-weight", str, "balanced, or none (default)"),
-    ("curves", str, "piecewise (default), or linear for the plain affine pencil"),
+    ("curves", str, "piecewise (default; flat outside the training range), or linear for the plain affine pencil"),
     ("device", str, "where members are trained: cpu (default), or cuda, or cuda:N for one of several"),
     ("seed", int, "seed of everything random (default 0)"),
     ("features", _names, "columns to use: a,b,c (default: all)"),
@@ -154,6 +154,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.training.data.reading_options import reading_options
     from eigenserve.training.data.sampling import read_sample
     from eigenserve.training.data.table import FileOptions
+    from eigenserve.training.data.teacher import attach_teacher
     from eigenserve.training.evaluation.evaluate import deviance_power, evaluate, evaluate_scores
     from eigenserve.training.fit import fit, plan
     from eigenserve.training.planning.clock import Clock
@@ -189,7 +190,8 @@ def _run(arguments: argparse.Namespace) -> None:
     if not arguments.plan:
         start_compiling()
     rows = read_sample(arguments.data, arguments.max_rows, settings.seed, files)
-    table = training_table(rows.frame, arguments.target, settings, rows.whole)
+    frame, _ = attach_teacher(rows.frame, settings.teacher, rows.positions, rows.total)
+    table = training_table(frame, arguments.target, settings, rows.whole)
     sampling = rows.notes
     drawn = draw_by_class(rows, table.target, table.beyond, settings)
     if isinstance(drawn, Drawn):

@@ -52,7 +52,7 @@ PROBES, STEPS = 5, 30
 class Curvature:
     """Hold figures of the Hessian of a model's mean loss on a table, with respect to all entries of its matrices.
 
-    A regression's loss is that of the standardised target (its mean and deviation in the table), and the
+    The loss of numbers is that of the standardised target (its mean and deviation in the table), and the
     matrices are in that unit too, so the figures do not depend on the target's unit. The penalty of training
     is not part of it.
 
@@ -125,8 +125,8 @@ def measure_curvature(
         raise UserError(f"--seed must be in [0, {MAX_SEED - 1}]; got {seed}")
     rows = _rows(model, frame)
     target, shift, scale = rows.target, 0.0, 1.0
-    if model.task == "regression":
-        target, shift, scale = standardised(rows.target, rows.weight, model.log_link)
+    if not model.classes:
+        target, shift, scale = standardised(rows.target, rows.weight, model.link == "exp")
     name, row_loss = choose_loss(model)
     loss = spectral_loss(
         model.ensemble,
@@ -211,7 +211,7 @@ def _rows(model: SpectralModel, frame: pd.DataFrame) -> _Rows:
     settings = _settings(model)
     features, target = labelled_rows(model, frame)
     values, weight = target.values, np.ones(len(features))
-    if model.log_link and (values.min() < 0 or values.max() == 0):
+    if model.link == "exp" and (values.min() < 0 or values.max() == 0):
         raise UserError(f"column {model.target!r} must be at least 0, and above 0 somewhere: its logarithm is scored")
     if settings["weight"] is not None:
         weight = _column(features, settings["weight"])

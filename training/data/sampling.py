@@ -85,6 +85,7 @@ class TableSample:
         unnamed: columns that were left out since they have no name.
         file_notes: what the user should know of the files.
         whole: all rows, where these are a sample and the others can be read without being held.
+        positions: (N,), of the rows among those of the files, from 0; None where they are all.
     """
 
     frame: pd.DataFrame
@@ -92,6 +93,7 @@ class TableSample:
     unnamed: int = 0
     file_notes: tuple[str, ...] = ()
     whole: WholeTable | None = None
+    positions: NDArray[np.int64] | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -122,37 +124,48 @@ def read_sample(data: str | Path, max_rows: int, seed: int, options: FileOptions
         counts = [_count(source) for source in sources]
         total = sum(counts)
         if total > max_rows:
-            part = _sampled(sources, counts, max_rows, rng)
+            part, places = _sampled(sources, counts, max_rows, rng)
             whole = WholeTable(tuple(sources), total)
-            return TableSample(checked_frame(part, name), total, file_notes=index_notes(part), whole=whole)
+            return TableSample(
+                checked_frame(part, name), total, file_notes=index_notes(part), whole=whole, positions=places
+            )
     lengths: list[int] = []
+    positions: list[NDArray[np.int64]] = []
 
     def chosen(total: int) -> NDArray[np.int64] | None:
         lengths.append(total)
-        return np.sort(rng.choice(total, max_rows, replace=False)) if total > max_rows else None
+        if total <= max_rows:
+            return None
+        positions.append(np.sort(rng.choice(total, max_rows, replace=False)))
+        return positions[0]
 
     raw = read_sources(sources, options or FileOptions(), chosen)
     frame = checked_frame(raw.frame, name)
-    return TableSample(frame, lengths[0] if lengths else len(frame), raw.unnamed, (*raw.notes, *index_notes(raw.frame)))
+    total, notes = lengths[0] if lengths else len(frame), (*raw.notes, *index_notes(raw.frame))
+    return TableSample(frame, total, raw.unnamed, notes, positions=positions[0] if positions else None)
 
 
-def _sampled(sources: Sequence[Source], counts: Sequence[int], max_rows: int, rng: np.random.Generator) -> pd.DataFrame:
-    """Sample the rows of Parquet or Arrow files, of which a batch is read at a time."""
+def _sampled(
+    sources: Sequence[Source], counts: Sequence[int], max_rows: int, rng: np.random.Generator
+) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+    """Sample the rows of Parquet or Arrow files, of which a batch is read at a time; and say which these are."""
     parts: list[tuple[str, pa.Table]] = []
+    places: list[NDArray[np.int64]] = []
     wanted, total = max_rows, sum(counts)
     for source, count in zip(sources, counts, strict=True):
         taken = int(rng.hypergeometric(wanted, total - wanted, count)) if len(sources) > 1 else wanted
         with _reading(source):
             schema, batches = _open(source)
             chosen = list(_chosen(batches, count, taken, rng))
-            table = pa.Table.from_batches(chosen, schema).unify_dictionaries()
+            table = pa.Table.from_batches([batch for _, batch in chosen], schema).unify_dictionaries()
+            places += [sum(counts) - total + at for at, _ in chosen]
             del chosen
         parts.append((source.name, with_partition(table, source)))
         wanted, total = wanted - taken, total - count
     with _reading(sources[0]):
         joined = joined_parts(parts)
     del parts, table
-    return frame_of(joined, self_destruct=True)
+    return frame_of(joined, self_destruct=True), np.concatenate(places)
 
 
 @contextlib.contextmanager
@@ -194,11 +207,16 @@ def _open(source: Source, columns: Sequence[str] | None = None) -> tuple[pa.Sche
 
 def _chosen(
     batches: Iterator[pa.RecordBatch], total: int, wanted: int, rng: np.random.Generator
-) -> Iterator[pa.RecordBatch]:
-    """Yield parts of batches: ``wanted`` of their ``total`` rows, every such choice as likely as another."""
+) -> Iterator[tuple[NDArray[np.int64], pa.RecordBatch]]:
+    """Yield parts of batches: ``wanted`` of their ``total`` rows, every such choice as likely as another.
+
+    Each has the positions of its rows.
+    """
+    first = 0
     for batch in batches:
         count = len(batch)
         taken = int(rng.hypergeometric(wanted, total - wanted, count)) if count else 0
         if taken:
-            yield batch.take(pa.array(np.sort(rng.choice(count, taken, replace=False))))
-        wanted, total = wanted - taken, total - count
+            at = np.sort(rng.choice(count, taken, replace=False))
+            yield first + at, batch.take(pa.array(at))
+        wanted, total, first = wanted - taken, total - count, first + count

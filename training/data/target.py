@@ -278,7 +278,7 @@ def _encode_classes(
         classes = _classes(column, task)
         if positive is not None:
             classes = _with_positive(column, classes, positive)
-    codes = column.map(_label_codes(column, classes))
+    codes = column.map(label_codes(column, classes))
     if codes.isna().any():
         stranger = column[codes.isna()].iloc[0]
         raise UserError(f"class {stranger!r} in {column.name!r} is none of the model's: {list(classes)}")
@@ -332,7 +332,7 @@ def _with_positive(column: pd.Series, classes: list[ClassLabel], positive: str) 
     return [*(label for label in classes if label != chosen[0]), chosen[0]]
 
 
-def _label_codes(column: pd.Series, classes: Sequence[ClassLabel]) -> dict[Any, int]:
+def label_codes(column: pd.Series, classes: Sequence[ClassLabel]) -> dict[Any, int]:
     """Map labels to classes, for the labels of a column as it spells and types them."""
     exact = {category_key(label): code for code, label in enumerate(classes)}
     folded: dict[str, int] = {}

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from eigenserve.errors import UserError
 from eigenserve.training.data.table import read_table
-from eigenserve.training.data.target import Target
+from eigenserve.training.data.target import Target, label_codes
 
 #: How the columns of a teacher's file are named among those of the table.
 PREFIX = "teacher: "
@@ -18,12 +19,16 @@ PREFIX = "teacher: "
 SUM_TOLERANCE = 1e-3
 
 
-def attach_teacher(frame: pd.DataFrame, teacher: str | None) -> tuple[pd.DataFrame, list[str]]:
-    """Add the columns of a teacher's file to the table, unless the teacher is a column of it.
+def attach_teacher(
+    frame: pd.DataFrame, teacher: str | None, positions: NDArray[np.int64] | None = None, total: int | None = None
+) -> tuple[pd.DataFrame, list[str]]:
+    """Add the columns of a teacher's file to the table, unless the teacher is a column of it or they are there already.
 
     Args:
         frame: the N rows.
         teacher: a column, or a file with a row for each of the table's in their order; None for no teacher.
+        positions: (N,), of the rows among the ``total`` of the table, where they are a sample.
+        total: rows of the table; None for N.
 
     Returns:
         The table, and which of its columns are the teacher's.
@@ -41,11 +46,13 @@ def attach_teacher(frame: pd.DataFrame, teacher: str | None) -> tuple[pd.DataFra
     if not Path(teacher).exists():
         raise UserError(f"teacher must be a column of the table or a file; found neither under {teacher!r}")
     given = read_table(Path(teacher))
-    if len(given) != len(frame):
+    total = len(frame) if total is None else total
+    if len(given) != total:
         raise UserError(
-            f"the teacher's file must have a row for each of the table's {len(frame):,}, in their order; {teacher} has "
+            f"the teacher's file must have a row for each of the table's {total:,}, in their order; {teacher} has "
             f"{len(given):,}"
         )
+    given = given if positions is None else given.iloc[positions]
     given = given.set_index(frame.index).add_prefix(PREFIX)
     return pd.concat([frame, given], axis=1), [str(name) for name in given]
 
@@ -74,14 +81,16 @@ def with_teacher(goal: Target, table: pd.DataFrame, columns: list[str]) -> Targe
 
 
 def _of_classes(goal: Target, table: pd.DataFrame, columns: list[str]) -> np.ndarray:
-    by_class = {name.removeprefix(PREFIX): name for name in columns}
-    absent = [str(label) for label in goal.classes if str(label) not in by_class]
+    texts = pd.Series([name.removeprefix(PREFIX) for name in columns])
+    codes = label_codes(texts, goal.classes)
+    by_class = {codes[text]: name for text, name in zip(texts, columns, strict=True) if text in codes}
+    absent = [str(label) for code, label in enumerate(goal.classes) if code not in by_class]
     if absent:
         raise UserError(
             f"the teacher must have a column of probabilities for each class, named like it; there is none for "
             f"{', '.join(absent)}"
         )
-    chances = np.stack([_numbers(table[by_class[str(label)]]) for label in goal.classes], axis=1)
+    chances = np.stack([_numbers(table[by_class[code]]) for code in range(len(goal.classes))], axis=1)
     sums = chances.sum(axis=1)
     if chances.min() < 0 or np.abs(sums - 1.0).max() > SUM_TOLERANCE:
         worst = int(np.abs(sums - 1.0).argmax())

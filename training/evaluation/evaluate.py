@@ -65,17 +65,29 @@ def evaluate(model: SpectralModel, frame: pd.DataFrame) -> Evaluation:
         UserError: a missing column, or values that are none of this model's.
         InvalidRowsError: rows that are not rows of this model.
     """
+    features, target, weight = judged_rows(model, frame)
+    columns = model.features.encode(features)
+    found = evaluate_scores(model, model.scores(columns), target, weight, deviance_power(model))
+    return replace(found, seen=seen_share(model.card, columns, target.values))
+
+
+def judged_rows(model: SpectralModel, frame: pd.DataFrame) -> tuple[pd.DataFrame, Target, FloatArray]:
+    """Return the features of the rows that have a target, indexed by their positions, and targets as trained on.
+
+    Returns:
+        The features; the targets, per unit of the exposure and offset that the model was trained with, if any; and
+        how much each of these rows counts, (N,).
+
+    Raises:
+        UserError: a missing column, or values that are none of this model's.
+    """
     settings = model.card.get("training", {}).get("settings", {})
     features, target = labelled_rows(model, frame)
     weight = np.ones(len(features))
     if settings.get("weight") is not None:
         weight = positive_column(features, settings["weight"])
-    power = deviance_power(model)
     exposure, offset = settings.get("exposure"), settings.get("offset")
-    target, weight = per_unit(features, target, weight, exposure, offset, power or 1.0)
-    columns = model.features.encode(features)
-    found = evaluate_scores(model, model.scores(columns), target, weight, power)
-    return replace(found, seen=seen_share(model.card, columns, target.values))
+    return features, *per_unit(features, target, weight, exposure, offset, deviance_power(model) or 1.0)
 
 
 def deviance_power(model: SpectralModel) -> float | None:

@@ -80,9 +80,10 @@ def choose_objective(
 
 
 def standardised(values: FloatArray, weight: FloatArray, log_link: bool = False) -> tuple[FloatArray, float, float]:
-    """Standardise a regression's targets (N,) for training; (shift, scale) take scores back to the target's.
+    """Standardise targets of numbers (N,) for training; (shift, scale) take scores back to the target's.
 
-    By the logarithmic link they are divided by their mean, else also centred and divided by their spread.
+    By the logarithmic link, which counts have, they are divided by their mean, so that the unit of a rate moves the
+    intercept alone; else they are centred and divided by their spread.
     """
     mean = float(np.average(values, weights=weight))
     if log_link:

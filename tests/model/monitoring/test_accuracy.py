@@ -57,3 +57,20 @@ def test_labels_that_are_not_of_the_model_are_named():
         AccuracySums(make_model("binary")).labels([True, "maybe"])
     with pytest.raises(ValueError, match="outcome 0 must be a finite number; got nan"):
         AccuracySums(make_model()).labels([float("nan")])
+
+
+@pytest.mark.parametrize("task", ["regression", "binary"])
+def test_a_weight_counts_as_so_many_rows(task):
+    model = replace(make_model(task), card={"intervals": {"0.5": 1.0}})
+    rng = np.random.default_rng(5)
+    scores = model.scores(model.features.encode(make_rows(100, seed=1)))
+    labels = rng.integers(0, 2, 100).astype(float) if task == "binary" else scores[:, 0] + rng.normal(size=100)
+    times, sums = rng.integers(1, 4, 100), AccuracySums(model)
+    weighted = sums.metrics(sums.of(scores, labels, 0.1 * times))
+    repeated = sums.metrics(sums.of(np.repeat(scores, times, axis=0), np.repeat(labels, times)))
+    like = times.sum() ** 2 / (times @ times)
+    for name, metric in repeated.items():
+        assert weighted[name].value == pytest.approx(metric.value, rel=1e-9)
+        if metric.standard_error:
+            expected = metric.standard_error * np.sqrt(times.sum() / like)
+            assert weighted[name].standard_error == pytest.approx(expected, rel=1e-9)

@@ -150,3 +150,12 @@ def test_penalties_end_where_no_feature_helps():
     model = fit_additive(bases, rows, (LOGISTIC, 0.0), 1, rng.integers(0, 4, 120))
     assert np.isfinite(model.out_of_fold).all()
     assert model.penalties[0] <= MOST_LINE
+
+
+def test_penalties_end_at_a_loss_of_zero():
+    """No penalty gains anything there, nor loses."""
+    _, bases, starts, weights = placed(120)
+    rows = Rows(starts, weights, np.zeros(120, np.float32), np.ones(120, np.float32))
+    looks = iter(range(10_000))
+    model = fit_additive(bases, rows, (SQUARED, 0.0), 1, np.arange(120) % 4, late=lambda: next(looks) < 0)
+    assert not model.out_of_fold.any()

@@ -119,6 +119,17 @@ def test_rows_count_by_their_weight_and_exposure():
         measure_curvature(weighted, table)
 
 
+def test_the_curvature_of_counts_does_not_depend_on_the_unit_of_the_exposure():
+    model, table = _model("poisson")
+    settings = {"training": {"settings": {"exposure": "e"}}}
+    found = []
+    for unit in (1.0, 1e6):
+        ensemble = replace(model.ensemble, offset=model.ensemble.offset - np.log(unit))
+        per_unit = replace(model, card=settings, ensemble=ensemble)
+        found.append(measure_curvature(per_unit, table.assign(e=unit), top=2).top.eigenvalues)
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-6)
+
+
 def test_too_many_eigenvalues_are_reported():
     model, table = _model("regression")
     with pytest.raises(UserError, match="--top must be"):

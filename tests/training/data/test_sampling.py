@@ -60,6 +60,7 @@ def test_a_sample_is_rows_of_the_file_with_their_types(tmp_path, file):
     assert (len(found.frame), found.total) == (3000, ROWS)
     expected = whole.iloc[found.frame["at"]].reset_index(drop=True)
     pd.testing.assert_frame_equal(found.frame, expected, check_categorical=False)
+    np.testing.assert_array_equal(found.positions, found.frame["at"])
     assert "3,000 of the 132,306 rows" in found.notes[0]
     again, other = read_sample(path, 3000, seed=1), read_sample(path, 3000, seed=2)
     assert found.frame["at"].equals(again.frame["at"])
@@ -80,6 +81,7 @@ def test_a_table_that_is_short_enough_is_read_whole(tmp_path):
     found = read_sample(written(frame, tmp_path / "a.parquet"), 50, seed=0)
     assert found.frame["at"].tolist() == list(range(50))
     assert found.notes == ()
+    assert found.positions is None
     with pytest.raises(UserError, match="does not exist"):
         read_sample(tmp_path / "b.parquet", 50, seed=0)
     (tmp_path / "c.parquet").write_bytes(b"no Parquet")

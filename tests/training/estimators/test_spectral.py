@@ -240,3 +240,28 @@ def test_a_column_with_an_infinity_is_refused():
     frame = pd.DataFrame({"a": [1.0, np.inf] * 20, "b": ["x", "y"] * 20})
     with pytest.raises(ValueError, match="infinity"):
         SpectralRegressor(**QUICK).fit(frame, np.arange(40.0))
+
+
+@pytest.mark.parametrize(
+    ("loss", "target"),
+    [("auto", [0.0]), ("poisson", [0.0]), ("quantile", [7.0]), ("tweedie", [0.3, 0.1 + 0.2])],
+)
+def test_a_target_that_does_not_vary_is_refused(loss, target):
+    """As on the command line; numbers that differ by rounding alone do not vary."""
+    rows = np.random.default_rng(0).normal(size=(50, 2))
+    with pytest.raises(ValueError, match=f"target 'y' must vary; it is {target[0]:g} in every row"):
+        SpectralRegressor(**QUICK, loss=loss).fit(rows, np.resize(target, 50))
+
+
+def test_a_target_that_varies_in_rows_without_a_weight_does_not_vary():
+    rows, target = np.random.default_rng(0).normal(size=(50, 2)), np.eye(50)[0]
+    with pytest.raises(ValueError, match="must vary; it is 0 in every row"):
+        SpectralRegressor(**QUICK).fit(rows, target, sample_weight=1.0 - target)
+
+
+def test_a_single_count_is_learnt():
+    """All folds but one are trained on zeros alone."""
+    rows = np.random.default_rng(0).normal(size=(50, 2))
+    predicted = SpectralRegressor(**QUICK, loss="poisson").fit(rows, np.eye(50)[0]).predict(rows)
+    assert (predicted > 0).all()
+    assert predicted.mean() == pytest.approx(1 / 50, rel=0.5)

@@ -21,7 +21,10 @@ def monotone_signs(space: FeatureSpace, settings: FitSettings) -> Mapping[int, i
             raise UserError(f"monotone: no feature {name!r}; the features are {', '.join(space.names)}")
         index = space.names.index(name)
         if space.features[index].kind == "categorical":
-            raise UserError(f"monotone: {name!r} is categorical; only numbers and booleans have a direction")
+            raise UserError(
+                f"monotone: {name!r} is categorical; only numbers and booleans have a direction: write its "
+                "categories as numbers in their order"
+            )
         signs[index] = 1 if direction == "+" else -1
     if signs and settings.curves == "linear":
         raise UserError("monotone features need piecewise curves")

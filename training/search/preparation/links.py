@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -61,7 +62,7 @@ def prepare_linked(
     }
     if len(prepared) == 1:
         return next(iter(prepared.values()))
-    errors = {log: _squared_error(found, goal, settings, core_seconds, clock) for log, found in prepared.items()}
+    errors = {log: _squared_error(found, settings, core_seconds, clock) for log, found in prepared.items()}
     return prepared[errors[True] < (1.0 - MIN_GAIN) * errors[False]]
 
 
@@ -101,10 +102,11 @@ def _prepare(
     census: Census | None,
 ) -> Prepared:
     target, shift, scale, teacher = goal.values, 0.0, 1.0, goal.teacher
-    if goal.task == "regression":
-        target, shift, scale = standardised(goal.values, weight, log)
+    if not goal.classes:
+        rates = log or goal.task == "poisson"
+        target, shift, scale = standardised(goal.values, weight, rates)
         if teacher is not None:
-            teacher = np.maximum(teacher, 0.0) / np.exp(shift) if log else (teacher - shift) / scale
+            teacher = np.maximum(teacher, 0.0) / np.exp(shift) if rates else (teacher - shift) / scale
     rng = np.random.default_rng(np.random.SeedSequence(settings.seed))
     fold = assign_folds(target, scope.folds, rng, goal.groups, goal.moments)
     capped = {name for name, _ in settings.max_strength}
@@ -137,7 +139,7 @@ def _as_numbers(target: FloatArray, classes: int) -> FloatArray:
     return (target[:, None] == indicator_classes(target, classes)).astype(np.float64)
 
 
-def _squared_error(prepared: Prepared, goal: Target, settings: FitSettings, core_seconds: float, clock: Clock) -> float:
+def _squared_error(prepared: Prepared, settings: FitSettings, core_seconds: float, clock: Clock) -> float:
     """Return half the mean squared error of the best candidate after few steps, out of fold, on the target's scale."""
     sample, bench, _ = prepared
     late = clock.late("search")
@@ -145,5 +147,5 @@ def _squared_error(prepared: Prepared, goal: Target, settings: FitSettings, core
     search.run(LENGTHS[:1], core_seconds, vary=False)
     if not search.complete and not late():
         raise KeyboardInterrupt
-    unit = goal.values.std() / sample.target.std()
-    return float(unit**2) * min(entry.loss for entry in search.judged)
+    unit = math.exp(sample.shift) if sample.objective.log_link else sample.scale
+    return unit**2 * min(entry.loss for entry in search.judged)

@@ -27,7 +27,7 @@ class Sample:
     Attributes:
         space: their features.
         coordinates: (N, F); without rows once all is prepared.
-        target: (N,), standardised for a regression, class codes for a classifier.
+        target: (N,), standardised numbers, or class codes for a classifier.
         weight: (N,).
         num_classes: 0 unless it is a classifier's.
         objective: what to minimise.
