@@ -233,6 +233,8 @@ class Search:
         It ends at the earliest with the entrants of the next length, or with what is begun where none is affordable,
         and at the latest with what is allowed: the geometric mean is wrong by the same factor either way.
         """
+        if level == 0 and self._standings and not self._beats_additive(self._lengths[0]):
+            return begun
         least, most = begun, SHARES[min(level, len(SHARES) - 1)] * self._allowed
         for steps in self._lengths[level + 1 : level + 2]:
             entrants = self._affordable(list(self._numbers), steps, self._allowed - begun + self.spent)

@@ -1,14 +1,21 @@
 """The search: what it compares, what it spends, and what it can never lose to."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from eigenserve.training.data.schema import infer_features
+from eigenserve.training.data.target import Target
 from eigenserve.training.fit import fit
+from eigenserve.training.planning.clock import Clock
 from eigenserve.training.search.blends.blend import best_blend, blend, mean_loss
 from eigenserve.training.search.candidates import Candidate, neighbours, starting_candidates
-from eigenserve.training.search.halving import _promises_more
+from eigenserve.training.search.halving import Search, _promises_more
 from eigenserve.training.search.judged import Judged
+from eigenserve.training.search.preparation.links import prepare_linked
+from eigenserve.training.search.preparation.planned import plan_fit
 from eigenserve.training.settings import make_settings
 
 WAY = Candidate((1.0, None, None), additive_start=False)
@@ -102,3 +109,38 @@ def test_where_lines_are_the_truth_no_candidate_is_worse_than_they():
     lines = [entry.loss for entry in fitted.judged if entry.candidate is None]
     assert len(lines) == 3  # the additive model, the linear one and the better of them with idle curves left out
     assert fitted.model.card["metrics"]["out_of_fold"]["log_loss"] <= min(lines) + 1e-12
+
+
+def searched(score, core_s, rows=600):
+    """Search on rows of three numbers and a binary target; return the search, and what it reported of its time."""
+    rng = np.random.default_rng(4)
+    frame = pd.DataFrame(rng.normal(size=(rows, 3)), columns=list("abc"))
+    chance = 1.0 / (1.0 + np.exp(-score(*frame.to_numpy().T)))
+    goal = Target("y", "binary", (rng.random(rows) < chance).astype(float), ("n", "y"))
+    settings = make_settings({"budget": 10.0, "reproducible": True, "dim": 5})
+    space = infer_features(frame)
+    scope = plan_fit(space, frame, goal, settings).scope
+    _, bench, _ = prepare_linked(
+        space, space.encode(frame), goal, np.ones(rows), settings, scope, Clock(1e9), core_seconds=0.0
+    )
+    reports = []
+    reporter = SimpleNamespace(advance=lambda done, total, *_: reports.append((done, total)), say=print)
+    search = Search(bench, lambda dim: 4, reporter)
+    search.run(core_s=core_s)
+    return search, np.array(reports, float)
+
+
+def test_a_search_ends_where_matrices_say_no_more_than_the_additive_model():
+    lines, _ = searched(lambda a, b, c: a - b, core_s=20.0)
+    assert {entry.steps for entry in lines.judged} == {0, 300}
+    waves, _ = searched(lambda a, b, c: 4.0 * np.sin(2.0 * (a + b + c)), core_s=20.0)
+    assert max(entry.steps for entry in waves.judged) >= 1200
+
+
+@pytest.mark.parametrize("core_s", [0.5, 8.0])
+def test_the_time_of_a_search_is_foreseen_to_a_factor_of_three_once_its_first_candidates_are_judged(core_s):
+    for score in (lambda a, b, c: a - b, lambda a, b, c: 4.0 * np.sin(2.0 * (a + b + c))):
+        _, reports = searched(score, core_s)
+        done, total = reports.T
+        ratio = total[done > 0.6 * done[-1]] / done[-1]
+        assert 0.33 < ratio.min() <= ratio.max() < 3.0
