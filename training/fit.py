@@ -21,7 +21,6 @@ from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.additive.pairs import pair_term
 from eigenserve.training.data.categories.census import Beyond
 from eigenserve.training.data.columns import Columns, read_columns
-from eigenserve.training.data.rare_class import as_if_uniform
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.target import Target
 from eigenserve.training.evaluation.audit import audit
@@ -50,6 +49,7 @@ from eigenserve.training.search.preparation.learnable import check_numbers
 from eigenserve.training.search.preparation.links import prepare_linked
 from eigenserve.training.search.preparation.planned import plan_all
 from eigenserve.training.search.preparation.priming import prime_kernels
+from eigenserve.training.search.preparation.rare_class import as_if_uniform
 from eigenserve.training.search.ranks import Ranks
 from eigenserve.training.search.refit import joined_picks, train_picks
 from eigenserve.training.search.workbench import TrainedMember

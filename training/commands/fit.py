@@ -150,7 +150,6 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.training.commands.metrics_table import print_metrics
     from eigenserve.training.commands.population import populations_of
     from eigenserve.training.data.oddities.totals import without_totals
-    from eigenserve.training.data.rare_class import Drawn, draw_by_class
     from eigenserve.training.data.reading_options import reading_options
     from eigenserve.training.data.sampling import read_sample
     from eigenserve.training.data.table import FileOptions
@@ -163,6 +162,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.training.search.journal import journal_of
     from eigenserve.training.search.on_device.devices import check_device
     from eigenserve.training.search.preparation.ahead import start_compiling
+    from eigenserve.training.search.preparation.rare_class import Drawn, draw_by_class
     from eigenserve.training.search.ranks import joined_ranks
     from eigenserve.training.settings import make_settings, read_settings
     from eigenserve.training.training_table import check_features, training_table

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from eigenserve.errors import UserError
 from eigenserve.training.data.column_values import Column
 from eigenserve.training.data.oddities.odd_cells import check_share
 
@@ -27,7 +28,7 @@ def without_no_data(read: Column, given: bool = False) -> Column:
         given: its type is.
 
     Raises:
-        UserError: many different ones.
+        UserError: many different ones, or hardly any others.
     """
     if not pd.api.types.is_float_dtype(read.values.dtype):
         return read
@@ -38,6 +39,11 @@ def without_no_data(read: Column, given: bool = False) -> Column:
         return read
     name, rows = str(read.values.name), np.flatnonzero(huge)
     marks = np.unique(values[huge])
+    if len(marks) > MOST_MARKS and 2 * len(rows) > len(values):
+        largest = float(sizes[huge].max())
+        raise UserError(
+            f"{name!r} must have sizes between {1 / LARGEST:g} and {LARGEST:g}; got {largest:.3g}: rescale it"
+        )
     if len(marks) > MOST_MARKS and not given:
         check_share(name, "a finite number", (int(rows[0]), float(values[rows[0]])), len(rows), len(read.values))
     shown = f"{values[rows[0]]:.8g} in row {rows[0] + 1}"

@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from eigenserve.cli import main
-from eigenserve.training.data.rare_class import Drawn, as_if_uniform, draw_by_class
 from eigenserve.training.data.sampling import read_sample
 from eigenserve.training.fit import fit
+from eigenserve.training.search.preparation.rare_class import Drawn, as_if_uniform, draw_by_class
 from eigenserve.training.settings import make_settings
 from eigenserve.training.training_table import training_table
 
