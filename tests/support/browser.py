@@ -54,7 +54,7 @@ class Visit:
         self.context = browser.new_context(**{"viewport": WIDE, **options})
         self.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=url)
         self.page = self.context.new_page()
-        self.page.set_default_timeout(8_000)
+        self.page.set_default_timeout(30_000)  # two busy cores may take a while
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
         self.page.on("console", lambda message: self.troubles.append(message.text) if message.type == "error" else None)
         self.page.on("request", self._asked)
