@@ -132,8 +132,15 @@ def test_handshakes_that_never_end_keep_nobody_out(store: ModelStore, certificat
             with httpx.Client(base_url=client.base_url, verify=context, timeout=5) as other:
                 assert other.post("/predict", json=BODY).status_code == 200
         assert resident_bytes(server) - before < 150 * 2**20
-        closed = sum(connection.recv(1) == b"" for connection in silent[:10])
-        assert closed == 10
+        assert all(map(is_closed, silent[:10]))
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Say whether the other side has closed a connection, with a reset where bytes were left unread."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
 
 
 def grpc_with_tls(address: str, certificates: Path) -> None:
