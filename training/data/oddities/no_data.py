@@ -39,12 +39,12 @@ def without_no_data(read: Column, given: bool = False) -> Column:
         return read
     name, rows = str(read.values.name), np.flatnonzero(huge)
     marks = np.unique(values[huge])
-    if len(marks) > MOST_MARKS and 2 * len(rows) > len(values):
-        largest = float(sizes[huge].max())
-        raise UserError(
-            f"{name!r} must have sizes between {1 / LARGEST:g} and {LARGEST:g}; got {largest:.3g}: rescale it"
-        )
     if len(marks) > MOST_MARKS and not given:
+        if 2 * len(rows) > len(values):
+            largest = float(sizes[huge].max())
+            raise UserError(
+                f"{name!r} must have sizes between {1 / LARGEST:g} and {LARGEST:g}; got {largest:.3g}: rescale it"
+            )
         check_share(name, "a finite number", (int(rows[0]), float(values[rows[0]])), len(rows), len(read.values))
     shown = f"{values[rows[0]]:.8g} in row {rows[0] + 1}"
     alone = f"in {name!r} {shown} is too large to be a number and counts as missing"
