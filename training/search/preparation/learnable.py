@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from eigenserve.errors import UserError
+from eigenserve.training.data.oddities.no_data import LARGEST
 from eigenserve.training.data.target import Target
 
 #: The largest number of a target must lie between these sizes: beyond, its squares leave float64 in metrics and scales.
-SIZES = 1e-100, 1e100
+SIZES = 1.0 / LARGEST, LARGEST
 #: Numbers that differ by no more than this share of the largest differ by the rounding of quotients alone.
 ROUNDING = 1e-13
 

@@ -16,6 +16,7 @@ from eigenserve.model.arrays import FloatArray
 from eigenserve.training.data.categories.census import Beyond
 from eigenserve.training.data.sampling import TableSample
 from eigenserve.training.data.target import Target
+from eigenserve.training.search.preparation.counted import MOST_SHARE
 from eigenserve.training.settings import FitSettings
 
 #: Share of rows up to which the rarer of two classes is rare.
@@ -24,8 +25,8 @@ RARE_SHARE = 0.05
 OTHERS, LEAST_ROWS = 9, 200_000
 #: Rows of the rare class that there must be for each of them in the uniform sample.
 LEAST_FACTOR = 2.0
-#: Microseconds to read a cell (measured, Parquet), and the share of the budget that reading all may take.
-CELL_US, MOST_SHARE = 0.05, 0.15
+#: Microseconds to read a cell (measured, Parquet).
+CELL_US = 0.05
 
 
 class Drawn(NamedTuple):

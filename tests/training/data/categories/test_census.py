@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.support.long_files import write_in_parts
 
 from eigenserve.cli import main
 from eigenserve.model.rows.features import Feature, FeatureSpace
@@ -33,13 +34,7 @@ def visits(rows=ROWS, seed=0, noise=1.0):
 
 
 def sampled(frame, folder, rows, settings, target="y", file="a.parquet"):
-    path = folder / file
-    if path.suffix == ".parquet":
-        pq.write_table(pa.Table.from_pandas(frame), path, row_group_size=3_000)
-    else:
-        with pa.ipc.new_stream(path, (table := pa.Table.from_pandas(frame)).schema) as stream:
-            stream.write_table(table, max_chunksize=3_000)
-    found = read_sample(path, rows, seed=0)
+    found = read_sample(write_in_parts(frame, folder / file), rows, seed=0)
     return training_table(found.frame, target, settings, found.whole)
 
 

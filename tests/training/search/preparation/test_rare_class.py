@@ -5,6 +5,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.support.long_files import write_in_parts
 
 from eigenserve.cli import main
 from eigenserve.training.data.sampling import read_sample
@@ -27,13 +28,8 @@ def alarms(rows=ROWS, seed=0, base=-5.5):
 
 
 def drawn(frame, folder, rows=4_000, least_rows=2_000, file="a.parquet", **given):
-    path, settings = folder / file, make_settings({**QUICK, **given})
-    if path.suffix == ".parquet":
-        pq.write_table(pa.Table.from_pandas(frame), path, row_group_size=3_000)
-    else:
-        with pa.ipc.new_stream(path, (table := pa.Table.from_pandas(frame)).schema) as stream:
-            stream.write_table(table, max_chunksize=3_000)
-    sample = read_sample(path, rows, seed=0)
+    settings = make_settings({**QUICK, **given})
+    sample = read_sample(write_in_parts(frame, folder / file), rows, seed=0)
     table = training_table(sample.frame, "y", settings, sample.whole)
     return draw_by_class(sample, table.target, table.beyond, settings, least_rows), sample, settings
 
