@@ -223,7 +223,8 @@ def _fit_rows(
         journal,
         ranks,
         first_steps=scope.steps,
-        late=clock.late("search") if settings.epochs is None and alone else _never,
+        # A member is trained to its end after the search.
+        late=clock.late("search", lambda: ranks.longest_s) if settings.epochs is None and alone else _never,
     )
     if settings.epochs is None:
         search.run(core_s=core_seconds)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.eigensolvers.cpu import solve_eigenpairs_and_gaps
@@ -24,10 +26,12 @@ def explain_by_eigenvector(predictor: Predictor, columns: FloatArray, target: Cl
     """
     features, ensemble = predictor.features, predictor.ensemble
     coordinates = features.coordinates(columns)
-    count, num_outputs = len(columns), ensemble.num_outputs
-    scores = np.empty((count, num_outputs))
-    parts = Decomposition.zeros(count, len(ensemble.pencil.terms), len(features), num_outputs)
+    count = len(columns)
+    scores, outputs = np.empty((count, ensemble.num_outputs)), np.empty((count, ensemble.num_outputs))
+    parts = Decomposition.zeros(count, len(ensemble.pencil.terms), len(features))
     gap = np.empty(count)
+    if target is not None:
+        predictor.position_of(target)
 
     def work(start: int, stop: int) -> None:
         room = _room(ensemble, min(CHUNK_ROWS, stop - start))
@@ -36,10 +40,10 @@ def explain_by_eigenvector(predictor: Predictor, columns: FloatArray, target: Cl
             solved = solve_rows(ensemble, coordinates[rows], room)
             solved.gaps.min(axis=1, out=gap[rows])
             ensemble.combine(solved.eigenvalues, scores[rows])
-            decompose(ensemble, solved, parts.at(rows))
+            outputs[rows] = predictor.outputs(columns[rows], target, scores[rows])
+            decompose(ensemble, solved, outputs[rows], parts.at(rows))
 
     for_ranges(count, CHUNK_ROWS, work)
-    outputs = predictor.outputs(columns, target, scores)
     return Explanation(
         method="eigenvector",
         terms=tuple(term.name for term in ensemble.pencil.terms),
@@ -47,9 +51,9 @@ def explain_by_eigenvector(predictor: Predictor, columns: FloatArray, target: Cl
         scores=scores,
         outputs=outputs,
         score=chosen(scores, outputs),
-        baseline=chosen(parts.constant + ensemble.offset, outputs),
-        contributions=chosen(parts.terms, outputs),
-        sensitivities=sensitivities(predictor, columns, chosen(parts.slopes, outputs)),
+        baseline=parts.constant + outputs @ ensemble.offset,
+        contributions=parts.terms,
+        sensitivities=sensitivities(predictor, columns, parts.slopes),
         gap=gap,
         rows=ExplainedRows(features, columns, tuple(term.features for term in ensemble.pencil.terms)),
     )
@@ -99,12 +103,59 @@ def solve_rows(ensemble: SpectralEnsemble, coordinates: FloatArray, into: Solved
     return SolvedRows(walk, diag, off_diag, eigenvalues, eigenvectors, gaps)
 
 
-def decompose(ensemble: SpectralEnsemble, solved: SolvedRows, into: Decomposition | None = None) -> Decomposition:
-    """Take the scores of solved rows apart by their eigenvectors; added ``into`` zeros, if given."""
-    count, heads, n = solved.diag.shape
-    forms = np.empty((count, heads, 2 * n - 1))
-    weighted_forms(solved.eigenvectors, ensemble.member_weights, forms)
-    return ensemble.pencil.decompose(solved.walk, forms, ensemble.num_outputs, into)
+def decompose(ensemble: SpectralEnsemble, solved: SolvedRows, outputs: FloatArray, into: Decomposition) -> None:
+    """Take a score of each solved row apart by its eigenvectors.
+
+    Args:
+        ensemble: what scored them.
+        solved: the N rows.
+        outputs: (N, O), which output is taken, and its sign: one entry of each row is not zero.
+        into: zeros to add them to.
+    """
+    output, sign = output_and_sign(outputs)
+    vectors = heads_of(ensemble, solved.eigenvectors, output)
+    forms = np.empty((*vectors.shape[:2], 2 * vectors.shape[2] - 1))
+    weighted_forms(vectors, ensemble.member_weights, forms)
+    if (sign != 1.0).any():
+        forms *= sign[:, None, None]
+    decompose_forms(ensemble, solved.walk, forms, output, into)
+
+
+def output_and_sign(outputs: FloatArray) -> tuple[NDArray[np.int64], FloatArray]:
+    """Return the position (N,) and the value (N,) of the entry of each row of (N, O) that is not zero."""
+    output = np.abs(outputs).argmax(axis=1)
+    return output, outputs[np.arange(len(outputs)), output]
+
+
+def heads_of(ensemble: SpectralEnsemble, values: FloatArray, output: NDArray[np.int64]) -> FloatArray:
+    """Take of values (N, H, ...) those of each row's output, (N, G, ...)."""
+    if ensemble.num_outputs == 1:
+        return values
+    members = len(ensemble.member_weights)
+    return values[np.arange(len(values))[:, None], output[:, None] * members + np.arange(members)]
+
+
+def decompose_forms(
+    ensemble: SpectralEnsemble, walk: Walk, forms: FloatArray, output: NDArray[np.int64], into: Decomposition
+) -> None:
+    """Add to ``into`` the products of forms (N, G, 2n - 1) with the matrices of each row's output (N,) alone."""
+    for heads, rows in by_output(ensemble, output):
+        if isinstance(rows, slice):
+            ensemble.pencil.decompose(walk, forms, heads, into)
+            continue
+        part = Decomposition.zeros(len(rows), into.terms.shape[1], into.slopes.shape[1])
+        ensemble.pencil.decompose(walk.at(rows), forms[rows], heads, part)
+        for whole, found in zip(into, part, strict=True):
+            whole[rows] += found
+
+
+def by_output(
+    ensemble: SpectralEnsemble, output: NDArray[np.int64]
+) -> Iterator[tuple[slice, slice | NDArray[np.int64]]]:
+    """Yield the heads of each output that is in (N,), with its rows: a slice where it is that of all rows."""
+    present = np.unique(output)
+    for own in present:
+        yield ensemble.heads(int(own)), slice(None) if len(present) == 1 else np.flatnonzero(output == own)
 
 
 def sensitivities(predictor: Predictor, columns: FloatArray, slopes: FloatArray) -> FloatArray:
@@ -118,9 +169,5 @@ def sensitivities(predictor: Predictor, columns: FloatArray, slopes: FloatArray)
 
 
 def chosen(values: FloatArray, outputs: FloatArray) -> FloatArray:
-    """Combine (N, ..., O) by outputs (N, O) into (N, ...)."""
-    if outputs.shape[1] == 1:
-        if (outputs == 1.0).all():
-            return values[..., 0]
-        return values[..., 0] * outputs[:, 0].reshape(-1, *(1,) * (values.ndim - 2))
-    return np.einsum("n...o,no->n...", values, outputs)
+    """Combine values (N, O) by outputs (N, O) into (N,)."""
+    return values[:, 0] * outputs[:, 0] if outputs.shape[1] == 1 else np.einsum("no,no->n", values, outputs)

@@ -18,12 +18,23 @@ import numpy as np
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.eigensolvers.cpu import solve_eigenpairs
 from eigenserve.model.explanations.averaged_forms import Lines, averaged_forms
-from eigenserve.model.explanations.eigenvector import SolvedRows, chosen, decompose, sensitivities, solve_rows
+from eigenserve.model.explanations.eigenvector import (
+    SolvedRows,
+    by_output,
+    chosen,
+    decompose,
+    decompose_forms,
+    heads_of,
+    output_and_sign,
+    sensitivities,
+    solve_rows,
+)
 from eigenserve.model.explanations.explanation import Explanation
 from eigenserve.model.explanations.reference import Reference, training_reference
 from eigenserve.model.explanations.tables import ExplainedRows
 from eigenserve.model.kernels.threads import for_ranges
 from eigenserve.model.matrices.ensemble import CHUNK_ROWS
+from eigenserve.model.matrices.pencil import Decomposition
 from eigenserve.model.predictor import ClassLabel, Predictor
 
 
@@ -42,8 +53,8 @@ def explain_integrated(
     coordinates = features.coordinates(columns)
     count = len(columns)
     scores, outputs = np.empty((count, ensemble.num_outputs)), np.empty((count, ensemble.num_outputs))
-    terms, slopes = np.empty((count, len(pencil.terms))), np.zeros((count, len(features)))
-    gap = np.empty(count)
+    terms, gap = np.empty((count, len(pencil.terms))), np.empty(count)
+    local = Decomposition.zeros(count, len(pencil.terms), len(features))
 
     def work(first_row: int, last_row: int) -> None:
         for first in range(first_row, last_row, CHUNK_ROWS):
@@ -53,9 +64,8 @@ def explain_integrated(
             solved.gaps.min(axis=1, out=gap[rows])
             ensemble.combine(solved.eigenvalues, scores[rows])
             outputs[rows] = predictor.outputs(columns[rows], target, scores[rows])
-            _, local, by_coordinate = decompose(ensemble, solved)
-            slopes[rows, : by_coordinate.shape[1]] = chosen(by_coordinate, outputs[rows])
-            scale = np.abs(chosen(local, outputs[rows])).max(axis=1, initial=0.0)
+            decompose(ensemble, solved, outputs[rows], local.at(rows))
+            scale = np.abs(local.terms[rows]).max(axis=1, initial=0.0)
             terms[rows] = start.contributions(solved, outputs[rows], scale)
 
     for_ranges(count, CHUNK_ROWS, work)
@@ -70,7 +80,7 @@ def explain_integrated(
         score=score,
         baseline=baseline,
         contributions=_spread(terms, remainder),
-        sensitivities=sensitivities(predictor, columns, slopes),
+        sensitivities=sensitivities(predictor, columns, local.slopes),
         gap=gap,
         reference=start.reference.name,
         remainder=remainder,
@@ -91,7 +101,7 @@ class _Start:
 
     def __init__(self, predictor: Predictor, reference: Reference) -> None:
         self.reference, self.ensemble = reference, predictor.ensemble
-        pencil, members = self.ensemble.pencil, len(self.ensemble.member_weights)
+        pencil, self.features = self.ensemble.pencil, len(predictor.features)
         self.diag, self.off_diag, self.means = pencil.constant_diag, pencil.constant_off_diag, None
         if reference.shares.any():
             diag, off_diag = reference.term_matrices(pencil)
@@ -103,22 +113,16 @@ class _Start:
         self.scores = np.empty((1, self.ensemble.num_outputs))
         self.ensemble.combine(self.values[None], self.scores)
         self.scores = self.scores[0]
-        self.members = members
 
     def contributions(self, solved: SolvedRows, outputs: FloatArray, scale: FloatArray) -> FloatArray:
         """Return the contributions (N, T) of rows, of the combination of outputs (N, O)."""
-        pencil, members = self.ensemble.pencil, self.members
-        count, heads, n = solved.diag.shape
-        output = np.abs(outputs).argmax(axis=1)
-        signs = outputs[np.arange(count), output]
+        ensemble, members = self.ensemble, len(self.ensemble.member_weights)
+        output, sign = output_and_sign(outputs)
         # Only the heads of the output that is explained have lines.
         own = output[:, None] * members + np.arange(members)
-        row = np.arange(count)[:, None]
-        ends = (
-            part if members == heads else part[row, own]
-            for part in (solved.diag, solved.off_diag, solved.eigenvalues, solved.eigenvectors)
-        )
-        diag, off_diag, values, vectors = ends
+        solved_parts = (solved.diag, solved.off_diag, solved.eigenvalues, solved.eigenvectors)
+        diag, off_diag, values, vectors = (heads_of(ensemble, part, output) for part in solved_parts)
+        count, _, n = diag.shape
         lines = Lines(
             own.ravel(),
             *(self.diag, self.off_diag, self.values, self.vectors),
@@ -130,15 +134,14 @@ class _Start:
             ),
         )
         # Independent errors: that of a weighted mean is the root of the sum of squared weights of each.
-        scale = scale / np.sqrt((self.ensemble.member_weights**2).sum())
-        averaged = averaged_forms(lines, self.ensemble.eig_idx, np.repeat(scale, members))
-        averaged = averaged.reshape(count, members, 2 * n - 1)
-        averaged *= (signs[:, None] * self.ensemble.member_weights)[:, :, None]
-        forms = averaged
-        if members != heads:
-            forms = np.zeros((count, heads, 2 * n - 1))
-            forms[row, own] = averaged
-        terms = pencil.decompose(solved.walk, forms, self.ensemble.num_outputs).terms.sum(axis=2)
+        scale = scale / np.sqrt((ensemble.member_weights**2).sum())
+        forms = averaged_forms(lines, ensemble.eig_idx, np.repeat(scale, members)).reshape(count, members, 2 * n - 1)
+        forms *= (sign[:, None] * ensemble.member_weights)[:, :, None]
+        parts = Decomposition.zeros(count, len(ensemble.pencil.terms), self.features)
+        decompose_forms(ensemble, solved.walk, forms, output, parts)
         if self.means is not None:
-            terms -= forms.reshape(count, -1) @ self.means.reshape(-1, terms.shape[1])
-        return terms
+            for heads, rows in by_output(ensemble, output):
+                parts.terms[rows] -= forms[rows].reshape(-1, members * (2 * n - 1)) @ self.means[heads].reshape(
+                    members * (2 * n - 1), -1
+                )
+        return parts.terms

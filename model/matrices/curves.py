@@ -90,6 +90,10 @@ class Walk(NamedTuple):
     weights: FloatArray
     slopes: FloatArray
 
+    def at(self, rows: NDArray[np.int64]) -> Walk:
+        """Return that of some rows."""
+        return Walk(self.starts[rows], self.weights[rows], self.slopes[rows])
+
     def first(self, count: int) -> Walk:
         """Return the first rows."""
         return Walk(self.starts[:count], self.weights[:count], self.slopes[:count])

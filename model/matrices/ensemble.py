@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,18 @@ class SpectralEnsemble:
         """Return the heads that score an output."""
         members = len(self.member_weights)
         return slice(output * members, (output + 1) * members)
+
+    def alone(self, output: int) -> SpectralEnsemble:
+        """Return the ensemble of one output, without what the others take."""
+        heads, pencil = self.heads(output), self.pencil
+        own = replace(
+            pencil,
+            constant_diag=pencil.constant_diag[heads],
+            constant_off_diag=pencil.constant_off_diag[heads],
+            diag=pencil.diag[:, heads],
+            off_diag=pencil.off_diag[:, heads],
+        )
+        return replace(self, pencil=own, offset=self.offset[output : output + 1])
 
     def scores(self, coordinates: FloatArray) -> FloatArray:
         """Score coordinates (N, F): (N, O). A row's score does not depend on the other rows."""

@@ -115,24 +115,25 @@ class TridiagonalPencil:
         )
 
     def decompose(
-        self, walk: Walk, forms: FloatArray, outputs: int, into: Decomposition | None = None
+        self, walk: Walk, forms: FloatArray, heads: slice, into: Decomposition | None = None
     ) -> Decomposition:
-        """Decompose sums of products <F, T> over members: <F, T(x)> = <F, A> + sum over terms of <F, M_t(x_t)>.
+        """Decompose sums of products <F, T> over heads: <F, T(x)> = <F, A> + sum over terms of <F, M_t(x_t)>.
 
         Args:
             walk: where N rows stand.
-            forms: F, (N, H, 2n - 1), as ``weighted_forms`` gives them of eigenvectors: then <F, T> = weight v'Tv.
-            outputs: O, of which each has H / O heads.
+            forms: F of each of G heads, (N, G, 2n - 1), as ``weighted_forms`` gives them of eigenvectors: then <F, T> =
+                weight v'Tv.
+            heads: those G.
             into: zeros to add them to.
         """
         features = 1 + max((i for term in self.terms for i in term.features), default=-1)
-        parts = Decomposition.zeros(len(walk.starts), len(self.terms), features, outputs) if into is None else into
+        parts = Decomposition.zeros(len(walk.starts), len(self.terms), features) if into is None else into
         _decompose(
             *walk,
             self.curves.direction,
             self.curves.numeric,
             self.curves.term,
-            *self._packed,
+            *(part[heads] for part in self._packed),
             forms,
             *parts,
         )
@@ -168,12 +169,12 @@ def _blocks(diag: FloatArray, off_diag: FloatArray, spare: int) -> FloatArray:
 
 
 class Decomposition(NamedTuple):
-    """Hold decomposed scores, for N rows and O outputs.
+    """Hold decomposed scores of N rows.
 
     Attributes:
-        constant: (N, O), the part of the constant matrices.
-        terms: (N, T, O), the part of each term.
-        slopes: (N, F, O), derivatives by the coordinates of numeric features.
+        constant: (N,), the part of the constant matrices.
+        terms: (N, T), the part of each term.
+        slopes: (N, F), derivatives by the coordinates of numeric features.
     """
 
     constant: FloatArray
@@ -181,11 +182,9 @@ class Decomposition(NamedTuple):
     slopes: FloatArray
 
     @classmethod
-    def zeros(cls, count: int, terms: int, features: int, outputs: int) -> Decomposition:
+    def zeros(cls, count: int, terms: int, features: int) -> Decomposition:
         """Return a decomposition of nothing."""
-        return cls(
-            *(np.zeros(shape) for shape in ((count, outputs), (count, terms, outputs), (count, features, outputs)))
-        )
+        return cls(np.zeros(count), np.zeros((count, terms)), np.zeros((count, features)))
 
     def at(self, rows: slice) -> Decomposition:
         """Return that of some rows."""
@@ -247,7 +246,7 @@ def _cached(sources: int) -> tuple[Any, Any]:
         terms: Any,
         slopes: Any,
     ) -> None:
-        """Add up <F, M> over an output's heads for both matrices of every curve, and then over the curves of a term.
+        """Add up <F, M> over the heads for both matrices of every curve, and then over the curves of a term.
 
         What the weights multiply does not depend on the head, so that two sums for each curve serve its terms and
         derivatives. Those of four curves become one register: lane by lane they would take twice the time (measured).
@@ -256,58 +255,54 @@ def _cached(sources: int) -> tuple[Any, Any]:
             return
         heads, blocks, matrices, width = table.shape
         count, curves = starts.shape
-        entries, outputs = forms.shape[2], constants.shape[1]
-        members = heads // outputs
-        half = width // 2
+        entries, half = forms.shape[2], width // 2
         constant_lanes, lanes = constant.reshape(-1, half), table.reshape(-1, half)
         packed = aligned_rows(1, 2 * count)[0]
         groups = -(-curves // 4)
-        sums = np.empty((count * groups, 8))
+        sums = np.zeros((count * groups, 8))
         zero = fill(load(constant_lanes, 0), 0.0)
-        for o in range(outputs):
-            sums[:] = 0.0
-            for h in range(o * members, (o + 1) * members):
-                for b in range(blocks):
-                    place = h * blocks + b
-                    base = place * matrices
-                    own_0, own_1 = load(constant_lanes, 2 * place), load(constant_lanes, 2 * place + 1)
+        for h in range(heads):
+            for b in range(blocks):
+                place = h * blocks + b
+                base = place * matrices
+                own_0, own_1 = load(constant_lanes, 2 * place), load(constant_lanes, 2 * place + 1)
+                for j in range(count):
+                    first = (j * heads + h) * entries
+                    form_0 = load_below(forms, first + b * width, entries - b * width, zero)
+                    form_1 = load_below(forms, first + b * width + half, entries - b * width - half, zero)
+                    store(packed, 2 * j, form_0)
+                    store(packed, 2 * j + 1, form_1)
+                    constants[j] += sum_lanes(own_0 * form_0 + own_1 * form_1)
+                for g in range(groups):
+                    # The last group's missing curves repeat the last one; nobody reads their sums.
+                    c0, most = np.uintp(4 * g), np.uintp(curves - 1)
+                    c1, c2, c3 = min(c0 + _ONE, most), min(c0 + _TWO, most), min(c0 + _THREE, most)
                     for j in range(count):
-                        first = (j * heads + h) * entries
-                        form_0 = load_below(forms, first + b * width, entries - b * width, zero)
-                        form_1 = load_below(forms, first + b * width + half, entries - b * width - half, zero)
-                        store(packed, 2 * j, form_0)
-                        store(packed, 2 * j + 1, form_1)
-                        constants[j, o] += sum_lanes(own_0 * form_0 + own_1 * form_1)
-                    for g in range(groups):
-                        # The last group's missing curves repeat the last one; nobody reads their sums.
-                        c0, most = np.uintp(4 * g), np.uintp(curves - 1)
-                        c1, c2, c3 = min(c0 + _ONE, most), min(c0 + _TWO, most), min(c0 + _THREE, most)
-                        for j in range(count):
-                            form_0, form_1 = load(packed, 2 * j), load(packed, 2 * j + 1)
-                            r0, r1 = 2 * (base + starts[j, c0]), 2 * (base + starts[j, c1])
-                            r2, r3 = 2 * (base + starts[j, c2]), 2 * (base + starts[j, c3])
-                            add_sums(
-                                sums,
-                                j * groups + g,
-                                _product(lanes, r0, form_0, form_1),
-                                _product(lanes, r0 + 2, form_0, form_1),
-                                _product(lanes, r1, form_0, form_1),
-                                _product(lanes, r1 + 2, form_0, form_1),
-                                _product(lanes, r2, form_0, form_1),
-                                _product(lanes, r2 + 2, form_0, form_1),
-                                _product(lanes, r3, form_0, form_1),
-                                _product(lanes, r3 + 2, form_0, form_1),
-                            )
-            for j in range(count):
-                for c in range(curves):
-                    here = sums[j * groups + c // 4, 2 * (c % 4)]
-                    rise = sums[j * groups + c // 4, 2 * (c % 4) + 1] - here
-                    terms[j, term[c], o] += here + rise * weights[j, c]
-                    p, q = numeric[c, 0], numeric[c, 1]
-                    if p >= 0:
-                        slopes[j, p, o] += rise * (direction[c, 0] * steps[j, c])
-                    if q >= 0:
-                        slopes[j, q, o] += rise * (direction[c, 1] * steps[j, c])
+                        form_0, form_1 = load(packed, 2 * j), load(packed, 2 * j + 1)
+                        r0, r1 = 2 * (base + starts[j, c0]), 2 * (base + starts[j, c1])
+                        r2, r3 = 2 * (base + starts[j, c2]), 2 * (base + starts[j, c3])
+                        add_sums(
+                            sums,
+                            j * groups + g,
+                            _product(lanes, r0, form_0, form_1),
+                            _product(lanes, r0 + 2, form_0, form_1),
+                            _product(lanes, r1, form_0, form_1),
+                            _product(lanes, r1 + 2, form_0, form_1),
+                            _product(lanes, r2, form_0, form_1),
+                            _product(lanes, r2 + 2, form_0, form_1),
+                            _product(lanes, r3, form_0, form_1),
+                            _product(lanes, r3 + 2, form_0, form_1),
+                        )
+        for j in range(count):
+            for c in range(curves):
+                here = sums[j * groups + c // 4, 2 * (c % 4)]
+                rise = sums[j * groups + c // 4, 2 * (c % 4) + 1] - here
+                terms[j, term[c]] += here + rise * weights[j, c]
+                p, q = numeric[c, 0], numeric[c, 1]
+                if p >= 0:
+                    slopes[j, p] += rise * (direction[c, 0] * steps[j, c])
+                if q >= 0:
+                    slopes[j, q] += rise * (direction[c, 1] * steps[j, c])
 
     return gather, decompose
 

@@ -19,6 +19,8 @@ CARD_KEY = "sketch"
 #: Rows that are sketched, and of these the rows that are explained. The sampling error of a window of 2,000 rows is ten
 #: times that of 200,000. Explaining a row takes 20 us.
 SKETCHED_ROWS, EXPLAINED_ROWS = 200_000, 10_000
+#: Matrices that are solved for either, as models of hundreds of classes have for each row: some seconds.
+SKETCHED_MATRICES, EXPLAINED_MATRICES = 4_000_000, 1_000_000
 #: Contributions are those of this method, the only one whose price is known beforehand: "integrated" took from 0.07 to
 #: 2.3 ms a row (measured, demo model), most for rows that miss everything, which a client may send all day.
 METHOD = "eigenvector"
@@ -96,12 +98,13 @@ class Counting:
 
 def make_sketch(predictor: Predictor, columns: FloatArray) -> Sketch:
     """Sketch training rows: columns (N, F) as ``FeatureSpace.encode`` gives them. Cycles of dates are left out."""
-    columns = spread(columns, SKETCHED_ROWS)
+    heads = predictor.ensemble.pencil.num_heads
+    columns = spread(columns, min(SKETCHED_ROWS, SKETCHED_MATRICES // heads))
     space = predictor.features.features
     channels = [feature_channel(f, columns[:, i]) for i, f in enumerate(space) if not f.cycle]
     scores = predictor.scores(columns)
     channels += [number_channel("score", name, scores[:, i]) for i, name in enumerate(output_names(predictor))]
-    explained = explain(predictor, spread(columns, EXPLAINED_ROWS), METHOD)
+    explained = explain(predictor, spread(columns, min(EXPLAINED_ROWS, EXPLAINED_MATRICES // heads)), METHOD)
     channels += [
         number_channel("contribution", name, explained.contributions[:, i]) for i, name in enumerate(explained.terms)
     ]

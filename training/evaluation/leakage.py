@@ -27,31 +27,63 @@ def explained_alone(column: FloatArray, target: FloatArray, num_classes: int, rn
         num_classes: 0 for numbers; the variance is then that of the indicators of all classes.
         rng: shuffles the rows that have equal values.
     """
-    wanted = np.eye(num_classes)[target.astype(int)] if num_classes else target[:, None]
-    spread = float(((wanted - wanted.mean(axis=0)) ** 2).mean())
+    spread = _indicators_spread(target) if num_classes else float(target.var())
     if len(column) <= 4 * REACH or spread == 0:
         return 0.0
     levels, level = np.unique(column, return_inverse=True)
     if len(levels) * ROWS_PER_LEVEL <= len(column):
-        misses = _misses_of_levels(level, wanted)
+        squares = _class_misses_of_levels(level, target) if num_classes else _misses_of_levels(level, target)
     else:
-        misses = _misses_of_neighbours(level, wanted, rng)
-    return 1.0 - float((misses**2).mean()) / spread
+        shuffled = rng.permutation(len(level))
+        ordered = target[shuffled[np.argsort(level[shuffled], kind="stable")]]
+        squares = _class_misses_of_neighbours(ordered) if num_classes else _misses_of_neighbours(ordered)
+    return 1.0 - float(squares.mean()) / spread
 
 
-def _misses_of_levels(level: NDArray[np.int64], wanted: FloatArray) -> FloatArray:
-    counts = np.bincount(level)
-    sums = np.stack([np.bincount(level, column) for column in wanted.T], axis=1)
-    others = counts[level, None] - 1
-    overall = np.broadcast_to(wanted.mean(axis=0), wanted.shape)
-    mean = np.where(others > 0, (sums[level] - wanted) / np.maximum(others, 1), overall)
-    return np.asarray(wanted - mean)
+def _misses_of_levels(level: NDArray[np.int64], target: FloatArray) -> FloatArray:
+    """Return (N,) squared misses of numbers by the mean of the other rows of their level; of all rows where none is."""
+    others = np.bincount(level)[level] - 1
+    sums = np.bincount(level, target)[level] - target
+    mean = np.where(others > 0, sums / np.maximum(others, 1), target.mean())
+    return np.asarray((target - mean) ** 2)
 
 
-def _misses_of_neighbours(level: NDArray[np.int64], wanted: FloatArray, rng: np.random.Generator) -> FloatArray:
-    shuffled = rng.permutation(len(level))
-    ordered = wanted[shuffled[np.argsort(level[shuffled], kind="stable")]]
-    sums = np.cumsum(np.vstack([np.zeros((1, ordered.shape[1])), ordered]), axis=0)
-    inner = np.arange(REACH, len(ordered) - REACH)
-    neighbours = sums[inner + REACH + 1] - sums[inner - REACH] - ordered[inner]
-    return np.asarray(ordered[inner] - neighbours / (2 * REACH))
+def _misses_of_neighbours(ordered: FloatArray) -> FloatArray:
+    """Return squared misses of numbers by the mean of their neighbours, without the first and last rows."""
+    around = _neighbours(ordered)
+    return np.asarray((ordered[REACH:-REACH] - sum(around) / len(around)) ** 2)
+
+
+# Of classes, the squared misses of the indicators of all of them, which are never made: with p_c the share of class c
+# in what predicts a row of class y, their sum is 1 - 2 p_y + sum of p_c^2.
+
+
+def _indicators_spread(target: FloatArray) -> float:
+    shares = np.bincount(target.astype(np.int64)) / len(target)
+    return 1.0 - float((shares**2).sum())
+
+
+def _class_misses_of_levels(level: NDArray[np.int64], target: FloatArray) -> FloatArray:
+    codes = target.astype(np.int64)
+    classes = int(codes.max()) + 1
+    pairs, pair, counts = np.unique(level * classes + codes, return_inverse=True, return_counts=True)
+    squares = np.bincount(pairs // classes, counts.astype(np.float64) ** 2)[level]
+    same, others = counts[pair], np.bincount(level)[level] - 1
+    rest = np.maximum(others, 1)
+    shares = np.bincount(codes) / len(codes)
+    alone = 1.0 - 2.0 * shares[codes] + (shares**2).sum()
+    return np.where(others > 0, 1.0 - 2.0 * (same - 1) / rest + (squares - 2.0 * same + 1.0) / rest**2, alone)
+
+
+def _class_misses_of_neighbours(ordered: FloatArray) -> FloatArray:
+    around = _neighbours(ordered)
+    own = ordered[REACH:-REACH]
+    same = sum((other == own).astype(np.float64) for other in around)
+    squares = sum((one == other).astype(np.float64) for one in around for other in around)
+    return np.asarray(1.0 - 2.0 * same / len(around) + squares / len(around) ** 2)
+
+
+def _neighbours(ordered: FloatArray) -> list[FloatArray]:
+    """Return the neighbours, REACH on either side, of all rows that have so many."""
+    stop = len(ordered) - 2 * REACH
+    return [ordered[first : first + stop] for first in range(2 * REACH + 1) if first != REACH]

@@ -106,11 +106,7 @@ def unit_deviance(target: FloatArray, rate: FloatArray | float, power: float) ->
 
 def _classifier_metrics(probabilities: FloatArray, codes: np.ndarray, weight: FloatArray) -> dict[str, float]:
     # By hand, since a bootstrap asks for them hundreds of times, and scikit-learn checks its input each time.
-    given = probabilities[np.arange(len(codes)), codes]
-    values = {
-        "log_loss": float(np.average(-np.log(np.maximum(given, TINY)), weights=weight)),
-        "accuracy": float(np.average(probabilities.argmax(axis=1) == codes, weights=weight)),
-    }
+    values = {name: float(np.average(v, weights=weight)) for name, v in values_by_row(probabilities, codes).items()}
     classes = probabilities.shape[1]
     if len(np.unique(codes)) == classes:
         ranked = range(1, 2) if classes == 2 else range(classes)
@@ -123,15 +119,46 @@ def _classifier_metrics(probabilities: FloatArray, codes: np.ndarray, weight: Fl
     return values
 
 
+def values_by_row(probabilities: FloatArray, codes: np.ndarray) -> dict[str, FloatArray]:
+    """Return by name the values (N,) of probabilities (N, classes) whose mean over the rows is a metric."""
+    given = probabilities[np.arange(len(codes)), codes]
+    return {
+        "log_loss": -np.log(np.maximum(given, TINY)),
+        "accuracy": (probabilities.argmax(axis=1) == codes).astype(np.float64),
+    }
+
+
 def area_under_roc(score: FloatArray, positive: NDArray[np.bool_], weight: FloatArray) -> float:
     """Return the probability that a positive row scores higher than a negative one, ties counting half.
 
     score, positive and weight are (N,); there must be rows of both kinds.
     """
-    order = np.argsort(score)
-    score, positive, weight = score[order], positive[order], weight[order]
-    negatives = np.concatenate([[0.0], np.cumsum(np.where(positive, 0.0, weight))])
-    first = np.searchsorted(score, score[positive], side="left")
-    past = np.searchsorted(score, score[positive], side="right")
-    below = 0.5 * (negatives[first] + negatives[past])
-    return float(np.average(below, weights=weight[positive]) / negatives[-1])
+    _, below = _shares_below(score, positive, weight)
+    return float(np.average(below[positive], weights=weight[positive]))
+
+
+def area_influence(score: FloatArray, positive: NDArray[np.bool_], weight: FloatArray) -> FloatArray:
+    """Return what each row adds to the area under the ROC curve above its value, (N,); their sum is zero.
+
+    The root of the sum of their squares is the standard error of the area: DeLong, DeLong and Clarke-Pearson,
+    Comparing the areas under two or more correlated receiver operating characteristic curves, 1988.
+    """
+    above, below = _shares_below(score, positive, weight)
+    share = np.where(positive, below, 1.0 - above)
+    area = np.average(below[positive], weights=weight[positive])
+    return weight * (share - area) / np.where(positive, weight[positive].sum(), weight[~positive].sum())
+
+
+def _shares_below(score: FloatArray, positive: NDArray[np.bool_], weight: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the shares of the positive and of the negative rows below each row, (N,) each, ties counting half."""
+    order = np.argsort(score, kind="stable")
+    ordered = score[order]
+    first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    sizes = np.diff(np.concatenate([first, [len(score)]]))
+    shares = []
+    for chosen in (positive, ~positive):
+        reached = np.concatenate([[0.0], np.cumsum(np.where(chosen, weight, 0.0)[order])])
+        share = np.empty(len(score))
+        share[order] = np.repeat(0.5 * (reached[first] + reached[first + sizes]), sizes) / reached[-1]
+        shares.append(share)
+    return shares[0], shares[1]

@@ -56,11 +56,15 @@ class Clock:
             return math.inf
         return max(0.0, BRAKES[phase][0] * self.budget_s + GRACE_S - self.elapsed_s)
 
-    def late(self, phase: str) -> Callable[[], bool]:
-        """Return a function that says whether a phase of ``BRAKES`` must end."""
+    def late(self, phase: str, then_s: Callable[[], float] = lambda: 0.0) -> Callable[[], bool]:
+        """Return a function that says whether a phase of ``BRAKES`` must end.
+
+        ``then_s`` returns the seconds of what must be done after it, before the last brake.
+        """
+        *_, last = BRAKES
 
         def must_end() -> bool:
-            if self.left_s(phase) > 0.0:
+            if self.left_s(phase) > 0.0 and self.left_s(last) > then_s():
                 return False
             self._braked.add(phase)
             return True

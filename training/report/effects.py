@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.explanations.eigenvector import explain_by_eigenvector
+from eigenserve.model.predictor import Predictor
 from eigenserve.model.rows.features import Feature
 from eigenserve.model.spectral import SpectralModel
 
@@ -95,8 +96,12 @@ def measure_effects(model: SpectralModel, columns: FloatArray) -> Effects:
     part = np.sort(np.random.default_rng(0).permutation(len(columns))[:MAX_ROWS])
     columns = columns[part]
     several = model.task == "multiclass"
-    chosen = model.classes[:MAX_CLASSES] if several else (None,)
-    contributions = np.stack([explain_by_eigenvector(model, columns, label).contributions for label in chosen])
+    chosen = model.classes[:MAX_CLASSES] if several else ()
+    # A model of each class, so that the matrices of hundreds of others are not solved.
+    scorers = [
+        Predictor("regression", model.target, model.features, model.ensemble.alone(k)) for k in range(len(chosen))
+    ]
+    contributions = np.stack([explain_by_eigenvector(s, columns).contributions for s in scorers or [model]])
     terms = model.ensemble.pencil.terms
     importance = np.abs(contributions).mean(axis=(0, 1))
     order = np.argsort(-importance, kind="stable")

@@ -34,7 +34,7 @@ def run_jobs(
     ranks = ranks or Ranks()
     stop = Event()
     with ThreadPoolExecutor(num_threads()) as pool:
-        futures = [pool.submit(_timed, job, stop) for job in jobs[ranks.rank :: ranks.size]]
+        futures = [pool.submit(_timed, job, stop, ranks) for job in jobs[ranks.rank :: ranks.size]]
         try:
             for first in range(0, len(jobs), ranks.size):
                 own: T | None = None
@@ -51,7 +51,8 @@ def run_jobs(
             pool.shutdown(cancel_futures=True)
 
 
-def _timed(job: Callable[[Event], T], stop: Event) -> tuple[T, float]:
+def _timed(job: Callable[[Event], T], stop: Event, ranks: Ranks) -> tuple[T, float]:
     """Return a job's result, and the processor time it took."""
     started = thread_time()
-    return job(stop), thread_time() - started
+    with ranks.timed():
+        return job(stop), thread_time() - started

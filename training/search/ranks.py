@@ -8,9 +8,11 @@ round otherwise: a fit would depend on how many processes there are. This way it
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -34,12 +36,32 @@ class Ranks:
         size: how many there are.
         jobs: what this one has trained so far.
         seconds: processor time that took.
+        finished_s: how long the longest of them took on the wall.
+        running: when each that runs began, by the monotonic clock.
     """
 
     rank: int = 0
     size: int = 1
     jobs: int = 0
     seconds: float = 0.0
+    finished_s: float = 0.0
+    running: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def longest_s(self) -> float:
+        """Return the seconds on the wall of the longest training so far, those that run included."""
+        return max([self.finished_s, *(time.monotonic() - began for began in tuple(self.running.values()))])
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Time a training of this rank."""
+        key, began = threading.get_ident(), time.monotonic()
+        self.running[key] = began
+        try:
+            yield
+        finally:
+            del self.running[key]
+            self.finished_s = max(self.finished_s, time.monotonic() - began)
 
     @property
     def first(self) -> bool:

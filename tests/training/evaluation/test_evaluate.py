@@ -1,5 +1,7 @@
 """Metrics are those of scikit-learn, and their confidence intervals hold what they promise."""
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -106,6 +108,37 @@ def test_intervals_of_metrics_that_a_resample_lacks_are_of_the_others():
     found = evaluate_scores(scorer, scores, target)
     assert found.intervals["auc"] == (1.0, 1.0)
     assert set(found.intervals) == set(found.metrics.values) - {"ece"}
+
+
+def test_the_interval_of_many_classes_area_is_that_of_resampling():
+    rng, classes = np.random.default_rng(0), ("a", "b", "c")
+    values = rng.integers(3, size=3_000).astype(float)
+    scores = rng.normal(size=(3_000, 3)) + np.eye(3)[values.astype(int)]
+    weight = rng.uniform(0.5, 2.0, 3_000)
+    target, scorer = Target("y", "multiclass", values, classes), Scorer("multiclass", classes)
+    found = evaluate_scores(scorer, scores, target, weight)
+    areas = []
+    for _ in range(300):
+        rows = rng.integers(3_000, size=3_000)
+        part = Target("y", "multiclass", values[rows], classes)
+        areas.append(score_metrics(scorer, scores[rows], part, weight[rows]).values["auc"])
+    low, high = found.intervals["auc"]
+    assert low < found.metrics.values["auc"] < high
+    # The spread of 300 resamples is known to 4%.
+    assert high - low == pytest.approx(2 * 1.96 * np.std(areas), rel=0.15)
+
+
+def test_the_intervals_of_300_classes_are_quickly_estimated():
+    rng, classes = np.random.default_rng(0), tuple(map(str, range(300)))
+    values = np.concatenate([np.arange(300), rng.integers(300, size=9_700)]).astype(float)
+    scores = rng.normal(size=(10_000, 300)) + 2 * np.eye(300)[values.astype(int)]
+    target, scorer = Target("y", "multiclass", values, classes), Scorer("multiclass", classes)
+    metrics = score_metrics(scorer, scores, target)
+    started = time.process_time()
+    found = metric_intervals(scorer, scores, target, metrics)
+    # 17 seconds by resampling the areas of all classes.
+    assert time.process_time() - started < 4.0
+    assert set(found) == {"log_loss", "accuracy", "auc"}
 
 
 def test_no_interval_is_given_where_there_is_nothing_to_resample():

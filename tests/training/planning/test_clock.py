@@ -1,6 +1,8 @@
 """The clock ends phases that are behind the plan, and a fit says which."""
 
 import math
+import threading
+import time
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,8 @@ from tests.support.made_models import make_rows
 from eigenserve.training.fit import fit
 from eigenserve.training.planning.clock import Clock
 from eigenserve.training.search import jobs, workbench
+from eigenserve.training.search.jobs import run_jobs
+from eigenserve.training.search.ranks import Ranks
 from eigenserve.training.settings import make_settings
 
 pytestmark = pytest.mark.alone
@@ -45,11 +49,34 @@ def test_a_fit_that_the_clock_cut_short_says_so_and_a_reproducible_one_is_not_cu
     assert make_settings({**quick, "reproducible": True}).clock_s == math.inf
 
 
+def test_a_search_leaves_the_time_that_the_longest_training_takes():
+    ranks = Ranks()
+    running = threading.Event()
+
+    def job(stop):
+        running.wait(5.0)
+        return 1
+
+    found = run_jobs([job], ranks)
+    worker = threading.Thread(target=lambda: list(found))
+    worker.start()
+    time.sleep(0.1)
+    assert ranks.longest_s >= 0.05  # of one that still runs
+    running.set()
+    worker.join(5.0)
+    assert ranks.finished_s >= 0.05
+    assert not ranks.running
+    clock = Clock(100.0)
+    until_the_last_brake = clock.left_s("refit")
+    assert not clock.late("search", lambda: until_the_last_brake - 5.0)()
+    assert clock.late("search", lambda: until_the_last_brake + 5.0)()
+
+
 class NoRefitClock(Clock):
     """A clock by which no time is left once the search ends."""
 
-    def left_s(self, phase: str) -> float:
-        return 0.0 if phase == "refit" else math.inf
+    def late(self, phase, then_s=lambda: 0.0):
+        return lambda: phase == "refit"
 
 
 def test_a_model_whose_refit_the_clock_cut_short_is_as_good_as_its_figures_say(monkeypatch):
