@@ -137,7 +137,8 @@ def _texts(features: pd.DataFrame) -> list[str]:
 
 
 def _texts_as_strings(features: pd.DataFrame) -> pd.DataFrame:
-    return features.assign(**{name: features[name].astype(str) for name in _texts(features)})
+    # Not astype(str), after which a missing value is still missing.
+    return features.assign(**{n: features[n].astype(object).fillna("missing").map(str) for n in _texts(features)})
 
 
 RIVALS: dict[str, Rival] = {
