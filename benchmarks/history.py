@@ -41,7 +41,13 @@ def record(benchmark: str, figures: Mapping[str, float], unit: str) -> None:
 
 
 def _runs(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    runs = []
+    for number, line in enumerate(path.read_text().splitlines() if path.exists() else (), 1):
+        try:
+            runs.append(json.loads(line))
+        except ValueError:
+            print(f"left out, damaged: line {number} of {path}")
+    return runs
 
 
 def _processor() -> str:
