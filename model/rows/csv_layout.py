@@ -5,15 +5,15 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from eigenserve.errors import UserError
 from eigenserve.model.rows.errors import CsvError
+from eigenserve.model.rows.layout.row_names import are_row_names, remedy_of
+from eigenserve.model.rows.layout.titles import header_remedy, titles_above, titles_note
 from eigenserve.model.rows.text_encoding import byte_order_mark, encoding_of_head
-from eigenserve.model.rows.titles import header_remedy, titles_above, titles_note
 
 #: Records there that are looked at.
 HEAD_RECORDS = 200
@@ -23,8 +23,6 @@ SEPARATOR_NAMES = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pi
 _EMPTY = ' \u00a0\r\n"\ufeff' + "".join(SEPARATORS)
 #: Ragged lines that an error names.
 _NAMED = 3
-#: Rows from which first cells that are all different show that a header leaves out the column of row names.
-_NAMED_ROWS = 10
 # A field may be a text of any length, within what was read.
 csv.field_size_limit(2**31 - 1)
 
@@ -161,6 +159,7 @@ def rows_of(lines: Iterable[str], layout: CsvLayout) -> Iterator[list[str]]:
     """
     width, count, at = len(layout.names), 0, None
     bad: list[str] = []
+    wider: list[list[str]] = []
     shown = sum(map(bool, layout.names)) if "" in (layout.names[0], layout.names[-1]) else width
     for i, (line, row) in enumerate(records(lines, layout)):
         if len(row) == width:
@@ -169,6 +168,8 @@ def rows_of(lines: Iterable[str], layout: CsvLayout) -> Iterator[list[str]]:
             continue
         count += 1
         at = i if at is None else at
+        if len(row) == width + 1 and len(wider) < HEAD_RECORDS:
+            wider.append(row)
         if len(bad) < _NAMED:
             bad.append(f"line {line} has {len(row)}")
     if bad:
@@ -176,7 +177,9 @@ def rows_of(lines: Iterable[str], layout: CsvLayout) -> Iterator[list[str]]:
         names = ", ".join(name or "(none)" for name in layout.names[:4]) + (", ..." if width > 4 else "")
         kept = "" if shown == width else " and 1 without a name"
         remedy = "mend these lines, or quote cells that hold the separator"
-        if count > _NAMED and width == 1:
+        if len(wider) == min(i + 1, HEAD_RECORDS):
+            remedy = remedy_of(wider, layout.separator)
+        elif count > _NAMED and width == 1:
             remedy = f"remove the lines above the header if the first is not it; else {remedy}"
         remedy = header_remedy(layout.names) or remedy
         raise CsvError(
@@ -287,15 +290,8 @@ def _row_names(names: list[str], rows: Sequence[Sequence[str]]) -> tuple[list[st
         return names, ()
     if not any(row[-1].strip() for row in rows):
         return [*names, ""], ("every row ends in a separator, which the header does not: it was passed over",)
-    first = [row[0].strip() for row in rows]
-    if len(set(first)) == len(first) > 1 and "" not in first and (_counts(first) or len(first) >= _NAMED_ROWS):
-        note = f"the first column has no name in the header and was left out, as row names are ({first[0]!r}, ...)"
+    if rows and are_row_names(names, [[cell.strip() for cell in row] for row in rows]):
+        shown = rows[0][0].strip()
+        note = f"the first column has no name in the header and was left out, as row names are ({shown!r}, ...)"
         return ["", *names], (note,)
     return names, ()
-
-
-def _counts(cells: Sequence[str]) -> bool:
-    """Return whether cells are whole numbers that go up by one, or texts."""
-    if all(re.fullmatch(r"[0-9]+", cell) for cell in cells):
-        return all(int(b) - int(a) == 1 for a, b in itertools.pairwise(cells))
-    return not any(re.fullmatch(r"[+-]?[0-9.,]+", cell) for cell in cells)

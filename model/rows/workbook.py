@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator
 from typing import IO, Any
 
 from eigenserve.errors import UserError
+from eigenserve.model.rows.layout.titles import titles_above, titles_note
 from eigenserve.model.rows.sources import Source, check_content, unreadable
-from eigenserve.model.rows.titles import titles_above, titles_note
 
 #: Rows in which titles above the header are looked for.
 HEAD_ROWS = 200

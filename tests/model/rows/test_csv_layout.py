@@ -37,6 +37,11 @@ TEXTS = {
     "header ends in a comma": (b"a,b,\n1,2\n3,4\n", TWO),
     "row names": (b"a,b\n1,1,2\n2,3,4\n", TWO),
     "row names of words": (b"a,b\nx,1,2\ny,3,4\n", TWO),
+    "row names of a part of the rows": (
+        b"a,b\n" + b"".join(b"%d,%d,%d\n" % (3 * i, i, i % 3) for i in range(12)),
+        {"a": [str(i) for i in range(12)], "b": [str(i % 3) for i in range(12)]},
+    ),
+    "row names with digits": (b"a,b\nMazda RX4,1,2\nDatsun 710,3,4\n", TWO),
     "index of pandas": (b",a,b\n0,1,2\n1,3,4\n", TWO),
     "quoted separators": (b'a,b\n"1,5","x\ny"\n"say ""hi""",z\n', {"a": ["1,5", 'say "hi"'], "b": ["x\ny", "z"]}),
     "a quote inside": (b'a,b\n5" pipe,2\n3" pipe,4\n', {"a": ['5" pipe', '3" pipe'], "b": ["2", "4"]}),
@@ -46,6 +51,10 @@ TEXTS = {
     "no rows": (b"a,b\n", {"a": [], "b": []}),
     "latin": ("a,b\nü,2\né,4\n".encode("latin-1"), {"a": ["ü", "é"], "b": ["2", "4"]}),
 }
+
+
+def many(line, rows=12):
+    return "".join(line.format(i, 7 * i % rows + 20) + "\n" for i in range(1, rows + 1)).encode()
 
 
 def by_arrow(content, layout):
@@ -77,6 +86,19 @@ def test_both_parsers_read_the_same_columns(name):
         (b"a,b\n5,1,2\n3,1,2\n", "line 2 has 3, line 3 has 3"),
         (b"title\na,b\n1,2\n", "line 2 has 2"),
         (b"a,b\n" + b"1\n" * 10, "and so on (10 lines)"),
+        (
+            b"x,g,y\n" + many("0.12{0:02d}7,c,{0}.5,1.{0}"),
+            "line 2 has 4, line 3 has 4, line 4 has 4, and so on (12 lines)",
+        ),
+        (b"x,y\n" + many("{0}.25e-3,1,2"), "name every column in the header"),
+        (b"when,x,y\n" + many("2020-01-01 00:{0:02d},0.5,1,2"), "name every column in the header"),
+        (b"when,x,y\n" + many("2020-01-01T00:{0:02d}:00Z,0.5,1,2"), "also the first if it has row names"),
+        (b"when,x,y\n" + many("{0} Jan 2024,0.5,1,2"), "name every column in the header"),
+        (b"income,x,y\n" + many("{1},0.5,1,2"), "name every column in the header"),
+        (b"id,x\n" + many("{0},0.5,1.25"), "name every column in the header"),
+        (b"id,price\n" + many("{0},{1},{0:02d}"), "if these are decimal commas, quote such numbers or separate cells"),
+        (b"id,x,price\n" + many("{0},a,{1},5{0:02d}"), "if these are decimal commas"),
+        (b"price\n" + many("{1},{0:02d}"), "if these are decimal commas"),
         (b'a,b\n1,"x\n2,3\n', "line 2: a quoted cell is not closed"),
         (b"a,b\n" + b"1,2\n" * 20 + b'1,"x\n' + b"2,3\n" * 40, "line 22: a quoted cell is not closed"),
         (b'a,b\n1,"x\n2,3\n4,"y"\n', "line 2: a quoted cell ends in line 4, and text follows it"),

@@ -1,0 +1,1 @@
+"""Find what the first rows of a table say of its layout."""
