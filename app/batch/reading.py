@@ -17,9 +17,9 @@ from eigenserve.app.batch.errors import ScoreError
 from eigenserve.app.batch.places import COMPRESSIONS, SUFFIXES, TEXTS, WORKBOOKS, Place
 from eigenserve.model.rows.csv_arrow import text_batches
 from eigenserve.model.rows.csv_layout import CsvLayout, infer_layout
+from eigenserve.model.rows.layout.titles import header_remedy
 from eigenserve.model.rows.sources import Source
 from eigenserve.model.rows.text_encoding import HEAD_BYTES, encoding_of
-from eigenserve.model.rows.layout.titles import header_remedy
 from eigenserve.model.rows.workbook import first_sheet
 
 #: Bytes of text, or of a Parquet column, that are read at a time: what is in memory does not depend on how long

@@ -15,8 +15,8 @@ from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.predictor import ClassLabel, Task
 from eigenserve.model.rows.cells import category_key, encode_cell
-from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.model.rows.layout.titles import header_remedy
+from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.training.data.column_values import Column
 from eigenserve.training.data.columns import read_column
 from eigenserve.training.data.oddities.odd_cells import NAMED
