@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from eigenserve.errors import UserError
 from eigenserve.model.rows.errors import CsvError
-from eigenserve.model.rows.layout.row_names import are_row_names, remedy_of
+from eigenserve.model.rows.layout.row_names import are_row_names, has_decimal_commas, remedy_of
 from eigenserve.model.rows.layout.titles import header_remedy, titles_above, titles_note
 from eigenserve.model.rows.text_encoding import byte_order_mark, encoding_of_head
 
@@ -177,7 +177,7 @@ def rows_of(lines: Iterable[str], layout: CsvLayout) -> Iterator[list[str]]:
         names = ", ".join(name or "(none)" for name in layout.names[:4]) + (", ..." if width > 4 else "")
         kept = "" if shown == width else " and 1 without a name"
         remedy = "mend these lines, or quote cells that hold the separator"
-        if len(wider) == min(i + 1, HEAD_RECORDS):
+        if len(wider) == min(i + 1, HEAD_RECORDS) and (width > 1 or has_decimal_commas(wider)):
             remedy = remedy_of(wider, layout.separator)
         elif count > _NAMED and width == 1:
             remedy = f"remove the lines above the header if the first is not it; else {remedy}"

@@ -186,6 +186,7 @@ def _run(arguments: argparse.Namespace) -> None:
         texts=frozenset(column for column, kind in given.types.items() if kind == "category"),
         missing=MISSING_TEXTS if given.missing is None else frozenset({"", *given.missing}),
         missing_in={column: frozenset({"", *texts}) for column, texts in given.missing_in.items()},
+        decimal=given.decimal,
     )
     if not arguments.plan:
         start_compiling()

@@ -22,6 +22,7 @@ from eigenserve.cli import main
 from eigenserve.errors import UserError
 from eigenserve.model.rows.sources import sources_of, table_name
 from eigenserve.training.data.columns import read_columns
+from eigenserve.training.data.reading_options import ReadingOptions
 from eigenserve.training.data.sampling import read_sample
 from eigenserve.training.data.table import FileOptions, read_table
 from eigenserve.training.data.target import split_target
@@ -195,6 +196,23 @@ def test_points_next_to_hundreds_part_thousands_in_files_too(tmp_path, separator
     read = read_columns(read_table(tmp_path / "t.csv"))
     assert read.frame["n"].tolist() == sizes
     assert "(--decimal '.' reads otherwise)" in read.notes[0]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("odd", ["", "1.5"])
+def test_a_decimal_comma_that_is_given_makes_points_part_thousands_in_every_csv_file(tmp_path, separator, odd):
+    sizes = [*range(1_001, 300_000, 997)]
+    lines = [f"{n:,}".replace(",", ".") + f"{separator}{n}{separator}0.25" for n in sizes]
+    (tmp_path / "t.csv").write_text(
+        "\n".join([separator.join("nyx"), *lines, *([separator.join((odd, "1", "0.5"))] * bool(odd))])
+    )
+    frame = read_table(tmp_path / "t.csv", FileOptions(decimal=","))
+    read = read_columns(frame, ReadingOptions(decimal=","))
+    assert read.frame["n"].dropna().tolist() == sizes
+    assert read.frame["x"].max() == (0.5 if odd else 0.25)
+    table = training_table(frame, "n", make_settings({"decimal": ","}))
+    assert table.target.values.tolist() == sizes
+    assert any("'1.001' is 1001" in note for note in table.notes)
 
 
 @pytest.mark.parametrize(
