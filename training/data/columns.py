@@ -40,6 +40,7 @@ from eigenserve.training.data.spellings.number_texts import (
     NEARLY,
     Numbers,
     are_number_codes,
+    doubtful_digits,
     infer_hours,
     infer_numbers,
 )
@@ -225,11 +226,13 @@ def _of_texts(
     notes: tuple[str, ...] = ()
     if wanted is None and (dates := infer_digits(name, texts)) is not None:
         return _dates_column(column, texts, dates, plain, wanted)
-    if wanted in (None, "number") and (wanted or not are_number_codes(texts.texts, names_an_identifier(name))):
+    if wanted in (None, "number") and (wanted or not are_number_codes(texts, names_an_identifier(name))):
         numbers = infer_numbers(texts, options.decimal, hint, given=wanted == "number")
         pairs = numbers is not None and numbers.marks.pairs and hint == "." and not (wanted or options.decimal)
         if numbers is not None and not pairs:
-            return _numbers_column(column, texts, numbers, plain, wanted)
+            read = _numbers_column(column, texts, numbers, plain, wanted)
+            doubt = "" if wanted else doubtful_digits(name, texts)
+            return replace(read, notes=(*filter(None, [doubt]), *read.notes))
         if pairs:
             pair = next(text for text in texts.texts if "," in text)
             notes = (

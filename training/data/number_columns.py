@@ -22,7 +22,7 @@ from eigenserve.training.data.spellings.date_texts import (
     infer_dates,
     spans_years,
 )
-from eigenserve.training.data.spellings.number_texts import NANOSECONDS
+from eigenserve.training.data.spellings.number_texts import NANOSECONDS, are_nanoseconds, nanoseconds_note
 from eigenserve.training.data.texts import Texts, texts_of
 
 #: Whole numbers that begin with these are dates if all are.
@@ -63,7 +63,8 @@ def read_numbers(column: pd.Series, wanted: ColumnType | None, plain: Reading, o
     if not len(present):
         return Column(column)
     low, high = int(present.min()), int(present.max())
-    times = NANOSECONDS[0] < low <= high < NANOSECONDS[1] and not names_an_identifier(name)
+    numbers = present.unique().tolist() if NANOSECONDS[0] < low <= high < NANOSECONDS[1] else []
+    times = numbers and are_nanoseconds(numbers, len(present)) and not names_an_identifier(name)
     big = max(-low, high) > MOST_WHOLE and not times
     if big and wanted != "number":
         return codes_column(column, plain)
@@ -77,7 +78,8 @@ def read_numbers(column: pd.Series, wanted: ColumnType | None, plain: Reading, o
             return _dates_column(column, present, texts, dates, wanted)
         if wanted == "date":
             raise _no_dates(name, present)
-    return Column(column)
+    doubt = nanoseconds_note(name, numbers) if times and wanted is None else ""
+    return Column(column, notes=(doubt,) if doubt else ())
 
 
 def _dates_column(

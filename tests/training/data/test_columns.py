@@ -370,9 +370,37 @@ def test_unknown_names_and_types_are_refused():
 def test_long_numbers_are_times_unless_the_column_is_called_as_identifiers_are(kind):
     """As floats, ids of 19 digits would lose their last three, and their order would stay as a feature."""
     stamps = [kind(1_234_567_890_123_456_789 + 1_000_003 * i) for i in range(30)]
-    assert pd.api.types.is_numeric_dtype(read_column(pd.Series(stamps, name="sent")).values)
+    sent = read_column(pd.Series(stamps, name="sent"))
+    assert pd.api.types.is_numeric_dtype(sent.values)
+    assert "as times in nanoseconds are (--types sent=category reads codes)" in sent.notes[0]
     codes = read_column(pd.Series(stamps, name="tweet_id")).values
     assert codes.astype(str).tolist() == [str(stamp) for stamp in stamps]
+
+
+@pytest.mark.parametrize("kind", [int, str])
+def test_long_numbers_that_repeat_are_codes_unless_they_are_whole_microseconds(kind):
+    authors = pd.Series([kind(1_250_000_000_000_000_000 + 7 * (i % 6)) for i in range(60)], name="author")
+    read = read_column(authors)
+    assert read.values.astype(str).tolist() == authors.astype(str).tolist()
+    assert "codes" in read.notes[0]
+    hours = read_column(pd.Series([kind((1_250_000_000 + 3600 * (i % 6)) * 10**9) for i in range(60)], name="at"))
+    assert pd.api.types.is_numeric_dtype(hours.values)
+    assert not hours.notes
+
+
+@pytest.mark.parametrize("codes", [("0101", "0402", "1105", "2301"), ("0131", "0229", "1201", "1130")])
+def test_four_digits_that_are_no_times_are_codes(codes):
+    read = read_column(pd.Series(codes * 20, name="goods"))
+    assert set(read.values) == set(codes)
+    assert "'goods' holds codes such as" in read.notes[0]
+
+
+@pytest.mark.parametrize("times", [("0915", "1050", "2359"), ("0900", "1530", "0045"), ("0100", "1300", "2400")])
+def test_hours_and_minutes_in_four_digits_are_numbers_with_a_note(times):
+    read = read_column(pd.Series(times * 20, name="at"))
+    assert read.values[:3].tolist() == list(map(float, times))
+    assert "read as numbers, as hours and minutes are (--types at=category reads codes)" in read.notes[0]
+    assert not read_column(pd.Series(times * 20, name="at"), ReadingOptions(types={"at": "number"})).notes
 
 
 @pytest.mark.parametrize("slip", ["4500O", "45x", "7h", "30 cm", "5 kg", "12.5 e", "7K", "3 M", "45%", "l05", "A12"])

@@ -135,23 +135,77 @@ def infer_hours(texts: Texts) -> Numbers | None:
     return Numbers(reading, values, _example(texts, values, [None] * len(values)))
 
 
-def are_number_codes(texts: Sequence[str], named: bool = False) -> bool:
+def are_number_codes(texts: Texts, named: bool = False) -> bool:
     """Return whether digits are names, not numbers: zip codes as 02134, or more digits than a number holds.
 
     Args:
-        texts: of the column, different ones.
+        texts: of the column.
         named: whether the column is called as identifiers are.
     """
-    digits = [text for text in texts if text.isascii() and text.isdigit()]
-    if len(digits) < len(texts):
+    if not _are_digits(texts.texts):
         return False
-    if any(len(text.lstrip("0")) > MOST_DIGITS for text in digits):
+    if any(len(text.lstrip("0")) > MOST_DIGITS for text in texts.texts):
         # Nanoseconds since 1970 are times, not codes.
-        return named or not all(len(text) == 19 and NANOSECONDS[0] < int(text) < NANOSECONDS[1] for text in digits)
-    leading = any(len(text) > 2 and text[0] == "0" for text in digits)
-    # Hours and minutes as 0915.
-    clock = all(len(text) == 4 and text[:2] < "25" and text[2:] < "60" for text in digits)
-    return leading and not clock
+        times = all(len(text) == 19 for text in texts.texts)
+        return named or not (times and are_nanoseconds(list(map(int, texts.texts)), texts.present))
+    return _have_zeros(texts.texts) and not _are_hours_and_minutes(texts.texts)
+
+
+def doubtful_digits(name: str, texts: Texts) -> str:
+    """Say that the digits of a column of numbers are taken for times, where they may be codes; else an empty text."""
+    if not _are_digits(texts.texts):
+        return ""
+    if all(len(text) == 19 for text in texts.texts):
+        return nanoseconds_note(name, list(map(int, texts.texts)))
+    if not _have_zeros(texts.texts):
+        return ""
+    shown = next(text for text in texts.texts if text[0] == "0")
+    return (
+        f"{name!r} holds digits such as {shown!r}: read as numbers, as hours and minutes are (--types {name}=category "
+        "reads codes)"
+    )
+
+
+def are_nanoseconds(numbers: Sequence[int], rows: int) -> bool:
+    """Return whether whole numbers are times of our years: whole microseconds, or others that hardly repeat.
+
+    Args:
+        numbers: different ones.
+        rows: that have them.
+    """
+    if not all(NANOSECONDS[0] < number < NANOSECONDS[1] for number in numbers):
+        return False
+    return _are_micros(numbers) or are_few(rows - len(numbers), rows)
+
+
+def nanoseconds_note(name: str, numbers: Sequence[int]) -> str:
+    """Say that whole numbers are taken for times in nanoseconds, unless clocks and calendars alone write such."""
+    if _are_micros(numbers):
+        return ""
+    return (
+        f"{name!r} holds different whole numbers of 19 digits: read as numbers, as times in nanoseconds are "
+        f"(--types {name}=category reads codes)"
+    )
+
+
+def _are_micros(nanoseconds: Sequence[int]) -> bool:
+    return all(number % 1000 == 0 for number in nanoseconds)
+
+
+def _are_digits(texts: Sequence[str]) -> bool:
+    return all(text.isascii() and text.isdigit() for text in texts)
+
+
+def _have_zeros(digits: Sequence[str]) -> bool:
+    """Return whether any has a zero in front that a number had not."""
+    return any(len(text) > 2 and text[0] == "0" for text in digits)
+
+
+def _are_hours_and_minutes(digits: Sequence[str]) -> bool:
+    """Return whether all are times as 0915, and not codes or days (0131): some are late in their hour, or quarters."""
+    minutes = {text[2:] for text in digits}
+    shaped = all(len(text) == 4 and text[:2] < "25" and text[2:] < "60" for text in digits)
+    return shaped and (max(minutes) > "31" or minutes <= {"00", "15", "30", "45"})
 
 
 def _first(count: int) -> NDArray[np.bool_]:
