@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from datetime import UTC, datetime, time, timedelta
+from functools import lru_cache
 
 import numpy as np
 
@@ -85,6 +86,8 @@ _ZONE = re.compile(
 _PLACE = re.compile(r"(?<=[0-9Z])\[[A-Za-z_]+(?:/[A-Za-z_+-]+)*\]$")
 #: What parts a date from its time: T in ISO 8601, a dash in 2019/12/30-10:11:12, a colon in SAS' 30DEC2019:10:11:12.
 _PARTING = re.compile(r"(?<=[0-9 ])T(?=[0-9])|(?<=[0-9])-(?=[0-9]{2}:[0-9]{2}:)|(?<=[A-Za-z][0-9]{4}):(?=[0-9]{2}:)")
+#: Formats of dates in digits alone, such as %d%m%Y.
+_DIGITS_ALONE = re.compile("(?:%[YymdjHMS])+")
 #: A time of day as Oracle writes it: 10.11.12.000000 AM.
 _POINTS = re.compile(r"^([0-9]{1,2})\.([0-9]{2})(?:\.([0-9]{2}(?:\.[0-9]+)?))?(?= ?[AaPp][Mm]|$)")
 
@@ -142,11 +145,25 @@ def formatted_moment(text: str, date_format: str, last_year: int = 0) -> datetim
         return None
 
 
+@lru_cache(64)
+def digits_of_format(date_format: str) -> int:
+    """Return how many digits dates in a format have; 0 for a format of more than digits."""
+    if not _DIGITS_ALONE.fullmatch(date_format):
+        return 0
+    return sum({"Y": 4, "j": 3}.get(code, 2) for code in date_format[1::2])
+
+
 def _day(text: str, date_format: str) -> datetime | None:
     if "%q" in date_format:
         shape = re.escape(date_format).replace("%Y", "(?P<year>[0-9]{4})").replace("%q", "(?P<quarter>[1-4])")
         match = re.fullmatch(shape, text, re.IGNORECASE)
         return datetime(int(match["year"]), 3 * int(match["quarter"]) - 2, 1) if match else None
+    if text.isdigit() and (width := digits_of_format(date_format)):
+        # Whole numbers lose the zero in front of a day, or both of a year.
+        lost = 0 if date_format.startswith("%Y") else 2 if date_format.startswith("%y") else 1
+        if not width - lost <= len(text) <= width:
+            return None
+        text = text.zfill(width)
     try:
         return datetime.strptime(text, date_format)
     except ValueError:

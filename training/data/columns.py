@@ -224,7 +224,14 @@ def _of_texts(
         values = np.array([text.casefold() in TRUE_TEXTS for text in texts.texts], object)
         return Column(spread_texts(values, texts, column), plain)
     notes: tuple[str, ...] = ()
-    if wanted is None and (dates := infer_digits(name, texts)) is not None:
+    everywhere, share = options.date_formats.get("", ""), LEAST_SHARE if wanted else NEARLY
+    if wanted in (None, "date") and (given := options.date_formats.get(name)):
+        if (dates := infer_dates(name, texts, given, share)) is None:
+            raise UserError(
+                f"column {name!r} must hold dates as {given}; row {texts.rows[0] + 1} has {texts.texts[0]!r}"
+            )
+        return _dates_column(column, texts, dates, plain, wanted)
+    if wanted is None and (dates := infer_digits(name, texts, everywhere)) is not None:
         return _dates_column(column, texts, dates, plain, wanted)
     if wanted in (None, "number") and (wanted or not are_number_codes(texts, names_an_identifier(name))):
         numbers = infer_numbers(texts, options.decimal, hint, given=wanted == "number")
@@ -245,17 +252,11 @@ def _of_texts(
     if wanted in (None, "time") and not notes and (hours := infer_hours(texts)) is not None:
         return _numbers_column(column, texts, hours, plain, wanted)
     if wanted in (None, "date") and not notes:
-        given = options.date_formats.get(name)
-        share = LEAST_SHARE if wanted else NEARLY
-        dates = infer_dates(name, texts, given or options.date_formats.get(""), share)
-        if dates is None and not given and options.date_formats:
+        dates = infer_dates(name, texts, everywhere, share)
+        if dates is None and everywhere:
             dates = infer_dates(name, texts, None, share)
         if dates is not None:
             return _dates_column(column, texts, dates, plain, wanted)
-        if given:
-            raise UserError(
-                f"column {name!r} must hold dates as {given}; row {texts.rows[0] + 1} has {texts.texts[0]!r}"
-            )
     if wanted is not None:
         raise UserError(f"column {name!r} must hold {wanted}s; row {texts.rows[0] + 1} has {texts.texts[0]!r}")
     if not notes and (note := resemblance(name, texts, options.decimal, hint)):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from eigenserve.errors import UserError
-from eigenserve.model.rows.moments import formatted_moment
+from eigenserve.model.rows.moments import digits_of_format, formatted_moment
 from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.training.data.column_values import MOST_WHOLE, Column, category_column, moments
 from eigenserve.training.data.identifiers import names_an_identifier
@@ -38,6 +38,8 @@ def read_numbers(column: pd.Series, wanted: ColumnType | None, plain: Reading, o
         UserError: it cannot be what is wanted of it, or too many of its numbers are infinite.
     """
     name, present = str(column.name), column.dropna()
+    given = options.date_formats.get(name) if wanted in (None, "date") else None
+    everywhere = options.date_formats.get("", "")
     if wanted == "category":
         return category_column(column, plain)
     if wanted == "boolean":
@@ -54,8 +56,8 @@ def read_numbers(column: pd.Series, wanted: ColumnType | None, plain: Reading, o
             return Column(column.mask(infinite), plain, (note,))
         # Whole numbers with a gap are floats.
         if not len(present) or not (present == np.round(present)).all():
-            if wanted == "date" and len(present):
-                raise _no_dates(name, present)
+            if (wanted == "date" or given) and len(present):
+                raise _no_dates(name, present, given)
             return Column(column)
         if not -(2**53) <= present.min() <= present.max() <= 2**53:
             return Column(column)
@@ -63,18 +65,24 @@ def read_numbers(column: pd.Series, wanted: ColumnType | None, plain: Reading, o
     if not len(present):
         return Column(column)
     low, high = int(present.min()), int(present.max())
+    if given:
+        texts = texts_of(present.astype(str), frozenset())
+        if (dates := infer_dates(name, texts, given)) is None:
+            raise _no_dates(name, present, given)
+        return _dates_column(column, present, texts, dates, wanted)
     numbers = present.unique().tolist() if NANOSECONDS[0] < low <= high < NANOSECONDS[1] else []
     times = numbers and are_nanoseconds(numbers, len(present)) and not names_an_identifier(name)
     big = max(-low, high) > MOST_WHOLE and not times
     if big and wanted != "number":
         return codes_column(column, plain)
-    given = options.date_formats.get(name)
     likely = _digit_format(present)
-    if wanted == "date" or given or (wanted is None and likely):
+    if wanted == "date" or (wanted is None and (likely or _may_have_format(low, high, everywhere))):
         texts = texts_of(present.astype(str), frozenset())
-        dates = infer_dates(name, texts, given or likely or "%Y%m%d")
-        certain = dates is not None and bool(likely) and spans_years(dates)
-        if dates is not None and (certain or wanted == "date" or given):
+        dates = infer_dates(name, texts, everywhere, 1.0) if digits_of_format(everywhere) else None
+        if dates is None and (likely or wanted):
+            dates = infer_dates(name, texts, likely or "%Y%m%d")
+            dates = dates if dates is None or wanted or spans_years(dates) else None
+        if dates is not None:
             return _dates_column(column, present, texts, dates, wanted)
         if wanted == "date":
             raise _no_dates(name, present)
@@ -122,5 +130,13 @@ def _are_dates(numbers: pd.Series, length: int, form: str) -> bool:
     return all(date or none for date, none in zip(dates, are_no_dates(texts), strict=True))
 
 
-def _no_dates(name: str, present: pd.Series) -> UserError:
+def _may_have_format(low: int, high: int, form: str) -> bool:
+    """Return whether whole numbers from low to high have as many digits as dates in a format of digits alone."""
+    digits = digits_of_format(form)
+    return digits > 0 and 10 ** (digits - 3) <= low and high < 10**digits
+
+
+def _no_dates(name: str, present: pd.Series, given: str | None = None) -> UserError:
+    if given:
+        return UserError(f"column {name!r} must hold dates as {given}; it has {present.iloc[0]}")
     return UserError(f"column {name!r} must hold dates; it has {present.iloc[0]}: give --date-format {name}=...")

@@ -11,6 +11,7 @@ from eigenserve.errors import UserError
 from eigenserve.training.data.columns import read_column, read_columns
 from eigenserve.training.data.reading_options import ReadingOptions, reading_options
 from eigenserve.training.data.schema import infer_features
+from eigenserve.training.data.spellings.date_texts import readable_format
 
 ROWS = 40
 EACH = range(ROWS)
@@ -401,6 +402,55 @@ def test_hours_and_minutes_in_four_digits_are_numbers_with_a_note(times):
     assert read.values[:3].tolist() == list(map(float, times))
     assert "read as numbers, as hours and minutes are (--types at=category reads codes)" in read.notes[0]
     assert not read_column(pd.Series(times * 20, name="at"), ReadingOptions(types={"at": "number"})).notes
+
+
+DAYS = pd.to_datetime(["2020-11-03", "2024-01-02", "2020-12-31", "2021-01-12", "2019-10-10"] * 8)
+
+
+@pytest.mark.parametrize("form", ["%d%m%Y", "DDMMYYYY", "%m%d%Y", "MMDDYYYY", "%y%m%d", "YYMMDD", "%Y%m%d", "DDMMYY"])
+@pytest.mark.parametrize("column", ["x", ""])
+@pytest.mark.parametrize("kind", [str, int, float, lambda text: str(int(text))], ids=["text", "int", "float", "plain"])
+def test_a_format_of_digits_reads_days_with_and_without_the_zero_in_front(form, column, kind):
+    options = reading_options({"date_format": ((column, form),)}, ["x"])
+    cells = pd.Series([kind(day.strftime(options.date_formats[column])) for day in DAYS], name="x")
+    feature, values, read = kind_and_values(cells, options)
+    assert feature.kind == "datetime"
+    np.testing.assert_array_equal(values, (DAYS - pd.Timestamp(0)).days)
+    assert f"'x' {'is read as' if kind is str or isinstance(cells[0], str) else 'holds'} dates" in read.notes[0]
+
+
+@pytest.mark.parametrize("given", ["%Y%m%d", "%s", "DD/MM/YYYY"])
+@pytest.mark.parametrize("kind", [str, int, float])
+def test_a_format_that_does_not_fit_the_cells_is_refused(given, kind):
+    options = reading_options({"date_format": (("x", given),)}, ["x"])
+    with pytest.raises(UserError, match="column 'x' must hold dates as .*; .* has '?3112020"):
+        read_column(pd.Series([kind(3_112_020 + i) for i in range(5)], name="x"), options)
+    with pytest.raises(UserError, match="column 'x' must hold dates as"):
+        read_column(pd.Series([kind(0.5)] * 5 if kind is not int else [10**18] * 5, name="x"), options)
+
+
+def test_a_format_of_all_dates_leaves_numbers_that_do_not_have_it():
+    options = reading_options({"date_format": (("", "DDMMYYYY"),)}, ["x"])
+    for cells in ([31_129_999, 45_129_999] * 10, ["31129999", "45129999"] * 10, [1, 2] * 10, ["5.5", "1"] * 10):
+        assert pd.api.types.is_numeric_dtype(read_column(pd.Series(cells, name="x"), options).values)
+
+
+@pytest.mark.parametrize(
+    ("letters", "form"),
+    [
+        ("DD/MM/YYYY", "%d/%m/%Y"),
+        ("ddmmyyyy", "%d%m%Y"),
+        ("YYYYMMDDHHMMSS", "%Y%m%d%H%M%S"),
+        ("YYYY-MM-DD HH:MM:SS", "%Y-%m-%d %H:%M:%S"),
+        ("YYYY-MM-DDTHH:MM", "%Y-%m-%dT%H:%M"),
+        ("DDMMMYY", "%d%b%y"),
+        ("DD. MMMM YYYY", "%d. %B %Y"),
+        ("%d%m", "%d%m"),
+        ("Day DD", "Day %d"),
+    ],
+)
+def test_a_format_in_letters_is_one_of_codes(letters, form):
+    assert readable_format(letters) == form
 
 
 @pytest.mark.parametrize("slip", ["4500O", "45x", "7h", "30 cm", "5 kg", "12.5 e", "7K", "3 M", "45%", "l05", "A12"])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.rows.moments import formatted_moment, iso_moment
+from eigenserve.model.rows.moments import digits_of_format, formatted_moment, iso_moment
 from eigenserve.model.rows.readings import Reading
 from eigenserve.training.data.spellings.number_texts import NEARLY
 from eigenserve.training.data.texts import Texts
@@ -62,6 +62,10 @@ LEAST_BREAK = 20
 YEARS_AHEAD = 30
 #: Years for which a model may be served, whose dates are later than those of training.
 YEARS_SERVED = 10
+#: Letters that stand for a part of a date in a format, and what does in ``strptime``'s.
+_LETTERS = {"YYYY": "%Y", "YY": "%y", "MMMM": "%B", "MMM": "%b", "MM": "%m", "DD": "%d", "HH": "%H", "SS": "%S"}
+_LETTER = re.compile("|".join((*_LETTERS, "T")), re.IGNORECASE)
+_JOINED_LETTERS = re.compile(f"(?:{_LETTER.pattern})+", re.IGNORECASE)
 #: A date of zeros or nines alone, which is none.
 _NO_DATE = re.compile(r"(?=.*[0-9])(?:[0:./ -]+|[9:./ -]+)")
 
@@ -130,8 +134,15 @@ def infer_dates(name: str, texts: Texts, given: str | None = None, share: float 
     return first
 
 
-def infer_digits(name: str, texts: Texts) -> Dates | None:
-    """Read texts such as 20240131 next to odd ones as dates; None if any of so many digits is not a date."""
+def infer_digits(name: str, texts: Texts, given: str = "") -> Dates | None:
+    """Read texts such as 20240131 next to odd ones as dates; None if any of so many digits is not a date.
+
+    Args:
+        name, texts: of the column.
+        given: the format of all dates of the table, in which digits are dates if all are; empty if there is none.
+    """
+    if digits_of_format(given) and (dates := infer_dates(name, texts, given, 1.0)):
+        return dates
     digits = [text.partition(".")[0] if _CENTURIES.fullmatch(text) else "" for text in texts.texts]
     none = texts.is_marker() | are_no_dates(texts.texts)
     for length, form in DIGIT_FORMATS.items():
@@ -185,14 +196,21 @@ def spans_years(dates: Dates) -> bool:
 
 
 def readable_format(text: str) -> str:
-    """Return a format as ``strptime`` has it, also from one in letters: DD/MM/YYYY."""
+    """Return a format as ``strptime`` has it, also from one in letters: DD/MM/YYYY, DDMMYYYY, DD.MM.YYYY HH:MM."""
     if "%" in text:
         return text
-    out = text
-    for letters, code in (("YYYY", "%Y"), ("YY", "%y"), ("MMMM", "%B"), ("MMM", "%b"), ("MM", "%m"), ("DD", "%d")):
-        out = re.sub(rf"(?<![%A-Za-z]){letters}(?![A-Za-z])", code, out, flags=re.IGNORECASE)
-    out = re.sub(r"(?<![%A-Za-z])HH:%m", "%H:%M", out, flags=re.IGNORECASE)
-    return re.sub(r"(?<![%A-Za-z])SS(?![A-Za-z])", "%S", out, flags=re.IGNORECASE)
+
+    def parted(match: re.Match[str]) -> str:
+        if not _JOINED_LETTERS.fullmatch(match[0]):
+            return match[0]
+        out: list[str] = []
+        for letters in _LETTER.findall(match[0]):
+            # Behind an hour they are minutes.
+            minutes = letters.upper() == "MM" and "HH" in text[: match.start()].upper() + "".join(out)
+            out.append("%M" if minutes else letters)
+        return "".join(_LETTERS.get(letters.upper(), letters) for letters in out)
+
+    return re.sub("[A-Za-z]+", parted, text)
 
 
 def _read(texts: Texts, form: str) -> Dates:
