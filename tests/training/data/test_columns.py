@@ -423,7 +423,7 @@ def test_a_format_of_digits_reads_days_with_and_without_the_zero_in_front(form, 
 @pytest.mark.parametrize("kind", [str, int, float])
 def test_a_format_that_does_not_fit_the_cells_is_refused(given, kind):
     options = reading_options({"date_format": (("x", given),)}, ["x"])
-    with pytest.raises(UserError, match="column 'x' must hold dates as .*; .* has '?3112020"):
+    with pytest.raises(UserError, match=r"column 'x' must hold dates as .*; .* has '?3112020"):
         read_column(pd.Series([kind(3_112_020 + i) for i in range(5)], name="x"), options)
     with pytest.raises(UserError, match="column 'x' must hold dates as"):
         read_column(pd.Series([kind(0.5)] * 5 if kind is not int else [10**18] * 5, name="x"), options)
