@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -158,7 +159,11 @@ def _spellings(feature: Feature) -> Iterator[str]:
     """Yield texts that mean a missing value or a category, spelt otherwise."""
     yield from sorted(feature.reading.missing_texts)
     for category in feature.categories:
-        yield from (category.lower(), category.upper(), category.capitalize(), category.title())
+        cases = (category.lower(), category.upper(), category.capitalize(), category.title())
+        yield from cases
+        if not category.isascii():
+            # Accents may be signs of their own.
+            yield from (unicodedata.normalize("NFD", text) for text in (category, *cases))
         if _NUMBER.fullmatch(category):
             whole, _, fraction = category.partition(".")
             yield from (f"{whole}.{fraction:0<{decimals}}" for decimals in (1, 2, 3) if decimals > len(fraction))

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from eigenserve.model.rows.moments import days_of, formatted_moment, hours_of_value, iso_moment
+from eigenserve.model.rows.moments import days_of, formatted_moment, hours_of_value, iso_moment, plain_text
 from eigenserve.model.rows.readings import FALSE_TEXTS, TRUE_TEXTS, Reading
 
 Kind = Literal["numeric", "boolean", "datetime", "categorical"]
@@ -29,7 +29,8 @@ _MOMENT = re.compile(
 def category_key(value: object) -> str:
     """Return the text under which a category is stored, whatever type a format gives it.
 
-    3, 3.0, "3" and " 3.0" are one, and so are 1.5 and "1.50", True and "true", a midnight and its date.
+    3, 3.0, "3" and " 3.0" are one, and so are 1.5 and "1.50", True and "true", a midnight and its date, and texts that
+    differ by what is not seen (``plain_text``).
     """
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
@@ -42,7 +43,7 @@ def category_key(value: object) -> str:
             return str(int(value))
         # Without an exponent, as files have small numbers.
         value = np.format_float_positional(value, trim="-")
-    text = str(value).strip()
+    text = plain_text(str(value))
     if number := _DECIMAL.fullmatch(text):
         fraction = number[3].rstrip("0")
         return f"{number[1]}{number[2] or 0}{'.' if fraction else ''}{fraction}"
@@ -56,7 +57,7 @@ def category_key(value: object) -> str:
 class CategoryCodes(dict[str, float]):
     """Map texts to the codes of a feature: NaN for a missing value, ``len(categories)`` for an unknown category.
 
-    A text is first looked up as it is, then without blanks around it, then as a missing value, then without regard to
+    A text is first looked up as it is, then as ``plain_text`` has it, then as a missing value, then without regard to
     small and capital letters where that leaves one category.
     """
 
@@ -73,7 +74,7 @@ class CategoryCodes(dict[str, float]):
             self._folded[folded] = code if self._folded.get(folded, code) == code else self._unknown
 
     def __missing__(self, text: str) -> float:
-        stripped = text.strip()
+        stripped = plain_text(text)
         if (code := self.get(stripped)) is not None:
             return code
         if stripped in self._missing:
@@ -136,7 +137,7 @@ def _encode_cell(kind: Kind, codes: Mapping[str, float], reading: Reading, value
 
 def _encode_text(kind: Kind, reading: Reading, value: str) -> tuple[float, str]:
     """Encode the text of a cell of a feature that is not categorical."""
-    text = value.strip()
+    text = plain_text(value)
     if text in reading.missing_texts:
         return math.nan, ""
     if kind == "boolean":

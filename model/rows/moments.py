@@ -17,6 +17,11 @@ LONGEST = 400
 PLAINER = str.maketrans(
     {**dict.fromkeys("\u2212\u2010\u2011\u2012\u2013\u2014", "-"), **dict.fromkeys("\u00a0\u202f\u2009\u2007", " ")}
 )
+#: Signs that are not seen, and all blanks as one: what a text keeps of the page or program that it was copied from.
+_UNSEEN = {
+    **dict.fromkeys((*range(0x200B, 0x2010), 0x2060, 0xFEFF)),
+    **dict.fromkeys((0xA0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000), " "),
+}
 #: The last year that two digits stand for, where training has not found another: that of POSIX.
 LAST_YEAR = 2068
 #: Names of the months in English, German, French, Spanish, Portuguese, Italian, Dutch and the languages of Scandinavia.
@@ -92,6 +97,13 @@ _DIGITS_ALONE = re.compile("(?:%[YymdjHMS])+")
 _POINTS = re.compile(r"^([0-9]{1,2})\.([0-9]{2})(?:\.([0-9]{2}(?:\.[0-9]+)?))?(?= ?[AaPp][Mm]|$)")
 
 
+def plain_text(text: str) -> str:
+    """Return a text as it looks: without blanks around it and signs of no width, accents joined with their letters."""
+    if text.isascii():
+        return text.strip()
+    return unicodedata.normalize("NFC", text.translate(_UNSEEN)).strip()
+
+
 def hours_of(text: str) -> float | None:
     """Return the hours of a time of day or a duration: 9:30, 9:30 pm, 2 days 03:00:00; None for other texts."""
     if len(text) > LONGEST:
@@ -159,8 +171,8 @@ def _day(text: str, date_format: str) -> datetime | None:
         match = re.fullmatch(shape, text, re.IGNORECASE)
         return datetime(int(match["year"]), 3 * int(match["quarter"]) - 2, 1) if match else None
     if text.isdigit() and (width := digits_of_format(date_format)):
-        # Whole numbers lose the zero in front of a day, or both of a year.
-        lost = 0 if date_format.startswith("%Y") else 2 if date_format.startswith("%y") else 1
+        # Whole numbers lose the zero in front of a day, or those of the year 00 and of a month.
+        lost = 0 if date_format.startswith("%Y") else 3 if date_format.startswith("%y") else 1
         if not width - lost <= len(text) <= width:
             return None
         text = text.zfill(width)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
-from eigenserve.model.rows.moments import LONGEST, PLAINER, days_of, formatted_moment, hours_of, iso_moment
+from eigenserve.model.rows.moments import LONGEST, PLAINER, days_of, formatted_moment, hours_of, iso_moment, plain_text
 
 #: Texts that stand for a missing value in every format: those of pandas, and the UCI repository's "?".
 MISSING_TEXTS = frozenset(
@@ -108,7 +108,8 @@ class Reading:
     @cached_property
     def missing_texts(self) -> frozenset[str]:
         """Return all texts that stand for a missing value in this column."""
-        return (MISSING_TEXTS if self.markers else frozenset({""})) | frozenset(self.missing)
+        given = frozenset(self.missing) | frozenset(map(plain_text, self.missing))
+        return (MISSING_TEXTS if self.markers else frozenset({""})) | given
 
     @cached_property
     def takes_plain(self) -> bool:

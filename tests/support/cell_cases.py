@@ -60,6 +60,8 @@ DAY_NAME = _date("day_name", "%d %b %Y")
 QUARTER = _date("quarter", "Q%q %Y")
 MONTH = _date("month", "%Y-%m")
 BORN = _date("born", "%d-%b-%y", last_year=2036)
+DAY_DIGITS = _date("day_digits", "%d%m%Y")
+YEAR_DIGITS = _date("year_digits", "%y%m%d")
 BORN_DIGITS = _date("born_digits", "%d/%m/%y", last_year=1970)
 ENDS = _date("ends", "%Y%m%d", missing=("0",))
 DIGITS = _date("digits", "%Y%m%d")
@@ -84,8 +86,31 @@ BLANKS = Feature(
     "blanks", "categorical", "x", categories=("None", "x", "y"), missing=True, reading=Reading(markers=False)
 )
 
+#: As texts look: each of the first two may be written in two ways.
+TOWN = Feature(
+    "town",
+    "categorical",
+    "Café",
+    categories=("Café", "New York", "Oslo"),
+    missing=True,
+    reading=Reading(missing=("k. A.",)),
+)
+
 CASES: list[tuple[Feature, str, float | str | None]] = [
     (PLAIN, "1.5", 1.5),
+    (PLAIN, "\u200e1.5\u200b", 1.5),
+    (PLAIN, "\ufeff\u00a01.5", 1.5),
+    (PLAIN, "\u200b", None),
+    (PLAIN, "N\u2060A", None),
+    (ISO, "\u200e1970-01-02", 1.0),
+    (FLAG, "true\u200b", 1.0),
+    (TOWN, "Cafe\u0301", 0.0),
+    (TOWN, "CAFE\u0301", 0.0),
+    (TOWN, "New\u00a0York", 1.0),
+    (TOWN, "new\u3000york\u200d", 1.0),
+    (TOWN, "\u200fOslo\u200b", 2.0),
+    (TOWN, "k.\u00a0A.", None),
+    (TOWN, "Cafe", UNKNOWN),
     (PLAIN, " 1.5 ", 1.5),
     (PLAIN, "+1.5", 1.5),
     (PLAIN, "-.5", -0.5),
@@ -314,6 +339,15 @@ CASES: list[tuple[Feature, str, float | str | None]] = [
     (QUARTER, "Q5 1970", REFUSED),
     (MONTH, "1970-02", 31.0),
     (MONTH, "1970-01-02", 1.0),
+    (DAY_DIGITS, "02011970", 1.0),
+    (DAY_DIGITS, "2011970", 1.0),
+    (DAY_DIGITS, "1121970.0", 334.0),
+    (DAY_DIGITS, "1970-01-02", 1.0),
+    (DAY_DIGITS, "111970", REFUSED),
+    (YEAR_DIGITS, "700102", 1.0),
+    (YEAR_DIGITS, "102", 10958.0),
+    (YEAR_DIGITS, "02", REFUSED),
+    (DIGITS, "1970012", REFUSED),
     (DIGITS, "19700102", 1.0),
     (DIGITS, "19700102.0", 1.0),
     (DIGITS, "19700102.5", REFUSED),

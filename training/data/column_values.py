@@ -74,6 +74,11 @@ def categories_column(column: pd.Series, texts: Texts, plain: Reading, letters: 
         notes.append(f"in {name!r} {_such(parted)} are two categories, as they are spelt")
     if texts.trimmed:
         notes.append(f"in {name!r} blanks around texts such as {texts.trimmed!r} are passed over")
+    if texts.unseen:
+        notes.append(
+            f"in {name!r} texts that look alike are one category, such as {texts.unseen!r}: they differ by the code of "
+            "an accent, by the kind of a blank or by a sign without width"
+        )
     return Column(spread_texts(np.array(keys, object), texts, column), plain, tuple(notes))
 
 

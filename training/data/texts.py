@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.cells import category_key
+from eigenserve.model.rows.moments import plain_text
 
 #: Words and signs that stand for a missing value among numbers or dates, in small letters: written by people,
 #: spreadsheets, databases (\N) and Stata (.a to .z), and neither number nor date themselves. Among categories they may
@@ -42,6 +43,7 @@ class Texts:
         codes: (N,) which text each row has; -1 where it is missing.
         numbers: (len(texts),) those that are no texts in the column; NaN for a text.
         trimmed: a text that stands with blanks around it, too; empty if there is none.
+        unseen: likewise with other accents, blanks or signs that look the same.
     """
 
     texts: list[str]
@@ -50,6 +52,7 @@ class Texts:
     codes: NDArray[np.int64]
     numbers: FloatArray
     trimmed: str = ""
+    unseen: str = ""
 
     @property
     def present(self) -> int:
@@ -86,16 +89,19 @@ def texts_of(column: pd.Series, missing: frozenset[str]) -> Texts:
     raw, uniques = pd.factorize(column)
     names: dict[tuple[str, bool], int] = {}
     numbers: list[float] = []
-    trimmed = ""
+    trimmed = unseen = ""
+    odd: set[str] = set()
     places = np.full(len(uniques) + 1, -1, np.int64)
     for i, value in enumerate(uniques):
         number = is_number(value)
-        name = category_key(value) if number else value.strip()
+        name = category_key(value) if number else plain_text(value)
+        if not number and not value.isascii() and value.strip() != name:
+            odd.add(name)
         if number or name not in missing:
             key = name, number
-            if key in names and not trimmed:
-                trimmed = name
-            elif key not in names:
+            if key in names:
+                trimmed, unseen = (trimmed, unseen or name) if name in odd else (trimmed or name, unseen)
+            else:
                 numbers.append(float(value) if number else np.nan)
             places[i] = names.setdefault(key, len(names))
     codes = places[raw]
@@ -103,7 +109,7 @@ def texts_of(column: pd.Series, missing: frozenset[str]) -> Texts:
     rows = np.full(len(names), len(codes), np.int64)
     np.minimum.at(rows, codes[kept], kept)
     counts = np.bincount(codes[kept], minlength=len(names)).astype(np.int64)
-    return Texts([name for name, _ in names], counts, rows, codes, np.array(numbers, np.float64), trimmed)
+    return Texts([name for name, _ in names], counts, rows, codes, np.array(numbers, np.float64), trimmed, unseen)
 
 
 def is_number(value: Any) -> TypeGuard[int | float | Decimal | np.integer | np.floating]:

@@ -43,7 +43,7 @@ const CODES = {
 export function readCell(cell, feature) {
   const reading = feature.reading ?? PLAIN_READING;
   if (feature.kind === "categorical") return category(cell, feature, reading);
-  const text = cell.trim();
+  const text = plainText(cell);
   if (isMissing(text, reading)) return null;
   if (feature.kind === "boolean") {
     const word = key(text).toLowerCase();
@@ -134,7 +134,7 @@ function arePercents({ affixes }) {
 }
 
 function category(cell, { categories }, reading) {
-  const text = cell.trim();
+  const text = plainText(cell);
   for (const spelt of [cell, text]) if (categories.includes(spelt)) return spelt;
   if (isMissing(text, reading)) return null;
   const same = categories.find((other) => key(other) === key(text));
@@ -149,7 +149,7 @@ function isMissing(text, { missing, markers }) {
 
 /** 3.0 and 3 are one category, 1.50 and 1.5, and a midnight and its date. */
 function key(text) {
-  const trimmed = text.trim();
+  const trimmed = plainText(text);
   const number = /^(-?)([0-9]*)\.([0-9]+)$/.exec(trimmed);
   const moment = MOMENT.exec(trimmed);
   const digits = (number?.[3] ?? moment?.[4] ?? "").replace(/0+$/, "");
@@ -158,6 +158,11 @@ function key(text) {
   if (!moment) return trimmed;
   const clock = `${moment[2]}:${moment[3] ?? "00"}${fraction}`;
   return clock === "00:00:00" ? moment[1] : `${moment[1]} ${clock}`;
+}
+
+/** A text as it looks: without signs of no width, its blanks and accents written in one way. */
+function plainText(text) {
+  return text.replace(/[\u200b-\u200f\u2060\ufeff]/g, "").replace(/\p{Zs}/gu, " ").normalize("NFC").trim();
 }
 
 function plainer(text) {
@@ -221,6 +226,14 @@ function plainDate(text) {
   return words.split(/\s+/).filter(Boolean).join(" ");
 }
 
+/** Digits with the zeros in front that whole numbers lose of a date in digits alone; null where they are none. */
+function withZeros(text, format) {
+  if (!/^(?:%[YymdjHMS])+$/.test(format) || !/^[0-9]+$/.test(text)) return text;
+  const width = [...format.matchAll(/%(.)/g)].reduce((sum, [, code]) => sum + ({ Y: 4, j: 3 }[code] ?? 2), 0);
+  const lost = { Y: 0, y: 3 }[format[1]] ?? 1;
+  return text.length <= width && text.length >= width - lost ? text.padStart(width, "0") : null;
+}
+
 /** A date, with or without a time behind it. */
 function momentBy(text, format, lastYear) {
   const whole = dateBy(text, format, lastYear);
@@ -244,7 +257,9 @@ function momentBy(text, format, lastYear) {
   return `${day}T${time}${shift < 0 ? "-" : "+"}${String(Math.abs(shift)).padStart(2, "0")}:00`;
 }
 
-function dateBy(text, format, lastYear) {
+function dateBy(written, format, lastYear) {
+  const text = withZeros(written, format);
+  if (text === null) return null;
   const escaped = format.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&").replace(/ +/g, "\\s+");
   const parts = new RegExp(`^${escaped.replace(/%(.)/g, (all, code) => CODES[code] ?? all)}$`, "iu").exec(text)?.groups;
   if (!parts) return null;

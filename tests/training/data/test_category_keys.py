@@ -94,3 +94,46 @@ def test_the_positive_class_is_the_one_spelt_so():
     for label in ("mb", "MB"):
         table = training_table(frame, "y", make_settings({"types": "y=category", "positive": label}))
         assert table.target.classes[1] == label
+
+
+#: What is seen of a text -> the same with another accent, blank, or a sign without width.
+UNSEEN = {"Café": "Cafe\u0301", "New York": "New\u00a0York", "Oslo": "Oslo\u200b", "Rome": "\u200eRo\u2060me\ufeff"}
+
+
+@pytest.mark.parametrize(("text", "same"), UNSEEN.items(), ids=UNSEEN)
+@pytest.mark.parametrize("given", [{}, {"g": "category"}])
+def test_texts_that_look_alike_are_one_category_with_a_note(text, same, given, tmp_path):
+    frame = pd.DataFrame({"g": [same, text, "Bath"] * 20, "x": range(60)})
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.to_parquet(tmp_path / "a.parquet")
+    for rows in (frame, read_table(tmp_path / "a.csv"), read_table(tmp_path / "a.parquet")):
+        read = read_columns(rows, ReadingOptions(types=given))
+        assert read.frame["g"].tolist() == [text, text, "Bath"] * 20
+        (note,) = read.notes
+        assert f"in 'g' texts that look alike are one category, such as {text!r}" in note
+        space = infer_features(read.frame[["g"]], readings=read.readings)
+        assert space.encode(rows).tolist() == space.encode(read.frame).tolist()
+    table = training_table(frame[["g", "x"]], "g", make_settings({}))
+    assert table.target.classes == tuple(sorted(("Bath", text)))
+    assert any("texts that look alike" in note for note in table.notes)
+    groups = training_table(frame.assign(y=frame["x"] * 1.5), "y", make_settings({"groups": "g"})).target.groups
+    assert len(set(groups)) == 2
+
+
+@pytest.mark.parametrize("form", ["{}\u200b", "\u200e{}", "\ufeff{}", "\u2060{}\u00a0"])
+def test_numbers_and_dates_lose_signs_without_width(form):
+    for cells in (range(60), [f"2024-01-{day + 1:02d}" for day in range(30)] * 2):
+        plain = pd.DataFrame({"g": list(map(str, cells))})
+        mixed = pd.DataFrame({"g": [form.format(x) if i % 2 else str(x) for i, x in enumerate(cells)]})
+        expected = read_columns(plain)
+        read = read_columns(mixed)
+        assert read.frame["g"].tolist() == expected.frame["g"].tolist()
+        space = infer_features(read.frame, readings=read.readings)
+        assert space.encode(mixed).tolist() == space.encode(plain).tolist()
+
+
+def test_a_missing_text_that_is_given_may_have_any_blank():
+    frame = pd.DataFrame({"g": ["k.\u00a0A.", "a", "b"] * 20})
+    for given in ("k. A.", "k.\u00a0A."):
+        read = read_columns(frame, ReadingOptions(missing=(given,)))
+        assert read.frame["g"].isna().sum() == 20
