@@ -27,6 +27,7 @@ from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.csv_layout import infer_layout, records
 from eigenserve.model.rows.errors import CsvError
 from eigenserve.model.rows.features import Feature
+from eigenserve.model.rows.layout.blanks import BLANKS
 from eigenserve.model.rows.text_encoding import HEAD_BYTES
 from eigenserve.model.rows.warnings import RowWarnings
 
@@ -230,12 +231,12 @@ class _Lines:
     """Lines of a text, of which no row may have more separators than a table may have columns."""
 
     def __init__(self, text: io.TextIOWrapper, separator: str) -> None:
-        self._text, self._separator = text, separator
+        self._text, self._marks = text, " \t" if separator == BLANKS else separator
         self._count = 0
 
     def __iter__(self) -> Iterator[str]:
         for line in self._text:
-            self._count += line.count(self._separator)
+            self._count += sum(map(line.count, self._marks))
             if self._count > MAX_COLUMNS:
                 raise ProblemError(413, f"a line of CSV must have at most {MAX_COLUMNS} values")
             yield line

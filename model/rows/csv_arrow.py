@@ -12,6 +12,7 @@ import pyarrow.csv
 
 from eigenserve.model.rows.csv_layout import CsvLayout, rows_of
 from eigenserve.model.rows.errors import CsvError
+from eigenserve.model.rows.layout.blanks import BLANKS
 
 #: Rows that the standard library's parser, where it is needed, hands on at a time.
 ROWS = 8192
@@ -35,7 +36,7 @@ def text_batches(
     Raises:
         CsvError: rows of another width, or a quoted cell that does not end.
     """
-    if layout.blank_before_quote or not positions:
+    if layout.blank_before_quote or layout.separator == BLANKS or not positions:
         yield from _slow_batches(open_file, layout, positions)
         return
     ragged: list[int] = []

@@ -5,12 +5,15 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from eigenserve.errors import UserError
 from eigenserve.model.rows.errors import CsvError
+from eigenserve.model.rows.layout.blanks import BLANKS, BlankReader, are_aligned
 from eigenserve.model.rows.layout.row_names import are_row_names, has_decimal_commas, remedy_of
 from eigenserve.model.rows.layout.titles import header_remedy, titles_above, titles_note
 from eigenserve.model.rows.text_encoding import byte_order_mark, encoding_of_head
@@ -33,7 +36,7 @@ class CsvLayout:
 
     Attributes:
         encoding: as Python names it.
-        separator: what stands between cells.
+        separator: what stands between cells; ``BLANKS`` for runs of blanks and tabs.
         names: of the cells of a row, without blanks around them; "" for a cell that is left out.
         start: bytes before the first row.
         lines: lines before the first row.
@@ -95,9 +98,13 @@ def infer_layout(
     first, hint = _first_line(lines)
     if first == len(lines):
         raise CsvError("must have a first line with the names of the columns; got nothing")
-    separators = [separator or hint] if separator or hint else [_separator(lines[first:], wanted), *SEPARATORS]
-    titles, separator, skipped = _titles(lines[first:], [mark for mark in separators if mark], wanted)
+    given = separator or hint
+    likely, regular = (given, given != " ") if given else _separator(lines[first:], wanted)
+    titles, separator, skipped = _titles(lines[first:], [likely] if given else [likely, *SEPARATORS], wanted)
     first += skipped
+    head_lines = _below_comments(lines[first:])[: HEAD_RECORDS + 1]
+    if not titles and (not regular or (separator == "\t" and not given)) and are_aligned(head_lines, wanted, regular):
+        separator = BLANKS
     quoted = any(re.match(' +"', cell) for _, row in _head_records(lines[first:], separator, False) for cell in row)
     first += _comments(lines[first:], separator, quoted)
     records = list(_head_records(lines[first:], separator, quoted))
@@ -131,7 +138,7 @@ def records(lines: Iterable[str], layout: CsvLayout) -> Iterator[tuple[int, list
     Raises:
         CsvError: a quoted cell that does not end, or goes on behind its quotes.
     """
-    reader = csv.reader(lines, delimiter=layout.separator, skipinitialspace=layout.blank_before_quote, strict=True)
+    reader = _reader(lines, layout.separator, layout.blank_before_quote, strict=True)
     end = layout.lines
     try:
         for row in reader:
@@ -240,9 +247,7 @@ def _titles(
 
 def _comments(lines: Sequence[str], separator: str, quoted: bool) -> int:
     """Count lines that begin with # above the header, which may itself begin so."""
-    count = 0
-    while count < len(lines) and lines[count].startswith("#"):
-        count += 1
+    count = len(lines) - len(_below_comments(lines))
     if count:
         widths = [len(row) for _, row in _head_records(lines[count - 1 : count + 2], separator, quoted)]
         if len(widths) > 1 and widths[0] > 1 and widths[0] == widths[1] and lines[count - 1].startswith("#"):
@@ -252,8 +257,12 @@ def _comments(lines: Sequence[str], separator: str, quoted: bool) -> int:
     return count if count < len(lines) else 0
 
 
-def _separator(lines: Sequence[str], wanted: Collection[str]) -> str:
-    """Choose of the known separators that which parts the header and most rows into as many cells."""
+def _below_comments(lines: Sequence[str]) -> Sequence[str]:
+    return list(itertools.dropwhile(lambda line: line.startswith("#"), lines))
+
+
+def _separator(lines: Sequence[str], wanted: Collection[str]) -> tuple[str, bool]:
+    """Choose the known separator that parts the header and most rows into as many cells, and say whether it does."""
 
     def worth(separator: str) -> tuple[int, bool, int]:
         parted = [row for _, row in _head_records(lines, separator, True)] or [[]]
@@ -263,12 +272,13 @@ def _separator(lines: Sequence[str], wanted: Collection[str]) -> str:
         return len(names.intersection(wanted)) if width > 1 else 0, regular, width
 
     # The first of equals.
-    return max(SEPARATORS, key=worth)
+    best = max(SEPARATORS, key=worth)
+    return best, worth(best)[1]
 
 
 def _head_records(lines: Sequence[str], separator: str, quoted: bool) -> Iterator[tuple[int, list[str]]]:
     """Yield how many lines are taken and the cells of each record; no more where the text is not CSV."""
-    reader = csv.reader(lines, delimiter=separator, skipinitialspace=quoted)
+    reader = _reader(lines, separator, quoted)
     count = 0
     for row in reader:
         if len(row) > 1 or (row and row[0].strip()):
@@ -276,6 +286,13 @@ def _head_records(lines: Sequence[str], separator: str, quoted: bool) -> Iterato
             count += 1
         if count > HEAD_RECORDS:
             return
+
+
+def _reader(lines: Iterable[str], separator: str, quoted: bool, strict: bool = False) -> Any:
+    """Return a reader of cells, with the number of lines that it has read."""
+    if separator == BLANKS:
+        return BlankReader(lines)
+    return csv.reader(lines, delimiter=separator, skipinitialspace=quoted, strict=strict)
 
 
 def _row_names(names: list[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], tuple[str, ...]]:

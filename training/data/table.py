@@ -21,6 +21,7 @@ from eigenserve.errors import UserError
 from eigenserve.model.rows.csv_arrow import text_batches
 from eigenserve.model.rows.csv_layout import CsvLayout, csv_separator, infer_layout
 from eigenserve.model.rows.errors import CsvError
+from eigenserve.model.rows.layout.blanks import BLANKS
 from eigenserve.model.rows.readings import MISSING_TEXTS
 from eigenserve.model.rows.sources import Source, check_content, sources_of, unreadable
 from eigenserve.model.rows.text_encoding import HEAD_BYTES, encoding_of
@@ -248,7 +249,9 @@ def _read_csv(source: Source, options: FileOptions) -> tuple[pa.Table, CsvLayout
         note = f"{source.name} is not UTF-8: read as {encoding} (--encoding overrides it)"
         layout = CsvLayout(**{**layout.__dict__, "notes": (*layout.notes, note)})
     if layout.separator != "," and not options.separator:
-        shown = {"\t": "tabs", ";": "semicolons", "|": "|"}.get(layout.separator, repr(layout.separator))
+        shown = {"\t": "tabs", ";": "semicolons", "|": "|", BLANKS: "runs of blanks"}.get(
+            layout.separator, repr(layout.separator)
+        )
         layout = CsvLayout(**{**layout.__dict__, "notes": (*layout.notes, f"cells are separated by {shown}")})
     return table, layout, unnamed
 

@@ -223,8 +223,8 @@ def _spelling_notes(classes: NDArray[Any]) -> Iterator[str]:
         if len(alike) > 1:
             shown = ", ".join(map(repr, alike))
             yield (
-                f"the labels {shown} of y are {len(alike)} classes, though they differ by blanks, capital letters or "
-                "type alone: if they are one, give them one spelling in y"
+                f"the labels {shown} of y are {len(alike)} classes, though they differ by blanks, unseen signs, "
+                "capital letters or type alone: if they are one, give them one spelling in y"
             )
 
 

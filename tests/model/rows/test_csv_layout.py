@@ -49,6 +49,26 @@ TEXTS = {
     "one column": (b"a\n1\n3\n", {"a": ["1", "3"]}),
     "one row": (b"a,b\n1,2\n", {"a": ["1"], "b": ["2"]}),
     "no rows": (b"a,b\n", {"a": [], "b": []}),
+    "aligned by blanks": (b"  a   b\n  1   2\n  3   4\n 10  20\n", {"a": ["1", "3", "10"], "b": ["2", "4", "20"]}),
+    "blanks and tabs": (
+        b'a    b name\n18.0 8\t"chevrolet chevelle"\n15.0 8\t"say ""hi"""  \n\n9. 4\t"vw"\n',
+        {"a": ["18.0", "15.0", "9."], "b": ["8", "8", "4"], "name": ["chevrolet chevelle", 'say "hi"', "vw"]},
+    ),
+    "single blanks": (b"a b\n1 2\n3 4\n5 6\n", {"a": ["1", "3", "5"], "b": ["2", "4", "6"]}),
+    "decimal commas between blanks": (
+        b"a   b\n1,5 2\n3,5 4\n1,2 3\n",
+        {"a": ["1,5", "3,5", "1,2"], "b": ["2", "4", "3"]},
+    ),
+    "comments above blanks": (b"# by hand\na  b\n1  2\n3  4\n5  6\n", {"a": ["1", "3", "5"], "b": ["2", "4", "6"]}),
+    "row names of R": (
+        b'"a" "b"\n"1" 1 "x y"\n"2" 3 "z"\n"3" 5 "x y"\n',
+        {"a": ["1", "3", "5"], "b": ["x y", "z", "x y"]},
+    ),
+    "texts of a column": (
+        b"first name\nAnn Lee\nBob Fox\nCat Dow\n",
+        {"first name": ["Ann Lee", "Bob Fox", "Cat Dow"]},
+    ),
+    "blanks behind commas": (b"a, b\n1, 2\n3, 4\n5, 6\n", {"a": ["1", "3", "5"], "b": [" 2", " 4", " 6"]}),
     "latin": ("a,b\nü,2\né,4\n".encode("latin-1"), {"a": ["ü", "é"], "b": ["2", "4"]}),
 }
 
@@ -114,6 +134,33 @@ def test_a_ragged_text_is_refused_by_its_lines(content, says):
         with pytest.raises(CsvError) as caught:
             read(content, infer_layout(content, complete=True))
         assert says in str(caught.value)
+
+
+def test_names_that_are_wanted_decide_whether_blanks_part_cells():
+    content = b"full name\nAnn Lee\n"
+    assert infer_layout(content, complete=True).names == ("full name",)
+    assert infer_layout(content, complete=True, wanted=["full name"]).names == ("full name",)
+    assert infer_layout(content, complete=True, wanted=["name"]).names == ("full", "name")
+    tabs = b"a b\tc d\n1 2\t3 4\n"
+    assert infer_layout(tabs, complete=True).names == ("a b", "c d")
+    assert infer_layout(tabs, complete=True, wanted=["c d"]).names == ("a b", "c d")
+    assert infer_layout(tabs, complete=True, wanted=["c"]).names == ("a", "b", "c", "d")
+    numbers = b"size of\n1 2\n3 4\n5 6\n"
+    assert infer_layout(numbers, complete=True, wanted=["size of"]).names == ("size of",)
+
+
+@pytest.mark.parametrize("content", [b"a   b\n1   2\n3   4\n5   6\n", b"a b\n1 2\n3 4\n5 6\n"])
+def test_a_blank_may_be_given_as_the_separator(content):
+    layout = infer_layout(content, complete=True, separator=" ")
+    assert by_arrow(content, layout) == {"a": ["1", "3", "5"], "b": ["2", "4", "6"]}
+    empty = b"a b c\n1  3\n4 5 6\n"
+    assert by_arrow(empty, infer_layout(empty, complete=True, separator=" "))["b"] == ["", "5"]
+
+
+def test_a_line_that_is_not_aligned_is_refused_by_its_number():
+    content = b"a   b\n" + b"1   2\n" * 300 + b"1  2  3\n"
+    with pytest.raises(CsvError, match=r"rows must have 2 values, as the header has .*; line 302 has 3"):
+        by_arrow(content, infer_layout(content, complete=True))
 
 
 def test_wanted_names_decide_between_separators():

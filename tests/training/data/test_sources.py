@@ -18,12 +18,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from eigenserve.app.batch.places import Place
+from eigenserve.app.batch.table import Table
+from eigenserve.app.wire.tables import _read_csv
 from eigenserve.cli import main
 from eigenserve.errors import UserError
 from eigenserve.model.rows.sources import sources_of, table_name
 from eigenserve.training.data.columns import read_columns
 from eigenserve.training.data.reading_options import ReadingOptions
 from eigenserve.training.data.sampling import read_sample
+from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.table import FileOptions, read_table
 from eigenserve.training.data.target import split_target
 from eigenserve.training.settings import make_settings
@@ -226,6 +230,36 @@ def test_a_decimal_comma_that_is_given_makes_points_part_thousands_in_every_csv_
 def test_separators_are_inferred_or_given(tmp_path, content, options):
     (tmp_path / "a.csv").write_text(content)
     assert read_table(tmp_path / "a.csv", FileOptions(**options)).iloc[0].tolist() == [1.5, "a", 1]
+
+
+def test_runs_of_blanks_are_one_separator_to_fit_score_and_the_service(tmp_path):
+    lines = [f'{x:8.2f} {x % 3:3d} \t "town {x % 3}" {2 * x:7d}  \n' for x in range(12)]
+    (tmp_path / "a.txt").write_text("       x   n town       y\n" + "".join(lines))
+    found = read_sample(tmp_path / "a.txt", 100, seed=0, options=FileOptions(wanted=("y",)))
+    assert found.notes == ("cells are separated by runs of blanks",)
+    expected = pd.DataFrame(
+        {
+            "x": np.arange(12.0),
+            "n": np.arange(12) % 3,
+            "town": [f"town {x % 3}" for x in range(12)],
+            "y": 2 * np.arange(12),
+        }
+    )
+    assert_same(found.frame, expected)
+    assert_same(read_table(tmp_path / "a.txt", FileOptions(separator=" ")), expected)
+    (part,) = Table([Place(str(tmp_path / "a.txt"))], ["town", "n"]).parts(100)
+    assert part.rows.to_pydict()["town"] == expected["town"].tolist()
+    features = infer_features(expected[["n", "town"]])
+    served = SimpleNamespace(model=SimpleNamespace(features=features))
+    body = _read_csv((tmp_path / "a.txt").read_bytes(), served, (), 100, lambda: None)
+    assert features.encode(body).tolist() == features.encode(expected[["n", "town"]]).tolist()
+
+
+def test_a_table_of_blanks_without_a_header_is_named_as_such(tmp_path):
+    (tmp_path / "auto.txt").write_text('18.0   8   307.0\t"chevrolet chevelle malibu"\n15.0   8   350.0\t"buick"\n' * 3)
+    rows = read_table(tmp_path / "auto.txt", FileOptions(wanted=("mpg",)))
+    with pytest.raises(UserError, match="the first line seems to be data; put a line of names above it"):
+        training_table(rows, "mpg", make_settings({}))
 
 
 def test_an_encoding_that_is_not_utf8_is_reported(tmp_path):
