@@ -20,7 +20,7 @@ from eigenserve.model.rows.csv_layout import CsvLayout, infer_layout
 from eigenserve.model.rows.layout.titles import header_remedy
 from eigenserve.model.rows.sources import Source
 from eigenserve.model.rows.text_encoding import HEAD_BYTES, encoding_of
-from eigenserve.model.rows.workbook import first_sheet
+from eigenserve.model.rows.workbook import read_sheet
 
 #: Bytes of text, or of a Parquet column, that are read at a time: what is in memory does not depend on how long
 #: a file or its row groups are.
@@ -146,8 +146,8 @@ class TableFile:
                     yield batch.select(self.names)
 
     def _workbook(self) -> Iterator[pa.RecordBatch]:
-        """Yield the first sheet, every cell of the type that it has there."""
-        lines, _ = first_sheet(Source(self.place.shown, self.place.path, "excel"), self.names)
+        """Yield the sheet to read, every cell of the type that it has there."""
+        lines, _ = read_sheet(Source(self.place.shown, self.place.path, "excel"), self.names)
         present = ["" if cell is None else str(cell).strip() for cell in lines[0]]
         self._check(present)
         positions = [present.index(name) for name in self.names]

@@ -25,7 +25,7 @@ from eigenserve.model.rows.layout.blanks import BLANKS
 from eigenserve.model.rows.readings import MISSING_TEXTS
 from eigenserve.model.rows.sources import Source, check_content, sources_of, unreadable
 from eigenserve.model.rows.text_encoding import HEAD_BYTES, encoding_of
-from eigenserve.model.rows.workbook import first_sheet
+from eigenserve.model.rows.workbook import read_sheet
 from eigenserve.training.data.column_values import MOST_WHOLE
 from eigenserve.training.data.parts import joined_parts, with_partition
 from eigenserve.training.data.spellings.marks import VOTES_KEY, Votes
@@ -339,11 +339,11 @@ def _is_decimal_comma(cells: pa.ChunkedArray) -> bool:
 
 
 def _read_excel(sources: list[Source], wanted: Collection[str]) -> RawTable:
-    """Read the first sheet of a workbook, whose columns should have the names that are wanted."""
+    """Read the sheet of a workbook whose columns should have the names that are wanted."""
     if len(sources) > 1:
         raise UserError("one workbook is read at a time; give its name, or save the parts as CSV or Parquet")
     (source,) = sources
-    lines, notes = first_sheet(source, wanted)
+    lines, notes = read_sheet(source, wanted)
     names = ["" if cell is None else str(cell).strip() for cell in lines[0]]
     columns: dict[str, Any] = {}
     for i, name in enumerate(names):

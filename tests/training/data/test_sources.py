@@ -127,6 +127,50 @@ def test_a_workbook_is_read_by_its_types(tmp_path):
     assert "the first of 2 sheets was read, 'data'" in found.notes
 
 
+def workbook(path, **sheets):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for title, rows in sheets.items():
+        sheet = book.create_sheet(title)
+        for row in rows:
+            sheet.append(row)
+    book.save(path)
+    return path
+
+
+DATA = [["x", "word", "y"], *FRAME.to_numpy().tolist()]
+
+
+@pytest.mark.parametrize(
+    "first",
+    [[["Survey 2024", "contact"], ["of June", "Ann"]], [["Survey 2024"]], [], [["x", "z"], [1, 2]]],
+    ids=["another table", "one line", "empty", "some of its columns"],
+)
+def test_the_only_sheet_with_the_columns_that_are_wanted_is_read_by_every_command(tmp_path, first):
+    path = workbook(tmp_path / "a.xlsx", notes=first, data=[["Title"], *DATA], legend=[["code"], [1]])
+    for wanted in (("y",), ("y", "x", "word"), ("x", "word")):
+        found = read_sample(path, 10, seed=0, options=FileOptions(wanted=wanted))
+        assert_same(found.frame)
+        assert found.notes[0] == "the sheet 'data' was read, which has the columns that the first, 'notes', has not"
+    (part,) = Table([Place(str(path))], ["word"]).parts(100)
+    assert part.rows.num_rows == 4
+
+
+def test_a_workbook_whose_sheet_is_unclear_is_refused_with_its_sheets(tmp_path):
+    wanted = FileOptions(wanted=("y",))
+    path = workbook(tmp_path / "a.xlsx", notes=[["Survey", "of"], [1, 2]], May=DATA, June=DATA)
+    with pytest.raises(UserError, match="has the columns in several sheets, 'May' and 'June': move the one to read"):
+        read_table(path, wanted)
+    path = workbook(tmp_path / "b.xlsx", notes=[["Survey", "of"], [1, 2]], more=[["x", "Y"], [1, 2]], none=[])
+    with pytest.raises(
+        UserError, match=r"no sheet of .*b\.xlsx has a column 'y'; they have 'notes': Survey, of; 'more': x"
+    ):
+        read_table(path, wanted)
+    path = workbook(tmp_path / "c.xlsx", May=DATA, June=DATA)
+    assert read_sample(path, 10, seed=0, options=wanted).notes == ("the first of 2 sheets was read, 'May'",)
+
+
 @pytest.mark.parametrize("dimension", ["", '<dimension ref="A1"/>'])
 def test_a_workbook_that_says_little_or_nothing_of_its_size_is_read_whole(tmp_path, dimension):
     pytest.importorskip("openpyxl")
