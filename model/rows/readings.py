@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -43,12 +44,16 @@ LONGEST_LETTERS = 2
 _PLAIN = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"([0-9]{6,})\.0+")
 _SIGNS = "$€£¥₹₽₩₺₪฿₫₴₦₱₡₸৳₨₲₭₮₼₾₵៛﷼"
+#: Fractions that are one sign, and a letter: neither such a sign nor a small or circled digit.
+_FRACTIONS = "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
+_LETTER = r"[^\W\d_²³¹¼-¾⁰-₉⅐-⅟①-⓿❶-➓]"
+_WITH_FRACTION = re.compile(rf"((?:.*[^0-9.,'’ ] ?)?)([0-9]*) ?([{_FRACTIONS}])([^0-9]*)")
 #: The last are those of body surface: mL/min/1.73m2.
-_UNIT = r"[^\W\d_][^\d@:]{0,15}(?:[23]|/ ?1[.,]73 ?m\^?[2²])?"
+_UNIT = rf"{_LETTER}[^\d@:]{{0,15}}(?:[23]|/ ?1[.,]73 ?m\^?[2²])?"
 _NUMBER = re.compile(
     r"(?:(?P<bound>[<>]=?|[≤≥~≈]|(?:[Cc]a|[Cc]irca|[Aa]pprox|[Aa]bout)\b\.?)\s*)?"
     r"(?P<open>\()?\s*(?P<sign>[+-])?\s*"
-    rf"(?P<prefix>(?:[^\W\d_]{{1,5}}(?:/\.?|\.)?)? ?[{_SIGNS}]|[^\W\d_]{{1,5}}(?:/\.?|\.)?)?\s*(?P<inner>[+(-])?\s*"
+    rf"(?P<prefix>(?:{_LETTER}{{1,5}}(?:/\.?|\.)?)? ?[{_SIGNS}]|{_LETTER}{{1,5}}(?:/\.?|\.)?)?\s*(?P<inner>[+(-])?\s*"
     # A dash behind the decimal mark is written for no cents: 15,- or CHF 15.--
     r"(?P<body>(?:[0-9][0-9.,'’ ]*)?[0-9][.,]?|[.,][0-9]+)(?:(?P<exponent>[eE][+-]?[0-9]+)|(?<=[.,])--?)?"
     r"(?P<shut>\s*\))?"
@@ -152,6 +157,8 @@ class Reading:
             return None
         sign = "" if parts.trail and "-" in self.affixes else parts.sign
         number = float(f"{sign}{digits}e{parts.power + power}")
+        if parts.fraction:
+            number += float(f"{sign}1e{power}") * parts.fraction
         bare = not parts.suffix and number != 0
         # A share of .5 among percents may be a half or half a percent.
         return None if bare and self.are_percents else number
@@ -192,6 +199,7 @@ class NumberText(NamedTuple):
     bound: str = ""
     scale: str = ""
     trail: bool = False
+    fraction: float = 0.0
 
     @property
     def is_known(self) -> bool:
@@ -227,6 +235,11 @@ def number_parts(text: str) -> NumberText | None:
 
 @lru_cache(1024)
 def _split_number(text: str) -> NumberText | None:
+    if not text.isascii() and (with_fraction := _WITH_FRACTION.fullmatch(text)):
+        before, whole, sign, behind = with_fraction.groups()
+        parts = _split_number(f"{before}{whole or 0}{behind}")
+        fits = parts is not None and parts.body == (whole or "0") and not parts.power
+        return parts._replace(fraction=unicodedata.numeric(sign)) if parts and fits else None
     match = _NUMBER.fullmatch(text)
     if match is None:
         return None

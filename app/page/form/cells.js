@@ -19,6 +19,12 @@ const NUMBER = new RegExp(
     "(?<trail>-)?\\s*(?<close>\\))?$",
   "u",
 );
+/** Fractions that are one sign: 7½. */
+const FRACTIONS = {
+  "¼": 1 / 4, "½": 1 / 2, "¾": 3 / 4, "⅐": 1 / 7, "⅑": 1 / 9, "⅒": 1 / 10, "⅓": 1 / 3, "⅔": 2 / 3, "⅕": 1 / 5, "⅖": 2 / 5, "⅗": 3 / 5,
+  "⅘": 4 / 5, "⅙": 1 / 6, "⅚": 5 / 6, "⅛": 1 / 8, "⅜": 3 / 8, "⅝": 5 / 8, "⅞": 7 / 8,
+};
+const WITH_FRACTION = new RegExp(`^((?:.*[^0-9.,'’ ] ?)?)([0-9]*) ?([${Object.keys(FRACTIONS).join("")}])([^0-9]*)$`);
 const CLOCK =
   /^(?<sign>[+-])?(?:(?<days>[0-9]+) days?,? ?(?:\+ ?)?)?(?<hours>[0-9]{1,4})(?::(?<minutes>[0-5][0-9]))?(?::(?<seconds>[0-5][0-9](?:\.[0-9]+)?))?(?: ?(?<half>[AaPp])\.?[Mm]\.?)?$/;
 const STOPWATCH = /^(?<sign>[+-])?(?<minutes>[0-9]{1,6}):(?<seconds>[0-5][0-9]\.[0-9]+)$/;
@@ -74,6 +80,12 @@ export function readNumber(text, reading = PLAIN_READING) {
 
 /** The parts of a text around its digits; null if it has not the shape of a number. */
 function splitNumber(text) {
+  const mixed = WITH_FRACTION.exec(plainer(text).trim());
+  if (mixed) {
+    const [, before, whole, sign, behind] = mixed;
+    const parts = splitNumber(`${before}${whole || "0"}${behind}`);
+    return parts?.body === (whole || "0") && !parts.power ? { ...parts, fraction: FRACTIONS[sign] } : null;
+  }
   const parts = NUMBER.exec(plainer(text).trim())?.groups;
   if (!parts) return null;
   const count = (...flags) => flags.filter(Boolean).length;
@@ -118,14 +130,16 @@ function scaled(whole) {
   return [scale === "t" && CURRENCIES.has(unit) ? "tsd" : scale, unit];
 }
 
-function numberOf({ bound, prefix, scale, suffix, trail, power, sign, body }, reading) {
+function numberOf({ bound, prefix, scale, suffix, trail, power, sign, body, fraction = 0 }, reading) {
   const alone = reading.magnitudes && !scale && Object.hasOwn(MAGNITUDES, suffix);
   const factor = scale || (alone ? suffix : "");
   const affixes = [bound, prefix, alone ? "" : suffix];
   const unknown = (scale && !reading.magnitudes) || affixes.some((affix) => affix && !reading.affixes.includes(affix));
   const digits = digitsOf(body, reading);
   if (unknown || digits === null) return null;
-  const number = Number(`${trail && reading.affixes.includes("-") ? "" : sign}${digits}e${power + (factor ? MAGNITUDES[factor] : 0)}`);
+  const negative = trail && reading.affixes.includes("-") ? "" : sign;
+  const scaledBy = power + (factor ? MAGNITUDES[factor] : 0);
+  const number = Number(`${negative}${digits}e${scaledBy}`) + fraction * Number(`${negative}1e${scaledBy}`);
   return !suffix && number !== 0 && arePercents(reading) ? null : number;
 }
 

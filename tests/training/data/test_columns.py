@@ -453,6 +453,12 @@ def test_a_format_in_letters_is_one_of_codes(letters, form):
     assert readable_format(letters) == form
 
 
+def test_fractions_of_one_sign_are_part_of_their_number():
+    read = read_column(pd.Series([f"{i}½" if i % 2 else f"{i}" for i in range(60)], name="x"))
+    assert read.values.tolist() == [i + 0.5 * (i % 2) for i in range(60)]
+    assert read.notes == ("'x' is read as numbers: '1½' is 1.5",)
+
+
 @pytest.mark.parametrize("slip", ["4500O", "45x", "7h", "30 cm", "5 kg", "12.5 e", "7K", "3 M", "45%", "l05", "A12"])
 def test_one_number_with_letters_is_an_odd_cell(slip):
     read = read_column(column_of([*(f"{x}" for x in np.arange(600) / 7), slip]))
