@@ -83,7 +83,8 @@ def training_table(
     frame, teacher = attach_teacher(frame, settings.teacher)
     frame, totals = without_totals(frame)
     chosen = chosen_columns(frame, target, settings, teacher)
-    options = reading_options(asdict(settings), chosen.columns)
+    measures = frozenset(filter(None, (settings.weight, settings.exposure, settings.offset, *teacher)))
+    options = replace(reading_options(asdict(settings), chosen.columns), measures=measures)
     raw = chosen[target]
     # What most columns prove of the decimal mark, the target among them, all share.
     goal_column = read_target(raw, settings.task, options)

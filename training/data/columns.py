@@ -233,12 +233,13 @@ def _of_texts(
         return _dates_column(column, texts, dates, plain, wanted)
     if wanted is None and (dates := infer_digits(name, texts, everywhere)) is not None:
         return _dates_column(column, texts, dates, plain, wanted)
-    if wanted in (None, "number") and (wanted or not are_number_codes(texts, names_an_identifier(name))):
+    certain = wanted is not None or name in options.measures
+    if wanted in (None, "number") and (certain or not are_number_codes(texts, names_an_identifier(name))):
         numbers = infer_numbers(texts, options.decimal, hint, given=wanted == "number")
-        pairs = numbers is not None and numbers.marks.pairs and hint == "." and not (wanted or options.decimal)
+        pairs = numbers is not None and numbers.marks.pairs and hint == "." and not (certain or options.decimal)
         if numbers is not None and not pairs:
             read = _numbers_column(column, texts, numbers, plain, wanted)
-            doubt = "" if wanted else doubtful_digits(name, texts)
+            doubt = "" if certain else doubtful_digits(name, texts)
             return replace(read, notes=(*filter(None, [doubt]), *read.notes))
         if pairs:
             pair = next(text for text in texts.texts if "," in text)

@@ -24,6 +24,7 @@ class ReadingOptions:
         missing_in: column -> texts for a missing value in it, instead of those.
         types: column -> what it is; the spellings of a category that is given are as many categories.
         labels: columns of categories whose type is not given, of which all spellings are one.
+        measures: columns that are numbers, however doubtful, if they can be: weights, exposures and offsets.
     """
 
     decimal: str | None = None
@@ -32,6 +33,7 @@ class ReadingOptions:
     missing_in: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     types: Mapping[str, ColumnType] = field(default_factory=dict)
     labels: frozenset[str] = frozenset()
+    measures: frozenset[str] = frozenset()
 
     def plain_reading(self, name: str) -> Reading:
         """Return the reading of a column's missing values."""

@@ -504,6 +504,17 @@ def test_types_and_formats_may_name_columns_with_commas():
     assert settings.date_format == (("", "%d.%m.%Y"), ("when, at", "%b %d, %Y"))
 
 
+@pytest.mark.parametrize("role", ["weight", "exposure", "offset"])
+def test_what_weighs_rows_is_read_as_numbers_in_what_is_said_and_in_what_is_done(role):
+    counts = np.arange(60) % 5
+    frame = pd.DataFrame({"w": [f"1,{i % 7 + 1}" for i in range(60)], "x": counts + 0.5, "y": counts})
+    table = training_table(frame, "y", make_settings({role: "w", "task": "poisson"}))
+    assert "'w' is read as numbers: '1,1' is 1.1" in table.notes
+    assert not any("categories" in note for note in table.notes)
+    if role == "weight":
+        assert table.weight[:3].tolist() == [1.1, 1.2, 1.3]
+
+
 def test_weights_that_are_not_positive_are_named():
     frame = pd.DataFrame({"x": range(30), "w": [1.0, 0.0] + [1.0] * 28, "text": ["a"] * 30, "y": [0.5, 1.5, 2.5] * 10})
     with pytest.raises(UserError, match=r"1 of 30 do not, such as row 2 with 0: remove these rows"):
