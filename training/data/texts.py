@@ -89,7 +89,7 @@ def texts_of(column: pd.Series, missing: frozenset[str]) -> Texts:
     trimmed = ""
     places = np.full(len(uniques) + 1, -1, np.int64)
     for i, value in enumerate(uniques):
-        number = is_number(value)
+        number = type(value) is not str and is_number(value)
         name = category_key(value) if number else value.strip()
         if number or name not in missing:
             key = name, number
