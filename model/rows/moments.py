@@ -20,6 +20,9 @@ LONGEST = 400
 PLAINER = str.maketrans(
     {**dict.fromkeys("\u2212\u2010\u2011\u2012\u2013\u2014", "-"), **dict.fromkeys("\u00a0\u202f\u2009\u2007", " ")}
 )
+_START, _MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
+#: Microseconds from 1970 within which no time of day leads out of the calendar: 1,000 years.
+_FAR = 1000 * 365 * 86_400 * 10**6
 #: The last year that two digits stand for, where training has not found another: that of POSIX.
 LAST_YEAR = 2068
 #: Names of the months in English, German, French, Spanish, Portuguese, Italian, Dutch and the languages of Scandinavia.
@@ -148,6 +151,36 @@ def formatted_moment(text: str, date_format: str, last_year: int = 0) -> datetim
 
 def _day(text: str, date_format: str) -> datetime | None:
     return (_cached_day if len(text) <= LONGEST_CACHED else _read_day)(text, date_format)
+
+
+def formatted_days(texts: Sequence[str], date_format: str, last_year: int = 0) -> list[float | None]:
+    """Return the days since 1970 of ``formatted_moment`` of texts, several times as fast where parts of them repeat."""
+    count, timed = len(date_format.split(" ")), "%H" in date_format or "%I" in date_format
+    days: dict[str, int | None] = {}
+    clocks: dict[str, int | None] = {}
+    found: list[float | None] = []
+    for text in texts:
+        micros = None
+        if not timed and text.isascii() and len(text) <= LONGEST:
+            words = _PARTING.sub(" ", text).split()
+            if len(words) > count:
+                first, rest = " ".join(words[:count]).removesuffix(","), " ".join(words[count:])
+                if first not in days:
+                    day = _read_day(first, date_format)
+                    days[first] = None if day is None else (day - _START) // _MICROSECOND
+                if rest not in clocks:
+                    clock = _clock(rest)
+                    clocks[rest] = None if clock is None else clock[0] // _MICROSECOND
+                on, after = days[first], clocks[rest]
+                # Years of two digits are placed by what follows, and the ends of the calendar are refused there.
+                if on is not None and after is not None and not last_year and abs(on) < _FAR:
+                    micros = on + after
+        if micros is None:
+            moment = formatted_moment(text, date_format, last_year)
+            found.append(None if moment is None else days_of(moment))
+        else:
+            found.append(micros / 10**6 / 86_400.0)
+    return found
 
 
 def _read_day(text: str, date_format: str) -> datetime | None:

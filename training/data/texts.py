@@ -88,7 +88,7 @@ def texts_of(column: pd.Series, missing: frozenset[str]) -> Texts:
     numbers: list[float] = []
     trimmed = ""
     places = np.full(len(uniques) + 1, -1, np.int64)
-    for i, value in enumerate(uniques):
+    for i, value in enumerate(np.asarray(uniques, object)):
         number = type(value) is not str and is_number(value)
         name = category_key(value) if number else value.strip()
         if number or name not in missing:
