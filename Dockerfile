@@ -28,11 +28,15 @@ WORKDIR /build
 COPY requirements requirements
 
 FROM venv AS serve-venv
+RUN apt-get update && apt-get install -y --no-install-recommends binutils
 RUN pip install --require-hashes --only-binary :all: -r requirements/serve.txt
 COPY --from=wheel /wheels /wheels
 RUN pip install --no-deps --no-index /wheels/*.whl && pip uninstall -qy pip setuptools \
     && find /opt/venv/lib -type d -name tests -prune -exec rm -rf {} + \
-    && find /opt/venv/lib -type f \( -name '*.a' -o -name '*.pyi' -o -name '*.pxd' -o -name '*.pyx' -o -name '*.h' \) -delete
+    && find /opt/venv/lib -path '*/botocore/data/*' -prune -type d ! -name s3 ! -name 'sso*' ! -name sts ! -name signin \
+      -exec rm -rf {} + \
+    && find /opt/venv/lib -type f \( -name '*.a' -o -name '*.pyi' -o -name '*.pxd' -o -name '*.pyx' -o -name '*.h' \) -delete \
+    && find /opt/venv/lib -name 'libllvmlite*.so' -exec strip --strip-unneeded {} +
 
 # Kernels for every CPU level, compiled without being run: neither this machine nor the one that serves matters.
 FROM serve-venv AS kernels

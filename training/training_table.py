@@ -15,6 +15,7 @@ from eigenserve.model.rows.errors import InvalidRowsError
 from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.training.data.categories.census import Beyond, TargetReader
 from eigenserve.training.data.columns import read_columns
+from eigenserve.training.data.copies import copy_groups
 from eigenserve.training.data.exposure import per_unit
 from eigenserve.training.data.oddities.doubts import sentinel_notes, without_identifiers
 from eigenserve.training.data.oddities.totals import without_totals
@@ -116,7 +117,7 @@ def training_table(
     features = read.frame[list(table.columns)]
     target_notes += sentinel_notes(chosen, features, options.missing_in)
     if owners is None:
-        goal = replace(goal, groups=_groups(table, goal))
+        goal = replace(goal, groups=copy_groups(table, goal.values))
         target_notes += _repeat_notes(goal)
     else:
         goal = replace(goal, groups=_owned(owners))
@@ -251,13 +252,6 @@ def _owned(owners: pd.Series) -> NDArray[np.int64]:
         raise UserError(f"groups must have {LEAST_GROUPS} values at least; column {owners.name!r} has {len(values)}")
     alone = codes < 0
     return np.where(alone, len(values) + np.cumsum(alone) - 1, codes).astype(np.int64)
-
-
-def _groups(table: pd.DataFrame, goal: Target) -> NDArray[np.int64] | None:
-    """Number the rows so that those which repeat another have its number; None where none does."""
-    hashes = pd.util.hash_pandas_object(table, index=False).to_numpy() ^ goal.values.view(np.uint64)
-    values, groups = np.unique(hashes, return_inverse=True)
-    return None if len(values) == len(hashes) else groups.astype(np.int64)
 
 
 def _repeat_notes(goal: Target) -> Iterator[str]:

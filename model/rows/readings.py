@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -60,6 +60,8 @@ _NUMBER = re.compile(
     rf"(?:\s*(?P<suffix>[+*\"]|/[-=]|[%‰°℃℉¢{_SIGNS}](?:(?: ?/ ?| )?{_UNIT})?|(?:/ ?)?{_UNIT}))?"
     r"(?P<trail>-)?\s*(?P<close>\))?"
 )
+#: Digits with single marks between them, and what stands around them.
+_DIGITS = re.compile(r"([^0-9]*)([0-9]+(?:[., '][0-9]+)*)((?:[^0-9.,'\u2019].*)?)", re.DOTALL)
 #: Ordinals, which are one unit.
 _ORDINALS = frozenset({"st", "nd", "rd", "th"})
 #: Currencies of two letters, which a letter of a magnitude before them makes an abbreviation of something else.
@@ -143,25 +145,54 @@ class Reading:
             return math.inf if text.casefold().lstrip("+-") in ("inf", "infinity", "∞") else None
         return self.number_of(parts)
 
+    def numbers(self, texts: Iterable[str]) -> list[float | None]:
+        """Return what ``number`` does of each text; several times as fast where what stands around digits repeats."""
+        plain, digits = self.takes_plain, None if self.clock else _DIGITS
+        known: dict[tuple[str, str], _Around | None] = {}
+        found: list[float | None] = []
+        for text in texts:
+            short = len(text) <= LONGEST
+            if short and plain and _PLAIN.fullmatch(text):
+                found.append(float(text))
+            elif short and digits and (match := digits.fullmatch(text)):
+                before, body, behind = match.groups()
+                if (before, behind) not in known:
+                    # Whatever the digits are, the rest means the same, but where it is a mark of theirs.
+                    parts = number_parts(f"{before}7{behind}")
+                    known[before, behind] = self._around(parts) if parts is not None and parts.body == "7" else None
+                around = known[before, behind]
+                found.append(self.number(text) if around is None else self._number(body, around))
+            else:
+                found.append(self.number(text))
+        return found
+
     def number_of(self, parts: NumberText) -> float | None:
         """Return the number of a text that is taken apart; None if its parts are not this column's."""
+        around = self._around(parts)
+        return None if around is None else self._number(parts.body, around)
+
+    def _around(self, parts: NumberText) -> _Around | None:
         scale, suffix = parts.scale, parts.suffix
         if self.magnitudes and not scale and suffix in MAGNITUDES:
             scale, suffix = suffix, ""
         affixes = (parts.bound, parts.prefix, suffix)
         if (scale and not self.magnitudes) or any(affix and affix not in self.affixes for affix in affixes):
             return None
-        power = MAGNITUDES[scale] if scale else 0
-        digits = digits_of(parts.body, self.decimal, self.thousands)
+        sign = "" if parts.trail and "-" in self.affixes else parts.sign
+        power = parts.power + (MAGNITUDES[scale] if scale else 0)
+        return _Around(sign, power, not parts.suffix and self.are_percents, parts.fraction)
+
+    def _number(self, body: str, around: _Around) -> float | None:
+        digits = digits_of(body, self.decimal, self.thousands)
         if digits is None:
             return None
-        sign = "" if parts.trail and "-" in self.affixes else parts.sign
-        number = float(f"{sign}{digits}e{parts.power + power}")
-        if parts.fraction:
-            number += float(f"{sign}1e{power}") * parts.fraction
-        bare = not parts.suffix and number != 0
+        number = float(f"{around.sign}{digits}e{around.power}")
+        if around.fraction:
+            if not body.isdigit():
+                return None
+            number += float(f"{around.sign}1e{around.power}") * around.fraction
         # A share of .5 among percents may be a half or half a percent.
-        return None if bare and self.are_percents else number
+        return None if around.share and number != 0 else number
 
     def days(self, text: str) -> float:
         """Return days since 1970-01-01T00:00Z of a stripped text; a time without a zone counts as UTC.
@@ -186,6 +217,15 @@ def reading_of(document: Mapping[str, Any]) -> Reading:
 
 #: As programs write numbers, and dates in ISO 8601.
 PLAIN = Reading()
+
+
+class _Around(NamedTuple):
+    """Hold what stands around the digits of a number: sign, power of ten, whether it may be a share, and a fraction."""
+
+    sign: str
+    power: int
+    share: bool
+    fraction: float = 0.0
 
 
 class NumberText(NamedTuple):

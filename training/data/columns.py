@@ -166,7 +166,7 @@ def _read_column(column: pd.Series, options: ReadingOptions, plain: Reading, hin
     if pd.api.types.is_numeric_dtype(dtype):
         return read_numbers(column, wanted, plain, options)
     present = column.dropna()
-    kinds = set(map(type, present))
+    kinds: set[type] = {str} if isinstance(dtype, pd.StringDtype) else set(map(type, present))
     if any(issubclass(kind, list | dict | set | tuple | np.ndarray) for kind in kinds):
         raise UserError(
             f"column {column.name!r} must hold single values; row {int(np.argmax(column.notna())) + 1} has an array or "

@@ -92,8 +92,8 @@ def texts_of(column: pd.Series, missing: frozenset[str]) -> Texts:
     trimmed = unseen = ""
     odd: set[str] = set()
     places = np.full(len(uniques) + 1, -1, np.int64)
-    for i, value in enumerate(uniques):
-        number = is_number(value)
+    for i, value in enumerate(np.asarray(uniques, object)):
+        number = type(value) is not str and is_number(value)
         name = category_key(value) if number else plain_text(value)
         if not number and not value.isascii() and value.strip() != name:
             odd.add(name)

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_y, column_or_1d, validate_data
 
 from eigenserve.model.arrays import FloatArray
+from eigenserve.training.data.copies import repeat_by_chance, row_hashes
 from eigenserve.training.data.table import exact_integers
 from eigenserve.training.data.target import Target
 
@@ -97,20 +98,18 @@ def read_target(y: Any, rows: int, *, numeric: bool = True) -> NDArray[Any]:
 def merge_equal_rows(
     table: pd.DataFrame, target: Target, weight: FloatArray
 ) -> tuple[pd.DataFrame, Target, FloatArray]:
-    """Merge equal rows, and sum their weights; none of weight zero is kept.
+    """Merge copies of rows, and sum their weights; none of weight zero is kept.
 
     So a fit is the same whatever the order of rows, and whether a row is weighted or repeated; and a row is
-    never judged by a model that has seen its copy. Rows are distinguished by 64-bit hashes: among a million
-    different ones two are taken for the same with a probability of 3e-8.
+    never judged by a model that has seen its copy. Rows that repeat by chance (see ``copy_groups``) are kept, in an
+    order of their own.
     """
     counted = np.flatnonzero(weight > 0)
-    hashes = pd.util.hash_pandas_object(table.iloc[counted], index=False).to_numpy().copy()
-    # Mixed, not just added: a row's hash and its target's must not cancel.
-    hashes += pd.util.hash_array(target.values[counted]) * np.uint64(0x9E3779B97F4A7C15)
-    _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
-    kept = counted[first]
-    return (
-        table.iloc[kept].reset_index(drop=True),
-        replace(target, values=target.values[kept]),
-        np.bincount(group, weight[counted]).astype(np.float64),
-    )
+    hashes = row_hashes(table.iloc[counted], target.values[counted])
+    if repeat_by_chance(hashes, target.values[counted]):
+        kept = counted[np.lexsort((weight[counted], hashes.rows))]
+        sums = weight[kept]
+    else:
+        _, first, group = np.unique(hashes.rows, return_index=True, return_inverse=True)
+        kept, sums = counted[first], np.bincount(group, weight[counted]).astype(np.float64)
+    return table.iloc[kept].reset_index(drop=True), replace(target, values=target.values[kept]), sums

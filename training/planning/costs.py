@@ -20,6 +20,8 @@ from eigenserve.training.kernels.layout import BLOCK, blocks_per_matrix
 #: share in the choice of knots; a row, curve and block of lanes in the choice of additive penalties, and in the fit by
 #: those chosen; a row judged for finer knots of one feature; a row of a pair in the search for pairs.
 NUMBER_US, CATEGORY_US, PLACE_US, CHOICE_US, FIT_US, KNOT_US, PAIR_US = 0.2, 4.0, 0.25, 2.5, 0.6, 1.2, 1.2
+#: And to read a text that is a price, a moment or the like.
+TEXT_US = 6.0
 #: What selective additive models and those with pairs take more, in fits of the plain and the linear one.
 SELECTIVE_FITS = 4
 #: Lanes that cost no more than one.
@@ -47,6 +49,7 @@ class Sizes:
         outputs: scores of a row.
         table_bytes: of the table itself.
         links: how many links are tried.
+        spelled: features whose texts are read as numbers or dates.
     """
 
     rows: int
@@ -55,6 +58,7 @@ class Sizes:
     outputs: int
     table_bytes: int = 0
     links: int = 1
+    spelled: int = 0
 
     @property
     def features(self) -> int:
@@ -104,7 +108,8 @@ def phase_seconds(sizes: Sizes, scope: Scope, cores: int) -> dict[str, float]:
     explained = min(rows, REPORT_ROWS) * min(outputs, REPORT_CLASSES)
     step = step_seconds(outputs, *_curves_and_params(sizes, scope), rows)
     return {
-        "columns": 1e-6 * rows * (NUMBER_US * numbers + CATEGORY_US * categories),
+        "columns": 1e-6 * rows * (NUMBER_US * numbers + CATEGORY_US * categories)
+        + 1e-6 * sizes.rows * sizes.spelled * TEXT_US,
         "additive": sizes.links * scope.additive * _additive_seconds(sizes, scope) / cores
         + 1e-6 * sizes.links * rows * curves * PLACE_US,
         "knots": sizes.links * 1e-6 * judged * min(scope.knot_features, numbers) * KNOT_US * (1 + outputs / LANES),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.rows.moments import digits_of_format, formatted_moment, iso_moment
+from eigenserve.model.rows.moments import digits_of_format, formatted_days, formatted_moment, iso_moment
 from eigenserve.model.rows.readings import Reading
 from eigenserve.training.data.spellings.number_texts import NEARLY
 from eigenserve.training.data.texts import Texts
@@ -144,6 +144,8 @@ def infer_digits(name: str, texts: Texts, given: str = "") -> Dates | None:
     if digits_of_format(given) and (dates := infer_dates(name, texts, given, 1.0)):
         return dates
     digits = [text.partition(".")[0] if _CENTURIES.fullmatch(text) else "" for text in texts.texts]
+    if not any(digits):
+        return None
     none = texts.is_marker() | are_no_dates(texts.texts)
     for length, form in DIGIT_FORMATS.items():
         shaped = np.fromiter((len(text) == length for text in digits), bool, len(digits))
@@ -219,7 +221,10 @@ def _read(texts: Texts, form: str) -> Dates:
         moments = [formatted_moment(text, form) for text in texts.texts]
         if years := {moment.year % 100 for moment in moments if moment is not None}:
             reading = Reading(date_format=form, last_year=last_year(years, datetime.now(UTC).year))
-    return Dates(reading, np.array([_days(reading, text) for text in texts.texts]))
+    days = formatted_days(texts.texts, form, reading.last_year) if form else [None] * len(texts.texts)
+    # What has another form is in ISO 8601, or none.
+    read = [_days(reading, text) if day is None else day for day, text in zip(days, texts.texts, strict=True)]
+    return Dates(reading, np.array(read, np.float64))
 
 
 def _may_be_date(text: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ from eigenserve.training.data.texts import Texts
 NEARLY = 0.8
 #: Texts that are looked at before all are.
 SAMPLE = 200
+#: Different texts by which the way numbers are written is inferred; of more, those that it does not read are, too.
+MOST_INFERRED = 20_000
 #: Whole numbers of more digits are codes: float64 holds no more of them.
 MOST_DIGITS = 15
 #: The range of nanoseconds since 1970 that are times of these years: large, and no codes.
@@ -72,6 +74,29 @@ def infer_numbers(texts: Texts, decimal: str | None = None, hint: str = "", give
     """
     if not texts.texts or (not given and _share(texts.only(_first(len(texts.texts)))) < NEARLY / 2):
         return None
+    judged, found = _spread(len(texts.texts), MOST_INFERRED), None
+    while True:
+        if (found := _inferred(texts.only(judged), decimal, hint, given)) is None:
+            return None
+        values = _values(found.reading, texts)
+        # Texts that those judged so far did not show how to read are judged, too, once.
+        unread = np.flatnonzero([] if judged.all() else np.isnan(values) & ~judged & ~texts.is_marker())
+        if not len(unread) or np.count_nonzero(judged) > MOST_INFERRED:
+            break
+        judged[unread[_spread(len(unread), MOST_INFERRED)]] = True
+    odd = np.isnan(values)
+    if given:
+        return None if odd.all() else replace(found, values=values)
+    if texts.count(~odd) < NEARLY * texts.count(~texts.is_marker()):
+        return None
+    codes = texts.count(odd & _are_codes(texts.texts))
+    if codes > texts.count(odd) / 2 and not are_few(codes, texts.present):
+        return None
+    return replace(found, values=values)
+
+
+def _inferred(texts: Texts, decimal: str | None, hint: str, given: bool) -> Numbers | None:
+    """Infer how texts are read; None if too few have the shape of a number, or letters there are names."""
     parts = _parts(texts, given)
     if not given and _share(texts, parts) < NEARLY:
         return None
@@ -96,22 +121,26 @@ def infer_numbers(texts: Texts, decimal: str | None = None, hint: str = "", give
         other = infer_marks(marked, "," if marks.decimal == "." else ".", hint)._replace(ambiguous=True)
         marks = min(marks, other, key=lambda each: _distance(marked, each, texts.numbers))
     reading = Reading(*marks[:2], affixes=affixes.kept, magnitudes=affixes.magnitudes, ranges=any(ranges))
-    values = np.array([np.nan if (x := reading.number(text)) is None else x for text in texts.texts])
+    values = _values(reading, texts)
+    example, bare = _example(texts, values, parts, marks.ambiguous), _without_unit(texts, values, parts, affixes)
+    return Numbers(reading, values, example, marks, bare)
+
+
+def _values(reading: Reading, texts: Texts) -> FloatArray:
+    """Read texts as numbers, (len(texts),); NaN for one that is none, or infinite."""
+    values = np.array([np.nan if x is None else x for x in reading.numbers(texts.texts)], np.float64)
     if not reading.are_percents:
         # Among texts such as 12%, a number may be a share or its percent.
-        values = np.where(is_text, values, texts.numbers)
+        values = np.where(np.isnan(texts.numbers), values, texts.numbers)
     values[np.isinf(values)] = np.nan
-    odd = np.isnan(values)
-    example, bare = _example(texts, values, parts, marks.ambiguous), _without_unit(texts, values, parts, affixes)
-    numbers = Numbers(reading, values, example, marks, bare)
-    if given:
-        return None if odd.all() else numbers
-    if texts.count(~odd) < NEARLY * texts.count(~texts.is_marker()):
-        return None
-    codes = texts.count(odd & _are_codes(texts.texts))
-    if codes > texts.count(odd) / 2 and not are_few(codes, texts.present):
-        return None
-    return numbers
+    return values
+
+
+def _spread(count: int, most: int) -> NDArray[np.bool_]:
+    """Choose at most so many of a count, evenly spread."""
+    chosen = np.zeros(count, bool)
+    chosen[np.linspace(0, count - 1, min(count, most)).astype(np.int64)] = True
+    return chosen
 
 
 def _distance(cells: Sequence[Cell], marks: Marks, numbers: FloatArray) -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from eigenserve.model.rows.features import FeatureSpace
+from eigenserve.model.rows.readings import PLAIN
 from eigenserve.training.data.categories.census import Beyond
 from eigenserve.training.data.categories.grouping import MANY_CATEGORIES
 from eigenserve.training.data.target import Target
@@ -55,6 +56,7 @@ def plan_fit(
         outputs=len(goal.classes) if goal.task == "multiclass" else 1,
         table_bytes=int(table.memory_usage().sum()),
         links=len(links_of(goal, settings)),
+        spelled=sum(feature.reading != PLAIN for feature in space.features if feature.kind != "categorical"),
     )
     whole = full_scope(
         sizes, folds_for(len(table)), max(map(settings.members_of, settings.sizes)), settings.pairs is None
