@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.support.cell_cases import CASES, DIGITS, FEATURES, REFUSED
+from tests.support.cell_cases import CASES, DIGITS, FEATURES, PLAIN, REFUSED, TOWN
 
 from eigenserve.app.batch.encoding import encode_table
 from eigenserve.app.batch.places import Place
@@ -159,6 +159,24 @@ def test_a_cell_is_the_same_when_it_is_pasted_into_the_page(tmp_path):
     found = run_in_node(tmp_path, SCRIPT, given)
     differ = [(name, value, case[2]) for name, value, case in zip(NAMES, found, CASES, strict=True) if value != case[2]]
     assert not differ
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('  plain   town\n  1.5  "New York"\n', {"plain": 1.5, "town": "New York"}),
+        ("1.5 Oslo", {"plain": 1.5, "town": "Oslo"}),
+        ("town  plain  more\nOslo 2 x\nOslo 3 y", {"plain": 2.0, "town": "Oslo"}),
+        ("town\nNew York", {"town": "New York"}),
+        ("1.5,New York", {"plain": 1.5, "town": "New York"}),
+    ],
+)
+def test_a_pasted_row_may_be_aligned_by_blanks(tmp_path, text, expected):
+    script = SCRIPT.split("const read =")[0].replace("cells.js", "csv.js").replace("readCell", "readRow")
+    script += "const { features, text } = JSON.parse(readFileSync(0, 'utf8'));\n"
+    script += "console.log(JSON.stringify(readRow(text, features).row));"
+    features = [described(feature) for feature in (PLAIN, TOWN)]
+    assert run_in_node(tmp_path, script, {"features": features, "text": text}) == expected
 
 
 def test_there_are_cases_of_every_kind():

@@ -4,9 +4,10 @@ import { readCell } from "./cells.js";
 
 /** The row of a text, as {row, summary}; throws an Error that says what is wrong. */
 export function readRow(text, features) {
-  const lines = records(text.replace(/^\ufeff/, "")).filter((cells) => cells.some((cell) => cell.trim() !== ""));
-  if (!lines.length) throw new Error("The text does not contain a row.");
   const names = features.map((feature) => feature.name);
+  const plain = text.replace(/^\ufeff/, "");
+  const lines = aligned(plain, names) ?? records(plain).filter((cells) => cells.some((cell) => cell.trim() !== ""));
+  if (!lines.length) throw new Error("The text does not contain a row.");
   const first = lines[0].map((cell) => cell.trim());
   const named = first.filter((cell) => names.includes(cell)).length;
   const headed = named > 0 && (lines.length > 1 || named === first.length);
@@ -31,6 +32,17 @@ export function readRow(text, features) {
     further > 0 ? `Further rows were passed over: ${further}.` : "",
   ];
   return { row, summary: summary.filter(Boolean).join(" ") };
+}
+
+/** Records whose cells stand apart by runs of blanks, those in quotes kept whole; null where other marks part them. */
+function aligned(text, names) {
+  const lines = text.split(/\r?\n/).map((line) => line.trim()).filter(Boolean);
+  if (!lines.length || /[,;\t|]/.test(lines[0]) || names.includes(lines[0])) return null;
+  const cell = /"((?:[^"]|"")*)"(?![^ \t])|([^ \t]+)/g;
+  const rows = lines.map((line) => Array.from(line.matchAll(cell), ([, quoted, plain]) => plain ?? quoted.replaceAll('""', '"')));
+  const width = rows[0].length;
+  const known = width === names.length || rows[0].some((name) => names.includes(name));
+  return width > 1 && known && rows.every((row) => row.length === width) ? rows : null;
 }
 
 /** Records of cells, as RFC 4180 has them; tabs or semicolons part them where the first line has more of those. */

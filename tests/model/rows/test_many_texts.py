@@ -12,7 +12,6 @@ from eigenserve.model.rows.readings import Reading
 from eigenserve.training.data.columns import read_columns
 
 AROUND = [
-    ("", "½"),
     ("-", " ½ kg"),
     *(("", ""), ("$", ""), ("-", ""), ("(", ")"), ("<", " kg"), ("", "%"), ("", "k"), ("€ ", " Mio."), ("", "e5")),
     *((".", ""), ("", ",-"), ("", "-"), ("", "-20"), ("", "."), ("", "½"), ("\u2212", "\u202fkg"), ("US$", "m")),
