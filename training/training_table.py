@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.errors import InvalidRowsError
+from eigenserve.model.rows.features import FeatureSpace
 from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.training.data.categories.census import Beyond, TargetReader
 from eigenserve.training.data.columns import read_columns
@@ -20,7 +21,6 @@ from eigenserve.training.data.oddities.doubts import sentinel_notes, without_ide
 from eigenserve.training.data.oddities.totals import without_totals
 from eigenserve.training.data.reading_options import ReadingOptions, reading_options
 from eigenserve.training.data.sampling import WholeTable
-from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.table import fingerprint
 from eigenserve.training.data.target import Target, positive_column, read_target, required_column, split_read_target
 from eigenserve.training.data.teacher import attach_teacher, with_teacher
@@ -181,16 +181,15 @@ def named(entries: Sequence[str], frame: pd.DataFrame) -> list[str]:
     return names
 
 
-def check_features(test: pd.DataFrame, table: TrainingTable, name: str) -> None:
-    """Find out before a long training whether rows to test on can be rows of its model.
+def check_features(test: pd.DataFrame, target: str, space: FeatureSpace, name: str) -> None:
+    """Find out before a long training whether rows to test on, of the file ``name``, can be rows of its model.
 
     Raises:
         UserError: a missing column, or a value that is none of its feature's.
     """
-    for column in (table.target.name, *table.features.columns):
-        if column not in test:
-            raise UserError(f"{name} must have the column {column!r}")
-    space = infer_features(table.features, readings=table.readings)
+    for needed in (target, *space.input_names):
+        if needed not in test:
+            raise UserError(f"{name} must have the column {needed!r}")
     try:
         space.encode(test)
     except InvalidRowsError as error:
