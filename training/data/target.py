@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.predictor import ClassLabel, Task
-from eigenserve.model.rows.cells import category_key, encode_cell
+from eigenserve.model.rows.cells import NO_CODES, category_key, encode_cell
 from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.model.rows.titles import header_remedy
 from eigenserve.training.data.column_values import Column
@@ -242,7 +242,7 @@ def _known_numbers(raw: pd.Series, reading: Reading) -> pd.Series:
     """Read numbers as a model's training did."""
     values = []
     for row, value in enumerate(raw):
-        number, fault = encode_cell("numeric", {}, reading, value)
+        number, fault = encode_cell("numeric", NO_CODES, reading, value)
         if fault:
             raise UserError(f"target {raw.name!r} {fault} in row {row + 1}")
         values.append(number)

@@ -1,15 +1,20 @@
 """A category has one key in every format, and spellings that mean something stay apart."""
 
 import datetime as dt
+import io
+import json
 
 import numpy as np
 import pandas as pd
+import polars
 import pyarrow as pa
 import pytest
 
 from eigenserve.app.batch.encoding import encode_table
+from eigenserve.app.wire.arrow import read_arrow
 from eigenserve.errors import UserError
-from eigenserve.model.rows.cells import category_key
+from eigenserve.model.rows.cells import CategoryCodes, category_key
+from eigenserve.model.rows.readings import PLAIN
 from eigenserve.training.data.columns import read_columns
 from eigenserve.training.data.reading_options import ReadingOptions
 from eigenserve.training.data.schema import infer_features
@@ -22,6 +27,13 @@ SAME = {
     "zeros at the end": (["1.50", "2.25", "3.00"], [1.5, 2.25, 3.0]),
     "32 bits": (["0.10", "0.2", "1.10"], np.array([0.1, 0.2, 1.1], np.float32)),
     "small": (["0.00001", "0.0000250", "1"], [0.00001, 0.000025, 1.0]),
+    "very small": (["1e-07", "2.5E-7", "0.25"], [1e-7, 2.5e-7, 0.25]),
+    "very large": (["1e+16", "250000000000000000", "1.0E23"], [1e16, 2.5e17, 1e23]),
+    "16 bits": (["0.1", "0.2", "1.1"], np.array([0.1, 0.2, 1.1], np.float16)),
+    "in New York": (
+        ["2022-01-01 00:00:00-05:00", "2022-01-01T06:00Z", "2022-01-01 07:00:00"],
+        pd.date_range("2022-01-01", periods=3, freq="h", tz="America/New_York"),
+    ),
     "dates": (["2022-01-01", "2022-01-02", "2022-01-03"], pd.date_range("2022-01-01", periods=3)),
     "days": (["2022-01-01", "2022-01-02", "2022-01-03"], [dt.date(2022, 1, day) for day in (1, 2, 3)]),
     "moments": (
@@ -50,6 +62,28 @@ def test_a_category_is_the_same_in_csv_parquet_json_and_frames(texts, values, tm
             assert space.encode(rows)[:, 0].tolist() == expected
         columns, faults = encode_table(space, pa.table({"g": pa.Array.from_pandas(typed["g"])}))
         assert (columns[:, 0].tolist(), faults) == (expected, {})
+
+
+@pytest.mark.parametrize(("texts", "values"), SAME.values(), ids=SAME)
+def test_a_category_is_the_same_to_the_service(texts, values):
+    options = ReadingOptions(types={"g": "category"})
+    typed = pd.DataFrame({"g": values})
+    read = read_columns(typed, options)
+    space = infer_features(read.frame, readings=read.readings)
+    expected = space.encode(read.frame)[:, 0].tolist()
+    table = pa.Table.from_pandas(typed.astype("float32") if typed["g"].dtype == np.float16 else typed)
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    json_rows = json.loads(table.to_pandas().to_json(orient="records", date_format="iso"))
+    ways = [read_arrow(sink.getvalue(), ["g"], 10), table.to_pylist(), polars.from_arrow(table), json_rows]
+    assert [space.encode(rows)[:, 0].tolist() for rows in ways] == [expected] * len(ways)
+
+
+def test_a_float_that_no_precision_makes_a_category_is_unknown():
+    codes = CategoryCodes(("0.1", "16777216"), PLAIN)
+    assert [codes.code_of(value) for value in (0.1, float(np.float32(0.1)), 16777216.0)] == [0.0, 0.0, 1.0]
+    assert [codes.code_of(value) for value in (0.1001, 16777217.0, 1e300)] == [2.0] * 3
 
 
 def test_a_key_says_what_a_value_is_and_not_how_it_is_written():
