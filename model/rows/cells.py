@@ -43,6 +43,8 @@ def category_key(value: object) -> str:
         value = value.decode("utf-8", "replace")
     if isinstance(value, Decimal) and value.is_finite():
         value = f"{value:f}"
+    if isinstance(value, timedelta | np.timedelta64):
+        value = _duration(value)
     if isinstance(value, float | np.floating):
         if float(value).is_integer() and abs(float(value)) < 2**63:
             return str(int(value))
@@ -61,6 +63,14 @@ def category_key(value: object) -> str:
         clock = f"{moment[2]}:{moment[3] or '00'}{'.' if fraction else ''}{fraction}"
         return moment[1] if clock == "00:00:00" else f"{moment[1]} {clock}"
     return text
+
+
+def _duration(value: timedelta | np.timedelta64) -> str:
+    """Write a duration as pandas does, to the microsecond: 1 days 02:03:04."""
+    micros = value.astype("timedelta64[us]").item() if isinstance(value, np.timedelta64) else value
+    sign = "+" if micros.days < 0 else ""
+    clock = str(timedelta(0, micros.seconds, micros.microseconds))
+    return f"{micros.days} days {sign}{clock if clock[1] != ':' else f'0{clock}'}"
 
 
 def _is_float(fraction: str | None, sign: str, exponent: str) -> bool:
@@ -107,10 +117,10 @@ class CategoryCodes(dict[str, float]):
     def code_of(self, value: Any) -> float:
         """Return the code of a value of any type; a float may have digits that the 32 or 16 bits it had do not say."""
         code = self[value if isinstance(value, str) else category_key(value)]
-        if code == self._unknown and isinstance(value, float):
+        if code == self._unknown and isinstance(value, float | np.floating):
             with np.errstate(over="ignore"):
                 shorter = (np.float32(value), np.float16(value))
-            near = (number for number in shorter if abs(float(number) - value) <= _JSON_DIGITS)
+            near = (number for number in shorter if abs(float(number) - float(value)) <= _JSON_DIGITS)
             return next((self[key] for key in map(category_key, near) if self[key] != self._unknown), code)
         return code
 

@@ -20,6 +20,7 @@ from eigenserve.training.data.column_values import (
     categories_column,
     category_column,
     hours_column,
+    meaning_of,
     moments,
     spread_texts,
     text_of,
@@ -154,12 +155,15 @@ def _read_column(column: pd.Series, options: ReadingOptions, plain: Reading, hin
         column, wanted = column.astype(object), wanted or "category"
     if pd.api.types.is_complex_dtype(dtype):
         raise UserError(f"column {name!r} must hold real numbers; it has complex ones")
-    if isinstance(dtype, pd.PeriodDtype):
-        return Column(column.dt.start_time)
-    if pd.api.types.is_timedelta64_dtype(dtype):
-        return hours_column(column)
-    if pd.api.types.is_bool_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype):
-        return category_column(column, plain) if wanted == "category" else Column(column)
+    if meant := meaning_of(dtype):
+        if wanted == "category":
+            return category_column(column, plain)
+        if wanted not in (None, meant) and column.notna().any():
+            row = int(np.argmax(column.notna()))
+            raise UserError(f"column {name!r} must hold {wanted}s; row {row + 1} has {str(column.iloc[row])!r}")
+        if meant == "time":
+            return hours_column(column)
+        return Column(column.dt.start_time if isinstance(dtype, pd.PeriodDtype) else column)
     if pd.api.types.is_float_dtype(dtype) and getattr(dtype, "itemsize", 8) != 8 and wanted != "category":
         column = pd.Series(column.to_numpy(np.float64, na_value=np.nan), column.index, name=column.name)
     if pd.api.types.is_numeric_dtype(dtype):
