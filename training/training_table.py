@@ -24,6 +24,7 @@ from eigenserve.training.data.sampling import WholeTable
 from eigenserve.training.data.table import fingerprint
 from eigenserve.training.data.target import Target, positive_column, read_target, required_column, split_read_target
 from eigenserve.training.data.teacher import attach_teacher, with_teacher
+from eigenserve.training.data.texts import table_rows
 from eigenserve.training.settings import FitSettings
 
 #: Share of repeated rows worth a word. Rounded measurements repeat now and then by chance.
@@ -101,10 +102,11 @@ def training_table(
         raise UserError("; ".join([str(error), *goal_column.notes])) from error
     present = column.notna().to_numpy()
     stands_for = None if stands_for is None else stands_for[: len(frame)][present]
-    weight = _weights(table, goal, settings, stands_for)
+    given = read.frame.loc[present, _roles(settings, teacher)]
+    weight = _weights(given, goal, settings, stands_for)
     power = settings.deviance_power(goal.task)
-    goal, weight = per_unit(table, goal, weight, settings.exposure, settings.offset, power or 1.0)
-    goal = with_teacher(goal, table, teacher)
+    goal, weight = per_unit(given, goal, weight, settings.exposure, settings.offset, power or 1.0)
+    goal = with_teacher(goal, given, teacher)
     goal = replace(goal, moments=_moments(table, settings.time))
     owners = None if settings.groups is None else table[settings.groups]
     table = table.drop(columns=_no_features(frame, settings, teacher))
@@ -194,7 +196,7 @@ def check_features(test: pd.DataFrame, target: str, space: FeatureSpace, name: s
         space.encode(test)
     except InvalidRowsError as error:
         (row, column), message = error.errors[0]
-        raise UserError(f"{name}: column {column!r} {message} in row {int(row) + 1}") from error
+        raise UserError(f"{name}: column {column!r} {message} in row {table_rows(test)[int(row)] + 1}") from error
 
 
 def named_in(settings: FitSettings) -> Iterable[str]:

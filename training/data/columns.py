@@ -45,7 +45,7 @@ from eigenserve.training.data.spellings.number_texts import (
     infer_numbers,
 )
 from eigenserve.training.data.spellings.resemblance import resemblance
-from eigenserve.training.data.texts import Texts, is_number, texts_of
+from eigenserve.training.data.texts import Texts, is_number, table_rows, texts_of
 
 #: Share of a column's texts that must be dates where its type is given: one of them.
 LEAST_SHARE = 1e-12
@@ -159,8 +159,10 @@ def _read_column(column: pd.Series, options: ReadingOptions, plain: Reading, hin
         if wanted == "category":
             return category_column(column, plain)
         if wanted not in (None, meant) and column.notna().any():
-            row = int(np.argmax(column.notna()))
-            raise UserError(f"column {name!r} must hold {wanted}s; row {row + 1} has {str(column.iloc[row])!r}")
+            present = column.dropna()
+            raise UserError(
+                f"column {name!r} must hold {wanted}s; row {table_rows(present)[0] + 1} has {str(present.iloc[0])!r}"
+            )
         if meant == "time":
             return hours_column(column)
         return Column(column.dt.start_time if isinstance(dtype, pd.PeriodDtype) else column)
@@ -172,7 +174,7 @@ def _read_column(column: pd.Series, options: ReadingOptions, plain: Reading, hin
     kinds = set(map(type, present))
     if any(issubclass(kind, list | dict | set | tuple | np.ndarray) for kind in kinds):
         raise UserError(
-            f"column {column.name!r} must hold single values; row {int(np.argmax(column.notna())) + 1} has an array or "
+            f"column {column.name!r} must hold single values; row {table_rows(present)[0] + 1} has an array or "
             "an object: leave it out, or make columns of its parts"
         )
     if not kinds <= {str} and wanted is None and (typed := _of_objects(column, present, kinds)) is not None:
