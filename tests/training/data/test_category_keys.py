@@ -17,6 +17,7 @@ from eigenserve.model.rows.cells import CategoryCodes, category_key
 from eigenserve.model.rows.readings import PLAIN
 from eigenserve.training.data.columns import read_columns
 from eigenserve.training.data.reading_options import ReadingOptions
+from eigenserve.training.data.sampling import read_sample
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.table import FileOptions, read_table
 from eigenserve.training.settings import make_settings
@@ -137,3 +138,33 @@ def test_the_positive_class_is_the_one_spelt_so():
     for label in ("mb", "MB"):
         table = training_table(frame, "y", make_settings({"types": "y=category", "positive": label}))
         assert table.target.classes[1] == label
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[101, 102, 103], [True, False, True], [0.1, 0.2, 0.3], [101, None, 103], pd.date_range("2024-01-01", periods=3)],
+    ids=["whole", "flags", "fractions", "with gaps", "dates"],
+)
+@pytest.mark.parametrize("parts", [1, 2])
+def test_what_pandas_wrote_as_categories_is_such_in_parquet_as_in_feather(values, parts, tmp_path):
+    frame = pd.DataFrame({"g": pd.Categorical(list(values) * 6), "x": range(18), "y": np.arange(18) % 4})
+    for part in range(parts):
+        frame.to_parquet(tmp_path / f"{part}.parquet", index=False)
+    frame = pd.concat([frame] * parts, ignore_index=True)
+    frame.to_feather(tmp_path / "a.feather")
+    tables = [
+        training_table(data, "y", make_settings({}))
+        for data in (
+            frame,
+            read_table(tmp_path / "a.feather"),
+            read_table(tmp_path / "*.parquet"),
+            read_sample(tmp_path / "*.parquet", 1_000, 0).frame,
+        )
+    ]
+    assert [table.features["g"].tolist() for table in tables] == [tables[0].features["g"].tolist()] * 4
+    space = infer_features(tables[2].features, readings=tables[2].readings)
+    assert space.features[0].kind == "categorical"
+    sample = read_sample(tmp_path / "*.parquet", 12, 0)
+    assert sample.whole is not None
+    batches = [space.encode(batch)[:, 0] for batch in sample.whole.batches(["g", "x"])]
+    assert np.array_equal(np.concatenate(batches), space.encode(tables[0].features)[:, 0], equal_nan=True)
