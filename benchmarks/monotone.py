@@ -16,7 +16,7 @@ import numpy as np
 from eigenserve.model import load_model
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.spectral import SpectralModel
-from eigenserve.training.data.table import read_table
+from eigenserve.training.evaluation.model_tables import read_for_models
 
 #: Rows scored at a time.
 CHUNK = 50_000
@@ -140,7 +140,7 @@ def main() -> None:
     if direction is None:
         parser.error(f"{options.model} has no certificate of {options.feature!r}")
     sign, index = (1.0 if direction == "+" else -1.0), model.features.names.index(options.feature)
-    columns, rng = model.features.encode(read_table(options.data)), np.random.default_rng(0)
+    columns, rng = model.features.encode(read_for_models([model], options.data)), np.random.default_rng(0)
     print("| search | pairs | least rise of the score | seconds |\n|---|---|---|---|")
     for name, work, count in (
         ("random pairs", random_pairs, options.pairs),

@@ -25,8 +25,8 @@ from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.target import Target
 from eigenserve.training.evaluation.audit import audit
 from eigenserve.training.evaluation.intervals import prediction_intervals
-from eigenserve.training.evaluation.labelled_rows import READING_KEY
 from eigenserve.training.evaluation.metrics import score_metrics
+from eigenserve.training.evaluation.model_tables import READING_KEY
 from eigenserve.training.evaluation.seen_rows import smallest_hashes
 from eigenserve.training.planning.clock import Clock
 from eigenserve.training.planning.machine import this_machine

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.errors import InvalidRowsError
+from eigenserve.model.rows.features import FeatureSpace
 from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.training.data.categories.census import Beyond, TargetReader
 from eigenserve.training.data.columns import read_columns
@@ -21,10 +22,10 @@ from eigenserve.training.data.oddities.doubts import sentinel_notes, without_ide
 from eigenserve.training.data.oddities.totals import without_totals
 from eigenserve.training.data.reading_options import ReadingOptions, reading_options
 from eigenserve.training.data.sampling import WholeTable
-from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.table import fingerprint
 from eigenserve.training.data.target import Target, positive_column, read_target, required_column, split_read_target
 from eigenserve.training.data.teacher import attach_teacher, with_teacher
+from eigenserve.training.data.texts import table_rows
 from eigenserve.training.settings import FitSettings
 
 #: Share of repeated rows worth a word. Rounded measurements repeat now and then by chance.
@@ -103,10 +104,11 @@ def training_table(
         raise UserError("; ".join([str(error), *goal_column.notes])) from error
     present = column.notna().to_numpy()
     stands_for = None if stands_for is None else stands_for[: len(frame)][present]
-    weight = _weights(table, goal, settings, stands_for)
+    given = read.frame.loc[present, _roles(settings, teacher)]
+    weight = _weights(given, goal, settings, stands_for)
     power = settings.deviance_power(goal.task)
-    goal, weight = per_unit(table, goal, weight, settings.exposure, settings.offset, power or 1.0)
-    goal = with_teacher(goal, table, teacher)
+    goal, weight = per_unit(given, goal, weight, settings.exposure, settings.offset, power or 1.0)
+    goal = with_teacher(goal, given, teacher)
     goal = replace(goal, moments=_moments(table, settings.time))
     owners = None if settings.groups is None else table[settings.groups]
     table = table.drop(columns=_no_features(frame, settings, teacher))
@@ -183,21 +185,20 @@ def named(entries: Sequence[str], frame: pd.DataFrame) -> list[str]:
     return names
 
 
-def check_features(test: pd.DataFrame, table: TrainingTable, name: str) -> None:
-    """Find out before a long training whether rows to test on can be rows of its model.
+def check_features(test: pd.DataFrame, target: str, space: FeatureSpace, name: str) -> None:
+    """Find out before a long training whether rows to test on, of the file ``name``, can be rows of its model.
 
     Raises:
         UserError: a missing column, or a value that is none of its feature's.
     """
-    for column in (table.target.name, *table.features.columns):
-        if column not in test:
-            raise UserError(f"{name} must have the column {column!r}")
-    space = infer_features(table.features, readings=table.readings)
+    for needed in (target, *space.input_names):
+        if needed not in test:
+            raise UserError(f"{name} must have the column {needed!r}")
     try:
         space.encode(test)
     except InvalidRowsError as error:
         (row, column), message = error.errors[0]
-        raise UserError(f"{name}: column {column!r} {message} in row {int(row) + 1}") from error
+        raise UserError(f"{name}: column {column!r} {message} in row {table_rows(test)[int(row)] + 1}") from error
 
 
 def named_in(settings: FitSettings) -> Iterable[str]:

@@ -167,6 +167,7 @@ def _spellings(feature: Feature) -> Iterator[str]:
         if _NUMBER.fullmatch(category):
             whole, _, fraction = category.partition(".")
             yield from (f"{whole}.{fraction:0<{decimals}}" for decimals in (1, 2, 3) if decimals > len(fraction))
+            yield str(float(category))
         elif _MOMENT.fullmatch(category):
             day, _, clock = category.partition(" ")
             yield from (f"{day}{between}{clock or '00:00:00'}" for between in " T")

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from eigenserve.model.rows.moments import days_of, formatted_moment, hours_of_value, iso_moment, plain_text
-from eigenserve.model.rows.readings import FALSE_TEXTS, TRUE_TEXTS, Reading
+from eigenserve.model.rows.readings import FALSE_TEXTS, PLAIN, TRUE_TEXTS, Reading
 
 Kind = Literal["numeric", "boolean", "datetime", "categorical"]
 
@@ -22,15 +22,20 @@ _DATE_RULE = "must be a date or time in ISO 8601, or null"
 _INFINITE = "must be a finite number; got an infinity or a number beyond float64"
 _DECIMAL = re.compile(r"(-?)([0-9]*)\.([0-9]+)")
 _MOMENT = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?(?:Z|\+00:?00)?"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?(Z|[+-][0-9]{2}:?[0-9]{2})?"
 )
+_EXPONENT = re.compile(r"-?[1-9](\.[0-9]+)?[eE]([+-]?)([0-9]{1,3})")
+#: Numbers that programs write with an exponent; 2E3 is a code. From the second on where the exponent has no sign.
+_LEAST_EXPONENT, _LEAST_UNSIGNED = 4, 15
+#: Half of the last digit of the decimals that pandas writes in JSON.
+_JSON_DIGITS = 0.5e-10
 
 
 def category_key(value: object) -> str:
     """Return the text under which a category is stored, whatever type a format gives it.
 
-    3, 3.0, "3" and " 3.0" are one, and so are 1.5 and "1.50", True and "true", a midnight and its date, and texts that
-    differ by what is not seen (``plain_text``).
+    3, 3.0, "3" and " 3.0" are one, and so are 1.5 and "1.50", 1e-7 and "1e-07", True and "true", a midnight and its
+    date, a moment in any zone, which is in UTC, and texts that differ by what is not seen (``plain_text``).
     """
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
@@ -38,20 +43,47 @@ def category_key(value: object) -> str:
         value = value.decode("utf-8", "replace")
     if isinstance(value, Decimal) and value.is_finite():
         value = f"{value:f}"
+    if isinstance(value, timedelta | np.timedelta64):
+        value = _duration(value)
     if isinstance(value, float | np.floating):
-        if float(value).is_integer():
+        if float(value).is_integer() and abs(float(value)) < 2**63:
             return str(int(value))
         # Without an exponent, as files have small numbers.
         value = np.format_float_positional(value, trim="-")
     text = plain_text(str(value))
+    if (power := _EXPONENT.fullmatch(text)) and _is_float(*power.groups()):
+        return category_key(float(text))
     if number := _DECIMAL.fullmatch(text):
         fraction = number[3].rstrip("0")
         return f"{number[1]}{number[2] or 0}{'.' if fraction else ''}{fraction}"
     if moment := _MOMENT.fullmatch(text):
+        if moment[5] and moment[5].strip("Z+-0:"):
+            return _in_utc(text)
         fraction = (moment[4] or "").rstrip("0")
         clock = f"{moment[2]}:{moment[3] or '00'}{'.' if fraction else ''}{fraction}"
         return moment[1] if clock == "00:00:00" else f"{moment[1]} {clock}"
     return text
+
+
+def _duration(value: timedelta | np.timedelta64) -> str:
+    """Write a duration as pandas does, to the microsecond: 1 days 02:03:04."""
+    micros = value.astype("timedelta64[us]").item() if isinstance(value, np.timedelta64) else value
+    sign = "+" if micros.days < 0 else ""
+    clock = str(timedelta(0, micros.seconds, micros.microseconds))
+    return f"{micros.days} days {sign}{clock if clock[1] != ':' else f'0{clock}'}"
+
+
+def _is_float(fraction: str | None, sign: str, exponent: str) -> bool:
+    """Return whether a program wrote a number with this exponent, as 1e-07, 1e+16, 1e16 and 1.0E7 are."""
+    return bool(fraction) or int(exponent) >= (_LEAST_EXPONENT if sign else _LEAST_UNSIGNED)
+
+
+def _in_utc(text: str) -> str:
+    """Return the key of a moment of another zone than UTC."""
+    try:
+        return category_key(str(datetime.fromisoformat(text).astimezone(UTC)))
+    except (ValueError, OverflowError):  # no such day, or beyond the years 1 to 9999
+        return text
 
 
 class CategoryCodes(dict[str, float]):
@@ -82,8 +114,22 @@ class CategoryCodes(dict[str, float]):
         key = category_key(stripped)
         return self._keys.get(key, self._folded.get(key.casefold(), self._unknown))
 
+    def code_of(self, value: Any) -> float:
+        """Return the code of a value of any type; a float may have digits that the 32 or 16 bits it had do not say."""
+        code = self[value if isinstance(value, str) else category_key(value)]
+        if code == self._unknown and isinstance(value, float | np.floating):
+            with np.errstate(over="ignore"):
+                shorter = (np.float32(value), np.float16(value))
+            near = (number for number in shorter if abs(float(number) - float(value)) <= _JSON_DIGITS)
+            return next((self[key] for key in map(category_key, near) if self[key] != self._unknown), code)
+        return code
 
-def encode_cell(kind: Kind, codes: Mapping[str, float], reading: Reading, value: Any) -> tuple[float, str]:
+
+#: Of a feature that has no categories.
+NO_CODES = CategoryCodes((), PLAIN)
+
+
+def encode_cell(kind: Kind, codes: CategoryCodes, reading: Reading, value: Any) -> tuple[float, str]:
     """Encode one value: (number, "") or (NaN, what is wrong).
 
     Arguments are those of ``_encode_cell``; a number that stands for a missing value is NaN here.
@@ -92,12 +138,12 @@ def encode_cell(kind: Kind, codes: Mapping[str, float], reading: Reading, value:
     return (math.nan, fault) if number in reading.sentinels else (number, fault)
 
 
-def _encode_cell(kind: Kind, codes: Mapping[str, float], reading: Reading, value: Any) -> tuple[float, str]:
+def _encode_cell(kind: Kind, codes: CategoryCodes, reading: Reading, value: Any) -> tuple[float, str]:
     """Encode one value as ``encode_cell`` does, without regard to numbers that stand for a missing value.
 
     Args:
         kind: of its feature.
-        codes: of a categorical feature: its ``CategoryCodes``.
+        codes: of a categorical feature; ``NO_CODES`` of another.
         reading: of the feature's texts.
         value: as JSON, NumPy or pandas give it, or the text of a cell.
     """
@@ -106,7 +152,7 @@ def _encode_cell(kind: Kind, codes: Mapping[str, float], reading: Reading, value
     if kind == "categorical":
         if isinstance(value, list | dict | tuple | np.ndarray):
             return math.nan, f"must be a text, a number, a boolean or null; got {describe(value)}"
-        return codes[value if isinstance(value, str) else category_key(value)], ""
+        return codes.code_of(value), ""
     if isinstance(value, str):
         return _encode_text(kind, reading, value)
     if kind == "boolean":

@@ -64,14 +64,13 @@ def _run(arguments: argparse.Namespace) -> None:
 def _check(arguments: argparse.Namespace, model: SpectralModel, sketch: Sketch | None) -> Checked:
     from eigenserve.errors import UserError
     from eigenserve.model.monitoring import EXPLAINED_ROWS, AccuracySums, Counting, measure_drift, spread
-    from eigenserve.training.data.table import FileOptions, read_table
     from eigenserve.training.evaluation.evaluate import judged_rows
     from eigenserve.training.evaluation.labelled_rows import has_labels
+    from eigenserve.training.evaluation.model_tables import read_for_models
     from eigenserve.training.evaluation.seen_rows import seen_note
     from eigenserve.training.report.card import Checked
 
-    wanted = (model.target, *model.features.input_names)
-    frame = read_table(arguments.data, FileOptions(arguments.csv_separator, arguments.encoding, wanted))
+    frame = read_for_models([model], arguments.data, arguments.csv_separator, arguments.encoding)
     columns = model.features.encode(frame)
     if not len(columns):
         raise UserError(f"{arguments.data} must have at least one row; got none")

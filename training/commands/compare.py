@@ -45,8 +45,8 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.model.checkpoints.locations import load_model
     from eigenserve.model.monitoring.comparison import check_comparable, compare
     from eigenserve.model.monitoring.pages.comparison import comparison_blocks
-    from eigenserve.training.data.table import FileOptions, read_table
     from eigenserve.training.evaluation.labelled_rows import has_labels
+    from eigenserve.training.evaluation.model_tables import read_for_models
 
     check_page_file(arguments.out)
     models = load_model(arguments.first), load_model(arguments.second)
@@ -54,8 +54,7 @@ def _run(arguments: argparse.Namespace) -> None:
     names = tuple(f"{model.card['name']}/{model.card['version']}" for model in models)
     if names[0] == names[1]:
         names = arguments.first, arguments.second
-    wanted = tuple(dict.fromkeys([first.target, *first.features.input_names, *second.features.input_names]))
-    frame = read_table(arguments.data, FileOptions(arguments.csv_separator, arguments.encoding, wanted))
+    frame = read_for_models(models, arguments.data, arguments.csv_separator, arguments.encoding)
     try:
         check_comparable(first, second)
         comparison = compare(

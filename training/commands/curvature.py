@@ -35,7 +35,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.training.curvature.device import choose_device
     from eigenserve.training.curvature.measure import measure_curvature
     from eigenserve.training.curvature.plot import summary, write_curvature
-    from eigenserve.training.data.table import read_table
+    from eigenserve.training.evaluation.model_tables import read_for_models
     from eigenserve.training.progress import FitProgress
 
     model = load_model(arguments.model)
@@ -44,7 +44,7 @@ def _run(arguments: argparse.Namespace) -> None:
     # The work is bound by memory traffic. Measured: 0.14 s a product with one thread, and on a machine whose
     # cores are busy 2 to 5 s with two, which wait for each other several times a batch.
     torch.set_num_threads(1)
-    frame = read_table(arguments.data)
+    frame = read_for_models([model], arguments.data)
     with FitProgress(label="curvature") as progress:
         found = measure_curvature(model, frame, arguments.top, seed=arguments.seed, device=device, reporter=progress)
     document = {**found.document(), "data": Path(arguments.data).name, "seed": arguments.seed, "device": device}

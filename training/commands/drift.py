@@ -46,9 +46,9 @@ def _run(arguments: argparse.Namespace) -> int:
         read_sketch,
         spread,
     )
-    from eigenserve.training.data.table import FileOptions, read_table
     from eigenserve.training.evaluation.evaluate import judged_rows
     from eigenserve.training.evaluation.labelled_rows import has_labels
+    from eigenserve.training.evaluation.model_tables import read_for_models
     from eigenserve.training.evaluation.seen_rows import seen_note
 
     level = LEVEL if arguments.level is None else arguments.level
@@ -58,8 +58,7 @@ def _run(arguments: argparse.Namespace) -> int:
     sketch = read_sketch(model, model.card)
     if sketch is None:
         raise UserError(f"{arguments.model} keeps no sketch of its training rows: fit it again with this version")
-    names = model.features.input_names
-    frame = read_table(arguments.data, FileOptions(arguments.csv_separator, arguments.encoding, (model.target, *names)))
+    frame = read_for_models([model], arguments.data, arguments.csv_separator, arguments.encoding)
     columns = model.features.encode(frame)
     if not len(columns):
         raise UserError(f"{arguments.data} must have at least one row; got none")

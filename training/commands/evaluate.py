@@ -29,16 +29,16 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.model.checkpoints.locations import load_model
     from eigenserve.training.commands.metrics_table import print_metrics
     from eigenserve.training.data.oddities.totals import without_totals
-    from eigenserve.training.data.table import FileOptions, read_table
     from eigenserve.training.evaluation.evaluate import evaluate
     from eigenserve.training.evaluation.groups_of_rows import compare_groups
     from eigenserve.training.evaluation.labelled_rows import labelled_rows
+    from eigenserve.training.evaluation.model_tables import read_for_models
     from eigenserve.training.evaluation.seen_rows import note_of
 
     model = load_model(arguments.model)
-    wanted = (model.target, *model.features.input_names, *([arguments.by] if arguments.by else []))
-    files = FileOptions(arguments.csv_separator, arguments.encoding, wanted)
-    frame, notes = without_totals(read_table(arguments.data, files))
+    others = [arguments.by] if arguments.by else []
+    raw = read_for_models([model], arguments.data, arguments.csv_separator, arguments.encoding, others)
+    frame, notes = without_totals(raw)
     for note in notes:
         print(f"note: {note}")
     if arguments.by is not None and arguments.by not in frame:

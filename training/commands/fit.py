@@ -144,7 +144,6 @@ def _run(arguments: argparse.Namespace) -> None:
     # Imported here so that --help and a mistyped option answer at once.
     from eigenserve.model.checkpoints.local_store import ModelStore
     from eigenserve.model.explanations.reference import reference_of, with_reference
-    from eigenserve.model.rows.readings import MISSING_TEXTS
     from eigenserve.model.rows.warnings import read_kinds
     from eigenserve.training.commands.kept_words import check_kept, read_groups_option, read_reasons_file
     from eigenserve.training.commands.metrics_table import print_metrics
@@ -152,9 +151,10 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.training.data.oddities.totals import without_totals
     from eigenserve.training.data.reading_options import reading_options
     from eigenserve.training.data.sampling import read_sample
-    from eigenserve.training.data.table import FileOptions
+    from eigenserve.training.data.schema import infer_features
     from eigenserve.training.data.teacher import attach_teacher
     from eigenserve.training.evaluation.evaluate import deviance_power, evaluate, evaluate_scores
+    from eigenserve.training.evaluation.model_tables import files_of_fit, with_features
     from eigenserve.training.fit import fit, plan
     from eigenserve.training.planning.clock import Clock
     from eigenserve.training.progress import FitProgress, Silent
@@ -179,15 +179,7 @@ def _run(arguments: argparse.Namespace) -> None:
     _check_writable(local)
     groups, words = read_groups_option(arguments.group), read_reasons_file(arguments.reasons)
     given = reading_options(asdict(settings))
-    files = FileOptions(
-        separator=arguments.csv_separator,
-        encoding=arguments.encoding,
-        wanted=(arguments.target,),
-        texts=frozenset(column for column, kind in given.types.items() if kind == "category"),
-        missing=MISSING_TEXTS if given.missing is None else frozenset({"", *given.missing}),
-        missing_in={column: frozenset({"", *texts}) for column, texts in given.missing_in.items()},
-        decimal=given.decimal,
-    )
+    files = files_of_fit(given, arguments.csv_separator, arguments.encoding, [arguments.target])
     if not arguments.plan:
         start_compiling()
     rows = read_sample(arguments.data, arguments.max_rows, settings.seed, files)
@@ -209,8 +201,10 @@ def _run(arguments: argparse.Namespace) -> None:
         return
     test = None
     if arguments.test:
+        space = infer_features(table.features, readings=table.readings)
+        files = with_features(files, space.features, arguments.target, table.target.classes, table.target_reading)
         test, _ = without_totals(read_sample(arguments.test, arguments.max_rows, settings.seed, files).frame)
-        check_features(test, table, arguments.test)
+        check_features(test, table.target.name, space, arguments.test)
     try:
         strict = sorted(read_kinds(arguments.strict))
     except ValueError as error:

@@ -34,7 +34,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from eigenserve.model.checkpoints.locations import place_of
     from eigenserve.model.explanations.reference import check_name, reference_of, with_reference
     from eigenserve.training.commands.population import rows_where
-    from eigenserve.training.data.table import FileOptions, read_table
+    from eigenserve.training.evaluation.model_tables import read_for_models
     from eigenserve.training.evaluation.read_cells import reader_of
 
     called = arguments.name or arguments.where
@@ -44,8 +44,7 @@ def _run(arguments: argparse.Namespace) -> None:
         raise UserError(f"--name {error}") from error
     store, name, version = place_of(arguments.model)
     model = store.load(name, version)
-    files = FileOptions(arguments.csv_separator, arguments.encoding, model.features.input_names)
-    frame = read_table(arguments.data, files)
+    frame = read_for_models([model], arguments.data, arguments.csv_separator, arguments.encoding)
     population = rows_where(frame, arguments.where, reader_of(model, frame))
     reference = reference_of(model, model.features.encode(population), called)
     report = store.report(name, int(model.card["version"]))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, time
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -100,7 +100,18 @@ def category_column(column: pd.Series, plain: Reading) -> Column:
     # Of 32 bits as they are: Python's floats would have digits that these do not say.
     cells = column.to_numpy() if column.dtype == np.float32 or column.dtype == np.float16 else column
     values = [None if missing else category_key(value) for value, missing in zip(cells, column.isna(), strict=True)]
+    absent = {category_key(text) for text in plain.missing}
+    values = [None if value in absent else value for value in values] if absent else values
     return Column(pd.Series(values, column.index, "str", name=column.name), plain)
+
+
+def meaning_of(dtype: Any) -> Literal["date", "time", "boolean"] | None:
+    """Return what a column of a type holds, where that is one thing alone; None for others."""
+    if isinstance(dtype, pd.PeriodDtype) or pd.api.types.is_datetime64_any_dtype(dtype):
+        return "date"
+    if pd.api.types.is_timedelta64_dtype(dtype):
+        return "time"
+    return "boolean" if pd.api.types.is_bool_dtype(dtype) else None
 
 
 def text_of(value: Any) -> str:

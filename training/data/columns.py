@@ -20,6 +20,7 @@ from eigenserve.training.data.column_values import (
     categories_column,
     category_column,
     hours_column,
+    meaning_of,
     moments,
     spread_texts,
     text_of,
@@ -45,7 +46,7 @@ from eigenserve.training.data.spellings.number_texts import (
     infer_numbers,
 )
 from eigenserve.training.data.spellings.resemblance import resemblance
-from eigenserve.training.data.texts import Texts, is_number, texts_of
+from eigenserve.training.data.texts import Texts, is_number, table_rows, texts_of
 
 #: Share of a column's texts that must be dates where its type is given: one of them.
 LEAST_SHARE = 1e-12
@@ -155,12 +156,17 @@ def _read_column(column: pd.Series, options: ReadingOptions, plain: Reading, hin
         column, wanted = column.astype(object), wanted or "category"
     if pd.api.types.is_complex_dtype(dtype):
         raise UserError(f"column {name!r} must hold real numbers; it has complex ones")
-    if isinstance(dtype, pd.PeriodDtype):
-        return Column(column.dt.start_time)
-    if pd.api.types.is_timedelta64_dtype(dtype):
-        return hours_column(column)
-    if pd.api.types.is_bool_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype):
-        return category_column(column, plain) if wanted == "category" else Column(column)
+    if meant := meaning_of(dtype):
+        if wanted == "category":
+            return category_column(column, plain)
+        if wanted not in (None, meant) and column.notna().any():
+            present = column.dropna()
+            raise UserError(
+                f"column {name!r} must hold {wanted}s; row {table_rows(present)[0] + 1} has {str(present.iloc[0])!r}"
+            )
+        if meant == "time":
+            return hours_column(column)
+        return Column(column.dt.start_time if isinstance(dtype, pd.PeriodDtype) else column)
     if pd.api.types.is_float_dtype(dtype) and getattr(dtype, "itemsize", 8) != 8 and wanted != "category":
         column = pd.Series(column.to_numpy(np.float64, na_value=np.nan), column.index, name=column.name)
     if pd.api.types.is_numeric_dtype(dtype):
@@ -169,7 +175,7 @@ def _read_column(column: pd.Series, options: ReadingOptions, plain: Reading, hin
     kinds: set[type] = {str} if isinstance(dtype, pd.StringDtype) else set(map(type, present))
     if any(issubclass(kind, list | dict | set | tuple | np.ndarray) for kind in kinds):
         raise UserError(
-            f"column {column.name!r} must hold single values; row {int(np.argmax(column.notna())) + 1} has an array or "
+            f"column {column.name!r} must hold single values; row {table_rows(present)[0] + 1} has an array or "
             "an object: leave it out, or make columns of its parts"
         )
     if not kinds <= {str} and wanted is None and (typed := _of_objects(column, present, kinds)) is not None:

@@ -10,13 +10,15 @@ import numpy as np
 import pandas as pd
 
 from eigenserve.model.rows.cells import category_key
+from eigenserve.model.rows.moments import hours_of
 from eigenserve.model.rows.readings import Reading, is_plain_number
 from eigenserve.training.data.column_values import Column, moments
 
 
-def sentinels_among(texts: Sequence[str]) -> tuple[float, ...]:
-    """Return the numbers among texts that stand for a missing value."""
-    return tuple(float(text) for text in texts if is_plain_number(text))
+def sentinels_among(texts: Sequence[str], *, clock: bool = False) -> tuple[float, ...]:
+    """Return the numbers, and the hours of times of a ``clock``, among texts that stand for a missing value."""
+    hours = [hours_of(text) for text in texts] if clock else []
+    return (*(float(text) for text in texts if is_plain_number(text)), *(each for each in hours if each is not None))
 
 
 def without_numbers(column: pd.Series, sentinels: Sequence[float]) -> pd.Series:
@@ -50,7 +52,7 @@ def with_missing(read: Column, plain: Reading) -> Column:
         given = moments(np.array(reading.sentinels, np.float64), pd.Series(np.zeros(len(reading.sentinels))))
         values = values.mask(pd.to_datetime(values, utc=True).isin(pd.to_datetime(given, utc=True)))
     elif pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind):
-        reading = replace(reading, sentinels=sentinels_among(plain.missing))
+        reading = replace(reading, sentinels=sentinels_among(plain.missing, clock=reading.clock))
         values = values.mask(values.isin(reading.sentinels))
     return replace(read, values=values, reading=reading)
 

@@ -23,7 +23,7 @@ from eigenserve.training.data.spellings.date_texts import (
     spans_years,
 )
 from eigenserve.training.data.spellings.number_texts import NANOSECONDS, are_nanoseconds, nanoseconds_note
-from eigenserve.training.data.texts import Texts, texts_of
+from eigenserve.training.data.texts import Texts, table_rows, texts_of
 
 #: Whole numbers that begin with these are dates if all are.
 _FIRST_YEAR, _LAST_YEAR = 1900, 2100
@@ -49,7 +49,8 @@ def read_numbers(column: pd.Series, wanted: ColumnType | None, plain: Reading, o
     if pd.api.types.is_float_dtype(column.dtype):
         infinite = np.isinf(column.to_numpy(np.float64, na_value=np.nan))
         if infinite.any():
-            named = [(int(row), float(column.iloc[row])) for row in np.flatnonzero(infinite)]
+            rows = table_rows(column)[infinite].tolist()
+            named = list(zip(rows, column[infinite].tolist(), strict=True))
             if wanted is None:
                 check_share(name, "a finite number", named[0], len(named), len(present))
             note = odd_note(name, "a finite number", named, len(named), len(present))

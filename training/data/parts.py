@@ -1,4 +1,4 @@
-"""Join the parts of a table, each with what its folder says of its rows."""
+"""Join the parts of a table, each with what its folder, and pandas, say of its rows."""
 
 from __future__ import annotations
 
@@ -26,6 +26,16 @@ def with_partition(table: pa.Table, source: Source) -> pa.Table:
             raise UserError(
                 f"{source.name} is in a folder {shown}, but its column {name!r} has {differ[0]!r}: rename one"
             )
+    return table
+
+
+def with_categories(table: pa.Table) -> pa.Table:
+    """Return a table in which the columns that pandas wrote as categories are such: Parquet has numbers of them."""
+    described = (table.schema.pandas_metadata or {}).get("columns", ())
+    categories = {column.get("name") for column in described if column.get("pandas_type") == "categorical"}
+    for i, field in enumerate(table.schema):
+        if field.name in categories and not pa.types.is_dictionary(field.type):
+            table = table.set_column(i, field.name, table.column(i).dictionary_encode())
     return table
 
 

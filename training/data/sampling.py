@@ -58,20 +58,25 @@ class WholeTable:
     def chosen(self, column: str, wanted: Callable[[pd.Series], NDArray[np.bool_]]) -> pd.DataFrame:
         """Return the rows that ``wanted`` marks, given a column of a batch after the other; no others are held.
 
+        Their index says which rows of the files they are, from 0.
+
         Raises:
             UserError: a file that cannot be read.
         """
-        parts = []
+        parts, places, first = [], [], 0
         for source in self.sources:
             with _reading(source):
                 schema, batches = _open(source)
                 tables = [schema.empty_table()]
                 for batch in batches:
                     cells = frame_of(with_partition(pa.Table.from_batches([batch]), source).select([column]))[column]
-                    tables.append(pa.Table.from_batches([batch.filter(pa.array(wanted(cells)))]))
+                    marked = wanted(cells)
+                    places.append(first + np.flatnonzero(marked))
+                    first += len(batch)
+                    tables.append(pa.Table.from_batches([batch.filter(pa.array(marked))]))
                 parts.append((source.name, with_partition(pa.concat_tables(tables).unify_dictionaries(), source)))
         frame = frame_of(joined_parts(parts), self_destruct=True)
-        frame.columns = frame.columns.map(str)
+        frame.columns, frame.index = frame.columns.map(str), pd.Index(np.concatenate(places))
         return frame
 
 
@@ -80,7 +85,7 @@ class TableSample:
     """Hold rows of a table.
 
     Attributes:
-        frame: the rows, in the order of the files.
+        frame: the rows, in the order of the files; its index says which of theirs they are, from 0.
         total: rows in the files.
         unnamed: columns that were left out since they have no name.
         file_notes: what the user should know of the files.
@@ -126,9 +131,9 @@ def read_sample(data: str | Path, max_rows: int, seed: int, options: FileOptions
         if total > max_rows:
             part, places = _sampled(sources, counts, max_rows, rng)
             whole = WholeTable(tuple(sources), total)
-            return TableSample(
-                checked_frame(part, name), total, file_notes=index_notes(part), whole=whole, positions=places
-            )
+            part, notes = checked_frame(part, name), index_notes(part)
+            part.index = pd.Index(places)
+            return TableSample(part, total, file_notes=notes, whole=whole, positions=places)
     lengths: list[int] = []
     positions: list[NDArray[np.int64]] = []
 
@@ -142,6 +147,8 @@ def read_sample(data: str | Path, max_rows: int, seed: int, options: FileOptions
     raw = read_sources(sources, options or FileOptions(), chosen)
     frame = checked_frame(raw.frame, name)
     total, notes = lengths[0] if lengths else len(frame), (*raw.notes, *index_notes(raw.frame))
+    if positions:
+        frame.index = pd.Index(positions[0])
     return TableSample(frame, total, raw.unnamed, notes, positions=positions[0] if positions else None)
 
 

@@ -27,7 +27,7 @@ from eigenserve.model.rows.sources import Source, check_content, sources_of, unr
 from eigenserve.model.rows.text_encoding import HEAD_BYTES, encoding_of
 from eigenserve.model.rows.workbook import read_sheet
 from eigenserve.training.data.column_values import MOST_WHOLE
-from eigenserve.training.data.parts import joined_parts, with_partition
+from eigenserve.training.data.parts import joined_parts, with_categories, with_partition
 from eigenserve.training.data.spellings.marks import VOTES_KEY, Votes
 
 #: Bytes of CSV that are parsed at a time.
@@ -134,6 +134,7 @@ def read_sources(sources: list[Source], options: FileOptions = FileOptions(), ro
 
 def frame_of(table: pa.Table, *, self_destruct: bool = False) -> pd.DataFrame:
     """Turn an Arrow table into a frame of raw values; whole numbers keep all of their digits next to missing ones."""
+    table = with_categories(table)
     exact = {
         i: series
         for i, column in enumerate(table.columns)

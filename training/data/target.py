@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from eigenserve.errors import UserError
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.predictor import ClassLabel, Task
-from eigenserve.model.rows.cells import category_key, encode_cell
+from eigenserve.model.rows.cells import NO_CODES, category_key, encode_cell
 from eigenserve.model.rows.layout.titles import header_remedy
 from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.training.data.column_values import Column
 from eigenserve.training.data.columns import read_column
 from eigenserve.training.data.oddities.odd_cells import NAMED
 from eigenserve.training.data.reading_options import ReadingOptions
+from eigenserve.training.data.texts import table_rows
 
 #: Whole numbers 0, 1, ... are classes if they are so few.
 MOST_CODES = 10
@@ -172,17 +173,18 @@ def positive_column(table: pd.DataFrame, name: str) -> FloatArray:
         UserError: no such column, or one that is not positive in every row.
     """
     column = read_column(required_column(table, name)).values
+    rows = table_rows(column)
     if not pd.api.types.is_numeric_dtype(column):
         raise UserError(
-            f"column {name!r} must hold a positive number in every row; row 1 has {column.iloc[0]!r}: name another "
-            "column, or make numbers of it"
+            f"column {name!r} must hold a positive number in every row; row {rows[0] + 1} has {column.iloc[0]!r}: name "
+            "another column, or make numbers of it"
         )
     values = column.to_numpy(np.float64, na_value=np.nan)
     bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
     if bad.size:
         raise UserError(
-            f"column {name!r} must hold a positive number in every row; {bad.size:,} of {len(values):,} do not, such "
-            f"as row {bad[0] + 1} with {values[bad[0]]:g}: remove these rows, or give them a number"
+            f"column {name!r} must hold a positive number in every row; in {bad.size:,} it does not, such "
+            f"as row {rows[bad[0]] + 1} with {values[bad[0]]:g}: remove these rows, or give them a number"
         )
     return np.asarray(values)
 
@@ -229,8 +231,9 @@ def read_target(
     if pd.api.types.is_float_dtype(raw.dtype):
         infinite = np.flatnonzero(np.isinf(raw.to_numpy(np.float64, na_value=np.nan)))
         if infinite.size:
+            row = table_rows(raw)[infinite[0]]
             raise UserError(
-                f"target {raw.name!r} must be finite; row {infinite[0] + 1} has {raw.iloc[infinite[0]]}. "
+                f"target {raw.name!r} must be finite; row {row + 1} has {raw.iloc[infinite[0]]}. "
                 f"Correct or remove such rows ({infinite.size} in all)."
             )
     if reading is not None:
@@ -241,8 +244,8 @@ def read_target(
 def _known_numbers(raw: pd.Series, reading: Reading) -> pd.Series:
     """Read numbers as a model's training did."""
     values = []
-    for row, value in enumerate(raw):
-        number, fault = encode_cell("numeric", {}, reading, value)
+    for row, value in zip(table_rows(raw), raw, strict=True):
+        number, fault = encode_cell("numeric", NO_CODES, reading, value)
         if fault:
             raise UserError(f"target {raw.name!r} {fault} in row {row + 1}")
         values.append(number)

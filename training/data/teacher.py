@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from eigenserve.errors import UserError
 from eigenserve.training.data.table import read_table
 from eigenserve.training.data.target import Target, label_codes
+from eigenserve.training.data.texts import table_rows
 
 #: How the columns of a teacher's file are named among those of the table.
 PREFIX = "teacher: "
@@ -95,7 +96,8 @@ def _of_classes(goal: Target, table: pd.DataFrame, columns: list[str]) -> np.nda
     if chances.min() < 0 or np.abs(sums - 1.0).max() > SUM_TOLERANCE:
         worst = int(np.abs(sums - 1.0).argmax())
         raise UserError(
-            f"the teacher's probabilities must add up to 1 in every row; row {worst + 1} has {sums[worst]:g}"
+            f"the teacher's probabilities must add up to 1 in every row; row {table_rows(table)[worst] + 1} has "
+            f"{sums[worst]:g}"
         )
     chances /= sums[:, None]
     return chances[:, 1] if len(goal.classes) == 2 else chances

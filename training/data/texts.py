@@ -39,7 +39,7 @@ class Texts:
     Attributes:
         texts: the different ones, of which none stands for a missing value; one may be a number's and a text's.
         counts: (len(texts),) how many rows have each.
-        rows: (len(texts),) the first row that has it.
+        rows: (len(texts),) the first row of the table that has it, from 0.
         codes: (N,) which text each row has; -1 where it is missing.
         numbers: (len(texts),) those that are no texts in the column; NaN for a text.
         trimmed: a text that stands with blanks around it, too; empty if there is none.
@@ -106,10 +106,16 @@ def texts_of(column: pd.Series, missing: frozenset[str]) -> Texts:
             places[i] = names.setdefault(key, len(names))
     codes = places[raw]
     kept = np.flatnonzero(codes >= 0)
-    rows = np.full(len(names), len(codes), np.int64)
-    np.minimum.at(rows, codes[kept], kept)
+    rows = np.full(len(names), np.iinfo(np.int64).max)
+    np.minimum.at(rows, codes[kept], table_rows(column)[kept])
     counts = np.bincount(codes[kept], minlength=len(names)).astype(np.int64)
     return Texts([name for name, _ in names], counts, rows, codes, np.array(numbers, np.float64), trimmed, unseen)
+
+
+def table_rows(part: pd.Series | pd.DataFrame) -> NDArray[np.int64]:
+    """Return where each of N rows stands in the table that it is of, from 0: what its index says, or its position."""
+    is_known = pd.api.types.is_integer_dtype(part.index.dtype)
+    return np.asarray(part.index if is_known else np.arange(len(part)), np.int64)
 
 
 def is_number(value: Any) -> TypeGuard[int | float | Decimal | np.integer | np.floating]:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from eigenserve.model.rows.readings import reading_of
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.data.columns import decimal_hint
 from eigenserve.training.data.reading_options import reading_options
 from eigenserve.training.data.target import Target, read_target, required_column, split_read_target
-
-#: Where the card keeps how the texts of a target of numbers are read.
-READING_KEY = "target_reading"
+from eigenserve.training.evaluation.model_tables import target_reading
 
 
 def labelled_rows(model: SpectralModel, frame: pd.DataFrame) -> tuple[pd.DataFrame, Target]:
@@ -38,6 +35,4 @@ def _target(model: SpectralModel, frame: pd.DataFrame) -> pd.Series:
     options = reading_options(model.card.get("training", {}).get("settings", {}), frame.columns)
     # Numbers whose reading is not kept were written as programs write them.
     hint = decimal_hint(feature.reading for feature in model.features.features) if model.classes else "."
-    kept = model.card.get(READING_KEY)
-    reading = reading_of(kept) if kept else None
-    return read_target(required_column(frame, model.target), model.task, options, hint, reading).values
+    return read_target(required_column(frame, model.target), model.task, options, hint, target_reading(model)).values

@@ -495,3 +495,22 @@ def test_signs_of_programs_for_nothing_count_as_missing(marker):
         assert read.values.isna().sum() == 20
         assert repr(marker) in read.notes[-1]
     assert not read_column(column_of(["a", "b", marker] * 20)).values.isna().any()
+
+
+@pytest.mark.parametrize(
+    ("values", "wrong"),
+    [
+        (pd.date_range("2024-01-01", periods=3), ("number", "time", "boolean")),
+        (pd.period_range("2024-01", periods=3, freq="M"), ("number", "time", "boolean")),
+        (pd.to_timedelta([1, 2, 3], "h"), ("number", "date", "boolean")),
+        (np.array([True, False, True]), ("number", "date", "time")),
+    ],
+    ids=["dates", "periods", "durations", "flags"],
+)
+def test_a_given_type_is_not_passed_over_where_values_have_another(values, wrong):
+    frame = pd.DataFrame({"c": values})
+    for kind in wrong:
+        with pytest.raises(UserError, match=rf"^column 'c' must hold {kind}s; row 1 has "):
+            read_columns(frame, ReadingOptions(types={"c": kind}))
+    read = read_columns(frame, ReadingOptions(types={"c": "category"}))
+    assert infer_features(read.frame, readings=read.readings).features[0].kind == "categorical"

@@ -16,7 +16,7 @@ from eigenserve.cli import main
 from eigenserve.errors import UserError
 from eigenserve.model.onnx.export import to_onnx
 from eigenserve.training.data.schema import infer_features
-from eigenserve.training.data.table import read_table
+from eigenserve.training.data.table import FileOptions, read_table
 from eigenserve.training.settings import make_settings
 from eigenserve.training.training_table import training_table
 
@@ -45,6 +45,37 @@ def sensors():
             "y": np.arange(ROWS) * 1.5,
         }
     )
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "frame"])
+@pytest.mark.parametrize(
+    ("values", "missing", "types"),
+    [
+        ([dt.time(0), dt.time(9, 30), dt.time(17)], "00:00:00", ""),
+        (pd.to_timedelta([0, 570, 1020], "min"), "0 days 00:00:00", ""),
+        (pd.to_datetime(["1900-01-01", "2024-01-31", "2024-02-01"]), "1900-01-01", "category"),
+        ([dt.time(0), dt.time(9, 30), dt.time(17)], "00:00:00", "category"),
+        (pd.to_timedelta([0, 570, 1020], "min"), "0 days 00:00:00", "category"),
+    ],
+    ids=["times of day", "durations", "days as categories", "times as categories", "durations as categories"],
+)
+def test_times_given_as_missing_are_so_in_every_format(values, missing, types, kind, tmp_path):
+    frame = pd.DataFrame({"c": [values[i % 3] for i in range(ROWS)], "y": np.arange(ROWS) % 7})
+    settings = make_settings({"missing": (f"c={missing}",), "types": (("c", types),) if types else ()})
+    if kind == "csv":
+        frame.to_csv(tmp_path / "data.csv", index=False)
+    elif kind == "parquet":
+        frame.to_parquet(tmp_path / "data.parquet")
+    read = frame if kind == "frame" else read_table(tmp_path / f"data.{kind}", FileOptions(texts=frozenset({"c"})))
+    table = training_table(read, "y", settings)
+    space = infer_features(table.features, readings=table.readings)
+    assert space.features[0].kind == ("categorical" if types else "numeric")
+    cells = pd.DataFrame({"c": frame["c"].astype(str)})
+    for rows in (table.features, read, frame, cells, pa.Table.from_pandas(frame[["c"]]).to_pylist()):
+        assert np.isnan(space.encode(rows)[:, 0]).tolist() == [i % 3 == 0 for i in range(ROWS)]
+    columns, faults = encode_table(space, pa.Table.from_pandas(frame))
+    assert np.isnan(columns[:, 0]).sum() == ROWS / 3
+    assert not faults
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

@@ -20,6 +20,8 @@ from eigenserve.training.data.columns import read_columns
 from eigenserve.training.data.sampling import BATCH_ROWS, read_sample
 from eigenserve.training.data.schema import infer_features
 from eigenserve.training.data.table import read_table
+from eigenserve.training.settings import make_settings
+from eigenserve.training.training_table import training_table
 
 pytestmark = pytest.mark.alone
 
@@ -58,7 +60,7 @@ def test_a_sample_is_rows_of_the_file_with_their_types(tmp_path, file):
     path = written(long_table(), tmp_path / file)
     whole, found = read_table(path), read_sample(path, 3000, seed=1)
     assert (len(found.frame), found.total) == (3000, ROWS)
-    expected = whole.iloc[found.frame["at"]].reset_index(drop=True)
+    expected = whole.iloc[found.frame["at"]]
     pd.testing.assert_frame_equal(found.frame, expected, check_categorical=False)
     np.testing.assert_array_equal(found.positions, found.frame["at"])
     assert "3,000 of the 132,306 rows" in found.notes[0]
@@ -156,3 +158,35 @@ def test_memory_follows_the_sample_and_not_the_file(tmp_path):
     found = subprocess.run([sys.executable, "-c", MEASURE, str(path)], capture_output=True, text=True, check=True)
     # The file holds 320 MB of numbers, the sample 8 MB, twice for a moment; the rest is Arrow and one row group.
     assert float(found.stdout) < 150
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_sample_names_cells_by_their_rows_in_the_file(kind, tmp_path):
+    x = [f"{i}.5" for i in range(1_000)]
+    for row in range(120, 1_000, 250):
+        x[row] = "oops"
+    frame = pd.DataFrame({"x": x, "y": np.arange(1_000) % 17})
+    getattr(frame, f"to_{kind}")(tmp_path / f"data.{kind}", index=False)
+    sample = read_sample(tmp_path / f"data.{kind}", 300, 0)
+    assert sample.positions is not None
+    assert sample.frame.index.tolist() == sample.positions.tolist()
+    chosen = [row + 1 for row in sample.positions if x[row] == "oops"]
+    notes = training_table(sample.frame, "y", make_settings({})).notes
+    assert chosen
+    assert any(f"'oops' in row {chosen[0]}" in note for note in notes), notes
+
+
+def test_a_weight_is_named_by_its_row_among_all_with_and_without_a_target():
+    frame = pd.DataFrame({"x": np.arange(50), "w": 1.0, "y": np.arange(50) % 7.0})
+    frame.loc[:3, "y"], frame.loc[9, "w"] = np.nan, np.nan
+    with pytest.raises(UserError, match="in 1 it does not, such as row 10 with nan"):
+        training_table(frame, "y", make_settings({"weight": "w"}))
+    offset = frame.assign(w=0.5, o=["a"] * 50)
+    with pytest.raises(UserError, match="row 5 has 'a'"):
+        training_table(offset, "y", make_settings({"weight": "o"}))
+
+
+def test_a_cell_is_named_by_its_row_in_the_table_behind_missing_ones():
+    frame = pd.DataFrame({"day": [None, 20240131, 20240201, 20240230] + [20240301] * 96, "y": np.arange(100) % 7})
+    notes = training_table(frame, "y", make_settings({"types": "day=date"})).notes
+    assert any("'20240230' in row 4" in note for note in notes), notes

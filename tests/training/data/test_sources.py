@@ -517,7 +517,7 @@ def test_what_weighs_rows_is_read_as_numbers_in_what_is_said_and_in_what_is_done
 
 def test_weights_that_are_not_positive_are_named():
     frame = pd.DataFrame({"x": range(30), "w": [1.0, 0.0] + [1.0] * 28, "text": ["a"] * 30, "y": [0.5, 1.5, 2.5] * 10})
-    with pytest.raises(UserError, match=r"1 of 30 do not, such as row 2 with 0: remove these rows"):
+    with pytest.raises(UserError, match=r"in 1 it does not, such as row 2 with 0: remove these rows"):
         training_table(frame, "y", make_settings({"weight": "w"}))
     with pytest.raises(UserError, match=r"row 1 has 'a': name another column"):
         training_table(frame, "y", make_settings({"weight": "text"}))

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.rows.cells import encode_cell
+from eigenserve.model.rows.cells import NO_CODES, encode_cell
 from eigenserve.model.rows.features import Feature, FeatureSpace
 from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.training.data.sampling import WholeTable
@@ -66,7 +66,7 @@ class TargetReader:
     def _number(self, cell: Any) -> float:
         if self.codes is not None:
             return self.codes.get(cell, np.nan)
-        return encode_cell("numeric", {}, self.reading, cell)[0]
+        return encode_cell("numeric", NO_CODES, self.reading, cell)[0]
 
 
 @dataclass(frozen=True)

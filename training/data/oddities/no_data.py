@@ -10,6 +10,7 @@ import pandas as pd
 from eigenserve.errors import UserError
 from eigenserve.training.data.column_values import Column
 from eigenserve.training.data.oddities.odd_cells import check_share
+from eigenserve.training.data.texts import table_rows
 
 #: Beyond, nothing is measured or counted; the squares of larger numbers are soon beyond float64.
 LARGEST = 1e100
@@ -38,15 +39,15 @@ def without_no_data(read: Column, given: bool = False) -> Column:
     if not huge.any():
         return read
     name, rows = str(read.values.name), np.flatnonzero(huge)
-    marks = np.unique(values[huge])
+    first, marks = int(table_rows(read.values)[rows[0]]), np.unique(values[huge])
     if len(marks) > MOST_MARKS and not given:
         if 2 * len(rows) > len(values):
             largest = float(sizes[huge].max())
             raise UserError(
                 f"{name!r} must have sizes between {1 / LARGEST:g} and {LARGEST:g}; got {largest:.3g}: rescale it"
             )
-        check_share(name, "a finite number", (int(rows[0]), float(values[rows[0]])), len(rows), len(read.values))
-    shown = f"{values[rows[0]]:.8g} in row {rows[0] + 1}"
+        check_share(name, "a finite number", (first, float(values[rows[0]])), len(rows), len(read.values))
+    shown = f"{values[rows[0]]:.8g} in row {first + 1}"
     alone = f"in {name!r} {shown} is too large to be a number and counts as missing"
     several = f"in {name!r} {len(rows):,} cells such as {shown} are too large to be numbers and count as missing"
     note = alone if len(rows) == 1 else several

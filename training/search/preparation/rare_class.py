@@ -33,7 +33,7 @@ class Drawn(NamedTuple):
     """Hold rows that were drawn by their class.
 
     Attributes:
-        frame: (N, columns), raw.
+        frame: (N, columns), raw; its index says which rows of the table these are, from 0.
         stands_for: (N,), how many rows of the table each stands for.
         note: what the user should know.
     """
@@ -90,7 +90,7 @@ def draw_by_class(
     part = np.sort(rng.choice(others, count, replace=False))
     stands_for = np.repeat([rows[1 - rare] / count, rows[rare] / max(1, len(found))], [count, len(found)])
     return Drawn(
-        pd.concat([sample.frame.iloc[part], found], ignore_index=True),
+        pd.concat([sample.frame.iloc[part], found]),
         stands_for,
         f"{len(found):,} of the {rows[rare]:,.0f} rows of the rare class {goal.classes[rare]!r} and {count:,} of the "
         f"{rows[1 - rare]:,.0f} others were used, each counting for those that it stands for",
