@@ -7,6 +7,7 @@ the same features and other classes, would teach the contrary of what is to be p
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,46 +19,66 @@ from eigenserve.model.arrays import FloatArray
 #: Rows with equal features repeat by chance where their targets differ at least this share as often as those of any two
 #: rows do; those of copies are equal. Of public tables, those with copies have at most 0.02 of it.
 DIFFERENT_SHARE = 0.1
-#: Targets of which two rows rarer than this have the same repeat in copies alone.
+#: They repeat by chance, too, where at most so many times more pairs have equal features than if the columns were
+#: independent. On public tables of few categories it is up to 400 times, on those with copies more than a million.
+DEPENDENCE = 1000.0
+#: Targets of which two rows have the same rarer than this repeat in copies alone.
 LEAST_EQUAL = 0.01
 
 
-class RowHashes(NamedTuple):
-    """Hold 64-bit hashes of N rows; among a million different rows two have the same with a probability of 3e-8.
+class Repeats(NamedTuple):
+    """Say which of N rows repeat another one.
 
     Attributes:
-        features: (N,), of the features.
-        rows: (N,), of the features and the target.
+        rows: (N,), numbers from 0 on; rows with equal features and targets have the same.
+        groups: (N,), numbers from 0 on; copies have the same, with the rows of other targets that have their features.
+        copies: whether rows that repeat are copies; else they repeat by chance, or none does.
     """
 
-    features: NDArray[np.uint64]
-    rows: NDArray[np.uint64]
+    rows: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    copies: bool
 
 
-def row_hashes(table: pd.DataFrame, target: FloatArray) -> RowHashes:
-    """Hash the rows of features (N, F) with targets (N,)."""
-    features = pd.util.hash_pandas_object(table, index=False).to_numpy()
+def repeats_of(table: pd.DataFrame, target: FloatArray) -> Repeats:
+    """Find rows of features (N, F) that repeat, by 64-bit hashes.
+
+    Among a million different rows two have the same hash with a probability of 3e-8.
+    """
+    hashes = pd.util.hash_pandas_object(table, index=False).to_numpy()
     # Mixed, not just added: a row's hash and its target's must not cancel.
-    return RowHashes(features, features + pd.util.hash_array(target) * np.uint64(0x9E3779B97F4A7C15))
+    mixed = hashes + pd.util.hash_array(target) * np.uint64(0x9E3779B97F4A7C15)
+    features, rows = (np.unique(each, return_inverse=True)[1].astype(np.int64) for each in (hashes, mixed))
+    total = max(1.0, len(target) * (len(target) - 1) / 2)
+    equal, same, both = _share(target), _pairs(features), _pairs(rows)
+    few = equal >= LEAST_EQUAL
+    # The rows that are left know no target of many values, whatever their features are.
+    groups = features if few else rows
+    if both == 0.0:
+        return Repeats(rows, groups, False)
+    if few:
+        differ = 1.0 - both / same
+        copies = differ <= DIFFERENT_SHARE * (1.0 - equal) and same > DEPENDENCE * total * _by_chance(table)
+    else:
+        distinct = target[np.unique(rows, return_index=True)[1]]
+        copies = both > DEPENDENCE * total * _by_chance(table) * _share(distinct)
+    return Repeats(rows, groups, copies)
 
 
 def copy_groups(table: pd.DataFrame, target: FloatArray) -> NDArray[np.int64] | None:
-    """Number rows (N,) from 0 on so that copies have the same number.
-
-    Copies have equal features and targets. None where no row repeats another, or rows repeat by chance.
-    """
-    hashes = row_hashes(table, target)
-    first, groups = np.unique(hashes.rows, return_inverse=True)
-    if len(first) == len(groups) or repeat_by_chance(hashes, target):
-        return None
-    return groups.astype(np.int64)
+    """Return the groups of ``repeats_of``; None where there are no copies."""
+    found = repeats_of(table, target)
+    return found.groups if found.copies else None
 
 
-def repeat_by_chance(hashes: RowHashes, target: FloatArray) -> bool:
-    """Return whether rows with equal features have different targets about as often as any two rows do."""
-    equal = _pairs(target) / max(1.0, len(target) * (len(target) - 1) / 2)
-    differ = 1.0 - _pairs(hashes.rows) / max(1.0, _pairs(hashes.features))
-    return equal >= LEAST_EQUAL and differ > DIFFERENT_SHARE * (1.0 - equal)
+def _by_chance(table: pd.DataFrame) -> float:
+    """Return the share of pairs of rows that had equal features if the columns were independent."""
+    return math.prod(_share(pd.factorize(column, use_na_sentinel=False)[0]) for _, column in table.items())
+
+
+def _share(values: NDArray[Any]) -> float:
+    """Return the share of pairs of N values that are equal."""
+    return _pairs(values) / max(1.0, len(values) * (len(values) - 1) / 2)
 
 
 def _pairs(values: NDArray[Any]) -> float:

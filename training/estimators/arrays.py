@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_y, column_or_1d, validate_data
 
 from eigenserve.model.arrays import FloatArray
-from eigenserve.training.data.copies import repeat_by_chance, row_hashes
+from eigenserve.training.data.copies import repeats_of
 from eigenserve.training.data.table import exact_integers
 from eigenserve.training.data.target import Target
 
@@ -101,15 +101,17 @@ def merge_equal_rows(
     """Merge copies of rows, and sum their weights; none of weight zero is kept.
 
     So a fit is the same whatever the order of rows, and whether a row is weighted or repeated; and a row is
-    never judged by a model that has seen its copy. Rows that repeat by chance (see ``copy_groups``) are kept, in an
+    never judged by a model that has seen its copy. Rows that repeat by chance (see ``repeats_of``) are kept, in an
     order of their own.
     """
     counted = np.flatnonzero(weight > 0)
-    hashes = row_hashes(table.iloc[counted], target.values[counted])
-    if repeat_by_chance(hashes, target.values[counted]):
-        kept = counted[np.lexsort((weight[counted], hashes.rows))]
-        sums = weight[kept]
-    else:
-        _, first, group = np.unique(hashes.rows, return_index=True, return_inverse=True)
+    repeats = repeats_of(table.iloc[counted], target.values[counted])
+    if repeats.copies:
+        _, first, group = np.unique(repeats.rows, return_index=True, return_inverse=True)
         kept, sums = counted[first], np.bincount(group, weight[counted]).astype(np.float64)
-    return table.iloc[kept].reset_index(drop=True), replace(target, values=target.values[kept]), sums
+        groups = np.unique(repeats.groups[first], return_inverse=True)[1].astype(np.int64)
+    else:
+        kept = counted[np.lexsort((weight[counted], repeats.rows))]
+        sums, groups = weight[kept], None
+    found = replace(target, values=target.values[kept], groups=groups)
+    return table.iloc[kept].reset_index(drop=True), found, sums

@@ -11,21 +11,22 @@ from eigenserve.training.fit import fit
 from eigenserve.training.settings import make_settings
 
 
-def few_categories(rows, rng):
+def few_categories(rows, rng, spread=1.5):
     """Rows of 64 kinds, of which each has both classes with a probability of its own."""
     frame = pd.DataFrame(rng.integers(0, 4, (rows, 3)), columns=list("abc"))
-    odds = np.random.default_rng(5).normal(size=(4, 4, 4)) * 1.5
+    odds = np.random.default_rng(5).normal(size=(4, 4, 4)) * spread
     chance = 1.0 / (1.0 + np.exp(-odds[tuple(frame.to_numpy().T)]))
     return frame.map("wxyz".__getitem__), (rng.random(rows) < chance).astype(int), chance
 
 
-def test_rows_that_repeat_by_chance_are_learnt_from_and_judged_as_others_are():
+@pytest.mark.parametrize("spread", [1.5, 20.0], ids=["noisy", "nearly sure"])
+def test_rows_that_repeat_by_chance_are_learnt_from_and_judged_as_others_are(spread):
     rng = np.random.default_rng(0)
-    frame, label, _ = few_categories(2_000, rng)
-    new, truth, chance = few_categories(2_000, rng)
+    frame, label, _ = few_categories(2_000, rng, spread)
+    new, truth, chance = few_categories(2_000, rng, spread)
     found = SpectralClassifier(budget=4, reproducible=True, random_state=0).fit(frame, label)
     best = log_loss(truth, chance)
-    # As if they were copies: .69, a model of nothing.
+    # Taken for copies: .69, a model of nothing.
     assert log_loss(truth, found.predict_proba(new)[:, 1]) < best + 0.03
     by_command = fit(frame.assign(y=label), "y", make_settings({"budget": 4.0, "reproducible": True}))
     judged = by_command.model.card["metrics"]["out_of_fold"]
@@ -55,7 +56,18 @@ def test_copies_of_numbers_have_one_number_though_features_repeat_by_chance():
     assert len(np.unique(groups)) == 400
 
 
-def test_a_constant_target_and_a_single_row_have_no_copies_by_chance():
+def test_rows_of_few_classes_are_judged_with_all_that_have_their_features():
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame(rng.normal(size=(300, 4)), columns=list("abcd"))
+    goal = rng.integers(0, 2, 300).astype(float)
+    again = np.concatenate([np.arange(300), np.arange(100), [0]])
+    labels = goal[again]
+    labels[-1] = 1.0 - labels[0]
+    groups = copy_groups(frame.iloc[again], labels)
+    assert groups[-1] == groups[0]
+    assert len(np.unique(groups)) == 300
+
+
+def test_a_constant_target_and_a_single_row_have_no_copies():
     assert copy_groups(pd.DataFrame({"a": [1.0]}), np.array([1.0])) is None
-    groups = copy_groups(pd.DataFrame({"a": [1.0, 1.0, 2.0]}), np.ones(3))
-    assert len(np.unique(groups)) == 2
+    assert copy_groups(pd.DataFrame({"a": [1.0, 1.0, 2.0]}), np.ones(3)) is None
