@@ -16,8 +16,8 @@ from eigenserve.model.rows.features import FeatureSpace
 from eigenserve.model.rows.readings import PLAIN, Reading
 from eigenserve.training.data.categories.census import Beyond, TargetReader
 from eigenserve.training.data.columns import read_columns
-from eigenserve.training.data.copies import copy_groups
 from eigenserve.training.data.exposure import per_unit
+from eigenserve.training.data.oddities.copies import copy_groups
 from eigenserve.training.data.oddities.doubts import sentinel_notes, without_identifiers
 from eigenserve.training.data.oddities.totals import without_totals
 from eigenserve.training.data.reading_options import ReadingOptions, reading_options

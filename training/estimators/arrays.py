@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_y, column_or_1d, validate_data
 
 from eigenserve.model.arrays import FloatArray
-from eigenserve.training.data.copies import repeats_of
+from eigenserve.training.data.oddities.copies import repeats_of
 from eigenserve.training.data.table import exact_integers
 from eigenserve.training.data.target import Target
 

@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import log_loss
 
 from eigenserve.training import SpectralClassifier
-from eigenserve.training.data.copies import copy_groups
+from eigenserve.training.data.oddities.copies import copy_groups
 from eigenserve.training.fit import fit
 from eigenserve.training.settings import make_settings
 
