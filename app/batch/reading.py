@@ -17,7 +17,7 @@ from eigenserve.app.batch.errors import ScoreError
 from eigenserve.app.batch.places import COMPRESSIONS, SUFFIXES, TEXTS, WORKBOOKS, Place
 from eigenserve.model.rows.csv_arrow import text_batches
 from eigenserve.model.rows.csv_layout import CsvLayout, infer_layout
-from eigenserve.model.rows.layout.titles import header_remedy
+from eigenserve.model.rows.layout.titles import as_called, header_remedy
 from eigenserve.model.rows.sources import Source
 from eigenserve.model.rows.text_encoding import HEAD_BYTES, encoding_of
 from eigenserve.model.rows.workbook import read_sheet
@@ -85,7 +85,7 @@ class TableFile:
                 is_file = file.read(6) == b"ARROW1"
                 file.seek(0)
                 schema = (pa.ipc.open_file if is_file else pa.ipc.open_stream)(file).schema
-        self._check(schema.names)
+        schema = self._named(schema)
         return pa.schema([schema.field(name) for name in self.names])
 
     def batches(self, start: int, rows: int) -> Iterator[pa.RecordBatch]:
@@ -110,7 +110,8 @@ class TableFile:
         source: Any = file if self.place.is_url else str(self.place.path)
         # Not pre-buffered: a row group may be as large as the file.
         with pa.parquet.ParquetFile(source, pre_buffer=False, buffer_size=COLUMN_BLOCK_BYTES) as table:
-            self._check(table.schema_arrow.names)
+            schema = self._named(table.schema_arrow)
+            own = [table.schema_arrow.names[schema.names.index(name)] for name in self.names]
             counts = [table.metadata.row_group(i).num_rows for i in range(table.num_row_groups)]
             ends = list(itertools.accumulate(counts))
             skipped = sum(end <= start for end in ends)
@@ -118,14 +119,15 @@ class TableFile:
             groups = range(skipped, len(ends))
             if not groups:
                 if not start:
-                    yield from table.schema_arrow.empty_table().select(self.names).to_batches()
+                    yield from schema.empty_table().select(self.names).to_batches()
                 return
-            batches = table.iter_batches(min(rows, 2**16), row_groups=list(groups), columns=list(self.names))
+            batches = table.iter_batches(min(rows, 2**16), row_groups=list(groups), columns=own)
             for batch in batches:
                 at += len(batch)
                 self.read = at / ends[-1]
                 if at > start:
-                    yield batch.slice(max(0, len(batch) - (at - start))).select(self.names)
+                    rest = batch.slice(max(0, len(batch) - (at - start))).select(own)
+                    yield rest.rename_columns(list(self.names))
 
     def _arrow(self, file: IO[bytes]) -> Iterator[pa.RecordBatch]:
         is_file = file.read(6) == b"ARROW1"
@@ -134,22 +136,21 @@ class TableFile:
         source: Any = file if self.place.is_url else pa.OSFile(str(self.place.path))
         if is_file:
             with pa.ipc.open_file(source) as table:
-                self._check(table.schema.names)
+                names = self._named(table.schema).names
                 for i in range(table.num_record_batches):
                     self.read = (i + 1) / table.num_record_batches
-                    yield table.get_batch(i).select(self.names)
+                    yield table.get_batch(i).rename_columns(names).select(self.names)
         else:
             with pa.ipc.open_stream(source) as stream:
-                self._check(stream.schema.names)
+                names = self._named(stream.schema).names
                 for batch in stream:
                     self.read = source.tell() / size
-                    yield batch.select(self.names)
+                    yield batch.rename_columns(names).select(self.names)
 
     def _workbook(self) -> Iterator[pa.RecordBatch]:
         """Yield the sheet to read, every cell of the type that it has there."""
         lines, _ = read_sheet(Source(self.place.shown, self.place.path, "excel"), self.names)
-        present = ["" if cell is None else str(cell).strip() for cell in lines[0]]
-        self._check(present)
+        present = self._called(["" if cell is None else str(cell).strip() for cell in lines[0]])
         positions = [present.index(name) for name in self.names]
         columns = [_cells([line[i] for line in lines[1:]]) for i in positions]
         self.read = 1.0
@@ -158,8 +159,8 @@ class TableFile:
     def _text(self) -> Iterator[pa.RecordBatch]:
         """Yield every cell as a text."""
         layout = self._layout()
-        self._check([name for name in layout.names if name])
-        positions = [layout.names.index(name) for name in self.names]
+        present = self._called(layout.names)
+        positions = [present.index(name) for name in self.names]
         with self.place.open() as file:
             size = max(1, file.seek(0, io.SEEK_END))
         for batch in text_batches(self._open, layout, positions, block_bytes=BLOCK_BYTES):
@@ -191,15 +192,28 @@ class TableFile:
                 file.seek(0)
             head = file.read(HEAD_BYTES)
             complete = not file.read(1)
-        return infer_layout(head, complete=complete, wanted=self.names, separator=self.separator, encoding=encoding)
+        wanted = [name.strip() for name in self.names]
+        return infer_layout(head, complete=complete, wanted=wanted, separator=self.separator, encoding=encoding)
 
-    def _check(self, present: Sequence[str]) -> None:
+    def _named(self, schema: pa.Schema) -> pa.Schema:
+        """Return the schema of a file with its columns called as the model calls them; raises as ``_called``."""
+        names = self._called(schema.names)
+        return pa.schema([field.with_name(name) for field, name in zip(schema, names, strict=True)])
+
+    def _called(self, names: Sequence[str]) -> list[str]:
+        """Return the names of a file's columns, those of the model as the model calls them.
+
+        Raises:
+            ScoreError: a column that the file lacks, or has more than once.
+        """
+        present = as_called(names, self.names)
         for name in self.names:
             if present.count(name) != 1:
                 fault = "has no column" if name not in present else "has more than one column"
-                remedy = header_remedy(present)
+                remedy = header_remedy([name for name in names if name])
                 needed = "which the model or --keep needs" + (f"; {remedy}" if remedy else "")
                 raise ScoreError(f"{self.place.shown} {fault} {name!r}, {needed}")
+        return present
 
 
 def _skip(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:

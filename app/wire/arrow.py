@@ -15,6 +15,7 @@ import numpy as np
 from eigenserve.app.problems import ProblemError, invalid
 from eigenserve.app.wire.describe import describe
 from eigenserve.app.wire.limits import check_count
+from eigenserve.model.rows.layout.titles import as_called
 
 #: Decompressed bytes of all batches, and characters of all texts.
 MAX_ARROW_BYTES = 96 * 2**20
@@ -41,12 +42,13 @@ def read_arrow(body: bytes, names: Collection[str], max_rows: int, kept: Collect
     try:
         _check_messages(body, pyarrow, max_rows)
         with pyarrow.ipc.open_stream(body) as reader:
-            places = [i for i, name in enumerate(reader.schema.names) if name in names]
+            called = as_called(reader.schema.names, names)
+            places = [i for i, name in enumerate(called) if name in names] or [0]
             if len(set(reader.schema.names)) != len(reader.schema.names):
                 raise invalid(("body",), "the columns' names must differ")
-        options = pyarrow.ipc.IpcReadOptions(included_fields=places or [0], use_threads=False)
+        options = pyarrow.ipc.IpcReadOptions(included_fields=places, use_threads=False)
         with pyarrow.ipc.open_stream(body, options=options) as reader:
-            table = reader.read_all()
+            table = reader.read_all().rename_columns([called[i] for i in places])
         table.validate(full=True)
     except (pyarrow.ArrowException, OSError, ValueError, struct.error, IndexError) as error:
         raise invalid(("body",), f"must be an Arrow stream; {error}") from None

@@ -28,6 +28,7 @@ from eigenserve.model.rows.csv_layout import infer_layout, records
 from eigenserve.model.rows.errors import CsvError
 from eigenserve.model.rows.features import Feature
 from eigenserve.model.rows.layout.blanks import BLANKS
+from eigenserve.model.rows.layout.titles import as_called
 from eigenserve.model.rows.text_encoding import HEAD_BYTES
 from eigenserve.model.rows.warnings import RowWarnings
 
@@ -177,13 +178,14 @@ def _read_csv(
         raise ProblemError(413, f"CSV must have at most {MAX_LINES} ends of lines; got more: send several requests")
     # Of other encodings only those that say so themselves: HTTP's text is UTF-8 unless its type says otherwise.
     encoding = None if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)) else "utf-8"
-    head, wanted = body[:HEAD_BYTES], served.model.features.input_names
+    head, wanted = body[:HEAD_BYTES], [name.strip() for name in served.model.features.input_names]
     columns: Columns = {}
     count = 0
     try:
         layout = infer_layout(head, complete=len(head) == len(body), wanted=wanted, encoding=encoding)
-        places = _places(layout.names, {*features, *(name for name in kept if layout.names.count(name) == 1)})
-        columns = {layout.names[i]: [] for i in places}
+        names = as_called(layout.names, served.model.features.input_names)
+        places = _places(names, {*features, *(name for name in kept if names.count(name) == 1)})
+        columns = {names[i]: [] for i in places}
         width = len(layout.names)
         content = io.BytesIO(body)
         content.seek(layout.start)
@@ -200,7 +202,7 @@ def _read_csv(
             check_count(count, max_rows)
             check_cells(count * len(places))
             for i in places:
-                name = layout.names[i]
+                name = names[i]
                 cells = [row[i] for row in rows]
                 columns[name] += _numbers(features[name], cells) if name in features else cells
     except UnicodeDecodeError:

@@ -14,6 +14,7 @@ from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.cells import describe
 from eigenserve.model.rows.errors import MAX_REPORTED_ERRORS, InvalidRowsError, Location
 from eigenserve.model.rows.feature import Feature
+from eigenserve.model.rows.layout.titles import as_called
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,12 @@ class Encoder:
 
     def _encode_table(self, table: Any) -> FloatArray:
         inputs = self.names[: self.inputs]
-        present = set(table) if isinstance(table, Mapping) else set(table.columns)
-        absent = [name for name in inputs if name not in present]
-        if absent:
-            raise InvalidRowsError([((), f"the table must have the column {name!r}") for name in absent])
+        own = list(table if isinstance(table, Mapping) else table.columns)
+        if set(inputs) - set(own):
+            called = as_called([name if isinstance(name, str) else "" for name in own], inputs)
+            table = {name: table[each] for name, each in zip(called, own, strict=True) if name in inputs}
+            if absent := [name for name in inputs if name not in table]:
+                raise InvalidRowsError([((), f"the table must have the column {name!r}") for name in absent])
         columns = [_column(table[name]) for name in inputs]
         for name, column in zip(inputs, columns, strict=True):
             if column is None:

@@ -74,6 +74,7 @@ def _place(name: str, sheets: Sequence[Any], wanted: Collection[str]) -> int:
     """Find the sheet to read: the first, unless one other has more of the names that are wanted."""
     if not wanted or len(sheets) == 1:
         return 0
+    wanted = [name.strip() for name in wanted]
     headers = [_header(sheets[0], wanted)]
     if set(wanted) <= set(headers[0]):
         return 0

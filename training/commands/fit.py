@@ -144,6 +144,7 @@ def _run(arguments: argparse.Namespace) -> None:
     # Imported here so that --help and a mistyped option answer at once.
     from eigenserve.model.checkpoints.local_store import ModelStore
     from eigenserve.model.explanations.reference import reference_of, with_reference
+    from eigenserve.model.rows.layout.titles import as_called
     from eigenserve.model.rows.warnings import read_kinds
     from eigenserve.training.commands.kept_words import check_kept, read_groups_option, read_reasons_file
     from eigenserve.training.commands.metrics_table import print_metrics
@@ -204,6 +205,7 @@ def _run(arguments: argparse.Namespace) -> None:
         space = infer_features(table.features, readings=table.readings)
         files = with_features(files, space.features, arguments.target, table.target.classes, table.target_reading)
         test, _ = without_totals(read_sample(arguments.test, arguments.max_rows, settings.seed, files).frame)
+        test.columns = as_called(test.columns.tolist(), [arguments.target, *space.input_names])
         check_features(test, table.target.name, space, arguments.test)
     try:
         strict = sorted(read_kinds(arguments.strict))

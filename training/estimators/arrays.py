@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date, time, timedelta
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import _check_y, column_or_1d, validate_data
 
 from eigenserve.model.arrays import FloatArray
+from eigenserve.training.data.column_values import hours_column
 from eigenserve.training.data.oddities.copies import repeats_of
 from eigenserve.training.data.table import exact_integers
 from eigenserve.training.data.target import Target
@@ -78,21 +80,41 @@ def _names(estimator: BaseEstimator, X: Any) -> list[str]:
     return list(getattr(estimator, "feature_names_in_", array_names(X.shape[1])))
 
 
-def read_target(y: Any, rows: int, *, numeric: bool = True) -> NDArray[Any]:
-    """Read y as (N,) float64, or labels as they are.
+def read_target(y: Any, rows: int, *, numeric: bool = True) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Read y as (N,) float64, durations as hours; or labels as they are; and what the user should know.
 
     Raises:
-        ValueError: none given, more than one dimension, another length than X, NaN or an infinity.
+        ValueError: none given, more than one dimension, another length than X, NaN or an infinity; dates, or labels
+            that are durations.
     """
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None")
-    values = column_or_1d(y, warn=True)
+    values, notes = _without_times(column_or_1d(y, warn=True), numeric)
     values = _check_y(values, y_numeric=numeric)
     if numeric:
         values = values.astype(np.float64)
     if len(values) != rows:
         raise ValueError(f"X and y must have as many rows; got {rows} and {len(values)}")
-    return np.asarray(values)
+    return np.asarray(values), notes
+
+
+def _without_times(values: NDArray[Any], numeric: bool) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Make hours of durations and times of day, whose units are arbitrary; refuse dates, and such labels."""
+    if values.dtype.kind not in "mMO":
+        return values, ()
+    cells = pd.Series(values)
+    present = cells.dropna()
+    kinds, what = set(map(type, present)), "numbers" if numeric else "classes"
+    if any(issubclass(kind, date | np.datetime64 | pd.Period) for kind in kinds):
+        remedy = "make a number of them, such as days" if numeric else "make texts of them"
+        raise ValueError(f"y must hold {what}; it has dates such as {present.iloc[0]}: {remedy}")
+    are_times = all(issubclass(kind, time | timedelta | np.timedelta64) for kind in kinds)
+    if not are_times or (values.dtype.kind == "O" and not kinds):
+        return values, ()
+    if not numeric:
+        raise ValueError(f"y must hold {what}; it has durations such as {present.iloc[0]}: make texts of them")
+    read = hours_column(cells.rename("y"))
+    return read.values.to_numpy(), read.notes
 
 
 def merge_equal_rows(

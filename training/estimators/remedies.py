@@ -12,6 +12,10 @@ _OTHERS = (
     (re.compile(r"give --date-format [^;)\n]+"), "convert it by pandas.to_datetime"),
     (re.compile(r"--date-format \S+ gives"), "pandas.to_datetime takes"),
     (re.compile(r"\(--decimal '[.,]' reads otherwise\)"), "(convert it to numbers if it is not)"),
+    (re.compile(r"""--exclude ("[^"\n]*"|'[^'\n]*'|\S+)"""), r"leave \1 out of X"),
+    (re.compile(r" \(--(?:exclude|max-rows)\)"), ""),
+    (re.compile(r"more memory \(--max-memory\)"), "free more memory"),
+    (re.compile(r"--class-weight balanced"), 'class_weight="balanced"'),
     (re.compile(r"--(budget|reproducible|pairs|members|dim|monotone|device)\b"), r"\1"),
 )
 

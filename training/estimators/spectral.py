@@ -80,7 +80,7 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
 
         Args:
             X: (N, F) numbers, or a DataFrame, whose texts, booleans and categories are categorical.
-            y: (N,) numbers.
+            y: (N,) numbers; of durations, hours are predicted.
             sample_weight: (N,), at least 0; by default all rows count the same.
 
         Raises:
@@ -90,11 +90,13 @@ class SpectralRegressor(RegressorMixin, SpectralEstimator):  # type: ignore[misc
         loss = "auto" if poisson else self.loss
         settings = self._settings(loss=loss, quantile=self.quantile, power=self.power, link=self.link)
         table = read_features(self, X, reset=True)
-        values = read_target(y, len(table))
+        values, notes = read_target(y, len(table))
         if poisson and (values < 0).any():
             raise ValueError(f"targets of the loss poisson must be at least 0; got {values.min():g}")
         goal = Target(_name(y), "poisson" if poisson else "regression", values)
-        return self._train(table, goal, sample_weight, settings)
+        self._train(table, goal, sample_weight, settings)
+        self.notes_ = [*notes, *self.notes_]
+        return self
 
     def predict_interval(self, X: Any, level: float = 0.9) -> FloatArray:
         """Predict split-conformal intervals (N, 2): they hold the target with probability ``level``, on average.
@@ -177,7 +179,7 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):  # type: ignore[mi
         """
         settings = self._settings()
         table = read_features(self, X, reset=True)
-        labels = read_target(y, len(table), numeric=False)
+        labels, _ = read_target(y, len(table), numeric=False)
         check_classification_targets(labels)
         weight = _check_sample_weight(sample_weight, table, dtype=np.float64, ensure_non_negative=True)
         classes = np.unique(labels[weight > 0])

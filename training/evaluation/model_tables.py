@@ -10,6 +10,7 @@ import pandas as pd
 
 from eigenserve.model.predictor import ClassLabel
 from eigenserve.model.rows.feature import Feature
+from eigenserve.model.rows.layout.titles import as_called
 from eigenserve.model.rows.readings import MISSING_TEXTS, PLAIN, Reading, reading_of
 from eigenserve.model.spectral import SpectralModel
 from eigenserve.training.data.reading_options import ReadingOptions, reading_options
@@ -54,14 +55,13 @@ def with_features(
     texts, missing = set(files.texts), dict(files.missing_in)
     for feature in features:
         plain = feature.kind == "boolean" or (feature.kind == "numeric" and feature.reading.takes_plain)
-        # Models that are compared may take other texts for missing.
-        if (
-            not plain
-            or missing.setdefault(feature.name, feature.reading.missing_texts) != feature.reading.missing_texts
-        ):
-            texts.add(feature.name)
+        absent = feature.reading.missing_texts
+        for name in (feature.name, feature.name.strip()):
+            # Models that are compared may take other texts for missing.
+            if not plain or missing.setdefault(name, absent) != absent:
+                texts.add(name)
     if not reading.takes_plain or any(isinstance(label, str) for label in classes):
-        texts.add(target)
+        texts |= {target, target.strip()}
     return replace(files, texts=frozenset(texts), missing_in=missing)
 
 
@@ -85,22 +85,20 @@ def read_for_models(
     """
     files = FileOptions(separator, encoding)
     wanted: list[str] = []
-    given_missing: dict[str, frozenset[str]] = {}
+    given_missing: dict[str, frozenset[str]] = {}  # of columns that are none of the models'
     for model in models:
         given = reading_options(model.card.get("training", {}).get("settings", {}))
         own = files_of_fit(given, separator, encoding, ())
-        files = replace(
-            files,
-            texts=files.texts | own.texts,
-            missing=own.missing,
-            missing_in={**own.missing_in, **files.missing_in},
-        )
-        files = with_features(
-            files, model.features.features, model.target, model.classes, target_reading(model) or PLAIN
-        )
+        given_missing |= own.missing_in
+        files = replace(files, texts=files.texts | own.texts, missing=own.missing)
+        reading = target_reading(model) or PLAIN
+        files = with_features(files, model.features.features, model.target, model.classes, reading)
         wanted += [model.target, *model.features.input_names]
     missing_in = {**given_missing, **files.missing_in}
-    return read_table(data, replace(files, wanted=tuple(dict.fromkeys([*wanted, *others])), missing_in=missing_in))
+    wanted = list(dict.fromkeys([*wanted, *others]))
+    frame = read_table(data, replace(files, wanted=tuple(map(str.strip, wanted)), missing_in=missing_in))
+    frame.columns = pd.Index(as_called(frame.columns.tolist(), wanted))
+    return frame
 
 
 def target_reading(model: SpectralModel) -> Reading | None:

@@ -58,6 +58,21 @@ def titles_above(rows: Sequence[Sequence[str]], wanted: Collection[str] = ()) ->
     return count if is_header and (named or by_shape) else 0
 
 
+def as_called(present: Sequence[str], wanted: Collection[str]) -> list[str]:
+    """Return a table's names, of which those that differ from a wanted one by blanks around it alone are that one.
+
+    CSV and workbooks are read without such blanks, other formats with them.
+    """
+    known = set(wanted)
+    absent = known - set(present)
+    if not absent:
+        return list(present)
+    spare = Counter(name.strip() for name in present if name not in known)
+    sought = Counter(name.strip() for name in absent)
+    called = {name.strip(): name for name in absent if sought[name.strip()] == spare[name.strip()] == 1}
+    return [name if name in known else called.get(name.strip(), name) for name in present]
+
+
 def header_remedy(names: Sequence[str]) -> str:
     """Say what to do with a header that shows quotes where CSV has none; an empty text for others."""
     if len(names) == 1 and _PARTED.search(names[0]):

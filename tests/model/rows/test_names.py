@@ -1,15 +1,22 @@
 """Names that are made up, of pairs and cycles, never equal a column's or another made-up one."""
 
+import io
 from dataclasses import replace
 from itertools import combinations, product
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from tests.support.made_models import make_wide_model
 from tests.support.twin import random_model, random_rows
 
+from eigenserve.app.wire.arrow import read_arrow
+from eigenserve.app.wire.tables import _read_csv
+from eigenserve.model.rows.errors import InvalidRowsError
 from eigenserve.model.rows.features import Feature, FeatureSpace
+from eigenserve.model.rows.layout.titles import as_called
 from eigenserve.training.data.schema import infer_features
 
 PARTS = ("a", "b", "&", " ", "a & b", "& ", " &", "&&")
@@ -18,6 +25,31 @@ HARD = sorted({"".join(parts) for parts in product(PARTS, repeat=2)} | {"score",
 
 def space(names):
     return FeatureSpace(tuple(Feature(name, "numeric", 0.0) for name in names))
+
+
+def test_blanks_around_a_name_are_passed_over_where_it_leaves_one_column():
+    assert as_called([" sp ", "x", "y "], ["sp", "x", "z"]) == ["sp", "x", "y "]
+    assert as_called(["sp", "x"], [" sp ", "x"]) == [" sp ", "x"]
+    assert as_called(["sp", " sp "], ["sp"]) == ["sp", " sp "]
+    assert as_called([" sp", "sp "], ["sp"]) == [" sp", "sp "]
+    assert as_called(["& "], [" &", "& "]) == ["& "]
+    assert as_called(["&"], [" &", "& "]) == ["&"]
+
+
+@pytest.mark.parametrize(("own", "given"), [("sp", " sp "), (" sp ", "sp")])
+def test_tables_have_a_column_whatever_blanks_are_around_its_name(own, given):
+    features, rows = space((own,)), pd.DataFrame({given: [1.0, 2.0]})
+    sink = io.BytesIO()
+    table = pa.Table.from_pandas(rows)
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    served = SimpleNamespace(model=SimpleNamespace(features=features))
+    body = rows.to_csv(index=False).encode()
+    for table in (rows, {given: [1.0, 2.0]}, read_arrow(sink.getvalue(), [own], 10)):
+        assert features.encode(table)[:, 0].tolist() == [1.0, 2.0]
+    assert features.encode(_read_csv(body, served, (), 10, lambda: None))[:, 0].tolist() == [1.0, 2.0]
+    with pytest.raises(InvalidRowsError, match="must have the column"):
+        features.encode(pd.DataFrame({f"{given}?": [1.0]}))
 
 
 def test_no_pair_is_called_like_a_column_or_another_pair():

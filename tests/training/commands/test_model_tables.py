@@ -77,3 +77,33 @@ def test_commands_read_codes_as_training_did(folder: Path, arguments: list[str],
     frame = pd.read_csv(folder / "codes.csv", dtype=str, keep_default_na=False)
     if arguments[0] == "reference":
         assert f"{((frame['dept'] == '01') & (frame['zone'] == 'NA')).sum()} rows" in out
+
+
+@pytest.mark.parametrize(("trained", "asked"), [("parquet", "csv"), ("csv", "parquet")])
+def test_names_with_blanks_around_them_are_those_of_formats_without(
+    trained: str, asked: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({" sp ": [f"{each}E4" for each in rng.integers(0, 4, 200)], "x": rng.normal(size=200)})
+    frame[" y"] = frame["x"] + frame[" sp "].str[0].astype(int)
+    if trained == "parquet":
+        frame[" sp "] = frame[" sp "].astype("category")
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    frame.to_parquet(tmp_path / "data.parquet")
+    frame.to_feather(tmp_path / "data.feather")
+    frame.to_excel(tmp_path / "data.xlsx", index=False)
+    target, data = " y" if trained == "parquet" else "y", str(tmp_path / f"data.{asked}")
+    fit = ["fit", str(tmp_path / f"data.{trained}"), "--target", target, "--store", str(tmp_path), "--name", "m"]
+    types = [] if trained == "parquet" else ["--types", "sp=category"]
+    assert main([*fit, "--test", data, *types, *QUICK]) in (None, 0)
+    model = load_model(tmp_path / "m")
+    own = {name.strip(): name for name in frame}
+    expected = model.predict(frame.rename(columns={own[name.strip()]: name for name in model.features.input_names}))
+    assert model.predict(frame) == pytest.approx(expected)
+    assert model.predict(frame.rename(columns=str.strip)) == pytest.approx(expected)
+    main(["evaluate", str(tmp_path / "m"), data, "--json"])
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["trained_on"] == 1.0
+    for kind in ("csv", "parquet", "feather", "xlsx"):
+        main(["score", str(tmp_path / "m"), str(tmp_path / f"data.{kind}"), "--out", str(tmp_path / "out.csv")])
+        assert pd.read_csv(tmp_path / "out.csv")["prediction"].to_numpy() == pytest.approx(expected)
+        (tmp_path / "out.csv").unlink()

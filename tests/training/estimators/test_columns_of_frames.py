@@ -9,8 +9,14 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from eigenserve import SpectralRegressor
+from eigenserve import SpectralClassifier, SpectralRegressor
+from eigenserve.errors import UserError
 from eigenserve.training.data.schema import infer_features
+from eigenserve.training.estimators.arrays import read_target
+from eigenserve.training.estimators.remedies import in_python
+from eigenserve.training.planning.costs import Sizes
+from eigenserve.training.planning.machine import Machine
+from eigenserve.training.planning.plan import full_scope, make_plan
 
 ROWS = 60
 A = np.random.default_rng(0).uniform(0, 100, ROWS)
@@ -125,3 +131,65 @@ def test_types_keep_a_column_that_is_left_out_otherwise(train):
     assert list(train(frame, types={"row": "number"})[0]) == ["row", "z"]
     with pytest.raises(ValueError, match="no column 'rows'"):
         SpectralRegressor(types={"rows": "number"}).fit(frame, A)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        pd.Series(pd.to_timedelta(A, unit="h")),
+        pd.to_timedelta(A, unit="h").to_numpy(),
+        objects(dt.timedelta(hours=hours) for hours in A),
+        typed((dt.timedelta(hours=hours) for hours in A), pa.duration("us")),
+        pl.Series([dt.timedelta(hours=hours) for hours in A]),
+    ],
+    ids=["pandas", "numpy", "python", "arrow", "polars"],
+)
+def test_durations_are_predicted_in_hours_as_on_the_command_line(y):
+    values, notes = read_target(y, ROWS)
+    assert values == pytest.approx(A, abs=1e-8)
+    assert notes == ("'y' holds durations or times of day: read as hours",)
+    with pytest.raises(ValueError, match="y must hold classes; it has durations such as"):
+        read_target(y, ROWS, numeric=False)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        *(DAYS, DAYS.to_numpy(), DAYS.tz_localize("UTC"), objects(DAYS.date), objects(DAYS.to_period("M"))),
+        *(typed(DAYS.date, pa.date32()), pl.Series(DAYS.to_list())),
+    ],
+    ids=["pandas", "numpy", "zone", "days", "periods", "arrow", "polars"],
+)
+def test_dates_are_no_targets_as_on_the_command_line(y):
+    with pytest.raises(ValueError, match=r"y must hold numbers; it has dates such as 20.*: make a number of them"):
+        SpectralRegressor().fit(pd.DataFrame({"x": A}), y)
+    with pytest.raises(ValueError, match=r"y must hold classes; it has dates such as 20.*: make texts of them"):
+        read_target(y, ROWS, numeric=False)
+
+
+def test_a_fit_on_durations_says_that_it_predicts_hours():
+    model = SpectralRegressor(budget=0.01, members=1, dim=3).fit(pd.DataFrame({"x": A}), pd.to_timedelta(A, unit="h"))
+    assert "'y' holds durations or times of day: read as hours" in model.notes_
+    assert np.abs(model.predict(pd.DataFrame({"x": A})) - A).max() < 200.0
+
+
+def test_no_note_or_error_of_an_estimator_names_an_option_of_the_command_line():
+    rows = 1200
+    rng = np.random.default_rng(0)
+    x, rare = rng.normal(size=rows), np.arange(rows) % 40 == 0
+    frame = pd.DataFrame(
+        {
+            **{"x": x, "same one": 1.0, "twin": x, "when": pd.date_range("2020", periods=rows, freq="h")},
+            "gaps": np.where(np.arange(rows) % 4, np.nan, rng.normal(size=rows)),
+        }
+    )
+    model = SpectralClassifier(budget=0.01, members=1, dim=3, types={"when": "date"}).fit(frame, rare)
+    notes = "\n".join(model.notes_)
+    for said in ('leave "same one" out of X', "leave twin out of X", 'class_weight="balanced" if'):
+        assert said in notes, notes
+    assert "--" not in notes
+    assert in_python("the model cheats, --exclude c") == "the model cheats, leave c out of X"
+    sizes, machine = Sizes(1_000_000, 50, (), 1, 400_000_000), Machine(2, 1.0, 8_000_000_000)
+    with pytest.raises(UserError) as error:
+        make_plan(sizes, full_scope(sizes, 5, 10), machine, 60.0, 200_000_000)
+    assert in_python(str(error.value)).endswith("leave out columns, give fewer rows or free more memory")
