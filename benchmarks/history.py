@@ -42,10 +42,16 @@ def record(benchmark: str, figures: Mapping[str, float], unit: str) -> None:
 
 def _runs(path: Path) -> list[dict]:
     runs = []
-    for number, line in enumerate(path.read_text().splitlines() if path.exists() else (), 1):
+    for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else (), 1):
         try:
-            runs.append(json.loads(line))
-        except ValueError:
+            run = json.loads(line)
+            whole = isinstance(run, dict) and run.keys() >= {"benchmark", "machine"}
+            whole = whole and all(isinstance(figure, int | float) for figure in run["figures"].values())
+        except (ValueError, KeyError, AttributeError):
+            whole = False
+        if whole:
+            runs.append(run)
+        else:
             print(f"left out, damaged: line {number} of {path}")
     return runs
 
