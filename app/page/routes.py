@@ -16,7 +16,8 @@ from eigenserve.app.wire.answers import to_json
 from eigenserve.app.wire.bodies import JSON
 from eigenserve.app.wire.downloads import Download, download_response
 from eigenserve.model.rows.moments import FILLERS, LAST_YEAR, MONTH_WORDS, ZONE_HOURS
-from eigenserve.model.rows.readings import CURRENCIES, FALSE_TEXTS, MAGNITUDES, MISSING_TEXTS, TRUE_TEXTS
+from eigenserve.model.rows.readings import FALSE_TEXTS, MISSING_TEXTS, TRUE_TEXTS
+from eigenserve.model.rows.spellings.number_parts import CURRENCIES, MAGNITUDES
 
 INDEX = "index.html"
 #: HTTP servers send no body where HEAD is asked.

@@ -11,7 +11,8 @@ import pandas as pd
 
 from eigenserve.model.rows.cells import category_key
 from eigenserve.model.rows.moments import hours_of
-from eigenserve.model.rows.readings import Reading, is_plain_number
+from eigenserve.model.rows.readings import Reading
+from eigenserve.model.rows.spellings.number_parts import is_plain_number
 from eigenserve.training.data.column_values import Column, moments
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eigenserve.errors import UserError
-from eigenserve.model.rows.readings import has_unit
+from eigenserve.model.rows.spellings.number_parts import has_unit
 from eigenserve.training.data.reading_options import ColumnType
 from eigenserve.training.data.spellings.date_texts import are_no_dates
 from eigenserve.training.data.texts import Texts

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from eigenserve.model.rows.readings import CURRENCIES, LONGEST_LETTERS, MAGNITUDES, NumberText
+from eigenserve.model.rows.spellings.number_parts import CURRENCIES, LONGEST_LETTERS, MAGNITUDES, NumberText
 
 #: A unit in letters is one where so many different numbers have it; else 2WD and 4WD would be numbers.
 LEAST_NUMBERS = 10

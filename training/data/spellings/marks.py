@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from eigenserve.model.rows.readings import digits_of
+from eigenserve.model.rows.spellings.number_parts import digits_of
 from eigenserve.training.data.spellings.affixes import Cell
 
 #: Numbers with three digits behind one point, next to whole numbers below a thousand, from which the point parts

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.moments import hours_of
-from eigenserve.model.rows.readings import (
+from eigenserve.model.rows.readings import Reading
+from eigenserve.model.rows.spellings.number_parts import (
     MAGNITUDES,
     NumberText,
-    Reading,
     digits_of,
     is_plain_number,
     number_parts,

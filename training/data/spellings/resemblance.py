@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from eigenserve.errors import UserError
 from eigenserve.model.rows.moments import MONTH_WORDS
-from eigenserve.model.rows.readings import has_unit, number_parts, range_ends, split_number
+from eigenserve.model.rows.spellings.number_parts import has_unit, number_parts, range_ends, split_number
 from eigenserve.training.data.spellings.affixes import PARTED
 from eigenserve.training.data.spellings.date_texts import infer_dates
 from eigenserve.training.data.spellings.number_texts import infer_numbers

@@ -1,0 +1,1 @@
+"""Take texts apart that people write numbers with."""
