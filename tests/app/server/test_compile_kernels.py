@@ -17,7 +17,7 @@ SEEN = [("some.module", name, ()) for name in ("walk", "solve")]
 def test_a_folder_that_takes_no_kernels_is_an_error(count, monkeypatch):
     answers = {"seen": base64.b64encode(pickle.dumps(SEEN)).decode(), "compile": count}
     monkeypatch.setattr(compile_kernels, "_python", lambda command, *_, **__: answers[command])
-    with pytest.raises(UserError, match=f"^{2 - int(count)} of 2 compiled kernels could not be written to .*x86-64-v3$"):
+    with pytest.raises(UserError, match=f"^{2 - int(count)} of 2 compiled kernels .* written to .*x86-64-v3$"):
         compile_kernels.main("folder", "x86-64-v3")
 
 
