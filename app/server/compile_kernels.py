@@ -26,10 +26,12 @@ import numpy as np
 from numba.core.dispatcher import Dispatcher
 
 from eigenserve.app.registry import ModelRegistry
+from eigenserve.errors import UserError
 from eigenserve.model import ModelStore, SpectralModel
 from eigenserve.model.checkpoints.smallest import smallest_model
 from eigenserve.model.eigensolvers import warm_up
 from eigenserve.model.explanations.explain import METHODS
+from eigenserve.model.kernels.compiled import is_on_disk
 from eigenserve.model.kernels.threads import num_threads
 from eigenserve.model.monitoring import CARD_KEY, make_sketch, sketch_document
 
@@ -40,10 +42,12 @@ Signature = tuple[str, str, tuple[Any, ...]]
 def main(folder: str | None = None, *levels: str) -> None:
     """Compile for this CPU, or into ``folder`` for the ``levels`` that are named."""
     if folder is None:
-        run_kernels()
+        seen_here = seen_signatures()
+        _require_all(_kept(seen_here), len(seen_here), "the cache")
         return
     # Which types the kernels get is seen by running them, on this CPU.
     seen = _python("seen")
+    wanted = len(_unpacked(seen))
 
     def compile_for(level: str) -> str:
         return _python(
@@ -52,6 +56,7 @@ def main(folder: str | None = None, *levels: str) -> None:
 
     with ThreadPoolExecutor(num_threads()) as pool:
         for level, count in zip(levels, pool.map(compile_for, levels), strict=True):
+            _require_all(int(count), wanted, str(Path(folder, level)))
             print(f"{level}: {count} kernels", flush=True)
 
 
@@ -103,10 +108,24 @@ def seen_signatures() -> list[Signature]:
 
 
 def compile_signatures(signatures: Sequence[Signature]) -> int:
-    """Compile into the cache, for the CPU that the environment names; how many were compiled or found."""
+    """Compile into the cache, for the CPU that the environment names; how many are there now."""
     for name, attribute, types in signatures:
         getattr(import_module(name), attribute).compile(types)
-    return len(signatures)
+    return _kept(signatures)
+
+
+def _kept(signatures: Sequence[Signature]) -> int:
+    return sum(is_on_disk(getattr(import_module(name), attribute), types) for name, attribute, types in signatures)
+
+
+def _require_all(kept: int, wanted: int, place: str) -> None:
+    """Raise UserError where others would have to compile after all."""
+    if kept < wanted:
+        raise UserError(f"{wanted - kept} of {wanted} compiled kernels could not be written to {place}")
+
+
+def _unpacked(signatures: str) -> list[Signature]:
+    return list(pickle.loads(base64.b64decode(signatures)))
 
 
 def _python(command: str, given: str = "", **environment: str) -> str:
@@ -126,6 +145,6 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["--seen"]:
         print(base64.b64encode(pickle.dumps(seen_signatures())).decode())
     elif sys.argv[1:] == ["--compile"]:
-        print(compile_signatures(pickle.loads(base64.b64decode(sys.stdin.read()))))
+        print(compile_signatures(_unpacked(sys.stdin.read())))
     else:
         main(*sys.argv[1:])

@@ -25,7 +25,7 @@ END
 found=$(level)
 [ $# -gt 0 ] || { echo "$found"; exit; }
 
-# Numba wants to write where it reads: the one thing that is writable in a read-only container is a tmpfs.
+# What is compiled later is written next to what was found: all that is writable in a read-only container is a tmpfs.
 for scratch in "${TMPDIR:-/tmp}" /dev/shm; do
     [ ! -w "$scratch" ] || break
 done

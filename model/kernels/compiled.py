@@ -16,16 +16,16 @@ from functools import cached_property
 from typing import Any
 
 from numba.core import config
-from numba.core.caching import FunctionCache
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
 from numba.core.imputils import impl_ret_borrowed
 from numba.core.registry import CPUDispatcher
-from numba.core.runtime.nrt import rtsys
 from numba.core.typed_passes import NativeLowering
 from numba.core.types import misc
 from numba.extending import intrinsic
+
+from eigenserve.model.kernels.disk_cache import DiskCache
 
 
 def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
@@ -58,9 +58,14 @@ def as_read_only(typingctx: Any, array: Any) -> Any:
     return array.copy(readonly=True)(array), codegen
 
 
-def is_on_disk(kernel: Any) -> bool:
-    """Say whether a kernel has been compiled by any process, from these sources and for this CPU."""
-    return config.DISABLE_JIT or kernel.is_on_disk()
+def is_on_disk(kernel: Any, types: tuple[Any, ...] | None = None) -> bool:
+    """Say whether a kernel is kept for these Numba types, or for any, of these sources and for this CPU."""
+    return config.DISABLE_JIT or kernel.is_on_disk(types)
+
+
+def can_be_kept(kernel: Any) -> bool:
+    """Say whether other processes will find what this one compiles of a kernel."""
+    return not config.DISABLE_JIT and kernel.can_be_kept()
 
 
 def _options(**options: Any) -> dict[str, Any]:
@@ -80,20 +85,6 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-class _Cache(FunctionCache):  # type: ignore[misc]
-    """Find compiled kernels without the libraries that only a compiler needs: a fifth of a second."""
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        rtsys.initialize(target_context)
-        with self._guard_against_spurious_io_errors():
-            return self._load_overload(sig, target_context)
-
-    def is_on_disk(self, target_context: Any) -> bool:
-        """Say whether the index lists the function for any types, as it is now."""
-        _, *now = self._index_key(None, target_context.codegen())
-        return any(listed == now for _, *listed in self._cache_file._load_index())
-
-
 class _Dispatcher(CPUDispatcher):  # type: ignore[misc]
     def get_call_template(self, args: Any, kws: Any) -> Any:
         """Compile for types, not for each number that is passed: LLVM sees the numbers where it inlines."""
@@ -104,10 +95,13 @@ class _Dispatcher(CPUDispatcher):  # type: ignore[misc]
 
 class _Kernel(_Dispatcher):
     def enable_caching(self) -> None:
-        self._cache = _Cache(self.py_func)
+        self._cache = DiskCache(self.py_func)
 
-    def is_on_disk(self) -> bool:
-        return self._cache.is_on_disk(self.targetctx)
+    def is_on_disk(self, types: tuple[Any, ...] | None) -> bool:
+        return self._cache.holds(self.targetctx, types)
+
+    def can_be_kept(self) -> bool:
+        return self._cache.is_writable()
 
     def compile(self, sig: Any) -> Any:
         with _uncollected():

@@ -1,9 +1,8 @@
 """Digest kernel sources, so that compiled code on disk never outlives the files it was made from.
 
-Numba keys its cache by the time stamp of the file that holds the cached function, not of the files that
-function calls into. It also keys it by the values a closure captures: a cached kernel that captures this
-digest is compiled again when any kernel file changes, and found again wherever and whenever the same files
-were unpacked.
+The cache is keyed by the content of the file that holds the cached function, not of the files that function
+calls into. It is also keyed by the values a closure captures: a cached kernel that captures this digest is
+compiled again when any kernel file changes, and found again wherever and whenever the same files were unpacked.
 """
 
 from hashlib import blake2b

@@ -17,7 +17,7 @@ from typing import TextIO
 import numpy as np
 
 from eigenserve.model.checkpoints.smallest import smallest_model
-from eigenserve.model.kernels.compiled import is_on_disk
+from eigenserve.model.kernels.compiled import can_be_kept, is_on_disk
 from eigenserve.model.kernels.threads import num_threads
 from eigenserve.model.matrices.curves import Term
 from eigenserve.training.curves.basis import main_curve
@@ -50,8 +50,13 @@ class Compiling:
 
 @cache
 def start_compiling() -> Compiling:
-    """Start the process, unless all is compiled already, or there is one core only; it ends with this one."""
-    if (is_on_disk(train_epoch) and is_on_disk(member_scores)) or num_threads() < 2 or not sys.executable:
+    """Start the process, unless all is compiled already, it could hand nothing over, or there is one core only.
+
+    It is killed when this one ends: what it was writing is then not there.
+    """
+    if is_on_disk(train_epoch) and is_on_disk(member_scores):
+        return Compiling(None)
+    if num_threads() < 2 or not sys.executable or not can_be_kept(train_epoch):
         return Compiling(None)
     path = os.pathsep.join(filter(None, (str(_SOURCE), os.environ.get("PYTHONPATH", ""))))
     process = subprocess.Popen(

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 from eigenserve.training.kernels.epoch import member_scores, train_epoch
+from eigenserve.training.search.preparation import ahead
 from eigenserve.training.search.preparation.ahead import Compiling, compile_training
 from eigenserve.training.search.preparation.priming import prime_kernels
 
@@ -28,3 +29,11 @@ def test_kernels_are_waited_for_in_any_order():
         compiling = Compiling(process)
         compiling.wait_for("explaining")
         compiling.wait_for("training")
+
+
+def test_no_process_compiles_what_it_could_not_hand_over(monkeypatch):
+    monkeypatch.setattr(ahead, "is_on_disk", lambda _: False)
+    monkeypatch.setattr(ahead, "num_threads", lambda: 2)
+    monkeypatch.setattr(ahead, "can_be_kept", lambda _: False)
+    monkeypatch.setattr(subprocess, "Popen", None)
+    ahead.start_compiling.__wrapped__().wait_for("explaining")
