@@ -6,8 +6,7 @@ import pytest
 
 from eigenserve.model.rows.moments import LONGEST
 from eigenserve.model.rows.readings import Reading
-from eigenserve.model.rows.spellings.number_parts import _split_number
-from eigenserve.model.rows.spellings.number_parts import range_ends, split_number
+from eigenserve.model.rows.spellings.number_parts import _split_number, range_ends, split_number
 
 READINGS = {
     "plain": Reading(),
