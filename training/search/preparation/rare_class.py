@@ -86,7 +86,8 @@ def draw_by_class(
 
     found = beyond.whole.chosen(goal.name, wanted)[list(sample.frame.columns)]
     others = np.flatnonzero(beyond.reader.read(sample.frame[goal.name]) == 1 - rare)
-    count = min(len(others), max(OTHERS * len(found), least_rows - len(found)))
+    # The uniform sample has as many rows as may be trained on.
+    count = min(len(others), len(sample.frame) - len(found), max(OTHERS * len(found), least_rows - len(found)))
     part = np.sort(rng.choice(others, count, replace=False))
     stands_for = np.repeat([rows[1 - rare] / count, rows[rare] / max(1, len(found))], [count, len(found)])
     without = sample.total - int(rows.sum())

@@ -112,3 +112,10 @@ def test_rows_without_a_class_are_counted_among_all_rows_of_the_file(tmp_path, c
     assert "4,000 rows without a 'y' that is one of the two were left out" in capsys.readouterr().out
     whole, _, _ = drawn(alarms()[0], tmp_path)
     assert "without" not in whole.note
+
+
+@pytest.mark.parametrize("least_rows", [2_000, 200_000])
+def test_no_more_rows_are_drawn_than_a_sample_may_have(tmp_path, least_rows):
+    found, sample, _ = drawn(alarms()[0], tmp_path, least_rows=least_rows)
+    assert len(found.frame) <= len(sample.frame) == 4_000
+    assert found.stands_for.sum() == pytest.approx(ROWS)
