@@ -123,9 +123,12 @@ def _grouping(
     of_rows = np.empty(len(codes))
     for f in range(folds):
         held = fold == f
-        rest = every - counts[f]
+        rest, sums_of_rest = every - counts[f], sums_of_all - sums[f]
+        if census is not None:
+            # Those that are held out need not be a uniform sample: the others have another mean.
+            sums_of_rest = sums_of_rest - rest[:, None] * (sums_of_rest.sum(axis=0) / max(1.0, rest.sum()))
         # As a fresh row's, a category is known by other rows alone.
-        others = np.where(rest >= least, _effects(rest, sums_of_all - sums[f], shrinkage) @ along, 0.0)
+        others = np.where(rest >= least, _effects(rest, sums_of_rest, shrinkage) @ along, 0.0)
         of_rows[held] = np.searchsorted(cuts, others, side="left")[code[held]]
     # Groups in which no category is left have no number.
     used = np.unique(np.append(groups, of_rows.astype(np.int64)))
