@@ -44,7 +44,7 @@ from eigenserve.training.search.journal import Journal
 from eigenserve.training.search.judged import Judged, described
 from eigenserve.training.search.on_device.devices import check_device
 from eigenserve.training.search.preparation.ahead import start_compiling
-from eigenserve.training.search.preparation.counted import census_of
+from eigenserve.training.search.preparation.counted import census_of, count_targets
 from eigenserve.training.search.preparation.learnable import check_numbers
 from eigenserve.training.search.preparation.links import prepare_linked
 from eigenserve.training.search.preparation.planned import plan_all
@@ -134,7 +134,11 @@ def plan(frame: pd.DataFrame | TrainingTable, target: str, settings: FitSettings
     """
     table = frame if isinstance(frame, TrainingTable) else training_table(frame, target, settings)
     space = infer_features(table.features, readings=table.readings)
-    return plan_all(space, table.features, table.target, settings, table.beyond)[0]
+    found, counted = plan_all(space, table.features, table.target, settings, table.beyond)
+    if not counted.features:
+        return found
+    note = counted.said(*count_targets(table.target, table.beyond), table.target.name)
+    return replace(found, notes=(*found.notes, note))
 
 
 def fit_rows(
@@ -201,7 +205,7 @@ def _fit_rows(
     phases = Phases(reporter, plan.seconds, clock if alone else None)
     if counted.features:
         phases.say("counting the categories of all rows")
-    census = ranks.agree(lambda: census_of(counted, goal, table, beyond))
+    space, census, counts = ranks.agree(lambda: census_of(space, counted, goal, table, beyond, settings))
     if scope.rows < len(table):
         part = np.sort(np.random.default_rng(settings.seed).choice(len(table), scope.rows, replace=False))
         table, goal, weight, usual = table.iloc[part], goal.rows(part), weight[part], usual[part]
@@ -313,7 +317,13 @@ def _fit_rows(
         target=unseen,
         scores=scores,
         weight=weight[held],
-        notes=(*plan.notes, *clock.notes, *_fewer(len(picks), wanted), *audit(table, space, columns, goal, weight)),
+        notes=(
+            *plan.notes,
+            *counts,
+            *clock.notes,
+            *_fewer(len(picks), wanted),
+            *audit(table, space, columns, goal, weight, census),
+        ),
         columns=columns[usual],
         judged=judged,
         complete=complete,

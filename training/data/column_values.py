@@ -53,9 +53,7 @@ def categories_column(column: pd.Series, texts: Texts, plain: Reading, letters: 
     merged, parted = [], []
     for places in _alike(keys):
         spellings = list(dict.fromkeys(keys[i] for i in places))
-        # Single letters are codes, in which the case may mean something.
-        is_code = len(spellings[0]) == 1 and not letters
-        if len(spellings) > 1 and not apart and not is_code and not _GENES.fullmatch(spellings[0]):
+        if len(spellings) > 1 and not apart and not differs_by_case(spellings[0], letters):
             most = max(places, key=lambda i: (texts.counts[i], -i))
             merged.append(f"{keys[most]!r} and {next(s for s in spellings if s != keys[most])!r}")
             for i in places:
@@ -80,6 +78,12 @@ def categories_column(column: pd.Series, texts: Texts, plain: Reading, letters: 
             "an accent, by the kind of a blank or by a sign without width"
         )
     return Column(spread_texts(np.array(keys, object), texts, column), plain, tuple(notes))
+
+
+def differs_by_case(key: str, letters: bool = False) -> bool:
+    """Return whether a text in capital letters may be another category; of single letters, unless ``letters``."""
+    # Single letters are codes, in which the case may mean something.
+    return (len(key) == 1 and not letters) or _GENES.fullmatch(key) is not None
 
 
 def _alike(keys: Sequence[str]) -> list[list[int]]:

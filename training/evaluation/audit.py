@@ -10,6 +10,7 @@ import pandas as pd
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.features import FeatureSpace
+from eigenserve.training.data.categories.census import Census
 from eigenserve.training.data.identifiers import differs_everywhere
 from eigenserve.training.data.target import Target
 from eigenserve.training.evaluation.leakage import explained_alone
@@ -40,7 +41,12 @@ MAX_NAMES = 5
 
 
 def audit(
-    table: pd.DataFrame, space: FeatureSpace, columns: FloatArray, target: Target, weight: FloatArray | None = None
+    table: pd.DataFrame,
+    space: FeatureSpace,
+    columns: FloatArray,
+    target: Target,
+    weight: FloatArray | None = None,
+    census: Census | None = None,
 ) -> list[str]:
     """Describe what to know of a table's features and target, each sentence with what to do about it.
 
@@ -52,6 +58,7 @@ def audit(
         columns: (N, F), encoded.
         target: of the N rows.
         weight: (N,), positive, how much each row counts; all the same without.
+        census: of the categories of more rows than these, if there is one.
     """
     rng = np.random.default_rng(0)
     part = np.sort(rng.permutation(len(table))[:SAMPLE_ROWS])
@@ -84,7 +91,7 @@ def audit(
                 f"{name!r} alone explains {min(explained, 0.9999):.2%} of {target.name!r}: if it is not known "
                 f"before {target.name!r} is, the model cheats, --exclude {_option([name])}"
             )
-        notes += _column_notes(name, table[name], sample[name] if name in texts else None)
+        notes += _column_notes(name, table[name], sample[name] if name in texts else None, census)
     notes += _class_notes(target)
     if weight is not None:
         notes += _weight_notes(weight)
@@ -127,7 +134,7 @@ def _say_the_same(a: pd.Series, b: pd.Series) -> bool:
     return bool((first == second).all())
 
 
-def _column_notes(name: str, column: pd.Series, sample: pd.Series | None) -> Iterator[str]:
+def _column_notes(name: str, column: pd.Series, sample: pd.Series | None, census: Census | None) -> Iterator[str]:
     """Yield notes about one column; ``sample`` is a part of its rows if it has categories."""
     missing = float(column.isna().mean())
     if missing > MOSTLY_MISSING:
@@ -137,11 +144,15 @@ def _column_notes(name: str, column: pd.Series, sample: pd.Series | None) -> Ite
         )
     if sample is None or sample.nunique() <= MANY_CATEGORIES:
         return
-    categories, present = column.nunique(), int(column.notna().sum())
+    counts = None if census is None else census.counts.get(name)
+    if counts is None:
+        categories, present, rare = column.nunique(), int(column.notna().sum()), "count as unknown"
+    else:
+        categories, present, rare = len(counts) - 1, int(counts.sum()), "count as little more than unknown"
     if present < ROWS_PER_CATEGORY * categories:
         yield (
-            f"{name!r} has {categories:,} categories in {present:,} rows, too few rows for each: rare ones count as "
-            "unknown; coarser groups would say more"
+            f"{name!r} has {categories:,} categories in {present:,} rows, too few rows for each: rare ones {rare}; "
+            "coarser groups would say more"
         )
 
 

@@ -6,8 +6,8 @@ category and its target: so rows that are not trained on say it, too, and are re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.rows.cells import NO_CODES, encode_cell
-from eigenserve.model.rows.features import Feature, FeatureSpace
+from eigenserve.model.rows.features import Feature
 from eigenserve.model.rows.readings import PLAIN, Reading
+from eigenserve.training.data.categories.tally import MOST_CATEGORIES, Tally
 from eigenserve.training.data.sampling import WholeTable
 
 
@@ -29,16 +30,26 @@ class Census:
         rows: that have a target.
         counts: by feature, (L + 1,): rows of each category; the last, of unknown ones, is zero.
         sums: by feature, (L + 1, O): the sums of their targets.
+        squares: by feature, (O,): the sums of their targets' squares.
+        least: by feature that has more categories than are known: the rows of the rarest one that is.
+        center: what was taken off the targets before they were added up.
     """
 
     rows: int
     counts: Mapping[str, FloatArray]
     sums: Mapping[str, FloatArray]
+    squares: Mapping[str, FloatArray]
+    least: Mapping[str, float] = field(default_factory=dict)
+    center: float = 0.0
 
     def standardised(self, shift: float, scale: float) -> Census:
         """Return the census of targets less ``shift``, over ``scale``."""
-        sums = {name: (of - shift * self.counts[name][:, None]) / scale for name, of in self.sums.items()}
-        return replace(self, sums=sums)
+        sums, squares, shift = {}, {}, shift - self.center
+        for name, of in self.sums.items():
+            counts, total = self.counts[name], of.sum(axis=0)
+            sums[name] = (of - shift * counts[:, None]) / scale
+            squares[name] = (self.squares[name] - 2.0 * shift * total + shift**2 * counts.sum()) / scale**2
+        return replace(self, sums=sums, squares=squares, center=0.0)
 
 
 @dataclass(frozen=True)
@@ -89,48 +100,79 @@ class Beyond:
             yield frame, self.reader.read(frame[target])
 
 
-def take_census(
-    features: Sequence[Feature],
-    batches: Iterable[tuple[pd.DataFrame, FloatArray]],
-    classes: NDArray[np.int64] | None = None,
-) -> Census:
-    """Count categories, and add up targets.
+Batches = Iterable[tuple[pd.DataFrame, FloatArray]]
+
+
+def take_census(features: Sequence[Feature], batches: Batches, classes: NDArray[np.int64] | None = None) -> Census:
+    """Count the categories that features have, and add up targets.
 
     Args:
         features: categorical ones.
         batches: their raw columns and the targets (N,), NaN where there is none.
         classes: (O,), whose indicators are added up; None for the targets themselves.
     """
-    lengths = {feature.name: len(feature.categories) + 1 for feature in features}
-    names = {feature.name: pd.Index(feature.categories) for feature in features}
     outputs = 1 if classes is None else len(classes)
-    counts = {name: np.zeros(length) for name, length in lengths.items()}
-    sums = {name: np.zeros((length, outputs)) for name, length in lengths.items()}
+    tallies = {feature.name: Tally(feature, outputs) for feature in features}
+    return _as_census(_count(tallies, batches, classes), tallies)
+
+
+def take_vocabulary(
+    features: Sequence[Feature],
+    batches: Callable[[], Batches],
+    classes: NDArray[np.int64] | None = None,
+    apart: Collection[str] = (),
+    orders: Mapping[str, Sequence[str]] | None = None,
+    most: int = MOST_CATEGORIES,
+) -> tuple[tuple[Feature, ...], Census]:
+    """Give features all categories that rows with a target have, and count them as ``take_census`` does.
+
+    Whether a category is known must not depend on the rows at hand: those that are judged would always help theirs to
+    be, as no fresh row does. Where there are more than ``most``, those of most rows are known.
+
+    Args:
+        features: as they were inferred from the rows at hand.
+        batches: returns what ``take_census`` is given, as often as is wanted.
+        classes: (O,), whose indicators are added up; None for the targets themselves.
+        apart: names of features whose spellings in other capital letters are other categories.
+        orders: by ordered feature: its categories in this order.
+        most: categories of a feature.
+    """
+    outputs = 1 if classes is None else len(classes)
+    tallies = {f.name: Tally(f, outputs, grows=True, apart=f.name in apart, most=most) for f in features}
+    rows, named, bounded = _count(tallies, batches(), classes), [], []
+    for feature in features:
+        tally = tallies[feature.name]
+        order = {name: i for i, name in enumerate((orders or {}).get(feature.name, ()))}
+        kept = [code for code in tally.most_frequent(most) if tally.counts[code]]
+        if tally.pruned or len(tally.names) > most:
+            bounded.append(feature.name)
+        names = [(order.get(tally.names[code], len(order)), tally.names[code], code) for code in kept]
+        tally.keep([code for *_, code in sorted(names)])
+        named.append(replace(feature, categories=tuple(tally.names)))
+    if not bounded:
+        return tuple(named), _as_census(rows, tallies)
+    # What was forgotten on the way lacks rows: those that are known are counted once more.
+    census = take_census(named, batches(), classes)
+    return tuple(named), replace(census, least={name: float(census.counts[name][:-1].min()) for name in bounded})
+
+
+def _count(tallies: Mapping[str, Tally], batches: Batches, classes: NDArray[np.int64] | None) -> int:
+    """Count the rows that have a target, and each of their categories."""
     rows = 0
     for frame, target in batches:
         present = ~np.isnan(target)
         values = target[present]
         rows += len(values)
         numbers = values[None] if classes is None else (values == classes[:, None]).astype(np.float64)
-        for feature in features:
-            name, length = feature.name, lengths[feature.name]
-            codes = _codes(feature, names[name], frame[name][present])
-            counts[name] += np.bincount(codes, minlength=length)
-            for o in range(outputs):
-                sums[name][:, o] += np.bincount(codes, numbers[o], length)
-    for name in lengths:
-        counts[name][-1] = sums[name][-1] = 0.0
-    return Census(rows, counts, sums)
+        for name, tally in tallies.items():
+            tally.add(frame[name][present], numbers)
+    return rows
 
 
-def _codes(feature: Feature, names: pd.Index, column: pd.Series) -> NDArray[np.int64]:
-    """Return the codes of raw cells as the model reads them, (N,); those missing count as unknown."""
-    unknown = len(feature.categories)
-    codes = np.asarray(names.get_indexer(pd.Index(column)), np.int64)
-    others = np.flatnonzero(codes < 0)
-    if len(others):
-        # Read like a request's: without blanks, without regard to capital letters, whole numbers as texts.
-        places, cells = pd.factorize(column.iloc[others])
-        read = FeatureSpace((feature,)).encode({feature.name: list(cells)})[:, 0]
-        codes[others] = np.append(np.nan_to_num(read, nan=unknown), unknown)[places]
-    return codes
+def _as_census(rows: int, tallies: Mapping[str, Tally]) -> Census:
+    return Census(
+        rows,
+        {name: np.append(tally.counts, 0.0) for name, tally in tallies.items()},
+        {name: np.append(tally.sums, np.zeros((1, tally.sums.shape[1])), axis=0) for name, tally in tallies.items()},
+        {name: tally.squares for name, tally in tallies.items()},
+    )

@@ -69,8 +69,7 @@ def group_categories(
     for i, feature in enumerate(space.features):
         if not are_many(feature, len(columns)) or feature.name in single:
             continue
-        counted = None if census is None else (census.counts[feature.name], census.sums[feature.name])
-        found = _grouping(columns[:, i], len(feature.categories), target, fold, feature.missing, counted)
+        found = _grouping(columns[:, i], feature, target, fold, census)
         features[i] = replace(feature, groups=found.groups)
         coordinates[i] = found.of_rows
     return FeatureSpace(tuple(features)), coordinates
@@ -89,14 +88,9 @@ def indicator_classes(target: FloatArray, classes: int) -> NDArray[np.int64]:
 
 
 def _grouping(
-    codes: FloatArray,
-    categories: int,
-    target: FloatArray,
-    fold: NDArray[np.int64],
-    missing: bool,
-    census: tuple[FloatArray, FloatArray] | None = None,
+    codes: FloatArray, feature: Feature, target: FloatArray, fold: NDArray[np.int64], census: Census | None = None
 ) -> Grouping:
-    present = ~np.isnan(codes)
+    present, categories, name = ~np.isnan(codes), len(feature.categories), feature.name
     # A missing value counts as unknown where it does not have a matrix.
     code = np.where(present, codes, float(categories)).astype(np.int64)
     counted = present & (code < categories)
@@ -104,16 +98,18 @@ def _grouping(
     counts = np.zeros((folds, categories + 1))
     sums = np.zeros((folds, categories + 1, target.shape[1]))
     np.add.at(counts, (fold[counted], code[counted]), 1.0)
-    mean = target[counted].mean(axis=0) if census is None else census[1].sum(axis=0) / max(1.0, census[0].sum())
+    mean = target[counted].mean(axis=0)
+    if census is not None:
+        mean = census.sums[name].sum(axis=0) / max(1.0, census.counts[name].sum())
     np.add.at(sums, (fold[counted], code[counted]), target[counted] - mean)
     every, sums_of_all = counts.sum(axis=0), sums.sum(axis=0)
-    squares = float(((target[counted] - target[counted].mean(axis=0)) ** 2).sum())
-    shrinkage = _shrinkage(every, sums_of_all, squares)
+    squares, least = float(((target[counted] - mean) ** 2).sum()), 0.0
     if census is not None:
-        every, sums_of_all = census[0], census[1] - mean * census[0][:, None]
-        if np.isin(target, (0.0, 1.0)).all():
-            # Classes, of which the rows at hand need not be a uniform sample.
-            shrinkage = _shrinkage(every, sums_of_all, float((every.sum() * mean * (1.0 - mean)).sum()))
+        # Of more rows than these, which need not be a uniform sample of them.
+        every, sums_of_all = census.counts[name], census.sums[name] - mean * census.counts[name][:, None]
+        squares = float((census.squares[name] - every.sum() * mean**2).sum())
+        least = census.least.get(name, 0.0)
+    shrinkage = _shrinkage(every, sums_of_all, squares)
     whole = _effects(every, sums_of_all, shrinkage)
     # Of several classes: along the direction in which the categories differ most.
     along = _main_direction(whole, every)
@@ -127,12 +123,17 @@ def _grouping(
     of_rows = np.empty(len(codes))
     for f in range(folds):
         held = fold == f
-        others = _effects(every - counts[f], sums_of_all - sums[f], shrinkage) @ along
+        rest, sums_of_rest = every - counts[f], sums_of_all - sums[f]
+        if census is not None:
+            # Those that are held out need not be a uniform sample: the others have another mean.
+            sums_of_rest = sums_of_rest - rest[:, None] * (sums_of_rest.sum(axis=0) / max(1.0, rest.sum()))
+        # As a fresh row's, a category is known by other rows alone.
+        others = np.where(rest >= least, _effects(rest, sums_of_rest, shrinkage) @ along, 0.0)
         of_rows[held] = np.searchsorted(cuts, others, side="left")[code[held]]
     # Groups in which no category is left have no number.
     used = np.unique(np.append(groups, of_rows.astype(np.int64)))
     groups, of_rows = np.searchsorted(used, groups), np.searchsorted(used, of_rows).astype(np.float64)
-    if missing:
+    if feature.missing:
         of_rows[~present] = np.nan
     return Grouping(tuple(groups.tolist()), of_rows)
 

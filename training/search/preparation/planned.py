@@ -25,11 +25,14 @@ from eigenserve.training.settings import FitSettings
 def plan_all(
     space: FeatureSpace, table: pd.DataFrame, goal: Target, settings: FitSettings, beyond: Beyond | None = None
 ) -> tuple[FitPlan, Counted]:
-    """Plan as ``plan_fit`` does, and which categories are counted on all rows, those ``beyond`` these included."""
+    """Plan as ``plan_fit`` does, and which categories are counted on all rows, those ``beyond`` these included.
+
+    How many rows that are is not known before they are read.
+    """
     machine = this_machine(settings.by_plan_alone)
-    before = plan_census(space, goal, settings, beyond, len(table), machine.slowness)
+    before = plan_census(space, table, goal, settings, beyond, len(table), machine.slowness)
     plan = plan_fit(space, table, goal, settings, before.seconds)
-    counted = plan_census(space, goal, settings, beyond, plan.scope.rows, machine.slowness)
+    counted = plan_census(space, table, goal, settings, beyond, plan.scope.rows, machine.slowness)
     return replace(plan, notes=(*plan.notes, *filter(None, [counted.note]))), counted
 
 

@@ -86,14 +86,17 @@ def draw_by_class(
 
     found = beyond.whole.chosen(goal.name, wanted)[list(sample.frame.columns)]
     others = np.flatnonzero(beyond.reader.read(sample.frame[goal.name]) == 1 - rare)
-    count = min(len(others), max(OTHERS * len(found), least_rows - len(found)))
+    # The uniform sample has as many rows as may be trained on.
+    count = min(len(others), len(sample.frame) - len(found), max(OTHERS * len(found), least_rows - len(found)))
     part = np.sort(rng.choice(others, count, replace=False))
     stands_for = np.repeat([rows[1 - rare] / count, rows[rare] / max(1, len(found))], [count, len(found)])
+    without = sample.total - int(rows.sum())
+    left_out = f"; {without:,} rows without a {goal.name!r} that is one of the two were left out" if without else ""
     return Drawn(
         pd.concat([sample.frame.iloc[part], found]),
         stands_for,
         f"{len(found):,} of the {rows[rare]:,.0f} rows of the rare class {goal.classes[rare]!r} and {count:,} of the "
-        f"{rows[1 - rare]:,.0f} others were used, each counting for those that it stands for",
+        f"{rows[1 - rare]:,.0f} others were used, each counting for those that it stands for{left_out}",
     )
 
 

@@ -102,3 +102,20 @@ def test_the_plan_says_which_rows_are_used(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "rows of the rare class 'Alarm'" in out
     assert "a uniform sample" not in out
+
+
+def test_rows_without_a_class_are_counted_among_all_rows_of_the_file(tmp_path, capsys):
+    frame, _ = alarms()
+    frame.loc[::10, "y"] = None
+    path = write_in_parts(frame, tmp_path / "a.parquet")
+    main(["fit", str(path), "--target", "y", "--max-rows", "4000", "--plan"])
+    assert "4,000 rows without a 'y' that is one of the two were left out" in capsys.readouterr().out
+    whole, _, _ = drawn(alarms()[0], tmp_path)
+    assert "without" not in whole.note
+
+
+@pytest.mark.parametrize("least_rows", [2_000, 200_000])
+def test_no_more_rows_are_drawn_than_a_sample_may_have(tmp_path, least_rows):
+    found, sample, _ = drawn(alarms()[0], tmp_path, least_rows=least_rows)
+    assert len(found.frame) <= len(sample.frame) == 4_000
+    assert found.stands_for.sum() == pytest.approx(ROWS)
