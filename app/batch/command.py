@@ -76,7 +76,7 @@ def _score(parsed: argparse.Namespace) -> None:
     from eigenserve.app.batch.run import score_file
     from eigenserve.model import load_model
     from eigenserve.model.kernels.threads import set_num_threads
-    from eigenserve.model.rows.csv_layout import csv_separator
+    from eigenserve.model.rows.layout.csv_layout import csv_separator
 
     if parsed.threads is not None:
         set_num_threads(parsed.threads)

@@ -16,7 +16,7 @@ import pyarrow.parquet
 from eigenserve.app.batch.errors import ScoreError
 from eigenserve.app.batch.places import COMPRESSIONS, SUFFIXES, TEXTS, WORKBOOKS, Place
 from eigenserve.model.rows.csv_arrow import text_batches
-from eigenserve.model.rows.csv_layout import CsvLayout, infer_layout
+from eigenserve.model.rows.layout.csv_layout import CsvLayout, infer_layout
 from eigenserve.model.rows.layout.titles import as_called, header_remedy
 from eigenserve.model.rows.sources import Source
 from eigenserve.model.rows.text_encoding import HEAD_BYTES, encoding_of

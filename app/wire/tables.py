@@ -24,10 +24,10 @@ from eigenserve.app.wire.limits import check_cells, check_count
 from eigenserve.app.wire.requests import Asked, read_options
 from eigenserve.model import Explanation
 from eigenserve.model.arrays import FloatArray
-from eigenserve.model.rows.csv_layout import infer_layout, records
 from eigenserve.model.rows.errors import CsvError
 from eigenserve.model.rows.features import Feature
 from eigenserve.model.rows.layout.blanks import BLANKS
+from eigenserve.model.rows.layout.csv_layout import infer_layout, records
 from eigenserve.model.rows.layout.titles import as_called
 from eigenserve.model.rows.text_encoding import HEAD_BYTES
 from eigenserve.model.rows.warnings import RowWarnings

@@ -10,9 +10,9 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.csv
 
-from eigenserve.model.rows.csv_layout import CsvLayout, rows_of
 from eigenserve.model.rows.errors import CsvError
 from eigenserve.model.rows.layout.blanks import BLANKS
+from eigenserve.model.rows.layout.csv_layout import CsvLayout, rows_of
 
 #: Rows that the standard library's parser, where it is needed, hands on at a time.
 ROWS = 8192

@@ -19,9 +19,9 @@ import pyarrow.parquet
 
 from eigenserve.errors import UserError
 from eigenserve.model.rows.csv_arrow import text_batches
-from eigenserve.model.rows.csv_layout import CsvLayout, csv_separator, infer_layout
 from eigenserve.model.rows.errors import CsvError
 from eigenserve.model.rows.layout.blanks import BLANKS
+from eigenserve.model.rows.layout.csv_layout import CsvLayout, csv_separator, infer_layout
 from eigenserve.model.rows.readings import MISSING_TEXTS
 from eigenserve.model.rows.sources import Source, check_content, sources_of, unreadable
 from eigenserve.model.rows.text_encoding import HEAD_BYTES, encoding_of

@@ -5,8 +5,8 @@ import io
 import pytest
 
 from eigenserve.model.rows.csv_arrow import text_batches
-from eigenserve.model.rows.csv_layout import columns_of, infer_layout
 from eigenserve.model.rows.errors import CsvError
+from eigenserve.model.rows.layout.csv_layout import columns_of, infer_layout
 from eigenserve.model.rows.text_encoding import encoding_of
 
 TWO = {"a": ["1", "3"], "b": ["2", "4"]}
