@@ -131,8 +131,13 @@ def heads_of(ensemble: SpectralEnsemble, values: FloatArray, output: NDArray[np.
     """Take of values (N, H, ...) those of each row's output, (N, G, ...)."""
     if ensemble.num_outputs == 1:
         return values
+    return values[np.arange(len(values))[:, None], own_heads(ensemble, output)]
+
+
+def own_heads(ensemble: SpectralEnsemble, output: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the heads (N, G) of each row's output (N,)."""
     members = len(ensemble.member_weights)
-    return values[np.arange(len(values))[:, None], output[:, None] * members + np.arange(members)]
+    return output[:, None] * members + np.arange(members)
 
 
 def decompose_forms(

@@ -26,6 +26,7 @@ from eigenserve.model.explanations.eigenvector import (
     decompose_forms,
     heads_of,
     output_and_sign,
+    own_heads,
     sensitivities,
     solve_rows,
 )
@@ -119,7 +120,7 @@ class _Start:
         ensemble, members = self.ensemble, len(self.ensemble.member_weights)
         output, sign = output_and_sign(outputs)
         # Only the heads of the output that is explained have lines.
-        own = output[:, None] * members + np.arange(members)
+        own = own_heads(ensemble, output)
         solved_parts = (solved.diag, solved.off_diag, solved.eigenvalues, solved.eigenvectors)
         diag, off_diag, values, vectors = (heads_of(ensemble, part, output) for part in solved_parts)
         count, _, n = diag.shape

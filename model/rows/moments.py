@@ -177,26 +177,25 @@ def _day(text: str, date_format: str) -> datetime | None:
 
 def formatted_days(texts: Sequence[str], date_format: str, last_year: int = 0) -> list[float | None]:
     """Return the days since 1970 of ``formatted_moment`` of texts, several times as fast where parts of them repeat."""
-    count, timed = len(date_format.split(" ")), "%H" in date_format or "%I" in date_format
+    # Years of two digits are placed by the whole moment.
+    by_parts = not _has_clock(date_format) and not last_year
     days: dict[str, int | None] = {}
     clocks: dict[str, int | None] = {}
     found: list[float | None] = []
     for text in texts:
         micros = None
-        if not timed and text.isascii() and len(text) <= LONGEST:
-            words = _PARTING.sub(" ", text).split()
-            if len(words) > count:
-                first, rest = " ".join(words[:count]).removesuffix(","), " ".join(words[count:])
-                if first not in days:
-                    day = _read_day(first, date_format)
-                    days[first] = None if day is None else (day - _START) // _MICROSECOND
-                if rest not in clocks:
-                    clock = _clock(rest)
-                    clocks[rest] = None if clock is None else clock[0] // _MICROSECOND
-                on, after = days[first], clocks[rest]
-                # Years of two digits are placed by what follows, and the ends of the calendar are refused there.
-                if on is not None and after is not None and not last_year and abs(on) < _FAR:
-                    micros = on + after
+        if by_parts and text.isascii() and len(text) <= LONGEST and (parts := _parted(text, date_format)):
+            first, rest = parts
+            if first not in days:
+                day = _read_day(first, date_format)
+                days[first] = None if day is None else (day - _START) // _MICROSECOND
+            if rest not in clocks:
+                clock = _clock(rest)
+                clocks[rest] = None if clock is None else clock[0] // _MICROSECOND
+            on, after = days[first], clocks[rest]
+            # Beyond the ends of the calendar there is no moment.
+            if on is not None and after is not None and abs(on) < _FAR:
+                micros = on + after
         if micros is None:
             moment = formatted_moment(text, date_format, last_year)
             found.append(None if moment is None else days_of(moment))
@@ -226,25 +225,34 @@ _cached_day = lru_cache(CACHED)(_read_day)
 
 
 def _moment(text: str, date_format: str) -> datetime | None:
-    count = len(date_format.split(" "))
-    whole = "%H" in date_format or "%I" in date_format or text.count(" ") < count
+    whole = _has_clock(date_format) or text.count(" ") <= date_format.count(" ")
     if whole and (moment := _day(text, date_format)) is not None:
         return moment
-    words = _PARTING.sub(" ", text if text.isascii() else text.translate(PLAINER)).split()
-    moment = _day_and_clock(words, count, date_format)
+    moment = None if _has_clock(date_format) else _day_and_clock(text, date_format)
     # The day of a month below ten may have a blank in front: 1/ 5/2024.
     return _day(text, date_format) if moment is None and not whole else moment
 
 
-def _day_and_clock(words: Sequence[str], count: int, date_format: str) -> datetime | None:
-    """Read words of which the first are the day, in as many as the format has, and the others the time of day."""
-    if len(words) <= count or "%H" in date_format or "%I" in date_format:
+def _has_clock(date_format: str) -> bool:
+    return "%H" in date_format or "%I" in date_format
+
+
+def _parted(text: str, date_format: str) -> tuple[str, str] | None:
+    """Part a day, in as many words as its format has, from the time behind it; None where nothing is behind it."""
+    words = _PARTING.sub(" ", text if text.isascii() else text.translate(PLAINER)).split()
+    count = date_format.count(" ") + 1
+    if len(words) <= count:
         return None
     # JavaScript's toLocaleString writes a comma between them.
-    day = _day(" ".join(words[:count]).removesuffix(","), date_format)
-    rest = " ".join(words[count:])
-    clock = (_cached_clock if len(rest) <= LONGEST_CACHED else _clock)(rest) if day is not None else None
-    if day is None or clock is None:
+    return " ".join(words[:count]).removesuffix(","), " ".join(words[count:])
+
+
+def _day_and_clock(text: str, date_format: str) -> datetime | None:
+    parts = _parted(text, date_format)
+    if parts is None or (day := _day(parts[0], date_format)) is None:
+        return None
+    clock = (_cached_clock if len(parts[1]) <= LONGEST_CACHED else _clock)(parts[1])
+    if clock is None:
         return None
     after, with_zone = clock
     return (day + after).replace(tzinfo=UTC) if with_zone else day + after

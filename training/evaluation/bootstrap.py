@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
-from scipy.special import ndtri
 
 from eigenserve.model.arrays import FloatArray
 from eigenserve.model.spectral import SpectralModel
@@ -13,7 +14,7 @@ from eigenserve.training.evaluation.metrics import Metrics, area_influence, scor
 #: Confidence of the intervals.
 CONFIDENCE = 0.95
 #: Standard errors to either side of a normal mean that hold so much.
-NORMAL_QUANTILE = float(ndtri((1.0 + CONFIDENCE) / 2.0))
+NORMAL_QUANTILE = NormalDist().inv_cdf((1.0 + CONFIDENCE) / 2.0)
 #: Resamples. The ends of an interval are then known to a tenth of its length, and the intervals of
 #: 1,000,000 rows take a second.
 RESAMPLES = 200
